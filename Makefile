@@ -1,0 +1,32 @@
+# Everything runs in .venv, which the first target that needs it creates.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv demo test lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[.a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv: $(STAMP) ## create or refresh the environment
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## unlearn and audit on a small real data set; writes demo-run/
+	$(BIN)/efface demo --out demo-run --force
+
+test: $(STAMP) ## run the tests and show coverage
+	$(BIN)/python -m pytest --cov=efface --cov-report=term
+
+lint: $(STAMP) ## ruff, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove the environment, caches and demo-run/
+	rm -rf .venv demo-run build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,9 @@
+"""efface: erase chosen training records from a trained PyTorch model, and show evidence that it worked."""
+
+from efface import methods
+from efface.errors import CheckpointError, DivergedError, EffaceError, RequestError
+from efface.result import Result
+from efface.task import Task
+from efface.unlearning import unlearn
+
+__all__ = ["CheckpointError", "DivergedError", "EffaceError", "RequestError", "Result", "Task", "methods", "unlearn"]

@@ -1,0 +1,236 @@
+"""Weights files: written whole or not at all, read without running code, and loaded only if everything fits."""
+
+import contextlib
+import hashlib
+import os
+import pickle
+import re
+import secrets
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from efface.errors import CheckpointError, DivergedError
+
+SHOWN_KEYS = 4
+PICKLES = (".pt", ".pth")
+NESTED = ("state_dict", "model_state_dict")
+
+
+def save_weights(model: nn.Module, path: str | Path) -> str:
+    """Write the state dict as safetensors, replacing `path` in one step, and return its digest.
+
+    Of tied weights one copy is written, under the first name in sorted order; the metadata names the others, as
+    safetensors' own `save_model` does.
+    """
+    # a link is followed: replacing the link itself would leave the file that it names as it was
+    target = Path(os.path.realpath(path))
+    if target.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: weights are written as .safetensors only")
+    if not target.parent.is_dir():
+        raise CheckpointError(f"{path}: there is no folder {target.parent}")
+    state = _dense_state(model)
+    wrong = [name for name, tensor in state.items() if not _all_finite(tensor)]
+    if wrong:
+        raise DivergedError(f"NaN or infinite values in {_listing(wrong)}; nothing was saved")
+    tied = _tied_to(state)
+    # clones, since views that overlap without being equal may not share memory in the file
+    kept = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in state.items()
+        if name not in tied
+    }
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        save_file(kept, temporary, metadata={**tied, "format": "pt"})
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, target)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be written: {_first_line(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return _digest(state)
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load a `.safetensors`, `.pt` or `.pth` file into the model, which changes only if everything fits.
+
+    A key tied to one that the file holds is not missing, and floating weights may have another floating dtype than
+    the model's.
+    """
+    file = Path(path)
+    found = _read(file)
+    state = _dense_state(model)
+    tied = _tied_to(state)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in state:
+        groups[tied.get(name, name)].append(name)
+
+    problems = []
+    full: dict[str, Tensor] = {}
+    missing, conflicting = [], []
+    for names in groups.values():
+        present = [name for name in names if name in found]
+        if not present:
+            missing.extend(names)
+            continue
+        if any(not _same(found[present[0]], found[name]) for name in present[1:]):
+            conflicting.extend(present)
+        full.update({name: found[present[0]] for name in names})
+    extra = [name for name in found if name not in state]
+    fitting = [name for name in found if name in state]
+    shapes = [
+        f"{name} is {tuple(found[name].shape)}, not {tuple(state[name].shape)}"
+        for name in fitting
+        if found[name].shape != state[name].shape
+    ]
+    kinds = [
+        f"{name} is {_dtype(found[name])}, not {_dtype(state[name])}"
+        for name in fitting
+        if _kind(found[name]) != _kind(state[name])
+    ]
+    for text, names in (
+        ("lacks keys of the model", missing),
+        ("has keys that the model lacks", extra),
+        ("has another shape than the model", shapes),
+        ("has another kind of number than the model", kinds),
+        ("has different values for keys that the model ties together", conflicting),
+    ):
+        if names:
+            problems.append(f"{file}: {text}: {_listing(names)}")
+    if problems:
+        raise CheckpointError(problems)
+
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    try:
+        model.load_state_dict(full)
+    except Exception as error:  # a model's own hooks may raise anything, half-way through
+        model.load_state_dict(before)
+        raise CheckpointError(f"{file}: the model refused these weights: {_first_line(error)}") from error
+
+
+def weights_digest(model: nn.Module) -> str:
+    """`sha256:` and the hash of the state dict's sorted names, dtypes, shapes and bytes; the same on every device."""
+    return _digest(_dense_state(model))
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous().resolve_conj().resolve_neg()
+        # dtype and shape fix how many bytes follow, so no two states read as the same stream
+        digest.update(f"{name}\0{_dtype(tensor)}\0{tuple(tensor.shape)}\n".encode())
+        # bytes, since NumPy has no bfloat16; one dimension, since a scalar cannot be viewed as another size
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _dense_state(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict, if everything in it is a tensor with values of its own in memory."""
+    state = model.state_dict()
+    odd = [name for name, value in state.items() if not _is_dense(value)]
+    if odd:
+        raise CheckpointError(f"the model's state holds values that are not dense tensors: {_listing(odd)}")
+    return dict(state)
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    if file.suffix != ".safetensors" and file.suffix not in PICKLES:
+        raise CheckpointError(f"{file}: weights files end in .safetensors, .pt or .pth")
+    if not file.is_file():
+        raise CheckpointError(f"{file}: {'is not a file' if file.exists() else 'there is no such file'}")
+    held = _read_pickle(file) if file.suffix in PICKLES else _read_safetensors(file)
+    if isinstance(held, Mapping):
+        inner = [held[key] for key in NESTED if isinstance(held.get(key), Mapping)]
+        held = inner[0] if inner else held
+    if not isinstance(held, Mapping) or not all(isinstance(key, str) for key in held):
+        raise CheckpointError(f"{file}: holds no state dict")
+    odd = [key for key, value in held.items() if not _is_dense(value)]
+    if odd:
+        raise CheckpointError(f"{file}: holds values that are not dense tensors: {_listing(odd)}")
+    return dict(held)
+
+
+def _read_safetensors(file: Path) -> object:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file}: damaged, or not a safetensors file: {_first_line(error)}") from error
+
+
+def _read_pickle(file: Path) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns about formats that it refuses on the next line
+            return torch.load(file, weights_only=True, map_location="cpu")
+    except Exception as error:  # a damaged pickle can raise almost anything
+        if isinstance(error, pickle.UnpicklingError) and (name := re.search(r"GLOBAL ([\w.]+)", str(error))):
+            raise CheckpointError(
+                f"{file}: refused, since reading it would run code ({name[1]}); save model.state_dict() instead"
+            ) from error
+        if "TorchScript" in str(error):
+            raise CheckpointError(f"{file}: is a TorchScript program; save model.state_dict() instead") from error
+        raise CheckpointError(f"{file}: damaged, or not a weights file of torch.save") from error
+
+
+def _tied_to(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Each name whose tensor is the very same memory as that of a name before it in sorted order, and that name."""
+    first: dict[tuple[object, ...], str] = {}
+    tied = {}
+    for name in sorted(state):
+        tensor = state[name]
+        if not tensor.numel():
+            continue  # empty tensors all have address 0
+        key = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if first.setdefault(key, name) != name:
+            tied[name] = first[key]
+    return tied
+
+
+def _is_dense(value: object) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_quantized
+        and value.device.type != "meta"
+    )
+
+
+def _all_finite(tensor: Tensor) -> bool:
+    # 8-bit floats have no isfinite of their own
+    small = tensor.is_floating_point() and tensor.element_size() == 1
+    return bool(torch.isfinite(tensor.float() if small else tensor).all())
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_complex():
+        return "complex"
+    if tensor.is_floating_point():
+        return "floating"
+    return "bool" if tensor.dtype == torch.bool else "integer"
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _listing(names: Iterable[str]) -> str:
+    held = list(names)
+    more = f" and {len(held) - SHOWN_KEYS} more" if len(held) > SHOWN_KEYS else ""
+    return ", ".join(held[:SHOWN_KEYS]) + more
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,50 @@
+"""Who is used for what: the forget and retain sets, and the parts of retain and holdout with one job each."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from efface.runtime import derive_seed
+from efface.types import Indices, RecordId, Splits
+
+# What one part may hold at the most: enough for stable statistics, and a cost that does not grow with the data.
+MOST = {"reference": 2000, "members": 2500, "audit_reference": 10000, "calibration": 2500, "stopping": 2500}
+RETAIN_SHARES = {"reference": 0.35, "members": 0.30, "audit_reference": 0.35}
+HOLDOUT_SHARES = {"calibration": 0.5, "stopping": 0.25, "audit": 0.25}
+SMALLEST_HOLDOUT = 100
+
+
+def positions_of(forget: Sequence[RecordId], ids: Sequence[RecordId] | None, records: int) -> dict[RecordId, int]:
+    """Position of each forget id in the training set; ids that are not there are left out.
+
+    `ids` names the training records in order; None means that a record's index is its id.
+    """
+    if ids is None:
+        return {i: int(i) for i in forget if isinstance(i, int | np.integer) and 0 <= i < records}
+    wanted = set(forget)
+    return {name: at for at, name in enumerate(ids) if name in wanted}
+
+
+def make_splits(forget: Indices, records: int, holdout: int, seed: int) -> Splits:
+    """Divide the training records and the holdout, by `seed` alone.
+
+    Order of the draw is fixed, so an audit that knows the seed finds the same parts again.
+    """
+    forget = np.sort(np.asarray(forget, dtype=np.int64))
+    retain = np.setdiff1d(np.arange(records, dtype=np.int64), forget)
+    ours = _divide(retain, RETAIN_SHARES, derive_seed(seed, "splits", "retain"))
+    theirs = _divide(np.arange(holdout, dtype=np.int64), HOLDOUT_SHARES, derive_seed(seed, "splits", "holdout"))
+    return Splits(forget=forget, retain=retain, **ours, **theirs)
+
+
+def _divide(positions: Indices, shares: dict[str, float], seed: int) -> dict[str, Indices]:
+    """Cut a shuffled copy by `shares`; a part's surplus over its MOST goes to the last part where that has no MOST."""
+    shuffled = np.random.default_rng(seed).permutation(positions)
+    parts: dict[str, Indices] = {}
+    start = 0
+    for name, share in shares.items():
+        wanted = round(share * len(positions))
+        size = min(wanted, MOST[name]) if name in MOST else len(positions) - start
+        parts[name] = shuffled[start : start + size]
+        start += size
+    return parts

@@ -1,0 +1,66 @@
+"""What the stop rule looks at: are forget records still told from never-seen records of the same difficulty?"""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from efface.metrics.membership import conditional_auc
+from efface.models import logits_of
+from efface.numerics.logits import margin
+from efface.requests import Request
+from efface.runtime import Meter
+from efface.types import Look, Splits, Step
+
+
+class Observer:
+    """Takes looks at a model on the forget set and the stopping part of the holdout, which no method may read.
+
+    Difficulty is the reference model's margin: a model that saw neither kind of record. `level` is the coverage of
+    each look's interval, already widened for the number of looks planned.
+    """
+
+    def __init__(self, request: Request, splits: Splits, reference: nn.Module, meter: Meter, level: float) -> None:
+        self._request, self._splits, self._reference, self._meter = request, splits, reference, meter
+        self._level = level
+
+    @cached_property
+    def _targets(self) -> tuple[Tensor, Tensor]:
+        return self._request.train.targets(self._splits.forget), self._request.holdout.targets(self._splits.stopping)
+
+    @cached_property
+    def _difficulty(self) -> tuple[Tensor, Tensor]:
+        z_f, z_s = self._read(self._reference)
+        return margin(z_f, self._targets[0]), margin(z_s, self._targets[1])
+
+    def _read(self, model: nn.Module) -> tuple[Tensor, Tensor]:
+        request, splits = self._request, self._splits
+        return (
+            logits_of(request.task, model, request.train, splits.forget, self._meter),
+            logits_of(request.task, model, request.holdout, splits.stopping, self._meter),
+        )
+
+    def look(self, model: nn.Module, step: Step) -> Look:
+        """One look, charged to the phase `stop checks`."""
+        with self._meter.phase("stop checks"):
+            (z_f, z_s), (y_f, y_s), (d_f, d_s) = self._read(model), self._targets, self._difficulty
+            auc, _ = conditional_auc(margin(z_f, y_f), d_f, margin(z_s, y_s), d_s, level=self._level)
+            right = [float((z.argmax(1) == y).double().mean()) for z, y in ((z_s, y_s), (z_f, y_f))]
+            return Look(step.index, auc, right[0], right[1], step.loss)
+
+
+def check_reference(request: Request, splits: Splits, reference: nn.Module, meter: Meter) -> str | None:
+    """Why the reference cannot serve: it is no better than guessing the commonest class of the holdout; else None.
+
+    No better means within two standard errors of that guess's accuracy, on the calibration records.
+    """
+    targets = request.holdout.targets(splits.calibration)
+    z = logits_of(request.task, reference, request.holdout, splits.calibration, meter)
+    right = float((z.argmax(1) == targets).double().mean())
+    chance = float(torch.bincount(targets).max()) / len(targets)
+    if right > chance + 2 * (chance * (1 - chance) / len(targets)) ** 0.5:
+        return None
+    return (
+        f"the reference model is no better than chance on the holdout (accuracy {right:.3f}, commonest class "
+        f"{chance:.3f}): give Task.build_model, or a longer recipe for the reference"
+    )

@@ -1,0 +1,112 @@
+"""What a method is, and what it may know."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from efface.data.records import Batch, Records
+from efface.errors import DivergedError
+from efface.models import device_of, joint_logits
+from efface.options import Options
+from efface.runtime import Meter, derive_seed
+from efface.task import Task
+from efface.types import Indices, Step
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method gets: the working copy that it changes in place, and the records that it may read.
+
+    There are no stopping or audit records in it, so no method can look at the evidence that judges it. `original`
+    is only to be read. `members` are retain records that the reference model was not trained on; `calibration` are
+    holdout positions. `reference` trains the reference model at its first call and returns the same one afterwards.
+    """
+
+    task: Task
+    model: nn.Module
+    original: nn.Module
+    train: Records
+    holdout: Records
+    forget: Indices
+    retain: Indices
+    members: Indices
+    calibration: Indices
+    reference: Callable[[], nn.Module]
+    seed: int
+    meter: Meter
+
+    def trainable(self) -> list[nn.Parameter]:
+        """Parameters of the working copy that may move."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def batches(self, positions: Indices, size: int, purpose: str) -> Iterator[Batch]:
+        """Endless shuffled batches of training records, on the model's device; whole passes, no record twice in one."""
+        device = device_of(self.model)
+        for rows in endless(positions, size, derive_seed(self.seed, "batches", purpose)):
+            yield self.train.read(rows).to(device)
+
+    def logits(self, *batches: Batch) -> list[Tensor]:
+        """Logits of the working copy with gradients, one tensor a batch; counted as forward and backward."""
+        n = sum(len(b) for b in batches)
+        self.meter.count(forward=n, backward=n)
+        return joint_logits(self.task, self.model, batches)
+
+
+@dataclass(frozen=True)
+class Method(Options, ABC):
+    """An unlearning method: frozen options, and a stream of steps that change `problem.model` in place.
+
+    A method never declares success. It marks steps after which its weights may be judged (`Step.at_rest`), and
+    `looks` says how many of those there are at the most, so that the driver can account for repeated looks.
+    """
+
+    key: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def looks(self) -> int:
+        """Upper bound on the number of steps at rest."""
+
+    @property
+    @abstractmethod
+    def length(self) -> int:
+        """Upper bound on the number of steps."""
+
+    @abstractmethod
+    def run(self, problem: Problem) -> Iterator[Step]:
+        """Change `problem.model` step by step."""
+
+
+def endless(positions: Indices, size: int, seed: int) -> Iterator[Indices]:
+    """Batches of exactly min(size, len(positions)) positions, from shuffled passes joined end to end."""
+    rng = np.random.default_rng(seed)
+    size = min(size, len(positions))
+    pool = rng.permutation(positions)
+    while True:
+        if len(pool) < size:
+            pool = np.concatenate([pool, rng.permutation(positions)])
+        yield pool[:size]
+        pool = pool[size:]
+
+
+def descend(
+    optimiser: torch.optim.Optimizer, loss: Tensor, schedule: torch.optim.lr_scheduler.LRScheduler | None = None
+) -> float:
+    """One optimiser step on `loss`; gives its value, and raises DivergedError where it is not finite."""
+    value = loss.item()
+    if not math.isfinite(value):
+        raise DivergedError(f"the loss became {value}: try a smaller learning rate")
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    if schedule is not None:
+        schedule.step()
+    return value

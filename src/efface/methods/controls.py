@@ -1,0 +1,63 @@
+"""The two controls that every score stands between: doing nothing, and training afresh without the forget set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from efface.methods.base import Method, Problem
+from efface.models import Recipe, retrain
+from efface.options import option
+from efface.runtime import derive_seed
+from efface.types import Step
+
+
+@dataclass(frozen=True)
+class Noop(Method):
+    """w = w*: the original's weights, untouched."""
+
+    key = "noop"
+    summary = "control: change nothing"
+    source = "control"
+
+    @property
+    def length(self) -> int:
+        return 0
+
+    @property
+    def looks(self) -> int:
+        return 0
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        return iter(())
+
+
+@dataclass(frozen=True)
+class Retrain(Method):
+    """w = argmin over w of the training loss on the retain set, from a fresh start, by `Task.fit`.
+
+    Without `Task.fit`, by the default recipe with `epochs` and `lr`, which need not be how the original was trained.
+    """
+
+    key = "retrain"
+    summary = "control: train afresh on the retain set (Task.fit, else a default recipe)"
+    source = "control"
+
+    epochs: int = option(30, "epochs of the default recipe, where there is no Task.fit", 1, 10_000)
+    lr: float = option(1e-3, "learning rate of the default recipe", 1e-8, 1.0)
+
+    @property
+    def length(self) -> int:
+        return 1
+
+    @property
+    def looks(self) -> int:
+        return 1
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        recipe = Recipe(epochs=self.epochs, lr=self.lr, batch=128)
+        seed = derive_seed(problem.seed, "retrain")
+        model = retrain(problem.task, problem.original, problem.retain, seed, problem.meter, recipe)
+        with torch.no_grad():
+            problem.model.load_state_dict(model.state_dict())
+        yield Step(1, float("nan"), at_rest=True)

@@ -1,0 +1,31 @@
+"""finetune: go on training on the retain set alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from efface.data.records import Batch
+from efface.methods.base import Problem
+from efface.methods.descent import Descent
+from efface.types import Step
+
+
+@dataclass(frozen=True)
+class Finetune(Descent):
+    """w <- w - lr grad CE(retain): hopes that what is no longer rehearsed is forgotten.
+
+    The baseline of most papers (for instance Golatkar et al., CVPR 2020), there for about 10 epochs at 0.01; it
+    hardly forgets at small learning rates.
+    """
+
+    key = "finetune"
+    summary = "go on training on the retain set"
+    source = "baseline of Golatkar et al., CVPR 2020 (arXiv 1911.04933)"
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        def loss(kept: Batch) -> Tensor:
+            return F.cross_entropy(*problem.logits(kept), kept.targets)
+
+        return self.sgd(problem, loss, retain=problem.retain)

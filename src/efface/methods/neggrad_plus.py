@@ -1,0 +1,36 @@
+"""neggrad_plus: descend on the retain set while ascending on the forget set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from efface.data.records import Batch
+from efface.methods.base import Problem
+from efface.methods.descent import Descent
+from efface.options import option
+from efface.types import Step
+
+
+@dataclass(frozen=True)
+class NegGradPlus(Descent):
+    """w <- w - lr grad [ alpha CE(retain) - (1 - alpha) CE(forget) ].
+
+    NegGrad+ of Kurmanji et al. (SCRUB, arXiv 2302.09880), there with alpha 0.95 for 10 epochs at 0.01. The ascent
+    has no bound, so long runs destroy utility.
+    """
+
+    key = "neggrad_plus"
+    summary = "descend on the retain set while ascending on the forget set"
+    source = "Kurmanji et al., arXiv 2302.09880"
+
+    alpha: float = option(0.95, "weight of the retain loss", 0.0, 1.0)
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        def loss(kept: Batch, gone: Batch) -> Tensor:
+            z_kept, z_gone = problem.logits(kept, gone)
+            ascent = F.cross_entropy(z_gone, gone.targets)
+            return self.alpha * F.cross_entropy(z_kept, kept.targets) - (1 - self.alpha) * ascent
+
+        return self.sgd(problem, loss, retain=problem.retain, forget=problem.forget)

@@ -1,0 +1,89 @@
+"""steer: perturb the weights until forgotten records have the logits of records that the model never saw."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from efface.data.records import Batch, map_tensors
+from efface.methods.base import Method, Problem, descend, endless
+from efface.methods.targets import read_groups, transported
+from efface.models import device_of, mode
+from efface.numerics.logits import centre
+from efface.options import option
+from efface.runtime import derive_seed
+from efface.types import Step
+
+
+@dataclass(frozen=True)
+class Steer(Method):
+    """Steer the weights towards the model that would have been trained without the forget records.
+
+    With target logits t(x) for the forget records (see `targets.transported`), centred logits c and the original's
+    c0, it descends on
+
+        s [ mean |c(x) - t(x)|^2 over forget + hold mean |c(x) - c0(x)|^2 over retain ] + anchor CE(retain)
+
+    in rounds of `round_steps`, each a one-cycle of Adam's learning rate after which the weights may be judged.
+    Assumes that, at equal difficulty, the forget records are to the original what other retain records are (they
+    were not chosen for being memorised), and that a record keeps its rank among its kind.
+    """
+
+    key = "steer"
+    summary = "perturb the weights until forget records have the logits of never-seen records of equal difficulty"
+    source = "efface; inspired by Chen, Wang, Huang, arXiv 2111.05528 (only the abstract could be had)"
+
+    rounds: int = option(2, "most rounds; evidence is looked at after each", 1, 100)
+    steps: int = option(60, "steps in a round", 1, 10_000)
+    lr: float = option(2e-3, "peak learning rate of Adam", 1e-8, 1.0)
+    hold: float = option(0.3, "weight of keeping the retain records' logits", 0.0, 1e3)
+    anchor: float = option(0.3, "weight of the cross-entropy on retain records", 0.0, 1e3)
+    scale: float = option(0.1, "weight of both squared errors", 1e-6, 1e3)
+    batch_forget: int = option(256, "forget records in a step", 1, 100_000)
+    batch_retain: int = option(128, "retain records in a step", 1, 100_000)
+
+    @property
+    def length(self) -> int:
+        return self.rounds * self.steps
+
+    @property
+    def looks(self) -> int:
+        return self.rounds
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        with problem.meter.phase("targets"):
+            target = transported(*read_groups(problem)).float()
+        device = device_of(problem.model)
+        target = target.to(device)
+        forget = problem.train.read(problem.forget).to(device)
+        rows = endless(
+            torch.arange(len(forget)).numpy(), self.batch_forget, derive_seed(problem.seed, "steer", "forget")
+        )
+        retain = self._retain(problem)
+        index = 0
+        for _ in range(self.rounds):
+            optimiser = torch.optim.Adam(problem.trainable(), lr=self.lr)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.lr, total_steps=self.steps, pct_start=0.2)
+            for k in range(self.steps):
+                at = torch.from_numpy(next(rows)).to(device)
+                part = Batch(map_tensors(forget.inputs, lambda t, at=at: t[at]), forget.targets[at])
+                kept, keep = next(retain)
+                with mode(problem.model, training=False), torch.enable_grad():
+                    z_f, z_r = problem.logits(part, kept)
+                    squares = ((centre(z_f) - target[at]) ** 2).mean() + self.hold * ((centre(z_r) - keep) ** 2).mean()
+                    loss = self.scale * squares + self.anchor * F.cross_entropy(z_r, kept.targets)
+                    value = descend(optimiser, loss, schedule)
+                index += 1
+                yield Step(index, value, at_rest=k == self.steps - 1)
+
+    def _retain(self, problem: Problem, group: int = 8) -> Iterator[tuple[Batch, torch.Tensor]]:
+        """Endless retain batches with the original's centred logits, computed for `group` batches at once."""
+        size = min(self.batch_retain, len(problem.retain))
+        for many in problem.batches(problem.retain, size * group, "steer retain"):
+            with mode(problem.original, training=False), torch.no_grad():
+                keep = centre(problem.task.forward(problem.original, many.inputs).float())
+            problem.meter.count(forward=len(many))
+            for start in range(0, len(many) - size + 1, size):
+                part = slice(start, start + size)
+                yield Batch(map_tensors(many.inputs, lambda t, p=part: t[p]), many.targets[part]), keep[part]

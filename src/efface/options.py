@@ -1,0 +1,80 @@
+"""Frozen options that check themselves: type and range of every field, all problems at once."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, Self, get_type_hints
+
+from efface.errors import RequestError
+
+
+def option(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
+    """A dataclass field with a default, a line of help and an allowed closed range."""
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """A hint that names the known word most like `word`, or all known words where none is near."""
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base of option sets; raises RequestError on construction if any field is of a wrong type or out of range."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        hints = get_type_hints(type(self))
+        for f in fields(self):
+            value, kind = getattr(self, f.name), hints[f.name]
+            if kind is float and isinstance(value, int) and not isinstance(value, bool):
+                object.__setattr__(self, f.name, float(value))
+                value = float(value)
+            if type(value) is not kind:
+                problems.append(f"option {f.name} of {self._title()}: expected {kind.__name__}, got {value!r}")
+                continue
+            low, high = f.metadata.get("low"), f.metadata.get("high")
+            # written so that NaN, which no comparison holds for, is refused too
+            if (low is not None and not value >= low) or (high is not None and not value <= high):
+                wide = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+                problems.append(f"option {f.name} of {self._title()}: expected {wide}, got {value!r}")
+        if problems:
+            raise RequestError(problems)
+
+    @classmethod
+    def _title(cls) -> str:
+        return str(getattr(cls, "key", cls.__name__))
+
+    @classmethod
+    def parse(cls, given: Mapping[str, str]) -> Self:
+        """Options from words of a command line; an unknown name is refused with the nearest known one."""
+        hints, known = get_type_hints(cls), [f.name for f in fields(cls)]
+        values: dict[str, Any] = {}
+        problems = []
+        for name, word in given.items():
+            if name not in known:
+                where = f"{cls._title()} has no option {name!r}"
+                problems.append(f"{where} ({nearest(name, known)})" if known else f"{where}: it has no options")
+                continue
+            try:
+                values[name] = _read(word, hints[name])
+            except ValueError:
+                problems.append(f"option {name} of {cls._title()}: expected {hints[name].__name__}, got {word!r}")
+        try:
+            made = cls(**values)
+        except RequestError as error:
+            problems += error.problems
+        if problems:
+            raise RequestError(problems)
+        return made
+
+
+def _read(word: str, kind: type) -> Any:
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if word.lower() not in words:
+            raise ValueError(word)
+        return words[word.lower()]
+    return kind(word)

@@ -1,0 +1,37 @@
+"""What an unlearning run gives back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from efface.checkpoint import save_weights
+from efface.methods.base import Method
+from efface.task import Task
+from efface.types import Cost, Evidence, RecordId, Splits
+
+
+@dataclass(frozen=True)
+class Result:
+    """An unlearned model and how it came about.
+
+    model: an unlearned copy, on the device and dtype of `original`, which is the caller's model, unchanged.
+    splits: which records served for what, so that an audit can stay away from them.
+    warnings: what the checks found that did not refuse the request, and which checks were off.
+    """
+
+    model: nn.Module
+    original: nn.Module
+    task: Task
+    forget: tuple[RecordId, ...]
+    method: Method
+    splits: Splits
+    cost: Cost
+    evidence: Evidence
+    seed: int
+    warnings: Sequence[str]
+
+    def save(self, path: str | Path) -> str:
+        """Write the unlearned weights as safetensors, atomically; gives their sha256 digest."""
+        return save_weights(self.model, path)

@@ -1,0 +1,172 @@
+"""The driver: one request from its checks to its result. It copies, seeds, times, looks at evidence and chooses."""
+
+import copy
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from efface.data.splits import make_splits
+from efface.errors import DivergedError, RequestError
+from efface.evidence import Observer, check_reference
+from efface.methods import get
+from efface.methods.base import Method, Problem
+from efface.models import Recipe, all_finite, fresh_model, train
+from efface.progress import track
+from efface.requests import Request, check_request, make_task
+from efface.result import Result
+from efface.runtime import Meter, derive_seed, unchanged_globals
+from efface.stopping import Decision, StopRule, conclude, default_rule
+from efface.task import Task
+from efface.types import Evidence, Look, Outcome, RecordId, Splits, Step
+
+# Coverage of the evidence over all looks of a run together; each look gets its Bonferroni share of the rest.
+LEVEL = 0.95
+
+
+def unlearn(
+    model: nn.Module,
+    *,
+    forget: Sequence[RecordId],
+    task: Task | None = None,
+    train: Dataset[Any] | None = None,
+    holdout: Dataset[Any] | None = None,
+    ids: Sequence[RecordId] | None = None,
+    method: str | Method = "steer",
+    seed: int = 0,
+    stop: StopRule | None = None,
+    looks: bool = True,
+    checks: bool = True,
+    reference: Recipe | None = None,
+    progress: bool | None = None,
+) -> Result:
+    """Erase training records from a copy of `model`.
+
+    Give either a `task`, or `train` and `holdout` (and `ids`). `stop` is the stop rule (by default a utility floor,
+    then an equivalence test); `looks=False` runs to the step limit with no evidence at all. `checks=False` saves the
+    pass over all records: twins of forget records, holdout records seen in training and NaN then go unnoticed.
+    `reference` is the recipe of the reference model. `progress` shows a bar (by default on a terminal).
+
+    Raises RequestError, with every problem, before any work; DivergedError if weights became NaN on the way. `model`
+    and everything global are left as they were.
+    """
+    meter, chosen = Meter(), get(method)
+    task = make_task(task, train, holdout, ids=ids)
+    with unchanged_globals():
+        with meter.phase("checks"):
+            request = check_request(model, task, forget, full=checks)
+            splits = make_splits(request.forget, len(request.train), len(request.holdout), seed)
+
+        @cache
+        def reference_model() -> nn.Module:
+            return _train_reference(model, request, splits, reference or Recipe(), seed, meter)
+
+        working = copy.deepcopy(model)
+        frozen = _free(working)
+        problem = Problem(
+            task=task,
+            model=working,
+            original=model,
+            train=request.train,
+            holdout=request.holdout,
+            forget=splits.forget,
+            retain=splits.retain,
+            members=splits.members,
+            calibration=splits.calibration,
+            reference=reference_model,
+            seed=seed,
+            meter=meter,
+        )
+        observer = None
+        if looks and chosen.looks:
+            level = 1 - (1 - LEVEL) / chosen.looks
+            observer = Observer(request, splits, reference_model(), meter, level)
+        evidence = _run(chosen, problem, observer, stop or default_rule(), progress)
+        _restore(working, frozen)
+    return Result(working, model, task, request.ids, chosen, splits, meter.cost(), evidence, seed, request.warnings)
+
+
+def _run(
+    method: Method, problem: Problem, observer: Observer | None, rule: StopRule, progress: bool | None
+) -> Evidence:
+    """Step until the rule decides or the method ends; leaves the chosen weights in `problem.model`."""
+    model, step = problem.model, Step(0, float("nan"))
+    looks = [observer.look(model, step)] if observer else []
+    decision: Decision | None = None
+    best = _Best(rule.target)
+    best.offer(model, looks)
+    steps = method.run(problem)
+    with track(f"unlearning by {method.key}", method.length, progress) as advance:
+        while decision is None:
+            with problem.meter.phase("steps"):
+                following = next(steps, None)
+            if following is None:
+                break
+            step = following
+            advance()
+            if not step.at_rest:
+                continue
+            if not all_finite(model):
+                raise DivergedError(
+                    f"{method.key} gave NaN or infinite weights at step {step.index}; nothing was saved"
+                )
+            if observer is not None:
+                looks.append(observer.look(model, step))
+                decision = rule.check(looks)
+                if decision is None or decision.outcome is not Outcome.UTILITY_FLOOR:
+                    best.offer(model, looks)
+    if not looks:
+        return Evidence((), Outcome.NOT_JUDGED, "no evidence was looked at", step.index, rule.target, rule.margin, 0)
+    decision = decision or conclude(looks, rule.target)
+    chosen = step.index
+    if decision.outcome in (Outcome.UTILITY_FLOOR, Outcome.OVER_UNLEARNED):
+        chosen = best.restore(model)
+    return Evidence(tuple(looks), decision.outcome, decision.reason, chosen, rule.target, rule.margin, method.looks)
+
+
+class _Best:
+    """The weights at the look whose conditional AUC was nearest to the target, to go back to after a step too far."""
+
+    def __init__(self, target: float) -> None:
+        self._target, self._distance, self._step = target, float("inf"), 0
+        self._state: dict[str, Tensor] = {}
+
+    def offer(self, model: nn.Module, looks: Sequence[Look]) -> None:
+        if looks and (distance := abs(looks[-1].auc.value - self._target)) < self._distance:
+            self._distance, self._step = distance, looks[-1].step
+            self._state = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def restore(self, model: nn.Module) -> int:
+        model.load_state_dict(self._state)
+        return self._step
+
+
+def _train_reference(
+    model: nn.Module, request: Request, splits: Splits, recipe: Recipe, seed: int, meter: Meter
+) -> nn.Module:
+    """A small model that saw no forget, member or holdout record; refused if it learned nothing."""
+    with meter.phase("reference"):
+        start = fresh_model(request.task, model, derive_seed(seed, "reference"))
+        done = train(
+            request.task, start, request.train, splits.reference, recipe, derive_seed(seed, "reference"), meter
+        )
+        problem = check_reference(request, splits, done, meter)
+    if problem is not None:
+        raise RequestError(problem)
+    return done
+
+
+def _free(model: nn.Module) -> list[bool]:
+    """Let every parameter move if none may: a deployed model often has all flags off. Gives the flags before."""
+    flags = [p.requires_grad for p in model.parameters()]
+    if not any(flags):
+        model.requires_grad_(True)
+    return flags
+
+
+def _restore(model: nn.Module, flags: Sequence[bool]) -> None:
+    for parameter, flag in zip(model.parameters(), flags, strict=True):
+        parameter.requires_grad_(flag)
+        parameter.grad = None

@@ -1,0 +1,181 @@
+"""Real data sets, distinct records and planted label noise."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from efface.data import sets
+from efface.data.sets import FASHION_FILES, digits, distinct, fashion_mnist, plant_label_noise
+from efface.errors import RequestError
+
+
+def write_idx(path: Path, magic: int, shape: tuple[int, ...], body: bytes) -> None:
+    path.write_bytes(gzip.compress(struct.pack(f">{1 + len(shape)}I", magic, *shape) + body))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three training and two test images in the files of Fashion-MNIST; image i is all of the value i."""
+    for part, count in (("train", 3), ("t10k", 2)):
+        pixels = b"".join(bytes([i]) * 784 for i in range(count))
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", 0x803, (count, 28, 28), pixels)
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", 0x801, (count,), bytes(range(7, 7 + count)))
+    return tmp_path
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(RequestError) as caught:
+        fashion_mnist(folder)
+    (problem,) = caught.value.problems
+    return problem
+
+
+def test_digits() -> None:
+    x, y = digits()
+    assert x.shape == (1797, 1, 8, 8)
+    assert x.dtype == torch.float32
+    assert y.dtype == torch.int64
+    assert y.unique().tolist() == list(range(10))
+    assert abs(float(x.mean())) < 0.01
+    assert abs(float(x.std()) - 1) < 0.01
+    assert len(distinct(x)) == len(x)
+
+
+def test_fashion_mnist() -> None:
+    try:
+        x_train, y_train, x_test, y_test = fashion_mnist()
+    except RequestError as absent:
+        pytest.skip(absent.problems[0])
+    assert x_train.shape == (60000, 1, 28, 28)
+    assert x_test.shape == (10000, 1, 28, 28)
+    assert x_train.dtype == torch.float32
+    assert torch.bincount(y_train).tolist() == [6000] * 10
+    assert torch.bincount(y_test).tolist() == [1000] * 10
+    assert abs(float(x_train.mean())) < 0.01
+    assert abs(float(x_train.std()) - 1) < 0.01
+
+
+def test_the_reader_on_a_handmade_folder(folder: Path) -> None:
+    x_train, y_train, x_test, y_test = fashion_mnist(folder)
+    assert x_train.shape == (3, 1, 28, 28)
+    assert x_test.shape == (2, 1, 28, 28)
+    assert y_train.tolist() == [7, 8, 9]
+    assert y_test.tolist() == [7, 8]
+    expected = (torch.tensor([0.0, 1.0, 2.0]) / 255 - 0.286) / 0.353
+    assert torch.allclose(x_train[:, 0, 5, 5], expected)
+
+
+def test_the_default_places_in_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = folder / "work"
+    (work / ".data").mkdir(parents=True)
+    monkeypatch.chdir(work)
+    own = folder / "own" / "fashion-mnist"
+    own.mkdir(parents=True)
+    monkeypatch.setenv("EFFACE_DATA", str(own.parent))
+    (work / ".data" / "fashion-mnist").symlink_to(folder)
+    assert len(fashion_mnist()[0]) == 3  # the own folder holds nothing yet, so the next place serves
+    for name in FASHION_FILES:
+        (own / name).write_bytes((folder / name.replace("train", "t10k")).read_bytes())
+    assert len(fashion_mnist()[0]) == 2
+
+
+def test_an_absent_set_says_where_to_get_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sets, "_fashion_places", lambda: [Path("one"), Path("two")])
+    with pytest.raises(RequestError, match="not found in one, two: run `apt-get install dataset-fashion-mnist`"):
+        fashion_mnist()
+    (folder / FASHION_FILES[3]).unlink()
+    assert FASHION_FILES[3] in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("magic", "shape", "size", "message"),
+    [
+        (0x801, (3, 28, 28), 2352, "it starts with 0x801, not 0x803"),
+        (0x803, (3, 28, 28), 2351, "promises 2352 bytes, but the file holds 2351"),
+        (0x803, (3, 28, 28), 2353, "promises 2352 bytes, but the file holds more"),
+        (0x803, (2**31, 2**31, 2**31), 10, "but the file holds 10"),
+        (0x803, (3, 28, 27), 2268, "28 by 27, not 28 by 28"),
+        (0x803, (2, 28, 28), 1568, "holds 2 images, but"),
+        (0x803, (3,), 0, "the file ends within its header"),
+    ],
+)
+def test_wrong_images_are_refused(folder: Path, magic: int, shape: tuple[int, ...], size: int, message: str) -> None:
+    write_idx(folder / FASHION_FILES[0], magic, shape, bytes(size))
+    assert message in refusal(folder)
+
+
+def test_wrong_labels_are_refused(folder: Path) -> None:
+    write_idx(folder / FASHION_FILES[1], 0x801, (3,), bytes([0, 1, 10]))
+    assert "labels must lie in 0 to 9, not 10" in refusal(folder)
+
+
+def test_damaged_archives_are_refused(folder: Path) -> None:
+    path = folder / FASHION_FILES[0]
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[14] ^= 0xFF
+    for damaged in (whole[: len(whole) // 2], b"no archive", b"", bytes(flipped)):
+        path.write_bytes(damaged)
+        assert "damaged" in refusal(folder)
+
+
+def test_distinct_keeps_first_occurrences_in_order() -> None:
+    x = torch.tensor([[3.0, 1.0], [0.0, 0.0], [3.0, 1.0], [1.0, 3.0], [-0.0, 0.0]])
+    assert distinct(x).tolist() == [0, 1, 3]
+    assert distinct(x.bfloat16().reshape(5, 1, 2)).tolist() == [0, 1, 3]
+    assert distinct(torch.tensor([4, 4, 2])).tolist() == [0, 2]
+    assert distinct(torch.zeros(0, 3)).tolist() == []
+    assert distinct(torch.zeros(2, 0)).tolist() == [0]
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.lists(st.tuples(*[st.integers(-1, 1)] * 2), min_size=1, max_size=20))
+def test_distinct_agrees_with_a_plain_search(rows: list[tuple[int, int]]) -> None:
+    expected = [i for i, row in enumerate(rows) if row not in rows[:i]]
+    assert distinct(torch.tensor(rows)).tolist() == expected
+    assert distinct(torch.tensor(rows).float()).tolist() == expected
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.data())
+def test_label_noise_changes_exactly_the_share(data: st.DataObject) -> None:
+    classes = data.draw(st.integers(2, 5))
+    y = torch.tensor(data.draw(st.lists(st.integers(0, classes - 1), max_size=30)), dtype=torch.int64)
+    share = data.draw(st.floats(0, 1))
+    seed = data.draw(st.integers(0, 2**63 - 1))
+    before, state = y.clone(), torch.get_rng_state()
+    noisy, changed = plant_label_noise(y, classes, share, seed)
+    again, _ = plant_label_noise(y, classes, share, seed)
+    assert torch.equal(y, before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(noisy, again)
+    assert torch.equal(noisy != y, changed)
+    assert int(changed.sum()) == round(share * len(y))
+    assert noisy.dtype == y.dtype
+    assert ((noisy >= 0) & (noisy < classes)).all()
+
+
+def test_label_noise_is_spread_over_the_other_classes() -> None:
+    noisy, changed = plant_label_noise(torch.zeros(4000, dtype=torch.int64), 5, 0.5, 0)
+    counts = torch.bincount(noisy[changed], minlength=5)[1:]
+    # 2000 draws over four classes: five standard deviations are 97
+    assert ((counts - 500).abs() < 97).all()
+    assert not torch.equal(changed, plant_label_noise(torch.zeros(4000, dtype=torch.int64), 5, 0.5, 1)[1])
+
+
+def test_label_noise_refuses_every_problem_at_once() -> None:
+    with pytest.raises(RequestError) as caught:
+        plant_label_noise(torch.tensor([0, 3]), 3, 1.5, 0)
+    assert caught.value.problems == (
+        "labels must lie in 0 to 2, not 0 to 3",
+        "the share of noisy labels must lie in 0 to 1, not 1.5",
+    )
+    with pytest.raises(RequestError, match="at least 2 classes"):
+        plant_label_noise(torch.tensor([0]), 1, 0.5, 0)
+    with pytest.raises(RequestError, match="not nan"):
+        plant_label_noise(torch.tensor([0]), 2, float("nan"), 0)
