@@ -176,6 +176,26 @@ def test_weights_that_diverged_are_not_saved(tmp_path: Path, value: float) -> No
     assert os.listdir(tmp_path) == ["w.safetensors"]
 
 
+def test_a_buffer_may_be_infinite_but_not_nan(tmp_path: Path) -> None:
+    model, other, path = small(), small(1), tmp_path / "w.safetensors"
+    for one, value in ((model, float("-inf")), (other, 0.0)):
+        one.register_buffer("mask", torch.full((2, 2), value))
+    save_weights(model, path)
+    load_weights(other, path)
+    assert other.mask.isneginf().all()
+    model.mask[0, 0] = float("nan")
+    with pytest.raises(DivergedError, match="mask; nothing was saved"):
+        save_weights(model, path)
+
+
+def test_a_tied_weight_is_a_weight_under_both_names(tmp_path: Path) -> None:
+    model = Tied()
+    with torch.no_grad():
+        model.second.weight[0, 0] = float("inf")
+    with pytest.raises(DivergedError, match=r"first\.weight, second\.weight"):
+        save_weights(model, tmp_path / "w.safetensors")
+
+
 def test_eight_bit_floats_are_checked(tmp_path: Path) -> None:
     module = nn.Module()
     module.register_buffer("a", torch.tensor([1.0, float("nan")]).to(torch.float8_e5m2))

@@ -36,7 +36,8 @@ def save_weights(model: nn.Module, path: str | Path) -> str:
     if not target.parent.is_dir():
         raise CheckpointError(f"{path}: there is no folder {target.parent}")
     state = _dense_state(model)
-    wrong = [name for name, tensor in state.items() if not _all_finite(tensor)]
+    weights = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    wrong = [name for name, tensor in state.items() if not _is_sound(tensor, infinite=name not in weights)]
     if wrong:
         raise DivergedError(f"NaN or infinite values in {_listing(wrong)}; nothing was saved")
     tied = _tied_to(state)
@@ -204,10 +205,12 @@ def _is_dense(value: object) -> bool:
     )
 
 
-def _all_finite(tensor: Tensor) -> bool:
+def _is_sound(tensor: Tensor, infinite: bool) -> bool:
+    """Whether no value is NaN or, unless `infinite` ones are allowed (in buffers: attention masks), infinite."""
     # 8-bit floats have no isfinite of their own
     small = tensor.is_floating_point() and tensor.element_size() == 1
-    return bool(torch.isfinite(tensor.float() if small else tensor).all())
+    values = tensor.float() if small else tensor
+    return not bool(torch.isnan(values).any()) if infinite else bool(torch.isfinite(values).all())
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -5,12 +5,13 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from efface.metrics.membership import conditional_auc
+from efface.errors import DivergedError
+from efface.metrics.membership import separate
 from efface.models import logits_of
 from efface.numerics.logits import margin
 from efface.requests import Request
 from efface.runtime import Meter
-from efface.types import Look, Splits, Step
+from efface.types import Indices, Look, Splits, Step
 
 
 class Observer:
@@ -44,18 +45,21 @@ class Observer:
         """One look, charged to the phase `stop checks`."""
         with self._meter.phase("stop checks"):
             (z_f, z_s), (y_f, y_s), (d_f, d_s) = self._read(model), self._targets, self._difficulty
-            auc, _ = conditional_auc(margin(z_f, y_f), d_f, margin(z_s, y_s), d_s, level=self._level)
+            m_f, m_s = margin(z_f, y_f), margin(z_s, y_s)
+            if m_f.isnan().any() or m_s.isnan().any():
+                raise DivergedError(f"the logits became NaN by step {step.index}; nothing was saved")
+            seen = separate(m_f, m_s, d_f, d_s)
             right = [float((z.argmax(1) == y).double().mean()) for z, y in ((z_s, y_s), (z_f, y_f))]
-            return Look(step.index, auc, right[0], right[1], step.loss)
+            return Look(step.index, seen.estimate(self._level), right[0], right[1], step.loss)
 
 
-def check_reference(request: Request, splits: Splits, reference: nn.Module, meter: Meter) -> str | None:
+def check_reference(request: Request, strangers: Indices, reference: nn.Module, meter: Meter) -> str | None:
     """Why the reference cannot serve: it is no better than guessing the commonest class of the holdout; else None.
 
-    No better means within two standard errors of that guess's accuracy, on the calibration records.
+    No better means within two standard errors of that guess's accuracy, on the holdout positions `strangers`.
     """
-    targets = request.holdout.targets(splits.calibration)
-    z = logits_of(request.task, reference, request.holdout, splits.calibration, meter)
+    targets = request.holdout.targets(strangers)
+    z = logits_of(request.task, reference, request.holdout, strangers, meter)
     right = float((z.argmax(1) == targets).double().mean())
     chance = float(torch.bincount(targets).max()) / len(targets)
     if right > chance + 2 * (chance * (1 - chance) / len(targets)) ** 0.5:

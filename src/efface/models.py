@@ -15,6 +15,7 @@ from torch.utils.data import Subset
 
 from efface.data.records import Batch, Records
 from efface.errors import DivergedError, RequestError
+from efface.options import Options, option
 from efface.runtime import Meter, seeded
 from efface.task import Task
 from efface.types import Indices
@@ -56,24 +57,28 @@ def joint_logits(task: Task, model: nn.Module, batches: Sequence[Batch]) -> list
     """Logits of several batches, with gradients, in one call of the model where the inputs are alike tensors."""
     inputs = [b.inputs for b in batches]
     if all(isinstance(t, Tensor) and t.shape[1:] == inputs[0].shape[1:] for t in inputs):
-        return list(task.forward(model, torch.cat(inputs)).float().split([len(b) for b in batches]))
+        return list(torch.split(task.forward(model, torch.cat(inputs)).float(), [len(b) for b in batches]))
     return [task.forward(model, t).float() for t in inputs]
 
 
 def all_finite(model: nn.Module) -> bool:
-    """Whether no parameter or buffer holds a NaN or an infinity."""
-    floats = [t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
-    return all(bool(torch.isfinite(t).all()) for t in floats)
+    """Whether no parameter holds a NaN or an infinity, and no buffer a NaN.
+
+    A buffer may be infinite: attention masks are.
+    """
+    return all(bool(torch.isfinite(p).all()) for p in model.parameters()) and not any(
+        bool(torch.isnan(b).any()) for b in model.buffers()
+    )
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Options):
     """The default training recipe: Adam under a one-cycle learning rate, for `epochs` or at least `least_steps`."""
 
-    epochs: int = 5
-    lr: float = 2e-3
-    batch: int = 64
-    least_steps: int = 150
+    epochs: int = option(5, "passes over the records", 1, 100_000)
+    lr: float = option(2e-3, "peak learning rate of Adam", 1e-8, 1.0)
+    batch: int = option(64, "records in a step", 2, 100_000)
+    least_steps: int = option(150, "steps where the epochs give fewer", 1, 1_000_000)
 
     def steps(self, records: int) -> int:
         """Number of optimiser steps for so many records."""
@@ -131,6 +136,13 @@ def _resetter(module: nn.Module) -> Callable[[], None] | None:
     return None
 
 
+def one_cycle(optimiser: torch.optim.Optimizer, peak: float, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """A learning rate that rises to `peak` over the first fifth of so many steps, and falls to nearly nothing."""
+    # torch divides by zero where the rise is one step long
+    share = 0.25 if steps == 5 else 0.2
+    return torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps, pct_start=share)
+
+
 def train(
     task: Task, model: nn.Module, records: Records, positions: Indices, recipe: Recipe, seed: int, meter: Meter
 ) -> nn.Module:
@@ -139,7 +151,7 @@ def train(
     total = recipe.steps(len(positions))
     order = np.random.default_rng(seed)
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=recipe.lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=total, pct_start=0.2)
+    schedule = one_cycle(optimiser, recipe.lr, total)
     with seeded(seed), mode(model, training=True), torch.enable_grad():
         done = 0
         while done < total:
@@ -151,7 +163,7 @@ def train(
                 batch = records.read(rows).to(device)
                 optimiser.zero_grad()
                 loss = F.cross_entropy(task.forward(model, batch.inputs).float(), batch.targets)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
                 meter.count(forward=len(rows), backward=len(rows))

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any, Self, get_type_hints
+from typing import Any, Self, get_origin, get_type_hints
 
 from efface.errors import RequestError
 
@@ -32,7 +32,7 @@ class Options:
             if kind is float and isinstance(value, int) and not isinstance(value, bool):
                 object.__setattr__(self, f.name, float(value))
                 value = float(value)
-            if type(value) is not kind:
+            if type(value) is not (get_origin(kind) or kind):
                 problems.append(f"option {f.name} of {self._title()}: expected {kind.__name__}, got {value!r}")
                 continue
             low, high = f.metadata.get("low"), f.metadata.get("high")

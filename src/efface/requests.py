@@ -1,12 +1,12 @@
 """A request: the task, the forget set by position, and whether it can be honoured at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from efface.data.checks import (
     Findings,
@@ -14,7 +14,9 @@ from efface.data.checks import (
     check_contents,
     check_holdout,
     check_ids,
+    check_reading,
     check_rereading,
+    few,
 )
 from efface.data.records import Records
 from efface.errors import RequestError
@@ -76,18 +78,23 @@ def check_request(model: nn.Module, task: Task, forget: Sequence[RecordId], full
     found = Findings()
     sets = {"train": task.eval_records or task.train, "holdout": task.holdout, "test": task.test}
     records = {name: Records(data, task) for name, data in sets.items() if data is not None}
-    unsized = [
-        n for n, r in records.items() if not hasattr(r.dataset, "__len__") or not hasattr(r.dataset, "__getitem__")
-    ]
+    named = (*sets.items(), ("train", task.train))
+    unsized = dict.fromkeys(name for name, data in named if data is not None and not _is_map(data))
     if unsized:
         raise RequestError([f"{name}: expected a map-style dataset with a length and an index" for name in unsized])
     train, holdout = records["train"], records["holdout"]
     if isinstance(forget, str | bytes) or not hasattr(forget, "__len__"):
         raise RequestError(f"forget: expected a sequence of record ids, got {type(forget).__name__}")
+    odd = [i for i in _plain(forget) if not isinstance(i, int | str)]
+    if odd:
+        raise RequestError(f"forget: record ids are integers or strings, got {few(odd)}")
     at = check_ids(task, _plain(forget), len(train), found)
     if task.eval_records is not None and len(train) != len(task.train):  # type: ignore[arg-type]
         found.problems.append("eval_records has another length than train: it must hold the same records, same order")
     check_holdout(task, len(holdout), found)
+    readable = [check_reading(train, "training", found), check_reading(holdout, "holdout", found)]
+    if not all(readable):
+        raise RequestError(found.problems)
     check_rereading(train, at, found)
     classes = _check_model(model, task, train, found)
     found.problems += fresh_problems(task, model)
@@ -103,6 +110,25 @@ def check_request(model: nn.Module, task: Task, forget: Sequence[RecordId], full
     return Request(
         task, train, holdout, records.get("test"), tuple(_plain(forget)), at, classes or 0, tuple(found.warnings)
     )
+
+
+def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
+    """Whether other models fit the request's records and classes; RequestError names each that does not."""
+    problems = []
+    for name, model in models.items():
+        found = Findings()
+        classes = _check_model(model, request.task, request.train, found)
+        if classes is not None and classes != request.classes:
+            found.problems.append(f"it has {classes} classes where the original has {request.classes}")
+        problems += [f"{name}: {line}" for line in found.problems]
+    if problems:
+        raise RequestError(problems)
+
+
+def _is_map(dataset: Dataset[Any]) -> bool:
+    # an iterable dataset inherits an index that raises
+    readable = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    return readable and not isinstance(dataset, IterableDataset)
 
 
 def _plain(forget: Sequence[RecordId]) -> list[RecordId]:

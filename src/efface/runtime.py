@@ -75,6 +75,17 @@ def unchanged_globals() -> Iterator[None]:
         _restore_rng(states)
 
 
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use `count` CPU threads within the block: small models are slower on more than one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def derive_seed(seed: int, *names: str) -> int:
     """A seed in [0, 2**63) for the purpose that `names` spell; the same on every machine and in every version."""
     # JSON keeps ("ab", "c") and ("a", "bc") apart

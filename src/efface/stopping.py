@@ -39,7 +39,7 @@ class StopRule(Options, ABC):
 class AnyOf(StopRule):
     """Ends the loop as soon as one of its rules does; earlier rules are asked first."""
 
-    rules: tuple = ()
+    rules: tuple[StopRule, ...] = ()
 
     @classmethod
     def of(cls, *rules: StopRule) -> "AnyOf":
@@ -82,7 +82,7 @@ class UtilityFloor(StopRule):
 
     def check(self, looks: Sequence[Look]) -> Decision | None:
         lost = looks[0].holdout_accuracy - looks[-1].holdout_accuracy
-        if lost <= self.drop:
+        if lost <= self.drop + 1e-9:  # 0.90 - 0.87 is more than 0.03 in floating point
             return None
         return Decision(
             Outcome.UTILITY_FLOOR,

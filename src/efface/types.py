@@ -161,6 +161,34 @@ class Reading:
     estimate: Estimate | None = None
     why: str = ""
 
+    @classmethod
+    def of(cls, estimate: Estimate) -> "Reading":
+        """A measured reading."""
+        return cls("measured", estimate)
+
+    @classmethod
+    def missing(cls, why: str) -> "Reading":
+        """A reading that could not be had, and why."""
+        return cls("not_measured", None, why)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of a report: the same score of the original (doing nothing), unlearned and retrained models.
+
+    `kind` is utility, attack, off_label or distance; `group` is `all` or a kind of forget record. For several
+    retrained models the value is their mean, and the interval of an attack is where one more of them would lie.
+    """
+
+    key: str
+    title: str
+    group: str
+    kind: str
+    decisive: bool
+    original: Reading
+    unlearned: Reading
+    retrained: Reading
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -53,6 +53,7 @@ def unlearn(
     and everything global are left as they were.
     """
     meter, chosen = Meter(), get(method)
+    _check_call(seed, stop, reference)
     task = make_task(task, train, holdout, ids=ids)
     with unchanged_globals():
         with meter.phase("checks"):
@@ -86,6 +87,16 @@ def unlearn(
         evidence = _run(chosen, problem, observer, stop or default_rule(), progress)
         _restore(working, frozen)
     return Result(working, model, task, request.ids, chosen, splits, meter.cost(), evidence, seed, request.warnings)
+
+
+def _check_call(seed: object, stop: object, reference: object) -> None:
+    wrong = [] if isinstance(seed, int) else [f"seed: expected an integer, got {seed!r}"]
+    if not isinstance(stop, StopRule | None):
+        wrong.append(f"stop: expected a rule of efface.stopping, got {stop!r}")
+    if not isinstance(reference, Recipe | None):
+        wrong.append(f"reference: expected an efface.Recipe, got {reference!r}")
+    if wrong:
+        raise RequestError(wrong)
 
 
 def _run(
@@ -152,7 +163,7 @@ def _train_reference(
         done = train(
             request.task, start, request.train, splits.reference, recipe, derive_seed(seed, "reference"), meter
         )
-        problem = check_reference(request, splits, done, meter)
+        problem = check_reference(request, splits.calibration, done, meter)
     if problem is not None:
         raise RequestError(problem)
     return done

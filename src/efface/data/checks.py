@@ -69,7 +69,8 @@ def check_ids(task: Task, forget: Sequence[RecordId], records: int, found: Findi
             )
         if records - len(at) < SMALLEST_RETAIN:
             found.problems.append(f"{records - len(at)} records would remain; at least {SMALLEST_RETAIN} are needed")
-    return np.array([at[i] for i in dict.fromkeys(forget) if i in at], dtype=np.int64)
+    # ids of a wrong length, refused above, may lead beyond the records
+    return np.array([at[i] for i in dict.fromkeys(forget) if i in at and at[i] < records], dtype=np.int64)
 
 
 def check_holdout(task: Task, records: int, found: Findings) -> None:
@@ -85,9 +86,26 @@ def check_holdout(task: Task, records: int, found: Findings) -> None:
         )
 
 
+def check_reading(records: Records, where: str, found: Findings) -> bool:
+    """Whether records can be read at all: a batch of two that the task's hooks take apart."""
+    if not len(records):
+        return True
+    try:
+        batch = records.read([0, min(1, len(records) - 1)])
+        content_hashes(batch)
+    except Exception as error:  # whatever a user's dataset or hooks raise is the user's to read, in one line
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        found.problems.append(f"{where} records cannot be read ({told}): give Task.unpack or Task.collate")
+        return False
+    return True
+
+
 def check_rereading(records: Records, positions: Indices, found: Findings) -> None:
-    """Whether records read twice are the same; a dataset that augments at random cannot be scored."""
-    some = positions[:8]
+    """Whether records read twice are the same; a dataset that augments at random cannot be scored.
+
+    Read are some of `positions` and the first of all records, since one alone often draws the same twice.
+    """
+    some = np.union1d(positions[:8], np.arange(min(24, len(records))))
     if len(some) and content_hashes(records.read(some)) != content_hashes(records.read(some)):
         found.problems.append(
             "training records differ when read twice, so the dataset augments at random: "
@@ -159,7 +177,7 @@ def check_contents(
 
 
 def _namer(ids: Sequence[RecordId] | None) -> Any:
-    return lambda at: repr(ids[at]) if ids is not None else str(at)
+    return lambda at: repr(ids[at]) if ids is not None and at < len(ids) else str(at)
 
 
 def _once(found: Findings, line: str) -> None:

@@ -77,7 +77,7 @@ class Records:
         many = getattr(self.dataset, "__getitems__", None)
         samples = many(at.tolist()) if many is not None else [self.dataset[i] for i in at.tolist()]
         inputs, targets = self._task.unpack(self._task.collate(samples))
-        return Batch(inputs, torch.as_tensor(targets))
+        return Batch(inputs, _classes(torch.as_tensor(targets)))
 
     def stream(self, positions: Sequence[int] | Indices, size: int = 1024) -> Iterator[Batch]:
         """The records at `positions` in batches of at most `size`."""
@@ -94,14 +94,19 @@ class Records:
 
     @staticmethod
     def _slice(dataset: Dataset[Any], at: Indices) -> Batch | None:
-        while isinstance(dataset, Subset):
+        while type(dataset) is Subset:  # a class of the user's own may change what it passes on
             at = np.asarray(dataset.indices, dtype=np.int64)[at]
             dataset = dataset.dataset
         if type(dataset) is not TensorDataset or len(dataset.tensors) != 2:
             return None
         inputs, targets = dataset.tensors
         rows = torch.from_numpy(at).to(inputs.device)
-        return Batch(inputs[rows], targets[rows.to(targets.device)])
+        return Batch(inputs[rows], _classes(targets[rows.to(targets.device)]))
+
+
+def _classes(targets: Tensor) -> Tensor:
+    """Integer targets as int64, the only kind that torch takes as an index; others stay, to be refused."""
+    return targets if targets.is_floating_point() or targets.dtype == torch.bool else targets.long()
 
 
 def content_hashes(batch: Batch) -> list[bytes]:

@@ -8,8 +8,8 @@ from efface.runtime import derive_seed
 from efface.types import Indices, RecordId, Splits
 
 # What one part may hold at the most: enough for stable statistics, and a cost that does not grow with the data.
-MOST = {"reference": 2000, "members": 2500, "audit_reference": 10000, "calibration": 2500, "stopping": 2500}
-RETAIN_SHARES = {"reference": 0.35, "members": 0.30, "audit_reference": 0.35}
+MOST = {"reference": 2000, "members": 2500, "audit_reference": 4000, "calibration": 2500, "stopping": 2500}
+RETAIN_SHARES = {"reference": 0.40, "members": 0.30, "audit_reference": 0.30}
 HOLDOUT_SHARES = {"calibration": 0.5, "stopping": 0.25, "audit": 0.25}
 SMALLEST_HOLDOUT = 100
 

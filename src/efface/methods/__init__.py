@@ -36,7 +36,7 @@ def get(method: str | Method, options: Mapping[str, str] | None = None) -> Metho
     """
     if isinstance(method, Method):
         return method
-    if method not in REGISTRY:
+    if not isinstance(method, str) or method not in REGISTRY:
         raise RequestError(f"there is no method {method!r} ({nearest(str(method), available())})")
     return REGISTRY[method].parse(options or {})
 

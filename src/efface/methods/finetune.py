@@ -26,6 +26,6 @@ class Finetune(Descent):
 
     def run(self, problem: Problem) -> Iterator[Step]:
         def loss(kept: Batch) -> Tensor:
-            return F.cross_entropy(*problem.logits(kept), kept.targets)
+            return F.cross_entropy(problem.logits(kept)[0], kept.targets)
 
         return self.sgd(problem, loss, retain=problem.retain)

@@ -35,11 +35,11 @@ class Perturb(Descent):
         generator = torch.Generator().manual_seed(derive_seed(problem.seed, "perturb", "noise"))
         with torch.no_grad():
             for weight in problem.trainable():
-                drawn = torch.randn(weight.shape, generator=generator).to(weight.device)
+                drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float32).to(weight.device)
                 spread = weight.float().square().mean().sqrt()
                 weight.add_((self.noise * spread * drawn).to(weight.dtype))
 
         def loss(kept: Batch) -> Tensor:
-            return F.cross_entropy(*problem.logits(kept), kept.targets)
+            return F.cross_entropy(problem.logits(kept)[0], kept.targets)
 
         return self.sgd(problem, loss, retain=problem.retain)

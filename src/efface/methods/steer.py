@@ -34,14 +34,15 @@ class Steer(Method):
     summary = "perturb the weights until forget records have the logits of never-seen records of equal difficulty"
     source = "efface; inspired by Chen, Wang, Huang, arXiv 2111.05528 (only the abstract could be had)"
 
-    rounds: int = option(2, "most rounds; evidence is looked at after each", 1, 100)
-    steps: int = option(60, "steps in a round", 1, 10_000)
-    lr: float = option(2e-3, "peak learning rate of Adam", 1e-8, 1.0)
+    rounds: int = option(3, "most rounds; evidence is looked at after the second and each later one", 1, 100)
+    steps: int = option(80, "steps in a round", 1, 10_000)
+    lr: float = option(3e-3, "peak learning rate of Adam", 1e-8, 1.0)
     hold: float = option(0.3, "weight of keeping the retain records' logits", 0.0, 1e3)
     anchor: float = option(0.3, "weight of the cross-entropy on retain records", 0.0, 1e3)
-    scale: float = option(0.1, "weight of both squared errors", 1e-6, 1e3)
-    batch_forget: int = option(256, "forget records in a step", 1, 100_000)
-    batch_retain: int = option(128, "retain records in a step", 1, 100_000)
+    scale: float = option(0.3, "weight of both squared errors", 1e-6, 1e3)
+    refine: float = option(1.0, "share of what a round left undone that is added to the next round's target", 0.0, 2.0)
+    batch_forget: int = option(128, "forget records in a step", 1, 100_000)
+    batch_retain: int = option(64, "retain records in a step", 1, 100_000)
 
     @property
     def length(self) -> int:
@@ -49,7 +50,7 @@ class Steer(Method):
 
     @property
     def looks(self) -> int:
-        return self.rounds
+        return max(1, self.rounds - 1)
 
     def run(self, problem: Problem) -> Iterator[Step]:
         with problem.meter.phase("targets"):
@@ -62,8 +63,14 @@ class Steer(Method):
         )
         retain = self._retain(problem)
         index = 0
-        for _ in range(self.rounds):
-            optimiser = torch.optim.Adam(problem.trainable(), lr=self.lr)
+        aim = target
+        for number in range(self.rounds):
+            if number and self.refine:
+                with mode(problem.model, training=False), torch.no_grad():
+                    reached = centre(problem.task.forward(problem.model, forget.inputs).float())
+                problem.meter.count(forward=len(forget))
+                aim = aim + self.refine * (target - reached)
+            optimiser = torch.optim.Adam(problem.trainable(), lr=self.lr, fused=True)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.lr, total_steps=self.steps, pct_start=0.2)
             for k in range(self.steps):
                 at = torch.from_numpy(next(rows)).to(device)
@@ -71,11 +78,11 @@ class Steer(Method):
                 kept, keep = next(retain)
                 with mode(problem.model, training=False), torch.enable_grad():
                     z_f, z_r = problem.logits(part, kept)
-                    squares = ((centre(z_f) - target[at]) ** 2).mean() + self.hold * ((centre(z_r) - keep) ** 2).mean()
+                    squares = ((centre(z_f) - aim[at]) ** 2).mean() + self.hold * ((centre(z_r) - keep) ** 2).mean()
                     loss = self.scale * squares + self.anchor * F.cross_entropy(z_r, kept.targets)
                     value = descend(optimiser, loss, schedule)
                 index += 1
-                yield Step(index, value, at_rest=k == self.steps - 1)
+                yield Step(index, value, at_rest=k == self.steps - 1 and (number > 0 or self.rounds == 1))
 
     def _retain(self, problem: Problem, group: int = 8) -> Iterator[tuple[Batch, torch.Tensor]]:
         """Endless retain batches with the original's centred logits, computed for `group` batches at once."""

@@ -62,23 +62,31 @@ def read_groups(problem: Problem) -> tuple[Group, Group, Group]:
     return forget, members, unseen
 
 
-def transported(forget: Group, members: Group, strangers: Group, k_rank: int = 100, k_gauss: int = 200) -> Tensor:
+def transported(forget: Group, members: Group, strangers: Group) -> Tensor:
     """Centred target logits (records, classes): each forget record's residual moved from members' to strangers'.
 
-    Among `k_gauss` members and strangers of nearly the record's own score, the residual moves by Gaussian optimal
-    transport; its margin then by the quantile map among `k_rank`, exact in distribution. Where the original did not
-    memorise, members and strangers look alike and nothing moves.
+    Among members and strangers of nearly the record's own score, the residual moves by Gaussian optimal transport;
+    its margin then by the quantile map, exact in distribution. Where the original did not memorise, members and
+    strangers look alike and nothing moves.
     """
     score, order = forget.score, forget.order()
     used = min(order.shape[1], MOST_COORDINATES)
-    near = [windows(score, g.score, k_gauss) for g in (members, strangers)]
-    rows = [g.residual()[:, :used][at] for g, at in zip((members, strangers), near, strict=True)]
+    theirs, others = (g.residual()[:, :used][_near(score, g, 40, 200)] for g in (members, strangers))
     moved = forget.residual()
-    moved[:, :used] = transport_gauss(moved[:, :used], *rows)
+    moved[:, :used] = transport_gauss(moved[:, :used], theirs, others)
     target = torch.empty_like(forget.logits).scatter(1, order, forget.expected.gather(1, order) + moved)
-    near = [windows(score, g.score, k_rank) for g in (members, strangers)]
     margins = [margin(g.logits, g.targets) for g in (forget, members, strangers)]
+    near = [_near(score, g, 20, 100) for g in (members, strangers)]
     wanted = transport_ranks(margins[0], margins[1][near[0]], margins[2][near[1]])
     # the margin moves one to one with the label's own logit
     target[torch.arange(len(target)), forget.targets] += wanted - margin(target, forget.targets)
     return centre(target)
+
+
+def _near(score: Tensor, group: Group, fewest: int, most: int) -> Tensor:
+    """Windows over a group that hold its nearest part, `most` records of some 1,000 and never under `fewest`.
+
+    A window that is wide for its group compares the hardest records, which are few, with easier ones.
+    """
+    width = min(most, max(fewest, len(group.logits) * most // 1000))
+    return windows(score, group.score, width)

@@ -7,11 +7,14 @@ from torch import Tensor
 def windows(at: Tensor, scores: Tensor, width: int) -> Tensor:
     """Rows of the `width` records whose rank by score is nearest to each of `at`: an index (len(at), width).
 
-    `width` is cut to the number of scores. At either end of the scores the window is one-sided.
+    `width` is cut to the number of scores. At either end of the scores the window is one-sided. Among equal scores
+    the window lies around their middle.
     """
     order = scores.argsort(stable=True)
     width = min(width, len(scores))
-    start = (torch.searchsorted(scores[order].contiguous(), at.contiguous()) - width // 2).clamp(0, len(scores) - width)
+    ordered, at = scores[order].contiguous(), at.contiguous()
+    middle = (torch.searchsorted(ordered, at) + torch.searchsorted(ordered, at, right=True)) // 2
+    start = (middle - width // 2).clamp(0, len(scores) - width)
     return order[start[:, None] + torch.arange(width)]
 
 
@@ -22,9 +25,12 @@ def ranks(values: Tensor, among: Tensor) -> Tensor:
 
 
 def read_quantiles(among: Tensor, levels: Tensor) -> Tensor:
-    """The value at each level (in [0, 1]) of its row of `among` (n, k), linear between neighbours."""
+    """The value at each level (in [0, 1]) of its row of `among` (n, k), linear between neighbours.
+
+    The inverse of `ranks`: the value of rank j, of k, stands at level (j - 1/2) / k.
+    """
     ordered = among.sort(dim=1).values
-    at = levels.clamp(0, 1) * (among.shape[1] - 1)
+    at = (levels * among.shape[1] - 0.5).clamp(0, among.shape[1] - 1)
     low = at.floor().long()
     high = (low + 1).clamp_max(among.shape[1] - 1)
     part = (at - low)[:, None]

@@ -39,5 +39,6 @@ def _moments(rows: Tensor, shrink: float) -> tuple[Tensor, Tensor]:
 def _powers(cov: Tensor) -> tuple[Tensor, Tensor]:
     """Square root of each symmetric positive matrix, and the inverse of that root."""
     values, vectors = torch.linalg.eigh(cov)
-    values = values.clamp_min(1e-8).sqrt()
+    # relative, since logits have no scale of their own
+    values = values.clamp_min(values.amax(1, keepdim=True) * 1e-12).clamp_min(1e-30).sqrt()
     return (vectors * values[:, None]) @ vectors.transpose(1, 2), (vectors / values[:, None]) @ vectors.transpose(1, 2)

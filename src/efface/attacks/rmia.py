@@ -1,0 +1,24 @@
+"""RMIA: is the record likelier under this model than under models that never saw it? (Zarifzadeh et al., arXiv 2312.03262)"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from efface.attacks.views import View
+from efface.numerics.logits import log_likelihood
+
+OFFLINE = 0.3  # the paper's a: how far a model that saw the record is taken to be from one that did not
+
+
+def rmia(view: View, references: Sequence[View]) -> Tensor | None:
+    """Log of the likelihood ratio p(x | model) / p(x), with p(x) = ((1 + a) p_out(x) + 1 - a) / 2 from references.
+
+    Offline form: all references are models that never saw the records. The paper then counts the share of population
+    records z whose own ratio the record's exceeds gamma times; with gamma = 1 that is the rank of this score among
+    strangers, which the AUC that it is read by takes anyway. None without references.
+    """
+    if not references:
+        return None
+    out = torch.stack([log_likelihood(r.logits, r.targets).exp() for r in references]).mean(0)
+    return log_likelihood(view.logits, view.targets) - (((1 + OFFLINE) * out + 1 - OFFLINE) / 2).log()

@@ -1,0 +1,161 @@
+"""What people see on the terminal: the table of metrics, the verdict, the cost, and the methods."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO, get_type_hints
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from efface.cli.output import NOT_AUDITED
+from efface.methods.base import Method
+from efface.report.build import Report
+from efface.report.html import VERDICTS, duration, number, ratio
+from efface.result import Result
+from efface.types import Cost, Reading
+
+PIPED_WIDTH = 120  # of output that is no terminal, where no window tells a width
+NARROW = 100
+COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow"}
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # the error being handled; Rich would leave by SystemExit; Typer knows how to end quietly
+
+
+def console(stdout: TextIO) -> Console:
+    """A console that shows text as it is: no markup, no emoji, no colours of its own making."""
+    width = None if stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    return _Console(file=stdout, width=width, markup=False, emoji=False, highlight=False)
+
+
+def show_report(report: Report, files: Mapping[str, str], stdout: TextIO) -> None:
+    """The table, the verdict with its reasons, notes, cost and files."""
+    out = console(stdout)
+    table, footnotes = _metrics(report, out.width < NARROW)
+    out.print(table)
+    for line in footnotes:
+        _say(out, Text(f"not measured: {line}", style="dim"))
+    status = str(report.verdict.status)
+    head, sentence = VERDICTS[status]
+    out.print()
+    _say(out, Text.assemble((f"{head}.", f"bold {COLOURS[status]}"), f" {sentence}"))
+    for reason in report.verdict.reasons:
+        _say(out, f"  - {reason}")
+    for note in report.document["notes"]:
+        _say(out, f"Note: {note}")
+    result, again = report.result, report.retrain_cost
+    spent = ([_spent("unlearning", result.cost)] if result is not None else []) + [_spent("audit", report.cost)]
+    _say(out, f"Cost: {'; '.join(spent)}.")
+    if result is not None and again is not None and again.cpu_s:
+        _say(out, f"Unlearning took {ratio(result.cost.cpu_s / again.cpu_s)} the CPU time of one retraining.")
+    _show_files(files, out)
+
+
+def show_unjudged(result: Result, files: Mapping[str, str], stdout: TextIO) -> None:
+    """The same for a run without an audit."""
+    out = console(stdout)
+    sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
+    _say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
+    _say(out, f"The stop rule: {result.evidence.outcome.replace('_', ' ')}: {result.evidence.reason}")
+    for note in result.warnings:
+        _say(out, f"Note: {note}")
+    _say(out, f"Cost: {_spent('unlearning', result.cost)}.")
+    _show_files(files, out)
+
+
+def describe(method: type[Method]) -> dict[str, Any]:
+    """A method and its options as plain values."""
+    hints = get_type_hints(method)
+    return {
+        "key": method.key,
+        "summary": method.summary,
+        "source": method.source,
+        "options": [
+            {
+                "name": f.name,
+                "type": hints[f.name].__name__,
+                "default": f.default,
+                "low": f.metadata.get("low"),
+                "high": f.metadata.get("high"),
+                "help": f.metadata.get("help", ""),
+            }
+            for f in dataclasses.fields(method)
+        ],
+    }
+
+
+def show_methods(described: Sequence[Mapping[str, Any]], stdout: TextIO) -> None:
+    """Each method with the table of its options."""
+    out = console(stdout)
+    for method in described:
+        _say(out, Text.assemble((method["key"], "bold"), f": {method['summary']}"))
+        _say(out, Text(f"  source: {method['source']}", style="dim"))
+        if method["options"]:
+            table = Table(box=None, padding=(0, 2), show_edge=False)
+            for name in ("option", "default", "range", "meaning"):
+                table.add_column(name, header_style="dim", overflow="fold")
+            for o in method["options"]:
+                span = f"{_bound(o['low'])} to {_bound(o['high'])}"
+                table.add_row(Text(o["name"]), f"{o['default']}", span, Text(o["help"]))
+            out.print(table)
+        else:
+            out.print("  no options", style="dim")
+        out.print()
+
+
+def _metrics(report: Report, narrow: bool) -> tuple[Table, list[str]]:
+    """The table, and why some of its cells are empty, each reason once."""
+    names = ["original", "unlearned"]
+    if any(m.retrained.state == "measured" for m in report.metrics):
+        names.append("retrained")
+    table = Table(title=report.title, title_justify="left", caption="* decides the verdict", caption_justify="left")
+    table.add_column("metric", overflow="fold")
+    for name in names:
+        table.add_column(name, justify="right")
+    footnotes: dict[str, None] = {}
+    kind = None
+    for metric in report.metrics:
+        if kind not in (None, metric.kind):
+            table.add_section()
+        kind = metric.kind
+        readings: list[Reading] = [getattr(metric, name) for name in names]
+        footnotes |= dict.fromkeys(r.why for r in readings if r.estimate is None and r.why)
+        group = "" if metric.group == "all" else f" ({metric.group})"
+        title = f"{metric.title}{group}{' *' if metric.decisive else ''}"
+        table.add_row(Text(title), *(_cell(r, narrow) for r in readings))
+    return table, list(footnotes)
+
+
+def _cell(reading: Reading, narrow: bool) -> Text:
+    words = "" if reading.state == "measured" else reading.state.replace("_", " ")
+    e = reading.estimate
+    if e is None or not math.isfinite(e.value):
+        return Text(words or "\N{EN DASH}", style="dim")
+    text = number(e.value)
+    if math.isfinite(e.low) and math.isfinite(e.high):
+        gap = "\n" if narrow else " "
+        text += f"{gap}[{number(e.low)}, {number(e.high)}]"
+    return Text(f"{words} ({text})" if words else text)
+
+
+def _spent(what: str, cost: Cost) -> str:
+    phases = ", ".join(f"{name} {duration(p.cpu_s)}" for name, p in cost.phases.items())
+    return f"{what} {duration(cost.cpu_s)} of CPU time in {duration(cost.wall_s)} ({phases})"
+
+
+def _say(out: Console, line: str | Text) -> None:
+    out.print(line, soft_wrap=True)  # the terminal wraps it, so that a path or a sentence is copied or found whole
+
+
+def _show_files(files: Mapping[str, str], out: Console) -> None:
+    for path in files.values():
+        _say(out, f"Wrote {path}")
+
+
+def _bound(value: float | None) -> str:
+    return "any" if value is None else f"{value:g}"

@@ -1,0 +1,85 @@
+"""Exit codes, and the one place where exceptions become lines for people."""
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import ParamSpec, TextIO, TypeVar
+
+import typer
+
+from efface.errors import EffaceError, RequestError
+from efface.types import Status
+
+TRACEBACK = "EFFACE_TRACEBACK"
+LONGEST_LINE = 500
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Code(IntEnum):
+    """What the process says when it ends."""
+
+    VERIFIED = 0
+    FAILED = 1
+    REFUSED = 2
+    NOT_VERIFIED = 3
+    INTERRUPTED = 130
+
+    @classmethod
+    def of(cls, status: Status) -> "Code":
+        """The code of an audit's conclusion."""
+        return cls.VERIFIED if status is Status.VERIFIED else cls.NOT_VERIFIED
+
+
+def attempt(problems: list[str], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """What `call` gives, or None where it refuses; its problems join the others, to be told all at once."""
+    try:
+        return call(*args, **kwargs)
+    except RequestError as error:
+        problems += error.problems
+        return None
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's type and message as one line of bounded length."""
+    words = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
+
+
+@contextlib.contextmanager
+def guarded(as_json: bool) -> Iterator[TextIO]:
+    """Run a command and turn whatever it raises into a line and an exit code; yields where its answer goes.
+
+    Under `as_json` that place gets one JSON document only: what a user's own code prints goes to standard error.
+    """
+    stdout = sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            yield stdout
+    except RequestError as error:
+        _tell(as_json, stdout, str(error), "the request was refused", error.problems)
+        raise typer.Exit(Code.REFUSED) from None
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise  # Typer's own, and a reader of our output that left early
+    except KeyboardInterrupt:
+        _tell(as_json, stdout, "interrupted", "interrupted")
+        raise typer.Exit(Code.INTERRUPTED) from None
+    except (Exception, SystemExit) as error:  # SystemExit: a user's code must not choose our exit code
+        if os.environ.get(TRACEBACK) == "1":
+            traceback.print_exc()
+        said = " ".join(str(error).split()) if isinstance(error, EffaceError) else one_line(error)
+        _tell(as_json, stdout, f"{said} (set {TRACEBACK}=1 for a traceback)", said)
+        raise typer.Exit(Code.FAILED) from None
+
+
+def _tell(as_json: bool, stdout: TextIO, text: str, error: str, problems: tuple[str, ...] = ()) -> None:
+    if as_json:
+        print(json.dumps({"error": error, "problems": list(problems)}, indent=1), file=stdout)
+    else:
+        print(f"efface: {text}", file=sys.stderr)

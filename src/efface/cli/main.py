@@ -1,0 +1,207 @@
+"""The command line: `efface unlearn`, `audit`, `methods` and `demo`."""
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn, TextIO
+
+import typer
+
+from efface.audit import audit as run_audit
+from efface.cli.display import describe, show_methods, show_report, show_unjudged
+from efface.cli.failures import Code, attempt, guarded
+from efface.cli.loading import choose_method, load_inputs, working_folder_importable
+from efface.cli.output import check_folder, print_json, save, summary
+from efface.errors import RequestError
+from efface.methods import REGISTRY
+from efface.report.build import Report
+from efface.result import Result
+from efface.runtime import resolve_device, versions
+from efface.unlearning import unlearn as run_unlearn
+
+EXIT_CODES = (
+    "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
+    "3 done, but not verified or undecided; 130 interrupted."
+)
+
+app = typer.Typer(
+    help="Erase chosen training records from a trained PyTorch model, and check that they are gone.",
+    # one paragraph a line, since some versions of Typer join the lines of a paragraph
+    epilog=f"{EXIT_CODES}\n\nExample:\n\nefface demo --out demo-run",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+TaskPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE:NAME",
+        help="An efface.Task, or a function without arguments that returns one, in a module that can be imported "
+        "from the working folder; its build_model makes the network.",
+        show_default=False,
+    ),
+]
+Forget = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="Ids of the records to forget, one a line, in UTF-8; # starts a comment line; - reads standard input.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="Where to write; must be absent or empty.", show_default=False)
+]
+Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
+References = Annotated[
+    int, typer.Option(min=0, help="Models that the audit trains for itself; with 0 less can be measured.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign must not end a run in an error
+            stream.reconfigure(errors="backslashreplace")
+    if version:
+        typer.echo(f"efface {versions()['efface']}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(
+    epilog="Example:\n\nefface unlearn my_task:task --checkpoint model.pt --forget ids.txt --out run",
+)
+def unlearn(
+    task: TaskPath,
+    checkpoint: Annotated[
+        Path, typer.Option(metavar="FILE", help="Weights of the trained model: .safetensors, .pt or .pth.")
+    ],
+    forget: Forget,
+    out: Out,
+    method: Annotated[str, typer.Option(metavar="KEY", help=f"One of {', '.join(REGISTRY)}.")] = "steer",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An option of the method (see efface methods); may be repeated."),
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    references: References = 2,
+    no_checks: Annotated[
+        bool, typer.Option("--no-checks", help="Skip the pass over all records that looks for twins and NaN.")
+    ] = False,
+    no_audit: Annotated[
+        bool, typer.Option("--no-audit", help="Write the weights only; nothing is verified, so the exit code is 3.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Erase records from a trained model, audit the result, and write weights and report."""
+    with guarded(as_json) as stdout, working_folder_importable():
+        problems: list[str] = []
+        inputs = load_inputs(problems, task, {"--checkpoint": checkpoint}, forget, device)
+        chosen = attempt(problems, choose_method, method, option or [])
+        attempt(problems, check_folder, out, force, [checkpoint])
+        if problems or inputs is None or chosen is None:
+            raise RequestError(problems)
+        result = run_unlearn(
+            inputs.models[0], forget=inputs.forget, task=inputs.task, method=chosen, seed=seed, checks=not no_checks
+        )
+        report = None if no_audit else run_audit(result, references=references)
+        _finish(out, result, report, as_json, stdout)
+
+
+@app.command(
+    epilog="Example:\n\nefface audit my_task:task --original a.pt --unlearned b.pt --forget ids.txt --out audit",
+)
+def audit(
+    task: TaskPath,
+    original: Annotated[Path, typer.Option(metavar="FILE", help="Weights of the model before unlearning.")],
+    unlearned: Annotated[
+        Path, typer.Option(metavar="FILE", help="Weights of the model after unlearning, by whatever tool.")
+    ],
+    forget: Forget,
+    out: Out,
+    retrained: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Weights of a model trained without the records; may be repeated."),
+    ] = None,
+    references: References = 2,
+    seed: Seed = 0,
+    device: Device = "auto",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Judge an unlearned model, made by any tool, against records that no model ever saw."""
+    with guarded(as_json) as stdout, working_folder_importable():
+        again = {f"--retrained ({i})": path for i, path in enumerate(retrained or [], 1)}
+        checkpoints = {"--original": original, "--unlearned": unlearned, **again}
+        problems: list[str] = []
+        inputs = load_inputs(problems, task, checkpoints, forget, device)
+        attempt(problems, check_folder, out, force)
+        if problems or inputs is None:
+            raise RequestError(problems)
+        before, after, *others = inputs.models
+        report = run_audit(
+            original=before,
+            unlearned=after,
+            forget=inputs.forget,
+            task=inputs.task,
+            retrained=others,
+            references=references,
+            seed=seed,
+        )
+        _finish(out, None, report, as_json, stdout)
+
+
+@app.command(epilog="Example:\n\nefface methods --json")
+def methods(as_json: Json = False) -> None:
+    """List the unlearning methods with their options."""
+    with guarded(as_json) as stdout:
+        described = [describe(m) for m in REGISTRY.values()]
+        if as_json:
+            print_json({"methods": described}, stdout)
+        else:
+            show_methods(described, stdout)
+
+
+@app.command(epilog="Example:\n\nefface demo --out demo-run --data digits")
+def demo(
+    out: Out,
+    data: Annotated[str, typer.Option(metavar="NAME", help="digits or fashion-mnist.")] = "digits",
+    seed: Seed = 0,
+    device: Device = "auto",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train a small model, erase records from it, retrain without them, and audit."""
+    with guarded(as_json) as stdout:
+        from efface.demo import run_demo  # data sets and training, which no other command needs
+
+        problems: list[str] = []
+        attempt(problems, resolve_device, device)
+        attempt(problems, check_folder, out, force)
+        if problems:
+            raise RequestError(problems)
+        run = run_demo(data, seed, device)
+        _finish(out, run.result, run.report, as_json, stdout)
+
+
+def _finish(out: Path, result: Result | None, report: Report | None, as_json: bool, stdout: TextIO) -> NoReturn:
+    """Write the files, print the answer, and end with the code of the verdict."""
+    files = save(out, result, report)
+    if as_json:
+        print_json(summary(report, files), stdout)
+    elif report is not None:
+        show_report(report, files, stdout)
+    elif result is not None:
+        show_unjudged(result, files, stdout)
+    raise typer.Exit(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status))
