@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## unlearn and audit on a small real data set; writes demo-run/
-	$(BIN)/efface demo --out demo-run --force
+	$(BIN)/efface demo --out demo-run --force || test $$? -eq 3  # 3: done, but the audit is not certain
 
 test: $(STAMP) ## run the tests and show coverage
 	$(BIN)/python -m pytest --cov=efface --cov-report=term

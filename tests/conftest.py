@@ -1,7 +1,18 @@
 """Fixtures that several test files share."""
 
+from collections.abc import Iterator
+
 import pytest
 from tiny import Tiny, make_tiny
+
+from efface.runtime import threads
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small take ten times as long on two threads whose cores are busy."""
+    with threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from odd import Augmenting, Scaled, Streaming, Wrapped, fails, poisoned
+from refused import Augmenting, Scaled, Streaming, Wrapped, fails, poisoned
 from tiny import CLASSES, HOLDOUT, RECORDS, Tiny, bits
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -88,6 +88,10 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     "ids too many": (
         lambda tiny: {"task": tiny.task(ids=names(310)), "forget": ["r305"]},
         "expected one id for each of the 300 training records, got 310",
+    ),
+    "ids in a tensor": (
+        lambda tiny: {"task": tiny.task(ids=torch.arange(RECORDS)), "forget": [3]},
+        "ids: record ids are integers or strings, got tensor(0), tensor(1), tensor(2) and 297 more",
     ),
     "ids not unique": (
         lambda tiny: {"task": tiny.task(ids=["r7", *names(RECORDS)[1:]]), "forget": ["r3"]},

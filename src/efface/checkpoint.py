@@ -49,7 +49,10 @@ def save_weights(model: nn.Module, path: str | Path) -> str:
     }
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
+        temporary.touch(exist_ok=False)
+        usual = temporary.stat().st_mode
         save_file(kept, temporary, metadata={**tied, "format": "pt"})
+        temporary.chmod(usual)  # safetensors makes files that only their owner can read
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, target)

@@ -48,7 +48,7 @@ def small_cnn(side: int, channels: tuple[int, int], hidden: int) -> nn.Module:
     """Two strided convolutions and two linear layers, for grey images of `side` pixels and ten classes."""
     flat = channels[1] * ((side + 3) // 4) ** 2
     return nn.Sequential(
-        nn.Conv2d(1, channels[0], 3, stride=2, padding=1),
+        nn.Conv2d(1, channels[0], 5, stride=2, padding=2),
         nn.ReLU(),
         nn.Conv2d(channels[0], channels[1], 3, stride=2, padding=1),
         nn.ReLU(),

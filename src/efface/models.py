@@ -163,7 +163,7 @@ def train(
                 batch = records.read(rows).to(device)
                 optimiser.zero_grad()
                 loss = F.cross_entropy(task.forward(model, batch.inputs).float(), batch.targets)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimiser.step()
                 schedule.step()
                 meter.count(forward=len(rows), backward=len(rows))

@@ -179,7 +179,7 @@ class Meter:
         return Cost(dict(self._phases))
 
     def _settle(self) -> None:
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if torch.cuda.is_initialized():
             torch.cuda.synchronize()  # kernels still running belong to the phase that launched them
         now = (time.perf_counter(), time.process_time())
         if self._open:

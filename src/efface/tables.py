@@ -74,7 +74,7 @@ class Table:
         ours, theirs = attack.score(sight.forget, refs[0]), attack.score(sight.strangers, refs[1])
         if ours is None or theirs is None or not self.references:
             return None
-        return separate(ours, theirs, *(self._difficulty(attack, views) for views in refs))
+        return separate(ours, theirs, self._difficulty(attack, refs[0]), self._difficulty(attack, refs[1]))
 
     @staticmethod
     def _difficulty(attack: Attack, references: Sequence[View]) -> Tensor:
@@ -239,7 +239,7 @@ def _another(values: Sequence[float]) -> Estimate:
 
 
 def _only(part: Separation, mask: Tensor) -> Separation:
-    """The same comparison on some of the forget records; strangers' share is left out, so the interval is theirs alone."""
+    """The same comparison on some of the forget records; its interval leaves out what the strangers add."""
     return Separation(part.ranks[mask], torch.zeros(1))
 
 

@@ -87,7 +87,7 @@ def _failure(effect: Effect) -> str:
 def _doubt(effect: Effect) -> str:
     if not effect.gone:
         wide = f"{effect.title}: effect {_show(effect.bound)} is not wholly within ±{effect.margin:.3f}"
-        return f"{wide}, nor shown to differ from 0: more records would be needed"
+        return f"{wide}, nor shown by all tests together to differ from 0: more records would be needed"
     return f"{effect.title}: not shown to be better than doing nothing"
 
 

@@ -1,4 +1,4 @@
-"""Membership attacks by key. Each scores records of one view; higher = more likely a member, unless it says otherwise."""
+"""Membership attacks by key; each scores the records of one view, higher = more likely a member."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""RMIA: is the record likelier under this model than under models that never saw it? (Zarifzadeh et al., arXiv 2312.03262)"""
+"""RMIA (Zarifzadeh et al., arXiv 2312.03262): is the record likelier here than under models that never saw it?"""
 
 from collections.abc import Sequence
 

@@ -15,7 +15,7 @@ def loss(view: View, references: Sequence[View]) -> Tensor:
 
 
 def other_classes(view: View, references: Sequence[View]) -> Tensor | None:
-    """Gap between the two best classes other than the label; None with two classes. Off-label: no part of the margin."""
+    """Gap between the two best classes other than the label, which is no part of the margin; None with two classes."""
     return other_gap(view.logits, view.targets) if view.logits.shape[1] > 2 else None
 
 

@@ -29,7 +29,7 @@ class Findings:
 def few(names: Iterable[Any], most: int = 3) -> str:
     """The first few names and how many more there are."""
     every = list(names)
-    shown = ", ".join(repr(n) for n in every[:most])
+    shown = ", ".join(text if len(text := repr(n)) <= 60 else f"{text[:57]}..." for n in every[:most])
     return shown + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
@@ -41,6 +41,9 @@ def check_ids(task: Task, forget: Sequence[RecordId], records: int, found: Findi
             found.problems.append(
                 f"ids: expected one id for each of the {records} training records, got {len(task.ids)}"
             )
+        odd = [i for i in task.ids if not isinstance(i, int | str | np.integer)]
+        if odd:
+            found.problems.append(f"ids: record ids are integers or strings, got {few(odd)}")
         doubles = [i for i, n in Counter(task.ids).items() if n > 1]
         if doubles:
             found.problems.append(f"ids name more than one training record: {few(doubles)}; ids must be unique")

@@ -49,6 +49,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def rows(self, at: Tensor | slice) -> "Batch":
+        """Some of the records, by position in the batch."""
+        return Batch(map_tensors(self.inputs, lambda t: t[at]), self.targets[at])
+
     def to(self, device: torch.device) -> "Batch":
         """The same records on `device`."""
         return Batch(map_tensors(self.inputs, lambda t: t.to(device)), self.targets.to(device))

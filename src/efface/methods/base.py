@@ -105,7 +105,7 @@ def descend(
     if not math.isfinite(value):
         raise DivergedError(f"the loss became {value}: try a smaller learning rate")
     optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimiser.step()
     if schedule is not None:
         schedule.step()

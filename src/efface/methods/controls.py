@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-
+from efface.errors import RequestError
 from efface.methods.base import Method, Problem
 from efface.models import Recipe, retrain
 from efface.options import option
@@ -58,6 +57,8 @@ class Retrain(Method):
         recipe = Recipe(epochs=self.epochs, lr=self.lr, batch=128)
         seed = derive_seed(problem.seed, "retrain")
         model = retrain(problem.task, problem.original, problem.retain, seed, problem.meter, recipe)
-        with torch.no_grad():
+        try:
             problem.model.load_state_dict(model.state_dict())
+        except RuntimeError as error:
+            raise RequestError("Task.build_model gives another network than the model: their weights differ") from error
         yield Step(1, float("nan"), at_rest=True)

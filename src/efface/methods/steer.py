@@ -1,19 +1,25 @@
 """steer: perturb the weights until forgotten records have the logits of records that the model never saw."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from efface.data.records import Batch, map_tensors
+from efface.data.records import Batch
 from efface.methods.base import Method, Problem, descend, endless
 from efface.methods.targets import read_groups, transported
-from efface.models import device_of, mode
+from efface.models import device_of, logits_of, mode, one_cycle
 from efface.numerics.logits import centre
 from efface.options import option
 from efface.runtime import derive_seed
 from efface.types import Step
+
+PASSES = 40
+FEWEST_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -23,9 +29,13 @@ class Steer(Method):
     With target logits t(x) for the forget records (see `targets.transported`), centred logits c and the original's
     c0, it descends on
 
-        s [ mean |c(x) - t(x)|^2 over forget + hold mean |c(x) - c0(x)|^2 over retain ] + anchor CE(retain)
+        scale [ mean |c(x) - a(x)|^2 over forget + hold mean |c(x) - c0(x)|^2 over retain ] + anchor CE(retain)
 
-    in rounds of `round_steps`, each a one-cycle of Adam's learning rate after which the weights may be judged.
+    in rounds of `steps`, each a one-cycle of Adam's learning rate. The first round aims at a = t; each later one adds
+    `refine` times what is still missing, a <- a + refine (t - c), since a squared error with a hold on everything
+    else stops short of its target, and most where a record has far to go. The weights may be judged after the second
+    round and each later one.
+
     Assumes that, at equal difficulty, the forget records are to the original what other retain records are (they
     were not chosen for being memorised), and that a record keeps its rank among its kind.
     """
@@ -35,7 +45,7 @@ class Steer(Method):
     source = "efface; inspired by Chen, Wang, Huang, arXiv 2111.05528 (only the abstract could be had)"
 
     rounds: int = option(3, "most rounds; evidence is looked at after the second and each later one", 1, 100)
-    steps: int = option(80, "steps in a round", 1, 10_000)
+    steps: int = option(80, "most steps in a round; small forget sets take fewer, but at least 30", 1, 10_000)
     lr: float = option(3e-3, "peak learning rate of Adam", 1e-8, 1.0)
     hold: float = option(0.3, "weight of keeping the retain records' logits", 0.0, 1e3)
     anchor: float = option(0.3, "weight of the cross-entropy on retain records", 0.0, 1e3)
@@ -58,33 +68,33 @@ class Steer(Method):
         device = device_of(problem.model)
         target = target.to(device)
         forget = problem.train.read(problem.forget).to(device)
-        rows = endless(
-            torch.arange(len(forget)).numpy(), self.batch_forget, derive_seed(problem.seed, "steer", "forget")
-        )
+        rows = endless(np.arange(len(forget)), self.batch_forget, derive_seed(problem.seed, "steer", "forget"))
         retain = self._retain(problem)
-        index = 0
-        aim = target
+        steps = self._round(len(forget))
+        aim, index = target, 0
         for number in range(self.rounds):
-            if number and self.refine:
-                with mode(problem.model, training=False), torch.no_grad():
-                    reached = centre(problem.task.forward(problem.model, forget.inputs).float())
-                problem.meter.count(forward=len(forget))
-                aim = aim + self.refine * (target - reached)
+            if number:
+                reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
+                aim = aim + self.refine * (target - centre(reached).to(device))
             optimiser = torch.optim.Adam(problem.trainable(), lr=self.lr, fused=True)
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.lr, total_steps=self.steps, pct_start=0.2)
-            for k in range(self.steps):
+            schedule = one_cycle(optimiser, self.lr, steps)
+            for k in range(steps):
                 at = torch.from_numpy(next(rows)).to(device)
-                part = Batch(map_tensors(forget.inputs, lambda t, at=at: t[at]), forget.targets[at])
                 kept, keep = next(retain)
                 with mode(problem.model, training=False), torch.enable_grad():
-                    z_f, z_r = problem.logits(part, kept)
+                    z_f, z_r = problem.logits(forget.rows(at), kept)
                     squares = ((centre(z_f) - aim[at]) ** 2).mean() + self.hold * ((centre(z_r) - keep) ** 2).mean()
                     loss = self.scale * squares + self.anchor * F.cross_entropy(z_r, kept.targets)
                     value = descend(optimiser, loss, schedule)
                 index += 1
-                yield Step(index, value, at_rest=k == self.steps - 1 and (number > 0 or self.rounds == 1))
+                last = k == steps - 1
+                yield Step(index, value, at_rest=last and (number > 0 or self.rounds == 1))
 
-    def _retain(self, problem: Problem, group: int = 8) -> Iterator[tuple[Batch, torch.Tensor]]:
+    def _round(self, records: int) -> int:
+        """Steps in a round: some 40 passes over the forget set are enough."""
+        return min(self.steps, max(FEWEST_STEPS, math.ceil(PASSES * records / self.batch_forget)))
+
+    def _retain(self, problem: Problem, group: int = 8) -> Iterator[tuple[Batch, Tensor]]:
         """Endless retain batches with the original's centred logits, computed for `group` batches at once."""
         size = min(self.batch_retain, len(problem.retain))
         for many in problem.batches(problem.retain, size * group, "steer retain"):
@@ -93,4 +103,4 @@ class Steer(Method):
             problem.meter.count(forward=len(many))
             for start in range(0, len(many) - size + 1, size):
                 part = slice(start, start + size)
-                yield Batch(map_tensors(many.inputs, lambda t, p=part: t[p]), many.targets[part]), keep[part]
+                yield many.rows(part), keep[part]

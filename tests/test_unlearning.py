@@ -1,0 +1,159 @@
+"""The driver: when it looks, when it stops, and which weights it gives back, on methods whose steps are scripted."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from tiny import REFERENCE, Tiny, memorise, weights
+from torch import nn
+
+import efface
+from efface import DivergedError, Result
+from efface.checkpoint import load_weights, weights_digest
+from efface.methods import Method
+from efface.methods.base import Problem
+from efface.stopping import Decision, LooksUnseen, StopRule, UtilityFloor
+from efface.types import Look, Outcome, Step
+
+Move = Callable[[nn.Module], object]
+
+
+@dataclass(frozen=True)
+class Scripted(Method):
+    """Changes the model by each move in turn; at rest after each, or after the last alone."""
+
+    key = "scripted"
+    summary = "moves given in advance"
+    source = "this file"
+    moves: tuple[Move, ...] = ()
+    only_last: bool = False
+
+    @property
+    def length(self) -> int:
+        return len(self.moves)
+
+    @property
+    def looks(self) -> int:
+        return 1 if self.only_last else len(self.moves)
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        for index, move in enumerate(self.moves, 1):
+            move(problem.model)
+            yield Step(index, 0.5, at_rest=not self.only_last or index == self.length)
+
+
+@dataclass(frozen=True)
+class AtLook(StopRule):
+    """Stops at a look of a given number, whatever it shows."""
+
+    number: int = 2
+
+    def check(self, looks: Sequence[Look]) -> Decision | None:
+        return Decision(Outcome.LOOKS_UNSEEN, "as planned") if len(looks) == self.number else None
+
+
+def shift(by: float) -> Move:
+    """Add a constant to a bias of the hidden layer."""
+
+    def move(model: nn.Module) -> None:
+        with torch.no_grad():
+            model[0].bias[0] += by
+
+    return move
+
+
+def forgetful(model: nn.Module) -> None:
+    with torch.no_grad():
+        model[2].weight.zero_()
+
+
+def spoil(model: nn.Module) -> None:
+    with torch.no_grad():
+        model[2].weight[0, 0] = float("nan")
+
+
+def run(tiny: Tiny, *moves: Move, stop: StopRule | None = None, only_last: bool = False, **call: Any) -> Result:
+    method = Scripted(moves=moves, only_last=only_last)
+    return efface.unlearn(
+        tiny.model, forget=tiny.forget, task=tiny.task(), method=method, stop=stop, reference=REFERENCE, **call
+    )
+
+
+def bias(result: Result) -> float:
+    return float((result.model[0].bias - result.original[0].bias)[0].detach())
+
+
+def test_the_loop_ends_with_the_decision(tiny: Tiny) -> None:
+    result = run(tiny, shift(1e-4), shift(1e-4), shift(1e-4), stop=AtLook(number=3))
+    assert [look.step for look in result.evidence.looks] == [0, 1, 2]
+    assert (result.evidence.outcome, result.evidence.chosen_step) == (Outcome.LOOKS_UNSEEN, 2)
+    assert result.evidence.reason == "as planned"
+    assert bias(result) == pytest.approx(2e-4, rel=1e-3)
+
+
+def test_only_steps_at_rest_are_looked_at(tiny: Tiny) -> None:
+    result = run(tiny, *[shift(1e-4)] * 5, only_last=True)
+    assert [look.step for look in result.evidence.looks] == [0, 5]
+    assert result.evidence.planned_looks == 1
+
+
+@pytest.mark.parametrize("looks", [1, 5])
+def test_intervals_are_widened_for_the_looks_planned(looks: int, tiny: Tiny) -> None:
+    result = run(tiny, *[shift(1e-4)] * looks, stop=LooksUnseen())
+    for look in result.evidence.looks:
+        assert look.auc.level == pytest.approx(1 - 0.05 / looks)
+
+
+def test_below_the_utility_floor_it_goes_back(tiny: Tiny) -> None:
+    result = run(tiny, shift(1e-4), forgetful, stop=UtilityFloor(drop=0.1) | LooksUnseen())
+    assert result.evidence.outcome is Outcome.UTILITY_FLOOR
+    assert result.evidence.looks[-1].holdout_accuracy < result.evidence.looks[0].holdout_accuracy - 0.1
+    assert result.evidence.chosen_step in (0, 1)
+    assert bias(result) == pytest.approx(1e-4 * result.evidence.chosen_step, rel=1e-3)
+    assert torch.equal(result.model[2].weight, tiny.model[2].weight)
+
+
+def test_what_was_overdone_is_undone(tiny: Tiny) -> None:
+    at = torch.tensor(tiny.forget)
+
+    def shun(model: nn.Module) -> None:
+        memorise(model, tiny.x[at], (tiny.y[at] + 1) % 3, steps=60)
+
+    result = run(tiny, shift(1e-4), shun, stop=LooksUnseen())
+    assert result.evidence.outcome is Outcome.OVER_UNLEARNED
+    assert result.evidence.looks[-1].auc.high < 0.5
+    assert result.evidence.chosen_step in (0, 1)
+    assert torch.equal(result.model[2].weight, tiny.model[2].weight)
+
+
+def test_nan_weights_are_found_where_no_loss_told(tiny: Tiny) -> None:
+    before = weights(tiny.model)
+    for looks in (True, False):
+        with pytest.raises(DivergedError, match="scripted gave NaN or infinite weights at step 2"):
+            run(tiny, shift(1e-4), spoil, looks=looks)
+    assert weights(tiny.model) == before
+
+
+def test_no_reference_is_trained_that_nothing_asks_for(tiny: Tiny) -> None:
+    assert "reference" not in run(tiny, shift(1e-4), looks=False).cost.phases
+    assert run(tiny, shift(1e-4)).cost.phases["reference"].backward > 0
+
+
+def test_bare_data_sets_do_without_a_task(tiny: Tiny) -> None:
+    task, names = tiny.task(), [f"r{i}" for i in range(len(tiny.x))]
+    method = Scripted(moves=(shift(1e-4),))
+    data = {"train": task.train, "holdout": task.holdout, "ids": names}
+    result = efface.unlearn(tiny.model, forget=["r9", "r3"], method=method, reference=REFERENCE, **data)
+    assert result.forget == ("r9", "r3") and result.splits.forget.tolist() == [3, 9]
+    assert result.task.ids == names
+
+
+def test_a_result_is_saved_with_its_digest(tiny: Tiny, tmp_path: Any) -> None:
+    result = run(tiny, shift(1e-4), looks=False)
+    digest = result.save(tmp_path / "w.safetensors")
+    model = tiny.fresh()
+    load_weights(model, tmp_path / "w.safetensors")
+    assert weights(model) == weights(result.model)
+    assert digest == weights_digest(result.model)
