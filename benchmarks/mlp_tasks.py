@@ -26,7 +26,7 @@ from efface.numerics.logits import log_likelihood, margin, other_gap, squash
 
 SIZES = {"small": (5000, 250, 40, 12), "large": (30000, 300, 40, 4)}
 # what the laboratory does where it differs from the defaults here
-LAB = efface.methods.Steer(rounds=1, lr=2e-3, scale=0.1, batch_forget=256, batch_retain=128)
+LAB = efface.methods.Steer(rounds=1, lr=2e-3, hold=0.3, scale=0.1, batch_forget=256, batch_retain=128)
 
 
 def mlp():

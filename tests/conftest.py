@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from memorised import Memorised, make_memorised
 from tiny import Tiny, make_tiny
 
 from efface.runtime import threads
@@ -19,3 +20,9 @@ def one_thread() -> Iterator[None]:
 def tiny() -> Tiny:
     """The smallest problem that shows forgetting; a test that changes its model takes `tiny.fresh()`."""
     return make_tiny()
+
+
+@pytest.fixture(scope="session")
+def known() -> Memorised:
+    """A problem whose records the model knows by heart, and models retrained without some of them."""
+    return make_memorised()

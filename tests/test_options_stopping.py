@@ -78,8 +78,10 @@ def test_options_from_words() -> None:
         assert line.startswith(start)
 
 
-def look(value: float, half: float = 0.01, holdout: float = 0.9, step: int = 1) -> Look:
-    return Look(step, Estimate(value, value - half, value + half, 0.95), holdout, 1.0, 0.0)
+def look(value: float, half: float = 0.01, holdout: float = 0.9, step: int = 1, flips: float = 0.01) -> Look:
+    change = holdout - 0.9
+    change_seen = Estimate(change, change - flips, change + flips, 0.95)
+    return Look(step, Estimate(value, value - half, value + half, 0.95), holdout, change_seen, 1.0, 0.0)
 
 
 FIRST = look(0.8, step=0)
@@ -96,6 +98,7 @@ STOPS = [
     (UtilityFloor(), look(0.8, holdout=0.88), None),
     (UtilityFloor(), look(0.8, holdout=0.87), None),  # just the drop allowed
     (UtilityFloor(), look(0.8, holdout=0.86), Outcome.UTILITY_FLOOR),
+    (UtilityFloor(), look(0.8, holdout=0.86, flips=0.05), None),  # so few records that it may be chance
     (UtilityFloor(), look(0.5, holdout=0.99), None),
     (default_rule(), look(0.5), Outcome.LOOKS_UNSEEN),
     (default_rule(), look(0.5, holdout=0.5), Outcome.UTILITY_FLOOR),

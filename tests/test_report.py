@@ -77,7 +77,14 @@ def document() -> Document:
             "margin": 0.05,
             "planned_looks": 6,
             "looks": [
-                {"step": step, "auc": estimate(auc), "holdout_accuracy": 0.8, "forget_accuracy": 0.9, "loss": 0.4}
+                {
+                    "step": step,
+                    "auc": estimate(auc),
+                    "holdout_accuracy": 0.8,
+                    "accuracy_change": estimate(0.0),
+                    "forget_accuracy": 0.9,
+                    "loss": 0.4,
+                }
                 for step, auc in ((10, 0.8), (20, 0.66), (30, 0.55), (40, 0.51))
             ],
         },
@@ -306,8 +313,8 @@ def test_page_says_what_the_document_says(document: Document) -> None:
         "could not be told from one that never saw these records",
         "The smallest effect that this request could have shown is 0.080",
         "every decisive metric passed",
-        "after 4 of at most 6 planned looks",
-        "2.55% of the CPU time of retraining one model (7.9 s against 5.2 min)",
+        "after 3 of at most 6 looks at the evidence",
+        "39.2 times less CPU time than retraining one model (7.9 s against 5.2 min)",
         "not measured",
         "uninformative",
         "no retrained model was made",
@@ -386,4 +393,4 @@ def test_numbers_read_well() -> None:
     shown = [number(value) for value in (None, 0.0, 0.51234, -2.5, 12345, 12345.6, 0.00001, True, "x")]
     assert shown == [dash, "0.000", "0.512", f"{minus}2.500", "12,345", "12,346", f"1.00e{minus}05", "True", "x"]
     assert [duration(value) for value in (0.0123, 59.96, 600, 9000)] == ["0.0123 s", "60.0 s", "10.0 min", "2.5 h"]
-    assert [ratio(value) for value in (0.0255, 1.5)] == ["2.55% of", "1.5 times"]
+    assert [ratio(value) for value in (0.0255, 1.5)] == ["39.2 times less CPU time than", "1.5 times the CPU time of"]

@@ -103,7 +103,7 @@ def test_only_steps_at_rest_are_looked_at(tiny: Tiny) -> None:
 def test_intervals_are_widened_for_the_looks_planned(looks: int, tiny: Tiny) -> None:
     result = run(tiny, *[shift(1e-4)] * looks, stop=LooksUnseen())
     for look in result.evidence.looks:
-        assert look.auc.level == pytest.approx(1 - 0.05 / looks)
+        assert look.auc.level == pytest.approx(1 - 0.10 / looks)
 
 
 def test_below_the_utility_floor_it_goes_back(tiny: Tiny) -> None:

@@ -14,7 +14,7 @@ from efface.attacks.views import sights
 from efface.checkpoint import weights_digest
 from efface.data.checks import few
 from efface.data.splits import make_splits
-from efface.errors import RequestError
+from efface.errors import DivergedError, RequestError
 from efface.evidence import check_reference
 from efface.models import Recipe, fresh_model, logits_of
 from efface.models import train as fit
@@ -81,7 +81,7 @@ def audit(
     without the forget set: with two or more, effects are measured against them instead of against 0.5.
     `retrain_cost` is what one of them cost. `groups` names kinds of forget record that the table shows apart.
 
-    Raises RequestError, with every problem, before any work.
+    Raises RequestError, with every problem, before any work; DivergedError where a model's logits are not finite.
     """
     meter, seed = Meter(), seed if seed is not None else result.seed if result is not None else 0
     with unchanged_globals():
@@ -152,13 +152,13 @@ def _subject(
     splits = (
         make_splits(request.forget, len(request.train), len(request.holdout), seed) if result is None else result.splits
     )
-    strangers = np.arange(len(request.holdout)) if result is None else splits.audit
     rng = np.random.default_rng(derive_seed(seed, "audit", "retain"))
+    strangers = splits.audit
+    if result is None:  # all of the holdout; where it is too much, a sample, since data sets are often sorted by class
+        theirs = np.random.default_rng(derive_seed(seed, "audit", "strangers"))
+        strangers = theirs.permutation(len(request.holdout))
     unused = np.setdiff1d(splits.retain, np.concatenate([splits.reference, splits.members, splits.audit_reference]))
     pool = unused if len(unused) >= MOST_RETAIN else splits.retain
-    notes = []
-    if weights_digest(original) == weights_digest(unlearned):
-        notes.append("the unlearned weights are bit for bit the original's: nothing was unlearned")
     return Subject(
         request=request,
         strangers=strangers[:MOST_STRANGERS],
@@ -168,8 +168,21 @@ def _subject(
         unlearned=unlearned,
         retrained=retrained,
         groups=_masks(request, groups or {}),
-        notes=tuple(notes),
+        notes=_same_weights(original, unlearned, retrained),
     )
+
+
+def _same_weights(original: nn.Module, unlearned: nn.Module, retrained: Sequence[nn.Module]) -> tuple[str, ...]:
+    """A note for each model that is another one again."""
+    first = {weights_digest(original): "the original"}
+    notes = []
+    for name, model in (("unlearned", unlearned), *((f"retrained[{i}]", m) for i, m in enumerate(retrained))):
+        other = first.setdefault(weights_digest(model), name)
+        if name == "unlearned" and other != name:
+            notes.append("the unlearned weights are bit for bit the original's: nothing was unlearned")
+        elif other != name:
+            notes.append(f"the weights of {name} are bit for bit those of {other}: no training of its own")
+    return tuple(notes)
 
 
 def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
@@ -180,6 +193,7 @@ def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[s
         for name, i in groups.items()
         if set(i) - known
     ]
+    foreign += [f"group {name!r} is empty" for name, i in groups.items() if not len(i)]
     if foreign:
         raise RequestError(foreign)
     return {name: torch.tensor([i in set(members) for i in request.ids]) for name, members in groups.items()}
@@ -212,6 +226,14 @@ def _table(subject: Subject, references: Sequence[nn.Module], why: str, seed: in
     request = subject.request
     models = [subject.original, subject.unlearned, *subject.retrained, *references]
     seen = sights(request.task, models, request.train, request.forget, request.holdout, subject.strangers, seed, meter)
+    names = ["original", "unlearned", *(f"retrained[{i}]" for i in range(len(subject.retrained)))]
+    broken = [
+        name
+        for name, s in zip(names, seen, strict=False)
+        if not (s.forget.logits.isfinite().all() and s.strangers.logits.isfinite().all())
+    ]
+    if broken:
+        raise DivergedError(f"{', '.join(broken)}: the logits hold NaN or infinite values, so nothing can be compared")
     places = {"retain": (request.train, subject.retain)}
     if request.test is not None:
         places["test"] = (request.test, np.arange(len(request.test)))

@@ -12,6 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, T
 from efface.audit import audit
 from efface.data.sets import digits, fashion_mnist, plant_label_noise
 from efface.errors import RequestError
+from efface.methods import Method, Steer
 from efface.models import Recipe, device_of, retrain
 from efface.options import nearest
 from efface.progress import track
@@ -32,6 +33,7 @@ class Setting:
 
     task: Task
     build: Callable[[], nn.Module]
+    method: Method
     groups: dict[str, list[int]]
     title: str
 
@@ -122,7 +124,8 @@ def digits_setting(seed: int) -> Setting:
         "ordinary": (~odd).nonzero().flatten()[:24].tolist(),
         "wrongly labelled": odd.nonzero().flatten()[:24].tolist(),
     }
-    return Setting(task, digits_cnn, groups, "Demo: handwritten digits, 15 % of the labels wrong")
+    # few records need few steps, and the default would be half a retraining here
+    return Setting(task, digits_cnn, Steer(steps=30), groups, "Demo: handwritten digits, 15 % of the labels wrong")
 
 
 def fashion_setting(seed: int) -> Setting:
@@ -138,7 +141,9 @@ def fashion_setting(seed: int) -> Setting:
         build_model=fashion_cnn,
         fit=fit_fashion,
     )
-    return Setting(task, fashion_cnn, {"random": forget.tolist()}, "Demo: Fashion-MNIST, 60,000 records, 600 to forget")
+    return Setting(
+        task, fashion_cnn, Steer(), {"random": forget.tolist()}, "Demo: Fashion-MNIST, 60,000 records, 600 to forget"
+    )
 
 
 SETTINGS: dict[str, Callable[[int], Setting]] = {"digits": digits_setting, "fashion-mnist": fashion_setting}
@@ -163,7 +168,7 @@ def run_demo(data: str = "digits", seed: int = 0, device: str = "auto", progress
                 with meter.phase("original" if k == 0 else "retrain"):
                     models.append(retrain(task, template, records, derive_seed(seed, "demo", str(k)), meter, Recipe()))
                 advance()
-        result = unlearn(models[0], task=task, forget=forget, seed=seed, progress=progress)
+        result = unlearn(models[0], task=task, forget=forget, method=setting.method, seed=seed, progress=progress)
         spent = meter.cost().phases["retrain"]
         report = audit(
             result,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from efface.errors import DivergedError
 from efface.metrics.membership import separate
+from efface.metrics.utility import correct, mean_over_records
 from efface.models import logits_of
 from efface.numerics.logits import margin
 from efface.requests import Request
@@ -18,12 +19,13 @@ class Observer:
     """Takes looks at a model on the forget set and the stopping part of the holdout, which no method may read.
 
     Difficulty is the reference model's margin: a model that saw neither kind of record. `level` is the coverage of
-    each look's interval, already widened for the number of looks planned.
+    each look's interval, already widened for the number of looks planned. The first look is at the original.
     """
 
     def __init__(self, request: Request, splits: Splits, reference: nn.Module, meter: Meter, level: float) -> None:
         self._request, self._splits, self._reference, self._meter = request, splits, reference, meter
         self._level = level
+        self._right_before: Tensor | None = None
 
     @cached_property
     def _targets(self) -> tuple[Tensor, Tensor]:
@@ -49,8 +51,16 @@ class Observer:
             if m_f.isnan().any() or m_s.isnan().any():
                 raise DivergedError(f"the logits became NaN by step {step.index}; nothing was saved")
             seen = separate(m_f, m_s, d_f, d_s)
-            right = [float((z.argmax(1) == y).double().mean()) for z, y in ((z_s, y_s), (z_f, y_f))]
-            return Look(step.index, seen.estimate(self._level), right[0], right[1], step.loss)
+            right = correct(z_s, y_s)
+            self._right_before = right if self._right_before is None else self._right_before
+            return Look(
+                step=step.index,
+                auc=seen.estimate(self._level),
+                holdout_accuracy=float(right.mean()),
+                accuracy_change=mean_over_records(right - self._right_before, self._level, -1.0, 1.0),
+                forget_accuracy=float(correct(z_f, y_f).mean()),
+                loss=step.loss,
+            )
 
 
 def check_reference(request: Request, strangers: Indices, reference: nn.Module, meter: Meter) -> str | None:

@@ -150,7 +150,7 @@ def train(
     device = device_of(model)
     total = recipe.steps(len(positions))
     order = np.random.default_rng(seed)
-    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=recipe.lr)
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=recipe.lr, fused=True)
     schedule = one_cycle(optimiser, recipe.lr, total)
     with seeded(seed), mode(model, training=True), torch.enable_grad():
         done = 0

@@ -69,12 +69,15 @@ class Table:
             self._cache[key] = self._separate(attack, self.models[model])
         return self._cache[key]
 
-    def _separate(self, attack: Attack, sight: Sight) -> Separation | None:
+    def _separate(self, attack: Attack, sight: Sight, mask: Tensor | None = None) -> Separation | None:
         refs = [[r.forget for r in self.references], [r.strangers for r in self.references]]
         ours, theirs = attack.score(sight.forget, refs[0]), attack.score(sight.strangers, refs[1])
         if ours is None or theirs is None or not self.references:
             return None
-        return separate(ours, theirs, self._difficulty(attack, refs[0]), self._difficulty(attack, refs[1]))
+        hard, hardness = (self._difficulty(attack, r) for r in refs)
+        if mask is not None:
+            ours, hard = ours[mask], hard[mask]
+        return separate(ours, theirs, hard, hardness)
 
     @staticmethod
     def _difficulty(attack: Attack, references: Sequence[View]) -> Tensor:
@@ -101,9 +104,9 @@ class Table:
             return Effect(attack.title, before, after, gained, bound)
         target = mean_separation(retrained)
         # one fresh training against the mean of k: what training noise alone adds
-        noise = float(torch.tensor([s.value for s in retrained]).var()) * (1 + 1 / len(retrained))
+        noise = float(torch.tensor([s.value for s in retrained], dtype=torch.float64).var()) * (1 + 1 / len(retrained))
         before, after, bound = (
-            part.minus(target, at, noise)
+            part.minus(target, at, noise, freedom=len(retrained) - 1)
             for part, at in ((original, level), (unlearned, level), (unlearned, EQUIVALENCE))
         )
         return Effect(attack.title, before, after, gained, bound)
@@ -125,11 +128,9 @@ class Table:
         again = torch.stack(values[2:]).mean(0) if values[2:] else None
         return {"original": values[0], "unlearned": values[1], "retrained": again}
 
-    def utility_change(self) -> Estimate | None:
-        """Test accuracy of the unlearned less that of the original model, paired; None without test records."""
-        if "test" not in self.plain:
-            return None
-        targets, before, after, _ = self.plain["test"]
+    def utility_change(self) -> Estimate:
+        """Accuracy of the unlearned less that of the original model, paired: on test records, else on strangers."""
+        targets, before, after, _ = self.plain["test"] if "test" in self.plain else self._place("strangers")
         return mean_over_records(correct(after, targets) - correct(before, targets), LEVEL, -1.0, 1.0)
 
     def metrics(self) -> list[Metric]:
@@ -189,10 +190,13 @@ class Table:
             rows.append(_row(attack.key, title, "all", attack.kind, _auc(known), decisive=True))
             if attack.key == "loss":
                 rows += [
-                    _row(attack.key, title, group, attack.kind, _auc([_only(p, mask) for p in known]))
+                    _row(attack.key, title, group, attack.kind, _auc(self._of_group(attack, mask)))
                     for group, mask in self.groups.items()
                 ]
         return rows
+
+    def _of_group(self, attack: Attack, mask: Tensor) -> list[Separation]:
+        return [p for s in self.models if (p := self._separate(attack, s, mask)) is not None]
 
     def _distances(self) -> list[Metric]:
         if len(self.retrained) < FEWEST_DISTANCES:
@@ -212,8 +216,10 @@ class Table:
                 kept, gold = values[:, mask], values[2:, mask]
                 held = [excess_d2(gold[i : i + 1], torch.cat([gold[:i], gold[i + 1 :]])) for i in range(len(gold))]
                 numbers = [excess_d2(kept[:1], gold), excess_d2(kept[1:2], gold), sum(held) / len(held)]
-                shown = [Estimate(v, math.nan, math.nan, LEVEL) for v in numbers]
-                rows.append(_row(f"d2_{key}", f"Excess d2 to retrained, {title}", group, "distance", shown))
+                readings = [_distance(v) for v in numbers]
+                rows.append(
+                    Metric(f"d2_{key}", f"Excess d2 to retrained, {title}", group, "distance", False, *readings)
+                )
         return rows
 
 
@@ -238,9 +244,10 @@ def _another(values: Sequence[float]) -> Estimate:
     return Estimate(float(v.mean()), float(v.mean()) - half, float(v.mean()) + half, LEVEL)
 
 
-def _only(part: Separation, mask: Tensor) -> Separation:
-    """The same comparison on some of the forget records; its interval leaves out what the strangers add."""
-    return Separation(part.ranks[mask], torch.zeros(1))
+def _distance(value: float) -> Reading:
+    if not math.isfinite(value):
+        return Reading.missing("the retrained models say the same of every record, so there is no unit of distance")
+    return Reading.of(Estimate(value, math.nan, math.nan, LEVEL))
 
 
 def _less_half(e: Estimate) -> Estimate:

@@ -67,12 +67,14 @@ class Look:
     """What the stop rule saw at one check: the conditional AUC of forget against holdout records, and utility.
 
     `auc` is the chance that a forget record's margin exceeds that of a holdout record of the same difficulty: 0.5
-    for a model that never saw it, higher while it is remembered, lower where the model shuns it.
+    for a model that never saw it, higher while it is remembered, lower where the model shuns it. `accuracy_change` is
+    the held-out accuracy less the original's, paired on the same records.
     """
 
     step: int
     auc: Estimate
     holdout_accuracy: float
+    accuracy_change: Estimate
     forget_accuracy: float
     loss: float
 

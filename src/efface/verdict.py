@@ -49,13 +49,15 @@ class Effect:
 def decide(effects: Sequence[Effect], utility: Estimate | None, floor: float, records: int, target: str) -> Verdict:
     """The verdict over all decisive statistics, whose intervals already share the error rate between them.
 
-    utility: accuracy on the test set, unlearned less original; more than `floor` below 0 is a failure. `target` says
-    what effects are measured against.
+    utility: accuracy on never-seen records, unlearned less original; shown to fall, and by more than `floor`, is a
+    failure. `target` says what effects are measured against.
     """
     smallest = max(((e.bound.high - e.bound.low) / 2 for e in effects), default=float("nan"))
     failures = [_failure(e) for e in effects if e.left]
     if utility is not None and utility.high < 0 and utility.value < -floor:
-        failures.append(f"utility: test accuracy fell by {-utility.value:.3f}, more than the floor of {floor:g}")
+        failures.append(
+            f"utility: accuracy on never-seen records fell by {-utility.value:.3f}, more than the floor of {floor:g}"
+        )
     if failures:
         return Verdict(Status.NOT_VERIFIED, tuple(failures), smallest)
     doubts = []

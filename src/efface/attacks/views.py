@@ -1,9 +1,11 @@
 """What an attack may see: one model's logits on forget records and on strangers, and on slightly changed copies."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,8 +15,11 @@ from efface.runtime import Meter, derive_seed
 from efface.task import Task
 from efface.types import Indices
 
+Perturb = Callable[[Any, torch.Generator], Any]
+
 COPIES = 4
 NOISE = 0.1  # standard deviation of the noise on copies, as a share of the inputs' own
+SAMPLE = 1024  # training records from which the inputs' own is read
 
 
 @dataclass(frozen=True)
@@ -34,44 +39,63 @@ class Sight:
     strangers: View
 
 
-def can_copy(task: Task, records: Records) -> bool:
-    """Whether slightly changed copies can be made: by Task.perturb, or because some input is a float tensor."""
-    return task.perturb is not None or any(t.is_floating_point() for t in tensors_in(records.read([0]).inputs))
+def copier(task: Task, records: Records) -> Perturb | None:
+    """What makes slightly changed copies: Task.perturb, else noise on float inputs; None where there are none."""
+    if task.perturb is not None:
+        return task.perturb
+    at = np.linspace(0, len(records) - 1, min(len(records), SAMPLE)).astype(np.int64)
+    inputs = list(tensors_in(records.read(at).inputs))
+    if not any(t.is_floating_point() for t in inputs):
+        return None
+    # one scale for forget records and strangers alike, whatever company a record is read in
+    spread = [float(t.double().std()) if t.is_floating_point() and t.numel() > 1 else 0.0 for t in inputs]
+    return partial(add_noise, scales=[NOISE * s for s in spread])
 
 
 def view(
-    task: Task, model: nn.Module, records: Records, positions: Indices, seed: int, meter: Meter, copy: bool
+    task: Task,
+    model: nn.Module,
+    records: Records,
+    positions: Indices,
+    seed: int,
+    meter: Meter,
+    perturb: Perturb | None,
 ) -> View:
     """Logits of `model` on the records, in eval mode; every model sees the same copies for the same seed."""
     logits = logits_of(task, model, records, positions, meter)
     copies = None
-    if copy:
-        copies = torch.stack(
-            [_copy(task, model, records, positions, derive_seed(seed, "copy", str(k)), meter) for k in range(COPIES)]
-        )
+    if perturb is not None:
+        seeds = [derive_seed(seed, "copy", str(k)) for k in range(COPIES)]
+        copies = torch.stack([_copy(task, model, records, positions, s, meter, perturb) for s in seeds])
     return View(logits, records.targets(positions), copies)
 
 
-def _copy(task: Task, model: nn.Module, records: Records, positions: Indices, seed: int, meter: Meter) -> Tensor:
+def _copy(
+    task: Task, model: nn.Module, records: Records, positions: Indices, seed: int, meter: Meter, perturb: Perturb
+) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     device = device_of(model)
+    # drawn in the order of the data set, so that a record's copy does not depend on the order of the request
+    order = np.argsort(positions)
     parts = []
     with mode(model, training=False), torch.no_grad():
-        for batch in records.stream(positions):
-            inputs = task.perturb(batch.inputs, generator) if task.perturb else add_noise(batch.inputs, generator)
-            parts.append(task.forward(model, Batch(inputs, batch.targets).to(device).inputs).float().cpu())
+        for batch in records.stream(positions[order]):
+            changed = Batch(perturb(batch.inputs, generator), batch.targets).to(device)
+            parts.append(task.forward(model, changed.inputs).float().cpu())
     meter.count(forward=len(positions))
-    return torch.cat(parts)
+    return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
 
 
-def add_noise(inputs: Any, generator: torch.Generator) -> Any:
-    """Normal noise on every float tensor, NOISE times the standard deviation of that tensor's values."""
+def add_noise(inputs: Any, generator: torch.Generator, scales: Sequence[float]) -> Any:
+    """Normal noise on every float tensor, with one standard deviation of `scales` for each tensor in order."""
+    following = iter(scales)
 
     def noisy(t: Tensor) -> Tensor:
-        if not t.is_floating_point() or t.numel() < 2:
+        scale = next(following)
+        if not t.is_floating_point():
             return t
-        drawn = torch.randn(t.shape, generator=generator).to(device=t.device, dtype=t.dtype)
-        return t + NOISE * t.std() * drawn
+        drawn = torch.randn(t.shape, generator=generator, dtype=torch.float32).to(device=t.device, dtype=t.dtype)
+        return t + scale * drawn
 
     return map_tensors(inputs, noisy)
 
@@ -87,11 +111,11 @@ def sights(
     meter: Meter,
 ) -> list[Sight]:
     """Each model's sight of the same records."""
-    copy = can_copy(task, train)
+    perturb = copier(task, train)
     return [
         Sight(
-            view(task, m, train, forget, derive_seed(seed, "forget"), meter, copy),
-            view(task, m, holdout, strangers, derive_seed(seed, "strangers"), meter, copy),
+            view(task, m, train, forget, derive_seed(seed, "forget"), meter, perturb),
+            view(task, m, holdout, strangers, derive_seed(seed, "strangers"), meter, perturb),
         )
         for m in models
     ]

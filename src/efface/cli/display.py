@@ -46,13 +46,15 @@ def show_report(report: Report, files: Mapping[str, str], stdout: TextIO) -> Non
     _say(out, Text.assemble((f"{head}.", f"bold {COLOURS[status]}"), f" {sentence}"))
     for reason in report.verdict.reasons:
         _say(out, f"  - {reason}")
+    if report.result is not None:
+        _say(out, _stopped(report.result))
     for note in report.document["notes"]:
         _say(out, f"Note: {note}")
     result, again = report.result, report.retrain_cost
     spent = ([_spent("unlearning", result.cost)] if result is not None else []) + [_spent("audit", report.cost)]
     _say(out, f"Cost: {'; '.join(spent)}.")
     if result is not None and again is not None and again.cpu_s:
-        _say(out, f"Unlearning took {ratio(result.cost.cpu_s / again.cpu_s)} the CPU time of one retraining.")
+        _say(out, f"Unlearning took {ratio(result.cost.cpu_s / again.cpu_s)} one retraining.")
     _show_files(files, out)
 
 
@@ -61,11 +63,17 @@ def show_unjudged(result: Result, files: Mapping[str, str], stdout: TextIO) -> N
     out = console(stdout)
     sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
     _say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
-    _say(out, f"The stop rule: {result.evidence.outcome.replace('_', ' ')}: {result.evidence.reason}")
+    _say(out, _stopped(result))
     for note in result.warnings:
         _say(out, f"Note: {note}")
     _say(out, f"Cost: {_spent('unlearning', result.cost)}.")
     _show_files(files, out)
+
+
+def _stopped(result: Result) -> str:
+    """Why the run ended, and which weights were kept."""
+    seen = result.evidence
+    return f"Stopped, {seen.outcome.replace('_', ' ')}: {seen.reason}; weights of step {seen.chosen_step} kept."
 
 
 def describe(method: type[Method]) -> dict[str, Any]:

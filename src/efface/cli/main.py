@@ -68,6 +68,7 @@ def root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
+    """Show the version, or the help where no command is named."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign must not end a run in an error
             stream.reconfigure(errors="backslashreplace")

@@ -89,8 +89,8 @@ class Records:
             yield self.read(positions[start : start + size])
 
     def targets(self, positions: Sequence[int] | Indices) -> Tensor:
-        """Targets of the records at `positions`."""
-        return torch.cat([batch.targets for batch in self.stream(positions)])
+        """Targets of the records at `positions`, on the CPU."""
+        return torch.cat([batch.targets.cpu() for batch in self.stream(positions)])
 
     def hashes(self, positions: Sequence[int] | Indices) -> list[bytes]:
         """Content hash of each record: equal for records whose inputs and target are equal bit for bit."""

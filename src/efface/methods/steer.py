@@ -1,6 +1,5 @@
 """steer: perturb the weights until forgotten records have the logits of records that the model never saw."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,9 +16,6 @@ from efface.numerics.logits import centre
 from efface.options import option
 from efface.runtime import derive_seed
 from efface.types import Step
-
-PASSES = 40
-FEWEST_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -45,14 +41,14 @@ class Steer(Method):
     source = "efface; inspired by Chen, Wang, Huang, arXiv 2111.05528 (only the abstract could be had)"
 
     rounds: int = option(3, "most rounds; evidence is looked at after the second and each later one", 1, 100)
-    steps: int = option(80, "most steps in a round; small forget sets take fewer, but at least 30", 1, 10_000)
+    steps: int = option(80, "steps in a round", 1, 10_000)
     lr: float = option(3e-3, "peak learning rate of Adam", 1e-8, 1.0)
-    hold: float = option(0.3, "weight of keeping the retain records' logits", 0.0, 1e3)
+    hold: float = option(0.6, "weight of keeping the retain records' logits", 0.0, 1e3)
     anchor: float = option(0.3, "weight of the cross-entropy on retain records", 0.0, 1e3)
     scale: float = option(0.3, "weight of both squared errors", 1e-6, 1e3)
     refine: float = option(1.0, "share of what a round left undone that is added to the next round's target", 0.0, 2.0)
-    batch_forget: int = option(128, "forget records in a step", 1, 100_000)
-    batch_retain: int = option(64, "retain records in a step", 1, 100_000)
+    batch_forget: int = option(96, "forget records in a step", 1, 100_000)
+    batch_retain: int = option(96, "retain records in a step", 1, 100_000)
 
     @property
     def length(self) -> int:
@@ -70,15 +66,14 @@ class Steer(Method):
         forget = problem.train.read(problem.forget).to(device)
         rows = endless(np.arange(len(forget)), self.batch_forget, derive_seed(problem.seed, "steer", "forget"))
         retain = self._retain(problem)
-        steps = self._round(len(forget))
         aim, index = target, 0
         for number in range(self.rounds):
             if number:
                 reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
                 aim = aim + self.refine * (target - centre(reached).to(device))
             optimiser = torch.optim.Adam(problem.trainable(), lr=self.lr, fused=True)
-            schedule = one_cycle(optimiser, self.lr, steps)
-            for k in range(steps):
+            schedule = one_cycle(optimiser, self.lr, self.steps)
+            for k in range(self.steps):
                 at = torch.from_numpy(next(rows)).to(device)
                 kept, keep = next(retain)
                 with mode(problem.model, training=False), torch.enable_grad():
@@ -87,12 +82,8 @@ class Steer(Method):
                     loss = self.scale * squares + self.anchor * F.cross_entropy(z_r, kept.targets)
                     value = descend(optimiser, loss, schedule)
                 index += 1
-                last = k == steps - 1
+                last = k == self.steps - 1
                 yield Step(index, value, at_rest=last and (number > 0 or self.rounds == 1))
-
-    def _round(self, records: int) -> int:
-        """Steps in a round: some 40 passes over the forget set are enough."""
-        return min(self.steps, max(FEWEST_STEPS, math.ceil(PASSES * records / self.batch_forget)))
 
     def _retain(self, problem: Problem, group: int = 8) -> Iterator[tuple[Batch, Tensor]]:
         """Endless retain batches with the original's centred logits, computed for `group` batches at once."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from scipy.stats import norm
+from scipy.stats import t as student
 from torch import Tensor
 
 from efface.numerics.neighbours import windows
@@ -37,14 +38,19 @@ class Separation:
         ours = max(_variance(self.ranks), 1 / 12) / len(self.ranks)
         return interval(self.value, ours + float(self.influence.square().sum()), level, 0.0, 1.0)
 
-    def minus(self, other: "Separation", level: float, between_models: float = 0.0) -> Estimate:
+    def minus(
+        self, other: "Separation", level: float, between_models: float = 0.0, freedom: float = math.inf
+    ) -> Estimate:
         """Difference of two AUCs on the same records, with a paired interval.
 
-        `between_models` is the variance that a fresh training of either model would add to the difference.
+        `between_models` is the variance that a fresh training of either model would add to the difference, and
+        `freedom` the degrees of freedom of that variance, which is known from a few models only; the whole interval's
+        follow by Welch and Satterthwaite.
         """
         ranks, influence = self.ranks - other.ranks, self.influence - other.influence
         variance = _variance(ranks) / len(ranks) + float(influence.square().sum()) + between_models
-        return interval(float(ranks.mean()), variance, level, -1.0, 1.0)
+        freedom = freedom * (variance / between_models) ** 2 if between_models > 0 else math.inf
+        return interval(float(ranks.mean()), variance, level, -1.0, 1.0, freedom)
 
 
 def separate(
@@ -82,9 +88,12 @@ def mean_separation(many: Sequence[Separation]) -> Separation:
     )
 
 
-def interval(value: float, variance: float, level: float, lowest: float, highest: float) -> Estimate:
-    """A normal interval of coverage `level`, cut to [lowest, highest]."""
-    half = float(norm.ppf((1 + level) / 2)) * math.sqrt(max(variance, 0.0))
+def interval(
+    value: float, variance: float, level: float, lowest: float, highest: float, freedom: float = math.inf
+) -> Estimate:
+    """An interval of coverage `level`, cut to [lowest, highest]: normal, or Student's t with so much `freedom`."""
+    at = (1 + level) / 2
+    half = float(norm.ppf(at) if math.isinf(freedom) else student.ppf(at, freedom)) * math.sqrt(max(variance, 0.0))
     return Estimate(value, max(lowest, value - half), min(highest, value + half), level)
 
 

@@ -1,8 +1,10 @@
 """Accuracy and loss with intervals."""
 
+import math
 from collections.abc import Sequence
 
 import torch
+from scipy.stats import norm
 from torch import Tensor
 
 from efface.metrics.membership import interval
@@ -22,8 +24,15 @@ def mean_over_records(values: Tensor, level: float, lowest: float = 0.0, highest
 
 
 def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimate:
-    """Accuracy, averaged over models where there are several; the interval is over records."""
-    return mean_over_records(torch.stack([correct(z, targets) for z in logits]).mean(0), level, highest=1.0)
+    """Accuracy, averaged over models where there are several, with Wilson's interval (1927) over records.
+
+    The interval is that of one model's accuracy: a little too wide for a mean, but not empty at 0 or 1.
+    """
+    share, n = float(torch.stack([correct(z, targets) for z in logits]).mean()), len(targets)
+    z2 = float(norm.ppf((1 + level) / 2)) ** 2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return Estimate(share, min(share, middle - half), max(share, middle + half), level)
 
 
 def mean_loss(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimate:

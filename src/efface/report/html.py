@@ -81,8 +81,8 @@ def duration(seconds: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """The cost of unlearning as a share of one retraining, or as a multiple where it is no cheaper."""
-    return f"{100 * value:.3g}% of" if value < 1 else f"{value:.3g} times"
+    """How the cost of unlearning compares with that of one retraining, given their quotient."""
+    return f"{1 / value:.3g} times less CPU time than" if value < 1 else f"{value:.3g} times the CPU time of"
 
 
 @cache

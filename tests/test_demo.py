@@ -1,0 +1,91 @@
+"""The demo on real data, with its training cut short."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from efface import RequestError, demo
+from efface.data.sets import distinct
+from efface.report.document import validate
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two retrained models, and enough training to know something of the records."""
+
+    def fit(model: nn.Module, data: Any, seed: int) -> None:
+        demo.train_plainly(model, data, seed, torch.optim.Adam(model.parameters(), lr=2e-3), epochs=3, batch=64)
+
+    monkeypatch.setattr(demo, "RETRAINED", 2)
+    monkeypatch.setattr(demo, "fit_digits", fit)
+
+
+@pytest.mark.usefixtures("short")
+def test_the_demo_on_digits() -> None:
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    run = demo.run_demo("digits", seed=1, device="cpu", progress=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    result, report = run.result, run.report
+    assert report.result is result and report.seed == result.seed == 1
+    assert result.method.key == "steer" and len(result.forget) == 48
+    document = report.document
+    validate(document)
+    assert document["title"].startswith("Demo: handwritten digits")
+    assert document["request"]["groups"] == {"ordinary": 24, "wrongly labelled": 24}
+    assert {m.group for m in report.metrics} == {"all", "ordinary", "wrongly labelled"}
+    assert len(report.table.retrained) == 2
+    assert document["cost"]["retrain"]["models"] == 2 and document["cost"]["ratio_cpu"] > 0
+    assert {m.retrained.state for m in report.metrics} == {"measured"}
+    digests = document["weights"]
+    assert digests["original"] != digests["unlearned"]
+
+
+def test_the_digits_are_divided_without_overlap() -> None:
+    one, again, other = (demo.digits_setting(seed) for seed in (0, 0, 1))
+    task = one.task
+    parts = [part.tensors for part in (task.train, task.holdout, task.test)]  # type: ignore[union-attr]
+    assert [len(y) for _, y in parts[:2]] == [1000, 480]
+    x = torch.cat([x for x, _ in parts])
+    assert len(distinct(x)) == len(x)
+    assert one.groups == again.groups != other.groups
+    ordinary, odd = (set(ids) for ids in one.groups.values())
+    assert len(ordinary) == len(odd) == 24 and not ordinary & odd
+    # every odd record has a label that the 1-nearest of the ordinary digits mostly contradicts
+    kept = np.setdiff1d(np.arange(1000), [*odd])
+    flat, y = parts[0][0].flatten(1), parts[0][1]
+    for group, most in ((one.groups["wrongly labelled"], 0.2), (one.groups["ordinary"], 1.0)):
+        rest = torch.from_numpy(np.setdiff1d(kept, group))
+        nearest = rest[torch.cdist(flat[group], flat[rest]).argmin(1)]
+        agree = float((y[nearest] == y[group]).double().mean())
+        assert agree <= most and (most < 1 or agree > 0.6)
+
+
+def test_unknown_data_are_refused_with_the_nearest_known() -> None:
+    with pytest.raises(RequestError, match=r"no demo on 'digit' \(did you mean 'digits'\?\)"):
+        demo.run_demo("digit")
+    with pytest.raises(RequestError, match=r"known: digits, fashion-mnist"):
+        demo.run_demo("zzz")
+
+
+def images(x: Tensor) -> list[bytes]:
+    return [row.tobytes() for row in x.numpy()]
+
+
+def test_fashion_mnist_is_divided_without_overlap() -> None:
+    try:
+        setting = demo.fashion_setting(0)
+    except RequestError as missing:
+        pytest.skip(str(missing))  # says how to get the files
+    task, forget = setting.task, setting.groups["random"]
+    train, holdout, test = (images(part.tensors[0]) for part in (task.train, task.holdout, task.test))  # type: ignore[union-attr]
+    assert [len(part) for part in (train, holdout, test)] == [60_000, 4000, 6000]
+    assert not set(holdout) & {*test, *train}
+    assert len(set(forget)) == 600
+    # a twin that stays in training would make the request one that is refused
+    assert not {train[i] for i in forget} & {train[i] for i in np.setdiff1d(np.arange(60_000), forget)}
+    with torch.no_grad():
+        assert setting.build()(task.train[0][0][None]).shape == (1, 10)

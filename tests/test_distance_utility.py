@@ -1,0 +1,119 @@
+"""The excess distance to retrained models, accuracy and loss, with their intervals."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from efface.metrics.distance import excess_d2
+from efface.metrics.utility import accuracy, correct, mean_loss, mean_over_records
+
+RECORDS, TRIALS = 300, 200
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def slow_d2(ours: list[list[float]], retrained: list[list[float]]) -> float:
+    """The formula of the docstring, record by record."""
+    k, r, gaps, spreads = len(ours), len(retrained), [], []
+    for i in range(len(ours[0])):
+        a, b = [m[i] for m in ours], [m[i] for m in retrained]
+        mean_a, mean_b = sum(a) / k, sum(b) / r
+        spread = (sum((v - mean_a) ** 2 for v in a) + sum((v - mean_b) ** 2 for v in b)) / (k - 1 + r - 1)
+        gaps.append((mean_a - mean_b) ** 2 - spread * (1 / k + 1 / r))
+        spreads.append(spread)
+    return sum(gaps) / sum(spreads)
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_the_distance_is_that_of_a_slow_loop(k: int) -> None:
+    ours, retrained = 0.3 + normal(k, 40), 2 * normal(3, 40, seed=1)
+    assert excess_d2(ours, retrained) == pytest.approx(slow_d2(ours.tolist(), retrained.tolist()))
+
+
+def simulated(k: int, r: int, shift: float) -> list[float]:
+    """Distances of ensembles of normal statistics with a mean and a spread of their own for each record."""
+    found = []
+    for trial in range(TRIALS):
+        mean, spread = 3 * normal(RECORDS, seed=3 * trial), 1.5
+        ours = mean + spread * (shift + normal(k, RECORDS, seed=3 * trial + 1))
+        found.append(excess_d2(ours, mean + spread * normal(r, RECORDS, seed=3 * trial + 2)))
+    return found
+
+
+@pytest.mark.parametrize(("k", "r"), [(4, 8), (1, 8), (1, 2)])
+@pytest.mark.parametrize("shift", [0.0, 0.5, 2.0])
+def test_the_distance_is_the_squared_shift_on_average(k: int, r: int, shift: float) -> None:
+    """4 standard errors of the mean over trials: a false alarm has a chance of 0.006 %.
+
+    The spread is itself an estimate, so the ratio has a bias of some 2 / (records x degrees of freedom).
+    """
+    found = simulated(k, r, shift)
+    error = 4 * float(np.std(found)) / math.sqrt(TRIALS) + 4 * max(shift**2, 1.0) / (RECORDS * (k + r - 2))
+    assert error < 0.15 * (1 + shift**2)  # so that the next line can fail
+    assert float(np.mean(found)) == pytest.approx(shift**2, abs=error)
+
+
+def test_the_distance_has_no_unit_and_no_order() -> None:
+    ours, retrained = normal(2, 50), 0.5 + normal(3, 50, seed=1)
+    plain = excess_d2(ours, retrained)
+    assert excess_d2(7 * ours, 7 * retrained) == pytest.approx(plain)
+    assert excess_d2(ours + 9, retrained + 9) == pytest.approx(plain)
+    assert excess_d2(ours.flip(0), retrained.flip(0)) == pytest.approx(plain)
+    assert min(simulated(1, 2, 0.0)) < 0 < plain  # unbiased, so at times negative
+
+
+def logits_with(right: int, wrong: int) -> tuple[Tensor, Tensor]:
+    targets = torch.arange(right + wrong) % 3
+    shown = torch.cat([targets[:right], (targets[right:] + 1) % 3])
+    return torch.nn.functional.one_hot(shown, 3).float(), targets
+
+
+def test_accuracy_with_wilsons_interval() -> None:
+    logits, targets = logits_with(45, 5)
+    assert correct(logits, targets).sum() == 45
+    found = accuracy([logits], targets, 0.95)
+    # by hand, from Wilson's formula with z = 1.95996
+    assert (found.value, found.low, found.high) == pytest.approx((0.9, 0.7864, 0.9565), abs=1e-4)
+    assert found.level == 0.95
+    sure = accuracy([logits_with(50, 0)[0]], logits_with(50, 0)[1], 0.95)
+    assert (sure.value, sure.high) == (1.0, 1.0) and 0.92 < sure.low < 0.94
+    never = accuracy([logits_with(0, 50)[0]], logits_with(0, 50)[1], 0.95)
+    assert (never.value, never.low) == (0.0, 0.0) and 0.06 < never.high < 0.08
+
+
+@pytest.mark.parametrize("share", [0.5, 0.97])
+def test_accuracys_interval_covers(share: float) -> None:
+    """1,000 samples of 50 records at a true coverage of some 95 %: the chance to fall below 91.5 % is under 0.1 %."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for right in rng.binomial(50, share, size=1000).tolist():
+        logits, targets = logits_with(right, 50 - right)
+        found = accuracy([logits], targets, 0.95)
+        covered += found.low <= share <= found.high
+    assert covered / 1000 > 0.915
+
+
+def test_several_models_are_averaged() -> None:
+    (half, targets), whole = logits_with(25, 25), logits_with(50, 0)[0]
+    assert accuracy([half, whole], targets, 0.95).value == 0.75
+    losses = [mean_loss([z], targets, 0.95).value for z in (half, whole)]
+    assert mean_loss([half, whole], targets, 0.95).value == pytest.approx(sum(losses) / 2)
+
+
+def test_loss_in_nats_with_an_interval_over_records() -> None:
+    logits, targets = normal(60, 4).float(), torch.arange(60) % 4
+    each = [-math.log(math.exp(z[t]) / sum(map(math.exp, z))) for z, t in zip(logits.tolist(), targets, strict=True)]
+    found = mean_loss([logits], targets, 0.95)
+    assert found.value == pytest.approx(np.mean(each))
+    assert found.high - found.value == pytest.approx(1.95996 * np.std(each, ddof=1) / math.sqrt(60), rel=1e-4)
+    assert mean_loss([200 * logits.abs() * torch.nn.functional.one_hot(targets, 4)], targets, 0.95).low >= 0
+
+
+def test_a_mean_of_one_record_has_no_nan() -> None:
+    found = mean_over_records(torch.tensor([0.25], dtype=torch.float64), 0.95)
+    assert (found.value, found.low, found.high) == (0.25, 0.25, 0.25)
