@@ -147,7 +147,7 @@ def _subject(
         raise RequestError(
             [f"{name} is missing: give a result, or original=, unlearned= and forget=" for name in lacking]
         )
-    request = check_request(original, task, forget, full=result is None)
+    request = check_request(original, task, forget, full=result is None, judging=True)
     check_others({"unlearned": unlearned, **{f"retrained[{i}]": m for i, m in enumerate(retrained)}}, request)
     splits = (
         make_splits(request.forget, len(request.train), len(request.holdout), seed) if result is None else result.splits

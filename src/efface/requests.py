@@ -16,6 +16,7 @@ from efface.data.checks import (
     check_ids,
     check_reading,
     check_rereading,
+    check_test,
     few,
 )
 from efface.data.records import Records
@@ -69,11 +70,13 @@ def make_task(
     return Task(train=train, holdout=holdout, test=test, ids=ids)
 
 
-def check_request(model: nn.Module, task: Task, forget: Sequence[RecordId], full: bool) -> Request:
+def check_request(
+    model: nn.Module, task: Task, forget: Sequence[RecordId], full: bool, judging: bool = False
+) -> Request:
     """Check everything that can be wrong with a request, before any work; RequestError lists all problems at once.
 
     `full` adds the pass over all records: twins of forget records in retain, holdout records seen in training, whole
-    classes, NaN in retain records.
+    classes, NaN in retain records; for an audit (`judging`) also test records that train or are held out.
     """
     found = Findings()
     sets = {"train": task.eval_records or task.train, "holdout": task.holdout, "test": task.test}
@@ -93,6 +96,8 @@ def check_request(model: nn.Module, task: Task, forget: Sequence[RecordId], full
         found.problems.append("eval_records has another length than train: it must hold the same records, same order")
     check_holdout(task, len(holdout), found)
     readable = [check_reading(train, "training", found), check_reading(holdout, "holdout", found)]
+    test = records.get("test")
+    readable += [check_reading(test, "test", found)] if test is not None and len(test) else []
     if not all(readable):
         raise RequestError(found.problems)
     check_rereading(train, at, found)
@@ -105,11 +110,11 @@ def check_request(model: nn.Module, task: Task, forget: Sequence[RecordId], full
         for name, data, rows in (("forget", train, at), ("holdout", holdout, range(len(holdout)))):
             for batch in data.stream(rows):
                 check_batch(batch, classes, name, found)
+    if test is not None:
+        check_test(test, train, holdout, classes, full and judging, found)
     if found.problems:
         raise RequestError(found.problems)
-    return Request(
-        task, train, holdout, records.get("test"), tuple(_plain(forget)), at, classes or 0, tuple(found.warnings)
-    )
+    return Request(task, train, holdout, test, tuple(_plain(forget)), at, classes or 0, tuple(found.warnings))
 
 
 def check_others(models: Mapping[str, nn.Module], request: Request) -> None:

@@ -1,5 +1,6 @@
 """The table of an audit: every score of the original, unlearned and retrained models on the same records."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ LEVEL = 0.95
 EQUIVALENCE = 0.90  # two one-sided tests at 5 %
 FEWEST_TARGETS = 2  # retrained models from which effects are measured against them rather than against 0.5
 FEWEST_DISTANCES = 3  # so that a retrained model can be held out against at least two others
+PASSED = "on this request a model that forgot nothing would pass this test too"
 NO_RETRAINED = Reading.missing("no retrained models were given")
 
 
@@ -89,8 +91,11 @@ class Table:
 
     def effects(self) -> list[Effect]:
         """Each decisive statistic's effect, at a level that shares the error rate between them (Bonferroni)."""
-        level = 1 - (1 - LEVEL) / max(1, len(self.decisive))
-        return [self._effect(a, level) for a in self.decisive]
+        return [self._effect(a, self._shared_level) for a in self.decisive]
+
+    @property
+    def _shared_level(self) -> float:
+        return 1 - (1 - LEVEL) / max(1, len(self.decisive))
 
     def _effect(self, attack: Attack, level: float) -> Effect:
         parts = [s for i in range(len(self.models)) if (s := self.separation(attack, i)) is not None]
@@ -187,7 +192,12 @@ class Table:
                 rows.append(Metric(attack.key, title, "all", attack.kind, True, missing, missing, missing))
                 continue
             known = [p for p in parts if p is not None]
-            rows.append(_row(attack.key, title, "all", attack.kind, _auc(known), decisive=True))
+            row = _row(attack.key, title, "all", attack.kind, _auc(known), decisive=True)
+            if not self._effect(attack, self._shared_level).informative:
+                row = dataclasses.replace(
+                    row, unlearned=dataclasses.replace(row.unlearned, state="uninformative", why=PASSED)
+                )
+            rows.append(row)
             if attack.key == "loss":
                 rows += [
                     _row(attack.key, title, group, attack.kind, _auc(self._of_group(attack, mask)))

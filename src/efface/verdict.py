@@ -69,6 +69,8 @@ def decide(effects: Sequence[Effect], utility: Estimate | None, floor: float, re
         doubts.append("no decisive statistic was measured")
     elif not any(e.informative for e in effects):
         doubts.append("uninformative: a model that forgot nothing would pass every test on this request too")
+    if utility is not None and utility.value < -floor:
+        doubts.append(f"utility: accuracy on never-seen records may have fallen: {_show(utility)}, floor {floor:g}")
     doubts += [_doubt(e) for e in effects if not e.gone or (e.informative and not _improved(e))]
     if doubts:
         return Verdict(Status.UNDECIDED, tuple(doubts), smallest)

@@ -179,6 +179,29 @@ def check_contents(
             )
 
 
+def check_test(
+    test: Records, train: Records, holdout: Records, classes: int | None, full: bool, found: Findings
+) -> None:
+    """Test records: some, finite, with targets of the model, and with `full` none that also trains or is held out."""
+    if not len(test):
+        found.problems.append(
+            "the test set is empty: leave it out, or give records that are in neither train nor holdout"
+        )
+    theirs: list[bytes] = []
+    for batch in test.stream(np.arange(len(test))):
+        check_batch(batch, classes, "test", found)
+        theirs += content_hashes(batch) if full else []
+    if not full:
+        return
+    for name, others in (("training", train), ("holdout", holdout)):
+        known = set(others.hashes(np.arange(len(others))))
+        shared = [i for i, h in enumerate(theirs) if h in known]
+        if shared:
+            found.warnings.append(
+                f"{len(shared)} test records are also {name} records (by content), the first at position {shared[0]}"
+            )
+
+
 def _namer(ids: Sequence[RecordId] | None) -> Any:
     return lambda at: repr(ids[at]) if ids is not None and at < len(ids) else str(at)
 
