@@ -9,7 +9,9 @@ from efface.report.plots import distributions
 
 def main(source, target):
     document = json.loads(Path(source).read_text())
-    Path(target).write_text(distributions(document["distributions"]))
+    figure = distributions(document["distributions"])
+    # readers with a dark page need a ground for dark text
+    Path(target).write_text(figure.replace("<svg ", '<svg style="background: white" ', 1))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Steer(Method):
     hold: float = option(0.6, "weight of keeping the retain records' logits", 0.0, 1e3)
     anchor: float = option(0.3, "weight of the cross-entropy on retain records", 0.0, 1e3)
     scale: float = option(0.3, "weight of both squared errors", 1e-6, 1e3)
-    refine: float = option(1.0, "share of what a round left undone that is added to the next round's target", 0.0, 2.0)
+    refine: float = option(1.3, "share of what a round left undone that is added to the next round's target", 0.0, 2.0)
     batch_forget: int = option(96, "forget records in a step", 1, 100_000)
     batch_retain: int = option(96, "retain records in a step", 1, 100_000)
 

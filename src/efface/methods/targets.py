@@ -71,22 +71,23 @@ def transported(forget: Group, members: Group, strangers: Group) -> Tensor:
     """
     score, order = forget.score, forget.order()
     used = min(order.shape[1], MOST_COORDINATES)
-    theirs, others = (g.residual()[:, :used][_near(score, g, 40, 200)] for g in (members, strangers))
+    theirs, others = (g.residual()[:, :used][_near(score, g, 0.2, 40, 400)] for g in (members, strangers))
     moved = forget.residual()
     moved[:, :used] = transport_gauss(moved[:, :used], theirs, others)
     target = torch.empty_like(forget.logits).scatter(1, order, forget.expected.gather(1, order) + moved)
     margins = [margin(g.logits, g.targets) for g in (forget, members, strangers)]
-    near = [_near(score, g, 20, 100) for g in (members, strangers)]
+    near = [_near(score, g, 0.1, 20, 200) for g in (members, strangers)]
     wanted = transport_ranks(margins[0], margins[1][near[0]], margins[2][near[1]])
     # the margin moves one to one with the label's own logit
     target[torch.arange(len(target)), forget.targets] += wanted - margin(target, forget.targets)
     return centre(target)
 
 
-def _near(score: Tensor, group: Group, fewest: int, most: int) -> Tensor:
-    """Windows over a group that hold its nearest part, `most` records of some 1,000 and never under `fewest`.
+def _near(score: Tensor, group: Group, share: float, fewest: int, most: int) -> Tensor:
+    """Windows over a group that hold its nearest `share`, at least `fewest` records and at most `most`.
 
-    A window that is wide for its group compares the hardest records, which are few, with easier ones.
+    A narrow window makes the target noisy, and the steps then bend the model to fit noise; one that is wide for its
+    group compares the hardest records, which are few, with easier ones.
     """
-    width = min(most, max(fewest, len(group.logits) * most // 1000))
+    width = min(most, max(fewest, round(share * len(group.logits))))
     return windows(score, group.score, width)
