@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -74,7 +75,8 @@ def unlearn(
             train=request.train,
             holdout=request.holdout,
             forget=splits.forget,
-            retain=splits.retain,
+            retain=np.setdiff1d(splits.retain, splits.audit_reference),
+            everything_kept=splits.retain,
             members=splits.members,
             calibration=splits.calibration,
             reference=reference_model,

@@ -24,7 +24,8 @@ class Problem:
     """What a method gets: the working copy that it changes in place, and the records that it may read.
 
     There are no stopping or audit records in it, so no method can look at the evidence that judges it. `original`
-    is only to be read. `members` are retain records that the reference model was not trained on; `calibration` are
+    is only to be read. `retain` leaves out the records that the audit trains its own models on, and `everything_kept`
+    is the whole retain set, for the control that retrains. `members` are retain records that the reference model was not trained on; `calibration` are
     holdout positions. `reference` trains the reference model at its first call and returns the same one afterwards.
     """
 
@@ -35,6 +36,7 @@ class Problem:
     holdout: Records
     forget: Indices
     retain: Indices
+    everything_kept: Indices
     members: Indices
     calibration: Indices
     reference: Callable[[], nn.Module]
