@@ -77,20 +77,21 @@ def main():
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=efface.methods.available())
     parser.add_argument("--originals", type=int, default=3)
     parser.add_argument("--retrained", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0, help="another forget set, holdout split and set of models")
     parser.add_argument("--json", type=Path, help="write all figures here too")
     args = parser.parse_args()
-    setting = fashion_setting(0)
+    setting, first = fashion_setting(args.seed), 10_000 * args.seed
     task, forget = setting.task, np.array(setting.groups["random"])
     everything = np.arange(len(task.train))
     keep = np.setdiff1d(everything, forget)
     template = setting.build()
     originals = []
     for seed in range(args.originals):
-        originals.append(fresh(task, template, everything, seed)[0])
+        originals.append(fresh(task, template, everything, first + seed)[0])
         print(f"original {seed} trained", file=sys.stderr)
     retrained, times = [], []
     for seed in range(args.retrained):
-        model, spent = fresh(task, template, keep, 1000 + seed)
+        model, spent = fresh(task, template, keep, first + 1000 + seed)
         retrained.append(scores(task, model, forget, keep))
         times.append(spent)
         print(f"retrained {seed} in {spent:.1f} CPU s", file=sys.stderr)

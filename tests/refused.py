@@ -1,12 +1,49 @@
 """Data sets and models that efface refuses."""
 
-from collections.abc import Callable, Iterator
+from collections import UserDict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import pytest
 import torch
-from tiny import RECORDS, Tiny, mlp
+from tiny import CLASSES, FEATURES, HOLDOUT, RECORDS, Tiny, bits, mlp
 from torch import Tensor, nn
-from torch.utils.data import Dataset, IterableDataset
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+import efface
+from efface import RequestError, Task
+
+Break = Callable[[Tiny], dict[str, Any]]
+NAN = float("nan")
+
+
+def task(**changes: Callable[[Tiny], Any]) -> Break:
+    """A request whose task differs in some fields."""
+    return lambda tiny: {"task": tiny.task(**{name: make(tiny) for name, make in changes.items()})}
+
+
+def forget(value: Any) -> Break:
+    return lambda tiny: {"forget": value}
+
+
+def model(make: Callable[[Tiny], Any]) -> Break:
+    return lambda tiny: {"model": make(tiny)}
+
+
+def method(value: Any) -> Break:
+    return lambda tiny: {"method": value}
+
+
+def put(values: Tensor, at: int | tuple[int, int], value: Any) -> Tensor:
+    """A copy with one entry (or row) replaced."""
+    copy = values.clone()
+    copy[at] = value
+    return copy
+
+
+def data(x: Tensor, y: Any) -> TensorDataset:
+    return TensorDataset(x, y)
 
 
 class Augmenting(Dataset):
@@ -54,6 +91,62 @@ class Wrapped(nn.Module):
         return self.change(self.net(x))
 
 
+class Mapped(Dataset):
+    """Records whose inputs are a mapping that is no dict."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, at: int) -> tuple[UserDict[str, Tensor], Tensor]:
+        return UserDict(x=self.x[at]), self.y[at]
+
+
+class Adapted(nn.Linear):
+    """A layer whose reset leaves its adapter as it is, since it was written for the layer alone."""
+
+    def __init__(self) -> None:
+        super().__init__(FEATURES, 8)
+        self.down, self.up = nn.Parameter(torch.randn(FEATURES, 2)), nn.Parameter(torch.zeros(2, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + x @ self.down @ self.up
+
+
+class Demanding(nn.Linear):
+    """Resets itself only when told the scale."""
+
+    def reset_parameters(self, scale: float | None = None) -> None:
+        if hasattr(self, "built"):
+            raise TypeError("reset_parameters() wants a scale")
+        self.built = True
+        super().reset_parameters()
+
+
+def adapted() -> nn.Module:
+    return nn.Sequential(Adapted(), nn.ReLU(), nn.Linear(8, CLASSES))
+
+
+def bag() -> nn.Module:
+    """Reads words, of which 0 is padding."""
+    return nn.Sequential(nn.EmbeddingBag(64, 16, mode="sum", padding_idx=0), nn.Linear(16, CLASSES))
+
+
+def padded(tiny: Tiny, holdout_first: Sequence[int]) -> Task:
+    """Texts of two words in training and of up to five in the holdout; number 7 in training is (3, 1), of class 0."""
+    pairs = [(torch.tensor([2 + i % 60, 2 + i // 60]), i % CLASSES) for i in range(RECORDS)]
+    pairs[7] = (torch.tensor([3, 1]), 0)
+    held = [(torch.tensor([1, 2 + i % 60, 2 + i // 60, 1, 1]), i % CLASSES) for i in range(HOLDOUT)]
+    held[0] = (torch.tensor(holdout_first), 0)
+
+    def collate(rows: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+        return pad_sequence([r[0] for r in rows], batch_first=True), torch.tensor([r[1] for r in rows])
+
+    return tiny.task(train=pairs, holdout=held, collate=collate)
+
+
 def poisoned(tiny: Tiny) -> nn.Module:
     broken = tiny.fresh()
     with torch.no_grad():
@@ -61,5 +154,24 @@ def poisoned(tiny: Tiny) -> nn.Module:
     return broken
 
 
-def fails(z: Tensor) -> Tensor:
+def fails(_: Any) -> Any:
     raise ValueError("no such\nthing")
+
+
+def check_refused(broken: Break, message: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That `unlearn` refuses a request with a line that holds the message, before any work."""
+
+    def work(*_: Any, **__: Any) -> None:
+        raise AssertionError("work began")
+
+    monkeypatch.setattr("efface.unlearning.train", work)
+    before, state = bits(tiny.model), torch.get_rng_state()
+    with pytest.raises(RequestError) as caught:
+        # some options are refused already here
+        request = {"model": tiny.model, "forget": tiny.forget, "task": tiny.task(), **broken(tiny)}
+        state = torch.get_rng_state()
+        efface.unlearn(**request)
+    assert message in str(caught.value)
+    assert all("\n" not in line for line in caught.value.problems)
+    assert bits(tiny.model) == before
+    assert torch.equal(torch.get_rng_state(), state)

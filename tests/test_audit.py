@@ -2,7 +2,6 @@
 
 import copy
 import random
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import efface
-from efface import DivergedError, Report, RequestError, Task
-from efface.audit import MOST_STRANGERS
+from efface import DivergedError, Report, RequestError, Task, subject
+from efface.subject import MOST_STRANGERS
 from efface.types import Status
 
 
@@ -107,7 +106,7 @@ def test_another_tools_model_is_judged_on_the_whole_holdout(known: Memorised) ->
 
 def test_a_holdout_sorted_by_class_is_sampled(known: Memorised, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MOST_STRANGERS > HOLDOUT
-    monkeypatch.setattr(sys.modules["efface.audit"], "MOST_STRANGERS", 100)  # efface.audit is a function
+    monkeypatch.setattr(subject, "MOST_STRANGERS", 100)
     x, y = known.task.holdout.tensors  # type: ignore[attr-defined]
     order = y.argsort()
     report = known.audit(task=replace(known.task, holdout=TensorDataset(x[order], y[order])))

@@ -33,12 +33,11 @@ ORDER = (
     "tables",
     "unlearning",
     "report",
+    "subject",
     "audit",
     "__init__",  # what users import, and what the following may
-    "bench",
     "demo",
     "cli",
-    "__main__",
 )
 
 # What several methods share; every other file in methods is one method.

@@ -101,7 +101,7 @@ def test_a_fresh_network_is_like_the_original_and_knows_nothing_of_it(tiny: Tiny
 
 def test_what_cannot_start_afresh_is_named(tiny: Tiny) -> None:
     original = nn.Sequential(mlp(), nn.ParameterList([torch.ones(1) for _ in range(5)]))
-    with pytest.raises(RequestError, match=r"can reset 1\.0, 1\.1, 1\.2 and 2 more"):
+    with pytest.raises(RequestError, match=r"no module resets 1\.0, 1\.1, 1\.2 and 2 more"):
         fresh_model(tiny.task(), original, 0)
 
 

@@ -1,49 +1,31 @@
 """Every request that `efface.unlearn` refuses: before any work, with every reason, and the model as it was."""
 
-from collections.abc import Callable
-from typing import Any
-
+import numpy as np
 import pytest
 import torch
-from refused import Augmenting, Scaled, Streaming, Wrapped, fails, poisoned
-from tiny import CLASSES, HOLDOUT, RECORDS, Tiny, bits
-from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from refused import (
+    NAN,
+    Augmenting,
+    Break,
+    Mapped,
+    Scaled,
+    Streaming,
+    bag,
+    check_refused,
+    data,
+    fails,
+    forget,
+    method,
+    padded,
+    put,
+    task,
+)
+from tiny import CLASSES, FEATURES, HOLDOUT, RECORDS, Tiny, bits
+from torch.utils.data import TensorDataset, default_collate
 
 import efface
 from efface import RequestError
 from efface.types import RecordId
-
-Break = Callable[[Tiny], dict[str, Any]]
-NAN = float("nan")
-
-
-def task(**changes: Callable[[Tiny], Any]) -> Break:
-    """A request whose task differs in some fields."""
-    return lambda tiny: {"task": tiny.task(**{name: make(tiny) for name, make in changes.items()})}
-
-
-def forget(value: Any) -> Break:
-    return lambda tiny: {"forget": value}
-
-
-def model(make: Callable[[Tiny], Any]) -> Break:
-    return lambda tiny: {"model": make(tiny)}
-
-
-def method(value: Any) -> Break:
-    return lambda tiny: {"method": value}
-
-
-def put(values: Tensor, at: int | tuple[int, int], value: Any) -> Tensor:
-    """A copy with one entry (or row) replaced."""
-    copy = values.clone()
-    copy[at] = value
-    return copy
-
-
-def data(x: Tensor, y: Any) -> TensorDataset:
-    return TensorDataset(x, y)
 
 
 def names(number: int) -> list[RecordId]:
@@ -79,6 +61,15 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     "one name as text": (forget("r12"), "forget: expected a sequence of record ids, got str"),
     "one index": (forget(12), "expected a sequence of record ids, got int"),
     "ids of another kind": (forget([[1, 2]]), "record ids are integers or strings, got [1, 2]"),
+    "a generator": (forget(i for i in (1, 2)), "forget: expected a sequence of record ids, got generator"),
+    "a mapping": (forget({1: "a"}), "forget: expected a sequence of record ids, got dict"),
+    "an array of no dimension": (forget(np.array(3)), "one-dimensional sequence of record ids, got a 0-D ndarray"),
+    "a tensor of no dimension": (forget(torch.tensor(3)), "one-dimensional sequence of record ids, got a 0-D Tensor"),
+    "an array of two dimensions": (forget(np.ones((2, 1), int)), "sequence of record ids, got a 2-D ndarray"),
+    "a mask": (forget(torch.arange(RECORDS) < 9), "forget: a boolean mask: give ids, e.g. mask.nonzero()"),
+    "a mask in NumPy": (forget(np.arange(RECORDS) < 9), "forget: a boolean mask: give ids, e.g. mask.nonzero()"),
+    "a mask as a list": (forget([True, False]), "forget: a boolean mask: give ids, e.g. mask.nonzero()"),
+    "float ids": (forget(torch.tensor([1.0, 2.0])), "forget: record ids are integers or strings, got 1.0, 2.0"),
     "fractions": (forget([1.5]), "record ids are integers or strings, got 1.5"),
     # ids
     "ids too few": (
@@ -92,6 +83,18 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     "ids in a tensor": (
         lambda tiny: {"task": tiny.task(ids=torch.arange(RECORDS)), "forget": [3]},
         "ids: record ids are integers or strings, got tensor(0), tensor(1), tensor(2) and 297 more",
+    ),
+    "ids without an order": (
+        lambda tiny: {"task": tiny.task(ids=set(names(RECORDS))), "forget": ["r3"]},
+        "ids must be a sequence in the order of train, got set",
+    ),
+    "ids that run out": (
+        lambda tiny: {"task": tiny.task(ids=(n for n in names(RECORDS))), "forget": ["r3"]},
+        "ids must be a sequence in the order of train, got generator",
+    ),
+    "ids that are lists": (
+        lambda tiny: {"task": tiny.task(ids=[[n] for n in names(RECORDS)]), "forget": ["r3"]},
+        "ids: record ids are integers or strings, got ['r0'], ['r1'], ['r2'] and 297 more",
     ),
     "ids not unique": (
         lambda tiny: {"task": tiny.task(ids=["r7", *names(RECORDS)[1:]]), "forget": ["r3"]},
@@ -151,6 +154,30 @@ REFUSALS: dict[str, tuple[Break, str]] = {
         task(train=lambda t: data(t.x, torch.stack([t.y, t.y], 1))),
         "expected one integer class a record, got torch.int64 of 2-D",
     ),
+    "a holdout record in training, under a collate that pads": (
+        lambda t: {"task": padded(t, holdout_first=(3, 1)), "model": bag()},
+        "1 holdout records are also training records (by content), the first at holdout position 0",
+    ),
+    "a twin among mappings that are no dicts": (
+        task(
+            train=lambda t: Mapped(put(t.x, 200, t.x[5]), put(t.y, 200, t.y[5])),
+            holdout=lambda t: Mapped(t.holdout_x, t.holdout_y),
+            forward=lambda t: lambda model, inputs: model(inputs["x"]),
+        ),
+        "1 forget records have an exact twin that stays in training, which defeats forgetting: 5 (twin of 200)",
+    ),
+    "a twin among texts": (
+        task(
+            train=lambda t: [(str(i % 200), 0) for i in range(RECORDS)],
+            holdout=lambda t: [(str(-i - 1), 0) for i in range(HOLDOUT)],
+            forward=lambda t: lambda model, texts: model(torch.ones(len(texts), FEATURES)),
+        ),
+        "12 forget records have an exact twin that stays in training, which defeats forgetting: 5 (twin of 205)",
+    ),
+    "a collate that cannot take one record": (
+        task(collate=lambda t: lambda rows: default_collate(rows) if len(rows) > 1 else fails(rows)),
+        "training records can be read two at a time but not one alone (ValueError: no such)",
+    ),
     "random augmentation": (task(train=Augmenting), "the dataset augments at random: give Task.eval_records"),
     "random augmentation that spares the forget record": (
         lambda t: {"task": t.task(train=Augmenting(t)), "forget": [7]},
@@ -170,22 +197,6 @@ REFUSALS: dict[str, tuple[Break, str]] = {
         task(eval_records=lambda t: data(t.x[:299], t.y[:299])),
         "eval_records has another length than train",
     ),
-    # the model
-    "NaN in the weights": (model(poisoned), "the model's weights hold NaN or infinite values"),
-    "not a model": (model(lambda t: torch.sum), "model: expected a torch.nn.Module"),
-    "no parameters": (model(lambda t: nn.Identity()), "the model has no parameters"),
-    "3-D logits": (model(lambda t: Wrapped(lambda z: z[:, None])), "for 2 records it gave a tensor of shape (2, 1, 3)"),
-    "1-D logits": (model(lambda t: Wrapped(lambda z: z[:, 0])), "for 2 records it gave a tensor of shape (2,)"),
-    "a tuple": (model(lambda t: Wrapped(lambda z: (z, z))), "for 2 records it gave tuple: give Task.forward"),
-    "classes, not logits": (model(lambda t: Wrapped(lambda z: z.long())), "the model must return logits"),
-    "one logit": (model(lambda t: Wrapped(lambda z: z[:, :1])), "two-class models need two logits"),
-    "a model that raises": (
-        model(lambda t: Wrapped(fails)),
-        "cannot read the records (ValueError: no such): give Task",
-    ),
-    "another number of features": (model(lambda t: nn.Linear(7, 3)), "the model cannot read the records (RuntimeError"),
-    "no fresh start": (model(lambda t: Scaled()), "no module can reset scale (no reset_parameters)"),
-    "fine-tuned": (task(fine_tuned=lambda t: True), "the model was fine-tuned, so a fresh start needs"),
     # the method and the call
     "an unknown method": (method("stear"), "there is no method 'stear' (did you mean 'steer'?)"),
     "a method of no known kind": (method(3), "there is no method 3 (known: steer"),
@@ -218,6 +229,11 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     ),
     "a recipe out of range": (lambda t: {"reference": efface.Recipe(batch=0)}, "option batch of Recipe: expected 2 to"),
     "neither task nor records": (lambda t: {"task": None}, "train is missing"),
+    "a task without a holdout": (
+        task(holdout=lambda t: None),
+        "holdout is missing: give holdout=, or a task= that holds it",
+    ),
+    "a task without training records": (task(train=lambda t: None), "train is missing: give train=, or a task="),
     "no holdout": (lambda t: {"task": None, "train": data(t.x, t.y)}, "holdout is missing"),
     "task and records": (lambda t: {"train": data(t.x, t.y)}, "train given beside a task: set them on the Task"),
     "a task of another class": (lambda t: {"task": {"train": 1}}, "task: expected an efface.Task, got dict"),
@@ -226,21 +242,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_refusal(name: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(*_: Any, **__: Any) -> None:
-        raise AssertionError("work began")
-
-    monkeypatch.setattr("efface.unlearning.train", work)
-    broken, message = REFUSALS[name]
-    before, state = bits(tiny.model), torch.get_rng_state()
-    with pytest.raises(RequestError) as caught:
-        # some options are refused already here
-        request = {"model": tiny.model, "forget": tiny.forget, "task": tiny.task(), **broken(tiny)}
-        state = torch.get_rng_state()
-        efface.unlearn(**request)
-    assert message in str(caught.value)
-    assert all("\n" not in line for line in caught.value.problems)
-    assert bits(tiny.model) == before
-    assert torch.equal(torch.get_rng_state(), state)
+    check_refused(*REFUSALS[name], tiny, monkeypatch)
 
 
 def test_every_problem_is_listed_at_once(tiny: Tiny) -> None:

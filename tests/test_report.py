@@ -104,6 +104,8 @@ def document() -> Document:
                 "margin_original": 6.1,
                 "margin_unlearned": 2.2,
                 "margin_retrained": 2.0,
+                "gap_original": 3.0,
+                "gap_unlearned": None,
             }
             for index in range(3)
         ],

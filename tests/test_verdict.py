@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from scipy.stats import norm
 
 from efface.types import Estimate, Status
 from efface.verdict import FEWEST, MARGIN, Effect, decide
@@ -93,6 +94,8 @@ def test_doing_nothing_is_never_verified(before: float, half: float, records: in
     assert found.status is (FAILED if nothing.informative else UNDECIDED)
 
 
-def test_the_smallest_effect_is_half_the_widest_equivalence_interval() -> None:
-    assert decide([GONE, effect(0.3, 0.0, half=0.05)], None, 0.03, 60, "them").smallest_effect == pytest.approx(0.04)
+def test_the_smallest_effect_is_what_the_widest_interval_tells_from_zero_four_times_in_five() -> None:
+    found = decide([GONE, effect(0.3, 0.0, half=0.05)], None, 0.03, 60, "them").smallest_effect
+    error = 0.05 / norm.ppf(0.975)
+    assert norm.cdf(found / error - norm.ppf(0.975)) == pytest.approx(0.8)
     assert math.isnan(decide([], None, 0.03, 60, "them").smallest_effect)

@@ -23,7 +23,7 @@ LEVEL = 0.95
 EQUIVALENCE = 0.90  # two one-sided tests at 5 %
 FEWEST_TARGETS = 2  # retrained models from which effects are measured against them rather than against 0.5
 FEWEST_DISTANCES = 3  # so that a retrained model can be held out against at least two others
-PASSED = "on this request a model that forgot nothing would pass this test too"
+UNTOLD = "with these records, this test does not tell doing nothing from having forgotten"
 NO_RETRAINED = Reading.missing("no retrained models were given")
 
 
@@ -133,6 +133,18 @@ class Table:
         again = torch.stack(values[2:]).mean(0) if values[2:] else None
         return {"original": values[0], "unlearned": values[1], "retrained": again}
 
+    def record_gaps(self) -> dict[str, Tensor | None]:
+        """Each forget record's distance to the retrained models: margin less their mean, in their standard deviations.
+
+        On the symmetric log of the margin; None with fewer than two retrained models.
+        """
+        if not self._against_retrained:
+            return {"original": None, "unlearned": None}
+        values = [squash(margin(s.forget.logits, s.forget.targets)) for s in self.models]
+        again = torch.stack(values[2:])
+        unit = again.std(0).clamp_min(1e-9)
+        return {name: (v - again.mean(0)) / unit for name, v in zip(("original", "unlearned"), values, strict=False)}
+
     def utility_change(self) -> Estimate:
         """Accuracy of the unlearned less that of the original model, paired: on test records, else on strangers."""
         targets, before, after, _ = self.plain["test"] if "test" in self.plain else self._place("strangers")
@@ -192,15 +204,15 @@ class Table:
                 rows.append(Metric(attack.key, title, "all", attack.kind, True, missing, missing, missing))
                 continue
             known = [p for p in parts if p is not None]
-            row = _row(attack.key, title, "all", attack.kind, _auc(known), decisive=True)
+            row = _row(attack.key, title, "all", attack.kind, _auc(known, self._shared_level), decisive=True)
             if not self._effect(attack, self._shared_level).informative:
                 row = dataclasses.replace(
-                    row, unlearned=dataclasses.replace(row.unlearned, state="uninformative", why=PASSED)
+                    row, unlearned=dataclasses.replace(row.unlearned, state="uninformative", why=UNTOLD)
                 )
             rows.append(row)
             if attack.key == "loss":
                 rows += [
-                    _row(attack.key, title, group, attack.kind, _auc(self._of_group(attack, mask)))
+                    _row(attack.key, title, group, attack.kind, _auc(self._of_group(attack, mask), self._shared_level))
                     for group, mask in self.groups.items()
                 ]
         return rows
@@ -240,18 +252,19 @@ def _row(
     return Metric(key, title, group, kind, decisive, original, unlearned, retrained)
 
 
-def _auc(parts: Sequence[Separation]) -> list[Estimate | None]:
+def _auc(parts: Sequence[Separation], level: float = LEVEL) -> list[Estimate | None]:
     """Estimates of original and unlearned, and of the retrained models where there are any."""
-    return [*(p.estimate(LEVEL) for p in parts[:2]), _another([p.value for p in parts[2:]]) if parts[2:] else None]
+    again = _another([p.value for p in parts[2:]], level) if parts[2:] else None
+    return [*(p.estimate(level) for p in parts[:2]), again]
 
 
-def _another(values: Sequence[float]) -> Estimate:
+def _another(values: Sequence[float], level: float) -> Estimate:
     """Mean over models, with the interval in which one more model would lie (Student's t prediction interval)."""
     k, v = len(values), torch.tensor(values, dtype=torch.float64)
     if k < 2:
-        return Estimate(values[0], math.nan, math.nan, LEVEL)
-    half = float(student.ppf((1 + LEVEL) / 2, k - 1) * v.std() * (1 + 1 / k) ** 0.5)
-    return Estimate(float(v.mean()), float(v.mean()) - half, float(v.mean()) + half, LEVEL)
+        return Estimate(values[0], math.nan, math.nan, level)
+    half = float(student.ppf((1 + level) / 2, k - 1) * v.std() * (1 + 1 / k) ** 0.5)
+    return Estimate(float(v.mean()), float(v.mean()) - half, float(v.mean()) + half, level)
 
 
 def _distance(value: float) -> Reading:

@@ -31,10 +31,10 @@ class Task:
 
     ids: one stable id a training record, in the order of `train`; by default a record's index.
     eval_records: the records of `train`, same order, read without random augmentation; needed where `train` augments.
-    build_model: makes the network before training (with its pretrained weights if there were any).
-    fit: the training recipe `fit(model, dataset, seed)`, in place or returning the trained model.
+    build_model: makes a new network, as it was before training (with its pretrained weights if there were any).
+    fit: the training recipe `fit(model, dataset, seed)`; it trains in place and returns None, or the trained model.
     unpack, forward, collate: for batches that are not a pair, or a call that is not `model(inputs)`. `inputs` may be
-        any nesting of dicts, lists and tuples of tensors whose first dimension is the record.
+        any nesting of mappings, lists and tuples of tensors whose first dimension is the record.
     perturb: `perturb(inputs, generator)` gives slightly changed copies for the audit; by default noise on floats.
     fine_tuned: the original started from pretrained weights, so a fresh start needs `build_model`.
     holdout_used_for: what else the holdout served for ("nothing", "early stopping", ...); printed in the report.

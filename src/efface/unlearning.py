@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Dataset
 
 from efface.data.splits import make_splits
@@ -18,7 +18,7 @@ from efface.models import Recipe, all_finite, fresh_model, train
 from efface.progress import track
 from efface.requests import Request, check_request, make_task
 from efface.result import Result
-from efface.runtime import Meter, derive_seed, unchanged_globals
+from efface.runtime import Meter, derive_seed, seeded, unchanged_globals
 from efface.stopping import Decision, StopRule, conclude, default_rule
 from efface.task import Task
 from efface.types import Evidence, Look, Outcome, RecordId, Splits, Step
@@ -26,6 +26,7 @@ from efface.types import Evidence, Look, Outcome, RecordId, Splits, Step
 # Coverage of the evidence over all looks of a run together: that of two one-sided tests at 5 %, which is what an
 # interval wholly within a margin amounts to. Each look gets its Bonferroni share of the rest.
 LEVEL = 0.90
+NOTHING_DONE = "no step could be kept, so the weights are the original's: nothing was unlearned"
 
 
 def unlearn(
@@ -57,9 +58,12 @@ def unlearn(
     meter, chosen = Meter(), get(method)
     _check_call(seed, stop, reference)
     task = make_task(task, train, holdout, ids=ids)
-    with unchanged_globals():
+    # one seed for whatever draws from the global generators on the way, such as Dropout in a descent method
+    with unchanged_globals(), seeded(derive_seed(seed, "run")), meter.phase("other"):
         with meter.phase("checks"):
-            request = check_request(model, task, forget, full=checks)
+            judged = looks and chosen.looks > 0
+            fresh = chosen.needs_fresh or judged
+            request = check_request(model, task, forget, full=checks, fresh=fresh)
             splits = make_splits(request.forget, len(request.train), len(request.holdout), seed)
 
         @cache
@@ -84,12 +88,13 @@ def unlearn(
             meter=meter,
         )
         observer = None
-        if looks and chosen.looks:
+        if judged:
             level = 1 - (1 - LEVEL) / chosen.looks
             observer = Observer(request, splits, reference_model(), meter, level)
         evidence = _run(chosen, problem, observer, stop or default_rule(), progress)
         _restore(working, frozen)
-    return Result(working, model, task, request.ids, chosen, splits, meter.cost(), evidence, seed, request.warnings)
+    warnings = (*request.warnings, *([NOTHING_DONE] if judged and not evidence.chosen_step else []))
+    return Result(working, model, task, request.ids, chosen, splits, meter.cost(), evidence, seed, warnings)
 
 
 def _check_call(seed: object, stop: object, reference: object) -> None:
@@ -109,8 +114,7 @@ def _run(
     model, step = problem.model, Step(0, float("nan"))
     looks = [observer.look(model, step)] if observer else []
     decision: Decision | None = None
-    best = _Best(rule.target)
-    best.offer(model, looks)
+    best = _Best(model, rule.target)
     steps = method.run(problem)
     with track(f"unlearning by {method.key}", method.length, progress) as advance:
         while decision is None:
@@ -128,29 +132,35 @@ def _run(
                 )
             if observer is not None:
                 looks.append(observer.look(model, step))
-                decision = rule.check(looks)
+                decision = None if method.is_control else rule.check(looks)
                 if decision is None or decision.outcome is not Outcome.UTILITY_FLOOR:
-                    best.offer(model, looks)
+                    best.offer(model, looks[-1])
     if not looks:
         return Evidence((), Outcome.NOT_JUDGED, "no evidence was looked at", step.index, rule.target, rule.margin, 0)
     decision = decision or conclude(looks, rule.target)
     chosen = step.index
-    if decision.outcome in (Outcome.UTILITY_FLOOR, Outcome.OVER_UNLEARNED):
+    if decision.outcome in (Outcome.UTILITY_FLOOR, Outcome.OVER_UNLEARNED) and not method.is_control:
         chosen = best.restore(model)
     return Evidence(tuple(looks), decision.outcome, decision.reason, chosen, rule.target, rule.margin, method.looks)
 
 
 class _Best:
-    """The weights at the look whose conditional AUC was nearest to the target, to go back to after a step too far."""
+    """The weights at the look whose conditional AUC was nearest to the target, to go back to after a step too far.
 
-    def __init__(self, target: float) -> None:
+    The original's are kept only for want of any other.
+    """
+
+    def __init__(self, model: nn.Module, target: float) -> None:
         self._target, self._distance, self._step = target, float("inf"), 0
-        self._state: dict[str, Tensor] = {}
+        self._keep(model)
 
-    def offer(self, model: nn.Module, looks: Sequence[Look]) -> None:
-        if looks and (distance := abs(looks[-1].auc.value - self._target)) < self._distance:
-            self._distance, self._step = distance, looks[-1].step
-            self._state = {name: value.clone() for name, value in model.state_dict().items()}
+    def offer(self, model: nn.Module, look: Look) -> None:
+        if (distance := abs(look.auc.value - self._target)) < self._distance:
+            self._distance, self._step = distance, look.step
+            self._keep(model)
+
+    def _keep(self, model: nn.Module) -> None:
+        self._state = {name: value.clone() for name, value in model.state_dict().items()}
 
     def restore(self, model: nn.Module) -> int:
         model.load_state_dict(self._state)

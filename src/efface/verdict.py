@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy.stats import norm
+
 from efface.types import Estimate, Status, Verdict
 
 FEWEST = 30  # below so many forget records nothing can be verified
+POWER = 0.8  # of the smallest effect that is said to be detectable
 MARGIN = 0.10  # an AUC effect that counts as gone only if its whole interval is below this
 
 
@@ -52,7 +55,7 @@ def decide(effects: Sequence[Effect], utility: Estimate | None, floor: float, re
     utility: accuracy on never-seen records, unlearned less original; shown to fall, and by more than `floor`, is a
     failure. `target` says what effects are measured against.
     """
-    smallest = max(((e.bound.high - e.bound.low) / 2 for e in effects), default=float("nan"))
+    smallest = max((_detectable(e.unlearned) for e in effects), default=float("nan"))
     failures = [_failure(e) for e in effects if e.left]
     if utility is not None and utility.high < 0 and utility.value < -floor:
         failures.append(
@@ -68,7 +71,7 @@ def decide(effects: Sequence[Effect], utility: Estimate | None, floor: float, re
     if not effects:
         doubts.append("no decisive statistic was measured")
     elif not any(e.informative for e in effects):
-        doubts.append("uninformative: a model that forgot nothing would pass every test on this request too")
+        doubts.append("uninformative: with these records, no test tells doing nothing from having forgotten")
     if utility is not None and utility.value < -floor:
         doubts.append(f"utility: accuracy on never-seen records may have fallen: {_show(utility)}, floor {floor:g}")
     doubts += [_doubt(e) for e in effects if not e.gone or (e.informative and not _improved(e))]
@@ -77,6 +80,12 @@ def decide(effects: Sequence[Effect], utility: Estimate | None, floor: float, re
     told = [f"{e.title}: effect {_show(e.bound)} within ±{e.margin:.3f} of {target}" for e in effects]
     caught = [e.title for e in effects if e.informative]
     return Verdict(Status.VERIFIED, (*told, f"doing nothing would have been caught by: {', '.join(caught)}"), smallest)
+
+
+def _detectable(e: Estimate) -> float:
+    """The effect that an interval as wide as this one excludes 0 for, four times in five."""
+    quantile = float(norm.ppf((1 + e.level) / 2))
+    return (e.high - e.low) / 2 * (1 + float(norm.ppf(POWER)) / quantile)
 
 
 def _improved(effect: Effect) -> bool:

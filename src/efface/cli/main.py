@@ -11,7 +11,7 @@ from efface.audit import audit as run_audit
 from efface.cli.display import describe, show_methods, show_report, show_unjudged
 from efface.cli.failures import Code, attempt, guarded
 from efface.cli.loading import choose_method, load_inputs, working_folder_importable
-from efface.cli.output import check_folder, print_json, save, summary
+from efface.cli.output import check_folder, print_json, run_seed_of, save, summary
 from efface.errors import RequestError
 from efface.methods import REGISTRY
 from efface.report.build import Report
@@ -141,7 +141,7 @@ def audit(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Judge an unlearned model, made by any tool, against records that no model ever saw."""
+    """Judge an unlearned model, made by any tool, against records that neither model saw."""
     with guarded(as_json) as stdout, working_folder_importable():
         again = {f"--retrained ({i})": path for i, path in enumerate(retrained or [], 1)}
         checkpoints = {"--original": original, "--unlearned": unlearned, **again}
@@ -159,6 +159,7 @@ def audit(
             retrained=others,
             references=references,
             seed=seed,
+            run_seed=run_seed_of(unlearned, after),
         )
         _finish(out, None, report, as_json, stdout)
 

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from torch import nn
+
+from efface.checkpoint import weights_digest
 from efface.errors import CheckpointError, EffaceError, RequestError
 from efface.report.build import Report
 from efface.result import Result
@@ -40,6 +43,19 @@ def check_folder(folder: Path, force: bool, sources: Iterable[Path] = ()) -> Pat
     if replaced:
         raise RequestError(f"{replaced[0]}: would be replaced by the unlearned weights; choose another --out")
     return folder
+
+
+def run_seed_of(weights: Path, model: nn.Module) -> int | None:
+    """The seed of the efface run that made these weights, from the report beside them; None where there is none.
+
+    The report must be of these very weights: an audit then leaves out the holdout records that the run used.
+    """
+    try:
+        told = json.loads((weights.parent / REPORT).read_text(encoding="utf-8"))
+        made = told["method"] is not None and told["weights"]["unlearned"] == weights_digest(model)
+        return int(told["seed"]) if made else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def save(folder: Path, result: Result | None, report: Report | None) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Checks of a request against its records: every problem is found before any work starts."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from efface.data.records import Batch, Records, content_hashes, tensors_in
 from efface.data.splits import SMALLEST_HOLDOUT, positions_of
+from efface.errors import RequestError
 from efface.task import Task
 from efface.types import Indices, RecordId
 
@@ -33,30 +34,26 @@ def few(names: Iterable[Any], most: int = 3) -> str:
     return shown + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
+def told(error: BaseException) -> str:
+    """What an exception of a user's own code says, in one line."""
+    text = "; ".join(error.problems) if isinstance(error, RequestError) else str(error).strip()
+    return f"{type(error).__name__}: {text}".splitlines()[0]
+
+
 def check_ids(task: Task, forget: Sequence[RecordId], records: int, found: Findings) -> Indices:
     """Positions of the forget ids, in the order of the request; problems with ids go to `found`."""
     before = len(found.problems)
-    if task.ids is not None:
-        if len(task.ids) != records:
-            found.problems.append(
-                f"ids: expected one id for each of the {records} training records, got {len(task.ids)}"
-            )
-        odd = [i for i in task.ids if not isinstance(i, int | str | np.integer)]
-        if odd:
-            found.problems.append(f"ids: record ids are integers or strings, got {few(odd)}")
-        doubles = [i for i, n in Counter(task.ids).items() if n > 1]
-        if doubles:
-            found.problems.append(f"ids name more than one training record: {few(doubles)}; ids must be unique")
+    known = task.ids is None or _check_known(task.ids, records, found)
     if len(forget) == 0:
         found.problems.append("the forget set is empty: name at least one record id")
     twice = [i for i, n in Counter(forget).items() if n > 1]
     if twice:
         found.problems.append(f"the forget set names {few(twice)} more than once ({len(twice)} ids): name each once")
-    at = positions_of(forget, task.ids, records)
+    at = positions_of(forget, task.ids, records) if known else {}
     unknown = [i for i in dict.fromkeys(forget) if i not in at]
-    if unknown:
-        known = "the ids given" if task.ids is not None else f"indices 0 to {records - 1}"
-        found.problems.append(f"{len(unknown)} forget ids are not in the training records ({known}): {few(unknown)}")
+    if unknown and known:
+        theirs = "the ids given" if task.ids is not None else f"indices 0 to {records - 1}"
+        found.problems.append(f"{len(unknown)} forget ids are not in the training records ({theirs}): {few(unknown)}")
     if len(found.problems) == before and len(at) >= records:
         found.problems.append("the forget set holds every training record: nothing is left to keep, train a new model")
     elif len(found.problems) == before:
@@ -74,6 +71,26 @@ def check_ids(task: Task, forget: Sequence[RecordId], records: int, found: Findi
             found.problems.append(f"{records - len(at)} records would remain; at least {SMALLEST_RETAIN} are needed")
     # ids of a wrong length, refused above, may lead beyond the records
     return np.array([at[i] for i in dict.fromkeys(forget) if i in at and at[i] < records], dtype=np.int64)
+
+
+def _check_known(ids: Sequence[RecordId], records: int, found: Findings) -> bool:
+    """Whether forget ids can be looked up in the ids of the training records; problems go to `found`."""
+    ordered = hasattr(ids, "__len__") and hasattr(ids, "__getitem__") and getattr(ids, "ndim", 1) == 1
+    if not ordered or isinstance(ids, str | bytes | Mapping):
+        found.problems.append(
+            f"ids: ids must be a sequence in the order of train, got {type(ids).__name__}: give a list"
+        )
+        return False
+    if len(ids) != records:
+        found.problems.append(f"ids: expected one id for each of the {records} training records, got {len(ids)}")
+    odd = [i for i in ids if isinstance(i, bool) or not isinstance(i, int | str | np.integer)]
+    if odd:
+        found.problems.append(f"ids: record ids are integers or strings, got {few(odd)}")
+        return False
+    doubles = [i for i, n in Counter(ids).items() if n > 1]
+    if doubles:
+        found.problems.append(f"ids name more than one training record: {few(doubles)}; ids must be unique")
+    return True
 
 
 def check_holdout(task: Task, records: int, found: Findings) -> None:
@@ -94,11 +111,17 @@ def check_reading(records: Records, where: str, found: Findings) -> bool:
     if not len(records):
         return True
     try:
-        batch = records.read([0, min(1, len(records) - 1)])
-        content_hashes(batch)
+        content_hashes(records.read([0, min(1, len(records) - 1)]))
     except Exception as error:  # whatever a user's dataset or hooks raise is the user's to read, in one line
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        found.problems.append(f"{where} records cannot be read ({told}): give Task.unpack or Task.collate")
+        found.problems.append(f"{where} records cannot be read ({told(error)}): give Task.unpack or Task.collate")
+        return False
+    try:
+        records.hashes([0])
+    except Exception as error:
+        found.problems.append(
+            f"{where} records can be read two at a time but not one alone ({told(error)}): "
+            "Task.collate and Task.unpack must take a batch of one record"
+        )
         return False
     return True
 
@@ -116,9 +139,14 @@ def check_rereading(records: Records, positions: Indices, found: Findings) -> No
         )
 
 
+def finite_inputs(batch: Batch) -> bool:
+    """Whether no input of a batch is NaN or infinite."""
+    return all(bool(torch.isfinite(t).all()) for t in tensors_in(batch.inputs) if t.is_floating_point())
+
+
 def check_batch(batch: Batch, classes: int | None, where: str, found: Findings) -> None:
     """Whether inputs are finite and targets are classes of the model; one line a kind of problem and place."""
-    if any(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in tensors_in(batch.inputs)):
+    if not finite_inputs(batch):
         _once(found, f"inputs of {where} records hold NaN or infinite values: clean them first")
     targets = batch.targets
     if targets.ndim != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
@@ -138,21 +166,21 @@ def check_contents(
     ids: Sequence[RecordId] | None,
     classes: int | None,
     found: Findings,
-) -> None:
+) -> dict[str, set[bytes]]:
     """The pass over all records: NaN, targets, twins of forget records in retain, holdout records seen in training.
 
-    Also refuses a request that takes every record of a class.
+    Also refuses a request that takes every record of a class. Gives the content hashes of both sets, for `check_test`.
     """
     hashes: list[bytes] = []
     counts: Counter[int] = Counter()
-    for batch in train.stream(np.arange(len(train))):
+    for batch, some in train.hashed(np.arange(len(train))):
         check_batch(batch, classes, "training", found)
-        hashes += content_hashes(batch)
+        hashes += some
         counts.update(batch.targets.flatten().tolist())
     theirs: list[bytes] = []
-    for batch in holdout.stream(np.arange(len(holdout))):
+    for batch, some in holdout.hashed(np.arange(len(holdout))):
         check_batch(batch, classes, "holdout", found)
-        theirs += content_hashes(batch)
+        theirs += some
     gone = set(forget.tolist())
     named = {hashes[i]: i for i in forget.tolist()}
     twins = {named[h]: i for i, h in enumerate(hashes) if h in named and i not in gone}
@@ -177,24 +205,21 @@ def check_contents(
             found.problems.append(
                 f"the request takes every record of class {few(emptied)}; whole classes are not supported yet"
             )
+    return {"training": known, "holdout": set(theirs)}
 
 
-def check_test(
-    test: Records, train: Records, holdout: Records, classes: int | None, full: bool, found: Findings
-) -> None:
-    """Test records: some, finite, with targets of the model, and with `full` none that also trains or is held out."""
+def check_test(test: Records, others: Mapping[str, set[bytes]], classes: int | None, found: Findings) -> None:
+    """Test records: some, finite, with targets of the model, and none whose content hash is one of the `others`."""
     if not len(test):
         found.problems.append(
             "the test set is empty: leave it out, or give records that are in neither train nor holdout"
         )
+    at = np.arange(len(test))
     theirs: list[bytes] = []
-    for batch in test.stream(np.arange(len(test))):
+    for batch, some in test.hashed(at) if others else ((batch, []) for batch in test.stream(at)):
         check_batch(batch, classes, "test", found)
-        theirs += content_hashes(batch) if full else []
-    if not full:
-        return
-    for name, others in (("training", train), ("holdout", holdout)):
-        known = set(others.hashes(np.arange(len(others))))
+        theirs += some
+    for name, known in others.items():
         shared = [i for i, h in enumerate(theirs) if h in known]
         if shared:
             found.warnings.append(

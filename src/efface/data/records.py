@@ -1,6 +1,6 @@
 """Reading records by position, whatever kind of dataset holds them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -15,11 +15,14 @@ from efface.types import Indices
 
 
 def map_tensors(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Apply `function` to every tensor in a nesting of dicts, lists and tuples; other leaves stay."""
+    """Apply `function` to every tensor in a nesting of mappings, lists and tuples; other leaves stay.
+
+    A mapping becomes a plain dict, unless it is a kind of dict that can be made of one.
+    """
     if isinstance(tree, Tensor):
         return function(tree)
-    if isinstance(tree, dict):
-        return type(tree)((k, map_tensors(v, function)) for k, v in tree.items())
+    if isinstance(tree, Mapping):
+        return _like(tree, {k: map_tensors(v, function) for k, v in tree.items()})
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(map_tensors(v, function) for v in tree))
     if isinstance(tree, list | tuple):
@@ -27,16 +30,30 @@ def map_tensors(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return tree
 
 
-def tensors_in(tree: Any) -> Iterator[Tensor]:
-    """Every tensor in a nesting of dicts, lists and tuples, in order."""
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, dict):
-        for value in tree.values():
-            yield from tensors_in(value)
-    elif isinstance(tree, list | tuple):
+def _like(tree: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
+    if type(tree) is dict or not isinstance(tree, dict):
+        return values
+    try:
+        made = type(tree)(values)
+    except Exception:  # such as a defaultdict's, which takes its factory first
+        return values
+    return made if list(made) == list(values) else values
+
+
+def leaves_in(tree: Any) -> Iterator[Any]:
+    """Everything in a nesting of mappings, lists and tuples that is none of them, in order."""
+    if isinstance(tree, Mapping):
+        tree = list(tree.values())
+    if isinstance(tree, list | tuple):
         for value in tree:
-            yield from tensors_in(value)
+            yield from leaves_in(value)
+    else:
+        yield tree
+
+
+def tensors_in(tree: Any) -> Iterator[Tensor]:
+    """Every tensor in a nesting of mappings, lists and tuples, in order."""
+    return (leaf for leaf in leaves_in(tree) if isinstance(leaf, Tensor))
 
 
 @dataclass(frozen=True)
@@ -78,8 +95,13 @@ class Records:
         sliced = self._slice(self.dataset, at) if self._plain else None
         if sliced is not None:
             return sliced
+        return self._batch(self._samples(at))
+
+    def _samples(self, at: Indices) -> list[Any]:
         many = getattr(self.dataset, "__getitems__", None)
-        samples = many(at.tolist()) if many is not None else [self.dataset[i] for i in at.tolist()]
+        return list(many(at.tolist())) if many is not None else [self.dataset[i] for i in at.tolist()]
+
+    def _batch(self, samples: list[Any]) -> Batch:
         inputs, targets = self._task.unpack(self._task.collate(samples))
         return Batch(inputs, _classes(torch.as_tensor(targets)))
 
@@ -92,9 +114,25 @@ class Records:
         """Targets of the records at `positions`, on the CPU."""
         return torch.cat([batch.targets.cpu() for batch in self.stream(positions)])
 
+    def hashed(self, positions: Sequence[int] | Indices, size: int = 1024) -> Iterator[tuple[Batch, list[bytes]]]:
+        """The records in batches, and the content hash of each record.
+
+        Hooks of the user's own may pad a record to the longest of its batch, so under them each is hashed alone.
+        """
+        for start in range(0, len(positions), size):
+            at = np.asarray(positions[start : start + size], dtype=np.int64)
+            if self._plain:
+                batch = self.read(at)
+                yield batch, content_hashes(batch)
+            else:
+                samples = self._samples(at)
+                # singly first, since a collate function may change the samples that it is given
+                alone = [content_hashes(self._batch([sample]))[0] for sample in samples]
+                yield self._batch(samples), alone
+
     def hashes(self, positions: Sequence[int] | Indices) -> list[bytes]:
         """Content hash of each record: equal for records whose inputs and target are equal bit for bit."""
-        return [h for batch in self.stream(positions) for h in content_hashes(batch)]
+        return [h for _, hashes in self.hashed(positions) for h in hashes]
 
     @staticmethod
     def _slice(dataset: Dataset[Any], at: Indices) -> Batch | None:
@@ -114,18 +152,49 @@ def _classes(targets: Tensor) -> Tensor:
 
 
 def content_hashes(batch: Batch) -> list[bytes]:
-    """One 16-byte hash a record of a batch.
+    """One 16-byte hash a record of a batch, of tensors, arrays, numbers and text in its inputs, and of its target.
 
-    Padding that a collate function adds is part of the content, so hash records under one collate alone.
+    Padding that a collate function adds is part of the content; see `Records.hashed`.
     """
-    rows = [
-        np.ascontiguousarray(t.detach().cpu().reshape(len(batch), -1).contiguous().view(torch.uint8).numpy())
-        for t in [*tensors_in(batch.inputs), batch.targets]
-    ]
+    parts = [*_parts(batch.inputs, len(batch)), _rows(batch.targets, len(batch))]
     hashes = []
     for i in range(len(batch)):
         digest = blake2b(digest_size=16)
-        for part in rows:
-            digest.update(part[i])
+        for part in parts:
+            value = part if isinstance(part, bytes) else part[i]
+            # the length, or what leaves one part at its end could enter the next at its start
+            digest.update(len(value).to_bytes(8, "little"))
+            digest.update(value)
         hashes.append(digest.digest())
     return hashes
+
+
+def _parts(tree: Any, records: int) -> Iterator[Any]:
+    """The content of some inputs: bytes that all records share, or a sequence with the bytes of each record."""
+    if isinstance(tree, Tensor):
+        yield _rows(tree, records)
+    elif isinstance(tree, Mapping):
+        for value in tree.values():
+            yield from _parts(value, records)
+    elif isinstance(tree, list | tuple):
+        # default_collate gives text as a list with one text a record
+        if len(tree) == records and not any(isinstance(v, Tensor | Mapping | list | tuple) for v in tree):
+            yield [_told(value) for value in tree]
+        else:
+            for value in tree:
+                yield from _parts(value, records)
+    else:
+        yield _told(tree)
+
+
+def _rows(tensor: Tensor, records: int) -> Any:
+    rows = tensor.detach().cpu().reshape(records, -1).contiguous()
+    return np.ascontiguousarray(rows.view(torch.uint8).numpy())
+
+
+def _told(leaf: Any) -> bytes:
+    if isinstance(leaf, np.ndarray) and leaf.dtype != object:
+        return repr((leaf.shape, leaf.dtype.str)).encode() + np.ascontiguousarray(leaf).tobytes()
+    text = repr(leaf)
+    # an object that shows its address is another one each time it is read
+    return type(leaf).__name__.encode() if " at 0x" in text else text.encode(errors="backslashreplace")

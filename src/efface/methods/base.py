@@ -25,8 +25,9 @@ class Problem:
 
     There are no stopping or audit records in it, so no method can look at the evidence that judges it. `original`
     is only to be read. `retain` leaves out the records that the audit trains its own models on, and `everything_kept`
-    is the whole retain set, for the control that retrains. `members` are retain records that the reference model was not trained on; `calibration` are
-    holdout positions. `reference` trains the reference model at its first call and returns the same one afterwards.
+    is the whole retain set, for the control that retrains. `members` are retain records that the reference model was
+    not trained on; `calibration` are holdout positions. `reference` trains the reference model at its first call and
+    returns the same one afterwards.
     """
 
     task: Task
@@ -71,6 +72,8 @@ class Method(Options, ABC):
     key: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
+    is_control: ClassVar[bool] = False  # looked at, but never stopped or taken back
+    needs_fresh: ClassVar[bool] = False  # whether it trains a network from a fresh start, looks aside
 
     @property
     @abstractmethod

@@ -18,6 +18,7 @@ class Noop(Method):
     key = "noop"
     summary = "control: change nothing"
     source = "control"
+    is_control = True
 
     @property
     def length(self) -> int:
@@ -41,6 +42,8 @@ class Retrain(Method):
     key = "retrain"
     summary = "control: train afresh on the retain set (Task.fit, else a default recipe)"
     source = "control"
+    is_control = True
+    needs_fresh = True
 
     epochs: int = option(30, "epochs of the default recipe, where there is no Task.fit", 1, 10_000)
     lr: float = option(1e-3, "learning rate of the default recipe", 1e-8, 1.0)

@@ -38,6 +38,7 @@ class Steer(Method):
 
     key = "steer"
     summary = "perturb the weights until forget records have the logits of never-seen records of equal difficulty"
+    needs_fresh = True
     source = "efface; inspired by Chen, Wang, Huang, arXiv 2111.05528 (only the abstract could be had)"
 
     rounds: int = option(3, "most rounds; evidence is looked at after the second and each later one", 1, 100)

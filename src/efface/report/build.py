@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from efface.checkpoint import weights_digest
 from efface.models import device_of
 from efface.numerics.logits import margin
 from efface.report.document import SCHEMA_VERSION, plain, write
@@ -36,6 +35,7 @@ class Report:
     result: Result | None
     original: nn.Module
     unlearned: nn.Module
+    digests: tuple[str, str]
     ids: Sequence[RecordId]
     training_records: int
     holdout_records: int
@@ -46,6 +46,10 @@ class Report:
     seed: int
     title: str
     notes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Build the document at once: it states what was so when the audit was made."""
+        _ = self.document
 
     def save(self, folder: str | Path) -> tuple[Path, Path]:
         """Write report.json and report.html into `folder`, each whole or not at all; gives their paths."""
@@ -79,16 +83,16 @@ class Report:
                 if result is None
                 else {"key": result.method.key, "options": asdict(result.method), "source": result.method.source},
                 "weights": {
-                    "original": weights_digest(self.original),
-                    "unlearned": weights_digest(self.unlearned),
+                    "original": self.digests[0],
+                    "unlearned": self.digests[1],
                 },
                 "cost": self._cost(),
-                "evidence": None if result is None or not result.evidence.looks else asdict(result.evidence),
+                "evidence": None if result is None else asdict(result.evidence),
                 "metrics": [asdict(m) for m in self.metrics],
                 "records": self._records(),
                 "distributions": self._distributions(),
                 "verdict": asdict(self.verdict),
-                "notes": [*self.notes, *(result.warnings if result is not None else ())],
+                "notes": list(self.notes),
             }
         )
 
@@ -109,7 +113,7 @@ class Report:
         }
 
     def _records(self) -> list[dict[str, Any]]:
-        ranks, margins = self.table.record_ranks(), self.table.record_margins()
+        ranks, margins, gaps = self.table.record_ranks(), self.table.record_margins(), self.table.record_gaps()
         kinds = ["all"] * len(self.ids)
         for name, mask in self.table.groups.items():
             for i in mask.nonzero().flatten().tolist():
@@ -120,6 +124,7 @@ class Report:
                 "group": kinds[i],
                 **{f"rank_{who}": None if r is None else float(r[i]) for who, r in ranks.items()},
                 **{f"margin_{who}": None if m is None else float(m[i]) for who, m in margins.items()},
+                **{f"gap_{who}": None if g is None else float(g[i]) for who, g in gaps.items()},
             }
             for i, name in enumerate(self.ids)
         ]
