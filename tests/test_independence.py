@@ -1,0 +1,151 @@
+"""That nothing judges itself: records kept apart, a run known again by its weights, and what a report may not hide."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import AUDIT, SMALL, UNLEARN, make_workshop
+from memorised import FORGET, HOLDOUT, Memorised
+from tiny import CLASSES, FEATURES, REFERENCE, Tiny, memorise, weights
+from torch import nn
+from torch.utils.data import TensorDataset
+from typer.testing import CliRunner
+
+import efface
+from efface.cli.main import app
+from efface.cli.output import run_seed_of
+from efface.types import Outcome
+
+DESCENT = {"finetune": {"steps": "6"}, "perturb": {"steps": "6"}, "neggrad_plus": {"steps": "6"}}
+
+
+class Spying(TensorDataset):
+    """Remembers which records were read, once `on`."""
+
+    def __init__(self, *tensors: torch.Tensor) -> None:
+        super().__init__(*tensors)
+        self.read: set[int] = set()
+
+    def __getitem__(self, at: int) -> tuple[torch.Tensor, ...]:
+        self.read.add(int(at))
+        return super().__getitem__(at)
+
+
+@pytest.mark.parametrize("method", ["steer", *DESCENT])
+def test_no_method_reads_the_records_that_the_audit_trains_on(method: str, tiny: Tiny) -> None:
+    train = Spying(tiny.x, tiny.y)
+    options = DESCENT.get(method, {"rounds": "2", "steps": "30"})
+    result = efface.unlearn(
+        tiny.model,
+        forget=tiny.forget,
+        task=tiny.task(train=train),
+        method=efface.methods.get(method, options),
+        reference=REFERENCE,
+        checks=False,
+    )
+    kept = set(result.splits.audit_reference.tolist())
+    # the checks read the first eight records, to see what they are and that they stay the same
+    assert kept and not kept & (train.read - set(range(8)))
+    assert len(train.read) > 100, "the spy saw the run"
+
+
+@pytest.mark.parametrize("method", DESCENT)
+def test_dropout_draws_from_the_seed_alone(method: str, tiny: Tiny) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(FEATURES, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, CLASSES))
+        memorise(net, tiny.x, tiny.y, steps=60)
+    found = []
+    for process_seed in (1, 2):
+        torch.manual_seed(process_seed)
+        done = efface.unlearn(
+            net, forget=tiny.forget, task=tiny.task(), method=efface.methods.get(method, DESCENT[method]), looks=False
+        )
+        found.append(weights(done.model))
+    assert found[0] == found[1]
+
+
+def test_a_run_that_could_keep_no_step_says_so(tiny: Tiny) -> None:
+    ruinous = efface.methods.get("neggrad_plus", {"alpha": "0", "steps": "60", "every": "60", "lr": "0.05"})
+    result = efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method=ruinous, reference=REFERENCE)
+    assert (result.evidence.outcome, result.evidence.chosen_step) == (Outcome.UTILITY_FLOOR, 0)
+    assert weights(result.model) == weights(tiny.model)
+    assert any("nothing was unlearned" in w for w in result.warnings)
+
+
+def test_retraining_is_never_taken_back(tiny: Tiny) -> None:
+    task = tiny.task(build_model=lambda: nn.Linear(FEATURES, CLASSES), fit=lambda model, data, seed: None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = memorise(nn.Linear(FEATURES, CLASSES), tiny.x, tiny.y)
+    result = efface.unlearn(model, forget=tiny.forget, task=task, method="retrain", reference=REFERENCE)
+    assert result.evidence.chosen_step == 1 and weights(result.model) != weights(model)
+
+
+def test_an_audit_that_knows_the_run_leaves_out_what_it_used(known: Memorised) -> None:
+    result = known.steered
+    same = known.audit(unlearned=result.model, run_seed=result.seed)
+    assert len(same.table.original.strangers.targets) == len(result.splits.audit)
+    assert sorted(known.audit(result).document["distributions"]["original"]["holdout"]) == sorted(
+        same.document["distributions"]["original"]["holdout"]
+    )
+    alone = known.audit(unlearned=result.model)
+    assert len(alone.table.original.strangers.targets) == HOLDOUT
+    assert any("all of the holdout" in note for note in alone.document["notes"])
+
+
+def test_test_records_that_were_trained_on_are_noted(known: Memorised) -> None:
+    assert not any("test records are also" in n for n in known.audit(known.steered).document["notes"])
+    for data, kind in ((known.task.train, "training"), (known.task.holdout, "holdout")):
+        notes = known.audit(known.steered, test=data).document["notes"]
+        assert any(f"test records are also {kind} records" in n for n in notes)
+
+
+def test_a_report_states_what_was_so_at_the_audit(known: Memorised) -> None:
+    model = nn.Sequential(
+        *(type(m)(m.in_features, m.out_features) if hasattr(m, "in_features") else m for m in known.original)
+    )
+    model.load_state_dict(known.again[0].state_dict())
+    report = known.audit(unlearned=model)
+    before = report.document["weights"]["unlearned"]
+    with torch.no_grad():
+        model[0].weight += 1
+    assert report.document["weights"]["unlearned"] == before
+
+
+def test_each_record_has_its_distance_to_the_retrained_models(known: Memorised) -> None:
+    rows = known.audit(known.steered, retrained=known.again).document["records"]
+    assert len(rows) == len(FORGET)
+    mean = {who: sum(abs(r[f"gap_{who}"]) for r in rows) / len(rows) for who in ("original", "unlearned")}
+    assert mean["unlearned"] < mean["original"]
+    assert all(r["gap_original"] is None for r in known.audit(known.steered).document["records"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"retrained": nn.Sequential(nn.Linear(2, 2))}, "retrained: expected a list of models, got Sequential"),
+        ({"references": "2"}, "references: expected a number of models"),
+        ({"recipe": "long"}, "recipe: expected an efface.Recipe"),
+        ({"seed": "x"}, "seed: expected an integer"),
+    ],
+)
+def test_an_audit_refuses_bad_arguments(changes: dict[str, object], said: str, known: Memorised) -> None:
+    with pytest.raises(efface.RequestError, match=said):
+        known.audit(**changes)
+
+
+def test_the_command_line_knows_a_run_by_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_workshop(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, [*UNLEARN, *SMALL, "--seed", "7"]).exit_code in (0, 3)
+    again = [w if w != "other.safetensors" else "run/unlearned.safetensors" for w in AUDIT]
+    again[again.index("run")] = "audit"
+    done = CliRunner().invoke(app, again)
+    assert done.exit_code in (0, 3), done.output
+    told = {name: json.loads((tmp_path / name / "report.json").read_text()) for name in ("run", "audit")}
+    held = [sorted(t["distributions"]["unlearned"]["holdout"]) for t in told.values()]
+    assert len(held[0]) == 50 and held[0] == held[1]
+    assert run_seed_of(tmp_path / "run" / "unlearned.safetensors", nn.Linear(2, 2)) is None, "other weights"
+    assert run_seed_of(tmp_path / "model.safetensors", nn.Linear(2, 2)) is None, "no report"
