@@ -6,7 +6,11 @@ EffaceError
 └── DivergedError       the weights became NaN or infinite on the way; nothing was saved (exit code 1)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class EffaceError(Exception):
@@ -32,3 +36,12 @@ class CheckpointError(RequestError):
 
 class DivergedError(EffaceError):
     """Weights or losses that became NaN or infinite; the caller's model is unchanged and nothing was saved."""
+
+
+def attempt(problems: list[str], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """What `call` gives, or None where it refuses; its problems join the others, to be told all at once."""
+    try:
+        return call(*args, **kwargs)
+    except RequestError as error:
+        problems += error.problems
+        return None

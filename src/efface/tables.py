@@ -264,7 +264,8 @@ def _another(values: Sequence[float], level: float) -> Estimate:
     if k < 2:
         return Estimate(values[0], math.nan, math.nan, level)
     half = float(student.ppf((1 + level) / 2, k - 1) * v.std() * (1 + 1 / k) ** 0.5)
-    return Estimate(float(v.mean()), float(v.mean()) - half, float(v.mean()) + half, level)
+    mean = float(v.mean())
+    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), level)
 
 
 def _distance(value: float) -> Reading:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from efface.data.splits import make_splits
-from efface.errors import DivergedError, RequestError
+from efface.errors import DivergedError, RequestError, attempt
 from efface.evidence import Observer, check_reference
 from efface.methods import get
 from efface.methods.base import Method, Problem
@@ -55,46 +55,68 @@ def unlearn(
     Raises RequestError, with every problem, before any work; DivergedError if weights became NaN on the way. `model`
     and everything global are left as they were.
     """
-    meter, chosen = Meter(), get(method)
-    _check_call(seed, stop, reference)
-    task = make_task(task, train, holdout, ids=ids)
-    # one seed for whatever draws from the global generators on the way, such as Dropout in a descent method
-    with unchanged_globals(), seeded(derive_seed(seed, "run")), meter.phase("other"):
+    meter = Meter()
+    with unchanged_globals(), meter.phase("other"):
         with meter.phase("checks"):
-            judged = looks and chosen.looks > 0
-            fresh = chosen.needs_fresh or judged
-            request = check_request(model, task, forget, full=checks, fresh=fresh)
+            _check_call(seed, stop, reference)
+            chosen, request = _agree(model, forget, method, task, train, holdout, ids, looks, checks)
             splits = make_splits(request.forget, len(request.train), len(request.holdout), seed)
+        # one seed for whatever draws from the global generators on the way, such as Dropout in a descent method
+        with seeded(derive_seed(seed, "run")):
 
-        @cache
-        def reference_model() -> nn.Module:
-            return _train_reference(model, request, splits, reference or Recipe(), seed, meter)
+            @cache
+            def reference_model() -> nn.Module:
+                return _train_reference(model, request, splits, reference or Recipe(), seed, meter)
 
-        working = copy.deepcopy(model)
-        frozen = _free(working)
-        problem = Problem(
-            task=task,
-            model=working,
-            original=model,
-            train=request.train,
-            holdout=request.holdout,
-            forget=splits.forget,
-            retain=np.setdiff1d(splits.retain, splits.audit_reference),
-            everything_kept=splits.retain,
-            members=splits.members,
-            calibration=splits.calibration,
-            reference=reference_model,
-            seed=seed,
-            meter=meter,
-        )
-        observer = None
-        if judged:
-            level = 1 - (1 - LEVEL) / chosen.looks
-            observer = Observer(request, splits, reference_model(), meter, level)
-        evidence = _run(chosen, problem, observer, stop or default_rule(), progress)
-        _restore(working, frozen)
-    warnings = (*request.warnings, *([NOTHING_DONE] if judged and not evidence.chosen_step else []))
-    return Result(working, model, task, request.ids, chosen, splits, meter.cost(), evidence, seed, warnings)
+            working = copy.deepcopy(model)
+            frozen = _free(working)
+            problem = Problem(
+                task=request.task,
+                model=working,
+                original=model,
+                train=request.train,
+                holdout=request.holdout,
+                forget=splits.forget,
+                retain=np.setdiff1d(splits.retain, splits.audit_reference),
+                everything_kept=splits.retain,
+                members=splits.members,
+                calibration=splits.calibration,
+                reference=reference_model,
+                seed=seed,
+                meter=meter,
+            )
+            observer = None
+            if looks and chosen.looks:
+                level = 1 - (1 - LEVEL) / chosen.looks
+                observer = Observer(request, splits, reference_model(), meter, level)
+            evidence = _run(chosen, problem, observer, stop or default_rule(), progress)
+            _restore(working, frozen)
+    warnings = (*request.warnings, *([NOTHING_DONE] if evidence.looks and not evidence.chosen_step else []))
+    return Result(working, model, request.task, request.ids, chosen, splits, meter.cost(), evidence, seed, warnings)
+
+
+def _agree(
+    model: nn.Module,
+    forget: Sequence[RecordId],
+    method: str | Method,
+    task: Task | None,
+    train: Dataset[Any] | None,
+    holdout: Dataset[Any] | None,
+    ids: Sequence[RecordId] | None,
+    looks: bool,
+    checks: bool,
+) -> tuple[Method, Request]:
+    """The method and the request; RequestError with the problems of both where either cannot be had."""
+    problems: list[str] = []
+    chosen = attempt(problems, get, method)
+    whole = attempt(problems, make_task, task, train, holdout, ids=ids)
+    request = None
+    if whole is not None:
+        fresh = chosen is not None and (chosen.needs_fresh or (looks and chosen.looks > 0))
+        request = attempt(problems, check_request, model, whole, forget, full=checks, fresh=fresh)
+    if chosen is None or request is None:
+        raise RequestError(problems)
+    return chosen, request
 
 
 def _check_call(seed: object, stop: object, reference: object) -> None:

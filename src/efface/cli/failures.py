@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import ParamSpec, TextIO, TypeVar
 
@@ -34,15 +34,6 @@ class Code(IntEnum):
     def of(cls, status: Status) -> "Code":
         """The code of an audit's conclusion."""
         return cls.VERIFIED if status is Status.VERIFIED else cls.NOT_VERIFIED
-
-
-def attempt(problems: list[str], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """What `call` gives, or None where it refuses; its problems join the others, to be told all at once."""
-    try:
-        return call(*args, **kwargs)
-    except RequestError as error:
-        problems += error.problems
-        return None
 
 
 def one_line(error: BaseException) -> str:

@@ -12,10 +12,9 @@ from torch import nn
 
 from efface import methods
 from efface.checkpoint import load_weights
-from efface.cli.failures import attempt
 from efface.cli.taskpath import load_task, user_failure
 from efface.data.checks import Findings, check_ids, few
-from efface.errors import CheckpointError, RequestError
+from efface.errors import CheckpointError, RequestError, attempt
 from efface.methods.base import Method
 from efface.runtime import resolve_device
 from efface.task import Task

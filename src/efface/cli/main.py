@@ -9,10 +9,10 @@ import typer
 
 from efface.audit import audit as run_audit
 from efface.cli.display import describe, show_methods, show_report, show_unjudged
-from efface.cli.failures import Code, attempt, guarded
+from efface.cli.failures import Code, guarded
 from efface.cli.loading import choose_method, load_inputs, working_folder_importable
 from efface.cli.output import check_folder, print_json, run_seed_of, save, summary
-from efface.errors import RequestError
+from efface.errors import RequestError, attempt
 from efface.methods import REGISTRY
 from efface.report.build import Report
 from efface.result import Result
