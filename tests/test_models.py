@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, FEATURES, RECORDS, Tiny, bits, mlp, weights
+from tiny import CLASSES, FEATURES, RECORDS, REFERENCE, Tiny, bits, mlp, weights
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+import efface
 from efface import DivergedError, Recipe, RequestError, Task
 from efface.data.records import Batch, Records
 from efface.models import all_finite, device_of, fresh_model, joint_logits, logits_of, mode, retrain, train
@@ -26,7 +27,7 @@ def records(tiny: Tiny) -> Records:
 def test_logits_are_read_in_eval_mode_and_counted(tiny: Tiny, records: Records) -> None:
     model, meter = nn.Sequential(nn.Dropout(0.5), tiny.fresh()), Meter()
     before = bits(model.train())
-    found = logits_of(tiny.task(), model, records, [3, 299, 3], meter, size=2)
+    found = logits_of(tiny.task(batch_size=2), model, records, [3, 299, 3], meter)
     assert bits(model) == before
     torch.testing.assert_close(found, tiny.model(tiny.x[[3, 299, 3]]).detach())
     assert not found.requires_grad and meter.cost().total.forward == 3
@@ -140,3 +141,18 @@ def test_infinity_is_a_fault_in_weights_alone() -> None:
         model[0].weight[0, 0] = float("inf")
     assert not all_finite(model)
     assert device_of(nn.Identity()) == torch.device("cpu")
+
+
+def test_no_forward_is_larger_than_the_task_allows(tiny: Tiny) -> None:
+    sizes = []
+
+    def forward(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(inputs))
+        return model(inputs)  # type: ignore[no-any-return]
+
+    small = efface.methods.get("steer", {"rounds": "2", "steps": "4", "batch_forget": "8", "batch_retain": "16"})
+    call = {"forget": tiny.forget, "method": small, "reference": REFERENCE}
+    efface.unlearn(tiny.model, task=tiny.task(forward=forward, batch_size=32), **call)
+    assert max(sizes) == 32
+    with pytest.raises(efface.RequestError, match="batch_size: expected a number of records, got 0"):
+        efface.unlearn(tiny.model, task=tiny.task(batch_size=0), **call)

@@ -43,13 +43,13 @@ def mode(model: nn.Module, training: bool) -> Iterator[None]:
 
 
 def logits_of(
-    task: Task, model: nn.Module, records: Records, positions: Sequence[int] | Indices, meter: Meter, size: int = 1024
+    task: Task, model: nn.Module, records: Records, positions: Sequence[int] | Indices, meter: Meter
 ) -> Tensor:
     """Logits in eval mode, without gradients, as float32 on the CPU: (records, classes)."""
     device = device_of(model)
     parts = []
     with mode(model, training=False), torch.no_grad():
-        for batch in records.stream(positions, size):
+        for batch in records.stream(positions, task.batch_size):
             parts.append(task.forward(model, batch.to(device).inputs).float().cpu())
     meter.count(forward=len(positions))
     return torch.cat(parts)

@@ -96,6 +96,8 @@ def check_request(
     found.problems += [f"{name}: expected a map-style dataset with a length and an index" for name in unsized]
     if not isinstance(model, nn.Module):
         found.problems.append(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    if not isinstance(task.batch_size, int) or task.batch_size < 1:
+        found.problems.append(f"Task.batch_size: expected a number of records, got {task.batch_size!r}")
     if torch.is_inference_mode_enabled():
         found.problems.append("nothing can be trained in inference mode: call efface outside torch.inference_mode()")
     if found.problems:

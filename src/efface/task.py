@@ -35,6 +35,7 @@ class Task:
     fit: the training recipe `fit(model, dataset, seed)`; it trains in place and returns None, or the trained model.
     unpack, forward, collate: for batches that are not a pair, or a call that is not `model(inputs)`. `inputs` may be
         any nesting of mappings, lists and tuples of tensors whose first dimension is the record.
+    batch_size: records in one forward pass when models are only read; lower it where memory is short.
     perturb: `perturb(inputs, generator)` gives slightly changed copies for the audit; by default noise on floats.
     fine_tuned: the original started from pretrained weights, so a fresh start needs `build_model`.
     holdout_used_for: what else the holdout served for ("nothing", "early stopping", ...); printed in the report.
@@ -51,5 +52,6 @@ class Task:
     forward: Callable[[nn.Module, Any], Tensor] = call_model
     collate: Callable[[list[Any]], Any] = default_collate
     perturb: Callable[[Any, torch.Generator], Any] | None = None
+    batch_size: int = 1024
     fine_tuned: bool = False
     holdout_used_for: str = "nothing"

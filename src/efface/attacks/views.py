@@ -79,7 +79,7 @@ def _copy(
     order = np.argsort(positions)
     parts = []
     with mode(model, training=False), torch.no_grad():
-        for batch in records.stream(positions[order]):
+        for batch in records.stream(positions[order], task.batch_size):
             changed = Batch(perturb(batch.inputs, generator), batch.targets).to(device)
             parts.append(task.forward(model, changed.inputs).float().cpu())
     meter.count(forward=len(positions))

@@ -64,7 +64,7 @@ class Steer(Method):
             target = transported(*read_groups(problem)).float()
         device = device_of(problem.model)
         target = target.to(device)
-        forget = problem.train.read(problem.forget).to(device)
+        forget = problem.train.read(problem.forget)
         rows = endless(np.arange(len(forget)), self.batch_forget, derive_seed(problem.seed, "steer", "forget"))
         retain = self._retain(problem)
         aim, index = target, 0
@@ -75,20 +75,23 @@ class Steer(Method):
             optimiser = torch.optim.Adam(problem.trainable(), lr=self.lr, fused=True)
             schedule = one_cycle(optimiser, self.lr, self.steps)
             for k in range(self.steps):
-                at = torch.from_numpy(next(rows)).to(device)
+                at = torch.from_numpy(next(rows))
                 kept, keep = next(retain)
                 with mode(problem.model, training=False), torch.enable_grad():
-                    z_f, z_r = problem.logits(forget.rows(at), kept)
-                    squares = ((centre(z_f) - aim[at]) ** 2).mean() + self.hold * ((centre(z_r) - keep) ** 2).mean()
+                    z_f, z_r = problem.logits(forget.rows(at).to(device), kept)
+                    squares = ((centre(z_f) - aim[at.to(device)]) ** 2).mean() + self.hold * (
+                        (centre(z_r) - keep) ** 2
+                    ).mean()
                     loss = self.scale * squares + self.anchor * F.cross_entropy(z_r, kept.targets)
                     value = descend(optimiser, loss, schedule)
                 index += 1
                 last = k == self.steps - 1
                 yield Step(index, value, at_rest=last and (number > 0 or self.rounds == 1))
 
-    def _retain(self, problem: Problem, group: int = 8) -> Iterator[tuple[Batch, Tensor]]:
-        """Endless retain batches with the original's centred logits, computed for `group` batches at once."""
+    def _retain(self, problem: Problem) -> Iterator[tuple[Batch, Tensor]]:
+        """Endless retain batches with the original's centred logits, computed for several batches at once."""
         size = min(self.batch_retain, len(problem.retain))
+        group = max(1, min(8, problem.task.batch_size // size))
         for many in problem.batches(problem.retain, size * group, "steer retain"):
             with mode(problem.original, training=False), torch.no_grad():
                 keep = centre(problem.task.forward(problem.original, many.inputs).float())
