@@ -174,7 +174,7 @@ def run_demo(data: str = "digits", seed: int = 0, device: str = "auto", progress
             result,
             retrained=models[1:],
             retrain_cost=PhaseCost(spent.wall_s / RETRAINED, spent.cpu_s / RETRAINED),
-            groups=setting.groups,
+            groups=setting.groups if len(setting.groups) > 1 else None,
             title=setting.title,
             progress=progress,
         )
