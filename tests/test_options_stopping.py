@@ -97,8 +97,9 @@ STOPS = [
     (LooksUnseen(), look(0.5, holdout=0.1), Outcome.LOOKS_UNSEEN),
     (UtilityFloor(), look(0.8, holdout=0.88), None),
     (UtilityFloor(), look(0.8, holdout=0.87), None),  # just the drop allowed
-    (UtilityFloor(), look(0.8, holdout=0.86), Outcome.UTILITY_FLOOR),
-    (UtilityFloor(), look(0.8, holdout=0.86, flips=0.05), None),  # so few records that it may be chance
+    (UtilityFloor(), look(0.8, holdout=0.86), None),  # the interval reaches the drop allowed
+    (UtilityFloor(), look(0.8, holdout=0.85), Outcome.UTILITY_FLOOR),
+    (UtilityFloor(), look(0.8, holdout=0.85, flips=0.05), None),  # so few records that it may be chance
     (UtilityFloor(), look(0.5, holdout=0.99), None),
     (default_rule(), look(0.5), Outcome.LOOKS_UNSEEN),
     (default_rule(), look(0.5, holdout=0.5), Outcome.UTILITY_FLOOR),
