@@ -107,7 +107,7 @@ def test_intervals_are_widened_for_the_looks_planned(looks: int, tiny: Tiny) -> 
 
 
 def test_below_the_utility_floor_it_goes_back(tiny: Tiny) -> None:
-    result = run(tiny, shift(1e-4), forgetful, stop=UtilityFloor(drop=0.1) | LooksUnseen())
+    result = run(tiny, shift(1e-4), forgetful, stop=UtilityFloor(drop=0.01) | LooksUnseen())
     assert result.evidence.outcome is Outcome.UTILITY_FLOOR
     assert result.evidence.looks[-1].holdout_accuracy < result.evidence.looks[0].holdout_accuracy - 0.1
     assert result.evidence.chosen_step in (0, 1)

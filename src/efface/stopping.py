@@ -86,7 +86,7 @@ class UtilityFloor(StopRule):
 
     def check(self, looks: Sequence[Look]) -> Decision | None:
         change = looks[-1].accuracy_change
-        if len(looks) == 1 or change.high >= -self.drop:
+        if len(looks) == 1 or change.high >= -self.drop - 1e-9:  # 0.87 - 0.90 is beyond -0.03 in floating point
             return None
         return Decision(
             Outcome.UTILITY_FLOOR,
