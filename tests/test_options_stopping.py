@@ -118,6 +118,13 @@ def test_a_stop_rule(rule: Any, now: Look, outcome: Outcome | None) -> None:
         assert found.reason
 
 
+def test_evidence_that_the_original_passes_too_says_so() -> None:
+    found = LooksUnseen().check([look(0.52, step=0), look(0.5)])
+    assert found and "so did the original's, 0.520" in found.reason
+    plain = LooksUnseen().check([FIRST, look(0.5)])
+    assert plain and "original" not in plain.reason
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3), st.floats(1e-3, 0.5))
 def test_fewer_records_never_mean_an_earlier_stop(value: float, half: float, wider: float, margin: float) -> None:

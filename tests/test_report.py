@@ -313,7 +313,7 @@ def test_page_says_what_the_document_says(document: Document) -> None:
         "3 of 5,000 training records",
         "wrongly labelled (1), other (2)",
         "could not be told from one that never saw these records",
-        "The smallest effect that this request could have shown is 0.080",
+        "The smallest effect that this request would have shown four times in five is 0.080",
         "every decisive metric passed",
         "after 3 of at most 6 looks at the evidence",
         "39.2 times less CPU time than retraining one model (7.9 s against 5.2 min)",

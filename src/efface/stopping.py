@@ -67,10 +67,13 @@ class LooksUnseen(StopRule):
         now = looks[-1].auc
         if len(looks) == 1 or not now.within(self.target, self.margin):
             return None
+        before = looks[0].auc
+        same = before.within(self.target, self.margin)
         return Decision(
             Outcome.LOOKS_UNSEEN,
             f"conditional AUC {now.value:.3f} [{now.low:.3f}, {now.high:.3f}] lies within "
-            f"{self.target:g} ± {self.margin:g} after step {looks[-1].step}",
+            f"{self.target:g} ± {self.margin:g} after step {looks[-1].step}"
+            + (f" (so did the original's, {before.value:.3f}: too small an effect for this evidence)" if same else ""),
         )
 
 
