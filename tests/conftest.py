@@ -1,8 +1,10 @@
 """Fixtures that several test files share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from command_line import copy_workshop, forget_modules
 from memorised import Memorised, make_memorised
 from tiny import Tiny, make_tiny
 
@@ -26,3 +28,12 @@ def tiny() -> Tiny:
 def known() -> Memorised:
     """A problem whose records the model knows by heart, and models retrained without some of them."""
     return make_memorised()
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh working folder with the files of a module's `made`; modules imported from it are forgotten afterwards."""
+    copy_workshop(made, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    forget_modules(tmp_path)

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +19,7 @@ from command_line import (
     TASK,
     UNLEARN,
     answer,
-    copy_workshop,
     failing,
-    forget_modules,
     make_workshop,
     new_files,
     run,
@@ -49,15 +46,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workshop")
     make_workshop(folder)
     return folder
-
-
-@pytest.fixture
-def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A fresh working folder with the workshop's files; modules imported from it are forgotten afterwards."""
-    copy_workshop(made, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    forget_modules(tmp_path)
 
 
 def force_verdict(monkeypatch: pytest.MonkeyPatch, status: str) -> None:

@@ -1,10 +1,9 @@
 """Refusals of the command line: exit code 2, one clear line for each problem, and nothing written."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import AUDIT, UNLEARN, answer, copy_workshop, forget_modules, listing, make_workshop, run
+from command_line import AUDIT, UNLEARN, answer, listing, make_workshop, run
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +37,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "def bad_model():\n    return plain(build_model=helper)\n"
     )
     return folder
-
-
-@pytest.fixture
-def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    copy_workshop(made, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    forget_modules(tmp_path)
 
 
 def changed(**words: str) -> list[str]:

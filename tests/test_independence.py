@@ -149,3 +149,10 @@ def test_the_command_line_knows_a_run_by_its_weights(tmp_path: Path, monkeypatch
     assert len(held[0]) == 50 and held[0] == held[1]
     assert run_seed_of(tmp_path / "run" / "unlearned.safetensors", nn.Linear(2, 2)) is None, "other weights"
     assert run_seed_of(tmp_path / "model.safetensors", nn.Linear(2, 2)) is None, "no report"
+
+
+def test_all_problems_of_a_call_are_told_at_once(tiny: Tiny) -> None:
+    with pytest.raises(efface.RequestError) as caught:
+        efface.unlearn(tiny.model, forget=[], task=tiny.task(), method="stear", seed="x")  # type: ignore[arg-type]
+    for part in ("seed: expected an integer", "did you mean 'steer'?", "the forget set is empty"):
+        assert part in str(caught.value)

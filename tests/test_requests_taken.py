@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 import efface
 from efface import Recipe, RequestError
 from efface.data.records import Batch, Records, content_hashes, map_tensors, tensors_in
-from efface.models import fresh_model, fresh_problems, retrain
+from efface.models import fresh_model, retrain, try_fresh
 from efface.requests import Request, check_others, check_request
 from efface.runtime import Meter
 
@@ -135,7 +135,7 @@ def test_each_parameter_gets_its_own_dtype(tiny: Tiny) -> None:
 
 def test_a_fresh_network_keeps_nothing_of_an_adapter(tiny: Tiny) -> None:
     original = nn.Sequential(Adapted(), nn.ReLU(), nn.Linear(8, CLASSES))
-    (line,) = fresh_problems(tiny.task(), original)
+    (line,) = try_fresh(tiny.task(), original)[1]
     assert line.startswith("no module resets 0.down, 0.up by") and line.endswith("give Task.build_model")
     with pytest.raises(RequestError, match=r"0\.down, 0\.up"):
         fresh_model(tiny.task(), original, 0)

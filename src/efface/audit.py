@@ -54,10 +54,10 @@ def audit(
     Give the `result` of `efface.unlearn`, or `original`, `unlearned`, `forget` and a `task` (or `train` and
     `holdout`): any tool's output. With a result, the holdout records that the method or its stop rule used are left
     out. So they are with `run_seed`, the seed of the efface run that made `unlearned`; without either, it is up to the
-    caller that `holdout` was used by nobody. `references` models are trained for
-    the audit on retain records of its own (0: what needs them is not measured). `retrained` are models trained
-    without the forget set: with two or more, effects are measured against them instead of against 0.5.
-    `retrain_cost` is what one of them cost. `groups` names kinds of forget record that the table shows apart.
+    caller that `holdout` was used by nobody. `references` models are trained for the audit on retain records of its own
+    (0: what needs them is not measured). `retrained` are models trained without the forget set: with two or more,
+    effects are measured against them instead of against 0.5. `retrain_cost` is what one of them cost. `groups` names
+    kinds of forget record that the table shows apart.
 
     Raises RequestError, with every problem, before any work; DivergedError where a model's logits are not finite.
     """

@@ -92,19 +92,13 @@ def fresh_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
     """An untrained network like `original`, on its device and in its dtypes; never one that the caller holds.
 
     From `Task.build_model` where there is one; otherwise a deep copy whose modules reset their own parameters.
-    Raises RequestError where no such network can be made: see `fresh_problems`.
+    Raises RequestError where no such network can be made: see `try_fresh`.
     """
     with seeded(seed):
         model, problems = try_fresh(task, original)
     if model is None:
         raise RequestError(problems)
     return model
-
-
-def fresh_problems(task: Task, original: nn.Module) -> list[str]:
-    """Why no fresh network can be made for `original`; empty if one can."""
-    with seeded(0):
-        return try_fresh(task, original)[1]
 
 
 def try_fresh(task: Task, original: nn.Module) -> tuple[nn.Module | None, list[str]]:
@@ -150,7 +144,7 @@ def _built(build: Callable[[], nn.Module], original: nn.Module) -> tuple[nn.Modu
     except Exception as error:
         return None, [f"what Task.build_model gives cannot be copied to the model's device and dtype ({told(error)})"]
     if not any(p.requires_grad for p in model.parameters()):
-        _let_move(model)
+        let_move(model)
     return model, []
 
 
@@ -170,11 +164,12 @@ def _reset(original: nn.Module) -> tuple[nn.Module | None, list[str]]:
         return None, [
             f"no module resets {shown} by a reset_parameters, so no reference can start afresh: give Task.build_model"
         ]
-    _let_move(model)
+    let_move(model)
     return model, []
 
 
-def _let_move(model: nn.Module) -> None:
+def let_move(model: nn.Module) -> None:
+    """Turn on the gradient of every parameter that can have one."""
     for parameter in model.parameters():
         if parameter.is_floating_point() or parameter.is_complex():  # others cannot have a gradient
             parameter.requires_grad_(True)

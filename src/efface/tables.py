@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -26,21 +26,25 @@ FEWEST_DISTANCES = 3  # so that a retrained model can be held out against at lea
 UNTOLD = "with these records, this test does not tell doing nothing from having forgotten"
 NO_RETRAINED = Reading.missing("no retrained models were given")
 
+Utility = Callable[[Sequence[Tensor], Tensor, float], Estimate]
+# targets, then logits of the original, the unlearned and the retrained models
+Place = tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]
+
 
 @dataclass(frozen=True)
 class Table:
     """All that the models said, and the scores made of it.
 
     original, unlearned and each of `retrained` and `references` are sights of the same forget records and strangers.
-    `plain` holds logits of records for utility alone (retain, test): place -> (targets, original, unlearned,
-    retrained). `groups` are masks over the forget records. `why` says why there are no references.
+    `plain` holds records for utility alone (retain, test). `groups` are masks over the forget records. `why` says why
+    there are no references.
     """
 
     original: Sight
     unlearned: Sight
     retrained: Sequence[Sight]
     references: Sequence[Sight]
-    plain: Mapping[str, tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]]
+    plain: Mapping[str, Place]
     groups: Mapping[str, Tensor]
     why: str = ""
     _cache: dict[tuple[str, int], Separation | None] = field(default_factory=dict)
@@ -83,15 +87,18 @@ class Table:
 
     @staticmethod
     def _difficulty(attack: Attack, references: Sequence[View]) -> Tensor:
-        """How a stranger's score is expected to be: the same statistic, averaged over the references."""
-        if attack.key == "rmia":  # of a reference this would be its likelihood ratio to itself
-            return torch.stack([margin(r.logits, r.targets) for r in references]).mean(0)
-        scores = [attack.score(r, ()) for r in references]
+        """How hard a record is for models that never saw it, averaged over the references."""
+        read = attack.difficulty or attack.score
+        scores = [read(r, ()) for r in references]
         return torch.stack([s for s in scores if s is not None]).mean(0)
 
     def effects(self) -> list[Effect]:
         """Each decisive statistic's effect, at a level that shares the error rate between them (Bonferroni)."""
-        return [self._effect(a, self._shared_level) for a in self.decisive]
+        return list(self._effects.values())
+
+    @cached_property
+    def _effects(self) -> dict[str, Effect]:
+        return {a.key: self._effect(a, self._shared_level) for a in self.decisive}
 
     @property
     def _shared_level(self) -> float:
@@ -158,38 +165,15 @@ class Table:
         places = {"forget": self._place("forget"), "holdout": self._place("strangers"), **self.plain}
         rows = []
         for name, title, score in (("accuracy", "Accuracy", accuracy), ("loss", "Loss (nats)", mean_loss)):
-            for place, (targets, before, after, again) in places.items():
-                rows.append(
-                    _row(
-                        f"{name}_{place}",
-                        f"{title} on {place}",
-                        "all",
-                        "utility",
-                        [
-                            score([before], targets, LEVEL),
-                            score([after], targets, LEVEL),
-                            score(again, targets, LEVEL) if again else None,
-                        ],
-                    )
-                )
-        targets, before, after, again = places["forget"]
+            for place, seen in places.items():
+                shown = _by_model(score, seen, slice(None))
+                rows.append(_row(f"{name}_{place}", f"{title} on {place}", "all", "utility", shown))
         for group, mask in self.groups.items():
-            rows.append(
-                _row(
-                    "accuracy_forget",
-                    "Accuracy on forget",
-                    group,
-                    "utility",
-                    [
-                        accuracy([before[mask]], targets[mask], LEVEL),
-                        accuracy([after[mask]], targets[mask], LEVEL),
-                        accuracy([z[mask] for z in again], targets[mask], LEVEL) if again else None,
-                    ],
-                )
-            )
+            shown = _by_model(accuracy, places["forget"], mask)
+            rows.append(_row("accuracy_forget", "Accuracy on forget", group, "utility", shown))
         return rows
 
-    def _place(self, name: str) -> tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]:
+    def _place(self, name: str) -> Place:
         views = [getattr(s, name) for s in self.models]
         return views[0].targets, views[0].logits, views[1].logits, [v.logits for v in views[2:]]
 
@@ -205,12 +189,12 @@ class Table:
                 continue
             known = [p for p in parts if p is not None]
             row = _row(attack.key, title, "all", attack.kind, _auc(known, self._shared_level), decisive=True)
-            if not self._effect(attack, self._shared_level).informative:
+            if not self._effects[attack.key].informative:
                 row = dataclasses.replace(
                     row, unlearned=dataclasses.replace(row.unlearned, state="uninformative", why=UNTOLD)
                 )
             rows.append(row)
-            if attack.key == "loss":
+            if attack is ATTACKS[0]:
                 rows += [
                     _row(attack.key, title, group, attack.kind, _auc(self._of_group(attack, mask), self._shared_level))
                     for group, mask in self.groups.items()
@@ -250,6 +234,13 @@ def _row(
 ) -> Metric:
     original, unlearned, retrained = (NO_RETRAINED if e is None else Reading.of(e) for e in shown)
     return Metric(key, title, group, kind, decisive, original, unlearned, retrained)
+
+
+def _by_model(score: Utility, seen: Place, rows: Tensor | slice) -> list[Estimate | None]:
+    """A utility score on some rows of a place: original, unlearned, and retrained where there are any."""
+    targets, before, after, again = seen
+    groups = ([before], [after], again)
+    return [score([z[rows] for z in models], targets[rows], LEVEL) if models else None for models in groups]
 
 
 def _auc(parts: Sequence[Separation], level: float = LEVEL) -> list[Estimate | None]:

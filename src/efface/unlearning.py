@@ -14,7 +14,7 @@ from efface.errors import DivergedError, RequestError, attempt
 from efface.evidence import Observer, check_reference
 from efface.methods import get
 from efface.methods.base import Method, Problem
-from efface.models import Recipe, all_finite, fresh_model, train
+from efface.models import Recipe, all_finite, fresh_model, let_move, train
 from efface.progress import track
 from efface.requests import Request, check_request, make_task
 from efface.result import Result
@@ -58,8 +58,9 @@ def unlearn(
     meter = Meter()
     with unchanged_globals(), meter.phase("other"):
         with meter.phase("checks"):
-            _check_call(seed, stop, reference)
-            chosen, request = _agree(model, forget, method, task, train, holdout, ids, looks, checks)
+            problems: list[str] = []
+            attempt(problems, _check_call, seed, stop, reference)
+            chosen, request = _agree(problems, model, forget, method, task, train, holdout, ids, looks, checks)
             splits = make_splits(request.forget, len(request.train), len(request.holdout), seed)
         # one seed for whatever draws from the global generators on the way, such as Dropout in a descent method
         with seeded(derive_seed(seed, "run")):
@@ -96,6 +97,7 @@ def unlearn(
 
 
 def _agree(
+    problems: list[str],
     model: nn.Module,
     forget: Sequence[RecordId],
     method: str | Method,
@@ -106,15 +108,14 @@ def _agree(
     looks: bool,
     checks: bool,
 ) -> tuple[Method, Request]:
-    """The method and the request; RequestError with the problems of both where either cannot be had."""
-    problems: list[str] = []
+    """The method and the request; RequestError with `problems` and theirs where there are any."""
     chosen = attempt(problems, get, method)
     whole = attempt(problems, make_task, task, train, holdout, ids=ids)
     request = None
     if whole is not None:
         fresh = chosen is not None and (chosen.needs_fresh or (looks and chosen.looks > 0))
         request = attempt(problems, check_request, model, whole, forget, full=checks, fresh=fresh)
-    if chosen is None or request is None:
+    if problems or chosen is None or request is None:
         raise RequestError(problems)
     return chosen, request
 
@@ -208,7 +209,7 @@ def _free(model: nn.Module) -> list[bool]:
     """Let every parameter move if none may: a deployed model often has all flags off. Gives the flags before."""
     flags = [p.requires_grad for p in model.parameters()]
     if not any(flags):
-        model.requires_grad_(True)
+        let_move(model)
     return flags
 
 

@@ -14,6 +14,11 @@ def loss(view: View, references: Sequence[View]) -> Tensor:
     return log_likelihood(view.logits, view.targets)
 
 
+def plain_margin(view: View, references: Sequence[View]) -> Tensor:
+    """Log-odds of the label."""
+    return margin(view.logits, view.targets)
+
+
 def other_classes(view: View, references: Sequence[View]) -> Tensor | None:
     """Gap between the two best classes other than the label, which is no part of the margin; None with two classes."""
     return other_gap(view.logits, view.targets) if view.logits.shape[1] > 2 else None
