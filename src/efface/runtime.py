@@ -171,7 +171,11 @@ class Meter:
 
     def count(self, forward: int = 0, backward: int = 0) -> None:
         """Count examples that went forward and backward through a model."""
-        self._charge(self._open[-1] if self._open else "other", PhaseCost(forward=forward, backward=backward))
+        self.charge(PhaseCost(forward=forward, backward=backward))
+
+    def charge(self, cost: PhaseCost) -> None:
+        """Charge what the clocks of this process do not show, such as a worker's CPU time, to the open phase."""
+        self._charge(self._open[-1] if self._open else "other", cost)
 
     def cost(self) -> Cost:
         """What has been charged so far, open phases included."""
