@@ -1,8 +1,19 @@
-"""Distance of models to retrained models, record by record."""
+"""Distance of models to retrained models, record by record, and what chance alone would make of it."""
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from scipy.stats import t as student
 from torch import Tensor
 
+from efface.types import Estimate
+
 NO_SPREAD = 1e-24  # a variance that is rounding alone, as a share of the mean square: logits are float32
+FEWEST = 4  # retrained models from which what remains can be judged
+TIE = 1e-9  # relative: an exchange of two groups gives the same distance up to rounding
 
 
 def excess_d2(ours: Tensor, retrained: Tensor) -> float:
@@ -20,3 +31,208 @@ def excess_d2(ours: Tensor, retrained: Tensor) -> float:
         return float("nan")
     gap = (ours.mean(0) - retrained.mean(0)) ** 2 - spread * (1 / k + 1 / r)
     return float(gap.mean() / spread.mean())
+
+
+def common_removed(values: Tensor, control: Tensor) -> Tensor:
+    """What is left of each model's values (k, n) without its level and scale on never-seen records, control (k, m).
+
+    Those are common to all records of a model, and no trace of any one. NaN for a model whose control does not vary.
+    """
+    # A regression of each model's control on the ensemble's mean is no sharper (the error of its slope is the same to
+    # first order), would tie every model to the others, and blows up for a broken model.
+    control = control.double()
+    scale = control.std(1, keepdim=True)
+    return (values.double() - control.mean(1, keepdim=True)) / scale.where(scale > 0, math.nan)
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What remains of a request: excess d2 of three kinds of models to retrained ones, and unlearned over original.
+
+    The unit is the spread of the retrained models alone, so that the two distances, and `share`, have the same one.
+    `retrained` is half of those models against the other half: 0 up to chance. A share is 1 where nothing was
+    unlearned, and 0 where all was; above 1 where the model was moved further away.
+    """
+
+    original: Estimate
+    unlearned: Estimate
+    retrained: Estimate
+    share: Estimate
+
+    @property
+    def informative(self) -> bool:
+        """Whether the original surely differs from retrained models; if it does not, the share means nothing."""
+        return self.original.low > 0
+
+
+def remains(
+    original: Tensor, unlearned: Tensor, retrained: Tensor, level: float = 0.95, paired: bool = False
+) -> Remains:
+    """What remains of the records' statistics (models, records), with intervals for other trainings of such models.
+
+    `paired`: unlearned model i was made from original i. At least four retrained models. The variance is that of a
+    jackknife over models, for one or two models that of retrained models put in their place (supposing that the
+    spread of both is alike); Student's t, freedom by Welch and Satterthwaite. NaN where retrained models do not differ.
+    """
+    # No bootstrap: a model drawn twice has no spread to its double, so what makes the distance unbiased would be lost.
+    o, u, r = len(original), len(unlearned), len(retrained)
+    if r < FEWEST:
+        raise ValueError(f"{r} retrained models: what remains needs {FEWEST}")
+    gram = _gram(torch.cat([original, unlearned, retrained]))
+    first, second, again = list(range(o)), list(range(o, o + u)), list(range(o + u, o + u + r))
+    unit = float(_unit(gram, again))
+    if not unit > NO_SPREAD * float(retrained.double().square().mean()):
+        nothing = Estimate(math.nan, math.nan, math.nan, level)
+        return Remains(nothing, nothing, nothing, nothing)
+
+    def both(a: list[int], b: list[int], c: list[int]) -> Tensor:
+        own = _unit(gram, c)
+        gaps = torch.stack([_gap(gram, a, c), _gap(gram, b, c)])
+        return torch.cat([gaps / own, gaps[1:] / gaps[:1]])
+
+    value = both(first, second, again)
+    far, share = float(value[0]) or math.nan, float(value[2])
+    parts = [_jackknife([both(first, second, _without(again, i)) for i in range(r)])]
+    if paired and o == u > 2:
+        parts.append(_jackknife([both(_without(first, i), _without(second, i), again) for i in range(o)]))
+    else:
+        if o > 2:
+            parts.append(_jackknife([both(_without(first, i), second, again) for i in range(o)]))
+        else:
+            parts.append(_swapped(gram, first, again, [1 / unit, 0, share / (unit * far)]))
+        if u > 2:
+            parts.append(_jackknife([both(first, _without(second, i), again) for i in range(u)]))
+        else:
+            parts.append(_swapped(gram, second, again, [0, 1 / unit, 1 / (unit * far)]))
+    chance = [_chance(gram, side, again) / unit**2 for side in (first, second)]
+    chance.append(chance[1] / far**2)
+    ours, theirs, ratio = (
+        _estimate(float(value[i]), [(variances[i], freedom) for variances, freedom in parts], chance[i], level)
+        for i in range(3)
+    )
+    halves = retrained[::2].double(), retrained[1::2].double()
+    null = 2 * float(_tr2(gram, again)) * (sum(1 / len(h) for h in halves) / unit) ** 2
+    same = _estimate(excess_d2(*halves), [(2 * null, r - 1)], null, level)
+    return Remains(ours, theirs, same, ratio)
+
+
+def permutation(
+    cells: Mapping[str, tuple[Tensor, Tensor]], seed: int, most: int = 1999
+) -> dict[str, tuple[float, float]]:
+    """Permutation test that unlearned models are exchangeable with retrained ones: p, and p adjusted for all cells.
+
+    A cell holds a statistic (u, n) of the unlearned models and (r, n) of the retrained ones, which are the same models
+    in every cell, at least three; so their labels are permuted for all cells at once. One-sided: small where unlearned
+    models lie further from retrained ones by excess d2 than such models do from each other. All assignments where they
+    are at most `most`, else that many at random besides the observed one. Adjusted by the largest standardised distance
+    over cells (Westfall and Young 1993, single step). NaN for a cell whose distances are all alike. Unlearned models
+    must be independent: made from different originals.
+    """
+    u, r = next((len(a), len(b)) for a, b in cells.values())
+    labels = _assignments(u, r, seed, most)
+    found = {key: _permuted(torch.cat(pair), labels) for key, pair in cells.items()}
+    scaled = {key: (v - v.mean()) / v.std() for key, v in found.items() if bool(v.std() > TIE * v.abs().mean())}
+    if not scaled:
+        return {key: (math.nan, math.nan) for key in cells}
+    largest = torch.stack(list(scaled.values())).amax(0)
+    return {
+        key: (_share_above(scaled[key], scaled[key]), _share_above(largest, scaled[key]))
+        if key in scaled
+        else (math.nan, math.nan)
+        for key in cells
+    }
+
+
+def _share_above(values: Tensor, ours: Tensor) -> float:
+    """Share of `values` at least as large as the observed one of `ours`, which comes first."""
+    return float((values >= ours[0] - TIE * (1 + ours[0].abs())).double().mean())
+
+
+def _assignments(u: int, r: int, seed: int, most: int) -> Tensor:
+    """Which models are called unlearned, (assignments, u + r), the observed one first."""
+    if math.comb(u + r, u) <= most:
+        at = torch.tensor(list(combinations(range(u + r), u)))
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.rand(most, u + r, generator=generator).argsort(1)[:, :u]
+        at = torch.cat([torch.arange(u)[None], drawn])
+    return torch.zeros(len(at), u + r, dtype=torch.float64).scatter_(1, at, 1.0)
+
+
+def _permuted(values: Tensor, labels: Tensor) -> Tensor:
+    """Excess d2 under each assignment of labels."""
+    gram = _gram(values)
+    u, k = float(labels[0].sum()), len(values)
+    weights = labels / u - (1 - labels) / (k - u)
+    between = ((weights @ gram) * weights).sum(1)
+    within = (gram.trace() - between * u * (k - u) / k).clamp_min(0) / (k - 2)
+    if float(within.min()) <= NO_SPREAD * float(values.double().square().mean()):
+        return torch.zeros(len(labels), dtype=torch.float64)
+    return between / within - (1 / u + 1 / (k - u))
+
+
+def _gram(values: Tensor) -> Tensor:
+    """Inner products of models, averaged over records, each record centred: all that the distances depend on."""
+    centred = values.double() - values.double().mean(0)
+    return centred @ centred.T / centred.shape[1]
+
+
+def _without(rows: list[int], i: int) -> list[int]:
+    return rows[:i] + rows[i + 1 :]
+
+
+def _cross(gram: Tensor, rows: list[int]) -> Tensor:
+    """Squared mean of an ensemble without the noise of its trainings: the mean product of two different models."""
+    block = gram[rows][:, rows]
+    return (block.sum() - block.trace()) / (len(rows) * (len(rows) - 1))
+
+
+def _unit(gram: Tensor, rows: list[int]) -> Tensor:
+    """Variance between trainings, mean over records."""
+    return gram.diagonal()[rows].mean() - _cross(gram, rows)
+
+
+def _gap(gram: Tensor, ours: list[int], again: list[int]) -> Tensor:
+    """Unbiased mean squared distance between two ensembles, whose spreads may differ."""
+    # the spread of one model is not known: it is taken to be that of the retrained ones
+    own = _cross(gram, ours) if len(ours) > 1 else gram[ours[0], ours[0]] - _unit(gram, again)
+    return own + _cross(gram, again) - 2 * gram[ours][:, again].mean()
+
+
+def _jackknife(replicates: list[Tensor]) -> tuple[list[float], int]:
+    """Variance of each number by leaving out one model at a time, and its freedom."""
+    rows, k = torch.stack(replicates), len(replicates)
+    return ((k - 1) / k * (rows - rows.mean(0)).square().sum(0)).tolist(), k - 1
+
+
+def _swapped(gram: Tensor, ours: list[int], again: list[int], slopes: list[float]) -> tuple[list[float], int]:
+    """The same for one or two models, whose spread is not known: by each retrained model's deviation in their place.
+
+    `slopes` say how each number follows the gap.
+    """
+    shifts = 2 * (gram[ours][:, again].mean(0) - gram[again][:, again].mean(0))
+    variance = float(shifts.var()) / len(ours)
+    return [variance * slope**2 for slope in slopes], len(again) - 1
+
+
+def _chance(gram: Tensor, ours: list[int], again: list[int]) -> float:
+    """Variance of a gap whose true value is 0: products of the noise of two trainings, in every pair of models."""
+    theirs = _tr2(gram, again)
+    own = _tr2(gram, ours) if len(ours) >= FEWEST else theirs
+    return float(2 * (own.sqrt() / len(ours) + theirs.sqrt() / len(again)) ** 2)
+
+
+def _tr2(gram: Tensor, rows: list[int]) -> Tensor:
+    """Mean squared product of the noise of two trainings (trace of the squared covariance of records); normal noise."""
+    k = len(rows)
+    centre = torch.eye(k, dtype=gram.dtype) - 1 / k
+    within, q = centre @ gram[rows][:, rows] @ centre, k - 1
+    return ((within.square().sum() - within.trace() ** 2 / q) / (q * q + q - 2)).clamp_min(0)
+
+
+def _estimate(value: float, parts: list[tuple[float, float]], chance: float, level: float) -> Estimate:
+    # each pair of models counts twice in a jackknife, once for either model, so `chance` is once too much
+    variance = sum(v for v, _ in parts)
+    freedom = variance**2 / sum(v * v / f for v, f in parts) if variance > 0 else math.inf
+    half = float(student.ppf((1 + level) / 2, freedom)) * math.sqrt(max(variance - chance, chance))
+    return Estimate(value, value - half, value + half, level)

@@ -1,7 +1,7 @@
 """Accuracy and loss with intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from scipy.stats import norm
@@ -38,3 +38,11 @@ def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimat
 def mean_loss(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimate:
     """Cross-entropy (nats), averaged over models where there are several; the interval is over records."""
     return mean_over_records(torch.stack([-log_likelihood(z, targets) for z in logits]).mean(0), level)
+
+
+def tug_of_war(unlearned: Mapping[str, float], retrained: Mapping[str, float]) -> float:
+    """Tug-of-war score (arXiv 2406.01257): product over places of 1 - |accuracy_unlearned - accuracy_retrained|.
+
+    Accuracies, in [0, 1], of the same places: forget, retain and test. 1 where the model is as accurate everywhere.
+    """
+    return math.prod(1 - abs(unlearned[place] - retrained[place]) for place in retrained)

@@ -1,0 +1,39 @@
+"""How alike two models' features are, and whether a forgotten class still has a place of its own among them."""
+
+import torch
+from torch import Tensor
+
+from efface.metrics.membership import separate
+from efface.numerics.ridge import cross_fit
+from efface.types import Estimate
+
+FOLDS = 5
+
+
+def linear_cka(x: Tensor, y: Tensor) -> float:
+    """Linear centred kernel alignment (Kornblith et al., arXiv 1905.00414) of features (n, d) and (n, e), in [0, 1].
+
+    1 for features that are equal up to rotation, scale and shift. NaN where either does not vary.
+    """
+    a, b = x.double() - x.double().mean(0), y.double() - y.double().mean(0)
+    both = torch.linalg.matrix_norm(a.T @ b) ** 2
+    return float(both / (torch.linalg.matrix_norm(a.T @ a) * torch.linalg.matrix_norm(b.T @ b)))
+
+
+def class_geometry(features: Tensor, forgotten: Tensor, level: float = 0.95) -> Estimate:
+    """AUC of a linear probe on features (n, d) of never-seen records: `forgotten` (n,) class against all others.
+
+    1 where one direction tells that class from every other. A model that never saw it tells much of it too, so this
+    is compared with retrained or reference models. Out of fold, with DeLong's interval; NaN with fewer than FOLDS
+    records of either kind.
+    """
+    inside = forgotten.bool()
+    if min(int(inside.sum()), int((~inside).sum())) < FOLDS:
+        return Estimate(float("nan"), float("nan"), float("nan"), level)
+    # each fold gets its share of either kind, whatever the order of the records
+    generator = torch.Generator().manual_seed(0)
+    shuffled = torch.randperm(len(inside), generator=generator)
+    order = shuffled[inside[shuffled].double().argsort(stable=True)]
+    values = torch.empty(len(inside), dtype=torch.float64)
+    values[order] = cross_fit(features[order], inside[order].double()[:, None], FOLDS)[0].squeeze(1)
+    return separate(values[inside], values[~inside]).estimate(level)

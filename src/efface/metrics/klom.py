@@ -1,0 +1,50 @@
+"""KLoM (Georgiev et al., arXiv 2410.23232): have unlearned and retrained models the same margins, record by record?"""
+
+import torch
+from torch import Tensor
+
+from efface.errors import RequestError
+
+FEWEST = 32  # models of a kind, below which a histogram of 20 bins is mostly chance
+BINS = 20
+CLIP = 100.0
+FLOOR = 1e-5  # of a retrained bin's share where unlearned models fall into it
+
+
+def klom(unlearned: Tensor, retrained: Tensor) -> Tensor:
+    """KL(unlearned || retrained), in nats, between histograms of each record's margins.
+
+    unlearned (k, n) and retrained (r, n), at least FEWEST of each; (n,), >= 0, 0 where the histograms agree, at most
+    -log FLOOR = 11.5. Margins are clipped to +-CLIP; BINS equal bins span both ensembles' range. As published (appendix
+    E.1 and the authors' code, RoyRin/data-unlearning-bench): the floored retrained shares are scaled to a sum of 1,
+    and bins are open on the right, so that the greatest of all margins is in no bin. Departure: where several margins
+    are the greatest, by clipping or ties, they count in the last bin; the published code drops them all, and so gives
+    NaN (0 in its successor easydub/EasyDUB-code) to unlearned models that all lie at the clip.
+
+    Not 0 in expectation for models trained alike: the histograms of 32 + 32 models differ by chance. Compare with the
+    value between two halves of the retrained models.
+    """
+    k, r = len(unlearned), len(retrained)
+    if min(k, r) < FEWEST:
+        raise RequestError(f"KLoM needs at least {FEWEST} unlearned and {FEWEST} retrained models, not {k} and {r}")
+    values = torch.cat([unlearned, retrained]).double().T.clamp(-CLIP, CLIP).contiguous()
+    low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+    high = torch.where(high > low, high, low + 1)
+    steps = torch.arange(BINS + 1, dtype=torch.float64)
+    edges = low + steps * ((high - low) / BINS)
+    edges[:, -1:] = high  # to the last digit, or rounding would decide whether the greatest is in
+    bins = torch.searchsorted(edges, values, right=True) - 1
+    greatest = bins == BINS
+    bins[greatest & (greatest.sum(1, keepdim=True) > 1)] = BINS - 1
+    ours, theirs = _shares(bins[:, :k]), _shares(bins[:, k:])
+    theirs = torch.where(ours > 0, theirs.clamp_min(FLOOR), theirs)
+    theirs = theirs / theirs.sum(1, keepdim=True)
+    # a bin with none of ours adds 0, whatever the other share
+    return torch.where(ours > 0, ours * (ours / theirs).log(), 0.0).sum(1)
+
+
+def _shares(bins: Tensor) -> Tensor:
+    """Share of each row's models in each bin (n, BINS), of those that are in one."""
+    counts = torch.zeros(len(bins), BINS + 1, dtype=torch.float64)
+    counts.scatter_add_(1, bins, torch.ones_like(bins, dtype=torch.float64))
+    return counts[:, :BINS] / counts[:, :BINS].sum(1, keepdim=True)

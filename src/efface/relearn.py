@@ -1,0 +1,128 @@
+"""Relearn time: how fast a model learns forget records again, against never-seen records of equal difficulty."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from efface.data.records import Batch, Records
+from efface.models import device_of, let_move, mode
+from efface.runtime import Meter, seeded
+from efface.task import Task
+from efface.types import Indices
+
+MOST_STEPS = 30
+LR = 3e-4  # small, so that the curve, and not its end, tells: at 1e-3 the ratio is half as sharp
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Before each step and after the last: mean loss (nats), and `doubt`, the mean chance given to wrong classes."""
+
+    loss: tuple[float, ...]
+    doubt: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Relearn:
+    """How one model learned forget records, and how another copy of it learned the controls.
+
+    `goal` is the mean loss at which a set counts as learned.
+    """
+
+    forget: Curve
+    controls: Curve
+    goal: float
+
+    @property
+    def ratio(self) -> float:
+        """Area under the doubt of forget records over that of controls: near 1 without a trace, lower with one.
+
+        To be compared with that of retrained models on the same controls, which are never quite as difficult. NaN
+        where the controls leave no doubt.
+        """
+        # never cut off, as a count of steps is; and no few records rule it, as they rule a mean loss
+        area = sum(self.controls.doubt)
+        return sum(self.forget.doubt) / area if area else math.nan
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """Steps until the loss on forget records, and on controls, is at most `goal`; infinite where never."""
+        return _steps_to(self.forget.loss, self.goal), _steps_to(self.controls.loss, self.goal)
+
+
+def matched(ours: Tensor, candidates: Tensor, our_classes: Tensor, candidate_classes: Tensor) -> Tensor:
+    """For each record's difficulty (n,), the row of the candidate (m,) of its class and of nearest difficulty: (n,).
+
+    None twice, so m >= n; the sum of the differences is least. Another class only where a class runs short. A few hard
+    records rule how fast a set is learned, and one class is learned faster than many.
+    """
+    cost = (ours.double()[:, None] - candidates.double()).abs()
+    # a pair of two classes costs more than all differences together
+    cost += (float(cost.sum()) + 1) * (our_classes[:, None] != candidate_classes)
+    return torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
+
+
+def relearn(
+    task: Task,
+    model: nn.Module,
+    records: Records,
+    positions: Indices,
+    controls: tuple[Records, Indices],
+    goal_loss: float,
+    most_steps: int = MOST_STEPS,
+    lr: float = LR,
+    seed: int = 0,
+    meter: Meter | None = None,
+) -> Relearn:
+    """Fine-tune one copy of `model` on the records, another on as many, `matched`, that it never saw.
+
+    Full-batch steps of Adam in eval mode, so that nothing is drawn and every model takes the same ones; `seed` is for
+    what the model or the data set draws itself. `goal_loss` is the original's mean loss on the records.
+    """
+    meter = meter or Meter()
+    again, new = (
+        _curve(task, model, list(of.stream(at, task.batch_size)), most_steps, lr, seed, meter)
+        for of, at in ((records, positions), controls)
+    )
+    return Relearn(again, new, goal_loss)
+
+
+def _curve(task: Task, model: nn.Module, batches: list[Batch], steps: int, lr: float, seed: int, meter: Meter) -> Curve:
+    learner, device, total = copy.deepcopy(model), device_of(model), sum(map(len, batches))
+    if not any(p.requires_grad for p in learner.parameters()):
+        let_move(learner)
+    optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=lr)
+    losses, doubts = [], []
+    with seeded(seed), mode(learner, training=False), torch.enable_grad():
+        for step in range(steps + 1):
+            optimiser.zero_grad()
+            each = []
+            for batch in batches:
+                here = batch.to(device)
+                loss = F.cross_entropy(task.forward(learner, here.inputs).float(), here.targets, reduction="none")
+                if step < steps:
+                    (loss.sum() / total).backward()
+                each.append(loss.detach().cpu().double())
+            now = torch.cat(each)
+            losses.append(float(now.mean()))
+            doubts.append(float(-torch.expm1(-now).mean()))
+            meter.count(forward=total, backward=total if step < steps else 0)
+            if step < steps:
+                optimiser.step()
+    return Curve(tuple(losses), tuple(doubts))
+
+
+def _steps_to(losses: tuple[float, ...], goal: float) -> float:
+    """Steps until `goal`, between two of them by the logarithm of the loss."""
+    at = next((i for i, loss in enumerate(losses) if loss <= goal), None)
+    if at is None:
+        return math.inf
+    if at == 0 or goal <= 0 or losses[at] <= 0:
+        return float(at)
+    before, after = losses[at - 1], losses[at]
+    return at - math.log(goal / after) / math.log(before / after)
