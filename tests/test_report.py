@@ -1,6 +1,8 @@
 """The report: what its schema takes, what its page shows, and that neither is ever half written."""
 
-import copy
+import base64
+import csv
+import io
 import json
 import math
 import re
@@ -11,143 +13,22 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from report_document import NOT_MEASURED, Document, bare, curve, example, only, phase, record, without_retrained
 
 from efface.errors import EffaceError
 from efface.report import SCHEMA_VERSION, schema, validate, write
+from efface.report.data import ADDRESS, MOST_SCORES, cell
 from efface.report.html import duration, number, ratio, render
+from efface.report.plots.roc import MOST_POINTS, thinned
+from efface.report.words import chance, percent
 
-Document = dict[str, Any]
 NASTY = "<script>alert('x')</script>"
-NOT_MEASURED = {"state": "not_measured", "estimate": None, "why": "no retrained model was made"}
-
-
-def estimate(value: float, half: float = 0.04) -> Document:
-    return {"value": value, "low": value - half, "high": value + half, "level": 0.95}
-
-
-def measured(value: float) -> Document:
-    return {"state": "measured", "estimate": estimate(value), "why": ""}
-
-
-def phase(cpu_s: float) -> Document:
-    return {"wall_s": cpu_s / 2, "cpu_s": cpu_s, "forward": 12000, "backward": 6000}
-
-
-def metric(key: str, title: str, group: str, kind: str, values: tuple[float, float, float]) -> Document:
-    readings = dict(zip(("original", "unlearned", "retrained"), map(measured, values), strict=True))
-    return {"key": key, "title": title, "group": group, "kind": kind, "decisive": kind == "attack", **readings}
 
 
 @pytest.fixture
 def document() -> Document:
     """A small whole report, written by hand."""
-    uninformative = {"state": "uninformative", "estimate": estimate(0.51), "why": "the original passes it too"}
-    distances = metric("l2", "Distance of weights", "all", "distance", (0.0, 1.73, 9.8))
-    return {
-        "schema_version": 1,
-        "created": "2026-11-24T10:00:00Z",
-        "title": "Forget 3 of 5,000 records",
-        "versions": {"efface": "0.1.0", "torch": "2.13.0"},
-        "git": {"commit": "0123456789abcdef", "dirty": True},
-        "device": "cpu",
-        "threads": 1,
-        "seed": 7,
-        "request": {
-            "kind": "records",
-            "count": 3,
-            "ids_digest": "sha256:" + "a" * 64,
-            "training_records": 5000,
-            "holdout_records": 1000,
-            "holdout_used_for": "a third each for calibration, stopping and the audit",
-            "groups": {"wrongly labelled": 1, "other": 2},
-        },
-        "method": {"key": "noisy", "options": {"lr": 0.01, "clip": None}, "source": "built in"},
-        "weights": {"original": "sha256:" + "b" * 64, "unlearned": "sha256:" + "c" * 64},
-        "cost": {
-            "unlearn": {"phases": {"perturb": phase(5.5), "look": phase(2.4)}, "total": phase(7.9)},
-            "audit": {"phases": {"scores": phase(3.1)}, "total": phase(3.1)},
-            "retrain": {"models": 3, "cpu_s_each": 310.0, "wall_s_each": 170.0},
-            "ratio_cpu": 0.0255,
-        },
-        "evidence": {
-            "outcome": "looks_unseen",
-            "reason": "the interval 0.49 to 0.53 lies within 0.05 of 0.5",
-            "chosen_step": 40,
-            "target": 0.5,
-            "margin": 0.05,
-            "planned_looks": 6,
-            "looks": [
-                {
-                    "step": step,
-                    "auc": estimate(auc),
-                    "holdout_accuracy": 0.8,
-                    "accuracy_change": estimate(0.0),
-                    "forget_accuracy": 0.9,
-                    "loss": 0.4,
-                }
-                for step, auc in ((10, 0.8), (20, 0.66), (30, 0.55), (40, 0.51))
-            ],
-        },
-        "metrics": [
-            metric("holdout_accuracy", "Held-out accuracy", "all", "utility", (0.83, 0.82, 0.82)),
-            metric("auc", "Conditional AUC", "forget: wrongly labelled", "attack", (0.81, 0.51, 0.5)),
-            {**metric("shunned", "Off-label margin", "all", "off_label", (0.5, 0.5, 0.5)), "unlearned": uninformative},
-            {**distances, "retrained": NOT_MEASURED},
-        ],
-        "records": [
-            {
-                "record": f"{index:08x}",
-                "group": "other",
-                "rank_original": 0.97,
-                "rank_unlearned": index / 4,
-                "rank_retrained": 0.5,
-                "margin_original": 6.1,
-                "margin_unlearned": 2.2,
-                "margin_retrained": 2.0,
-                "gap_original": 3.0,
-                "gap_unlearned": None,
-            }
-            for index in range(3)
-        ],
-        "distributions": {
-            "statistic": "margin",
-            "original": {"forget": [5.0, 6.0, 7.5], "holdout": [1.0, 2.0, 3.0, 2.5]},
-            "unlearned": {"forget": [1.5, 2.0, 2.5], "holdout": [1.1, 2.1, 3.0, 2.4]},
-            "retrained": {"forget": [1.4, 2.2, 2.6], "holdout": [1.0, 2.2, 2.9, 2.5]},
-        },
-        "verdict": {"status": "verified", "reasons": ["every decisive metric passed"], "smallest_effect": 0.08},
-        "notes": ["trained on one core"],
-    }
-
-
-def bare(document: Document) -> Document:
-    """The same report with every nullable part null and every list empty."""
-    empty = {"forget": [], "holdout": []}
-    audit = document["cost"]["audit"]
-    return {
-        **document,
-        "git": None,
-        "method": None,
-        "evidence": None,
-        "cost": {"unlearn": None, "audit": {**audit, "phases": {}}, "retrain": None, "ratio_cpu": None},
-        "metrics": [],
-        "records": [],
-        "distributions": {"statistic": "margin", "original": empty, "unlearned": empty, "retrained": None},
-        "verdict": {"status": "undecided", "reasons": [], "smallest_effect": None},
-        "notes": [],
-        "versions": {},
-    }
-
-
-def without_retrained(document: Document) -> Document:
-    changed = copy.deepcopy(document)
-    changed["distributions"]["retrained"] = None
-    changed["cost"].update(retrain=None, ratio_cpu=None)
-    for item in changed["metrics"]:
-        item["retrained"] = NOT_MEASURED
-    for record in changed["records"]:
-        record.update(rank_retrained=None, margin_retrained=None)
-    return changed
+    return example()
 
 
 class Page(HTMLParser):
@@ -159,13 +40,14 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.handlers: list[str] = []
         self.ids: list[str] = []
-        self.labels: list[str] = []
+        self.labels: list[tuple[str, str]] = []
         self.words = ""
         self.feed(page)
         self.words = " ".join(self.words.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.words += " " if tag in ("td", "th", "dt", "dd", "p", "h2") else ""
         for name, value in attrs:
             if name in ("src", "href", "xlink:href", "srcset", "data", "action"):
                 self.addresses.append(value or "")
@@ -174,10 +56,16 @@ class Page(HTMLParser):
             elif name == "id":
                 self.ids.append(value or "")
             elif name == "aria-label":
-                self.labels.append(value or "")
+                self.labels.append((tag, value or ""))
 
     def handle_data(self, data: str) -> None:
         self.words += data
+
+
+def rows(html: str) -> dict[str, list[list[str]]]:
+    """The files that a page hands over."""
+    found = re.findall(rf'download="([^"]*)" href="{re.escape(ADDRESS)}([^"]*)"', html)
+    return {name: list(csv.reader(io.StringIO(base64.b64decode(data).decode()))) for name, data in found}
 
 
 def test_schema_is_itself_valid_and_a_fresh_copy() -> None:
@@ -200,7 +88,8 @@ def test_whole_and_bare_documents_are_valid(document: Document) -> None:
     [
         (lambda d: d.pop("notes"), "$: 'notes' is a required property"),
         (lambda d: d.update(extra=1), "'extra' was unexpected"),
-        (lambda d: d.update(schema_version=2), "$.schema_version"),
+        (lambda d: d.update(schema_version=1), "$.schema_version"),
+        (lambda d: d.update(level="thorough"), "$.level"),
         (lambda d: d.update(created="yesterday"), "$.created"),
         (lambda d: d["request"].update(count="3"), "$.request.count: '3' is not of type 'integer'"),
         (lambda d: d["request"].update(ids_digest="a" * 64), "$.request.ids_digest"),
@@ -214,6 +103,21 @@ def test_whole_and_bare_documents_are_valid(document: Document) -> None:
         (lambda d: d["records"][2].update(margin_original=math.nan), "$.records[2].margin_original: nan"),
         (lambda d: d["distributions"]["original"].update(forget=["high"]), "$.distributions.original.forget[0]"),
         (lambda d: d["verdict"].update(status="proven"), "$.verdict.status"),
+        (lambda d: d["verdict"].update(sentence=""), "$.verdict.sentence"),
+        (lambda d: d["tests"][0].update(outcome="passed"), "$.tests[0].outcome"),
+        (lambda d: d["tests"][1].update(original=None), "$.tests[1].original"),
+        (lambda d: d["tests"][1].update(p_value=1.2), "$.tests[1].p_value"),
+        (lambda d: d["tests"][2].update(margin=-0.1), "$.tests[2].margin"),
+        (lambda d: d["roc"].update(negatives=0), "$.roc.negatives"),
+        (lambda d: d["roc"]["models"]["original"]["fpr"].pop(), "$.roc.models.original: 7 fpr but 8 tpr"),
+        (lambda d: d["roc"]["models"]["unlearned"]["tpr"].reverse(), "$.roc.models.unlearned.tpr: falls"),
+        (lambda d: d["records"][0].update(id=1.5), "$.records[0].id"),
+        (lambda d: d["records"][1].pop("flagged"), "$.records[1]: 'flagged' is a required"),
+        (lambda d: d["uses"][0].update(records=-1), "$.uses[0].records"),
+        (lambda d: d["models"][0].pop("trained_on"), "$.models[0]"),
+        (lambda d: d["canaries"].update(epsilon_low=-0.1), "$.canaries.epsilon_low"),
+        (lambda d: d["ensembles"].update(found=None), "$.ensembles.found"),
+        (lambda d: d["exchangeable"].update(p=2), "$.exchangeable.p"),
     ],
 )
 def test_changed_documents_are_refused_by_path(
@@ -241,6 +145,7 @@ def test_write_gives_two_whole_files(document: Document, tmp_path: Any) -> None:
 
 
 def test_nonfinite_and_numpy_values_become_json(document: Document, tmp_path: Any) -> None:
+    document.update(tests=[], roc=None)
     document["verdict"]["smallest_effect"] = math.nan
     document["evidence"]["looks"][0]["loss"] = np.float64(math.inf)
     document["evidence"]["looks"][1]["auc"].update(low=math.nan, high=np.float32(math.nan))
@@ -264,6 +169,7 @@ def test_invalid_documents_write_nothing(document: Document, tmp_path: Any) -> N
 
 
 def test_a_failed_write_keeps_the_old_pair(document: Document, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = bare(document)
     old = [path.read_bytes() for path in write(document, tmp_path)]
 
     def full(descriptor: int) -> None:
@@ -286,6 +192,13 @@ def test_outside_strings_are_escaped(document: Document) -> None:
     document["metrics"][0].update(title=NASTY, group=NASTY)
     document["metrics"][1]["retrained"] = {"state": "not_measured", "estimate": None, "why": f'" onclick="x" {NASTY}'}
     document["records"][0].update(record=NASTY, group=NASTY)
+    document["records"][1].update(id=NASTY)
+    document["verdict"]["sentence"] = document["correction"] = NASTY
+    document["tests"][0].update(title=NASTY, unit=NASTY, why=NASTY)
+    document["tests"][1]["key"] = NASTY
+    document["roc"]["statistic"] = document["exchangeable"]["tests"][0]["title"] = NASTY
+    document["uses"][0].update(who=NASTY, what=NASTY, digest=NASTY)
+    document["models"][0].update(what=NASTY, trained_on=NASTY, digest=NASTY)
     document["distributions"]["statistic"] = NASTY
     validate(document)
     html = render(document)
@@ -293,14 +206,14 @@ def test_outside_strings_are_escaped(document: Document) -> None:
     assert "<script" not in html
     assert "script" not in page.tags
     assert page.handlers == []
-    assert page.words.count(NASTY) > 15  # shown as text, not dropped
+    assert page.words.count(NASTY) > 35  # shown as text, not dropped
 
 
 @pytest.mark.parametrize("shape", [lambda d: d, bare, without_retrained])
 def test_page_loads_nothing(document: Document, shape: Callable[[Document], Document]) -> None:
     html = render(shape(document))
     page = Page(html)
-    assert all(address.startswith("#") for address in page.addresses)
+    assert all(address.startswith(("#", ADDRESS)) for address in page.addresses)
     assert not re.search(r"url\((?!#)|@import", html)
     assert not {"script", "img", "link", "iframe", "object", "embed", "base"} & set(page.tags)
     addresses = re.findall(r"\w+:\w*=\"https?://[^\"]*|xmlns=\"https?://[^\"]*|https?://\S*", html)
@@ -312,9 +225,25 @@ def test_page_says_what_the_document_says(document: Document) -> None:
     for words in (
         "3 of 5,000 training records",
         "wrongly labelled (1), other (2)",
-        "could not be told from one that never saw these records",
+        "Not verified By one of four informative tests, the offline RMIA attack",
         "The smallest effect that this request would have shown four times in five is 0.080",
-        "every decisive metric passed",
+        "RMIA, offline: 0.140 is left, more than the margin of 0.100",
+        "Tests cleared 2 of 4",
+        "Records flagged 1 of 3",
+        "Cost of unlearning 39.2 times",
+        "adjusted by Holm's method",
+        "attack: AUC less that of a model that never saw it",
+        "the detection interval excludes 0",
+        "0.0006 0.0024 \N{BALLOT X} left",
+        "one of 4 never-seen records",
+        "looks like a random sample of the training set (least adjusted p: 0.42)",
+        "before unlearning 29 of 30 96.7% 1.920",
+        "8 unlearned models from 8 originals were compared with 8 retrained ones",
+        "16 of the models came from the cache",
+        "00000002 other flagged 0.0012",
+        "method: reference model training records 2,000 sha256:dddd",
+        "audit: reference model 1 2,000 retain records not recorded",
+        "not applicable",
         "after 3 of at most 6 looks at the evidence",
         "39.2 times less CPU time than retraining one model (7.9 s against 5.2 min)",
         "not measured",
@@ -325,8 +254,10 @@ def test_page_says_what_the_document_says(document: Document) -> None:
         "with uncommitted changes",
     ):
         assert words in page.words
-    assert page.tags.count("svg") == len(page.labels) == 3
-    assert "chosen step 40" in page.labels[1]
+    drawn = [label for tag, label in page.labels if tag == "svg"]
+    assert page.tags.count("svg") == len(drawn) == 5
+    assert "RMIA, offline: original 0.36, unlearned 0.14, margin 0.1, left" in drawn[1]
+    assert "chosen step 40" in drawn[3]
     assert len(page.ids) == len(set(page.ids))
 
 
@@ -341,9 +272,14 @@ def test_page_without_optional_parts_says_so(document: Document) -> None:
         "No metrics were measured.",
         "No single records were ranked.",
         "the unlearned weights were made elsewhere",
+        "No test decided the verdict.",
+        "No ROC curves were made.",
+        "Who used which records was not recorded.",
     ):
         assert words in page.words
     assert "svg" not in page.tags
+    for words in ("Exchangeability", "Canaries", "nsembles"):
+        assert words not in page.words
     assert "No model was retrained" in Page(render(without_retrained(document))).words
 
 
@@ -353,18 +289,108 @@ def test_every_status_and_outcome_has_words(document: Document, status: str, out
     from efface.types import Outcome, Status
 
     assert (Status(status), Outcome(outcome)) == (status, outcome)
+    document = only(document, "evidence")
     document["verdict"]["status"] = status
     document["evidence"].update(outcome=outcome, looks=[])
     assert "It took no looks" in render(document)
 
 
-def test_long_record_lists_are_cut_best_remembered_first(document: Document) -> None:
-    pattern = document["records"][0]
+def test_long_record_lists_are_cut_worst_first(document: Document) -> None:
+    document = only(document, "records")
     ranks = [None, *(index / 100 for index in range(73))]
-    document["records"] = [{**pattern, "record": f"r{i}", "rank_unlearned": rank} for i, rank in enumerate(ranks)]
+    document["records"] = [record(i, record=f"r{i}", rank_unlearned=rank) for i, rank in enumerate(ranks)]
+    document["records"][5].update(p_unlearned=0.01)
+    document["records"][6].update(p_unlearned=0.9, flagged=True)
+    document["records"][7].update(p_unlearned=None)
     html = render(document)
-    assert re.findall(r"<code>(r\d+)</code>", html) == [f"r{i}" for i in range(73, 23, -1)]
+    assert re.findall(r"<code>(r\d+)</code>", html) == ["r6", "r5", *(f"r{i}" for i in range(73, 25, -1))]
     assert "24 more records are in report.json." in html
+    assert len(rows(html)["records.csv"]) == 75  # the file holds them all
+
+
+def test_records_are_named_by_their_id_where_it_is_told(document: Document) -> None:
+    document = only(document)
+    document["records"] = [record(0, id="anna@example.org"), record(1, id=0), record(2)]
+    html = render(document)
+    assert '<th scope="row">anna@example.org</th>' in html
+    assert '<th scope="row">0</th>' in html
+    assert '<th scope="row"><code>00000002</code></th>' in html
+    assert "00000000" not in Page(html).words
+
+
+def test_cells_of_files_are_no_formulas(document: Document) -> None:
+    nasty = ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1", " =1", "\N{FULLWIDTH EQUALS SIGN}1"]
+    assert [cell(text) for text in nasty] == [f"'{text}" for text in nasty]
+    plain = ["-5", "+1e3", "a=b", "customer-1", "", '"', "two\nlines"]
+    assert [cell(text) for text in plain] == plain
+    assert [cell(value) for value in (None, True, False, -2.5, 1 / 3, 7)] == [
+        "",
+        "yes",
+        "no",
+        "-2.5",
+        "0.333333333",
+        "7",
+    ]
+    document = only(document)
+    document["records"] = [record(i, id=text, group='a "b", c') for i, text in enumerate(nasty)]
+    got = rows(render(document))["records.csv"]
+    assert sorted(row[0] for row in got[1:]) == sorted(f"'{text}" for text in nasty)
+    assert {row[2] for row in got[1:]} == {'a "b", c'}
+
+
+def test_very_many_scores_are_handed_over_as_bins(document: Document) -> None:
+    document = only(document, "distributions")
+    document["distributions"]["original"]["holdout"] = [float(i) for i in range(MOST_SCORES)]
+    got = rows(render(document))["scores.csv"]
+    assert got[0] == ["model", "group", "from", "to", "records"]
+    held = [int(row[4]) for row in got[1:] if row[:2] == ["original", "holdout"]]
+    assert sum(held) == MOST_SCORES
+
+
+def test_long_curves_are_thinned_and_keep_their_ends_and_shape() -> None:
+    rng = np.random.default_rng(3)
+    whole = curve(rng.normal(1, 1, 2000), rng.normal(0, 1, 3000))
+    fpr, tpr = thinned({"negatives": 3000, "positives": 2000, "models": {"original": whole}}, "original")
+    assert 200 < fpr.size <= MOST_POINTS
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+    assert set(zip(fpr, tpr, strict=True)) <= set(zip(whole["fpr"], whole["tpr"], strict=True))
+    # read as steps, hardly anything is lost
+    kept = tpr[np.searchsorted(fpr, whole["fpr"], side="right") - 1]
+    assert np.max(np.abs(kept - whole["tpr"])) < 0.03
+
+
+@pytest.mark.parametrize("kind", ["attack", "off_label", "distance"])
+def test_ladders_of_one_test_draw(document: Document, kind: str) -> None:
+    document = only(document, "tests")
+    test = document["tests"][0]
+    nothing = {"value": 0.0, "low": None, "high": None, "level": 0.95}
+    test.update(kind=kind, title="long " * 40, unit="", margin=0, p_value=None, p_adjusted=None, retrained=None)
+    test.update(original=nothing, unlearned=nothing, bound=nothing)
+    document["tests"] = [test]
+    validate(document)
+    assert "Tests cleared 1 of 1" in Page(render(document)).words
+
+
+def test_records_that_no_test_judged_are_not_called_clear(document: Document) -> None:
+    document = only(document)
+    document["request"]["kind"] = "class"
+    document["records"] = [record(i, p_unlearned=None) for i in range(3)]
+    validate(document)
+    page = Page(render(document))
+    assert "Records flagged" not in page.words
+    assert "00000001 other \N{EN DASH} \N{EN DASH} 0.970" in page.words
+
+
+def test_extreme_curves_draw(document: Document) -> None:
+    document = only(document, "roc")
+    document["roc"].update(negatives=1, positives=1)
+    document["roc"]["models"] = {
+        "original": {"fpr": [0.0], "tpr": [1.0]},
+        "unlearned": {"fpr": [1.0], "tpr": [0.0]},
+        "retrained": None,
+    }
+    validate(document)
+    assert "dotted: retrained" not in Page(render(document)).words
 
 
 def test_odd_names_scores_and_looks_render(document: Document, tmp_path: Any) -> None:
@@ -375,6 +401,8 @@ def test_odd_names_scores_and_looks_render(document: Document, tmp_path: Any) ->
     document["cost"]["unlearn"]["phases"]["$\\bad$ phase"] = {"wall_s": 0, "cpu_s": 0, "forward": 0, "backward": 0}
     document["cost"]["audit"]["phases"].update({"long " * 200: phase(1.0), "\u5fd8\u5374 \ud800": phase(2.0)})
     document["distributions"]["statistic"] = "two\nlines"
+    document["tests"][0].update(title="$\\bad$ \u5fd8\u5374 \ud800", unit="a\nb \ud800")
+    document["records"][0]["id"] = "\ud800"
     paths = write({**document, "title": "a lone \ud800"}, tmp_path)
     html = paths[1].read_text(encoding="utf-8")
     assert "$\\bad$ phase" in html
@@ -395,4 +423,12 @@ def test_numbers_read_well() -> None:
     shown = [number(value) for value in (None, 0.0, 0.51234, -2.5, 12345, 12345.6, 0.00001, True, "x")]
     assert shown == [dash, "0.000", "0.512", f"{minus}2.500", "12,345", "12,346", f"1.00e{minus}05", "True", "x"]
     assert [duration(value) for value in (0.0123, 59.96, 600, 9000)] == ["0.0123 s", "60.0 s", "10.0 min", "2.5 h"]
+    assert [chance(value) for value in (None, 0.5, 0.0123, 0.00123, 0.0)] == [
+        dash,
+        "0.50",
+        "0.012",
+        "0.0012",
+        "< 0.0001",
+    ]
+    assert [percent(value) for value in (0.0006, 0.02, 1.0)] == ["0.06%", "2%", "100%"]
     assert [ratio(value) for value in (0.0255, 1.5)] == ["39.2 times less CPU time than", "1.5 times the CPU time of"]

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unuse
 
 from efface.errors import EffaceError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SHOWN_PROBLEMS = 5
 _LONGEST_MESSAGE = 240
 
@@ -32,6 +33,8 @@ def validate(document: Mapping[str, Any]) -> None:
     Only dicts, lists and plain scalars pass, and no number is NaN or infinite: `plain` brings a document to that form.
     """
     problems = [*_schema_problems(document), *_nonfinite(document, "$")]
+    if not problems:
+        problems = list(_broken_curves(document))
     if not problems:
         return
     lines = [f"  - {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
@@ -102,6 +105,18 @@ def _nonfinite(value: Any, path: str) -> Iterator[str]:
             yield from _nonfinite(item, f"{path}[{index}]")
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{path}: {value} is not a number that JSON can hold"
+
+
+def _broken_curves(document: Mapping[str, Any]) -> Iterator[str]:
+    """What no JSON Schema can say of the ROC curves of a document that otherwise fits."""
+    for name, curve in (document["roc"] or {"models": {}})["models"].items():
+        if curve is None:
+            continue
+        if len(curve["fpr"]) != len(curve["tpr"]):
+            yield f"$.roc.models.{name}: {len(curve['fpr'])} fpr but {len(curve['tpr'])} tpr"
+        for axis in ("fpr", "tpr"):
+            if any(after < before for before, after in pairwise(curve[axis])):
+                yield f"$.roc.models.{name}.{axis}: falls"
 
 
 def _replace_all(contents: Mapping[Path, bytes]) -> None:

@@ -1,0 +1,82 @@
+"""What all figures share: colours, style, and the way from a matplotlib figure to markup."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import escape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by people with any common form of colour blindness
+BLUE, SKY, GREEN, ORANGE, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"
+INK, FAINT, BAND = "#333333", "#7a7a7a", "#e3e6ea"
+MODELS = ("original", "unlearned", "retrained")
+# one look for each model in every figure that draws them together; the lines differ without colour too
+COLOURS = dict(zip(MODELS, (VERMILION, BLUE, GREEN), strict=True))
+LINES: dict[str, Any] = dict(zip(MODELS, ("--", "-", (0, (1, 1.3))), strict=True))
+WIDTH = 9.0  # inches; the page scales the figure to its column
+SIZE = 9.5
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "efface",
+    "text.parse_math": False,  # a dollar sign in a phase name is a dollar sign
+    "font.size": SIZE,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+}
+
+
+@contextmanager
+def new_figure(height: float) -> Iterator["Figure"]:
+    """A figure in the report's style, `height` inches high."""
+    # without the default style first, the caller's own matplotlibrc would show through
+    from matplotlib import rc_context, style
+    from matplotlib.figure import Figure
+
+    with style.context("default"), rc_context(_STYLE):
+        yield Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def short(text: str, most: int = 40) -> str:
+    """A name in one line that leaves room for the figure, without what a font cannot measure."""
+    line = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+    return line if len(line) <= most else f"{line[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def in_order(axes: "Axes", order: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
+    """Handles and labels of a legend, in another order than they were drawn."""
+    handles, labels = axes.get_legend_handles_labels()
+    return [handles[i] for i in order], [labels[i] for i in order]
+
+
+def svg(figure: "Figure", name: str, label: str) -> str:
+    """The figure as inline SVG whose ids begin with `name`, with `label` for those who cannot see it."""
+    buffer = io.StringIO()
+    with warnings.catch_warnings():
+        # the page's fonts, not the one measured here, draw the text
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    body = buffer.getvalue()
+    body = body[body.index("<svg") :]
+    # several figures share a page, so each keeps its ids to itself
+    body = re.sub(r'\b(id="|href="#)', rf"\g<1>{name}-", body)
+    body = body.replace("url(#", f"url(#{name}-")
+    opening, rest = body.split(">", 1)
+    opening = re.sub(r'\s(?:width|height|version)="[^"]*"', "", opening)
+    said = escape(label)
+    return f'{opening} role="img" aria-label="{said}"><title>{said}</title>{rest}'

@@ -1,0 +1,101 @@
+"""The words and numbers that people read: for the page and for the terminal."""
+
+from typing import NamedTuple
+
+VERDICTS = {
+    "verified": (
+        "Verified",
+        "Within the limits stated here, the unlearned model could not be told from one that never saw these records.",
+    ),
+    "not_verified": (
+        "Not verified",
+        "The audit found evidence against this unlearning.",
+    ),
+    "undecided": (
+        "Undecided",
+        "The audit could neither confirm this unlearning nor rule it out.",
+    ),
+}
+SYMBOLS = {"verified": "\N{CHECK MARK}", "not_verified": "\N{BALLOT X}", "undecided": "?"}
+STEPS = {
+    "looks_unseen": "The steps ended because the whole interval lay within the margin of the target.",
+    "under_unlearned": "The step limit was reached with the whole interval above the target: too little was unlearned.",
+    "over_unlearned": "The steps ended with the whole interval below the target: too much was unlearned.",
+    "undecided": "The step limit was reached with an interval that covers the target but is wider than the margin.",
+    "utility_floor": "The steps ended because held-out accuracy fell below its floor.",
+    "not_judged": "The steps were taken without judging them: no stop rule was asked for.",
+}
+KINDS = {
+    "utility": "utility",
+    "attack": "attack",
+    "off_label": "off-label",
+    "distance": "distance",
+    "features": "features",
+    "ensemble": "ensemble",
+}
+
+
+class Mark(NamedTuple):
+    """How the outcome of a test is shown: never by colour alone."""
+
+    symbol: str
+    word: str
+    meaning: str
+
+
+OUTCOMES = {
+    "cleared": Mark(
+        "\N{CHECK MARK}", "cleared", "the whole equivalence interval lies within the margin, and doing nothing is worse"
+    ),
+    "left": Mark("\N{BALLOT X}", "left", "something is still told, and not shown to lie within the margin"),
+    "open": Mark("?", "open", "neither of the two is shown; more records or more models might show it"),
+    "uninformative": Mark(
+        "\N{EN DASH}",
+        "uninformative",
+        "it could not have cleared any model: doing nothing shows too little, or too few records",
+    ),
+}
+
+
+def number(value: float | int | bool | str | None) -> str:
+    """A number for people: about three significant places, thousands apart; text and truth values as they are."""
+    if value is None:
+        return "\N{EN DASH}"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "\N{MINUS SIGN}")
+    size = abs(value)
+    text = f"{value:,.0f}" if size >= 1000 else f"{value:.3f}" if size >= 0.001 or size < 1e-9 else f"{value:.2e}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def chance(value: float | None) -> str:
+    """A p-value for people: two places that count, and none of a precision that it does not have."""
+    if value is None:
+        return "\N{EN DASH}"
+    if value < 0.0001:
+        return "< 0.0001"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}" if value >= 0.01 else f"{value:.4f}"
+
+
+def percent(value: float) -> str:
+    """A share in percent, without zeros that say nothing."""
+    return f"{100 * value:.3g}%"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    if seconds < 120:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def ratio(value: float) -> str:
+    """How the cost of unlearning compares with that of one retraining, given their quotient."""
+    return f"{times(value)} {'less CPU time than' if 0 < value < 1 else 'the CPU time of'}"
+
+
+def times(value: float) -> str:
+    """The factor by which the cost of unlearning is smaller, or larger, than that of one retraining."""
+    return f"{1 / value if 0 < value < 1 else value:.3g} times"
