@@ -33,7 +33,10 @@ from efface.types import Indices, RecordId
 
 @dataclass(frozen=True)
 class Request:
-    """A request that can be honoured; `forget` are positions in `train`, in the order of `ids`."""
+    """A request that can be honoured; `forget` are positions in `train`, in the order of `ids`.
+
+    `emptied` are classes of which it takes every record; only an audit accepts any.
+    """
 
     task: Task
     train: Records
@@ -42,6 +45,7 @@ class Request:
     ids: tuple[RecordId, ...]
     forget: Indices
     classes: int
+    emptied: tuple[int, ...]
     warnings: tuple[str, ...]
 
 
@@ -122,6 +126,12 @@ def check_request(
     hashes: dict[str, set[bytes]] = {}
     if full:
         hashes = check_contents(train, holdout, at, task.ids, classes, found)
+        if found.emptied:
+            line = f"the request takes every record of class {few(found.emptied)}"
+            if judging:
+                found.warnings.append(line)
+            else:
+                found.problems.append(f"{line}; whole classes are not supported yet")
     else:
         found.warnings.append("the pass over all records was off: twins, shared records and NaN were not looked for")
         for name, data, rows in (("forget", train, at), ("holdout", holdout, range(len(holdout)))):
@@ -131,7 +141,8 @@ def check_request(
         check_test(test, hashes if judging else {}, classes, found)
     if found.problems:
         raise RequestError(found.problems)
-    return Request(task, train, holdout, test, tuple(asked), at, classes or 0, tuple(found.warnings))
+    told = tuple(found.emptied), tuple(found.warnings)
+    return Request(task, train, holdout, test, tuple(asked), at, classes or 0, *told)
 
 
 def check_others(models: Mapping[str, nn.Module], request: Request) -> None:

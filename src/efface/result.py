@@ -8,8 +8,19 @@ from torch import nn
 
 from efface.checkpoint import save_weights
 from efface.methods.base import Method
+from efface.models import Recipe
+from efface.stopping import StopRule
 from efface.task import Task
 from efface.types import Cost, Evidence, RecordId, Splits
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run was made beside its method, so that an audit can make more like it; see `efface.unlearn`."""
+
+    stop: StopRule | None = None
+    looks: bool = True
+    reference: Recipe | None = None
 
 
 @dataclass(frozen=True)
@@ -18,6 +29,9 @@ class Result:
 
     model: an unlearned copy, on the device and dtype of `original`, which is the caller's model, unchanged.
     splits: which records served for what, so that an audit can stay away from them.
+    reference: digest of the weights of the run's reference model, by which its targets and its stop rule were made;
+        None where it trained none.
+    settings: stop rule, looks and reference recipe that were asked for.
     warnings: what the checks found that did not refuse the request, and which checks were off.
     """
 
@@ -30,6 +44,8 @@ class Result:
     cost: Cost
     evidence: Evidence
     seed: int
+    reference: str | None
+    settings: Settings
     warnings: Sequence[str]
 
     def save(self, path: str | Path) -> str:

@@ -29,7 +29,8 @@ WHOLE_HOLDOUT = "no run of efface is known to have made these weights: all of th
 class Claim:
     """What is claimed: that `unlearned` is `original` without the forget records.
 
-    `splits_seed` is the seed of the run that made it, where that was a run of efface.
+    `splits_seed` is the seed of the run that made it, where that was a run of efface, and `reference` the digest of
+    the weights of that run's own reference model.
     """
 
     original: nn.Module
@@ -39,6 +40,7 @@ class Claim:
     splits_seed: int | None
     splits: Splits | None = None
     warnings: Sequence[str] = ()
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,12 @@ class Subject:
     """What is judged, and the records to judge it on.
 
     strangers are holdout positions; retain (for utility) and references (to train models on) training positions.
+    `splits` are the parts of the run that made the model, or of one as it would have been; `known` says which.
     """
 
     request: Request
+    splits: Splits
+    known: bool
     strangers: Indices
     retain: Indices
     references: Indices
@@ -57,6 +62,7 @@ class Subject:
     retrained: Sequence[nn.Module]
     groups: Mapping[str, Tensor]
     digests: tuple[str, str]
+    reference: str | None
     notes: tuple[str, ...]
 
 
@@ -66,7 +72,7 @@ def make_claim(
     sets: Mapping[str, Dataset[Any] | Sequence[RecordId] | None],
     test: Dataset[Any] | None,
 ) -> Claim:
-    """A claim from a result, or from the pieces `original`, `unlearned`, `forget`, `task` and `run_seed`."""
+    """A claim from a result, or from its pieces: models, forget ids, a task, and what is known of the run."""
     if result is not None:
         if not isinstance(result, Result):
             raise RequestError(f"result: expected what efface.unlearn gives, got {type(result).__name__}")
@@ -74,26 +80,39 @@ def make_claim(
         if doubled:
             raise RequestError(f"{', '.join(doubled)} given beside a result, which holds them already")
         task = result.task if test is None else dataclasses.replace(result.task, test=test)
-        return Claim(result.original, result.model, result.forget, task, result.seed, result.splits, result.warnings)
+        return Claim(
+            result.original,
+            result.model,
+            result.forget,
+            task,
+            result.seed,
+            result.splits,
+            result.warnings,
+            result.reference,
+        )
     lacking = [name for name in ("original", "unlearned", "forget") if pieces[name] is None]
     if lacking:
         raise RequestError(
             [f"{name} is missing: give a result, or original=, unlearned= and forget=" for name in lacking]
         )
     task = make_task(pieces["task"], test=test, **sets)  # type: ignore[arg-type]
-    return Claim(pieces["original"], pieces["unlearned"], pieces["forget"], task, pieces["run_seed"])
+    models = (pieces["original"], pieces["unlearned"])
+    return Claim(*models, pieces["forget"], task, pieces["run_seed"], reference=pieces["used_reference"])
 
 
 def prepare(
     claim: Claim,
     retrained: Sequence[nn.Module],
+    references: Sequence[nn.Module],
     groups: Mapping[str, Sequence[RecordId]],
     seed: int,
 ) -> Subject:
-    """Check the request and set aside what the method used."""
+    """Check the request and set aside what the method used; `references` are those that were handed in."""
     request = check_request(claim.original, claim.task, claim.forget, full=True, judging=True, fresh=False)
     others = {"unlearned": claim.unlearned, **{f"retrained[{i}]": m for i, m in enumerate(retrained)}}
-    check_others(others, request)
+    given = {f"references[{i}]": m for i, m in enumerate(references)}
+    check_others({**others, **given}, request)
+    _check_references(claim, given)
     known = claim.splits_seed is not None
     sizes = (len(request.train), len(request.holdout))
     splits = claim.splits or make_splits(request.forget, *sizes, claim.splits_seed if known else seed)  # type: ignore[arg-type]
@@ -105,6 +124,8 @@ def prepare(
     digests, same = _digests(claim.original, others)
     return Subject(
         request=request,
+        splits=splits,
+        known=known,
         strangers=strangers[:MOST_STRANGERS],
         retain=np.random.default_rng(derive_seed(seed, "audit", "retain")).permutation(pool)[:MOST_RETAIN],
         references=splits.audit_reference,
@@ -113,8 +134,22 @@ def prepare(
         retrained=retrained,
         groups=_masks(request, groups),
         digests=digests,
+        reference=claim.reference,
         notes=tuple(dict.fromkeys([*claim.warnings, *request.warnings, *same, *([] if known else [WHOLE_HOLDOUT])])),
     )
+
+
+def _check_references(claim: Claim, given: Mapping[str, nn.Module]) -> None:
+    """Refuse as a reference of the audit what the method used, or what is judged."""
+    barred = {
+        weights_digest(claim.original): "the original",
+        weights_digest(claim.unlearned): "the unlearned model",
+        **({claim.reference: "the reference that the method was steered and stopped by"} if claim.reference else {}),
+    }
+    found = {name: barred.get(weights_digest(m)) for name, m in given.items()}
+    problems = [f"{name} is {what}: the audit needs models that had no part" for name, what in found.items() if what]
+    if problems:
+        raise RequestError(problems)
 
 
 def _digests(original: nn.Module, others: Mapping[str, nn.Module]) -> tuple[tuple[str, str], list[str]]:

@@ -1,30 +1,28 @@
 """The table of an audit: every score of the original, unlearned and retrained models on the same records."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 
 import torch
-from scipy.stats import t as student
 from torch import Tensor
 
 from efface.attacks import ATTACKS, Attack
-from efface.attacks.views import Sight, View
-from efface.metrics.distance import excess_d2
-from efface.metrics.membership import Separation, mean_separation, separate
-from efface.metrics.utility import accuracy, correct, mean_loss, mean_over_records
+from efface.attacks.views import View
+from efface.metrics.distance import common_removed, excess_d2
+from efface.metrics.geometry import linear_cka
+from efface.metrics.membership import Separation, interval, one_more, separate
+from efface.metrics.roc import FEWEST_NEGATIVES, roc, tpr_at
+from efface.metrics.utility import accuracy, correct, mean_loss, tug_of_war
 from efface.numerics.logits import margin, other_gap, squash
+from efface.scores import Scores
 from efface.types import Estimate, Metric, Reading
-from efface.verdict import Effect
+from efface.verdict import LEVEL, Rung
 
-LEVEL = 0.95
-EQUIVALENCE = 0.90  # two one-sided tests at 5 %
-FEWEST_TARGETS = 2  # retrained models from which effects are measured against them rather than against 0.5
-FEWEST_DISTANCES = 3  # so that a retrained model can be held out against at least two others
-UNTOLD = "with these records, this test does not tell doing nothing from having forgotten"
+FEWEST_DISTANCES = 3  # retrained models, so that one can be held out against at least two others
+FPR = 0.01
 NO_RETRAINED = Reading.missing("no retrained models were given")
+HIDDEN = "the request does not look like a random sample, so never-seen records of all difficulties mislead"
 
 Utility = Callable[[Sequence[Tensor], Tensor, float], Estimate]
 # targets, then logits of the original, the unlearned and the retrained models
@@ -33,110 +31,21 @@ Place = tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Table:
-    """All that the models said, and the scores made of it.
+    """All that the models said, and the rows made of it.
 
-    original, unlearned and each of `retrained` and `references` are sights of the same forget records and strangers.
-    `plain` holds records for utility alone (retain, test). `groups` are masks over the forget records. `why` says why
-    there are no references.
+    `plain` holds records for utility alone (retain, test). `rungs` are the ladder's, with p values adjusted. `barred`
+    says that attacks do not apply to this request at this level. `extra` are rows that were made elsewhere.
     """
 
-    original: Sight
-    unlearned: Sight
-    retrained: Sequence[Sight]
-    references: Sequence[Sight]
+    scores: Scores
     plain: Mapping[str, Place]
-    groups: Mapping[str, Tensor]
-    why: str = ""
-    _cache: dict[tuple[str, int], Separation | None] = field(default_factory=dict)
-
-    @property
-    def target(self) -> str:
-        """What effects are measured against."""
-        return "the retrained models" if self._against_retrained else "never-seen records of equal difficulty"
-
-    @property
-    def _against_retrained(self) -> bool:
-        return len(self.retrained) >= FEWEST_TARGETS
-
-    @cached_property
-    def models(self) -> list[Sight]:
-        """The original, the unlearned model, then the retrained ones."""
-        return [self.original, self.unlearned, *self.retrained]
-
-    @cached_property
-    def decisive(self) -> list[Attack]:
-        """The attacks that could be measured at equal difficulty; they decide the verdict together."""
-        return [a for a in ATTACKS if self.separation(a, 0) is not None]
-
-    def separation(self, attack: Attack, model: int) -> Separation | None:
-        """One attack on one of `models` at equal difficulty; None where the score, or the difficulty, is missing."""
-        key = (attack.key, model)
-        if key not in self._cache:
-            self._cache[key] = self._separate(attack, self.models[model])
-        return self._cache[key]
-
-    def _separate(self, attack: Attack, sight: Sight, mask: Tensor | None = None) -> Separation | None:
-        refs = [[r.forget for r in self.references], [r.strangers for r in self.references]]
-        ours, theirs = attack.score(sight.forget, refs[0]), attack.score(sight.strangers, refs[1])
-        if ours is None or theirs is None or not self.references:
-            return None
-        hard, hardness = (self._difficulty(attack, r) for r in refs)
-        if mask is not None:
-            ours, hard = ours[mask], hard[mask]
-        return separate(ours, theirs, hard, hardness)
-
-    @staticmethod
-    def _difficulty(attack: Attack, references: Sequence[View]) -> Tensor:
-        """How hard a record is for models that never saw it, averaged over the references."""
-        read = attack.difficulty or attack.score
-        scores = [read(r, ()) for r in references]
-        return torch.stack([s for s in scores if s is not None]).mean(0)
-
-    def effects(self) -> list[Effect]:
-        """Each decisive statistic's effect, at a level that shares the error rate between them (Bonferroni)."""
-        return list(self._effects.values())
-
-    @cached_property
-    def _effects(self) -> dict[str, Effect]:
-        return {a.key: self._effect(a, self._shared_level) for a in self.decisive}
-
-    @property
-    def _shared_level(self) -> float:
-        return 1 - (1 - LEVEL) / max(1, len(self.decisive))
-
-    def _effect(self, attack: Attack, level: float) -> Effect:
-        parts = [s for i in range(len(self.models)) if (s := self.separation(attack, i)) is not None]
-        original, unlearned, retrained = parts[0], parts[1], parts[2:]
-        gained = original.minus(unlearned, level)
-        if not self._against_retrained:
-            before, after, bound = (
-                _less_half(part.estimate(at))
-                for part, at in ((original, level), (unlearned, level), (unlearned, EQUIVALENCE))
-            )
-            return Effect(attack.title, before, after, gained, bound)
-        target = mean_separation(retrained)
-        # one fresh training against the mean of k: what training noise alone adds
-        noise = float(torch.tensor([s.value for s in retrained], dtype=torch.float64).var()) * (1 + 1 / len(retrained))
-        before, after, bound = (
-            part.minus(target, at, noise, freedom=len(retrained) - 1)
-            for part, at in ((original, level), (unlearned, level), (unlearned, EQUIVALENCE))
-        )
-        return Effect(attack.title, before, after, gained, bound)
-
-    def record_ranks(self) -> dict[str, Tensor | None]:
-        """Each forget record's rank among strangers of equal difficulty by the loss attack; None where not measured."""
-        parts = [self.separation(ATTACKS[0], i) for i in range(len(self.models))]
-        again = [p for p in parts[2:] if p is not None]
-        ranks = [None if p is None else p.ranks for p in parts[:2]]
-        return {
-            "original": ranks[0],
-            "unlearned": ranks[1],
-            "retrained": mean_separation(again).ranks if again else None,
-        }
+    rungs: Sequence[Rung] = ()
+    barred: bool = False
+    extra: Sequence[Metric] = ()
 
     def record_margins(self) -> dict[str, Tensor | None]:
         """Each forget record's margin; averaged over the retrained models."""
-        values = [margin(s.forget.logits, s.forget.targets) for s in self.models]
+        values = [margin(s.forget.logits, s.forget.targets) for s in self.scores.models]
         again = torch.stack(values[2:]).mean(0) if values[2:] else None
         return {"original": values[0], "unlearned": values[1], "retrained": again}
 
@@ -145,21 +54,50 @@ class Table:
 
         On the symmetric log of the margin; None with fewer than two retrained models.
         """
-        if not self._against_retrained:
+        if not self.scores.against_retrained:
             return {"original": None, "unlearned": None}
-        values = [squash(margin(s.forget.logits, s.forget.targets)) for s in self.models]
+        values = [squash(margin(s.forget.logits, s.forget.targets)) for s in self.scores.models]
         again = torch.stack(values[2:])
         unit = again.std(0).clamp_min(1e-9)
         return {name: (v - again.mean(0)) / unit for name, v in zip(("original", "unlearned"), values, strict=False)}
 
     def utility_change(self) -> Estimate:
-        """Accuracy of the unlearned less that of the original model, paired: on test records, else on strangers."""
-        targets, before, after, _ = self.plain["test"] if "test" in self.plain else self._place("strangers")
-        return mean_over_records(correct(after, targets) - correct(before, targets), LEVEL, -1.0, 1.0)
+        """Accuracy of the unlearned model less that of the retrained ones, or of the original without two of those.
+
+        On test records, else on strangers; paired. What one training differs by from another is part of the interval,
+        as retrained models show it, else reference models on the strangers.
+        """
+        targets, before, after, again = self.plain["test"] if "test" in self.plain else self._place("strangers")
+        models = again if self.scores.against_retrained else [before]
+        right = torch.stack([correct(z, targets) for z in models])
+        change = correct(after, targets) - right.mean(0)
+        if self.scores.against_retrained:
+            shares, times = right.mean(1), 1 + 1 / len(again)
+        else:
+            seen = [r.strangers for r in self.scores.references]
+            shares = torch.tensor([float(correct(r.logits, r.targets).mean()) for r in seen], dtype=torch.float64)
+            times = 2.0
+        noise = float(shares.var()) * times if len(shares) > 1 else 0.0
+        variance = float(change.var()) / len(change) + noise
+        freedom = (len(shares) - 1) * (variance / noise) ** 2 if noise > 0 else math.inf
+        return interval(float(change.mean()), variance, LEVEL, -1.0, 1.0, freedom)
+
+    def roc(self) -> dict[str, object]:
+        """Curves of LiRA where there are references, else of the loss attack."""
+        attack = next(a for a in ATTACKS if a.key == ("lira" if self.scores.references else "loss"))
+        sights = self.scores.models[:3]
+        names = ("original", "unlearned", "retrained")
+        curves: dict[str, object] = dict.fromkeys(names)
+        for name, sight in zip(names, sights, strict=False):
+            ours, theirs = self._scored(attack, sight)
+            c = roc(ours, theirs)
+            curves[name] = {"fpr": c.fpr.tolist(), "tpr": c.tpr.tolist()}
+        counts = len(sights[0].strangers.targets), len(sights[0].forget.targets)
+        return {"statistic": attack.title, "negatives": counts[0], "positives": counts[1], "models": curves}
 
     def metrics(self) -> list[Metric]:
         """Every row, utility first."""
-        return [*self._utility(), *self._attacks(), *self._distances()]
+        return [*self._utility(), *self._attacks(), *self._features(), *self._distances(), *self.extra]
 
     def _utility(self) -> list[Metric]:
         places = {"forget": self._place("forget"), "holdout": self._place("strangers"), **self.plain}
@@ -168,65 +106,117 @@ class Table:
             for place, seen in places.items():
                 shown = _by_model(score, seen, slice(None))
                 rows.append(_row(f"{name}_{place}", f"{title} on {place}", "all", "utility", shown))
-        for group, mask in self.groups.items():
+        for group, mask in self.scores.groups.items():
             shown = _by_model(accuracy, places["forget"], mask)
             rows.append(_row("accuracy_forget", "Accuracy on forget", group, "utility", shown))
-        return rows
+        return [*rows, *self._tug_of_war(places)]
+
+    def _tug_of_war(self, places: Mapping[str, Place]) -> list[Metric]:
+        if not self.scores.retrained:
+            return []
+        shares: list[dict[str, float]] = []
+        for k in range(3):
+            kept = {name: places[name] for name in ("forget", "retain", "test") if name in places}
+            readings = {name: _by_model(accuracy, seen, slice(None))[k] for name, seen in kept.items()}
+            shares.append({name: e.value for name, e in readings.items() if e is not None})
+        shown = [_bare(tug_of_war(s, shares[2])) for s in shares[:2]]
+        return [_row("tow", "Tug of war (1: accuracies as retrained)", "all", "utility", [*shown, _bare(1.0)])]
 
     def _place(self, name: str) -> Place:
-        views = [getattr(s, name) for s in self.models]
+        views = [getattr(s, name) for s in self.scores.models]
         return views[0].targets, views[0].logits, views[1].logits, [v.logits for v in views[2:]]
 
+    def _scored(self, attack: Attack, sight: object) -> tuple[Tensor, Tensor]:
+        scored = self.scores.scored(attack, sight)  # type: ignore[arg-type]
+        if scored is None:
+            raise ValueError(f"{attack.key} has no score here")
+        return scored
+
     def _attacks(self) -> list[Metric]:
-        plain = [separate(*(ATTACKS[0].score(v, ()) for v in (s.forget, s.strangers))) for s in self.models]  # type: ignore[arg-type]
+        plain = [separate(*self._scored(ATTACKS[0], s)) for s in self.scores.models]
         rows = [_row("loss_marginal", "Loss attack AUC, all strangers alike", "all", "attack", _auc(plain))]
+        rungs = {r.key: r for r in self.rungs}
         for attack in ATTACKS:
-            parts = [self.separation(attack, i) for i in range(len(self.models))]
-            title = f"{attack.title}, AUC at equal difficulty"
-            if parts[0] is None:
-                missing = Reading.missing(f"needs {attack.needs}" if self.references else self.why)
-                rows.append(Metric(attack.key, title, "all", attack.kind, True, missing, missing, missing))
-                continue
-            known = [p for p in parts if p is not None]
-            row = _row(attack.key, title, "all", attack.kind, _auc(known, self._shared_level), decisive=True)
-            if not self._effects[attack.key].informative:
-                row = dataclasses.replace(
-                    row, unlearned=dataclasses.replace(row.unlearned, state="uninformative", why=UNTOLD)
-                )
-            rows.append(row)
-            if attack is ATTACKS[0]:
-                rows += [
-                    _row(attack.key, title, group, attack.kind, _auc(self._of_group(attack, mask), self._shared_level))
-                    for group, mask in self.groups.items()
-                ]
+            rows += self._attack(attack, rungs.get(attack.key))
+        return [*rows, self._low_false_alarms()]
+
+    def _attack(self, attack: Attack, rung: Rung | None) -> list[Metric]:
+        marginal = self.scores.marginal
+        title = f"{attack.title}, AUC{'' if marginal else ' at equal difficulty'}"
+        decides = self.scores.decides(attack)
+        known = [p for i in range(len(self.scores.models)) if (p := self.scores.separation(attack, i)) is not None]
+        if not known:
+            lacks = "reference models" if marginal and attack.spread else attack.needs
+            why = f"needs {lacks}" if self.scores.references or marginal else self.scores.why
+            missing = Reading.missing(why)
+            return [Metric(attack.key, title, "all", attack.kind, decides, missing, missing, missing)]
+        if self.barred:
+            hidden = Reading("not_applicable", None, HIDDEN)
+            return [Metric(attack.key, title, "all", attack.kind, decides, hidden, hidden, hidden)]
+        row = _row(attack.key, title, "all", attack.kind, _auc(known), decides)
+        if rung is not None and rung.outcome == "uninformative":
+            dull = Reading("uninformative", row.unlearned.estimate, rung.dull)
+            row = Metric(attack.key, title, "all", attack.kind, decides, row.original, dull, row.retrained)
+        rows = [row]
+        if attack is ATTACKS[0]:
+            rows += [
+                _row(attack.key, title, group, attack.kind, _auc(self.scores.of_group(attack, mask)))
+                for group, mask in self.scores.groups.items()
+            ]
         return rows
 
-    def _of_group(self, attack: Attack, mask: Tensor) -> list[Separation]:
-        return [p for s in self.models if (p := self._separate(attack, s, mask)) is not None]
+    def _low_false_alarms(self) -> Metric:
+        attack = next(a for a in ATTACKS if a.key == ("lira" if self.scores.references else "loss"))
+        title = f"{attack.title}, TPR at {FPR:.0%} FPR"
+        negatives = len(self.scores.original.strangers.targets)
+        if negatives < FEWEST_NEGATIVES:
+            few = Reading.missing(f"needs at least {FEWEST_NEGATIVES:,} never-seen records; there are {negatives:,}")
+            return Metric("tpr", title, "all", "attack", False, few, few, few)
+        shown = [tpr_at(*self._scored(attack, s), FPR, LEVEL) for s in self.scores.models]
+        again = one_more([e.value for e in shown[2:]], LEVEL, 0.0, 1.0) if shown[2:] else None
+        return _row("tpr", title, "all", "attack", [*shown[:2], again])
+
+    def _features(self) -> list[Metric]:
+        """How like the original's the features of forget records are: a last layer alone changed leaves them at 1."""
+        before = self.scores.original.forget.features
+        if before is None:
+            return []
+        others = [s.forget.features for s in self.scores.models[1:]]
+        values = [1.0, *(linear_cka(before, f) for f in others if f is not None and len(f) == len(before))]
+        again = one_more(values[2:], LEVEL, 0.0, 1.0) if values[2:] else None
+        shown = [*(_bare(v) for v in values[:2]), again]
+        return [_row("cka", "Likeness of features to the original's (CKA), forget", "all", "features", shown)]
 
     def _distances(self) -> list[Metric]:
-        if len(self.retrained) < FEWEST_DISTANCES:
+        scores = self.scores
+        if len(scores.retrained) < FEWEST_DISTANCES:
             return []
         rows = []
-        for key, title, statistic in (
-            ("margin", "margin", margin),
-            ("other_classes", "gap of other classes", other_gap),
-        ):
-            if statistic is other_gap and self.original.forget.logits.shape[1] < 3:
+        for key, title, statistic in DISTANCES:
+            if statistic is other_gap and scores.original.forget.logits.shape[1] < 3:
                 continue
-            shift = [squash(statistic(s.strangers.logits, s.strangers.targets)) for s in self.models]
-            ours = [squash(statistic(s.forget.logits, s.forget.targets)) for s in self.models]
-            # a model's level and scale are common to all its records, and no trace of any: strangers say how much
-            values = torch.stack([(v - b.mean()) / b.std() for v, b in zip(ours, shift, strict=True)])
-            for group, mask in {"all": torch.ones(values.shape[1], dtype=torch.bool), **self.groups}.items():
+            values = common_removed(
+                *(torch.stack([squash(_read(statistic, v)) for v in views]) for views in self._both())
+            )
+            for group, mask in {"all": torch.ones(values.shape[1], dtype=torch.bool), **scores.groups}.items():
                 kept, gold = values[:, mask], values[2:, mask]
                 held = [excess_d2(gold[i : i + 1], torch.cat([gold[:i], gold[i + 1 :]])) for i in range(len(gold))]
                 numbers = [excess_d2(kept[:1], gold), excess_d2(kept[1:2], gold), sum(held) / len(held)]
-                readings = [_distance(v) for v in numbers]
-                rows.append(
-                    Metric(f"d2_{key}", f"Excess d2 to retrained, {title}", group, "distance", False, *readings)
-                )
+                rows.append(Metric(f"d2_{key}", title, group, "distance", False, *(_distance(v) for v in numbers)))
         return rows
+
+    def _both(self) -> tuple[list[View], list[View]]:
+        return [s.forget for s in self.scores.models], [s.strangers for s in self.scores.models]
+
+
+DISTANCES = (
+    ("margin", "Excess d2 of one model to retrained, margin", margin),
+    ("other_classes", "Excess d2 of one model to retrained, gap of other classes", other_gap),
+)
+
+
+def _read(statistic: Callable[[Tensor, Tensor], Tensor], seen: View) -> Tensor:
+    return statistic(seen.logits, seen.targets)
 
 
 def _row(
@@ -243,27 +233,17 @@ def _by_model(score: Utility, seen: Place, rows: Tensor | slice) -> list[Estimat
     return [score([z[rows] for z in models], targets[rows], LEVEL) if models else None for models in groups]
 
 
-def _auc(parts: Sequence[Separation], level: float = LEVEL) -> list[Estimate | None]:
+def _auc(parts: Sequence[Separation]) -> list[Estimate | None]:
     """Estimates of original and unlearned, and of the retrained models where there are any."""
-    again = _another([p.value for p in parts[2:]], level) if parts[2:] else None
-    return [*(p.estimate(level) for p in parts[:2]), again]
+    again = one_more([p.value for p in parts[2:]], LEVEL, 0.0, 1.0) if parts[2:] else None
+    return [*(p.estimate(LEVEL) for p in parts[:2]), again]
 
 
-def _another(values: Sequence[float], level: float) -> Estimate:
-    """Mean over models, with the interval in which one more model would lie (Student's t prediction interval)."""
-    k, v = len(values), torch.tensor(values, dtype=torch.float64)
-    if k < 2:
-        return Estimate(values[0], math.nan, math.nan, level)
-    half = float(student.ppf((1 + level) / 2, k - 1) * v.std() * (1 + 1 / k) ** 0.5)
-    mean = float(v.mean())
-    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), level)
+def _bare(value: float) -> Estimate:
+    return Estimate(value, math.nan, math.nan, LEVEL)
 
 
 def _distance(value: float) -> Reading:
     if not math.isfinite(value):
         return Reading.missing("the retrained models say the same of every record, so there is no unit of distance")
-    return Reading.of(Estimate(value, math.nan, math.nan, LEVEL))
-
-
-def _less_half(e: Estimate) -> Estimate:
-    return Estimate(e.value - 0.5, e.low - 0.5, e.high - 0.5, e.level)
+    return Reading.of(_bare(value))

@@ -20,6 +20,14 @@ class Status(StrEnum):
     UNDECIDED = "undecided"
 
 
+class Level(StrEnum):
+    """How much an audit spends on evidence."""
+
+    QUICK = "quick"  # no extra models; only requests that look like a random sample
+    STANDARD = "standard"  # a few reference models
+    STRONG = "strong"  # ensembles of originals, unlearned and retrained models
+
+
 class Outcome(StrEnum):
     """Why the step loop ended, in words of the evidence that the stop rule saw."""
 
@@ -156,7 +164,8 @@ class Splits:
 class Reading:
     """One score of one model: an estimate, or the reason why there is none.
 
-    `state` is `measured`, `not_measured` or `uninformative` (doing nothing would pass it too).
+    `state` is `measured`, `not_measured`, `not_applicable` (it would mislead here) or `uninformative` (doing nothing
+    would pass it too, or a retrained model fail it).
     """
 
     state: str
@@ -178,8 +187,8 @@ class Reading:
 class Metric:
     """One row of a report: the same score of the original (doing nothing), unlearned and retrained models.
 
-    `kind` is utility, attack, off_label or distance; `group` is `all` or a kind of forget record. For several
-    retrained models the value is their mean, and the interval of an attack is where one more of them would lie.
+    `kind` is utility, attack, off_label, distance, features or ensemble; `group` is `all` or a kind of forget record.
+    For several retrained models the value is their mean, and an attack's interval is where one more would lie.
     """
 
     key: str
@@ -194,8 +203,9 @@ class Metric:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The audit's conclusion, its reasons, and the smallest effect that this request could have shown."""
+    """The audit's conclusion, its reasons, the smallest effect that could have been shown, and one sentence for all."""
 
     status: Status
     reasons: tuple[str, ...]
     smallest_effect: float
+    sentence: str

@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 from torch.utils.data import Dataset
 
+from efface.checkpoint import weights_digest
 from efface.data.splits import make_splits
 from efface.errors import DivergedError, RequestError, attempt
 from efface.evidence import Observer, check_reference
@@ -17,7 +18,7 @@ from efface.methods.base import Method, Problem
 from efface.models import Recipe, all_finite, fresh_model, let_move, train
 from efface.progress import track
 from efface.requests import Request, check_request, make_task
-from efface.result import Result
+from efface.result import Result, Settings
 from efface.runtime import Meter, derive_seed, seeded, unchanged_globals
 from efface.stopping import Decision, StopRule, conclude, default_rule
 from efface.task import Task
@@ -43,6 +44,7 @@ def unlearn(
     looks: bool = True,
     checks: bool = True,
     reference: Recipe | None = None,
+    splits: Splits | None = None,
     progress: bool | None = None,
 ) -> Result:
     """Erase training records from a copy of `model`.
@@ -50,24 +52,28 @@ def unlearn(
     Give either a `task`, or `train` and `holdout` (and `ids`). `stop` is the stop rule (by default a utility floor,
     then an equivalence test); `looks=False` runs to the step limit with no evidence at all. `checks=False` saves the
     pass over all records: twins of forget records, holdout records seen in training and NaN then go unnoticed.
-    `reference` is the recipe of the reference model. `progress` shows a bar (by default on a terminal).
+    `reference` is the recipe of the reference model. `splits` are who is used for what, by default drawn by `seed`:
+    give those of another run of the same request to keep to its parts. `progress` shows a bar (by default on a
+    terminal).
 
     Raises RequestError, with every problem, before any work; DivergedError if weights became NaN on the way. `model`
     and everything global are left as they were.
     """
-    meter = Meter()
+    meter, used = Meter(), list[str]()
     with unchanged_globals(), meter.phase("other"):
         with meter.phase("checks"):
             problems: list[str] = []
             attempt(problems, _check_call, seed, stop, reference)
             chosen, request = _agree(problems, model, forget, method, task, train, holdout, ids, looks, checks)
-            splits = make_splits(request.forget, len(request.train), len(request.holdout), seed)
+            parts = splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)
         # one seed for whatever draws from the global generators on the way, such as Dropout in a descent method
         with seeded(derive_seed(seed, "run")):
 
             @cache
             def reference_model() -> nn.Module:
-                return _train_reference(model, request, splits, reference or Recipe(), seed, meter)
+                trained = _train_reference(model, request, parts, reference or Recipe(), seed, meter)
+                used.append(weights_digest(trained))
+                return trained
 
             working = copy.deepcopy(model)
             frozen = _free(working)
@@ -77,11 +83,11 @@ def unlearn(
                 original=model,
                 train=request.train,
                 holdout=request.holdout,
-                forget=splits.forget,
-                retain=np.setdiff1d(splits.retain, splits.audit_reference),
-                everything_kept=splits.retain,
-                members=splits.members,
-                calibration=splits.calibration,
+                forget=parts.forget,
+                retain=np.setdiff1d(parts.retain, parts.audit_reference),
+                everything_kept=parts.retain,
+                members=parts.members,
+                calibration=parts.calibration,
                 reference=reference_model,
                 seed=seed,
                 meter=meter,
@@ -89,11 +95,24 @@ def unlearn(
             observer = None
             if looks and chosen.looks:
                 level = 1 - (1 - LEVEL) / chosen.looks
-                observer = Observer(request, splits, reference_model(), meter, level)
+                observer = Observer(request, parts, reference_model(), meter, level)
             evidence = _run(chosen, problem, observer, stop or default_rule(), progress)
             _restore(working, frozen)
     warnings = (*request.warnings, *([NOTHING_DONE] if evidence.looks and not evidence.chosen_step else []))
-    return Result(working, model, request.task, request.ids, chosen, splits, meter.cost(), evidence, seed, warnings)
+    return Result(
+        model=working,
+        original=model,
+        task=request.task,
+        forget=request.ids,
+        method=chosen,
+        splits=parts,
+        cost=meter.cost(),
+        evidence=evidence,
+        seed=seed,
+        reference=used[0] if used else None,
+        settings=Settings(stop, looks, reference),
+        warnings=warnings,
+    )
 
 
 def _agree(

@@ -1,107 +1,233 @@
-"""The verdict: from effects, with intervals, to one of three words and its reasons."""
+"""The verdict: from the ladder of evidence, each rung with its controls and interval, to one of three words."""
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from scipy.stats import norm
 
+from efface.metrics.multiplicity import holm
 from efface.types import Estimate, Status, Verdict
 
 FEWEST = 30  # below so many forget records nothing can be verified
-POWER = 0.8  # of the smallest effect that is said to be detectable
+LEVEL = 0.95  # of intervals; tests detect at 5 %, shared between them
+EQUIVALENCE = 0.90  # two one-sided tests at 5 %
+POWER = 0.9  # with which all tests together must clear a model that never saw the records, to count as informative
+SHARE = 0.8  # of the error rate for distances, where there are attacks too: enough for one model against 24
 MARGIN = 0.10  # an AUC effect that counts as gone only if its whole interval is below this
+CORRECTION = (
+    "Tests detect at 5 % together: p values of attacks are adjusted by Holm's method, those of distances by Westfall "
+    "and Young's max-T permutation; with both, distances get four fifths of the 5 %. A model passes only if every "
+    "informative test clears it, so the equivalence tests share nothing (intersection-union). Which tests are "
+    "informative follows from doing nothing and from the number of records, never from the unlearned model. Single "
+    "records are flagged by Benjamini and Hochberg's method at 5 %."
+)
 
 
 @dataclass(frozen=True)
-class Effect:
-    """One decisive statistic: by how much its AUC differs from that of a model that never saw the forget set.
+class Rung:
+    """One test of the ladder: how far models are from ones that never saw the forget set; 0 = not at all.
 
-    original and unlearned are those differences, and `gained` original less unlearned, paired on the same records;
-    all three have intervals that share the error rate between the statistics, since any one of them can fail a model.
-    `bound` is unlearned again with the 90 % interval of an equivalence test (two one-sided tests at 5 %); it shares
-    nothing, since a model passes only if every statistic passes (intersection-union).
+    original is doing nothing, `unlearned` has the interval that detects, `bound` is unlearned with that of the
+    equivalence test, `retrained` the control. `margin` is what counts as gone. `gained` is original less unlearned,
+    paired, where that was made. p is the chance of such an effect in a model that never saw the records, and
+    `adjusted` shares it between all tests. `dull` says why the test could not have cleared any model; empty if it
+    could have.
     """
 
+    key: str
     title: str
+    kind: str
+    unit: str
     original: Estimate
     unlearned: Estimate
-    gained: Estimate
     bound: Estimate
-
-    @property
-    def informative(self) -> bool:
-        """Whether this request could have shown anything: doing nothing is told from never having seen."""
-        return self.original.excludes(0.0)
-
-    @property
-    def margin(self) -> float:
-        """What counts as gone: MARGIN, but never more than half of what doing nothing shows."""
-        return min(MARGIN, abs(self.original.value) / 2) if self.informative else MARGIN
+    margin: float
+    p: float
+    retrained: Estimate | None = None
+    gained: Estimate | None = None
+    dull: str = ""
+    adjusted: float = float("nan")
 
     @property
     def gone(self) -> bool:
         """Whether the whole interval of the equivalence test lies within the margin."""
-        return self.bound.within(0.0, self.margin)
+        return self.bound.high <= self.margin and (self.kind == "distance" or self.bound.low >= -self.margin)
 
     @property
-    def left(self) -> bool:
-        """Whether something is shown to be left, on either side: still known, or shunned."""
-        return self.unlearned.excludes(0.0) and not self.gone
+    def outcome(self) -> str:
+        """left: shown to differ, and not shown to be within the margin; cleared; uninformative; or open."""
+        if self.adjusted < 1 - LEVEL and not self.gone:
+            return "left"
+        if self.dull:
+            return "uninformative"
+        return "cleared" if self.gone and self._improved else "open"
+
+    @property
+    def _improved(self) -> bool:
+        if self.gained is None:
+            return True
+        return self.gained.low > 0 if self.original.value > 0 else self.gained.high < 0
+
+    @property
+    def _share(self) -> str:
+        match self.outcome:
+            case "left":
+                return f"{_part(self.unlearned)} of doing nothing's distance to retrained models is left"
+            case "uninformative":
+                return self.dull
+            case "cleared":
+                return f"at most {self.bound.high:.2f} of doing nothing's distance is left, allowed {self.margin:g}"
+            case _:
+                return (
+                    f"{_part(self.bound)} of doing nothing's distance is left: neither surely within {self.margin:g}, "
+                    "nor shown by all tests together to differ from 0"
+                )
+
+    @property
+    def why(self) -> str:
+        """The outcome in words."""
+        if self.kind == "distance":
+            return self._share
+        shown = f"{_show(self.unlearned)} (doing nothing {self.original.value:+.3f})"
+        match self.outcome:
+            case "left" if self.unlearned.value * self.original.value < 0:
+                return f"effect {shown}: over-unlearned"
+            case "left":
+                return f"effect {shown}: forget records are still known"
+            case "uninformative":
+                return self.dull
+            case "cleared":
+                return f"effect {_show(self.bound)} within ±{self.margin:.3f}"
+            case _ if self.gone:
+                return "not shown to be better than doing nothing"
+            case _:
+                return (
+                    f"effect {_show(self.bound)} is not wholly within ±{self.margin:.3f}, nor shown by all tests "
+                    "together to differ from 0: more records would be needed"
+                )
 
 
-def decide(effects: Sequence[Effect], utility: Estimate | None, floor: float, records: int, target: str) -> Verdict:
-    """The verdict over all decisive statistics, whose intervals already share the error rate between them.
+def dull(original: Estimate, error: float, margin: float, tests: int) -> str:
+    """Why a test with this much error cannot clear a model: doing nothing is too near the floor; empty if it can.
 
-    utility: accuracy on never-seen records, unlearned less original; shown to fall, and by more than `floor`, is a
-    failure. `target` says what effects are measured against.
+    `error` is the standard error of a model that never saw the records. Since a model must pass all of so many tests,
+    each may fail to clear such a model in its share of one time in ten.
     """
-    smallest = max((_detectable(e.unlearned) for e in effects), default=float("nan"))
-    failures = [_failure(e) for e in effects if e.left]
-    if utility is not None and utility.high < 0 and utility.value < -floor:
+    if not original.excludes(0.0):
+        return "doing nothing itself is not told from having forgotten"
+    power = 1 - (1 - POWER) / tests
+    needed = (float(norm.ppf((1 + EQUIVALENCE) / 2)) + float(norm.ppf((1 + power) / 2))) * error
+    if margin < needed:
+        return (
+            f"doing nothing shows too little ({original.value:+.3f}) for so few records: a model that never saw them "
+            "would often not be cleared"
+        )
+    return ""
+
+
+def ladder(rungs: Sequence[Rung]) -> list[Rung]:
+    """The rungs with p values that share the error rate.
+
+    Attacks are adjusted by Holm's method; distances come adjusted together. Where there are both, distances, which are
+    the primary evidence then, get SHARE of the rate and attacks the rest.
+    """
+    free = [r for r in rungs if math.isnan(r.adjusted)]
+    together = 0 < len(free) < len(rungs)
+    adjusted = iter(holm(torch.tensor([r.p for r in free], dtype=torch.float64)).tolist())
+    shared = []
+    for r in rungs:
+        p, share = (next(adjusted), 1 - SHARE) if math.isnan(r.adjusted) else (r.adjusted, SHARE)
+        shared.append(dataclasses.replace(r, adjusted=min(1.0, p / share if together else p)))
+    return shared
+
+
+def decide(
+    rungs: Sequence[Rung], utility: Estimate | None, floor: float, records: int, target: str, barred: str = ""
+) -> Verdict:
+    """The verdict over the whole ladder.
+
+    utility: change of accuracy on never-seen records; shown to be a fall by more than `floor`, it is a failure.
+    `target` says what effects are measured against. `barred` says why nothing may be concluded, if so.
+    """
+    told = [r for r in rungs if not r.dull]
+    smallest = min((_detectable(r.unlearned) for r in rungs if r.kind != "distance"), default=float("nan"))
+    if barred:
+        return Verdict(Status.UNDECIDED, (barred,), smallest, f"Nothing can be concluded: {barred}.")
+    failures = [f"{r.title}: {r.why}" for r in rungs if r.outcome == "left"]
+    failing = [r for r in rungs if r.outcome == "left"]
+    if utility is not None and utility.high < -floor:
         failures.append(
             f"utility: accuracy on never-seen records fell by {-utility.value:.3f}, more than the floor of {floor:g}"
         )
     if failures:
-        return Verdict(Status.NOT_VERIFIED, tuple(failures), smallest)
+        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(rungs)), smallest, _failed(failing, rungs, records))
     doubts = []
     if records < FEWEST:
         doubts.append(
             f"{records} forget records are too few to tell (at least {FEWEST}); see each record's rank instead"
         )
-    if not effects:
-        doubts.append("no decisive statistic was measured")
-    elif not any(e.informative for e in effects):
-        doubts.append("uninformative: with these records, no test tells doing nothing from having forgotten")
-    if utility is not None and utility.value < -floor:
+    if not rungs:
+        doubts.append("no decisive test was measured")
+    elif not told:
+        doubts.append(_untold(rungs))
+    elif all(r.kind == "attack" for r in told):
+        doubts.append("no informative test reads a statistic other than the label's own score")
+    if utility is not None and utility.high < 0 and utility.value < -floor:
         doubts.append(f"utility: accuracy on never-seen records may have fallen: {_show(utility)}, floor {floor:g}")
-    doubts += [_doubt(e) for e in effects if not e.gone or (e.informative and not _improved(e))]
+    doubts += [f"{r.title}: {r.why}" for r in rungs if r.outcome == "open"]
     if doubts:
-        return Verdict(Status.UNDECIDED, tuple(doubts), smallest)
-    told = [f"{e.title}: effect {_show(e.bound)} within ±{e.margin:.3f} of {target}" for e in effects]
-    caught = [e.title for e in effects if e.informative]
-    return Verdict(Status.VERIFIED, (*told, f"doing nothing would have been caught by: {', '.join(caught)}"), smallest)
+        sentence = f"The tests could neither confirm that the {records:,} records are gone nor show that they are not."
+        return Verdict(Status.UNDECIDED, tuple(doubts), smallest, sentence)
+    reasons = [
+        f"{r.title}: {r.why}{'' if r.kind == 'distance' else f' of {target}'}" for r in rungs if r.outcome == "cleared"
+    ]
+    reasons.append(f"doing nothing would have been caught by: {', '.join(r.title for r in told)}")
+    count = f"{len(told)} test{'s' * (len(told) > 1)} that would have caught doing nothing"
+    sentence = (
+        f"By {count}, this model could not be told from one that never saw the {records:,} records, within the margins "
+        "stated; smaller traces, and tests not made here, are not ruled out."
+    )
+    return Verdict(Status.VERIFIED, tuple(reasons), smallest, sentence)
+
+
+def _untold(rungs: Sequence[Rung]) -> str:
+    caught = [r.title for r in rungs if r.original.excludes(0.0) and r.kind != "distance"]
+    if not caught:
+        return "uninformative: with these records, no test tells doing nothing from having forgotten"
+    return (
+        "uninformative: with so few records no test would clear a model that never saw them, though doing nothing "
+        f"would be caught by: {', '.join(caught)}"
+    )
+
+
+def _failed(failing: Sequence[Rung], rungs: Sequence[Rung], records: int) -> str:
+    if not failing:
+        return "The model lost more accuracy on records that it never saw than unlearning may cost."
+    over = [r for r in failing if "over-unlearned" in r.why]
+    what = "stand out as shunned" if len(over) == len(failing) else "can still be told from never-seen ones"
+    return f"{len(failing)} of {len(rungs)} tests show that the {records:,} records {what}."
+
+
+def _hidden(rungs: Sequence[Rung]) -> list[str]:
+    """A failure of the probe alone among attacks has a name: the last layer forgot, the features did not."""
+    left = {r.key for r in rungs if r.outcome == "left"}
+    outputs = [r for r in rungs if r.kind == "attack" and not r.dull]
+    if "probe" in left and outputs and not any(r.key in left for r in outputs):
+        return ["forgetting lives in the last layer only: the features below it still know the records"]
+    return []
 
 
 def _detectable(e: Estimate) -> float:
     """The effect that an interval as wide as this one excludes 0 for, four times in five."""
     quantile = float(norm.ppf((1 + e.level) / 2))
-    return (e.high - e.low) / 2 * (1 + float(norm.ppf(POWER)) / quantile)
+    return (e.high - e.low) / 2 * (1 + float(norm.ppf(0.8)) / quantile)
 
 
-def _improved(effect: Effect) -> bool:
-    return effect.gained.low > 0 if effect.original.value > 0 else effect.gained.high < 0
-
-
-def _failure(effect: Effect) -> str:
-    how = "forget records are still known" if effect.unlearned.value * effect.original.value >= 0 else "over-unlearned"
-    return f"{effect.title}: effect {_show(effect.unlearned)} (doing nothing {effect.original.value:+.3f}): {how}"
-
-
-def _doubt(effect: Effect) -> str:
-    if not effect.gone:
-        wide = f"{effect.title}: effect {_show(effect.bound)} is not wholly within ±{effect.margin:.3f}"
-        return f"{wide}, nor shown by all tests together to differ from 0: more records would be needed"
-    return f"{effect.title}: not shown to be better than doing nothing"
+def _part(e: Estimate) -> str:
+    return f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"
 
 
 def _show(e: Estimate) -> str:

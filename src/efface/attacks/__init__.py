@@ -5,8 +5,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from efface.attacks.lira import lira
 from efface.attacks.rmia import rmia
-from efface.attacks.statistics import loss, other_classes, perturbed_margin, plain_margin
+from efface.attacks.statistics import (
+    confidence,
+    entropy,
+    loss,
+    modified_entropy,
+    other_classes,
+    perturbed_margin,
+    plain_margin,
+    probe_margin,
+)
 from efface.attacks.views import View
 
 Score = Callable[[View, Sequence[View]], Tensor | None]
@@ -18,7 +28,10 @@ class Attack:
 
     A score is None where it cannot be had, and `needs` says what is missing. `kind` is `attack`, or `off_label` for a
     statistic that no method here optimises; of those, members may score higher or lower. `difficulty` is the score of
-    a reference model by which records are compared at equal difficulty; by default the attack's own.
+    a reference model by which records are compared at equal difficulty; by default the attack's own. `decides` says
+    whether it can fail or clear a model with references, without (at level quick), both or neither: those that order
+    records as another one does are only reported. With `spread` it is not the score that counts but how far it lies
+    from those of its like, on either side: records that stay known are not made up for by others that are shunned.
     """
 
     key: str
@@ -27,14 +40,29 @@ class Attack:
     needs: str
     score: Score
     difficulty: Score | None = None
+    decides: tuple[bool, bool] = (True, True)  # with references, without
+    spread: bool = False
 
+
+BOTH, WITH, WITHOUT, NEVER = (True, True), (True, False), (False, True), (False, False)
+REFERENCES = "reference models"
 
 ATTACKS: tuple[Attack, ...] = (
-    Attack("loss", "Loss attack", "attack", "", loss),
+    Attack("loss", "Loss attack", "attack", "", loss, decides=WITHOUT),
+    Attack("confidence", "Confidence attack", "attack", "", confidence, decides=NEVER),
+    Attack("entropy", "Entropy attack", "attack", "", entropy, decides=BOTH),
+    Attack("modified_entropy", "Modified entropy attack", "attack", "", modified_entropy, decides=NEVER),
     # of a reference, its own likelihood ratio would be to itself
-    Attack("rmia", "RMIA, offline", "attack", "reference models", rmia, difficulty=plain_margin),
+    Attack("rmia", "RMIA, offline", "attack", REFERENCES, rmia, plain_margin, decides=WITH),
+    Attack("lira", "LiRA, offline", "attack", REFERENCES, lira, plain_margin, decides=WITH),
+    Attack("spread", "Spread of LiRA scores", "attack", REFERENCES, lira, plain_margin, decides=WITH, spread=True),
     Attack(
-        "other_classes", "Gap between the two best other classes", "off_label", "at least three classes", other_classes
+        "other_classes",
+        "Gap between the two best other classes",
+        "off_label",
+        "three classes",
+        other_classes,
+        plain_margin,
     ),
     Attack(
         "perturbed",
@@ -42,6 +70,13 @@ ATTACKS: tuple[Attack, ...] = (
         "off_label",
         "float inputs or Task.perturb",
         perturbed_margin,
+    ),
+    Attack(
+        "probe",
+        "Margin of a last layer fitted afresh",
+        "off_label",
+        "a last linear layer above others",
+        probe_margin,
     ),
 )
 

@@ -55,12 +55,6 @@ def other_classes(view: View, references: Sequence[View]) -> Tensor | None:
     return other_gap(view.logits, view.targets) if view.logits.shape[1] > 2 else None
 
 
-def gap_and_margin(view: View, references: Sequence[View]) -> Tensor | None:
-    """Both, (n, 2): a gap of other classes means another thing where the label is not the likeliest class."""
-    gap = other_classes(view, references)
-    return None if gap is None else torch.stack([gap, plain_margin(view, references)], 1)
-
-
 def perturbed_margin(view: View, references: Sequence[View]) -> Tensor | None:
     """Mean margin over slightly changed copies of the record: what is known beyond the very record that was moved."""
     if view.copies is None:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efface.data.records import Batch, Records, map_tensors, tensors_in
+from efface.attacks.features import Head, penultimate, probe
+from efface.data.records import Batch, Records, leaves_in, map_tensors, tensors_in
 from efface.models import device_of, logits_of, mode
 from efface.runtime import Meter, derive_seed
 from efface.task import Task
@@ -18,17 +19,24 @@ from efface.types import Indices
 Perturb = Callable[[Any, torch.Generator], Any]
 
 COPIES = 4
+DRAWN = 1024  # records whose copies are drawn together
 NOISE = 0.1  # standard deviation of the noise on copies, as a share of the inputs' own
 SAMPLE = 1024  # training records from which the inputs' own is read
 
 
 @dataclass(frozen=True)
 class View:
-    """One model's logits on one set of records: `logits` (n, classes), `copies` (COPIES, n, classes) or None."""
+    """One model's logits on one set of records: `logits` (n, classes), `copies` (COPIES, n, classes) or None.
+
+    `probe` (n, classes) are the logits of a last layer fitted afresh to the model's features of retain records, and
+    `features` (n, d) those features where they were asked for; both None where the model has no such layer.
+    """
 
     logits: Tensor
     targets: Tensor
     copies: Tensor | None
+    probe: Tensor | None = None
+    features: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -60,14 +68,21 @@ def view(
     seed: int,
     meter: Meter,
     perturb: Perturb | None,
+    head: Head | None = None,
+    keep_features: bool = False,
 ) -> View:
     """Logits of `model` on the records, in eval mode; every model sees the same copies for the same seed."""
-    logits = logits_of(task, model, records, positions, meter)
+    features = None
+    if head is not None and (seen := penultimate(task, model, records, positions, meter)) is not None:
+        features, logits = seen
+    else:
+        logits = logits_of(task, model, records, positions, meter)
     copies = None
     if perturb is not None:
         seeds = [derive_seed(seed, "copy", str(k)) for k in range(COPIES)]
         copies = torch.stack([_copy(task, model, records, positions, s, meter, perturb) for s in seeds])
-    return View(logits, records.targets(positions), copies)
+    refitted = None if head is None or features is None else head(features)
+    return View(logits, records.targets(positions), copies, refitted, features if keep_features else None)
 
 
 def _copy(
@@ -79,9 +94,14 @@ def _copy(
     order = np.argsort(positions)
     parts = []
     with mode(model, training=False), torch.no_grad():
-        for batch in records.stream(positions[order], task.batch_size):
-            changed = Batch(perturb(batch.inputs, generator), batch.targets).to(device)
-            parts.append(task.forward(model, changed.inputs).float().cpu())
+        for batch in records.stream(positions[order], DRAWN):
+            changed = Batch(perturb(batch.inputs, generator), batch.targets)
+            # drawn for many at once, so that a copy does not depend on Task.batch_size; text cannot be cut
+            whole = not all(isinstance(leaf, Tensor) for leaf in leaves_in(changed.inputs))
+            size = len(batch) if whole else task.batch_size
+            for start in range(0, len(batch), size):
+                some = changed if whole else changed.rows(slice(start, start + size))
+                parts.append(task.forward(model, some.to(device).inputs).float().cpu())
     meter.count(forward=len(positions))
     return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
 
@@ -107,15 +127,31 @@ def sights(
     forget: Indices,
     holdout: Records,
     strangers: Indices,
+    retain: Indices,
     seed: int,
     meter: Meter,
 ) -> list[Sight]:
-    """Each model's sight of the same records."""
+    """Each model's sight of the same records; `retain` are training positions to fit a new last layer on."""
     perturb = copier(task, train)
-    return [
-        Sight(
-            view(task, m, train, forget, derive_seed(seed, "forget"), meter, perturb),
-            view(task, m, holdout, strangers, derive_seed(seed, "strangers"), meter, perturb),
-        )
-        for m in models
-    ]
+    return [sight(task, m, train, forget, holdout, strangers, retain, seed, meter, perturb) for m in models]
+
+
+def sight(
+    task: Task,
+    model: nn.Module,
+    train: Records,
+    forget: Indices,
+    holdout: Records,
+    strangers: Indices,
+    retain: Indices,
+    seed: int,
+    meter: Meter,
+    perturb: Perturb | None,
+) -> Sight:
+    """One model's sight of forget records and strangers."""
+    seen = penultimate(task, model, train, retain, meter)
+    head = None if seen is None else probe(seen[0], train.targets(retain), seen[1].shape[1])
+    return Sight(
+        view(task, model, train, forget, derive_seed(seed, "forget"), meter, perturb, head, keep_features=True),
+        view(task, model, holdout, strangers, derive_seed(seed, "strangers"), meter, perturb, head),
+    )

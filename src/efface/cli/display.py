@@ -13,12 +13,14 @@ from rich.text import Text
 from efface.cli.output import NOT_AUDITED
 from efface.methods.base import Method
 from efface.report.build import Report
-from efface.report.html import VERDICTS, duration, number, ratio
+from efface.report.words import duration, number, ratio
 from efface.result import Result
 from efface.types import Cost, Reading
 
 PIPED_WIDTH = 120  # of output that is no terminal, where no window tells a width
 NARROW = 100
+SHOWN_RECORDS = 5
+WORDS = {"verified": "Verified", "not_verified": "Not verified", "undecided": "Undecided"}
 COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow"}
 
 
@@ -40,10 +42,14 @@ def show_report(report: Report, files: Mapping[str, str], stdout: TextIO) -> Non
     out.print(table)
     for line in footnotes:
         _say(out, Text(f"not measured: {line}", style="dim"))
+    if report.tests:
+        out.print()
+        out.print(_ladder(report))
+    for line in _worst(report):
+        _say(out, line)
     status = str(report.verdict.status)
-    head, sentence = VERDICTS[status]
     out.print()
-    _say(out, Text.assemble((f"{head}.", f"bold {COLOURS[status]}"), f" {sentence}"))
+    _say(out, Text.assemble((f"{WORDS[status]}.", f"bold {COLOURS[status]}"), f" {report.verdict.sentence}"))
     for reason in report.verdict.reasons:
         _say(out, f"  - {reason}")
     if report.result is not None:
@@ -56,6 +62,32 @@ def show_report(report: Report, files: Mapping[str, str], stdout: TextIO) -> Non
     if result is not None and again is not None and again.cpu_s:
         _say(out, f"Unlearning took {ratio(result.cost.cpu_s / again.cpu_s)} one retraining.")
     _show_files(files, out)
+
+
+def _ladder(report: Report) -> Table:
+    """The tests that decide, in a table of their own."""
+    title = f"Tests that decide (level {report.level}; 0: as if never seen; p shared between them)"
+    table = Table(title=title, title_justify="left")
+    for name, side in (("test", "left"), ("doing nothing", "right"), ("unlearned", "right"), ("p", "right")):
+        table.add_column(name, justify="left" if side == "left" else "right", overflow="fold")
+    table.add_column("outcome")
+    for rung in report.tests:
+        e = rung.unlearned
+        shown = f"{number(e.value)} [{number(e.low)}, {number(e.high)}]"
+        p = "<0.0001" if rung.adjusted < 1e-4 else f"{rung.adjusted:.2g}"
+        table.add_row(rung.title, number(rung.original.value), shown, p, rung.outcome)
+    return table
+
+
+def _worst(report: Report) -> list[str]:
+    """The records that are still told, by id (or hash)."""
+    flagged = sorted((r for r in report.document["records"] if r["flagged"]), key=lambda r: r["p_unlearned"])
+    if not flagged:
+        return []
+    names = [str(r["record"] if r["id"] is None else r["id"]) for r in flagged[:SHOWN_RECORDS]]
+    more = f" and {len(flagged) - SHOWN_RECORDS} more" if len(flagged) > SHOWN_RECORDS else ""
+    few = "record is" if len(flagged) == 1 else "records are"
+    return [f"{len(flagged)} {few} still told one by one: {', '.join(names)}{more}"]
 
 
 def show_unjudged(result: Result, files: Mapping[str, str], stdout: TextIO) -> None:
@@ -121,20 +153,21 @@ def _metrics(report: Report, narrow: bool) -> tuple[Table, list[str]]:
     names = ["original", "unlearned"]
     if any(m.retrained.state == "measured" for m in report.metrics):
         names.append("retrained")
-    table = Table(title=report.title, title_justify="left", caption="* decides the verdict", caption_justify="left")
+    table = Table(title=report.title, title_justify="left")
     table.add_column("metric", overflow="fold")
     for name in names:
         table.add_column(name, justify="right")
     footnotes: dict[str, None] = {}
     kind = None
-    for metric in report.metrics:
+    # tests that were made have a table of their own
+    for metric in (m for m in report.metrics if not m.decisive or m.unlearned.estimate is None):
         if kind not in (None, metric.kind):
             table.add_section()
         kind = metric.kind
         readings: list[Reading] = [getattr(metric, name) for name in names]
         footnotes |= dict.fromkeys(r.why for r in readings if r.estimate is None and r.why)
         group = "" if metric.group == "all" else f" ({metric.group})"
-        title = f"{metric.title}{group}{' *' if metric.decisive else ''}"
+        title = f"{metric.title}{group}"
         table.add_row(Text(title), *(_cell(r, narrow) for r in readings))
     return table, list(footnotes)
 

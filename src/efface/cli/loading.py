@@ -14,12 +14,15 @@ from efface import methods
 from efface.checkpoint import load_weights
 from efface.cli.taskpath import load_task, user_failure
 from efface.data.checks import Findings, check_ids, few
+from efface.ensembles.cache import prepare
 from efface.errors import CheckpointError, RequestError, attempt
 from efface.methods.base import Method
+from efface.options import nearest
 from efface.runtime import resolve_device
 from efface.task import Task
-from efface.types import RecordId
+from efface.types import Level, RecordId
 
+SUFFIXES = (".safetensors", ".pt", ".pth")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 SHOWN_LINES = 3
 
@@ -71,6 +74,37 @@ def load_model(task: Task | None, path: Path, option: str) -> nn.Module | None:
         raise RequestError(f"Task.build_model returned {type(model).__name__}, not a torch.nn.Module")
     load_weights(model, path)
     return model
+
+
+def reference_files(folder: Path) -> list[Path]:
+    """The weights files in a folder of reference models, by name."""
+    try:
+        found = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"{folder}: cannot be read: {reason} (--references)") from error
+    if not found:
+        raise RequestError(f"{folder}: holds no weights ({', '.join(SUFFIXES)}) (--references)")
+    return found
+
+
+def check_level(level: str, inputs: Inputs | None, cache: Path | None, method: str | None = None) -> None:
+    """Whether there is such a level, it has what it needs, and uses what it was given; before any work."""
+    known = [str(x) for x in Level]
+    if level not in known:
+        raise RequestError(f"level {level!r} is unknown ({nearest(level, known)}) (--level)")
+    if level != Level.STRONG:
+        unused = [name for name, value in (("--cache", cache), ("--method", method)) if value is not None]
+        if unused:
+            raise RequestError([f"{name} is for --level strong" for name in unused])
+        return
+    problems: list[str] = []
+    if inputs is not None and inputs.task.fit is None:
+        problems.append("level strong trains models as the original was: set Task.fit, or use --level standard")
+    if cache is not None:
+        attempt(problems, prepare, cache)
+    if problems:
+        raise RequestError(problems)
 
 
 def read_ids(source: str, task: Task | None) -> list[RecordId]:

@@ -7,16 +7,18 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
+from efface.audit import FEWEST_MODELS, MODELS, REFERENCES
 from efface.audit import audit as run_audit
 from efface.cli.display import describe, show_methods, show_report, show_unjudged
 from efface.cli.failures import Code, guarded
-from efface.cli.loading import choose_method, load_inputs, working_folder_importable
-from efface.cli.output import check_folder, print_json, run_seed_of, save, summary
+from efface.cli.loading import check_level, choose_method, load_inputs, reference_files, working_folder_importable
+from efface.cli.output import check_folder, print_json, run_of, save, summary
 from efface.errors import RequestError, attempt
 from efface.methods import REGISTRY
 from efface.report.build import Report
 from efface.result import Result
 from efface.runtime import resolve_device, versions
+from efface.types import Level
 from efface.unlearning import unlearn as run_unlearn
 
 EXIT_CODES = (
@@ -58,9 +60,26 @@ Force = Annotated[bool, typer.Option("--force", help="Write into a folder that i
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
-References = Annotated[
-    int, typer.Option(min=0, help="Models that the audit trains for itself; with 0 less can be measured.")
+AuditLevel = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="quick: no extra models, only for requests that look like a random sample; standard: a few reference "
+        "models; strong: ensembles, trained by Task.fit.",
+    ),
 ]
+ReferenceModels = Annotated[int, typer.Option(min=1, help="Reference models that the audit trains for itself.")]
+Models = Annotated[int, typer.Option(min=FEWEST_MODELS, help="Models of each ensemble, at level strong.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Keeps the ensembles' models, so that an interrupted or second audit finds them. Some of them know the "
+        "forget records: delete it afterwards.",
+    ),
+]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes that train ensembles; all cores by default.")]
+HideIds = Annotated[bool, typer.Option("--hide-ids", help="Leave record ids out of the report; hashes stay.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -95,7 +114,12 @@ def unlearn(
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
-    references: References = 2,
+    level: AuditLevel = "standard",
+    reference_models: ReferenceModels = REFERENCES,
+    models: Models = MODELS,
+    cache: Cache = None,
+    jobs: Jobs = None,
+    hide_ids: HideIds = False,
     no_checks: Annotated[
         bool, typer.Option("--no-checks", help="Skip the pass over all records that looks for twins and NaN.")
     ] = False,
@@ -111,12 +135,23 @@ def unlearn(
         inputs = load_inputs(problems, task, {"--checkpoint": checkpoint}, forget, device)
         chosen = attempt(problems, choose_method, method, option or [])
         attempt(problems, check_folder, out, force, [checkpoint])
+        attempt(problems, check_level, level, inputs, cache)
         if problems or inputs is None or chosen is None:
             raise RequestError(problems)
         result = run_unlearn(
             inputs.models[0], forget=inputs.forget, task=inputs.task, method=chosen, seed=seed, checks=not no_checks
         )
-        report = None if no_audit else run_audit(result, references=references)
+        report = None
+        if not no_audit:
+            report = run_audit(
+                result,
+                level=level,
+                references=reference_models,
+                models=models,
+                cache=cache,
+                jobs=jobs,
+                show_ids=not hide_ids,
+            )
         _finish(out, result, report, as_json, stdout)
 
 
@@ -135,7 +170,27 @@ def audit(
         list[Path] | None,
         typer.Option(metavar="FILE", help="Weights of a model trained without the records; may be repeated."),
     ] = None,
-    references: References = 2,
+    level: AuditLevel = "standard",
+    references: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Weights of reference models that saw neither forget nor holdout records; trained here without it.",
+        ),
+    ] = None,
+    reference_models: ReferenceModels = REFERENCES,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="At level strong: the method that made the model, to be run on many originals; known without it if "
+            "efface wrote the weights.",
+        ),
+    ] = None,
+    models: Models = MODELS,
+    cache: Cache = None,
+    jobs: Jobs = None,
+    hide_ids: HideIds = False,
     seed: Seed = 0,
     device: Device = "auto",
     force: Force = False,
@@ -144,22 +199,36 @@ def audit(
     """Judge an unlearned model, made by any tool, against records that neither model saw."""
     with guarded(as_json) as stdout, working_folder_importable():
         again = {f"--retrained ({i})": path for i, path in enumerate(retrained or [], 1)}
-        checkpoints = {"--original": original, "--unlearned": unlearned, **again}
         problems: list[str] = []
+        given = attempt(problems, reference_files, references) if references is not None else []
+        named = {f"--references ({path.name})": path for path in given or []}
+        checkpoints = {"--original": original, "--unlearned": unlearned, **again, **named}
         inputs = load_inputs(problems, task, checkpoints, forget, device)
         attempt(problems, check_folder, out, force)
+        attempt(problems, check_level, level, inputs, cache, method)
+        if given and level == Level.QUICK:
+            problems.append("--references is for levels standard and strong")
+        chosen = None if method is None else attempt(problems, choose_method, method, [])
         if problems or inputs is None:
             raise RequestError(problems)
         before, after, *others = inputs.models
+        run = run_of(unlearned, after)
         report = run_audit(
             original=before,
             unlearned=after,
             forget=inputs.forget,
             task=inputs.task,
-            retrained=others,
-            references=references,
+            retrained=others[: len(again)],
+            level=level,
+            references=others[len(again) :] or reference_models,
+            method=chosen or (run.method if run is not None and level == Level.STRONG else None),
+            models=models,
+            cache=cache,
+            jobs=jobs,
             seed=seed,
-            run_seed=run_seed_of(unlearned, after),
+            run_seed=None if run is None else run.seed,
+            used_reference=None if run is None else run.reference,
+            show_ids=not hide_ids,
         )
         _finish(out, None, report, as_json, stdout)
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,7 +12,9 @@ from torch import nn
 
 from efface.checkpoint import weights_digest
 from efface.errors import CheckpointError, EffaceError, RequestError
+from efface.methods import Method, get
 from efface.report.build import Report
+from efface.report.provenance import METHODS_REFERENCE
 from efface.result import Result
 
 WEIGHTS, REPORT, PAGE = "unlearned.safetensors", "report.json", "report.html"
@@ -45,16 +48,28 @@ def check_folder(folder: Path, force: bool, sources: Iterable[Path] = ()) -> Pat
     return folder
 
 
-def run_seed_of(weights: Path, model: nn.Module) -> int | None:
-    """The seed of the efface run that made these weights, from the report beside them; None where there is none.
+@dataclass(frozen=True)
+class Run:
+    """What is known of the efface run that made some weights: its seed, method and reference model's digest."""
+
+    seed: int
+    method: Method
+    reference: str | None
+
+
+def run_of(weights: Path, model: nn.Module) -> Run | None:
+    """The efface run that made these weights, from the report beside them; None where there is none.
 
     The report must be of these very weights: an audit then leaves out the holdout records that the run used.
     """
     try:
         told = json.loads((weights.parent / REPORT).read_text(encoding="utf-8"))
-        made = told["method"] is not None and told["weights"]["unlearned"] == weights_digest(model)
-        return int(told["seed"]) if made else None
-    except (OSError, ValueError, KeyError, TypeError):
+        if told["weights"]["unlearned"] != weights_digest(model):
+            return None
+        options = {name: str(value) for name, value in told["method"]["options"].items()}
+        references = [m["digest"] for m in told["models"] if m["what"] == METHODS_REFERENCE]
+        return Run(int(told["seed"]), get(told["method"]["key"], options), next(iter(references), None))
+    except (OSError, ValueError, KeyError, TypeError, RequestError):
         return None
 
 

@@ -21,10 +21,14 @@ SMALLEST_RETAIN = 60
 
 @dataclass
 class Findings:
-    """What checks found: `problems` refuse the request, `warnings` go into the result and the report."""
+    """What checks found: `problems` refuse the request, `warnings` go into the result and the report.
+
+    `emptied` are classes of which the request takes every record.
+    """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    emptied: list[int] = field(default_factory=list)
 
 
 def few(names: Iterable[Any], most: int = 3) -> str:
@@ -169,7 +173,7 @@ def check_contents(
 ) -> dict[str, set[bytes]]:
     """The pass over all records: NaN, targets, twins of forget records in retain, holdout records seen in training.
 
-    Also refuses a request that takes every record of a class. Gives the content hashes of both sets, for `check_test`.
+    Notes the classes that the request takes every record of. Gives the content hashes of both sets, for `check_test`.
     """
     hashes: list[bytes] = []
     counts: Counter[int] = Counter()
@@ -200,11 +204,7 @@ def check_contents(
         )
     if forget.size:
         taken = Counter(train.targets(forget).flatten().tolist())
-        emptied = [c for c, n in taken.items() if n == counts[c] and n > 0]
-        if emptied:
-            found.problems.append(
-                f"the request takes every record of class {few(emptied)}; whole classes are not supported yet"
-            )
+        found.emptied += sorted(c for c, n in taken.items() if n == counts[c] and n > 0)
     return {"training": known, "holdout": set(theirs)}
 
 

@@ -15,15 +15,23 @@ from efface.runtime import versions
 from efface.types import PhaseCost
 
 
+def prepare(folder: Path) -> None:
+    """Make the folder; RequestError where it cannot be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"cache {folder}: cannot be made: {reason}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RequestError(f"cache {folder}: cannot be written to")
+
+
 class Cache:
     """Files `<key>.safetensors` and `<key>.json` in a folder; several processes may share it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RequestError(f"cache {folder}: cannot be made: {error.strerror}") from error
+        prepare(folder)
 
     def load(self, key: str, model: nn.Module) -> bool:
         """Whether the cache holds whole weights under `key`, which `model` then has; damaged ones count as absent."""

@@ -30,27 +30,58 @@ class Separation:
         return float(self.ranks.mean())
 
     def estimate(self, level: float) -> Estimate:
-        """The AUC with DeLong's interval (1988), cut to [0, 1].
+        """The AUC with DeLong's interval (1988), cut to [0, 1]."""
+        e = self.effect()
+        return interval(self.value, e.variance, level, 0.0, 1.0)
+
+    def effect(self) -> "Effect":
+        """The AUC less 0.5, with DeLong's variance (1988).
 
         The variance of the ranks is floored at that of uniform ones, 1/12, since a handful of records can have
         nearly equal ranks by chance.
         """
         ours = max(_variance(self.ranks), 1 / 12) / len(self.ranks)
-        return interval(self.value, ours + float(self.influence.square().sum()), level, 0.0, 1.0)
+        return Effect(self.value - 0.5, ours + float(self.influence.square().sum()))
+
+    def less(self, other: "Separation", between_models: float = 0.0, freedom: float = math.inf) -> "Effect":
+        """Difference of two AUCs on the same records, paired.
+
+        `between_models` is the variance of such a difference between trainings, of `freedom` degrees since it is known
+        from a few models only. Each record's own part of it is in the paired variance over records too, so the larger
+        of the two counts: their sum is far too wide, and the sum less that part too narrow with few models (simulated
+        with 3: 1 %, and 9 to 12 %, of true nulls rejected at 5 %; so 2 to 5 %).
+        """
+        ranks, influence = self.ranks - other.ranks, self.influence - other.influence
+        variance = max(_variance(ranks) / len(ranks) + float(influence.square().sum()), between_models)
+        freedom = freedom * (variance / between_models) ** 2 if between_models > 0 else math.inf
+        return Effect(float(ranks.mean()), variance, freedom)
 
     def minus(
         self, other: "Separation", level: float, between_models: float = 0.0, freedom: float = math.inf
     ) -> Estimate:
-        """Difference of two AUCs on the same records, with a paired interval.
+        """`less` as an estimate."""
+        return self.less(other, between_models, freedom).estimate(level)
 
-        `between_models` is the variance that a fresh training of either model would add to the difference, and
-        `freedom` the degrees of freedom of that variance, which is known from a few models only; the whole interval's
-        follow by Welch and Satterthwaite.
-        """
-        ranks, influence = self.ranks - other.ranks, self.influence - other.influence
-        variance = _variance(ranks) / len(ranks) + float(influence.square().sum()) + between_models
-        freedom = freedom * (variance / between_models) ** 2 if between_models > 0 else math.inf
-        return interval(float(ranks.mean()), variance, level, -1.0, 1.0, freedom)
+
+@dataclass(frozen=True)
+class Effect:
+    """A difference of AUCs, or of one from 0.5, in [-1, 1], with its variance and that variance's freedom."""
+
+    value: float
+    variance: float
+    freedom: float = math.inf
+
+    def estimate(self, level: float) -> Estimate:
+        """The effect with a normal or Student interval."""
+        return interval(self.value, self.variance, level, -1.0, 1.0, self.freedom)
+
+    def p(self, tolerance: float = 0.0) -> float:
+        """Two-sided p value of there being no effect beyond `tolerance`."""
+        beyond = max(0.0, abs(self.value) - tolerance)
+        if self.variance <= 0:
+            return 1.0 if beyond == 0 else 0.0
+        z = beyond / math.sqrt(self.variance)
+        return 2 * float(norm.sf(z) if math.isinf(self.freedom) else student.sf(z, self.freedom))
 
 
 def separate(
@@ -73,11 +104,25 @@ def separate(
         width = width or min(50, max(10, len(strangers) // 10))
         at = windows(member_difficulty, stranger_difficulty, width)
     values, among = members.double()[:, None], strangers.double()[at]
+    if member_difficulty is not None and stranger_difficulty is not None:
+        among = _levelled(among, member_difficulty.double(), stranger_difficulty.double()[at])
     wins = (among < values).double() + 0.5 * (among == values).double()
     ranks = wins.mean(1)
     influence = torch.zeros(len(strangers), dtype=torch.float64)
     influence.index_add_(0, at.reshape(-1), ((wins - ranks.mean()) / wins.numel()).reshape(-1))
     return Separation(ranks, influence)
+
+
+def _levelled(among: Tensor, at: Tensor, difficulty: Tensor) -> Tensor:
+    """Scores of each window (n, k) moved along the line through them to the difficulty (n,) of its own record.
+
+    What is left of a window's width, above all at the hard end, where it lies on one side of the record
+    (bias-corrected matching, Abadie and Imbens 2011). Nothing is read off the line beyond the window.
+    """
+    away = difficulty - difficulty.mean(1, keepdim=True)
+    slope = (away * among).sum(1) / away.square().sum(1).clamp_min(1e-30)
+    inside = at.clamp(difficulty.amin(1), difficulty.amax(1))
+    return among + slope[:, None] * (inside[:, None] - difficulty)
 
 
 def mean_separation(many: Sequence[Separation]) -> Separation:
@@ -86,6 +131,16 @@ def mean_separation(many: Sequence[Separation]) -> Separation:
         torch.stack([s.ranks for s in many]).mean(0),
         torch.stack([s.influence for s in many]).mean(0),
     )
+
+
+def one_more(values: Sequence[float], level: float, lowest: float, highest: float) -> Estimate:
+    """Mean over models, with the interval in which one more model would lie (Student's t prediction interval)."""
+    k, v = len(values), torch.tensor(values, dtype=torch.float64)
+    mean = float(v.mean())
+    if k < 2:
+        return Estimate(mean, math.nan, math.nan, level)
+    half = float(student.ppf((1 + level) / 2, k - 1) * v.std() * (1 + 1 / k) ** 0.5)
+    return Estimate(mean, max(lowest, mean - half), min(highest, mean + half), level)
 
 
 def interval(

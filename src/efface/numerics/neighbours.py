@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-MOST_AT_ONCE = 1024  # records whose distances to all others are held in memory
-
 
 def windows(at: Tensor, scores: Tensor, width: int) -> Tensor:
     """Rows of the `width` records whose rank by score is nearest to each of `at`: an index (len(at), width).
@@ -18,27 +16,6 @@ def windows(at: Tensor, scores: Tensor, width: int) -> Tensor:
     middle = (torch.searchsorted(ordered, at) + torch.searchsorted(ordered, at, right=True)) // 2
     start = (middle - width // 2).clamp(0, len(scores) - width)
     return order[start[:, None] + torch.arange(width)]
-
-
-def nearest(at: Tensor, scores: Tensor, width: int) -> Tensor:
-    """Rows of the `width` records nearest to each of `at` (n, q) in several scores (m, q): an index (n, width).
-
-    Each score counts by its rank among the records, so that none needs a scale. `width` is cut to m.
-    """
-    ordered = scores.sort(dim=0).values.T.contiguous()
-    places = [
-        torch.stack(
-            [
-                (torch.searchsorted(o, v) + torch.searchsorted(o, v, right=True)) / 2
-                for o, v in zip(ordered, s.T.contiguous(), strict=True)
-            ],
-            1,
-        )
-        for s in (at, scores)
-    ]
-    width = min(width, len(scores))
-    parts = places[0].double().split(MOST_AT_ONCE)
-    return torch.cat([torch.cdist(part, places[1].double()).topk(width, largest=False).indices for part in parts])
 
 
 def ranks(values: Tensor, among: Tensor) -> Tensor:

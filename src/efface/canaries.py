@@ -1,0 +1,159 @@
+"""Canaries: records with random labels, put into some shadows and forgotten again; can it be told which had them?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset, TensorDataset
+
+from efface.data.checks import LARGEST_SHARE, SMALLEST_RETAIN
+from efface.data.records import Records
+from efface.ensembles import Plan, train_ensemble
+from efface.metrics.epsilon import canary_epsilon
+from efface.models import logits_of
+from efface.numerics.logits import margin, squash
+from efface.progress import track
+from efface.runtime import Meter, derive_seed
+from efface.shadows import Remake, Training, forgotten
+from efface.subject import Subject
+from efface.task import unpack_pair
+from efface.types import Indices
+
+CANARIES = 32
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Canaries:
+    """What came of guessing, for each canary and shadow, whether it was put in before it was forgotten.
+
+    `right` of `guesses` were right after unlearning, `original_right` before. The epsilons are lower bounds of
+    coverage `level`; 0 where guessing is no better than chance.
+    """
+
+    records: int
+    shadows: int
+    guesses: int
+    right: int
+    epsilon_low: float
+    level: float
+    original_right: int
+    original_epsilon_low: float
+
+
+class Relabelled(Dataset[Any]):
+    """A dataset of pairs, some of whose targets are others."""
+
+    def __init__(self, dataset: Dataset[Any], labels: dict[int, int]) -> None:
+        self._dataset, self._labels = dataset, labels
+
+    def __len__(self) -> int:
+        return len(self._dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Any:
+        inputs, target = self._dataset[index]
+        return inputs, self._labels.get(index, target)
+
+
+def relabelled(dataset: Dataset[Any], labels: dict[int, int]) -> Dataset[Any]:
+    """The dataset with other targets at some positions; a plain TensorDataset stays one, since it is read faster."""
+    if type(dataset) is TensorDataset and len(dataset.tensors) == 2:
+        inputs, targets = dataset.tensors
+        targets = targets.clone()
+        for at, label in labels.items():
+            targets[at] = label
+        return TensorDataset(inputs, targets)
+    return Relabelled(dataset, labels)
+
+
+def try_canaries(
+    subject: Subject, remake: Remake, shadows: int, training: Training, seed: int, meter: Meter
+) -> Canaries | str:
+    """Train shadows with a random half of the canaries each, unlearn those with the request, and guess; or say why not.
+
+    Canaries take the place of retain records that no part of the run used. Inclusion is by a fair coin for each
+    canary and shadow, so a guesser against an epsilon-indistinguishable method is right at most
+    e^eps / (1 + e^eps) of the time (Steinke, Nasr and Jagielski, arXiv 2305.08846, with delta = 0): Clopper and
+    Pearson's lower limit of that share gives the bound.
+    """
+    task = subject.request.task
+    if task.unpack is not unpack_pair:
+        return "canaries need records that are pairs (input, target), without Task.unpack"
+    # a shadow forgets its canaries with the request, and both together may not be more than a request may be
+    asked_for, size = len(subject.request.forget), len(subject.request.train)
+    room = min(int(LARGEST_SHARE * size), size - SMALLEST_RETAIN) - asked_for
+    if room < 1:
+        return f"canaries need room in the request: it is {asked_for} of {size} training records already"
+    rng = np.random.default_rng(derive_seed(seed, "canaries"))
+    chosen = np.sort(rng.permutation(subject.references)[: min(CANARIES, room)])
+    true = subject.request.train.targets(chosen).numpy()
+    drawn = (true + rng.integers(1, subject.request.classes, len(chosen))) % subject.request.classes
+    labels = dict(zip(chosen.tolist(), drawn.tolist(), strict=True))
+    inside = rng.random((shadows, len(chosen))) < 0.5
+    everything = np.arange(len(subject.request.train), dtype=np.int64)
+    train = relabelled(task.train, labels)
+    read = None if task.eval_records is None else relabelled(task.eval_records, labels)
+    held = [np.setdiff1d(everything, chosen[~row]) for row in inside]
+    plans = [Plan(train, at, derive_seed(seed, "canaries", str(k))) for k, at in enumerate(held)]
+    with meter.phase("ensemble, canaries"):
+        originals = train_ensemble(
+            task,
+            subject.original,
+            plans,
+            recipe=training.recipe,
+            use_fit=True,
+            meter=meter,
+            cache=training.cache,
+            jobs=training.jobs,
+            progress=training.progress,
+            title=f"training {shadows} models with canaries",
+        ).models
+    before, after = [], []
+    records = Records(train if read is None else read, task)
+    forget = subject.request.forget
+    with track("forgetting the canaries", shadows, training.progress) as advance:
+        for k, model in enumerate(originals):
+            own = replace(
+                task, train=Subset(train, held[k].tolist()), ids=held[k].tolist(), eval_records=_part(read, held[k])
+            )
+            asked = [*forget.tolist(), *chosen[inside[k]].tolist()]
+            done = forgotten(own, model, asked, remake, derive_seed(seed, "canary", str(k)), None, meter)
+            before.append(_read(subject, records, model, chosen, meter))
+            after.append(_read(subject, records, done, chosen, meter))
+            advance()
+    bits = torch.from_numpy(inside)
+    right, known = (guessed(torch.stack(v), bits) for v in (after, before))
+    n = bits.numel()
+    bounds = [canary_epsilon(r, n, LEVEL) for r in (right, known)]
+    return Canaries(len(chosen), shadows, n, right, bounds[0], LEVEL, known, bounds[1])
+
+
+def guessed(values: Tensor, inside: Tensor) -> int:
+    """How many inclusions are guessed right from values (shadows, canaries), each shadow by what the others show.
+
+    A guess compares a canary's value with the middle between its means in shadows with and without it. Which side
+    means `inside` is learned over all canaries of the other shadows, since forgetting may overshoot.
+    """
+    values = values - values.mean(1, keepdim=True)  # a shadow's level is common to all its canaries
+    right = 0
+    for k in range(len(values)):
+        others = torch.arange(len(values)) != k
+        v, held = values[others], inside[others].double()
+        with_it = (v * held).sum(0) / held.sum(0)
+        without = (v * (1 - held)).sum(0) / (1 - held).sum(0)
+        middle = torch.where((with_it + without).isfinite(), (with_it + without) / 2, v.mean(0))
+        higher = bool((with_it - without).nanmean() >= 0)
+        right += int((((values[k] > middle) == higher) == inside[k]).sum())
+    return right
+
+
+def _part(dataset: Dataset[Any] | None, positions: Indices) -> Subset[Any] | None:
+    return None if dataset is None else Subset(dataset, positions.tolist())
+
+
+def _read(subject: Subject, records: Records, model: nn.Module, at: Sequence[int] | Indices, meter: Meter) -> Tensor:
+    with meter.phase("scoring"):
+        return squash(margin(logits_of(subject.request.task, model, records, at, meter), records.targets(at)))
