@@ -45,11 +45,11 @@ def task(**changes):
 '''
 FORGET = range(0, 36)
 # a run on a scale of milliseconds
-SMALL = ("--option", "rounds=1", "--option", "steps=8", "--references", "1")
+SMALL = ("--option", "rounds=1", "--option", "steps=8", "--reference-models", "1")
 UNLEARN = ("unlearn", "my_task:task", "--checkpoint", "model.safetensors", "--forget", "ids.txt", "--out", "run")
 AUDIT = (
     *("audit", "my_task:task", "--original", "model.safetensors", "--unlearned", "other.safetensors"),
-    *("--forget", "ids.txt", "--out", "run", "--references", "1"),
+    *("--forget", "ids.txt", "--out", "run", "--reference-models", "1"),
 )
 
 

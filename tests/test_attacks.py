@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import Tiny
+from tiny import Tiny, mlp
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -27,7 +27,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 def a_view(seed: int, classes: int = CLASSES, copies: bool = True) -> View:
     targets = torch.arange(N) % classes
     spread = normal(COPIES, N, classes, seed=seed + 100) if copies else None
-    return View(3 * normal(N, classes, seed=seed), targets, spread)
+    return View(3 * normal(N, classes, seed=seed), targets, spread, 3 * normal(N, classes, seed=seed + 200))
 
 
 def probability(logits: list[float], label: int) -> float:
@@ -43,9 +43,34 @@ def slow_other_classes(logits: list[float], label: int) -> float:
     return best - second
 
 
+def slow_confidence(logits: list[float], label: int) -> float:
+    return math.log(max(probability(logits, c) for c in range(len(logits))))
+
+
+def slow_entropy(logits: list[float], label: int) -> float:
+    return sum(p * math.log(p) for p in (probability(logits, c) for c in range(len(logits))))
+
+
+def slow_modified_entropy(logits: list[float], label: int) -> float:
+    """The paper's formula, its sign turned."""
+    p = [probability(logits, c) for c in range(len(logits))]
+    others = sum(q * math.log(1 - q) for c, q in enumerate(p) if c != label)
+    return (1 - p[label]) * math.log(p[label]) + others
+
+
 def slow_margin(logits: list[float], label: int) -> float:
     p = probability(logits, label)
     return math.log(p / (1 - p))
+
+
+# of a record's own logits and label
+PLAIN = {
+    "loss": slow_loss,
+    "confidence": slow_confidence,
+    "entropy": slow_entropy,
+    "modified_entropy": slow_modified_entropy,
+    "other_classes": slow_other_classes,
+}
 
 
 @pytest.mark.parametrize("key", [a.key for a in ATTACKS])
@@ -55,12 +80,16 @@ def test_scores_are_those_of_a_slow_loop(key: str) -> None:
     expected = []
     for i, label in enumerate(ours.targets.tolist()):
         own = ours.logits[i].tolist()
-        if key == "loss":
-            expected.append(slow_loss(own, label))
-        elif key == "other_classes":
-            expected.append(slow_other_classes(own, label))
+        if key in PLAIN:
+            expected.append(PLAIN[key](own, label))
         elif key == "perturbed":
             expected.append(sum(slow_margin(z[i].tolist(), label) for z in ours.copies) / COPIES)
+        elif key == "probe":
+            assert ours.probe is not None
+            expected.append(slow_margin(ours.probe[i].tolist(), label))
+        elif key in ("lira", "spread"):  # the latter reads how far the former lies from that of its like
+            out = [slow_margin(r.logits[i].tolist(), label) for r in references]
+            expected.append(slow_margin(own, label) - sum(out) / len(out))
         else:  # the paper's offline approximation, with its a = 0.3
             out = sum(probability(r.logits[i].tolist(), label) for r in references) / len(references)
             expected.append(math.log(probability(own, label) / (((1 + 0.3) * out + 1 - 0.3) / 2)))
@@ -73,8 +102,9 @@ def test_members_score_higher_where_the_model_knows_the_label_better() -> None:
     ours, references = a_view(0), [a_view(1)]
     assert ours.copies is not None
     lift = 2 * nn.functional.one_hot(ours.targets, CLASSES)
-    surer = View(ours.logits + lift, ours.targets, ours.copies + lift)
-    for key in ("loss", "rmia", "perturbed"):
+    assert ours.probe is not None
+    surer = View(ours.logits + lift, ours.targets, ours.copies + lift, ours.probe + lift)
+    for key in ("loss", "modified_entropy", "rmia", "lira", "perturbed", "probe"):
         before, after = SCORES[key](ours, references), SCORES[key](surer, references)
         assert before is not None and after is not None and bool((after > before).all()), key
     before, after = SCORES["other_classes"](ours, ()), SCORES["other_classes"](surer, ())
@@ -83,18 +113,30 @@ def test_members_score_higher_where_the_model_knows_the_label_better() -> None:
 
 
 def test_what_is_missing_gives_none() -> None:
-    assert SCORES["rmia"](a_view(0), ()) is None
+    for key in ("rmia", "lira", "spread"):
+        assert SCORES[key](a_view(0), ()) is None
+    assert SCORES["probe"](View(a_view(0).logits, a_view(0).targets, None), ()) is None
     assert SCORES["other_classes"](a_view(0, classes=2), ()) is None
     assert SCORES["perturbed"](a_view(0, copies=False), ()) is None
-    assert SCORES["loss"](a_view(0, classes=2, copies=False), ()) is not None
-    assert all(a.needs for a in ATTACKS if a.key != "loss")
+    always = ("loss", "confidence", "entropy", "modified_entropy")
+    for key in always:
+        assert SCORES[key](a_view(0, classes=2, copies=False), ()) is not None
+    assert {a.key for a in ATTACKS if not a.needs} == set(always)
+
+
+def test_what_decides() -> None:
+    """Of attacks that order records alike one decides; the label's own score without references, RMIA and LiRA with."""
+    with_references, without = ({a.key for a in ATTACKS if a.decides[i]} for i in (0, 1))
+    both = {"entropy", "other_classes", "perturbed", "probe"}
+    assert with_references == both | {"rmia", "lira", "spread"} and without == both | {"loss"}
+    assert all(a.needs == "reference models" for a in ATTACKS if a.decides == (True, False))
 
 
 @pytest.mark.parametrize("key", [a.key for a in ATTACKS])
 def test_each_record_is_scored_by_itself(key: str) -> None:
     def part(v: View, rows: Tensor) -> View:
-        assert v.copies is not None
-        return View(v.logits[rows], v.targets[rows], v.copies[:, rows])
+        assert v.copies is not None and v.probe is not None
+        return View(v.logits[rows], v.targets[rows], v.copies[:, rows], v.probe[rows])
 
     whole, references = a_view(0), [a_view(1), a_view(2)]
     shuffled = torch.randperm(N, generator=torch.Generator().manual_seed(0))
@@ -119,12 +161,15 @@ def test_all_models_see_the_same_copies_for_a_seed(tiny: Tiny) -> None:
 
     task, forget = tiny.task(forward=forward), np.array(tiny.forget)
     records = Records(task.train, task), Records(task.holdout, task)
-    models = [tiny.model, nn.Linear(16, 3)]
-    sights(task, models, records[0], forget, records[1], np.arange(50), 0, Meter())
-    assert len(seen) == 2 * 2 * (1 + COPIES)
-    for mine, other in zip(seen[: len(seen) // 2], seen[len(seen) // 2 :], strict=True):
+    models = [tiny.model, mlp(5)]
+    sights(task, models, records[0], forget, records[1], np.arange(50), np.arange(70, 130), 0, Meter())
+    # first the records that the last layer is fitted to, then forget records and strangers
+    each = 1 + 2 * (1 + COPIES)
+    assert len(seen) == 2 * each
+    for mine, other in zip(seen[:each], seen[each:], strict=True):
         assert torch.equal(mine, other)
-    plain, *copies = seen[: 1 + COPIES]
+    assert torch.equal(seen[0], tiny.x[70:130])
+    plain, *copies = seen[1 : 2 + COPIES]
     assert len({c.numpy().tobytes() for c in [plain, *copies]}) == 1 + COPIES
     # 4 copies of 12 records with 16 values: the standard error of a standard deviation is 2.6 %
     noise = torch.stack(copies) - plain

@@ -24,8 +24,70 @@ def test_doing_nothing_is_caught(known: Memorised) -> None:
     report = known.audit(known.noop, retrained=known.again[:3])
     assert report.verdict.status is Status.NOT_VERIFIED
     assert "forget records are still known" in "\n".join(report.verdict.reasons)
-    for alone in (known.audit(known.noop), known.audit(), known.audit(known.noop, references=0)):
+    for alone in (known.audit(known.noop), known.audit(), known.audit(known.noop, level="quick")):
         assert alone.verdict.status is not Status.VERIFIED
+
+
+def of_one_class(known: Memorised, count: int = 60) -> list[int]:
+    """A request that is no random sample."""
+    return (known.y == 1).nonzero().flatten()[:count].tolist()  # type: ignore[no-any-return]
+
+
+def test_the_quick_level_trains_nothing(known: Memorised) -> None:
+    task, seen = spied(known)
+    report = known.audit(task=task, level="quick")
+    assert not (seen["trained"] | seen["relearned"]) and "references" not in report.document["cost"]["audit"]["phases"]
+    assert report.cost.total.backward == 0
+    assert report.verdict.status is Status.NOT_VERIFIED
+    told = report.document["exchangeable"]
+    assert told["looks"] and told["tests"][0]["title"] == "labels"
+    for key in ("rmia", "lira", "spread"):
+        assert readings(report, key)["unlearned"].why == "needs reference models"
+    assert readings(report, "loss")["original"].state == "measured"
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "with one retrained model, which is no target"])
+def test_the_quick_level_concludes_nothing_on_a_request_that_is_no_random_sample(others: int, known: Memorised) -> None:
+    request = of_one_class(known)
+    report = known.audit(forget=request, level="quick", retrained=known.again[:others])
+    assert (report.verdict.status, list(report.tests)) == (Status.UNDECIDED, [])
+    (reason,) = report.verdict.reasons
+    assert "does not look like a random sample" in reason and "use level standard" in reason
+    assert not report.document["exchangeable"]["looks"] and report.document["roc"] is None
+    for key in ("loss", "entropy", "perturbed"):
+        assert readings(report, key)["unlearned"].state == "not_applicable"
+    # reference models, or retrained ones as a target, are what such a request needs
+    assert known.audit(forget=request).tests
+    assert known.audit(forget=request, level="quick", retrained=known.again[:2]).tests
+
+
+def test_reference_models_that_are_given_are_used_and_none_is_trained(known: Memorised) -> None:
+    task, seen = spied(known)
+    report = known.audit(task=task, references=known.again[:3], level="standard")
+    assert not seen["trained"] and len(seen["relearned"]) == 2 * len(FORGET)
+    assert report.document["cost"]["audit"]["phases"]["references"]["backward"] == 0
+    assert len(report.table.scores.references) == 3
+    told = [m for m in report.document["models"] if "of the audit" in m["what"]]
+    assert len(told) == 3 and all("handed in" in m["trained_on"] for m in told)
+    assert "audit: its reference models" not in [u["who"] for u in report.document["uses"]]
+    ignorant = copy.deepcopy(known.again[1])
+    for p in ignorant[2].parameters():  # type: ignore[index, union-attr]
+        p.data.zero_()
+    with pytest.raises(RequestError, match=r"references\[1\]: .*no better than chance"):
+        known.audit(references=[known.again[0], ignorant])
+
+
+def test_a_whole_class_is_judged_with_a_warning_and_a_trace_of_its_own(known: Memorised) -> None:
+    y = known.y.clone()
+    y[y == 2] = 0
+    y[:60] = 2
+    task = replace(known.task, train=TensorDataset(known.x, y))
+    report = known.audit(task=task, forget=range(60))
+    assert report.document["request"]["kind"] == "class"
+    assert any("takes every record of class 2" in note for note in report.document["notes"])
+    assert readings(report, "class_geometry")["original"].state in ("measured", "not_measured")
+    assert known.audit().document["request"]["kind"] == "records"
+    assert "class_geometry" not in {m.key for m in known.audit().metrics}
 
 
 def test_a_retrained_model_is_not_failed(known: Memorised) -> None:
@@ -63,11 +125,15 @@ def test_a_ruined_model_is_not_verified(test: bool, known: Memorised) -> None:
 
 
 def spied(known: Memorised) -> tuple[Task, dict[str, set[bytes]]]:
-    """The task, and the records that went through any model, by whether it was being trained."""
-    seen: dict[str, set[bytes]] = {"trained": set(), "scored": set()}
+    """The task, and the records that went through any model, by whether it was being trained.
+
+    Relearned are those that a copy of a model, in eval mode, is let learn, to see how fast it does.
+    """
+    seen: dict[str, set[bytes]] = {"trained": set(), "relearned": set(), "scored": set()}
 
     def forward(model: nn.Module, inputs: Tensor) -> Tensor:
-        seen["trained" if model.training else "scored"].update(row.numpy().tobytes() for row in inputs)
+        what = "trained" if model.training else "relearned" if torch.is_grad_enabled() else "scored"
+        seen[what].update(row.numpy().tobytes() for row in inputs)
         return model(inputs)  # type: ignore[no-any-return]
 
     return replace(known.task, forward=forward), seen
@@ -83,9 +149,10 @@ def test_the_audit_keeps_to_records_that_the_method_did_not_use(known: Memorised
     known.audit(replace(known.steered, task=task))
     train, holdout = task.train, task.holdout
     used = np.concatenate([splits.calibration, splits.stopping])
-    assert not (seen["scored"] | seen["trained"]) & rows_of(holdout, used)
+    assert not set().union(*seen.values()) & rows_of(holdout, used)
     assert rows_of(holdout, splits.audit) <= seen["scored"]
     assert seen["trained"] == rows_of(train, splits.audit_reference)
+    assert rows_of(train, FORGET) <= seen["relearned"] <= rows_of(train, FORGET) | rows_of(holdout, splits.audit)
     assert not seen["trained"] & rows_of(train, [*splits.reference, *splits.members, *FORGET])
 
 
@@ -110,7 +177,7 @@ def test_a_holdout_sorted_by_class_is_sampled(known: Memorised, monkeypatch: pyt
     x, y = known.task.holdout.tensors  # type: ignore[attr-defined]
     order = y.argsort()
     report = known.audit(task=replace(known.task, holdout=TensorDataset(x[order], y[order])))
-    targets = report.table.original.strangers.targets
+    targets = report.table.scores.original.strangers.targets
     assert len(targets) == 100 and set(targets.tolist()) == {0, 1, 2}
 
 

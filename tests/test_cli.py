@@ -54,8 +54,10 @@ def force_verdict(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
 
     def audit(*args: Any, **kwargs: Any) -> Any:
         report = real(*args, **kwargs)
-        verdict = dataclasses.replace(report.verdict, status=Status(status), reasons=("so it was decided",))
-        return dataclasses.replace(report, verdict=verdict)
+        verdict = dataclasses.replace(
+            report.verdict, status=Status(status), reasons=("so it was decided",), sentence="All in all."
+        )
+        return dataclasses.replace(report, judgement=dataclasses.replace(report.judgement, verdict=verdict))
 
     monkeypatch.setattr("efface.cli.main.run_audit", audit)
 
@@ -92,16 +94,20 @@ def test_unlearn_writes_three_files_and_prints_the_verdict(here: Path) -> None:
     document = json.loads((here / "run/report.json").read_text())
     validate(document)
     assert result.exit_code == (0 if document["verdict"]["status"] == "verified" else 3)
-    head, sentence = VERDICTS[document["verdict"]["status"]]
     lines = result.stdout.splitlines()
-    assert f"{head}. {sentence}" in lines
+    assert f"{VERDICTS[document['verdict']['status']][0]}. {document['verdict']['sentence']}" in lines
     assert [line for line in lines if line.startswith("  - ")] == [f"  - {r}" for r in document["verdict"]["reasons"]]
     assert re.search(r"metric .* original .* unlearned", result.stdout)
     assert "retrained" not in next(line for line in lines if "metric" in line)
     assert any(line.startswith("Cost: unlearning ") and "; audit " in line for line in lines)
     assert lines[-3:] == ["Wrote run/unlearned.safetensors", "Wrote run/report.json", "Wrote run/report.html"]
+    table, ladder = result.stdout.split("Tests that decide (level standard")
     for metric in document["metrics"]:
-        assert metric["title"] in result.stdout
+        # what decides is in the table of tests, and only there
+        assert (metric["title"] in table) is not metric["decisive"], metric["title"]
+    assert {t["key"] for t in document["tests"]} == {m["key"] for m in document["metrics"] if m["decisive"]}
+    for test in document["tests"]:
+        assert re.search(rf"{re.escape(test['title'])} .* {test['outcome']} ", ladder), test["title"]
 
 
 def test_the_weights_written_are_the_ones_judged(here: Path) -> None:
@@ -122,7 +128,7 @@ def test_exit_code_tells_the_verdict(here: Path, monkeypatch: pytest.MonkeyPatch
     force_verdict(monkeypatch, status)
     result = run(*UNLEARN, *SMALL)
     assert result.exit_code == code
-    assert f"{VERDICTS[status][0]}. {VERDICTS[status][1]}\n  - so it was decided\n" in result.stdout
+    assert f"{VERDICTS[status][0]}. All in all.\n  - so it was decided\n" in result.stdout
     assert new_files(here) == FILES
 
 
@@ -260,7 +266,7 @@ def test_demo_writes_the_same_files(here: Path, monkeypatch: pytest.MonkeyPatch)
     task, model = space["task"](), space["build_model"]()
     load_weights(model, here / "model.safetensors")
     result = efface.unlearn(model, task=task, forget=list(FORGET), method=REGISTRY["noop"]())
-    report = efface.audit(result, references=0)
+    report = efface.audit(result, level="quick")
     asked: list[Any] = []
 
     def run_demo(*args: Any, **kwargs: Any) -> Any:

@@ -175,5 +175,5 @@ def test_audit_names_each_checkpoint_that_is_bad(here: Path) -> None:
 def test_wrong_usage_is_refused_too() -> None:
     assert run(*UNLEARN[:-2]).exit_code == 2
     assert run(*UNLEARN, "--seed", "one").exit_code == 2
-    assert run(*UNLEARN, "--references", "-1").exit_code == 2
+    assert run(*UNLEARN, "--reference-models", "0").exit_code == 2
     assert run("unlern").exit_code == 2

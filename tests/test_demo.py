@@ -37,9 +37,11 @@ def test_the_demo_on_digits() -> None:
     assert document["title"].startswith("Demo: handwritten digits")
     assert document["request"]["groups"] == {"ordinary": 24, "wrongly labelled": 24}
     assert {m.group for m in report.metrics} == {"all", "ordinary", "wrongly labelled"}
-    assert len(report.table.retrained) == 2
+    assert len(report.table.scores.retrained) == 2
     assert document["cost"]["retrain"]["models"] == 2 and document["cost"]["ratio_cpu"] > 0
-    assert {m.retrained.state for m in report.metrics} == {"measured"}
+    # the holdout of the demo is too small to tell a rate of 1 %
+    assert {m.key for m in report.metrics if m.retrained.state != "measured"} == {"tpr"}
+    assert document["level"] == "standard" and report.tests
     digests = document["weights"]
     assert digests["original"] != digests["unlearned"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from efface.metrics.distance import excess_d2
-from efface.metrics.utility import accuracy, correct, mean_loss, mean_over_records
+from efface.metrics.utility import accuracy, correct, mean_loss, mean_over_records, tug_of_war
 
 RECORDS, TRIALS = 300, 200
 
@@ -117,3 +117,11 @@ def test_loss_in_nats_with_an_interval_over_records() -> None:
 def test_a_mean_of_one_record_has_no_nan() -> None:
     found = mean_over_records(torch.tensor([0.25], dtype=torch.float64), 0.95)
     assert (found.value, found.low, found.high) == (0.25, 0.25, 0.25)
+
+
+def test_the_tug_of_war_is_one_only_where_every_accuracy_is_as_retrained() -> None:
+    retrained = {"forget": 0.6, "retain": 0.9, "test": 0.8}
+    assert tug_of_war(retrained, retrained) == 1
+    assert tug_of_war({"forget": 1.0, "retain": 0.8, "test": 0.8}, retrained) == pytest.approx(0.6 * 0.9 * 1)
+    assert tug_of_war({"forget": 0.2, "retain": 0.9, "test": 0.8}, retrained) == pytest.approx(0.6)
+    assert tug_of_war({"forget": 0.0, "test": 0.5}, {"forget": 1.0, "test": 0.5}) == 0

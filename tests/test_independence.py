@@ -1,7 +1,9 @@
 """That nothing judges itself: records kept apart, a run known again by its weights, and what a report may not hide."""
 
+import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +15,10 @@ from torch.utils.data import TensorDataset
 from typer.testing import CliRunner
 
 import efface
+from efface import unlearning
+from efface.checkpoint import load_weights, weights_digest
 from efface.cli.main import app
-from efface.cli.output import run_seed_of
+from efface.cli.output import run_of
 from efface.types import Outcome
 
 DESCENT = {"finetune": {"steps": "6"}, "perturb": {"steps": "6"}, "neggrad_plus": {"steps": "6"}}
@@ -86,12 +90,12 @@ def test_retraining_is_never_taken_back(tiny: Tiny) -> None:
 def test_an_audit_that_knows_the_run_leaves_out_what_it_used(known: Memorised) -> None:
     result = known.steered
     same = known.audit(unlearned=result.model, run_seed=result.seed)
-    assert len(same.table.original.strangers.targets) == len(result.splits.audit)
+    assert len(same.table.scores.original.strangers.targets) == len(result.splits.audit)
     assert sorted(known.audit(result).document["distributions"]["original"]["holdout"]) == sorted(
         same.document["distributions"]["original"]["holdout"]
     )
     alone = known.audit(unlearned=result.model)
-    assert len(alone.table.original.strangers.targets) == HOLDOUT
+    assert len(alone.table.scores.original.strangers.targets) == HOLDOUT
     assert any("all of the holdout" in note for note in alone.document["notes"])
 
 
@@ -100,6 +104,36 @@ def test_test_records_that_were_trained_on_are_noted(known: Memorised) -> None:
     for data, kind in ((known.task.train, "training"), (known.task.holdout, "holdout")):
         notes = known.audit(known.steered, test=data).document["notes"]
         assert any(f"test records are also {kind} records" in n for n in notes)
+
+
+def test_what_the_method_used_is_no_reference_of_the_audit(known: Memorised) -> None:
+    """Nor is what is judged, in whatever object it comes."""
+    result, fair = known.steered, known.again[0]
+    own: list[nn.Module] = []
+    real = unlearning._train_reference
+
+    def spied(*args: Any) -> nn.Module:
+        own.append(real(*args))
+        return own[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unlearning, "_train_reference", spied)
+        again = efface.unlearn(
+            known.original, forget=FORGET, task=known.task, method=result.method, reference=REFERENCE
+        )
+    assert again.reference == result.reference == weights_digest(own[0])
+    cases = {
+        "the original": known.original,
+        "the unlearned model": copy.deepcopy(result.model),
+        "the reference that the method was steered and stopped by": own[0],
+    }
+    for what, model in cases.items():
+        with pytest.raises(efface.RequestError, match=rf"references\[1\] is {what}: the audit needs models"):
+            known.audit(result, references=[fair, model])
+    with pytest.raises(efface.RequestError, match="steered and stopped by"):
+        known.audit(unlearned=result.model, run_seed=result.seed, references=own, used_reference=result.reference)
+    told = known.audit(result, references=[fair]).document
+    assert [m["digest"] for m in told["models"] if m["what"] == "reference 0 of the audit"] == [weights_digest(fair)]
 
 
 def test_a_report_states_what_was_so_at_the_audit(known: Memorised) -> None:
@@ -126,7 +160,17 @@ def test_each_record_has_its_distance_to_the_retrained_models(known: Memorised) 
     ("changes", "said"),
     [
         ({"retrained": nn.Sequential(nn.Linear(2, 2))}, "retrained: expected a list of models, got Sequential"),
-        ({"references": "2"}, "references: expected a number of models"),
+        ({"references": "2"}, "references: expected a number of models, or models, got str"),
+        ({"references": nn.Linear(2, 2)}, "references: expected a number of models, or models, got Linear"),
+        ({"references": True}, "references: expected a number of models, or models, got bool"),
+        ({"references": 0}, "references: expected 1 or more, got 0; level 'quick' needs none"),
+        ({"references": []}, "references: expected models, got none"),
+        ({"references": [nn.Linear(2, 2), "x"]}, "references: expected models, got str"),
+        ({"level": "thorough"}, "level: expected one of quick, standard, strong, got 'thorough'"),
+        ({"models": 7}, "models: expected 8 or more, got 7"),
+        ({"models": 8.0}, "models: expected 8 or more, got 8.0"),
+        ({"jobs": 0}, "jobs: expected a number of processes, got 0"),
+        ({"method": "stear"}, "did you mean 'steer'"),
         ({"recipe": "long"}, "recipe: expected an efface.Recipe"),
         ({"seed": "x"}, "seed: expected an integer"),
     ],
@@ -147,8 +191,24 @@ def test_the_command_line_knows_a_run_by_its_weights(tmp_path: Path, monkeypatch
     told = {name: json.loads((tmp_path / name / "report.json").read_text()) for name in ("run", "audit")}
     held = [sorted(t["distributions"]["unlearned"]["holdout"]) for t in told.values()]
     assert len(held[0]) == 50 and held[0] == held[1]
-    assert run_seed_of(tmp_path / "run" / "unlearned.safetensors", nn.Linear(2, 2)) is None, "other weights"
-    assert run_seed_of(tmp_path / "model.safetensors", nn.Linear(2, 2)) is None, "no report"
+    digests = [[m["digest"] for m in t["models"] if "of the method" in m["what"]] for t in told.values()]
+    assert digests[0] == digests[1] and len(digests[0]) == 1, "the audit names the reference that the run was made by"
+    path = tmp_path / "run" / "unlearned.safetensors"
+    model = nn.Sequential(nn.Linear(8, 48), nn.ReLU(), nn.Linear(48, 3))
+    load_weights(model, path)
+    known = run_of(path, model)
+    assert known is not None
+    assert (known.seed, known.reference) == (7, digests[0][0])
+    assert known.method == efface.methods.get("steer", {"rounds": "1", "steps": "8"})
+    assert run_of(path, nn.Linear(2, 2)) is None, "other weights"
+    assert run_of(tmp_path / "model.safetensors", nn.Linear(2, 2)) is None, "no report"
+    report = tmp_path / "run" / "report.json"
+    made = json.loads(report.read_text())
+    for broken in ({**made, "method": None}, {**made, "method": {"key": "gone", "options": {}}}, {}, []):
+        report.write_text(json.dumps(broken))
+        assert run_of(path, model) is None
+    report.write_text("{")
+    assert run_of(path, model) is None
 
 
 def test_all_problems_of_a_call_are_told_at_once(tiny: Tiny) -> None:

@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from efface.metrics.membership import Separation, mean_separation, separate
+from efface.metrics.membership import Effect, Separation, mean_separation, separate
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -139,3 +139,20 @@ def test_a_mean_over_models_is_taken_record_by_record() -> None:
     assert isinstance(mean, Separation)
     assert mean.value == pytest.approx(np.mean([s.value for s in many]))
     assert mean.ranks[4] == pytest.approx(float(np.mean([float(s.ranks[4]) for s in many])))
+
+
+@pytest.mark.parametrize("freedom", [np.inf, 3.0])
+@pytest.mark.parametrize("value", [-0.2, 0.11, 0.3])
+def test_the_chance_of_an_effect_agrees_with_its_interval(value: float, freedom: float) -> None:
+    """An interval of coverage 1 - p ends at 0."""
+    effect = Effect(value, 0.01, freedom)
+    assert 0 < effect.p() < 1
+    assert effect.estimate(1 - 1.001 * effect.p()).excludes(0.0)
+    assert not effect.estimate(1 - 0.999 * effect.p()).excludes(0.0)
+
+
+def test_the_chance_of_an_effect_at_its_ends() -> None:
+    assert Effect(0.0, 0.01).p() == pytest.approx(1)
+    assert Effect(0.2, 0.01).p() == pytest.approx(0.0455, abs=1e-4)
+    assert Effect(0.2, 0.01, freedom=2.0).p() > Effect(0.2, 0.01).p()
+    assert (Effect(0.0, 0.0).p(), Effect(0.1, 0.0).p()) == (1, 0)

@@ -141,6 +141,23 @@ def test_no_reference_is_trained_that_nothing_asks_for(tiny: Tiny) -> None:
     assert run(tiny, shift(1e-4)).cost.phases["reference"].backward > 0
 
 
+def test_a_result_names_the_reference_that_it_was_made_by(tiny: Tiny) -> None:
+    assert run(tiny, shift(1e-4), looks=False).reference is None
+    one, again, other = (run(tiny, shift(1e-4), seed=seed).reference for seed in (0, 0, 1))
+    assert one is not None and one == again != other
+
+
+def test_a_run_can_keep_to_the_parts_of_another(tiny: Tiny) -> None:
+    first, other = run(tiny, shift(1e-4), seed=3), run(tiny, shift(1e-4), seed=4)
+    again = run(tiny, shift(1e-4), seed=4, splits=first.splits)
+    for part in ("forget", "retain", "reference", "members", "audit_reference", "calibration", "stopping", "audit"):
+        assert getattr(again.splits, part).tolist() == getattr(first.splits, part).tolist(), part
+    assert first.splits.audit.tolist() != other.splits.audit.tolist()
+    # trained on the same records by another seed, or on others by the same
+    assert len({r.reference for r in (first, other, again)}) == 3
+    assert first.evidence.looks[0].holdout_accuracy == again.evidence.looks[0].holdout_accuracy
+
+
 def test_bare_data_sets_do_without_a_task(tiny: Tiny) -> None:
     task, names = tiny.task(), [f"r{i}" for i in range(len(tiny.x))]
     method = Scripted(moves=(shift(1e-4),))

@@ -10,7 +10,8 @@ from efface.attacks.views import copier, sights, view
 from efface.canaries import Canaries, try_canaries
 from efface.checkpoint import weights_digest
 from efface.data.checks import Findings
-from efface.errors import DivergedError, RequestError
+from efface.ensembles.cache import check_cache
+from efface.errors import DivergedError, RequestError, attempt
 from efface.evidence import check_reference
 from efface.exchange import Exchangeable, compare
 from efface.models import fresh_model, logits_of, train
@@ -67,6 +68,8 @@ class Orders:
             )
         if request.emptied and self.remake is not None:
             found.problems.append("level strong cannot run a method on whole classes yet: leave `method` out")
+        if self.training.cache is not None:
+            attempt(found.problems, check_cache, self.training.cache)
         if found.problems:
             raise RequestError(found.problems)
 

@@ -14,7 +14,7 @@ from efface import methods
 from efface.checkpoint import load_weights
 from efface.cli.taskpath import load_task, user_failure
 from efface.data.checks import Findings, check_ids, few
-from efface.ensembles.cache import prepare
+from efface.ensembles.cache import check_cache
 from efface.errors import CheckpointError, RequestError, attempt
 from efface.methods.base import Method
 from efface.options import nearest
@@ -102,7 +102,7 @@ def check_level(level: str, inputs: Inputs | None, cache: Path | None, method: s
     if inputs is not None and inputs.task.fit is None:
         problems.append("level strong trains models as the original was: set Task.fit, or use --level standard")
     if cache is not None:
-        attempt(problems, prepare, cache)
+        attempt(problems, check_cache, cache)
     if problems:
         raise RequestError(problems)
 

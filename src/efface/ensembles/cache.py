@@ -15,15 +15,15 @@ from efface.runtime import versions
 from efface.types import PhaseCost
 
 
-def prepare(folder: Path) -> None:
-    """Make the folder; RequestError where it cannot be made or written to."""
+def check_cache(folder: Path) -> None:
+    """RequestError where the folder is none, or could not be made or written to; nothing is made here."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        place = next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(p))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"cache {folder}: cannot be made: {reason}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise RequestError(f"cache {folder}: cannot be written to")
+        raise RequestError(f"cache {folder}: {getattr(error, 'strerror', None) or error}") from error
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        what = "is not a folder that can be written to" if place == folder.absolute() else f"cannot be made in {place}"
+        raise RequestError(f"cache {folder}: {what}")
 
 
 class Cache:
@@ -31,7 +31,8 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        prepare(folder)
+        check_cache(folder)
+        folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, key: str, model: nn.Module) -> bool:
         """Whether the cache holds whole weights under `key`, which `model` then has; damaged ones count as absent."""
