@@ -6,20 +6,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from efface.data.checks import LARGEST_SHARE, SMALLEST_RETAIN
 from efface.data.records import Records
-from efface.ensembles import Plan, train_ensemble
+from efface.ensembles import Plan
 from efface.metrics.epsilon import canary_epsilon
 from efface.models import logits_of
 from efface.numerics.logits import margin, squash
 from efface.progress import track
 from efface.runtime import Meter, derive_seed
-from efface.shadows import Remake, Training, forgotten
+from efface.shadows import Remake, Training, forgotten, train_all
 from efface.subject import Subject
-from efface.task import unpack_pair
+from efface.task import Task, unpack_pair
 from efface.types import Indices
 
 CANARIES = 32
@@ -69,6 +70,26 @@ def relabelled(dataset: Dataset[Any], labels: dict[int, int]) -> Dataset[Any]:
     return Relabelled(dataset, labels)
 
 
+@dataclass(frozen=True)
+class Planted:
+    """Canaries at training positions `chosen`, put into shadow k where inside[k] says so; held[k] is what it trains on.
+
+    `train` has their labels, and so has `read` where records are read without augmentation.
+    """
+
+    chosen: Indices
+    inside: NDArray[np.bool_]
+    held: Sequence[Indices]
+    train: Dataset[Any]
+    read: Dataset[Any] | None
+
+    def task(self, whole: Task, k: int) -> Task:
+        """The task of shadow k, whose training set is what it was trained on; ids are positions in the whole one."""
+        at = self.held[k].tolist()
+        read = None if self.read is None else Subset(self.read, at)
+        return replace(whole, train=Subset(self.train, at), ids=at, eval_records=read)
+
+
 def try_canaries(
     subject: Subject, remake: Remake, shadows: int, training: Training, seed: int, meter: Meter
 ) -> Canaries | str:
@@ -79,56 +100,48 @@ def try_canaries(
     e^eps / (1 + e^eps) of the time (Steinke, Nasr and Jagielski, arXiv 2305.08846, with delta = 0): Clopper and
     Pearson's lower limit of that share gives the bound.
     """
+    planted = plant(subject, shadows, seed)
+    if isinstance(planted, str):
+        return planted
     task = subject.request.task
+    before: list[Tensor] = []
+    after: list[Tensor] = []
+    plans = [Plan(planted.train, at, derive_seed(seed, "canaries", str(k))) for k, at in enumerate(planted.held)]
+    originals = train_all(subject, plans, "canaries", training, meter).models
+    records = Records(planted.train if planted.read is None else planted.read, task)
+    with track("forgetting the canaries", shadows, training.progress) as advance:
+        for k, model in enumerate(originals):
+            asked = [*subject.request.forget.tolist(), *planted.chosen[planted.inside[k]].tolist()]
+            own = derive_seed(seed, "canary", str(k))
+            done = forgotten(planted.task(task, k), model, asked, remake, own, None, meter)
+            for kept, one in ((before, model), (after, done)):
+                kept.append(_read(subject, records, one, planted.chosen, meter))
+            advance()
+    bits = torch.from_numpy(planted.inside)
+    right, known = (guessed(torch.stack(v), bits) for v in (after, before))
+    bounds = [canary_epsilon(r, bits.numel(), LEVEL) for r in (right, known)]
+    return Canaries(len(planted.chosen), shadows, bits.numel(), right, bounds[0], LEVEL, known, bounds[1])
+
+
+def plant(subject: Subject, shadows: int, seed: int) -> Planted | str:
+    """Choose canaries, their labels and their shadows; or say why there can be none."""
+    request, task = subject.request, subject.request.task
     if task.unpack is not unpack_pair:
         return "canaries need records that are pairs (input, target), without Task.unpack"
     # a shadow forgets its canaries with the request, and both together may not be more than a request may be
-    asked_for, size = len(subject.request.forget), len(subject.request.train)
+    asked_for, size = len(request.forget), len(request.train)
     room = min(int(LARGEST_SHARE * size), size - SMALLEST_RETAIN) - asked_for
     if room < 1:
         return f"canaries need room in the request: it is {asked_for} of {size} training records already"
     rng = np.random.default_rng(derive_seed(seed, "canaries"))
     chosen = np.sort(rng.permutation(subject.references)[: min(CANARIES, room)])
-    true = subject.request.train.targets(chosen).numpy()
-    drawn = (true + rng.integers(1, subject.request.classes, len(chosen))) % subject.request.classes
+    true = request.train.targets(chosen).numpy()
+    drawn = (true + rng.integers(1, request.classes, len(chosen))) % request.classes
     labels = dict(zip(chosen.tolist(), drawn.tolist(), strict=True))
     inside = rng.random((shadows, len(chosen))) < 0.5
-    everything = np.arange(len(subject.request.train), dtype=np.int64)
-    train = relabelled(task.train, labels)
+    held = [np.setdiff1d(np.arange(size, dtype=np.int64), chosen[~row]) for row in inside]
     read = None if task.eval_records is None else relabelled(task.eval_records, labels)
-    held = [np.setdiff1d(everything, chosen[~row]) for row in inside]
-    plans = [Plan(train, at, derive_seed(seed, "canaries", str(k))) for k, at in enumerate(held)]
-    with meter.phase("ensemble, canaries"):
-        originals = train_ensemble(
-            task,
-            subject.original,
-            plans,
-            recipe=training.recipe,
-            use_fit=True,
-            meter=meter,
-            cache=training.cache,
-            jobs=training.jobs,
-            progress=training.progress,
-            title=f"training {shadows} models with canaries",
-        ).models
-    before, after = [], []
-    records = Records(train if read is None else read, task)
-    forget = subject.request.forget
-    with track("forgetting the canaries", shadows, training.progress) as advance:
-        for k, model in enumerate(originals):
-            own = replace(
-                task, train=Subset(train, held[k].tolist()), ids=held[k].tolist(), eval_records=_part(read, held[k])
-            )
-            asked = [*forget.tolist(), *chosen[inside[k]].tolist()]
-            done = forgotten(own, model, asked, remake, derive_seed(seed, "canary", str(k)), None, meter)
-            before.append(_read(subject, records, model, chosen, meter))
-            after.append(_read(subject, records, done, chosen, meter))
-            advance()
-    bits = torch.from_numpy(inside)
-    right, known = (guessed(torch.stack(v), bits) for v in (after, before))
-    n = bits.numel()
-    bounds = [canary_epsilon(r, n, LEVEL) for r in (right, known)]
-    return Canaries(len(chosen), shadows, n, right, bounds[0], LEVEL, known, bounds[1])
+    return Planted(chosen, inside, held, relabelled(task.train, labels), read)
 
 
 def guessed(values: Tensor, inside: Tensor) -> int:
@@ -148,10 +161,6 @@ def guessed(values: Tensor, inside: Tensor) -> int:
         higher = bool((with_it - without).nanmean() >= 0)
         right += int((((values[k] > middle) == higher) == inside[k]).sum())
     return right
-
-
-def _part(dataset: Dataset[Any] | None, positions: Indices) -> Subset[Any] | None:
-    return None if dataset is None else Subset(dataset, positions.tolist())
 
 
 def _read(subject: Subject, records: Records, model: nn.Module, at: Sequence[int] | Indices, meter: Meter) -> Tensor:

@@ -78,6 +78,11 @@ def fit(
 ) -> Trained:
     """So many models trained on the same records, each with a seed of its own."""
     plans = [Plan(None, positions, derive_seed(seed, "ensemble", what, str(k))) for k in range(count)]
+    return train_all(subject, plans, what, training, meter)
+
+
+def train_all(subject: Subject, plans: Sequence[Plan], what: str, training: Training, meter: Meter) -> Trained:
+    """The models that are planned, charged to a phase of their own."""
     with meter.phase(f"ensemble, {what}"):
         return train_ensemble(
             subject.request.task,
@@ -89,7 +94,7 @@ def fit(
             cache=training.cache,
             jobs=training.jobs,
             progress=training.progress,
-            title=f"training {count} models ({what})",
+            title=f"training {len(plans)} models ({what})",
         )
 
 
