@@ -109,14 +109,20 @@ TABLE: dict[str, tuple[list[Rung], Estimate | None, int, Status, str]] = {
     "a distance alone": ([NEAR], None, 60, VERIFIED, "Excess d2: at most 0.18 of doing nothing's distance is left"),
     "a distance beside an attack": ([GONE, NEAR], None, 60, VERIFIED, "within ±0.100 of them"),
     "a loss of utility that may be chance": ([GONE, OFF], near(-0.05, 0.06), 60, VERIFIED, "within ±0.100"),
-    "a loss that may be within the floor": ([GONE, OFF], near(-0.05, 0.04), 60, UNDECIDED, "may have fallen"),
+    "a loss that may be within the floor": ([GONE, OFF], near(-0.05, 0.04), 60, VERIFIED, "caution: accuracy on never"),
     "still known": ([KNOWN, OFF], None, 60, FAILED, "(doing nothing +0.300): forget records are still known"),
     "one of two still known": ([GONE, PROBE], None, 60, FAILED, "still known"),
     "shunned": ([rung(0.3, -0.2), OFF], None, 60, FAILED, "over-unlearned"),
     "left, though nothing was to be seen": ([rung(0.01, 0.3), OFF], None, 60, FAILED, "still known"),
     "a distance left": ([GONE, OFF, FAR], None, 60, FAILED, "Excess d2: 0.60"),
-    "utility": ([GONE, OFF], near(-0.05, 0.01), 60, FAILED, "accuracy on never-seen records fell by 0.050, more than"),
-    "a sure loss, of perhaps less than the floor": ([GONE, OFF], near(-0.035, 0.01), 60, UNDECIDED, "may have fallen"),
+    "utility": ([GONE, OFF], near(-0.05, 0.01), 60, FAILED, "accuracy on never-seen records fell: -0.050 [-0.060, -0.040], more than"),
+    "a sure loss, of perhaps less than the floor": (
+        [GONE, OFF],
+        near(-0.035, 0.01),
+        60,
+        VERIFIED,
+        "caution: accuracy on never",
+    ),
     "utility, with nothing measured": ([], near(-0.05, 0.01), 60, FAILED, "more than the floor of 0.03"),
     "few records, but a sure failure": ([KNOWN], None, FEWEST - 1, FAILED, "still known"),
     "few records": ([GONE, OFF], None, FEWEST - 1, UNDECIDED, "29 forget records are too few to tell (at least 30)"),
@@ -152,7 +158,7 @@ def test_every_failure_and_every_doubt_is_told() -> None:
     )
     assert [r.split(":")[0] for r in failed.reasons] == ["Loss attack", "RMIA", "Excess d2", "utility"]
     doubted = decide(ladder([WIDE, dataclasses.replace(WIDE, title="RMIA")]), near(-0.05, 0.04), 0.03, 10, "them")
-    starts = ["10 forget records", "no informative test reads", "utility: ", "Loss attack: ", "RMIA: "]
+    starts = ["10 forget records", "no informative test reads", "Loss attack: ", "RMIA: ", "caution: "]
     assert [r.startswith(s) for r, s in zip(doubted.reasons, starts, strict=True)] == [True] * 5
 
 

@@ -156,41 +156,48 @@ def decide(
     smallest = min((_detectable(r.unlearned) for r in rungs if r.kind != "distance"), default=float("nan"))
     if barred:
         return Verdict(Status.UNDECIDED, (barred,), smallest, f"Nothing can be concluded: {barred}.")
-    failures = [f"{r.title}: {r.why}" for r in rungs if r.outcome == "left"]
-    failing = [r for r in rungs if r.outcome == "left"]
-    if utility is not None and utility.high < -floor:
-        failures.append(
-            f"utility: accuracy on never-seen records fell by {-utility.value:.3f}, more than the floor of {floor:g}"
-        )
+    left = [r for r in rungs if r.outcome == "left"]
+    failures, cautions = [f"{r.title}: {r.why}" for r in left], list[str]()
+    if utility is not None and utility.high < 0 and utility.value < -floor:
+        fell = f"accuracy on never-seen records fell: {_show(utility)}"
+        if utility.high < -floor:
+            failures.append(f"utility: {fell}, more than the floor of {floor:g}")
+        else:
+            # no evidence on the records, so it stands beside the verdict and does not decide it
+            cautions.append(f"caution: {fell}, perhaps more than the floor of {floor:g}")
     if failures:
-        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(rungs)), smallest, _failed(failing, rungs, records))
+        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(rungs)), smallest, _failed(left, rungs, records))
+    if doubts := _doubts(rungs, records):
+        sentence = f"The tests could neither confirm that the {records:,} records are gone nor show that they are not."
+        return Verdict(Status.UNDECIDED, (*doubts, *cautions), smallest, sentence)
+    reasons = [
+        f"{r.title}: {r.why}{'' if r.kind == 'distance' else f' of {target}'}" for r in rungs if r.outcome == "cleared"
+    ]
+    reasons.append(f"doing nothing would have been caught by: {', '.join(r.title for r in told)}")
+    count = f"{len(told)} test{'s' * (len(told) > 1)} that would have caught doing nothing"
+    lost = " It may have lost accuracy." if cautions else ""
+    sentence = (
+        f"By {count}, this model could not be told from one that never saw the {records:,} records, within the margins "
+        f"stated; smaller traces, and tests not made here, are not ruled out.{lost}"
+    )
+    return Verdict(Status.VERIFIED, (*reasons, *cautions), smallest, sentence)
+
+
+def _doubts(rungs: Sequence[Rung], records: int) -> list[str]:
+    """Why nothing can be verified, though nothing was shown to be left; empty if all is well."""
     doubts = []
     if records < FEWEST:
         doubts.append(
             f"{records} forget records are too few to tell (at least {FEWEST}); see each record's rank instead"
         )
+    told = [r for r in rungs if not r.dull]
     if not rungs:
         doubts.append("no decisive test was measured")
     elif not told:
         doubts.append(_untold(rungs))
     elif all(r.kind == "attack" for r in told):
         doubts.append("no informative test reads a statistic other than the label's own score")
-    if utility is not None and utility.high < 0 and utility.value < -floor:
-        doubts.append(f"utility: accuracy on never-seen records may have fallen: {_show(utility)}, floor {floor:g}")
-    doubts += [f"{r.title}: {r.why}" for r in rungs if r.outcome == "open"]
-    if doubts:
-        sentence = f"The tests could neither confirm that the {records:,} records are gone nor show that they are not."
-        return Verdict(Status.UNDECIDED, tuple(doubts), smallest, sentence)
-    reasons = [
-        f"{r.title}: {r.why}{'' if r.kind == 'distance' else f' of {target}'}" for r in rungs if r.outcome == "cleared"
-    ]
-    reasons.append(f"doing nothing would have been caught by: {', '.join(r.title for r in told)}")
-    count = f"{len(told)} test{'s' * (len(told) > 1)} that would have caught doing nothing"
-    sentence = (
-        f"By {count}, this model could not be told from one that never saw the {records:,} records, within the margins "
-        "stated; smaller traces, and tests not made here, are not ruled out."
-    )
-    return Verdict(Status.VERIFIED, tuple(reasons), smallest, sentence)
+    return [*doubts, *(f"{r.title}: {r.why}" for r in rungs if r.outcome == "open")]
 
 
 def _untold(rungs: Sequence[Rung]) -> str:
