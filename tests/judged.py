@@ -1,10 +1,11 @@
 """Audits that several tests look at: a small problem with a fast Task.fit, each audit of it made once a session."""
 
+import atexit
 import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -94,10 +95,13 @@ def class_problem() -> Judged:
     return _judged(x, y, task, tuple((y == GONE).nonzero().flatten().tolist()))
 
 
-@cache
+KEPT = TemporaryDirectory(prefix="efface-judged-", ignore_cleanup_errors=True)
+atexit.register(KEPT.cleanup)  # before the interpreter warns of a folder that it has to remove itself
+
+
 def kept_models() -> Path:
     """The folder in which the ensembles of this session are kept."""
-    return Path(mkdtemp(prefix="efface-judged-"))
+    return Path(KEPT.name)
 
 
 @cache
