@@ -179,7 +179,14 @@ def example() -> Document:
             "original_right": 29,
             "original_epsilon_low": 1.92,
         },
-        "ensembles": {"unlearned": 8, "retrained": 8, "originals": 8, "cpu_s": 5400.0, "found": 16},
+        "ensembles": {
+            "unlearned": 8,
+            "retrained": 8,
+            "originals": 8,
+            "cpu_s": 5400.0,
+            "found": 16,
+            "method": {"key": "steer", "options": {"steps": 80}},
+        },
         "metrics": [
             metric("holdout_accuracy", "Held-out accuracy", "all", "utility", (0.83, 0.82, 0.82)),
             metric("auc", "Conditional AUC", "forget: wrongly labelled", "attack", (0.81, 0.51, 0.5)),

@@ -23,7 +23,7 @@ from torch.utils.data import TensorDataset
 
 from efface import DivergedError, Recipe, RequestError, Task, ensembles
 from efface.checkpoint import save_weights
-from efface.ensembles import Plan, Trained, train_ensemble, workers
+from efface.ensembles import Plan, Trained, cache, train_ensemble, workers
 from efface.models import retrain
 from efface.runtime import Meter
 
@@ -175,8 +175,10 @@ def test_what_makes_no_sense_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"model 1 of 1 \(seed 0\): there are no records"):
         trained(tiny.task(), tiny.model, plans(1, np.arange(0)))
     (tmp_path / "file").touch()
-    with pytest.raises(RequestError, match="cannot be made"):
+    with pytest.raises(RequestError, match="is not a folder that can be written to"):
         trained(tiny.task(), tiny.model, cache=tmp_path / "file")
+    with pytest.raises(RequestError, match=r"cannot be made in .*file"):
+        trained(tiny.task(), tiny.model, cache=tmp_path / "file" / "below")
     assert trained(tiny.task(), tiny.model, []).models == []
 
 
@@ -207,11 +209,62 @@ def test_damaged_files_are_made_anew(damage: Callable[[Path], None], tiny: Tiny,
     assert all_weights(again) == all_weights(first) and file.read_bytes() == whole
 
 
-def test_a_missing_or_unreadable_note_does_no_harm(tiny: Tiny, tmp_path: Path) -> None:
+def test_weights_without_a_note_of_their_own_are_not_trusted(tiny: Tiny, tmp_path: Path) -> None:
+    """What another could plant: weights alone, or in place of those that a note is of."""
+    calls: list[int] = []
+    task = tiny.task(fit=spied(calls))
+    first = trained(task, tiny.model, cache=tmp_path)
+    for key, noted in zip(first.keys[:2], (False, True), strict=True):
+        save_weights(mlp(), tmp_path / f"{key}.safetensors")
+        if not noted:
+            (tmp_path / f"{key}.json").unlink()
+    again = trained(task, tiny.model, cache=tmp_path)
+    assert (again.found, calls) == (1, [0, 1, 2, 0, 1]) and all_weights(again) == all_weights(first)
+    assert trained(task, tiny.model, cache=tmp_path).found == 3
+
+
+@pytest.mark.parametrize("note", [b"", b"[", b"[]", b"{}", b"3", b"\xff", b'{"digest": null}', b"[" * 100_000])
+def test_weights_whose_note_is_not_whole_are_made_anew(note: bytes, tiny: Tiny, tmp_path: Path) -> None:
     first = trained(tiny.task(fit=bias_fit), tiny.model, cache=tmp_path)
-    (tmp_path / f"{first.keys[0]}.json").unlink()
-    (tmp_path / f"{first.keys[1]}.json").write_text("[")
+    (tmp_path / f"{first.keys[1]}.json").write_bytes(note)
+    again = trained(tiny.task(fit=bias_fit), tiny.model, cache=tmp_path)
+    assert again.found == 2 and all_weights(again) == all_weights(first)
     assert trained(tiny.task(fit=bias_fit), tiny.model, cache=tmp_path).found == 3
+
+
+def test_an_end_between_weights_and_note_costs_one_training(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end() -> None:
+        raise KeyboardInterrupt
+
+    calls: list[int] = []
+    task = tiny.task(fit=spied(calls))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(cache, "versions", end)
+        trained(task, tiny.model, cache=tmp_path)
+    assert [p.suffix for p in tmp_path.iterdir()] == [".safetensors"] and calls == [0]
+    assert trained(task, tiny.model, cache=tmp_path).found == 0 and calls == [0, 0, 1, 2]
+    assert trained(task, tiny.model, cache=tmp_path).found == 3
+
+
+def test_the_folder_is_closed_to_others_where_it_is_made(tiny: Tiny, tmp_path: Path) -> None:
+    made, found = tmp_path / "new" / "cache", tmp_path / "old"
+    before = os.umask(0)
+    try:
+        found.mkdir(0o755)
+        for folder in (made, found):
+            trained(tiny.task(fit=bias_fit), tiny.model, plans(1), cache=folder)
+    finally:
+        os.umask(before)
+    assert [folder.stat().st_mode & 0o777 for folder in (made, found)] == [0o700, 0o755]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("x" * 300, "File name too long"), ("a\0b", "embedded null byte")])
+def test_a_folder_that_cannot_be_made_is_refused(name: str, reason: str, tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(RequestError) as caught:
+        trained(tiny.task(fit=bias_fit), tiny.model, cache=tmp_path / name)
+    assert caught.value.problems == (f"cache {tmp_path / name}: cannot be made: {reason}",)
 
 
 def scaled(by: float) -> Callable[..., None]:

@@ -16,7 +16,7 @@ from torch import nn
 from efface.data.records import Records
 from efface.models import logits_of
 from efface.numerics.logits import margin
-from efface.relearn import Curve, Relearn, matched, relearn
+from efface.relearn import Relearn, matched, relearn
 from efface.runtime import Meter, seeded
 
 
@@ -33,17 +33,14 @@ def learned(known: Memorised, models: Sequence[nn.Module], pool: np.ndarray) -> 
     train, held = Records(task.train, task), Records(task.holdout, task)
     hard, hardness = difficulty(known, train, forget), difficulty(known, held, pool)
     controls = pool[matched(hard, hardness, train.targets(forget), held.targets(pool)).numpy()]
-    goal = float(F.cross_entropy(logits_of(task, known.original, train, forget, Meter()), train.targets(forget)))
-    return [relearn(task, m, train, forget, (held, controls), goal) for m in models]
+    return [relearn(task, m, train, forget, (held, controls)) for m in models]
 
 
 def test_a_trace_makes_relearning_quick(known: Memorised) -> None:
     traced, *clean = learned(known, [known.original, *known.again[:2]], np.arange(HOLDOUT))
     assert traced.ratio < 0.5 * min(c.ratio for c in clean)
     assert [c.ratio for c in clean] == pytest.approx([1, 1], abs=0.3)
-    assert traced.steps[0] < 0.01 and traced.steps[1] > 5
-    assert all(c.steps[0] > 5 for c in clean)
-    assert all(c.forget.loss[-1] < c.forget.loss[0] for c in clean)
+    assert all(c.forget[-1] < c.forget[0] for c in clean)
 
 
 def test_other_controls_of_the_same_difficulty_say_nearly_the_same(known: Memorised) -> None:
@@ -66,23 +63,21 @@ def test_the_curve_is_that_of_a_plain_loop(tiny: Tiny) -> None:
     before, task, meter = bits(model), tiny.task(batch_size=3), Meter()
     records = Records(task.train, task)
     state = torch.get_rng_state()
-    found = relearn(task, model, records, rows, (records, rows[:5]), 0.1, most_steps=6, lr=1e-2, meter=meter)
+    found = relearn(task, model, records, rows, (records, rows[:5]), most_steps=6, lr=1e-2, meter=meter)
     assert bits(model) == before and torch.equal(torch.get_rng_state(), state)
-    learner, losses, doubts = tiny.fresh(), [], []
+    learner, doubts = tiny.fresh(), []
     optimiser = torch.optim.Adam(learner.parameters(), lr=1e-2)
     for _ in range(7):
         logits = learner(tiny.x[rows])
         loss = F.cross_entropy(logits, tiny.y[rows])
-        losses.append(loss.item())
         doubts.append(1 - logits.softmax(1)[range(7), tiny.y[rows]].mean().item())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert found.forget.loss == pytest.approx(losses, rel=1e-3, abs=1e-6)
-    assert found.forget.doubt == pytest.approx(doubts, rel=1e-3, abs=1e-6)
+    assert found.forget == pytest.approx(doubts, rel=1e-3, abs=1e-6)
     cost = meter.cost().total
     assert (cost.forward, cost.backward) == (7 * 12, 6 * 12)
-    again = relearn(task, model, records, rows, (records, rows[:5]), 0.1, most_steps=6, lr=1e-2)
+    again = relearn(task, model, records, rows, (records, rows[:5]), most_steps=6, lr=1e-2)
     assert again == found
 
 
@@ -100,16 +95,12 @@ class Noisy(nn.Module):
 def test_frozen_and_noisy_models_are_relearned_alike(tiny: Tiny) -> None:
     model, task = Noisy(tiny.fresh()).requires_grad_(False), tiny.task()
     records, rows, before = Records(task.train, task), np.arange(10), bits(model)
-    first = relearn(task, model, records, rows, (records, rows), 0.1, most_steps=4, seed=3)
+    first = relearn(task, model, records, rows, (records, rows), most_steps=4, seed=3)
     with seeded(99), torch.no_grad():
-        assert relearn(task, copy.deepcopy(model), records, rows, (records, rows), 0.1, most_steps=4, seed=3) == first
-    assert first.ratio == 1 and first.forget.loss[4] < first.forget.loss[0] and bits(model) == before
+        assert relearn(task, copy.deepcopy(model), records, rows, (records, rows), most_steps=4, seed=3) == first
+    assert first.ratio == 1 and first.forget[4] < first.forget[0] and bits(model) == before
 
 
-def test_steps_and_ratio_by_hand() -> None:
-    found = Relearn(Curve((1.0, 0.5, 0.125), (0.6, 0.4, 0.1)), Curve((2.0, 1.0, 0.25), (0.9, 0.6, 0.2)), goal=0.25)
-    assert found.ratio == pytest.approx(1.1 / 1.7) and found.steps == (pytest.approx(1.5), 2)
-    none = (0.0, 0.0)
-    assert Relearn(Curve((1.0, 0.9), none), Curve((0.2, 0.1), none), goal=0.25).steps == (math.inf, 0)
-    assert Relearn(Curve((1.0, 0.0), none), Curve((0.5, 0.0), none), goal=0.0).steps == (1, 1)
-    assert math.isnan(Relearn(Curve(none, none), Curve(none, none), goal=0.0).ratio)
+def test_ratio_by_hand() -> None:
+    assert Relearn((0.6, 0.4, 0.1), (0.9, 0.6, 0.2)).ratio == pytest.approx(1.1 / 1.7)
+    assert math.isnan(Relearn((0.0, 0.0), (0.0, 0.0)).ratio)

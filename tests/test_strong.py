@@ -1,5 +1,6 @@
 """Level strong, end to end: ensembles by a fast Task.fit, the two controls, and what is said without a method."""
 
+import dataclasses
 import math
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 
 import efface
 from efface import Report, RequestError, Result, Task, shadows
-from efface import strong as strong_room
 from efface.data.records import Records
 from efface.ensembles import Plan, train_ensemble
 from efface.judging import MOST_TARGETS
@@ -23,8 +23,12 @@ from efface.models import logits_of
 from efface.numerics.logits import margin
 from efface.report.document import validate
 from efface.runtime import Meter, derive_seed
-from efface.strong import ALONE, RAW, Statistics, metrics_of, rungs_of
+from efface.strong import reading as strong_reading
+from efface.strong.reading import RAW, Statistics
+from efface.strong.rows import ALONE, metrics_of
+from efface.strong.rungs import of_another_recipe, rungs_of
 from efface.types import Metric, Status
+from efface.verdict import decide, ladder
 
 ALONES = {"ulira", "klom_mean", "klom_95", "epsilon"}
 STEER = {"rounds": "1", "steps": "5"}
@@ -41,14 +45,22 @@ def values(metric: Metric) -> list[float]:
 
 
 def distances(report: Report) -> dict[str, Any]:
-    return {r.key: r for r in report.tests if r.kind == "distance"}
+    """Rungs of this model."""
+    return {r.key: r for r in report.tests if r.family == "model"}
+
+
+def of_method(report: Report) -> dict[str, Any]:
+    """Rungs of other models by the same method."""
+    return {r.key.removeprefix("method_"): r for r in report.tests if r.family == "method"}
 
 
 def test_doing_nothing_is_told_from_retraining() -> None:
     report = strong("noop")
     assert report.verdict.status is Status.NOT_VERIFIED
-    rungs = distances(report)
+    rungs = of_method(report)
     assert set(rungs) == {f"d2_{k}" for k in ("margin", "other_classes", "perturbed", "logits", "neighbours")}
+    assert set(distances(report)) == set(rungs)
+    assert min(r.p for r in distances(report).values()) == pytest.approx(1 / (MODELS + 1)), "the least there is"
     for key in ("d2_margin", "d2_perturbed", "d2_logits"):
         assert rungs[key].outcome == "left", key
         assert rungs[key].unlearned.value == pytest.approx(1) and rungs[key].original.value == pytest.approx(1)
@@ -61,7 +73,7 @@ def test_doing_nothing_is_told_from_retraining() -> None:
 def test_retraining_is_not_told_from_retraining() -> None:
     report = strong("retrain")
     assert report.verdict.status is not Status.NOT_VERIFIED, report.verdict.reasons
-    rungs = distances(report)
+    rungs = of_method(report)
     assert len(rungs) == 5 and "left" not in {r.outcome for r in rungs.values()}
     assert rungs["d2_margin"].outcome == "cleared" and rungs["d2_margin"].unlearned.high < 0.25
     assert all(r.p > 0.05 for r in rungs.values())
@@ -130,9 +142,14 @@ def drawn(n: int, seed: int, shift: float = 0.0) -> dict[str, Tensor]:
     return {k: torch.randn(n, 30, generator=generator, dtype=torch.float64) + shift for k in keys}
 
 
+def of_ensembles(original: Any, unlearned: Any, retrained: Any) -> Statistics:
+    own = tuple({k: v[:1] for k, v in side.items()} for side in (original, unlearned))
+    return Statistics(original, unlearned, retrained, own, remade=True)  # type: ignore[arg-type]
+
+
 def test_with_enough_models_klom_is_measured_and_tells_models_apart() -> None:
     for n, halves in ((FEWEST, "not_measured"), (2 * FEWEST, "measured")):
-        seen = Statistics(drawn(n, 0, 3.0), drawn(n, 1), drawn(n, 2), paired=True)
+        seen = of_ensembles(drawn(n, 0, 3.0), drawn(n, 1), drawn(n, 2))
         found = {m.key: m for m in metrics_of(seen)}
         for key in ("klom_mean", "klom_95"):
             assert (found[key].original.state, found[key].retrained.state) == ("measured", halves)
@@ -146,7 +163,8 @@ def test_distance_rungs_reject_models_that_are_alike_at_the_nominal_rate() -> No
     least, plain = [], []
     for seed in range(40):
         one, two, three = (drawn(MODELS, 3 * seed + k, shift) for k, shift in ((0, 2.0), (1, 0.0), (2, 0.0)))
-        rungs = rungs_of(Statistics(one, two, three, paired=True), seed)
+        rungs = rungs_of(of_ensembles(one, two, three), 10, "", seed)
+        rungs = [r for r in rungs if r.family == "method"]
         least.append(min(r.adjusted for r in rungs))
         plain.append(rungs[0].p)
         assert all(r.adjusted >= r.p for r in rungs)
@@ -187,6 +205,30 @@ def test_a_foreign_model_is_far_away() -> None:
     # of 9 assignments the observed one is the furthest: the least p value there is
     assert distances(far)["d2_margin"].p == pytest.approx(1 / (MODELS + 1))
     assert distances(far)["d2_margin"].unlearned.value > 0.5
+
+
+def test_a_method_that_forgets_does_not_speak_for_weights_that_it_did_not_make() -> None:
+    """Half original, half retrained weights, said to be by retraining: its shadows are clean, and clear nothing."""
+    judged = problem()
+    mixed = judged.audit(unlearned=judged.original, level="strong", cache=kept_models(), method="retrain")
+    assert {r.outcome for r in of_method(mixed).values()} <= {"cleared", "uninformative"}
+    assert mixed.verdict.status is Status.NOT_VERIFIED
+    only = [dataclasses.replace(r, dull="" if r.family == "method" else "too few") for r in ladder(mixed.tests)]
+    told = [dataclasses.replace(r, p=1.0, adjusted=1.0) for r in only]
+    found = decide(told, None, 0.03, 60, "them")
+    assert found.status is Status.UNDECIDED and "reads this model itself" in "\n".join(found.reasons)
+
+
+def test_models_of_another_recipe_are_no_measure() -> None:
+    """An original far from all that Task.fit makes, on test records too, was trained by something else."""
+    sides = [{**drawn(24, k), "test": drawn(24, 9 + k)["margin"]} for k in range(3)]
+    seen = of_ensembles(*sides)
+    assert of_another_recipe(seen) == ""
+    far = {**seen.own[0], "test": seen.own[0]["test"] + 2}
+    why = of_another_recipe(dataclasses.replace(seen, own=(far, seen.own[1])))
+    assert "not like models trained by Task.fit" in why
+    rungs = rungs_of(seen, 10, why, 0)
+    assert {r.outcome for r in rungs} == {"uninformative"} and all(r.broken and r.dull == why for r in rungs)
 
 
 def test_models_from_the_cache_give_the_same_document() -> None:
@@ -242,13 +284,13 @@ def test_shadows_keep_to_the_parts_of_the_run(monkeypatch: pytest.MonkeyPatch) -
 def test_shadows_of_a_run_that_is_not_known_stay_off_their_own_control(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strangers are then the whole holdout, but what the ensembles' scale is read from must be unseen by shadows."""
     judged, spy, read = problem(), Spy(monkeypatch), []
-    places = strong_room._places
+    places = strong_reading._places
 
     def kept(*args: Any) -> Any:
         read.append(places(*args))
         return read[-1]
 
-    monkeypatch.setattr(strong_room, "_places", kept)
+    monkeypatch.setattr(strong_reading, "_places", kept)
     method, task = efface.methods.get("steer", STEER), replace(judged.task, test=None)
     report = judged.audit(method=method, task=task, level="strong", cache=kept_models())
     assert len(report.subject.strangers) == len(judged.task.holdout)  # type: ignore[arg-type]

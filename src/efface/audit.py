@@ -76,9 +76,16 @@ def audit(
     Raises RequestError, with every problem, before any work; DivergedError where a model's logits are not finite.
     """
     meter = Meter()
-    orders = _orders(level, references, method, models, cache, jobs, recipe, progress, result)
     retrained = () if retrained is None else retrained
-    _check_call(retrained, seed, run_seed)
+    _check_call(
+        {"seed": seed, "run_seed": run_seed},
+        retrained,
+        groups,
+        retrain_cost,
+        {"title": title, "used_reference": used_reference},
+        {"show_ids": show_ids, "progress": progress},
+    )
+    orders = _orders(level, references, method, models, cache, jobs, recipe, progress, result)
     claim = make_claim(
         result,
         {
@@ -147,8 +154,10 @@ def _orders(
             wrong.append(f"references: expected models, got {odd[0] if odd else 'none'}")
     if not isinstance(models, int) or models < FEWEST_MODELS:
         wrong.append(f"models: expected {FEWEST_MODELS} or more, got {models!r}")
-    if not isinstance(jobs, int | None) or (isinstance(jobs, int) and jobs < 1):
+    if isinstance(jobs, bool) or not isinstance(jobs, int | None) or (isinstance(jobs, int) and jobs < 1):
         wrong.append(f"jobs: expected a number of processes, got {jobs!r}")
+    if not isinstance(cache, str | Path | None):
+        wrong.append(f"cache: expected a folder, got {cache!r}")
     if not isinstance(recipe, Recipe | None):
         wrong.append(f"recipe: expected an efface.Recipe, got {recipe!r}")
     if method is not None and result is not None:
@@ -169,14 +178,29 @@ def _orders(
     return Orders(Level(level), count, given, remake, models, training)  # type: ignore[arg-type]
 
 
-def _check_call(retrained: object, seed: object, run_seed: object) -> None:
+def _check_call(
+    seeds: Mapping[str, object],
+    retrained: object,
+    groups: object,
+    retrain_cost: object,
+    texts: Mapping[str, object],
+    flags: Mapping[str, object],
+) -> None:
     wrong = []
     if isinstance(retrained, nn.Module) or not isinstance(retrained, Sequence):
         wrong.append(f"retrained: expected a list of models, got {type(retrained).__name__}")
-    wrong += [
-        f"{name}: expected an integer, got {value!r}"
-        for name, value in (("seed", seed), ("run_seed", run_seed))
-        if not isinstance(value, int | None)
-    ]
+    if not isinstance(groups, Mapping | None):
+        wrong.append(f"groups: expected record ids by the name of each group, got {type(groups).__name__}")
+    if not isinstance(retrain_cost, PhaseCost | None):
+        wrong.append(f"retrain_cost: expected an efface.types.PhaseCost, got {type(retrain_cost).__name__}")
+    for kind, values in ((int, seeds), (str, texts), (bool, flags)):
+        wrong += [
+            f"{name}: expected {_NAMES[kind]}, got {value!r}"
+            for name, value in values.items()
+            if value is not None and type(value) is not kind
+        ]
     if wrong:
         raise RequestError(wrong)
+
+
+_NAMES = {int: "an integer", str: "text", bool: "True or False"}

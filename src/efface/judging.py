@@ -1,12 +1,14 @@
 """How a subject is judged at each level: which models are made, what is read of them, and the verdict."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
 
-from efface.attacks.views import copier, sights, view
+from efface.attacks import ATTACKS
+from efface.attacks.views import Sight, copier, sights, view
 from efface.canaries import Canaries, try_canaries
 from efface.checkpoint import weights_digest
 from efface.data.checks import Findings
@@ -20,18 +22,20 @@ from efface.requests import check_fresh
 from efface.runtime import Meter, derive_seed
 from efface.scores import FEWEST_TARGETS, TOLERANCE, Scores
 from efface.shadows import Ensembles, Remake, Training, make_ensembles
-from efface.strong import metrics_of, read_ensembles, rungs_of
+from efface.strong.reading import read_ensembles
+from efface.strong.rows import metrics_of
+from efface.strong.rungs import DECIDING, of_another_recipe, rungs_of
 from efface.subject import Subject
 from efface.tables import Place, Table
 from efface.traces import hidden_traces
 from efface.types import Level, Metric, PhaseCost, Verdict
-from efface.verdict import Rung, decide, ladder
+from efface.verdict import ALPHA, Rung, decide, ladder
 
 UTILITY_FLOOR = 0.03
 FEWEST_REFERENCE_RECORDS = 50
 MOST_HEAD = 2000  # retain records that a last layer is fitted to
 MOST_TARGETS = 8  # retrained models of an ensemble that single-model tests are measured against
-FEWEST_ALONE = 24  # retrained models beside which the p value of a single one can fall below its share of 5 %
+FEWEST_ALONE = 32  # retrained models beside which the p value of a single one can fall below its share of 5 %
 BARRED = (
     "the forget set does not look like a random sample of the training set, so records that the model never saw are "
     "no fair comparison without reference models: use level standard"
@@ -78,8 +82,8 @@ class Orders:
 class Judgement:
     """What was found: the verdict and all that it rests on.
 
-    `references` are the digests of the audit's reference models. `exchangeable` is set without retrained models,
-    `canaries` and `ensembles` at level strong.
+    `remake` is how shadows were unlearned, and `references` the digests of the audit's reference models.
+    `exchangeable` is set without retrained models, `canaries` and `ensembles` at level strong.
     """
 
     verdict: Verdict
@@ -88,6 +92,7 @@ class Judgement:
     exchangeable: Exchangeable | None
     canaries: Canaries | None
     ensembles: Ensembles | None
+    remake: Remake | None
     references: Sequence[str]
     given: bool
     notes: Sequence[str]
@@ -102,57 +107,73 @@ def judge(subject: Subject, orders: Orders, seed: int, meter: Meter) -> Judgemen
     """Judge a subject at the level ordered."""
     notes: list[str] = []
     references, why = _references(subject, orders, seed, meter)
-    made: Ensembles | None = None
-    caught: Canaries | None = None
-    extra: list[Metric] = []
-    rungs: list[Rung] = []
+    made, caught, found = None, None, Found()
     targets = list(subject.retrained)
     if orders.level is Level.STRONG:
         made = make_ensembles(subject, orders.remake, orders.models, orders.training, seed, meter)
-        with meter.phase("scoring"):
-            seen = read_ensembles(subject, made, seed, meter, orders.training.progress)
-            rungs, extra = rungs_of(seen, seed), metrics_of(seen)
-        targets += made.retrained[:MOST_TARGETS]
-        if not made.remade and orders.models < FEWEST_ALONE:
-            notes.append(f"one unlearned model can be told from retrained ones by distance with {FEWEST_ALONE} of them")
-        if orders.remake is None:
-            notes.append("no canaries: the method that made the model is not known, or cannot be run again")
-        else:
-            tried = try_canaries(subject, orders.remake, orders.models // 2, orders.training, seed, meter)
-            if isinstance(tried, Canaries):
-                caught = tried
-            else:
-                notes.append(tried)
+        caught = _canaries(subject, orders, notes, seed, meter)
+        found = _distances(subject, orders, made, notes, seed, meter)
+        targets += [] if found.foreign else made.retrained[:MOST_TARGETS]
     with meter.phase("scoring"):
         alike = None if len(targets) >= FEWEST_TARGETS else _exchangeable(subject, seed, meter)
         chosen = alike is not None and not alike.looks
         barred = chosen and orders.level is Level.QUICK
-        if chosen and not barred:
-            notes.append(CHOSEN)
-        scores = _scores(subject, targets, references, why, orders.level, chosen, seed, meter)
-        rungs = ladder([*([] if barred else scores.rungs), *rungs])
+        notes += [CHOSEN] if chosen and not barred else []
+        sights_of = _sights(subject, targets, references, seed, meter)
+        quick = orders.level is Level.QUICK
+        scores = Scores(*sights_of, subject.groups, why, quick, chosen, len(found.rungs))
+        rungs = ladder([*([] if barred else scores.rungs), *found.rungs])
         traced = hidden_traces(subject, scores, targets, references, seed, meter)
-        table = Table(scores, _plain(subject, targets, meter), rungs, barred, [*traced, *extra])
-        verdict = decide(
-            rungs,
-            table.utility_change(),
-            UTILITY_FLOOR,
-            len(subject.request.forget),
-            scores.target,
-            BARRED if barred else "",
-        )
+        table = Table(scores, _plain(subject, targets, meter), rungs, barred, [*traced, *found.rows])
+        change, records = table.utility_change(), len(subject.request.forget)
+        verdict = decide(rungs, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "")
+    notes += [why] if why and not quick else []
+    notes += [] if quick else _resolution(records, len(subject.strangers))
     digests = [weights_digest(m) for m in references]
-    return Judgement(
-        verdict,
-        rungs,
-        table,
-        alike,
-        caught,
-        made,
-        digests,
-        bool(orders.references),
-        [*notes, *([why] if why and orders.level is not Level.QUICK else [])],
-    )
+    return Judgement(verdict, rungs, table, alike, caught, made, orders.remake, digests, bool(orders.references), notes)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What distances gave: rungs, rows, and why they say nothing, if so."""
+
+    rungs: Sequence[Rung] = ()
+    rows: Sequence[Metric] = ()
+    foreign: str = ""
+
+
+def _distances(subject: Subject, orders: Orders, made: Ensembles, notes: list[str], seed: int, meter: Meter) -> Found:
+    with meter.phase("scoring"):
+        seen = read_ensembles(subject, made, seed, meter, orders.training.progress)
+        foreign = of_another_recipe(seen)
+        tests = sum(a.decides[0] for a in ATTACKS) + len(DECIDING) * (2 if made.remade else 1)
+        rungs, rows = rungs_of(seen, tests, foreign, seed), metrics_of(seen)
+    notes += [foreign] if foreign else []
+    if orders.models < FEWEST_ALONE:
+        notes.append(
+            f"{orders.models} retrained models are too few for one unlearned model to be told from them by distance at "
+            f"5 %: that takes {FEWEST_ALONE}"
+        )
+    return Found(rungs, rows, foreign)
+
+
+def _canaries(subject: Subject, orders: Orders, notes: list[str], seed: int, meter: Meter) -> Canaries | None:
+    if orders.remake is None:
+        notes.append("no canaries: the method that made the model is not known, or cannot be run again")
+        return None
+    tried = try_canaries(subject, orders.remake, orders.models // 2, orders.training, seed, meter)
+    if isinstance(tried, Canaries):
+        return tried
+    notes.append(tried)
+    return None
+
+
+def _resolution(records: int, strangers: int) -> list[str]:
+    """That single records cannot be flagged but several at once, where strangers are few; see Benjamini, Hochberg."""
+    least = math.ceil(records / (ALPHA * (strangers + 1)))
+    if least < 2:
+        return []
+    return [f"with {strangers} never-seen records, fewer than {least} of {records} forget records cannot be flagged"]
 
 
 def _references(subject: Subject, orders: Orders, seed: int, meter: Meter) -> tuple[list[nn.Module], str]:
@@ -201,16 +222,14 @@ def _exchangeable(subject: Subject, seed: int, meter: Meter) -> Exchangeable:
     return compare(ours, theirs, derive_seed(seed, "exchangeable"))
 
 
-def _scores(
+def _sights(
     subject: Subject,
     targets: Sequence[nn.Module],
     references: Sequence[nn.Module],
-    why: str,
-    level: Level,
-    chosen: bool,
     seed: int,
     meter: Meter,
-) -> Scores:
+) -> tuple[Sight, Sight, Sequence[Sight], Sequence[Sight]]:
+    """Sights of the original, the unlearned, the retrained and the reference models."""
     request = subject.request
     models = [subject.original, subject.unlearned, *targets, *references]
     seen = sights(
@@ -234,7 +253,7 @@ def _scores(
     if broken:
         raise DivergedError(f"{', '.join(broken)}: the logits hold NaN or infinite values, so nothing can be compared")
     k = 2 + len(targets)
-    return Scores(seen[0], seen[1], seen[2:k], seen[k:], subject.groups, why, level is Level.QUICK, chosen)
+    return seen[0], seen[1], seen[2:k], seen[k:]
 
 
 def _plain(subject: Subject, targets: Sequence[nn.Module], meter: Meter) -> dict[str, Place]:

@@ -20,39 +20,25 @@ LR = 3e-4  # small, so that the curve, and not its end, tells: at 1e-3 the ratio
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Before each step and after the last: mean loss (nats), and `doubt`, the mean chance given to wrong classes."""
-
-    loss: tuple[float, ...]
-    doubt: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Relearn:
-    """How one model learned forget records, and how another copy of it learned the controls.
+    """How one copy of a model learned forget records, and another the controls.
 
-    `goal` is the mean loss at which a set counts as learned.
+    Of each its doubt, the mean chance given to wrong classes, before each step and after the last.
     """
 
-    forget: Curve
-    controls: Curve
-    goal: float
+    forget: tuple[float, ...]
+    controls: tuple[float, ...]
 
     @property
     def ratio(self) -> float:
-        """Area under the doubt of forget records over that of controls: near 1 without a trace, lower with one.
+        """Area under the curve of forget records over that of controls: near 1 without a trace, lower with one.
 
         To be compared with that of retrained models on the same controls, which are never quite as difficult. NaN
         where the controls leave no doubt.
         """
         # never cut off, as a count of steps is; and no few records rule it, as they rule a mean loss
-        area = sum(self.controls.doubt)
-        return sum(self.forget.doubt) / area if area else math.nan
-
-    @property
-    def steps(self) -> tuple[float, float]:
-        """Steps until the loss on forget records, and on controls, is at most `goal`; infinite where never."""
-        return _steps_to(self.forget.loss, self.goal), _steps_to(self.controls.loss, self.goal)
+        area = sum(self.controls)
+        return sum(self.forget) / area if area else math.nan
 
 
 def matched(ours: Tensor, candidates: Tensor, our_classes: Tensor, candidate_classes: Tensor) -> Tensor:
@@ -73,7 +59,6 @@ def relearn(
     records: Records,
     positions: Indices,
     controls: tuple[Records, Indices],
-    goal_loss: float,
     most_steps: int = MOST_STEPS,
     lr: float = LR,
     seed: int = 0,
@@ -82,22 +67,24 @@ def relearn(
     """Fine-tune one copy of `model` on the records, another on as many, `matched`, that it never saw.
 
     Full-batch steps of Adam in eval mode, so that nothing is drawn and every model takes the same ones; `seed` is for
-    what the model or the data set draws itself. `goal_loss` is the original's mean loss on the records.
+    what the model or the data set draws itself.
     """
     meter = meter or Meter()
     again, new = (
-        _curve(task, model, list(of.stream(at, task.batch_size)), most_steps, lr, seed, meter)
+        _doubts(task, model, list(of.stream(at, task.batch_size)), most_steps, lr, seed, meter)
         for of, at in ((records, positions), controls)
     )
-    return Relearn(again, new, goal_loss)
+    return Relearn(again, new)
 
 
-def _curve(task: Task, model: nn.Module, batches: list[Batch], steps: int, lr: float, seed: int, meter: Meter) -> Curve:
+def _doubts(
+    task: Task, model: nn.Module, batches: list[Batch], steps: int, lr: float, seed: int, meter: Meter
+) -> tuple[float, ...]:
     learner, device, total = copy.deepcopy(model), device_of(model), sum(map(len, batches))
     if not any(p.requires_grad for p in learner.parameters()):
         let_move(learner)
     optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=lr)
-    losses, doubts = [], []
+    doubts = []
     with seeded(seed), mode(learner, training=False), torch.enable_grad():
         for step in range(steps + 1):
             optimiser.zero_grad()
@@ -108,21 +95,8 @@ def _curve(task: Task, model: nn.Module, batches: list[Batch], steps: int, lr: f
                 if step < steps:
                     (loss.sum() / total).backward()
                 each.append(loss.detach().cpu().double())
-            now = torch.cat(each)
-            losses.append(float(now.mean()))
-            doubts.append(float(-torch.expm1(-now).mean()))
+            doubts.append(float(-torch.expm1(-torch.cat(each)).mean()))
             meter.count(forward=total, backward=total if step < steps else 0)
             if step < steps:
                 optimiser.step()
-    return Curve(tuple(losses), tuple(doubts))
-
-
-def _steps_to(losses: tuple[float, ...], goal: float) -> float:
-    """Steps until `goal`, between two of them by the logarithm of the loss."""
-    at = next((i for i, loss in enumerate(losses) if loss <= goal), None)
-    if at is None:
-        return math.inf
-    if at == 0 or goal <= 0 or losses[at] <= 0:
-        return float(at)
-    before, after = losses[at - 1], losses[at]
-    return at - math.log(goal / after) / math.log(before / after)
+    return tuple(doubts)

@@ -30,7 +30,8 @@ class Scores:
     `groups` are masks over the forget records, and `why` says why there are no references. With `marginal` strangers
     of every difficulty are compared with alike, which is right only for a request that is a random sample. `chosen`
     says that it does not look like one: equal difficulty is measured with error, and records that were picked for
-    being hard then seem shunned, so without retrained models a test has to show more than TOLERANCE.
+    being hard then seem shunned, so without retrained models a test has to show more than TOLERANCE, and to clear a
+    model in spite of it. `others` is the number of tests beside these that a model must pass.
     """
 
     original: Sight
@@ -41,6 +42,7 @@ class Scores:
     why: str = ""
     marginal: bool = False
     chosen: bool = False
+    others: int = 0
     _cache: dict[tuple[str, int], Separation | None] = field(default_factory=dict)
 
     @property
@@ -110,7 +112,7 @@ class Scores:
     def rungs(self) -> list[Rung]:
         """Each deciding attack that could be measured."""
         chosen = [a for a in ATTACKS if self.decides(a) and self.separation(a, 0) is not None]
-        return [self._rung(a, len(chosen)) for a in chosen]
+        return [self._rung(a, len(chosen) + self.others) for a in chosen]
 
     def _rung(self, attack: Attack, tests: int) -> Rung:
         parts = [s for i in range(len(self.models)) if (s := self.separation(attack, i)) is not None]
@@ -120,8 +122,11 @@ class Scores:
         else:
             before, after = original.effect(), unlearned.effect()
         at_original = before.estimate(LEVEL)
-        told = dull(at_original, _null_error(original, retrained), margin_of(at_original), tests)
-        if not told and _fails(retrained):
+        tolerance = TOLERANCE if self.chosen and not self.against_retrained else 0.0
+        margin, bound = margin_of(at_original), after.estimate(EQUIVALENCE)
+        error, freedom = _null_error(original, retrained)
+        told = dull(at_original, error, margin - tolerance, tests, freedom)
+        if broken := _fails(retrained):
             told = "a held-out retrained model fails this test"
         return Rung(
             key=attack.key,
@@ -130,12 +135,13 @@ class Scores:
             unit=UNIT,
             original=at_original,
             unlearned=after.estimate(LEVEL),
-            bound=after.estimate(EQUIVALENCE),
-            margin=margin_of(at_original),
-            p=after.p(TOLERANCE if self.chosen and not self.against_retrained else 0.0),
+            bound=Estimate(bound.value, bound.low - tolerance, bound.high + tolerance, bound.level),
+            margin=margin,
+            p=after.p(tolerance),
             retrained=_held_out(retrained),
             gained=original.minus(unlearned, LEVEL),
             dull=told,
+            broken=broken,
         )
 
     def ranks(self) -> dict[str, Tensor | None]:
@@ -174,8 +180,13 @@ def margin_of(original: Estimate) -> float:
 
 def _against(part: Separation, retrained: Sequence[Separation]) -> Effect:
     """Effect against the mean of retrained models, training noise of one fresh model included."""
-    noise = float(torch.tensor([s.value for s in retrained], dtype=torch.float64).var()) * (1 + 1 / len(retrained))
-    return part.less(mean_separation(retrained), noise, freedom=len(retrained) - 1)
+    return part.less(mean_separation(retrained), _between(retrained), freedom=len(retrained) - 1)
+
+
+def _between(retrained: Sequence[Separation]) -> float:
+    """Variance of one more retrained model's AUC about the mean of these."""
+    values = torch.tensor([s.value for s in retrained], dtype=torch.float64)
+    return float(values.var()) * (1 + 1 / len(retrained))
 
 
 def _left_out(retrained: Sequence[Separation]) -> list[Effect]:
@@ -184,12 +195,19 @@ def _left_out(retrained: Sequence[Separation]) -> list[Effect]:
     return [_against(r, [*retrained[:i], *retrained[i + 1 :]]) for i, r in enumerate(retrained)]
 
 
-def _null_error(original: Separation, retrained: Sequence[Separation]) -> float:
-    """Standard error of the effect of a model that never saw the records; nothing of the unlearned model is in it."""
-    if len(retrained) < FEWEST_TARGETS:
-        return math.sqrt(1 / 12 / len(original.ranks) + float(original.influence.square().sum()))
-    pairs = _left_out(retrained) or [retrained[0].less(retrained[1])]
-    return sum(math.sqrt(e.variance) for e in pairs) / len(pairs)
+def _null_error(original: Separation, retrained: Sequence[Separation]) -> tuple[float, float]:
+    """Standard error, and its freedom, of the effect of a model that never saw the records.
+
+    Nothing of the unlearned model is in it.
+    """
+    k = len(retrained)
+    if k < FEWEST_TARGETS:
+        return original.null_error, math.inf
+    mean, between = mean_separation(retrained), _between(retrained)
+    # a model is nearer to a mean that it is part of
+    own = sum(r.less(mean).variance for r in retrained) / k * (k + 1) / (k - 1)
+    variance = max(own, between)
+    return math.sqrt(variance), (k - 1) * (variance / between) ** 2 if between > 0 else math.inf
 
 
 def _fails(retrained: Sequence[Separation]) -> bool:

@@ -24,6 +24,8 @@ MOST_RETAIN = 2000  # retain records on which utility is read
 MOST_STRANGERS = 5000
 WHOLE_HOLDOUT = "no run of efface is known to have made these weights: all of the holdout was taken as used by nobody"
 
+TOLD = "which run made these weights, and so which holdout records it used, was told with them and is not checked"
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -109,10 +111,10 @@ def prepare(
 ) -> Subject:
     """Check the request and set aside what the method used; `references` are those that were handed in."""
     request = check_request(claim.original, claim.task, claim.forget, full=True, judging=True, fresh=False)
-    others = {"unlearned": claim.unlearned, **{f"retrained[{i}]": m for i, m in enumerate(retrained)}}
+    again = {f"retrained[{i}]": m for i, m in enumerate(retrained)}
     given = {f"references[{i}]": m for i, m in enumerate(references)}
-    check_others({**others, **given}, request)
-    _check_references(claim, given)
+    check_others({"unlearned": claim.unlearned, **again, **given}, request)
+    _check_parts(claim, again, given)
     known = claim.splits_seed is not None
     sizes = (len(request.train), len(request.holdout))
     splits = claim.splits or make_splits(request.forget, *sizes, claim.splits_seed if known else seed)  # type: ignore[arg-type]
@@ -121,7 +123,8 @@ def prepare(
     strangers = splits.audit if known else shuffled
     unused = np.setdiff1d(splits.retain, np.concatenate([splits.reference, splits.members, splits.audit_reference]))
     pool = unused if len(unused) >= MOST_RETAIN else splits.retain
-    digests, same = _digests(claim.original, others)
+    digests, same = _digests(claim)
+    told = [WHOLE_HOLDOUT] if not known else [] if claim.splits is not None else [TOLD]
     return Subject(
         request=request,
         splits=splits,
@@ -135,36 +138,32 @@ def prepare(
         groups=_masks(request, groups),
         digests=digests,
         reference=claim.reference,
-        notes=tuple(dict.fromkeys([*claim.warnings, *request.warnings, *same, *([] if known else [WHOLE_HOLDOUT])])),
+        notes=tuple(dict.fromkeys([*claim.warnings, *request.warnings, *same, *told])),
     )
 
 
-def _check_references(claim: Claim, given: Mapping[str, nn.Module]) -> None:
-    """Refuse as a reference of the audit what the method used, or what is judged."""
-    barred = {
+def _check_parts(claim: Claim, retrained: Mapping[str, nn.Module], references: Mapping[str, nn.Module]) -> None:
+    """Refuse, as a retrained or reference model, what is judged, what the method used, and the same model twice."""
+    seen = {
         weights_digest(claim.original): "the original",
         weights_digest(claim.unlearned): "the unlearned model",
         **({claim.reference: "the reference that the method was steered and stopped by"} if claim.reference else {}),
     }
-    found = {name: barred.get(weights_digest(m)) for name, m in given.items()}
-    problems = [f"{name} is {what}: the audit needs models that had no part" for name, what in found.items() if what]
+    problems = []
+    for name, model in {**retrained, **references}.items():
+        digest = weights_digest(model)
+        if digest in seen:
+            problems.append(f"{name} is {seen[digest]}: the audit needs models that had no part, each once")
+        seen.setdefault(digest, name)
     if problems:
         raise RequestError(problems)
 
 
-def _digests(original: nn.Module, others: Mapping[str, nn.Module]) -> tuple[tuple[str, str], list[str]]:
-    """Digests of original and unlearned, and a note for each model that is another one again."""
-    digests = {"the original": weights_digest(original)}
-    notes = []
-    for name, model in others.items():
-        digest = weights_digest(model)
-        twin = next((other for other, d in digests.items() if d == digest), None)
-        if twin is not None and name == "unlearned":
-            notes.append("the unlearned weights are bit for bit the original's: nothing was unlearned")
-        elif twin is not None:
-            notes.append(f"the weights of {name} are bit for bit those of {twin}: no training of its own")
-        digests[name] = digest
-    return (digests["the original"], digests["unlearned"]), notes
+def _digests(claim: Claim) -> tuple[tuple[str, str], list[str]]:
+    """Digests of original and unlearned, and a note where they are the same."""
+    digests = weights_digest(claim.original), weights_digest(claim.unlearned)
+    same = "the unlearned weights are bit for bit the original's: nothing was unlearned"
+    return digests, [same] if digests[0] == digests[1] else []
 
 
 def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
@@ -172,6 +171,9 @@ def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[s
     known = set(request.ids)
     members = {name: set(plain_ids(ids)) for name, ids in groups.items()}
     problems = [
+        f"group {name!r}: expected record ids, got {ids!r}" for name, ids in groups.items() if isinstance(ids, str)
+    ]
+    problems += [
         f"group {name!r} names {few(i - known)}, not in the forget set" for name, i in members.items() if i - known
     ]
     problems += [f"group {name!r} is empty" for name, i in members.items() if not i]

@@ -10,7 +10,6 @@ from efface.attacks.features import penultimate
 from efface.attacks.statistics import plain_margin
 from efface.metrics.geometry import class_geometry
 from efface.metrics.membership import one_more
-from efface.numerics.logits import log_likelihood
 from efface.relearn import matched, relearn
 from efface.runtime import Meter, derive_seed
 from efface.scores import Scores
@@ -54,11 +53,8 @@ def _relearned(subject: Subject, scores: Scores, retrained: Sequence[nn.Module],
     known = scores.original
     at = matched(hard[chosen], hardness, known.forget.targets[chosen], known.strangers.targets)
     controls = (request.holdout, subject.strangers[at.numpy()])
-    goal = float(-log_likelihood(known.forget.logits, known.forget.targets)[chosen].mean())
     values = [
-        relearn(
-            request.task, model, request.train, request.forget[chosen], controls, goal, seed=seed, meter=meter
-        ).ratio
+        relearn(request.task, model, request.train, request.forget[chosen], controls, seed=seed, meter=meter).ratio
         for model in (subject.original, subject.unlearned, *retrained[:MOST_RETRAINED])
     ]
     return _row("relearn", RELEARN, [_reading(v) for v in values[:2]], values[2:])

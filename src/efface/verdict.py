@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from efface.metrics.multiplicity import holm
 from efface.types import Estimate, Status, Verdict
@@ -15,11 +16,14 @@ FEWEST = 30  # below so many forget records nothing can be verified
 LEVEL = 0.95  # of intervals; tests detect at 5 %, shared between them
 EQUIVALENCE = 0.90  # two one-sided tests at 5 %
 POWER = 0.9  # with which all tests together must clear a model that never saw the records, to count as informative
-SHARE = 0.8  # of the error rate for distances, where there are attacks too: enough for one model against 24
+ALPHA = 1 - LEVEL
+# Of the error rate, among the families that there are: the least p value of one model against 32 is 0.0303
+SHARES = {"attack": 0.20, "model": 0.62, "method": 0.18}
 MARGIN = 0.10  # an AUC effect that counts as gone only if its whole interval is below this
 CORRECTION = (
     "Tests detect at 5 % together: p values of attacks are adjusted by Holm's method, those of distances by Westfall "
-    "and Young's max-T permutation; with both, distances get four fifths of the 5 %. A model passes only if every "
+    "and Young's max-T permutation; with all of them, attacks get a fifth of the 5 %, distances of this model 62 % and "
+    "distances of other models by the same method 18 %. A model passes only if every "
     "informative test clears it, so the equivalence tests share nothing (intersection-union). Which tests are "
     "informative follows from doing nothing and from the number of records, never from the unlearned model. Single "
     "records are flagged by Benjamini and Hochberg's method at 5 %."
@@ -34,7 +38,8 @@ class Rung:
     equivalence test, `retrained` the control. `margin` is what counts as gone. `gained` is original less unlearned,
     paired, where that was made. p is the chance of such an effect in a model that never saw the records, and
     `adjusted` shares it between all tests. `dull` says why the test could not have cleared any model; empty if it
-    could have.
+    could have. A test is `broken` if its own control fails it: then it fails no model either. `of_model` is false for
+    what is measured on other models that the same method made: it can fail a model, and never clears one alone.
     """
 
     key: str
@@ -49,7 +54,14 @@ class Rung:
     retrained: Estimate | None = None
     gained: Estimate | None = None
     dull: str = ""
+    broken: bool = False
+    of_model: bool = True
     adjusted: float = float("nan")
+
+    @property
+    def family(self) -> str:
+        """With which other tests it shares its part of the error rate."""
+        return "attack" if self.kind != "distance" else "model" if self.of_model else "method"
 
     @property
     def gone(self) -> bool:
@@ -59,7 +71,7 @@ class Rung:
     @property
     def outcome(self) -> str:
         """left: shown to differ, and not shown to be within the margin; cleared; uninformative; or open."""
-        if self.adjusted < 1 - LEVEL and not self.gone:
+        if self.adjusted <= ALPHA and not self.gone and not self.broken:
             return "left"
         if self.dull:
             return "uninformative"
@@ -110,16 +122,17 @@ class Rung:
                 )
 
 
-def dull(original: Estimate, error: float, margin: float, tests: int) -> str:
+def dull(original: Estimate, error: float, margin: float, tests: int, freedom: float = math.inf) -> str:
     """Why a test with this much error cannot clear a model: doing nothing is too near the floor; empty if it can.
 
-    `error` is the standard error of a model that never saw the records. Since a model must pass all of so many tests,
-    each may fail to clear such a model in its share of one time in ten.
+    `error` is the standard error of a model that never saw the records, of so much `freedom`. A model must pass all of
+    so many tests, so each may fail to clear such a one in its share of one time in ten.
     """
     if not original.excludes(0.0):
         return "doing nothing itself is not told from having forgotten"
     power = 1 - (1 - POWER) / tests
-    needed = (float(norm.ppf((1 + EQUIVALENCE) / 2)) + float(norm.ppf((1 + power) / 2))) * error
+    quantile = norm.ppf if math.isinf(freedom) else student(freedom).ppf
+    needed = (float(quantile((1 + EQUIVALENCE) / 2)) + float(quantile((1 + power) / 2))) * error
     if margin < needed:
         return (
             f"doing nothing shows too little ({original.value:+.3f}) for so few records: a model that never saw them "
@@ -131,16 +144,16 @@ def dull(original: Estimate, error: float, margin: float, tests: int) -> str:
 def ladder(rungs: Sequence[Rung]) -> list[Rung]:
     """The rungs with p values that share the error rate.
 
-    Attacks are adjusted by Holm's method; distances come adjusted together. Where there are both, distances, which are
-    the primary evidence then, get SHARE of the rate and attacks the rest.
+    Attacks are adjusted by Holm's method; distances come adjusted together, those of this model and those of other
+    models by the same method apart. The families that there are divide the rate by SHARES.
     """
-    free = [r for r in rungs if math.isnan(r.adjusted)]
-    together = 0 < len(free) < len(rungs)
-    adjusted = iter(holm(torch.tensor([r.p for r in free], dtype=torch.float64)).tolist())
+    whole = sum(SHARES[family] for family in {r.family for r in rungs})
+    attacks = [r.p for r in rungs if r.family == "attack"]
+    adjusted = iter(holm(torch.tensor(attacks, dtype=torch.float64)).tolist())
     shared = []
     for r in rungs:
-        p, share = (next(adjusted), 1 - SHARE) if math.isnan(r.adjusted) else (r.adjusted, SHARE)
-        shared.append(dataclasses.replace(r, adjusted=min(1.0, p / share if together else p)))
+        p = next(adjusted) if r.family == "attack" else r.adjusted
+        shared.append(dataclasses.replace(r, adjusted=min(1.0, p * whole / SHARES[r.family])))
     return shared
 
 
@@ -154,11 +167,9 @@ def decide(
     """
     told = [r for r in rungs if not r.dull]
     smallest = min((_detectable(r.unlearned) for r in rungs if r.kind != "distance"), default=float("nan"))
-    if barred:
-        return Verdict(Status.UNDECIDED, (barred,), smallest, f"Nothing can be concluded: {barred}.")
     left = [r for r in rungs if r.outcome == "left"]
     failures, cautions = [f"{r.title}: {r.why}" for r in left], list[str]()
-    if utility is not None and utility.high < 0 and utility.value < -floor:
+    if utility is not None and utility.value < -floor:
         fell = f"accuracy on never-seen records fell: {_show(utility)}"
         if utility.high < -floor:
             failures.append(f"utility: {fell}, more than the floor of {floor:g}")
@@ -167,6 +178,8 @@ def decide(
             cautions.append(f"caution: {fell}, perhaps more than the floor of {floor:g}")
     if failures:
         return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(rungs)), smallest, _failed(left, rungs, records))
+    if barred:
+        return Verdict(Status.UNDECIDED, (barred, *cautions), smallest, f"Nothing can be concluded: {barred}.")
     if doubts := _doubts(rungs, records):
         sentence = f"The tests could neither confirm that the {records:,} records are gone nor show that they are not."
         return Verdict(Status.UNDECIDED, (*doubts, *cautions), smallest, sentence)
@@ -195,7 +208,9 @@ def _doubts(rungs: Sequence[Rung], records: int) -> list[str]:
         doubts.append("no decisive test was measured")
     elif not told:
         doubts.append(_untold(rungs))
-    elif all(r.kind == "attack" for r in told):
+    elif not any(r.of_model for r in told):
+        doubts.append("no informative test reads this model itself, only others by the same method")
+    elif all(r.kind == "attack" or not r.of_model for r in told):
         doubts.append("no informative test reads a statistic other than the label's own score")
     return [*doubts, *(f"{r.title}: {r.why}" for r in rungs if r.outcome == "open")]
 

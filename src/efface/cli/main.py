@@ -65,7 +65,7 @@ AuditLevel = Annotated[
     typer.Option(
         metavar="NAME",
         help="quick: no extra models, only for requests that look like a random sample; standard: a few reference "
-        "models; strong: ensembles, trained by Task.fit.",
+        "models; strong: ensembles, trained by Task.fit, at the cost of some 2.5 trainings for each of --models.",
     ),
 ]
 ReferenceModels = Annotated[int, typer.Option(min=1, help="Reference models that the audit trains for itself.")]
@@ -136,6 +136,8 @@ def unlearn(
         chosen = attempt(problems, choose_method, method, option or [])
         attempt(problems, check_folder, out, force, [checkpoint])
         attempt(problems, check_level, level, inputs, cache)
+        if no_audit and level != Level.STANDARD:
+            problems.append("--level says how to audit, and --no-audit not to: leave one out")
         if problems or inputs is None or chosen is None:
             raise RequestError(problems)
         result = run_unlearn(
@@ -156,7 +158,9 @@ def unlearn(
 
 
 @app.command(
-    epilog="Example:\n\nefface audit my_task:task --original a.pt --unlearned b.pt --forget ids.txt --out audit",
+    epilog="Examples:\n\nefface audit my_task:task --original a.pt --unlearned b.pt --forget ids.txt --out audit\n\n"
+    "efface audit my_task:task --original a.pt --unlearned b.pt --forget ids.txt --out audit --level strong "
+    "--method finetune --cache ensembles",
 )
 def audit(
     task: TaskPath,
@@ -213,6 +217,8 @@ def audit(
             raise RequestError(problems)
         before, after, *others = inputs.models
         run = run_of(unlearned, after)
+        if run is not None and chosen is not None and chosen.key != run.method.key:
+            raise RequestError(f"the report beside {unlearned} says that {run.method.key} made it: leave --method out")
         report = run_audit(
             original=before,
             unlearned=after,

@@ -1,4 +1,7 @@
-"""The cache: a folder with the weights of each trained model and a note of what they are, each written whole."""
+"""The cache: a folder with the weights of each trained model and a note of what they are, each written whole.
+
+It must be one's own: whoever else can write to it can put a model of theirs, with its note, in place of a trained one.
+"""
 
 import contextlib
 import json
@@ -19,40 +22,47 @@ def check_cache(folder: Path) -> None:
     """RequestError where the folder is none, or could not be made or written to; nothing is made here."""
     try:
         place = next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(p))
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise RequestError(f"cache {folder}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:  # the working directory is gone
+        raise RequestError(f"cache {folder}: {_reason(error)}") from error
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         what = "is not a folder that can be written to" if place == folder.absolute() else f"cannot be made in {place}"
         raise RequestError(f"cache {folder}: {what}")
 
 
 class Cache:
-    """Files `<key>.safetensors` and `<key>.json` in a folder; several processes may share it."""
+    """Files `<key>.safetensors` and `<key>.json` in a folder of one's own; several processes may share it.
+
+    A folder that is made here is closed to other users; one that is found stays as it is.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         check_cache(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise RequestError(f"cache {folder}: cannot be made: {_reason(error)}") from error
 
     def load(self, key: str, model: nn.Module) -> bool:
-        """Whether the cache holds whole weights under `key`, which `model` then has; damaged ones count as absent."""
-        weights = self._folder / f"{key}.safetensors"
-        if not weights.is_file():
+        """Whether the cache holds weights under `key`, which `model` then has.
+
+        Damaged ones count as absent, and so do weights without a whole note that gives their digest.
+        """
+        weights, digest = self._folder / f"{key}.safetensors", self._digest(key)
+        if digest is None or not weights.is_file():
             return False
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         try:
             load_weights(model, weights)
         except CheckpointError:
             return False
-        # a note is written after the weights, so one may be missing, but none may contradict them
-        digest = self._digest(key)
-        if digest not in (None, weights_digest(model)):
+        if digest != weights_digest(model):
             model.load_state_dict(before)
             return False
         return True
 
     def save(self, work: Work, number: int, model: nn.Module, cost: PhaseCost) -> None:
-        """Write a member's weights, then the note."""
+        """Write a member's weights, then the note with their digest; between the two they count as absent."""
         member = work.members[number]
         fit = work.tasks[member.task].fit
         digest = save_weights(model, self._folder / f"{member.key}.safetensors")
@@ -79,8 +89,13 @@ class Cache:
                 temporary.unlink(missing_ok=True)
 
     def _digest(self, key: str) -> str | None:
+        """That of the note; None where there is none, or no whole one."""
         try:
             note = json.loads((self._folder / f"{key}.json").read_text(encoding="utf-8"))
             return str(note["digest"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)

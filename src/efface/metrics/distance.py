@@ -116,6 +116,16 @@ def remains(
     return Remains(ours, theirs, same, ratio)
 
 
+def chance_error(retrained: Tensor, unlearned: int) -> float:
+    """Standard error of the excess d2 of so many models that are trained as the retrained ones (r, n) are, r >= 4.
+
+    In units of their spread, normal noise supposed.
+    """
+    gram, rows = _gram(retrained), list(range(len(retrained)))
+    noise = math.sqrt(float(2 * _tr2(gram, rows))) * (1 / unlearned + 1 / len(rows))
+    return noise / float(_unit(gram, rows))
+
+
 def permutation(
     cells: Mapping[str, tuple[Tensor, Tensor]], seed: int, most: int = 1999
 ) -> dict[str, tuple[float, float]]:

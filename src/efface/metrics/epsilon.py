@@ -14,7 +14,7 @@ BUFFER = 2.0  # how far the ends of an interval may lie from the narrower ensemb
 BIN = 0.5
 
 
-def unlearning_epsilon(unlearned: Tensor, retrained: Tensor, delta: float = 1e-5, gaussian: bool = False) -> Tensor:
+def unlearning_epsilon(unlearned: Tensor, retrained: Tensor, delta: float = 1e-5) -> Tensor:
     """Per record, the greatest epsilon that any attack shows between unlearned (k, n) and retrained (r, n) models.
 
     (n,), in [0, CAP], 0 where no attack tells them. Of the NeurIPS 2023 challenge (arXiv 2406.09073, and its code,
@@ -26,14 +26,13 @@ def unlearning_epsilon(unlearned: Tensor, retrained: Tensor, delta: float = 1e-5
     stops with an error and 0 is given here.
 
     Rates are in sample, so models that are alike have a positive epsilon, greatest for many attacks on few models;
-    but for CAP it cannot exceed log(models - 1). Departures: thresholds at every gap of the data, not on
-    a grid of 0.01; `gaussian` adds the guess by likelihood under a Gaussian fitted to each ensemble, which is no part
-    of the released code.
+    but for CAP it cannot exceed log(models - 1). One departure: thresholds at every gap of the data, not on a grid of
+    0.01.
     """
     if min(len(unlearned), len(retrained)) < 2:
         raise RequestError("an epsilon needs at least two unlearned and two retrained models")
     ours, theirs = unlearned.double().T, retrained.double().T
-    found = [_record(a, b, delta, gaussian) for a, b in zip(ours, theirs, strict=True)]
+    found = [_record(a, b, delta) for a, b in zip(ours, theirs, strict=True)]
     return torch.tensor(found, dtype=torch.float64).clamp(0.0, CAP)
 
 
@@ -65,7 +64,7 @@ def canary_epsilon(right: int, guesses: int, level: float = 0.95) -> float:
     return math.log(low / (1 - low)) if low > 0.5 else 0.0
 
 
-def _record(ours: Tensor, theirs: Tensor, delta: float, gaussian: bool) -> float:
+def _record(ours: Tensor, theirs: Tensor, delta: float) -> float:
     narrow, wide = sorted([ours, theirs], key=lambda v: float(v.max() - v.min()))
     width, widest = (float(v.max() - v.min()) for v in (narrow, wide))
     if widest == 0:
@@ -76,17 +75,12 @@ def _record(ours: Tensor, theirs: Tensor, delta: float, gaussian: bool) -> float
     values = torch.cat([ours, theirs]).unique()
     # shares below each value: a guess "high" at or above values[c] errs on above[c] of `low`
     missed, above = _below(high, values), 1 - _below(low, values)
-    false_rates, miss_rates = [above], [missed]
 
     # inside an interval from values[i] to values[j]
     inside = [_below(v, values, right=True)[None] - _below(v, values)[:, None] for v in (narrow, wide)]
     allowed = _allowed(values, float(narrow.max()), width)
-    miss_rates.append((1 - inside[0])[allowed])
-    false_rates.append(inside[1][allowed])
-    if gaussian:
-        miss_rates.append(_mistaken(ours, theirs))
-        false_rates.append(_mistaken(theirs, ours))
-    return _greatest(torch.cat(false_rates), torch.cat(miss_rates), delta)
+    false_rates, miss_rates = torch.cat([above, inside[1][allowed]]), torch.cat([missed, (1 - inside[0])[allowed]])
+    return _greatest(false_rates, miss_rates, delta)
 
 
 def _allowed(values: Tensor, top: float, width: float) -> Tensor:
@@ -98,12 +92,6 @@ def _allowed(values: Tensor, top: float, width: float) -> Tensor:
     highest = torch.minimum(following.clamp_max(top + BUFFER)[None], values[:, None] + width + BUFFER)
     order = torch.arange(len(values))
     return (lowest < highest) & (order[:, None] <= order[None])
-
-
-def _mistaken(sample: Tensor, other: Tensor) -> Tensor:
-    """Share (1,) of `sample` likelier under the Gaussian of `other` than under its own; ties count half."""
-    own, strange = (((sample - v.mean()) ** 2 / v.var() + v.var().log()) for v in (sample, other))
-    return ((own > strange).double() + (own == strange).double() / 2).mean()[None]
 
 
 def _greatest(false_rates: Tensor, miss_rates: Tensor, delta: float) -> float:

@@ -40,8 +40,13 @@ class Separation:
         The variance of the ranks is floored at that of uniform ones, 1/12, since a handful of records can have
         nearly equal ranks by chance.
         """
-        ours = max(_variance(self.ranks), 1 / 12) / len(self.ranks)
-        return Effect(self.value - 0.5, ours + float(self.influence.square().sum()))
+        more = max(_variance(self.ranks) - 1 / 12, 0.0) / len(self.ranks)
+        return Effect(self.value - 0.5, self.null_error**2 + more)
+
+    @property
+    def null_error(self) -> float:
+        """Standard error of the AUC where ranks are uniform, as those of records that were never seen are."""
+        return math.sqrt(1 / 12 / len(self.ranks) + float(self.influence.square().sum()))
 
     def less(self, other: "Separation", between_models: float = 0.0, freedom: float = math.inf) -> "Effect":
         """Difference of two AUCs on the same records, paired.

@@ -144,7 +144,7 @@ class Report:
         return {"looks": alike.looks, "p": alike.p, "tests": [{"title": t, "p": p} for t, p in alike.tests]}
 
     def _ensembles(self) -> dict[str, Any] | None:
-        made = self.judgement.ensembles
+        made, remake = self.judgement.ensembles, self.judgement.remake
         if made is None:
             return None
         phases = [p for name, p in self.cost.phases.items() if name.startswith("ensemble")]
@@ -154,6 +154,7 @@ class Report:
             "originals": len(made.originals),
             "cpu_s": sum(p.cpu_s for p in phases),
             "found": made.found,
+            "method": None if remake is None else {"key": remake.method.key, "options": asdict(remake.method)},
         }
 
     def _records(self) -> list[dict[str, Any]]:

@@ -66,8 +66,13 @@ def models_of(subject: Subject, judgement: Judgement) -> list[dict[str, Any]]:
     found += [_model(f"retrained {i}, handed in", None, "said to be all but the forget set") for i in range(handed)]
     if (made := judgement.ensembles) is not None:
         found.append(_model(f"{len(made.retrained)} retrained of the audit", None, "all retain records"))
-        if made.remade:
+        if made.remade and judgement.remake is not None:
+            key = judgement.remake.method.key
             found.append(_model(f"{len(made.originals)} originals of the audit", None, "all training records"))
+            found.append(_model(f"{len(made.unlearned)} unlearned of the audit", None, f"made from those by {key}"))
+        if (caught := judgement.canaries) is not None:
+            on = f"all training records, some of {caught.records} with random labels"
+            found.append(_model(f"{caught.shadows} shadows with canaries", None, on))
     return found
 
 
