@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from memorised import FORGET, TRAIN, Memorised, readings
 
-from efface import Report, judging
+from efface import Report, RequestError, judging
 from efface.relearn import MOST_STEPS
 from efface.report.document import validate
 from efface.report.provenance import ids_digest
@@ -135,16 +135,18 @@ def test_the_report_is_valid_and_saved(known: Memorised, tmp_path: Path) -> None
     validate(known.audit(level="quick", task=replace(known.task, test=None)).document)
 
 
-def test_retrained_models_that_are_one_are_noted(known: Memorised) -> None:
+def test_one_model_is_not_taken_twice(known: Memorised) -> None:
     same = known.again[0]
-    report = known.audit(retrained=[same, copy.deepcopy(same), same])
-    assert any("retrained[1] are bit for bit those of retrained[0]" in note for note in report.notes)
-    assert "the same of every record" in readings(report, "d2_margin")["original"].why
-    validate(report.document)
-    assert any(
-        "retrained[0] are bit for bit those of the original" in n
-        for n in known.audit(unlearned=same, retrained=[known.original]).notes
-    )
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"retrained": [same, copy.deepcopy(same)]}, "retrained[1] is retrained[0]"),
+        ({"unlearned": same, "retrained": [known.original, same]}, "retrained[0] is the original"),
+        ({"unlearned": same, "retrained": [known.original, same]}, "retrained[1] is the unlearned model"),
+        ({"references": [same, same]}, "references[1] is references[0]"),
+    ]
+    for others, named in cases:
+        with pytest.raises(RequestError) as refused:
+            known.audit(**others)
+        assert any(p.startswith(f"{named}: the audit needs") for p in refused.value.problems)
 
 
 def test_identical_weights_are_noted(known: Memorised) -> None:

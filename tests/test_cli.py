@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from command_line import (
     AUDIT,
     FORGET,
@@ -25,10 +26,11 @@ from command_line import (
     run,
     watch_forget,
 )
+from torch import nn
 from typer.main import get_command
 
 import efface
-from efface.checkpoint import load_weights, weights_digest
+from efface.checkpoint import load_weights, save_weights, weights_digest
 from efface.cli.main import app
 from efface.errors import CheckpointError, DivergedError
 from efface.methods import REGISTRY
@@ -168,10 +170,15 @@ def test_an_old_report_never_stays_beside_new_weights(here: Path) -> None:
 
 
 def test_audit_takes_any_tools_weights_and_retrained_models(here: Path) -> None:
-    result = run(*AUDIT, "--retrained", "other.safetensors", "--retrained", "other.safetensors")
+    for seed, name in enumerate(("one", "two")):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = nn.Sequential(nn.Linear(8, 48), nn.ReLU(), nn.Linear(48, 3))
+        save_weights(model, here / f"{name}.safetensors")
+    result = run(*AUDIT, "--retrained", "one.safetensors", "--retrained", "two.safetensors")
     assert result.stderr == ""
     assert re.search(r"metric .* original .* unlearned .* retrained", result.stdout)
-    assert new_files(here) == ["run", "run/report.html", "run/report.json"]
+    assert new_files(here) == ["one.safetensors", "run", "run/report.html", "run/report.json", "two.safetensors"]
     document = json.loads((here / "run/report.json").read_text())
     assert document["method"] is None
     assert document["cost"]["unlearn"] is None

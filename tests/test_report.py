@@ -238,7 +238,7 @@ def test_page_says_what_the_document_says(document: Document) -> None:
         "one of 4 never-seen records",
         "looks like a random sample of the training set (least adjusted p: 0.42)",
         "before unlearning 29 of 30 96.7% 1.920",
-        "8 unlearned models from 8 originals were compared with 8 retrained ones",
+        "made on 8 other models, unlearned by steer from as many originals trained for the audit, and 8 retrained ones",
         "16 of the models came from the cache",
         "00000002 other flagged 0.0012",
         "method: reference model training records 2,000 sha256:dddd",

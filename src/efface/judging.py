@@ -128,7 +128,7 @@ def judge(subject: Subject, orders: Orders, seed: int, meter: Meter) -> Judgemen
         change, records = table.utility_change(), len(subject.request.forget)
         verdict = decide(rungs, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "")
     notes += [why] if why and not quick else []
-    notes += [] if quick else _resolution(records, len(subject.strangers))
+    notes += _resolution(records, len(subject.strangers)) if references else []
     digests = [weights_digest(m) for m in references]
     return Judgement(verdict, rungs, table, alike, caught, made, orders.remake, digests, bool(orders.references), notes)
 

@@ -163,11 +163,12 @@ def decide(
     """The verdict over the whole ladder.
 
     utility: change of accuracy on never-seen records; shown to be a fall by more than `floor`, it is a failure.
-    `target` says what effects are measured against. `barred` says why nothing may be concluded, if so.
+    `target` says what effects are measured against. `barred` says why tests
+    do not apply, if so.
     """
     told = [r for r in rungs if not r.dull]
     smallest = min((_detectable(r.unlearned) for r in rungs if r.kind != "distance"), default=float("nan"))
-    left = [r for r in rungs if r.outcome == "left"]
+    left = [] if barred else [r for r in rungs if r.outcome == "left"]
     failures, cautions = [f"{r.title}: {r.why}" for r in left], list[str]()
     if utility is not None and utility.value < -floor:
         fell = f"accuracy on never-seen records fell: {_show(utility)}"

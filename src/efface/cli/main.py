@@ -158,7 +158,7 @@ def unlearn(
 
 
 @app.command(
-    epilog="Examples:\n\nefface audit my_task:task --original a.pt --unlearned b.pt --forget ids.txt --out audit\n\n"
+    epilog="Example:\n\nefface audit my_task:task --original a.pt --unlearned b.pt --forget ids.txt --out audit\n\n"
     "efface audit my_task:task --original a.pt --unlearned b.pt --forget ids.txt --out audit --level strong "
     "--method finetune --cache ensembles",
 )
