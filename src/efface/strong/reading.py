@@ -53,8 +53,8 @@ def _logits(seen: View) -> Tensor:
 
 CELLS = (
     Cell("margin", "margin", "forget", _margins, True),
-    Cell("other_classes", "gap of other classes", "forget", _gaps, True),
-    Cell("perturbed", "margin on perturbed copies", "forget", _perturbed, True),
+    Cell("other_classes", "other classes", "forget", _gaps, True),
+    Cell("perturbed", "perturbed copies", "forget", _perturbed, True),
     Cell("logits", "all logits", "forget", _logits, True),
     Cell("neighbours", "nearest test records", "near", _margins, True),
     Cell("retain", "margin on retain", "retain", _margins, False),

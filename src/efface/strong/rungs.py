@@ -81,7 +81,7 @@ def _rung(
     broken = bool(foreign) or control.low > 0
     return Rung(
         key=f"d2_{cell.key}" if of_model else f"method_d2_{cell.key}",
-        title=f"Excess d2{'' if of_model else ' of the method'}, {cell.title}",
+        title=f"{'Excess d2' if of_model else 'Method: excess d2'}, {cell.title}",
         kind="distance",
         unit=UNIT,
         original=before,
