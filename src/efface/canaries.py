@@ -149,7 +149,7 @@ def guessed(values: Tensor, inside: Tensor) -> tuple[int, int]:
 
     A guess compares a canary's value with the middle between its means in the first half's shadows with and without
     it. Which side means `inside` is learned over all canaries there, since forgetting may overshoot. Were each shadow
-    guessed from all others, guesses would hang together, and the bound be missed nearly twice as often as stated.
+    guessed from all others, guesses would hang together, and the bound be missed more often than stated.
     """
     values = values - values.mean(1, keepdim=True)  # a shadow's level is common to all its canaries
     half = len(values) // 2

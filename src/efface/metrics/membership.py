@@ -53,8 +53,7 @@ class Separation:
 
         `between_models` is the variance of such a difference between trainings, of `freedom` degrees since it is known
         from a few models only. Each record's own part of it is in the paired variance over records too, so the larger
-        of the two counts: their sum is far too wide, and the sum less that part too narrow with few models (simulated
-        with 3: 1 %, and 9 to 12 %, of true nulls rejected at 5 %; so 2 to 5 %).
+        of the two counts: their sum is far too wide, and the sum less that part too narrow with few models.
         """
         ranks, influence = self.ranks - other.ranks, self.influence - other.influence
         variance = max(_variance(ranks) / len(ranks) + float(influence.square().sum()), between_models)
