@@ -53,21 +53,27 @@ AUDIT = (
 )
 
 
-def make_workshop(folder: Path) -> None:
-    """Write my_task.py, model.safetensors (knows its records by heart), other.safetensors (does not) and ids.txt."""
-    (folder / "my_task.py").write_text(TASK)
+def taught(first: int, seed: int) -> nn.Module:
+    """A network of TASK that knows its records from the `first` on by heart."""
     space: dict[str, Any] = {}
     exec(TASK, space)
     x, y = space["records"](300, 0).tensors
-    for name, keep in (("model", slice(0, None)), ("other", slice(len(FORGET), None))):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model: nn.Module = space["build_model"]()
-        optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-        for _ in range(150):
-            optimiser.zero_grad()
-            F.cross_entropy(model(x[keep]), y[keep]).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: nn.Module = space["build_model"]()
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(150):
+        optimiser.zero_grad()
+        F.cross_entropy(model(x[first:]), y[first:]).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return model
+
+
+def make_workshop(folder: Path) -> None:
+    """Write my_task.py, model.safetensors (knows its records by heart), other.safetensors (does not) and ids.txt."""
+    (folder / "my_task.py").write_text(TASK)
+    for name, first in (("model", 0), ("other", len(FORGET))):
+        model = taught(first, seed=0)
         save_file(model.state_dict(), folder / f"{name}.safetensors")
     (folder / "ids.txt").write_text("\n".join(map(str, FORGET)) + "\n")
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from command_line import AUDIT, FORGET, SMALL, TASK, UNLEARN, answer, listing, make_workshop, new_files, run
+from command_line import AUDIT, FORGET, SMALL, TASK, UNLEARN, answer, listing, make_workshop, new_files, run, taught
 from safetensors.torch import save_file
 from torch import nn
 
@@ -60,19 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(seed: int) -> nn.Module:
     """A model that never saw the forget records."""
-    space: dict[str, Any] = {}
-    exec(TASK, space)
-    x, y = space["records"](300, 0).tensors
-    keep = slice(len(FORGET), None)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model: nn.Module = space["build_model"]()
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(150):
-        optimiser.zero_grad()
-        F.cross_entropy(model(x[keep]), y[keep]).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    return model
+    return taught(len(FORGET), seed)
 
 
 def folder_of(here: Path, *names: str) -> Path:

@@ -133,25 +133,11 @@ def sights(
 ) -> list[Sight]:
     """Each model's sight of the same records; `retain` are training positions to fit a new last layer on."""
     perturb = copier(task, train)
-    return [sight(task, m, train, forget, holdout, strangers, retain, seed, meter, perturb) for m in models]
-
-
-def sight(
-    task: Task,
-    model: nn.Module,
-    train: Records,
-    forget: Indices,
-    holdout: Records,
-    strangers: Indices,
-    retain: Indices,
-    seed: int,
-    meter: Meter,
-    perturb: Perturb | None,
-) -> Sight:
-    """One model's sight of forget records and strangers."""
-    seen = penultimate(task, model, train, retain, meter)
-    head = None if seen is None else probe(seen[0], train.targets(retain), seen[1].shape[1])
-    return Sight(
-        view(task, model, train, forget, derive_seed(seed, "forget"), meter, perturb, head, keep_features=True),
-        view(task, model, holdout, strangers, derive_seed(seed, "strangers"), meter, perturb, head),
-    )
+    seeds = derive_seed(seed, "forget"), derive_seed(seed, "strangers")
+    found = []
+    for m in models:
+        seen = penultimate(task, m, train, retain, meter)
+        head = None if seen is None else probe(seen[0], train.targets(retain), seen[1].shape[1])
+        ours = view(task, m, train, forget, seeds[0], meter, perturb, head, keep_features=True)
+        found.append(Sight(ours, view(task, m, holdout, strangers, seeds[1], meter, perturb, head)))
+    return found
