@@ -204,9 +204,10 @@ def test_what_the_last_layer_alone_forgot_has_a_name(rungs: list[Rung], named: b
     [
         ([GONE, OFF, DULL], None, "By 2 tests that would have caught doing nothing, this model could not be told from"),
         ([OFF], None, "By 1 test that would have caught doing nothing, this model could not be told from one that nev"),
-        ([KNOWN, OFF], None, "1 of 2 tests show that the 1,200 records can still be told from never-seen ones."),
+        ([KNOWN, OFF], None, "1 of 2 tests shows that the 1,200 records can still be told from never-seen ones."),
         ([rung(0.3, -0.2), KNOWN, OFF], None, "2 of 3 tests show that the 1,200 records can still be told from never"),
-        ([rung(0.3, -0.2), OFF], None, "1 of 2 tests show that the 1,200 records stand out as shunned."),
+        ([rung(0.3, -0.2), OFF], None, "1 of 2 tests shows that the 1,200 records stand out as shunned."),
+        ([dataclasses.replace(FAR, of_model=False), OFF], None, "1 of 2 tests shows that the method leaves traces of"),
         ([GONE, OFF], near(-0.2, 0.01), "The model lost more accuracy on records that it never saw than unlearning m"),
         ([WIDE, OFF], None, "The tests could neither confirm that the 1,200 records are gone nor show that they"),
     ],

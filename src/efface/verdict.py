@@ -229,9 +229,12 @@ def _untold(rungs: Sequence[Rung]) -> str:
 def _failed(failing: Sequence[Rung], rungs: Sequence[Rung], records: int) -> str:
     if not failing:
         return "The model lost more accuracy on records that it never saw than unlearning may cost."
+    count = f"{len(failing)} of {len(rungs)} tests show{'s' * (len(failing) == 1)}"
+    if not any(r.of_model for r in failing):
+        return f"{count} that the method leaves traces of the {records:,} records in other models that it unlearns."
     over = [r for r in failing if "over-unlearned" in r.why]
     what = "stand out as shunned" if len(over) == len(failing) else "can still be told from never-seen ones"
-    return f"{len(failing)} of {len(rungs)} tests show that the {records:,} records {what}."
+    return f"{count} that the {records:,} records {what}."
 
 
 def _hidden(rungs: Sequence[Rung]) -> list[str]:
