@@ -8,13 +8,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from efface.attacks import ATTACKS, Attack
+from efface.attacks import ATTACKS, Attack, by_key
 from efface.attacks.views import Sight, View
 from efface.metrics.membership import Effect, Separation, mean_separation, one_more, separate
 from efface.metrics.multiplicity import benjamini_hochberg
 from efface.numerics.neighbours import windows
 from efface.types import Estimate
-from efface.verdict import EQUIVALENCE, LEVEL, MARGIN, Rung, dull
+from efface.verdict import ALPHA, EQUIVALENCE, LEVEL, MARGIN, Rung, dull
 
 FEWEST_TARGETS = 2  # retrained models from which effects are measured against them rather than against 0.5
 FEWEST_HELD_OUT = 3  # retrained models of which each can be held out and judged by the others
@@ -162,7 +162,7 @@ class Scores:
         strangers' own; one-sided. Flagged are those that Benjamini and Hochberg's method finds at 5 %. None without
         references.
         """
-        lira = next(a for a in ATTACKS if a.key == "lira")
+        lira = by_key("lira")
         scored = self.scored(lira, self.unlearned)
         if scored is None or self.marginal:
             return None
@@ -170,7 +170,7 @@ class Scores:
         ordered = theirs.sort().values
         above = len(theirs) - torch.searchsorted(ordered, ours)
         p = (1 + above) / (1 + len(theirs))
-        return p, benjamini_hochberg(p) <= 1 - LEVEL
+        return p, benjamini_hochberg(p) <= ALPHA
 
 
 def margin_of(original: Estimate) -> float:
@@ -213,7 +213,7 @@ def _null_error(original: Separation, retrained: Sequence[Separation]) -> tuple[
 def _fails(retrained: Sequence[Separation]) -> bool:
     """Whether the test calls a retrained model, judged by the others, one that knows the records."""
     ps = [e.p() for e in _left_out(retrained)]
-    return bool(ps) and min(ps) * len(ps) < 1 - LEVEL
+    return bool(ps) and min(ps) * len(ps) < ALPHA
 
 
 def _held_out(retrained: Sequence[Separation]) -> Estimate | None:

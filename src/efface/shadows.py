@@ -58,7 +58,7 @@ def make_ensembles(
     """Train `models` without the forget set and, where the method can be run again, as many originals to unlearn."""
     request, splits = subject.request, subject.splits
     everything = np.arange(len(request.train), dtype=np.int64)
-    retrained = fit(subject, subject.splits.retain, models, "retrained", training, seed, meter)
+    retrained = fit(subject, splits.retain, models, "retrained", training, seed, meter)
     if remake is None:
         pair = [subject.original], [subject.unlearned]
         return Ensembles(*pair, retrained.models, False, retrained.found, retrained.cost)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from efface.attacks import ATTACKS, Attack
+from efface.attacks import ATTACKS, Attack, by_key
 from efface.attacks.views import View
 from efface.metrics.distance import common_removed, excess_d2
 from efface.metrics.geometry import linear_cka
@@ -84,7 +84,7 @@ class Table:
 
     def roc(self) -> dict[str, object]:
         """Curves of LiRA where there are references, else of the loss attack."""
-        attack = next(a for a in ATTACKS if a.key == ("lira" if self.scores.references else "loss"))
+        attack = self._strongest
         sights = self.scores.models[:3]
         names = ("original", "unlearned", "retrained")
         curves: dict[str, object] = dict.fromkeys(names)
@@ -165,8 +165,12 @@ class Table:
             ]
         return rows
 
+    @property
+    def _strongest(self) -> Attack:
+        return by_key("lira" if self.scores.references else "loss")
+
     def _low_false_alarms(self) -> Metric:
-        attack = next(a for a in ATTACKS if a.key == ("lira" if self.scores.references else "loss"))
+        attack = self._strongest
         title = f"{attack.title}, TPR at {FPR:.0%} FPR"
         negatives = len(self.scores.original.strangers.targets)
         if negatives < FEWEST_NEGATIVES:
@@ -202,7 +206,9 @@ class Table:
                 kept, gold = values[:, mask], values[2:, mask]
                 held = [excess_d2(gold[i : i + 1], torch.cat([gold[:i], gold[i + 1 :]])) for i in range(len(gold))]
                 numbers = [excess_d2(kept[:1], gold), excess_d2(kept[1:2], gold), sum(held) / len(held)]
-                rows.append(Metric(f"d2_{key}", title, group, "distance", False, *(_distance(v) for v in numbers)))
+                rows.append(
+                    Metric(f"d2_{key}", title, group, "distance", False, *(distance_reading(_bare(v)) for v in numbers))
+                )
         return rows
 
     def _both(self) -> tuple[list[View], list[View]]:
@@ -240,10 +246,11 @@ def _auc(parts: Sequence[Separation]) -> list[Estimate | None]:
 
 
 def _bare(value: float) -> Estimate:
-    return Estimate(value, math.nan, math.nan, LEVEL)
+    return Estimate.point(value, LEVEL)
 
 
-def _distance(value: float) -> Reading:
-    if not math.isfinite(value):
+def distance_reading(e: Estimate) -> Reading:
+    """What is measured in the spread of retrained models, which needs them to differ."""
+    if not math.isfinite(e.value):
         return Reading.missing("the retrained models say the same of every record, so there is no unit of distance")
-    return Reading.of(_bare(value))
+    return Reading.of(e)

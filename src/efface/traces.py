@@ -84,7 +84,7 @@ def _row(key: str, title: str, readings: Sequence[Reading], again: Sequence[floa
 
 def _reading(value: float) -> Reading:
     if np.isfinite(value):
-        return Reading.of(Estimate(value, float("nan"), float("nan"), LEVEL))
+        return Reading.of(Estimate.point(value, LEVEL))
     return Reading.missing("the model has no doubt of like never-seen records")
 
 

@@ -1,5 +1,6 @@
 """Frozen values that pass between the rooms of efface; nothing here computes anything heavy."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -60,6 +61,11 @@ class Estimate:
     low: float
     high: float
     level: float
+
+    @classmethod
+    def point(cls, value: float, level: float) -> "Estimate":
+        """A number without an interval."""
+        return cls(value, math.nan, math.nan, level)
 
     def within(self, centre: float, margin: float) -> bool:
         """Whether the whole interval lies within `margin` of `centre`."""

@@ -80,4 +80,10 @@ ATTACKS: tuple[Attack, ...] = (
     ),
 )
 
-__all__ = ["ATTACKS", "Attack", "Score"]
+
+def by_key(key: str) -> Attack:
+    """The attack of that key."""
+    return next(a for a in ATTACKS if a.key == key)
+
+
+__all__ = ["ATTACKS", "Attack", "Score", "by_key"]

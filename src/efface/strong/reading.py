@@ -1,19 +1,21 @@
 """What every model of a strong audit says of forget records, their neighbours, retain and test records."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from efface.attacks import Score
 from efface.attacks.features import penultimate
+from efface.attacks.statistics import other_classes, perturbed_margin, plain_margin
 from efface.attacks.views import View, copier, view
 from efface.data.records import Records
 from efface.errors import DivergedError
 from efface.metrics.distance import common_removed
 from efface.models import logits_of
-from efface.numerics.logits import centre, margin, other_gap, squash
+from efface.numerics.logits import centre, squash
 from efface.progress import track
 from efface.runtime import Meter, derive_seed
 from efface.shadows import Ensembles
@@ -31,34 +33,22 @@ class Cell:
     key: str
     title: str
     place: str
-    read: Callable[[View], Tensor | None]
+    read: Score
     decides: bool
 
 
-def _margins(seen: View) -> Tensor:
-    return margin(seen.logits, seen.targets)
-
-
-def _gaps(seen: View) -> Tensor | None:
-    return other_gap(seen.logits, seen.targets) if seen.logits.shape[1] > 2 else None
-
-
-def _perturbed(seen: View) -> Tensor | None:
-    return None if seen.copies is None else torch.stack([margin(z, seen.targets) for z in seen.copies]).mean(0)
-
-
-def _logits(seen: View) -> Tensor:
+def _logits(seen: View, references: Sequence[View]) -> Tensor:
     return centre(seen.logits.double()).flatten()
 
 
 CELLS = (
-    Cell("margin", "margin", "forget", _margins, True),
-    Cell("other_classes", "other classes", "forget", _gaps, True),
-    Cell("perturbed", "perturbed copies", "forget", _perturbed, True),
+    Cell("margin", "margin", "forget", plain_margin, True),
+    Cell("other_classes", "other classes", "forget", other_classes, True),
+    Cell("perturbed", "perturbed copies", "forget", perturbed_margin, True),
     Cell("logits", "all logits", "forget", _logits, True),
-    Cell("neighbours", "nearest test records", "near", _margins, True),
-    Cell("retain", "margin on retain", "retain", _margins, False),
-    Cell("test", "margin on test", "test", _margins, False),
+    Cell("neighbours", "nearest test records", "near", plain_margin, True),
+    Cell("retain", "margin on retain", "retain", plain_margin, False),
+    Cell("test", "margin on test", "test", plain_margin, False),
 )
 
 
@@ -153,8 +143,8 @@ def _read(subject: Subject, model: nn.Module, places: Places, seed: int, meter: 
             raise DivergedError("the logits of a model hold NaN or infinite values, so nothing can be compared")
     told = {}
     for cell in CELLS:
-        values, control = cell.read(views[cell.place]), cell.read(views["control"])
+        values, control = cell.read(views[cell.place], ()), cell.read(views["control"], ())
         if values is not None and control is not None:
             level = common_removed(squash(values)[None], squash(control)[None])[0].float()
             told[cell.key] = level.nan_to_num(0.0, 0.0, 0.0)  # of a model that says the same of every record
-    return told | {RAW: _margins(views["forget"])}
+    return told | {RAW: plain_margin(views["forget"], ())}

@@ -1,7 +1,5 @@
 """Rows of a strong audit: distances of every place, and the attacks that need ensembles."""
 
-import math
-
 import torch
 
 from efface.attacks.ulira import ulira
@@ -10,6 +8,7 @@ from efface.metrics.epsilon import forgetting_quality, unlearning_epsilon
 from efface.metrics.klom import FEWEST as FEWEST_KLOM
 from efface.metrics.klom import klom
 from efface.strong.reading import CELLS, RAW, Statistics
+from efface.tables import distance_reading
 from efface.types import Estimate, Metric, Reading
 from efface.verdict import LEVEL
 
@@ -24,7 +23,7 @@ def metrics_of(seen: Statistics) -> list[Metric]:
             sides = (seen.original[cell.key], seen.unlearned[cell.key], seen.retrained[cell.key])
             r = remains(*sides, LEVEL, seen.remade)
             title = f"Excess d2 of ensembles to retrained, {cell.title}"
-            readings = [_reading(e) for e in (r.original, r.unlearned, r.retrained)]
+            readings = [distance_reading(e) for e in (r.original, r.unlearned, r.retrained)]
             rows.append(Metric(f"ensemble_d2_{cell.key}", title, "all", "ensemble", cell.decides, *readings))
     return [*rows, *_ensemble_attacks(seen)]
 
@@ -44,7 +43,7 @@ def _ensemble_attacks(seen: Statistics) -> list[Metric]:
     pairs = [(sides[0], sides[2]), (sides[1], sides[2]), halves]
     scored: dict[str, list[Reading]] = {key: [] for key in titles}
     for ours, theirs in pairs:
-        scored["ulira"].append(_reading(_plain(ulira(ours, theirs).accuracy)))
+        scored["ulira"].append(distance_reading(Estimate.point(ulira(ours, theirs).accuracy, LEVEL)))
         enough = min(len(ours), len(theirs)) >= FEWEST_KLOM
         distances = klom(ours, theirs) if enough else None
         for key, read in (("klom_mean", torch.mean), ("klom_95", lambda v: v.quantile(0.95))):
@@ -52,18 +51,8 @@ def _ensemble_attacks(seen: Statistics) -> list[Metric]:
                 few = f"needs {FEWEST_KLOM} + {FEWEST_KLOM} models; there are {len(ours)} + {len(theirs)}"
                 scored[key].append(Reading.missing(few))
             else:
-                scored[key].append(_reading(_plain(float(read(distances)))))
+                scored[key].append(distance_reading(Estimate.point(float(read(distances)), LEVEL)))
         models = min(len(ours), len(theirs))
         quality = forgetting_quality(unlearning_epsilon(ours, theirs), models)
-        scored["epsilon"].append(_reading(_plain(quality)))
+        scored["epsilon"].append(distance_reading(Estimate.point(quality, LEVEL)))
     return [Metric(key, titles[key], "all", "ensemble", False, *readings) for key, readings in scored.items()]
-
-
-def _plain(value: float) -> Estimate:
-    return Estimate(value, math.nan, math.nan, LEVEL)
-
-
-def _reading(e: Estimate) -> Reading:
-    if math.isfinite(e.value):
-        return Reading.of(e)
-    return Reading.missing("the retrained models say the same of every record, so there is no unit of distance")

@@ -12,7 +12,7 @@ from efface.types import Estimate
 from efface.verdict import EQUIVALENCE, LEVEL, Rung, dull
 
 MARGIN = 0.25  # share of doing nothing's squared distance that counts as gone: half of its distance
-FAR = 5.0
+FAR = 5.0  # standard deviations; see `of_another_recipe`
 UNIT = "share left of doing nothing's excess d2"
 DECIDING = tuple(c for c in CELLS if c.decides)
 
@@ -24,9 +24,9 @@ def rungs_of(seen: Statistics, tests: int, foreign: str, seed: int) -> list[Rung
 
     `foreign` says why distances say nothing, if so: see `of_another_recipe`.
     """
-    found = _family((seen.own[0], seen.own[1], seen.retrained), True, False, tests, foreign, seed)
+    found = _family((seen.own[0], seen.own[1], seen.retrained), True, tests, foreign, seed)
     if seen.remade:
-        found += _family((seen.original, seen.unlearned, seen.retrained), False, True, tests, foreign, seed)
+        found += _family((seen.original, seen.unlearned, seen.retrained), False, tests, foreign, seed)
     return found
 
 
@@ -52,19 +52,16 @@ def _without(rows: Tensor, i: int) -> Tensor:
     return torch.cat([rows[:i], rows[i + 1 :]])
 
 
-def _family(sides: Sides, of_model: bool, paired: bool, tests: int, foreign: str, seed: int) -> list[Rung]:
+def _family(sides: Sides, of_model: bool, tests: int, foreign: str, seed: int) -> list[Rung]:
     deciding = [c for c in DECIDING if c.key in sides[2]]
     ps = permutation({c.key: (sides[1][c.key], sides[2][c.key]) for c in deciding}, seed)
-    return [
-        rung for c in deciding if (rung := _rung(c, sides, of_model, paired, tests, foreign, ps[c.key])) is not None
-    ]
+    return [rung for c in deciding if (rung := _rung(c, sides, of_model, tests, foreign, ps[c.key])) is not None]
 
 
-def _rung(
-    cell: Cell, sides: Sides, of_model: bool, paired: bool, tests: int, foreign: str, p: tuple[float, float]
-) -> Rung | None:
+def _rung(cell: Cell, sides: Sides, of_model: bool, tests: int, foreign: str, p: tuple[float, float]) -> Rung | None:
     """The share left, with intervals over models; None where the retrained models do not differ, so have no unit."""
     original, unlearned, retrained = (s[cell.key] for s in sides)
+    paired = not of_model  # the method's models come each from an original of its own
     wide, narrow = (remains(original, unlearned, retrained, level, paired) for level in (LEVEL, EQUIVALENCE))
     whole = wide.original.value
     if not math.isfinite(whole):
