@@ -90,7 +90,7 @@ def _of_classes(n: int, seed: int) -> tuple[Tensor, Tensor]:
 @cache
 def class_problem() -> Judged:
     """A request for every record of one class."""
-    (x, y), held = _of_classes(TRAIN, 30), _of_classes(HOLDOUT, 31)
+    (x, y), held = _of_classes(TRAIN, 30), _of_classes(2 * HOLDOUT, 31)
     task = Task(train=TensorDataset(x, y), holdout=TensorDataset(*held), fit=fit)
     return _judged(x, y, task, tuple((y == GONE).nonzero().flatten().tolist()))
 

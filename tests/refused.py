@@ -164,7 +164,8 @@ def check_refused(broken: Break, message: str, tiny: Tiny, monkeypatch: pytest.M
     def work(*_: Any, **__: Any) -> None:
         raise AssertionError("work began")
 
-    monkeypatch.setattr("efface.unlearning.train", work)
+    for name in ("distilled", "Expected", "_run"):
+        monkeypatch.setattr(f"efface.unlearning.{name}", work)
     before, state = bits(tiny.model), torch.get_rng_state()
     with pytest.raises(RequestError) as caught:
         # some options are refused already here

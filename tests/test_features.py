@@ -13,8 +13,9 @@ from tiny import CLASSES, FEATURES, RECORDS, Tiny, bits, mlp
 from torch import Tensor, nn
 
 from efface import Task
-from efface.attacks.features import RIDGE, penultimate, probe
+from efface.attacks.features import RIDGE, probe
 from efface.data.records import Records
+from efface.features import penultimate
 from efface.metrics.membership import separate
 from efface.models import logits_of
 from efface.numerics.logits import margin
@@ -77,7 +78,11 @@ def test_the_last_layer_is_the_last_that_runs_and_fits(tiny: Tiny) -> None:
     assert found is not None and torch.allclose(found[0], F.relu(model.wide(model.narrow(tiny.x[:3]))))
     model = Averaged()
     found = features_of(tiny.task(), model, [0, 1, 2])
-    assert found is not None and torch.allclose(found[0], model.body(tiny.x[:3].reshape(3, 2, -1)).flatten(1))
+    inner = model.body(tiny.x[:3].reshape(3, 2, -1))
+    assert found is not None and torch.allclose(found[0], inner.flatten(1))
+    task = tiny.task()
+    found = penultimate(task, model, Records(task.train, task), np.arange(3), Meter(), pooled=True)
+    assert found is not None and torch.allclose(found[0], inner.mean(1))
 
 
 class Functional(nn.Module):

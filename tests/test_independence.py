@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from command_line import AUDIT, SMALL, UNLEARN, make_workshop
@@ -19,13 +20,17 @@ from efface import unlearning
 from efface.checkpoint import load_weights, weights_digest
 from efface.cli.main import app
 from efface.cli.output import run_of
-from efface.types import Outcome
+from efface.data.splits import make_splits
+from efface.types import Outcome, Splits
 
-DESCENT = {"finetune": {"steps": "6"}, "perturb": {"steps": "6"}, "neggrad_plus": {"steps": "6"}}
+BASELINES = {
+    **{m: {"steps": "6"} for m in ("finetune", "perturb", "neggrad_plus", "align", "align_gan")},
+    **{m: {"rounds": "2"} for m in ("influence", "woodfisher")},
+}
 
 
 class Spying(TensorDataset):
-    """Remembers which records were read, once `on`."""
+    """Remembers which records were read since `read` was last cleared."""
 
     def __init__(self, *tensors: torch.Tensor) -> None:
         super().__init__(*tensors)
@@ -36,25 +41,61 @@ class Spying(TensorDataset):
         return super().__getitem__(at)
 
 
-@pytest.mark.parametrize("method", ["steer", *DESCENT])
-def test_no_method_reads_the_records_that_the_audit_trains_on(method: str, tiny: Tiny) -> None:
-    train = Spying(tiny.x, tiny.y)
-    options = DESCENT.get(method, {"rounds": "2", "steps": "30"})
+def spied(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> tuple[Spying, Spying]:
+    """Training and holdout records that tell what a run reads after the checks, which read all there are."""
+    train, holdout = Spying(tiny.x, tiny.y), Spying(tiny.holdout_x, tiny.holdout_y)
+
+    def split(*given: Any) -> Splits:
+        train.read.clear()
+        holdout.read.clear()
+        return make_splits(*given)
+
+    monkeypatch.setattr(unlearning, "make_splits", split)
+    return train, holdout
+
+
+@pytest.mark.parametrize("looks", [True, False])
+@pytest.mark.parametrize("method", ["steer", *BASELINES])
+def test_no_method_reads_the_records_that_judge_it(
+    method: str, looks: bool, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, holdout = spied(tiny, monkeypatch)
+    options = BASELINES.get(method, {"rounds": "2", "steps": "30"})
     result = efface.unlearn(
         tiny.model,
         forget=tiny.forget,
-        task=tiny.task(train=train),
+        task=tiny.task(train=train, holdout=holdout),
         method=efface.methods.get(method, options),
         reference=REFERENCE,
         checks=False,
+        looks=looks,
     )
     kept = set(result.splits.audit_reference.tolist())
-    # the checks read the first two dozen records, to see what they are and that they stay the same
-    assert kept and not kept & (train.read - set(range(24)))
+    assert kept and not kept & train.read
     assert len(train.read) > 100, "the spy saw the run"
+    used = [result.splits.calibration, *([result.splits.stopping] if looks else [])]
+    assert holdout.read <= set(np.concatenate(used).tolist())
 
 
-@pytest.mark.parametrize("method", DESCENT)
+def test_the_reference_is_taught_by_its_own_records_alone(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, holdout = spied(tiny, monkeypatch)
+    real, read = unlearning.distilled, []
+
+    def distilled(*given: Any) -> nn.Module:
+        done = real(*given)
+        read.append((set(train.read), set(holdout.read)))
+        return done
+
+    monkeypatch.setattr(unlearning, "distilled", distilled)
+    task = tiny.task(train=train, holdout=holdout)
+    splits = efface.unlearn(tiny.model, forget=tiny.forget, task=task, method="perturb", reference=REFERENCE).splits
+    [(taught, held)] = read
+    assert taught == set(splits.reference.tolist()) and not held
+    for part in (splits.forget, splits.members, splits.audit_reference):
+        assert len(part) and not taught & set(part.tolist())
+
+
+@pytest.mark.parametrize("method", BASELINES)
 def test_dropout_draws_from_the_seed_alone(method: str, tiny: Tiny) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -64,7 +105,7 @@ def test_dropout_draws_from_the_seed_alone(method: str, tiny: Tiny) -> None:
     for process_seed in (1, 2):
         torch.manual_seed(process_seed)
         done = efface.unlearn(
-            net, forget=tiny.forget, task=tiny.task(), method=efface.methods.get(method, DESCENT[method]), looks=False
+            net, forget=tiny.forget, task=tiny.task(), method=efface.methods.get(method, BASELINES[method]), looks=False
         )
         found.append(weights(done.model))
     assert found[0] == found[1]

@@ -21,7 +21,11 @@ ORDER = (
     "data",
     "numerics",
     "models",
+    "features",
+    "reference",
+    "expected",
     "methods",
+    "assumptions",
     "stopping",
     "result",
     "attacks",
@@ -50,7 +54,7 @@ ORDER = (
 )
 
 # What several methods share; every other file in methods is one method.
-SHARED = ("base", "descent", "targets")
+SHARED = ("base", "curvature", "descent", "targets")
 
 # A method must not see the evidence that judges it.
 JUDGES = {"attacks", "metrics", "stopping", "evidence"}

@@ -26,6 +26,10 @@ SMALL: dict[str, dict[str, str]] = {
     "perturb": {"steps": "8", "every": "4"},
     "finetune": {"steps": "8", "every": "4"},
     "neggrad_plus": {"steps": "8", "every": "4"},
+    "influence": {"rounds": "2", "iterations": "3", "sample": "64"},
+    "woodfisher": {"rounds": "2", "sample": "16"},
+    "align": {"steps": "8", "every": "4"},
+    "align_gan": {"steps": "8", "every": "4"},
     "noop": {},
     "retrain": {"epochs": "2"},
 }
@@ -213,7 +217,7 @@ def test_steer_goes_towards_an_exactly_retrained_model() -> None:
     recipe = Recipe(epochs=20, lr=1e-2)
     runs = [
         margins(efface.unlearn(original, forget=forget.tolist(), seed=s, looks=False, reference=recipe, **data).model)
-        for s in range(3)
+        for s in range(6)  # since with this few members the draw of them shows
     ]
     wanted, nothing = margins(exact(left)), margins(original)
     assert (nothing - wanted).mean() > 0.5

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import efface
-from efface import Recipe, Task
+from efface import Recipe, RequestError, Task
 from efface.data.records import Records
-from efface.methods import NegGradPlus, Retrain, Steer
+from efface.methods import Align, Influence, NegGradPlus, Retrain, Steer
 from efface.models import logits_of
 from efface.runtime import Meter
 from efface.stopping import LooksUnseen
@@ -103,6 +103,8 @@ def plain(x: Tensor) -> Tensor:
 METHODS = {
     "steer": Steer(rounds=2, steps=8),
     "neggrad_plus": NegGradPlus(steps=8, every=4),
+    "influence": Influence(rounds=2, iterations=4, sample=64),
+    "align": Align(steps=8, every=4),
     "retrain": Retrain(epochs=2),
 }
 
@@ -158,8 +160,15 @@ def make(name: str, tiny: Tiny) -> tuple[nn.Module, Task]:
     )
 
 
-@pytest.mark.parametrize("method", ["steer", "neggrad_plus"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        (kind, method)
+        for kind in KINDS
+        for method in ("steer", "neggrad_plus", "influence", "align")
+        if (kind, method) != ("bag of words", "influence")  # refused: see below
+    ],
+)
 def test_a_kind_of_model(kind: str, method: str, tiny: Tiny) -> None:
     model, task = make(kind, tiny)
     model.train()
@@ -179,7 +188,16 @@ def test_a_kind_of_model(kind: str, method: str, tiny: Tiny) -> None:
     assert len(result.evidence.looks) >= 2
 
 
-@pytest.mark.parametrize("method", ["steer", "neggrad_plus", "retrain"])
+def test_influence_refuses_a_layer_without_second_derivatives(tiny: Tiny) -> None:
+    model, task = make("bag of words", tiny)
+    with pytest.raises(RequestError, match=r"does not allow that .*: use woodfisher"):
+        efface.unlearn(model, forget=tiny.forget, task=task, method=METHODS["influence"], looks=False)
+    other = efface.methods.get("woodfisher", {"rounds": "1", "sample": "16"})
+    done = efface.unlearn(model, forget=tiny.forget, task=task, method=other, looks=False)
+    assert weights(done.model) != weights(model)
+
+
+@pytest.mark.parametrize("method", ["steer", "neggrad_plus", "influence", "retrain"])
 def test_tied_weights_stay_tied(method: str, tiny: Tiny) -> None:
     model, task = make("tied", tiny)
     ours = efface.unlearn(
@@ -199,7 +217,9 @@ def test_a_mask_stays_infinite_and_can_be_saved(method: str, tiny: Tiny, tmp_pat
     result.save(tmp_path / "w.safetensors")
 
 
-@pytest.mark.parametrize(("method", "moved"), [("steer", False), ("neggrad_plus", True)])
+@pytest.mark.parametrize(
+    ("method", "moved"), [("steer", False), ("neggrad_plus", True), ("influence", False), ("align", False)]
+)
 def test_running_statistics_move_by_descent_alone(method: str, moved: bool, tiny: Tiny) -> None:
     """Steer judges a model as it is used, in eval mode, so it must not move them."""
     model, task = make("batch norm", tiny)
@@ -211,5 +231,5 @@ def test_running_statistics_move_by_descent_alone(method: str, moved: bool, tiny
 
 def test_one_record_and_batch_norm(tiny: Tiny) -> None:
     model, task = make("batch norm", tiny)
-    for method in ("neggrad_plus", "steer"):
+    for method in ("neggrad_plus", "steer", "influence", "align"):
         efface.unlearn(model, forget=(7,), task=task, method=METHODS[method], looks=False, reference=REFERENCE)

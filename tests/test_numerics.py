@@ -11,7 +11,16 @@ from scipy.linalg import sqrtm
 from scipy.stats import kstest
 from torch import Tensor
 
-from efface.numerics.logits import centre, log_likelihood, margin, other_gap, squash
+from efface.numerics.logits import (
+    centre,
+    log_likelihood,
+    margin,
+    other_gap,
+    squash,
+    unsquash,
+    with_margin,
+    without,
+)
 from efface.numerics.neighbours import ranks, read_quantiles, windows
 from efface.numerics.ridge import LinearMap, cross_fit
 from efface.numerics.transport import transport_gauss, transport_ranks
@@ -171,12 +180,82 @@ def test_a_constant_input_does_no_harm() -> None:
 
 def test_cross_fitted_values_do_not_read_their_own_record() -> None:
     x, y = normal(23, 2), normal(23, 3, seed=1)
-    values, maps = cross_fit(x, y)
+    values, maps = cross_fit(x, y, ridges=[0.1])
     assert len(maps) == 5
     other = y.clone()
     other[8] += 100
-    changed = (cross_fit(x, other)[0] - values).abs().amax(1) > 1e-9
+    changed = (cross_fit(x, other, ridges=[0.1])[0] - values).abs().amax(1) > 1e-9
     same_fold = torch.arange(23) % 5 == 8 % 5
     assert torch.equal(changed, ~same_fold)
     left = torch.arange(23) % 5 != 2
-    torch.testing.assert_close(values[~left], LinearMap.fit(x[left], y[left])(x[~left]))
+    torch.testing.assert_close(values[~left], LinearMap.fit(x[left], y[left], 0.1)(x[~left]))
+    torch.testing.assert_close(values[~left], maps[2](x[~left]))
+
+
+@pytest.mark.parametrize(("signal", "best"), [(10.0, 1e-3), (0.0, 1.0)])
+def test_cross_fit_takes_the_ridge_with_the_least_error_out_of_fold(signal: float, best: float) -> None:
+    x, noise = normal(60, 12), normal(60, 3, seed=1)
+    y, ridges = signal * x[:, :3] + noise, (1e-3, 1e-2, 1e-1, 1.0)
+    errors = {}
+    for ridge in ridges:
+        out = torch.empty_like(y)
+        for fold in range(5):
+            at = torch.arange(60) % 5 == fold
+            out[at] = LinearMap.fit(x[~at], y[~at], ridge)(x[at])
+        errors[ridge] = float((out - y).square().sum())
+    assert min(errors, key=errors.__getitem__) == best
+    for order in (ridges, ridges[::-1]):
+        values, maps = cross_fit(x, y, ridges=order)
+        assert float((values - y).square().sum()) == pytest.approx(errors[best])
+        torch.testing.assert_close(
+            maps[1].weights, LinearMap.fit(x[torch.arange(60) % 5 != 1], y[torch.arange(60) % 5 != 1], best).weights
+        )
+
+
+def test_maps_of_several_ridges_are_those_of_each() -> None:
+    x, y = normal(40, 4), normal(40, 2, seed=1)
+    for one, ridge in zip(LinearMap.fits(x, y, [0.0, 0.1, 2.0]), [0.0, 0.1, 2.0], strict=True):
+        torch.testing.assert_close(one(x), LinearMap.fit(x, y, ridge)(x))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(finite, min_size=1, max_size=20), st.lists(finite, min_size=1, max_size=20))
+def test_ranks_in_one_shared_row_are_those_in_a_row_each(values: list[float], among: list[float]) -> None:
+    row = torch.tensor(among, dtype=torch.float64)[None]
+    ours = torch.tensor(values, dtype=torch.float64)
+    # twice, so that it is no shared row even for one value
+    torch.testing.assert_close(ranks(ours, row).repeat(2), ranks(ours.repeat(2), row.expand(2 * len(ours), -1)))
+
+
+@given(st.lists(st.floats(-500, 500), min_size=1, max_size=20))
+def test_unsquash_is_the_inverse_of_squash(values: list[float]) -> None:
+    x = torch.tensor(values, dtype=torch.float64)
+    torch.testing.assert_close(unsquash(squash(x)), x)
+    small = x / 60  # as squashed values are
+    torch.testing.assert_close(squash(unsquash(small)), small)
+
+
+def test_a_margin_is_set_by_the_labels_own_logit_alone(scored: tuple[Tensor, Tensor]) -> None:
+    logits, targets = scored
+    wanted = 10 * normal(40, seed=2)
+    before, moved = logits.clone(), with_margin(logits, targets, wanted)
+    torch.testing.assert_close(margin(moved, targets), wanted)
+    others = torch.ones_like(logits, dtype=torch.bool).scatter(1, targets[:, None], value=False)
+    assert torch.equal(moved[others], logits[others]) and torch.equal(logits, before)
+    assert with_margin(logits.float(), targets, wanted).dtype == torch.float32
+
+
+@pytest.mark.parametrize("gone", [(), (1,), (0, 4)])
+def test_classes_that_are_gone_count_for_nothing_and_come_last(gone: tuple[int, ...]) -> None:
+    logits = 3 * normal(40, 5)
+    kept = [c for c in range(5) if c not in gone]
+    before, middle, z = logits.clone(), centre(logits, gone), without(logits, gone)
+    torch.testing.assert_close(middle, logits - logits[:, kept].mean(1, keepdim=True))
+    torch.testing.assert_close(z[:, kept], middle[:, kept])
+    for c in gone:
+        torch.testing.assert_close(z[:, c], middle[:, kept].amin(1))
+    torch.testing.assert_close(without(z, gone), z)
+    changed = logits.clone()
+    changed[:, list(gone)] += 100
+    torch.testing.assert_close(without(changed, gone), z)
+    assert torch.equal(logits, before)

@@ -51,20 +51,18 @@ def test_a_set_of_ids_is_put_in_order(tiny: Tiny) -> None:
     assert check(tiny, forget={300 - i for i in range(1, 9)}).ids == tuple(range(292, 300))
 
 
-def test_a_whole_class_can_be_judged_but_not_unlearned(tiny: Tiny) -> None:
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("judging", [True, False])
+def test_a_whole_class_is_noted(full: bool, judging: bool, tiny: Tiny) -> None:
     y = tiny.y.clone()
     y[y == 2] = 0
     y[:10] = 2
     task = tiny.task(train=TensorDataset(tiny.x, y))
     said = "the request takes every record of class 2"
-    request = check(tiny, task=task, forget=range(10), judging=True)
+    request = check(tiny, task=task, forget=range(10), judging=judging, full=full)
     assert request.emptied == (2,) and said in request.warnings
-    with pytest.raises(RequestError, match=f"{said}; whole classes are not supported yet"):
-        check(tiny, task=task, forget=range(10))
-    rest = check(tiny, task=task, forget=range(9), judging=True)
+    rest = check(tiny, task=task, forget=range(9), judging=judging, full=full)
     assert rest.emptied == () and said not in rest.warnings
-    # where all records are not read, a class is not known to be whole
-    assert check(tiny, task=task, forget=range(10), full=False).emptied == ()
 
 
 def test_every_first_problem_is_listed_at_once(tiny: Tiny) -> None:

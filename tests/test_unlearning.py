@@ -1,16 +1,18 @@
 """The driver: when it looks, when it stops, and which weights it gives back, on methods whose steps are scripted."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
+from judged import GONE, class_problem
 from tiny import REFERENCE, Tiny, memorise, weights
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 import efface
-from efface import DivergedError, Result
+from efface import DivergedError, RequestError, Result
 from efface.checkpoint import load_weights, weights_digest
 from efface.methods import Method
 from efface.methods.base import Problem
@@ -156,6 +158,35 @@ def test_a_run_can_keep_to_the_parts_of_another(tiny: Tiny) -> None:
     # trained on the same records by another seed, or on others by the same
     assert len({r.reference for r in (first, other, again)}) == 3
     assert first.evidence.looks[0].holdout_accuracy == again.evidence.looks[0].holdout_accuracy
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_whole_class_can_be_forgotten(looks: bool) -> None:
+    judged = class_problem()
+    result = judged.unlearned("steer", looks=looks)
+    said = [before_and_after(result, judged.x[judged.y == c]) for c in range(3)]
+    assert said[GONE][0].eq(GONE).all() and not said[GONE][1].eq(GONE).any(), "never said of its records again"
+    # and nearly all that is said of the others stays
+    for before, after in said[1:]:
+        assert (before == after).double().mean() > 0.9
+    assert "the request takes every record of class 0" in result.warnings
+    assert result.splits.forget.tolist() == list(judged.forget)
+    for part in (result.splits.reference, result.splits.members):
+        assert not judged.y[part].eq(GONE).any()
+
+
+def before_and_after(result: Result, x: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        before, after = (m(x).argmax(1) for m in (result.original, result.model))
+    return before, after
+
+
+def test_a_class_that_stays_must_be_in_the_holdout() -> None:
+    judged = class_problem()
+    x, y = judged.task.holdout.tensors  # type: ignore[attr-defined]
+    task = replace(judged.task, holdout=TensorDataset(x, torch.full_like(y, GONE)))
+    with pytest.raises(RequestError, match="the holdout has no records of the classes that stay"):
+        judged.unlearned("steer", task=task)
 
 
 def test_bare_data_sets_do_without_a_task(tiny: Tiny) -> None:

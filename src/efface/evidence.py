@@ -2,10 +2,12 @@
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from efface.errors import DivergedError
+from efface.expected import Expected
 from efface.metrics.membership import separate
 from efface.metrics.utility import correct, mean_over_records
 from efface.models import logits_of
@@ -18,12 +20,13 @@ from efface.types import Indices, Look, Splits, Step
 class Observer:
     """Takes looks at a model on the forget set and the stopping part of the holdout, which no method may read.
 
-    Difficulty is the reference model's margin: a model that saw neither kind of record. `level` is the coverage of
-    each look's interval, already widened for the number of looks planned. The first look is at the original.
+    Difficulty is the margin that a model is expected to have that saw neither kind of record. `level` is the coverage
+    of each look's interval, already widened for the number of looks planned. The first look is at the original.
+    Accuracy is that on classes that are to stay.
     """
 
-    def __init__(self, request: Request, splits: Splits, reference: nn.Module, meter: Meter, level: float) -> None:
-        self._request, self._splits, self._reference, self._meter = request, splits, reference, meter
+    def __init__(self, request: Request, splits: Splits, expected: Expected, meter: Meter, level: float) -> None:
+        self._request, self._splits, self._expected, self._meter = request, splits, expected, meter
         self._level = level
         self._right_before: Tensor | None = None
 
@@ -33,8 +36,8 @@ class Observer:
 
     @cached_property
     def _difficulty(self) -> tuple[Tensor, Tensor]:
-        z_f, z_s = self._read(self._reference)
-        return margin(z_f, self._targets[0]), margin(z_s, self._targets[1])
+        splits = self._splits
+        return self._expected.of_training(splits.forget).score, self._expected.of_holdout(splits.stopping).score
 
     def _read(self, model: nn.Module) -> tuple[Tensor, Tensor]:
         request, splits = self._request, self._splits
@@ -51,7 +54,7 @@ class Observer:
             if m_f.isnan().any() or m_s.isnan().any():
                 raise DivergedError(f"the logits became NaN by step {step.index}; nothing was saved")
             seen = separate(m_f, m_s, d_f, d_s)
-            right = correct(z_s, y_s)
+            right = correct(z_s, y_s)[~torch.isin(y_s, torch.tensor(self._request.emptied, dtype=y_s.dtype))]
             self._right_before = right if self._right_before is None else self._right_before
             return Look(
                 step=step.index,
@@ -69,6 +72,10 @@ def check_reference(request: Request, strangers: Indices, reference: nn.Module, 
     No better means within two standard errors of that guess's accuracy, on the holdout positions `strangers`.
     """
     targets = request.holdout.targets(strangers)
+    stay = ~np.isin(targets.numpy(), request.emptied)
+    if not stay.any():
+        return "the holdout has no records of the classes that stay: give some"
+    strangers, targets = strangers[stay], targets[torch.from_numpy(stay)]
     z = logits_of(request.task, reference, request.holdout, strangers, meter)
     right = float((z.argmax(1) == targets).double().mean())
     chance = float(torch.bincount(targets).max()) / len(targets)

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset
 from efface.data.checks import (
     Findings,
     check_batch,
+    check_classes,
     check_contents,
     check_holdout,
     check_ids,
@@ -35,7 +36,7 @@ from efface.types import Indices, RecordId
 class Request:
     """A request that can be honoured; `forget` are positions in `train`, in the order of `ids`.
 
-    `emptied` are classes of which it takes every record; only an audit accepts any.
+    `emptied` are classes of which it takes every record.
     """
 
     task: Task
@@ -47,6 +48,11 @@ class Request:
     classes: int
     emptied: tuple[int, ...]
     warnings: tuple[str, ...]
+
+    def names(self, positions: Indices) -> list[RecordId]:
+        """The ids of some of the forget records, by position."""
+        by_position = dict(zip(self.forget.tolist(), self.ids, strict=True))
+        return [by_position[at] for at in positions.tolist()]
 
 
 def make_task(
@@ -125,18 +131,17 @@ def check_request(
         check_trainable(model, found)
     hashes: dict[str, set[bytes]] = {}
     if full:
-        hashes = check_contents(train, holdout, at, task.ids, classes, found)
-        if found.emptied:
-            line = f"the request takes every record of class {few(found.emptied)}"
-            if judging:
-                found.warnings.append(line)
-            else:
-                found.problems.append(f"{line}; whole classes are not supported yet")
+        hashes = check_contents(train, holdout, at, task.ids, classes, found, every=judging and test is not None)
     else:
+        check_classes(train, at, found)
         found.warnings.append("the pass over all records was off: twins, shared records and NaN were not looked for")
         for name, data, rows in (("forget", train, at), ("holdout", holdout, range(len(holdout)))):
             for batch in data.stream(rows):
                 check_batch(batch, classes, name, found)
+    if found.emptied:
+        found.warnings.append(f"the request takes every record of class {few(found.emptied)}")
+        if not judging and found.left < 2:
+            found.problems.append("the request leaves records of one class alone: there is nothing more to tell apart")
     if test is not None:
         check_test(test, hashes if judging else {}, classes, found)
     if found.problems:

@@ -11,7 +11,7 @@ from efface.methods.base import Method
 from efface.models import Recipe
 from efface.stopping import StopRule
 from efface.task import Task
-from efface.types import Cost, Evidence, RecordId, Splits
+from efface.types import Assumption, Cost, Evidence, RecordId, Splits
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Result:
     reference: digest of the weights of the run's reference model, by which its targets and its stop rule were made;
         None where it trained none.
     settings: stop rule, looks and reference recipe that were asked for.
-    warnings: what the checks found that did not refuse the request, and which checks were off.
+    warnings: what the checks found that did not refuse the request, which checks were off, and assumptions not met.
+    assumptions: what targets made from the reference suppose of the request, and the records that do not meet it; empty
+        where the run trained no reference.
     """
 
     model: nn.Module
@@ -47,6 +49,7 @@ class Result:
     reference: str | None
     settings: Settings
     warnings: Sequence[str]
+    assumptions: tuple[Assumption, ...] = ()
 
     def save(self, path: str | Path) -> str:
         """Write the unlearned weights as safetensors, atomically; gives their sha256 digest."""

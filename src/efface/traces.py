@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from efface.attacks.features import penultimate
 from efface.attacks.statistics import plain_margin
+from efface.features import penultimate
 from efface.metrics.geometry import class_geometry
 from efface.metrics.membership import one_more
 from efface.relearn import matched, relearn

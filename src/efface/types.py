@@ -77,6 +77,19 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Assumption:
+    """Something that a method supposes of a request, whether it holds, and what it means if not.
+
+    `records` are the ids that do not meet it, where it is about single records.
+    """
+
+    name: str
+    met: bool
+    sentence: str
+    records: tuple[RecordId, ...] = ()
+
+
+@dataclass(frozen=True)
 class Look:
     """What the stop rule saw at one check: the conditional AUC of forget against holdout records, and utility.
 

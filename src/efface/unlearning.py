@@ -9,14 +9,17 @@ import numpy as np
 from torch import nn
 from torch.utils.data import Dataset
 
+from efface.assumptions import assumptions
 from efface.checkpoint import weights_digest
 from efface.data.splits import make_splits
 from efface.errors import DivergedError, RequestError, attempt
 from efface.evidence import Observer, check_reference
+from efface.expected import Expected
 from efface.methods import get
 from efface.methods.base import Method, Problem
-from efface.models import Recipe, all_finite, fresh_model, let_move, train
+from efface.models import Recipe, all_finite, let_move
 from efface.progress import track
+from efface.reference import RECIPE, distilled
 from efface.requests import Request, check_request, make_task
 from efface.result import Result, Settings
 from efface.runtime import Meter, derive_seed, seeded, unchanged_globals
@@ -52,9 +55,9 @@ def unlearn(
     Give either a `task`, or `train` and `holdout` (and `ids`). `stop` is the stop rule (by default a utility floor,
     then an equivalence test); `looks=False` runs to the step limit with no evidence at all. `checks=False` saves the
     pass over all records: twins of forget records, holdout records seen in training and NaN then go unnoticed.
-    `reference` is the recipe of the reference model. `splits` are who is used for what, by default drawn by `seed`:
-    give those of another run of the same request to keep to its parts. `progress` shows a bar (by default on a
-    terminal).
+    `reference` is the recipe by which the reference model learns the original's logits. `splits` are who is used for
+    what, by default drawn by `seed`: give those of another run of the same request to keep to its parts. `progress`
+    shows a bar (by default on a terminal).
 
     Raises RequestError, with every problem, before any work; DivergedError if weights became NaN on the way. `model`
     and everything global are left as they were.
@@ -70,10 +73,21 @@ def unlearn(
         with seeded(derive_seed(seed, "run")):
 
             @cache
-            def reference_model() -> nn.Module:
-                trained = _train_reference(model, request, parts, reference or Recipe(), seed, meter)
+            def expected() -> Expected:
+                trained = _train_reference(model, request, parts, reference or RECIPE, seed, meter)
                 used.append(weights_digest(trained))
-                return trained
+                with meter.phase("targets"):
+                    return Expected(
+                        request.task,
+                        model,
+                        trained,
+                        request.train,
+                        request.holdout,
+                        parts.members,
+                        parts.calibration,
+                        request.emptied,
+                        meter,
+                    )
 
             working = copy.deepcopy(model)
             frozen = _free(working)
@@ -86,19 +100,21 @@ def unlearn(
                 forget=parts.forget,
                 retain=np.setdiff1d(parts.retain, parts.audit_reference),
                 everything_kept=parts.retain,
-                members=parts.members,
                 calibration=parts.calibration,
-                reference=reference_model,
+                gone=request.emptied,
+                expected=expected,
                 seed=seed,
                 meter=meter,
             )
             observer = None
             if looks and chosen.looks:
                 level = 1 - (1 - LEVEL) / chosen.looks
-                observer = Observer(request, parts, reference_model(), meter, level)
+                observer = Observer(request, parts, expected(), meter, level)
             evidence = _run(chosen, problem, observer, stop or default_rule(), progress)
             _restore(working, frozen)
+        supposed = assumptions(expected(), parts.forget, request.names(parts.forget)) if used else ()
     warnings = (*request.warnings, *([NOTHING_DONE] if evidence.looks and not evidence.chosen_step else []))
+    warnings += tuple(a.sentence for a in supposed if not a.met and not chosen.is_control)
     return Result(
         model=working,
         original=model,
@@ -112,6 +128,7 @@ def unlearn(
         reference=used[0] if used else None,
         settings=Settings(stop, looks, reference),
         warnings=warnings,
+        assumptions=supposed,
     )
 
 
@@ -158,7 +175,7 @@ def _run(
     decision: Decision | None = None
     best = _Best(model, rule.target)
     steps = method.run(problem)
-    with track(f"unlearning by {method.key}", method.length, progress) as advance:
+    with track(f"unlearning by {method.key}", method.most_steps(len(problem.forget)), progress) as advance:
         while decision is None:
             with problem.meter.phase("steps"):
                 following = next(steps, None)
@@ -212,12 +229,9 @@ class _Best:
 def _train_reference(
     model: nn.Module, request: Request, splits: Splits, recipe: Recipe, seed: int, meter: Meter
 ) -> nn.Module:
-    """A small model that saw no forget, member or holdout record; refused if it learned nothing."""
+    """A model that was taught by no forget, member or holdout record; refused if it learned nothing."""
     with meter.phase("reference"):
-        start = fresh_model(request.task, model, derive_seed(seed, "reference"))
-        done = train(
-            request.task, start, request.train, splits.reference, recipe, derive_seed(seed, "reference"), meter
-        )
+        done = distilled(request.task, model, request.train, splits.reference, request.emptied, recipe, seed, meter)
         problem = check_reference(request, splits.calibration, done, meter)
     if problem is not None:
         raise RequestError(problem)

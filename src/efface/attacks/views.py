@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efface.attacks.features import Head, penultimate, probe
+from efface.attacks.features import Head, probe
 from efface.data.records import Batch, Records, leaves_in, map_tensors, tensors_in
+from efface.features import penultimate
 from efface.models import device_of, logits_of, mode
 from efface.runtime import Meter, derive_seed
 from efface.task import Task

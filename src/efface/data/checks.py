@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from efface.data.records import Batch, Records, content_hashes, tensors_in
+from efface.data.records import Batch, Records, checksums, content_hashes, tensors_in
 from efface.data.splits import SMALLEST_HOLDOUT, positions_of
 from efface.errors import RequestError
 from efface.task import Task
@@ -23,12 +23,13 @@ SMALLEST_RETAIN = 60
 class Findings:
     """What checks found: `problems` refuse the request, `warnings` go into the result and the report.
 
-    `emptied` are classes of which the request takes every record.
+    `emptied` are classes of which the request takes every record; of `left` classes some records stay.
     """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     emptied: list[int] = field(default_factory=list)
+    left: int = 0
 
 
 def few(names: Iterable[Any], most: int = 3) -> str:
@@ -145,7 +146,9 @@ def check_rereading(records: Records, positions: Indices, found: Findings) -> No
 
 def finite_inputs(batch: Batch) -> bool:
     """Whether no input of a batch is NaN or infinite."""
-    return all(bool(torch.isfinite(t).all()) for t in tensors_in(batch.inputs) if t.is_floating_point())
+    floats = (t for t in tensors_in(batch.inputs) if t.is_floating_point())
+    # a sum is finite for finite inputs unless they are huge, and much quicker than a look at each
+    return all(bool(t.sum().isfinite()) or bool(torch.isfinite(t).all()) for t in floats)
 
 
 def check_batch(batch: Batch, classes: int | None, where: str, found: Findings) -> None:
@@ -170,24 +173,36 @@ def check_contents(
     ids: Sequence[RecordId] | None,
     classes: int | None,
     found: Findings,
+    every: bool = True,
 ) -> dict[str, set[bytes]]:
     """The pass over all records: NaN, targets, twins of forget records in retain, holdout records seen in training.
 
-    Notes the classes that the request takes every record of. Gives the content hashes of both sets, for `check_test`.
+    Notes the classes that the request takes every record of. With `every` it gives the content hashes of both sets,
+    for `check_test`; without, only records whose checksum another one has are hashed, which is much quicker.
     """
-    hashes: list[bytes] = []
+    every = every or not (train.plain and holdout.plain)  # padding to the longest of a batch changes a checksum
     counts: Counter[int] = Counter()
-    for batch, some in train.hashed(np.arange(len(train))):
-        check_batch(batch, classes, "training", found)
-        hashes += some
-        counts.update(batch.targets.flatten().tolist())
-    theirs: list[bytes] = []
-    for batch, some in holdout.hashed(np.arange(len(holdout))):
-        check_batch(batch, classes, "holdout", found)
-        theirs += some
+    marks: list[list[Any]] = [[], []]
+    for name, data, seen in (("training", train, marks[0]), ("holdout", holdout, marks[1])):
+        at = np.arange(len(data))
+        read = data.hashed(at) if every else ((b, checksums(b).tolist()) for b in data.stream(at))
+        for batch, some in read:
+            check_batch(batch, classes, name, found)
+            seen += some
+            if data is train:
+                counts.update(batch.targets.flatten().tolist())
+    often = {mark for mark, n in Counter(marks[0] + marks[1]).items() if every or n > 1}
+    ours, theirs = (
+        {i: mark for i, mark in enumerate(seen) if mark in often}  # hashes where `every`, else checksums
+        for seen in marks
+    )
+    if not every:
+        ours, theirs = (
+            dict(zip(some, data.hashes(list(some)), strict=True)) for data, some in ((train, ours), (holdout, theirs))
+        )
     gone = set(forget.tolist())
-    named = {hashes[i]: i for i in forget.tolist()}
-    twins = {named[h]: i for i, h in enumerate(hashes) if h in named and i not in gone}
+    named = {ours[i]: i for i in forget.tolist() if i in ours}
+    twins = {named[h]: i for i, h in ours.items() if h in named and i not in gone}
     if twins:
         name = _namer(ids)
         pairs = [f"{name(a)} (twin of {name(b)})" for a, b in list(twins.items())[:3]]
@@ -195,17 +210,29 @@ def check_contents(
             f"{len(twins)} forget records have an exact twin that stays in training, which defeats forgetting: "
             f"{', '.join(pairs)}; forget the twins too, or drop the duplicates"
         )
-    known = set(hashes)
-    shared = [i for i, h in enumerate(theirs) if h in known]
+    known = set(ours.values())
+    shared = [i for i, h in theirs.items() if h in known]
     if shared:
         found.problems.append(
             f"{len(shared)} holdout records are also training records (by content), the first at holdout position "
             f"{shared[0]}: the holdout must hold records that the model never saw"
         )
-    if forget.size:
-        taken = Counter(train.targets(forget).flatten().tolist())
-        found.emptied += sorted(c for c, n in taken.items() if n == counts[c] and n > 0)
-    return {"training": known, "holdout": set(theirs)}
+    _note_classes(counts, train, forget, found)
+    return {"training": known, "holdout": set(theirs.values())}
+
+
+def check_classes(train: Records, forget: Indices, found: Findings) -> None:
+    """Note the classes that the request takes every record of."""
+    counts: Counter[int] = Counter()
+    for batch in train.stream(range(len(train))):
+        counts.update(batch.targets.flatten().tolist())
+    _note_classes(counts, train, forget, found)
+
+
+def _note_classes(counts: Counter[int], train: Records, forget: Indices, found: Findings) -> None:
+    taken = Counter(train.targets(forget).flatten().tolist()) if forget.size else Counter()
+    found.emptied += sorted(c for c, n in taken.items() if n == counts[c])
+    found.left = sum(n > taken[c] for c, n in counts.items())
 
 
 def check_test(test: Records, others: Mapping[str, set[bytes]], classes: int | None, found: Findings) -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 from efface.errors import RequestError
+from efface.methods.align import Align, AlignGan
 from efface.methods.base import Method
 from efface.methods.controls import Noop, Retrain
 from efface.methods.finetune import Finetune
+from efface.methods.influence import Influence, WoodFisher
 from efface.methods.neggrad_plus import NegGradPlus
 from efface.methods.perturb import Perturb
 from efface.methods.steer import Steer
@@ -18,6 +20,10 @@ REGISTRY: dict[str, type[Method]] = {
         Perturb,
         Finetune,
         NegGradPlus,
+        Influence,
+        WoodFisher,
+        Align,
+        AlignGan,
         Noop,
         Retrain,
     )
@@ -41,4 +47,18 @@ def get(method: str | Method, options: Mapping[str, str] | None = None) -> Metho
     return REGISTRY[method].parse(options or {})
 
 
-__all__ = ["Finetune", "Method", "NegGradPlus", "Noop", "Perturb", "Retrain", "Steer", "available", "get"]
+__all__ = [
+    "Align",
+    "AlignGan",
+    "Finetune",
+    "Influence",
+    "Method",
+    "NegGradPlus",
+    "Noop",
+    "Perturb",
+    "Retrain",
+    "Steer",
+    "WoodFisher",
+    "available",
+    "get",
+]

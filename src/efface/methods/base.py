@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from efface.data.records import Batch, Records
 from efface.errors import DivergedError
+from efface.expected import Expected
 from efface.models import device_of, joint_logits
 from efface.options import Options
 from efface.runtime import Meter, derive_seed
@@ -25,9 +26,9 @@ class Problem:
 
     There are no stopping or audit records in it, so no method can look at the evidence that judges it. `original`
     is only to be read. `retain` leaves out the records that the audit trains its own models on, and `everything_kept`
-    is the whole retain set, for the control that retrains. `members` are retain records that the reference model was
-    not trained on; `calibration` are holdout positions. `reference` trains the reference model at its first call and
-    returns the same one afterwards.
+    is the whole retain set, for the control that retrains; `calibration` are holdout positions. `gone` are classes of
+    which all records are to be forgotten. `expected` trains the reference model at its first call, and says what a
+    model that never saw a record would say of it.
     """
 
     task: Task
@@ -38,9 +39,9 @@ class Problem:
     forget: Indices
     retain: Indices
     everything_kept: Indices
-    members: Indices
     calibration: Indices
-    reference: Callable[[], nn.Module]
+    gone: tuple[int, ...]
+    expected: Callable[[], Expected]
     seed: int
     meter: Meter
 
@@ -83,7 +84,11 @@ class Method(Options, ABC):
     @property
     @abstractmethod
     def length(self) -> int:
-        """Upper bound on the number of steps."""
+        """Upper bound on the number of steps of an ordinary request."""
+
+    def most_steps(self, forget: int) -> int:
+        """Upper bound on the number of steps for so many forget records, which `length` is for few of them."""
+        return self.length
 
     @abstractmethod
     def run(self, problem: Problem) -> Iterator[Step]:

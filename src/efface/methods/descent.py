@@ -31,15 +31,17 @@ class Descent(Method, ABC):
     def looks(self) -> int:
         return -(-self.steps // self.every)
 
-    def sgd(self, problem: Problem, loss: Callable[..., Tensor], **sources: Indices) -> Iterator[Step]:
-        """Descend in train mode on `loss(batch, ...)`, one batch of each of the named `sources` a step.
+    def sgd(
+        self, problem: Problem, loss: Callable[..., Tensor], training: bool = True, **sources: Indices
+    ) -> Iterator[Step]:
+        """Descend on `loss(batch, ...)`, one batch of each of the named `sources` a step.
 
-        At rest after each `every` steps and after the last.
+        In train mode, unless `training` is off. At rest after each `every` steps and after the last.
         """
         optimiser = torch.optim.SGD(problem.trainable(), lr=self.lr, momentum=self.momentum)
         streams = [problem.batches(at, self.batch, f"descent {name}") for name, at in sources.items()]
         # a batch of one record breaks BatchNorm in train mode
-        training = all(len(at) > 1 for at in sources.values())
+        training = training and all(len(at) > 1 for at in sources.values())
         for k in range(1, self.steps + 1):
             with mode(problem.model, training=training), torch.enable_grad():
                 value = descend(optimiser, loss(*(next(s) for s in streams)))

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from efface.data.records import Batch
 from efface.methods.base import Method, Problem, descend, endless
-from efface.methods.targets import read_groups, transported
+from efface.methods.targets import target_logits
 from efface.models import device_of, logits_of, mode, one_cycle
-from efface.numerics.logits import centre
+from efface.numerics.logits import centre, margin, squash, without
 from efface.options import option
 from efface.runtime import derive_seed
 from efface.types import Step
@@ -22,18 +22,17 @@ from efface.types import Step
 class Steer(Method):
     """Steer the weights towards the model that would have been trained without the forget records.
 
-    With target logits t(x) for the forget records (see `targets.transported`), centred logits c and the original's
+    With target logits t(x) for the forget records (see `targets.target_logits`), centred logits c and the original's
     c0, it descends on
 
         scale [ mean |c(x) - a(x)|^2 over forget + hold mean |c(x) - c0(x)|^2 over retain ] + anchor CE(retain)
 
     in rounds of `steps`, each a one-cycle of Adam's learning rate. The first round aims at a = t; each later one adds
     `refine` times what is still missing, a <- a + refine (t - c), since a squared error with a hold on everything
-    else stops short of its target, and most where a record has far to go. The weights may be judged after the second
-    round and each later one.
+    else stops short of its target, and most where a record has far to go. It ends when at most `enough` of the way is
+    left, and may be judged after the second round and each later one.
 
-    Assumes that, at equal difficulty, the forget records are to the original what other retain records are (they
-    were not chosen for being memorised), and that a record keeps its rank among its kind.
+    Where the request takes whole classes, c0 and t have the lowest of the other logits in their place.
     """
 
     key = "steer"
@@ -41,60 +40,81 @@ class Steer(Method):
     needs_fresh = True
     source = "efface; inspired by Chen, Wang, Huang, arXiv 2111.05528 (only the abstract could be had)"
 
-    rounds: int = option(3, "most rounds; evidence is looked at after the second and each later one", 1, 100)
-    steps: int = option(80, "steps in a round", 1, 10_000)
-    lr: float = option(3e-3, "peak learning rate of Adam", 1e-8, 1.0)
-    hold: float = option(0.6, "weight of keeping the retain records' logits", 0.0, 1e3)
+    rounds: int = option(4, "most rounds; evidence is looked at after the second and each later one", 1, 100)
+    steps: int = option(30, "least steps in a round", 1, 10_000)
+    passes: int = option(10, "passes over the forget records in a round, where that takes more steps", 1, 10_000)
+    lr: float = option(4e-3, "peak learning rate of Adam", 1e-8, 1.0)
+    hold: float = option(3.0, "weight of keeping the retain records' logits", 0.0, 1e3)
     anchor: float = option(0.3, "weight of the cross-entropy on retain records", 0.0, 1e3)
     scale: float = option(0.3, "weight of both squared errors", 1e-6, 1e3)
     refine: float = option(1.3, "share of what a round left undone that is added to the next round's target", 0.0, 2.0)
-    batch_forget: int = option(96, "forget records in a step", 1, 100_000)
+    enough: float = option(0.1, "share of the squared way to the target margins that may be left", 0.0, 1.0)
+    batch_forget: int = option(192, "forget records in a step", 1, 100_000)
     batch_retain: int = option(96, "retain records in a step", 1, 100_000)
 
     @property
     def length(self) -> int:
         return self.rounds * self.steps
 
+    def most_steps(self, forget: int) -> int:
+        return self.rounds * self._steps(forget)
+
+    def _steps(self, forget: int) -> int:
+        """Steps in a round."""
+        return max(self.steps, -(-self.passes * forget // self.batch_forget))
+
     @property
     def looks(self) -> int:
         return max(1, self.rounds - 1)
 
     def run(self, problem: Problem) -> Iterator[Step]:
+        device, gone = device_of(problem.model), problem.gone
         with problem.meter.phase("targets"):
-            target = transported(*read_groups(problem)).float()
-        device = device_of(problem.model)
-        target = target.to(device)
+            expected = problem.expected()
+            seen = expected.of_training(problem.forget)
+            target = target_logits(seen, expected.members, expected.strangers, gone).float()
+        aim, index = target.to(device), 0
+        goal = squash(margin(target, seen.targets))
+        # of the model itself: what is expected of it may leave out classes that it still knows
+        known = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
+        way = float((goal - squash(margin(known, seen.targets))).square().sum())
         forget = problem.train.read(problem.forget)
         rows = endless(np.arange(len(forget)), self.batch_forget, derive_seed(problem.seed, "steer", "forget"))
         retain = self._retain(problem)
-        aim, index = target, 0
+        steps = self._steps(len(forget))
         for number in range(self.rounds):
-            if number:
-                reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
-                aim = aim + self.refine * (target - centre(reached).to(device))
             optimiser = torch.optim.Adam(problem.trainable(), lr=self.lr, fused=True)
-            schedule = one_cycle(optimiser, self.lr, self.steps)
-            for k in range(self.steps):
-                at = torch.from_numpy(next(rows))
-                kept, keep = next(retain)
-                with mode(problem.model, training=False), torch.enable_grad():
-                    z_f, z_r = problem.logits(forget.rows(at).to(device), kept)
-                    squares = ((centre(z_f) - aim[at.to(device)]) ** 2).mean() + self.hold * (
-                        (centre(z_r) - keep) ** 2
-                    ).mean()
-                    loss = self.scale * squares + self.anchor * F.cross_entropy(z_r, kept.targets)
-                    value = descend(optimiser, loss, schedule)
-                index += 1
-                last = k == self.steps - 1
-                yield Step(index, value, at_rest=last and (number > 0 or self.rounds == 1))
+            schedule = one_cycle(optimiser, self.lr, steps)
+            with mode(problem.model, training=False):
+                for k in range(steps):
+                    at = torch.from_numpy(next(rows))
+                    kept, keep = next(retain)
+                    with torch.enable_grad():
+                        z_f, z_r = problem.logits(forget.rows(at).to(device), kept)
+                        off = (centre(z_f, gone) - aim[at.to(device)]).square().mean()
+                        held = (centre(z_r, gone) - keep).square().mean()
+                        loss = self.scale * (off + self.hold * held)
+                        if self.anchor:
+                            loss = loss + self.anchor * F.cross_entropy(z_r, kept.targets)
+                        value = descend(optimiser, loss, schedule)
+                    index += 1
+                    if k < steps - 1:
+                        yield Step(index, value)
+            reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
+            missed = float((goal - squash(margin(reached, seen.targets))).square().sum())
+            done = number == self.rounds - 1 or missed <= self.enough * way
+            yield Step(index, value, at_rest=number > 0 or done)
+            if done:
+                return
+            aim = aim + self.refine * (target - centre(reached, gone)).to(device)
 
     def _retain(self, problem: Problem) -> Iterator[tuple[Batch, Tensor]]:
-        """Endless retain batches with the original's centred logits, computed for several batches at once."""
+        """Endless retain batches with the logits that they are to keep, computed for several batches at once."""
         size = min(self.batch_retain, len(problem.retain))
         group = max(1, min(8, problem.task.batch_size // size))
         for many in problem.batches(problem.retain, size * group, "steer retain"):
             with mode(problem.original, training=False), torch.no_grad():
-                keep = centre(problem.task.forward(problem.original, many.inputs).float())
+                keep = without(problem.task.forward(problem.original, many.inputs).float(), problem.gone)
             problem.meter.count(forward=len(many))
             for start in range(0, len(many) - size + 1, size):
                 part = slice(start, start + size)

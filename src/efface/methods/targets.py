@@ -1,69 +1,54 @@
 """Where steer wants the logits of the forget records: those of a model that never saw them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from efface.methods.base import Problem
-from efface.models import logits_of
-from efface.numerics.logits import centre, margin
+from efface.expected import Seen
+from efface.numerics.logits import centre, margin, squash, unsquash, with_margin, without
 from efface.numerics.neighbours import windows
-from efface.numerics.ridge import cross_fit
 from efface.numerics.transport import transport_gauss, transport_ranks
 
 # Classes beyond the label and this many runners-up keep their residual: covariances of more need larger windows.
 MOST_COORDINATES = 16
+# Of a record whose margin a stranger could have as well, this much of the transported margin's own part is kept.
+OWN_SHARE = 0.6
+# Where its margin is so many standard deviations above a stranger's, trust in what it says itself falls by 1 / sqrt(e).
+TRUST_WIDTH = 2.0
 
 
-@dataclass(frozen=True)
-class Group:
-    """One kind of record as both models see it: centred logits, those that a stranger would have, and its label."""
+def target_logits(forget: Seen, members: Seen, strangers: Seen, gone: Sequence[int]) -> Tensor:
+    """Centred target logits (records, classes) of the forget records, between what is expected and what is their own.
 
-    logits: Tensor
-    expected: Tensor
-    targets: Tensor
+    What the original says of a record, moved to where it would say it of a stranger (`transported`), holds what is
+    particular to the record, but also what was memorised of it; the expected logits hold neither. The more the record
+    is known beyond what a stranger could be (`trust`), the more the expected logits count. Margins are mixed on the
+    symmetric log, since that is how their spread grows.
 
-    @property
-    def score(self) -> Tensor:
-        """Expected margin: how hard the record is for a model that never saw it (higher = easier)."""
-        return margin(self.expected, self.targets)
-
-    def order(self) -> Tensor:
-        """Label-aligned coordinates: the label first, then the other classes as the expected logits rank them."""
-        return self.expected.scatter(1, self.targets[:, None], torch.inf).argsort(1, descending=True)
-
-    def residual(self) -> Tensor:
-        """Logits less expected logits, in label-aligned coordinates."""
-        return (self.logits - self.expected).gather(1, self.order())
-
-
-def read_groups(problem: Problem) -> tuple[Group, Group, Group]:
-    """Forget records, members and strangers (calibration records), with expected logits from the reference.
-
-    The map from the reference's logits to the original's is fitted on the strangers and cross-fitted there.
+    A record of a class that is `gone` has no like among members or strangers: its target is half-way between the
+    expected logits and the original's own of the other classes.
     """
-    reference = problem.reference()
-    places = (
-        (problem.train, problem.forget),
-        (problem.train, problem.members),
-        (problem.holdout, problem.calibration),
-    )
-    seen = [
-        [centre(logits_of(problem.task, m, records, at, problem.meter).double()) for m in (problem.original, reference)]
-        for records, at in places
-    ]
-    strangers, maps = cross_fit(seen[2][1], seen[2][0])
-    expected = [torch.stack([one(g) for one in maps]).mean(0) for _, g in seen[:2]] + [strangers]
-    forget, members, unseen = (
-        Group(z, centre(c), records.targets(at))
-        for (z, _), c, (records, at) in zip(seen, expected, places, strict=True)
-    )
-    return forget, members, unseen
+    odd = torch.isin(forget.targets, torch.tensor(list(gone), dtype=torch.int64))
+    target = (forget.expected + without(forget.logits, gone)) / 2
+    if bool((~odd).any()):
+        usual = forget.rows(~odd)
+        own, weight = transported(usual, members, strangers), trust(usual, strangers)
+        mixed = torch.lerp(usual.expected, own, weight[:, None])
+        wanted = torch.lerp(squash(usual.score), squash(margin(own, usual.targets)), OWN_SHARE * weight)
+        target[~odd] = with_margin(mixed, usual.targets, unsquash(wanted))
+    return without(target, gone)
 
 
-def transported(forget: Group, members: Group, strangers: Group) -> Tensor:
-    """Centred target logits (records, classes): each forget record's residual moved from members' to strangers'.
+def trust(forget: Seen, strangers: Seen) -> Tensor:
+    """How far each record may be a stranger by its margin, in (0, 1]: 1 where it does not exceed that of its like."""
+    near = squash(strangers.margin)[_near(forget.score, strangers, 0.1, 20, 200)]
+    above = (squash(forget.margin) - near.mean(1)) / near.std(1).clamp_min(1e-6)
+    return torch.exp(-((above.clamp_min(0) / TRUST_WIDTH) ** 2) / 2)
+
+
+def transported(forget: Seen, members: Seen, strangers: Seen) -> Tensor:
+    """Centred logits (records, classes): each forget record's residual moved from members' to strangers'.
 
     Among members and strangers of nearly the record's own score, the residual moves by Gaussian optimal transport;
     its margin then by the quantile map, exact in distribution. Where the original did not memorise, members and
@@ -71,19 +56,20 @@ def transported(forget: Group, members: Group, strangers: Group) -> Tensor:
     """
     score, order = forget.score, forget.order()
     used = min(order.shape[1], MOST_COORDINATES)
-    theirs, others = (g.residual()[:, :used][_near(score, g, 0.2, 40, 400)] for g in (members, strangers))
-    moved = forget.residual()
+    theirs, others = (_residual(g)[:, :used][_near(score, g, 0.2, 40, 400)] for g in (members, strangers))
+    moved = _residual(forget)
     moved[:, :used] = transport_gauss(moved[:, :used], theirs, others)
     target = torch.empty_like(forget.logits).scatter(1, order, forget.expected.gather(1, order) + moved)
-    margins = [margin(g.logits, g.targets) for g in (forget, members, strangers)]
-    near = [_near(score, g, 0.1, 20, 200) for g in (members, strangers)]
-    wanted = transport_ranks(margins[0], margins[1][near[0]], margins[2][near[1]])
-    # the margin moves one to one with the label's own logit
-    target[torch.arange(len(target)), forget.targets] += wanted - margin(target, forget.targets)
-    return centre(target)
+    near = [g.margin[_near(score, g, 0.1, 20, 200)] for g in (members, strangers)]
+    return centre(with_margin(target, forget.targets, transport_ranks(forget.margin, *near)))
 
 
-def _near(score: Tensor, group: Group, share: float, fewest: int, most: int) -> Tensor:
+def _residual(group: Seen) -> Tensor:
+    """Logits less expected logits, in label-aligned coordinates."""
+    return (group.logits - group.expected).gather(1, group.order())
+
+
+def _near(score: Tensor, group: Seen, share: float, fewest: int, most: int) -> Tensor:
     """Windows over a group that hold its nearest `share`, at least `fewest` records and at most `most`.
 
     A narrow window makes the target noisy, and the steps then bend the model to fit noise; one that is wide for its

@@ -35,5 +35,5 @@ def class_geometry(features: Tensor, forgotten: Tensor, level: float = 0.95) -> 
     shuffled = torch.randperm(len(inside), generator=generator)
     order = shuffled[inside[shuffled].double().argsort(stable=True)]
     values = torch.empty(len(inside), dtype=torch.float64)
-    values[order] = cross_fit(features[order], inside[order].double()[:, None], FOLDS)[0].squeeze(1)
+    values[order] = cross_fit(features[order], inside[order].double()[:, None], FOLDS, (1e-3,))[0].squeeze(1)
     return separate(values[inside], values[~inside]).estimate(level)

@@ -1,13 +1,30 @@
 """Statistics of logits; all take logits (records, classes) and targets (records,), and give float64 (records,)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def centre(logits: Tensor) -> Tensor:
-    """Logits less their mean over classes: what a softmax sees, without its free constant."""
-    return logits - logits.mean(1, keepdim=True)
+def centre(logits: Tensor, gone: Sequence[int] = ()) -> Tensor:
+    """Logits less their mean over the classes that are not `gone`: what a softmax sees, without its free constant."""
+    return logits - _kept(logits, gone).mean(1, keepdim=True)
+
+
+def without(logits: Tensor, gone: Sequence[int] = ()) -> Tensor:
+    """Centred logits of a model that does not know the classes `gone`: each has the lowest logit of the others.
+
+    A model that never saw a class gives it next to no probability, so how low its logit lies hardly matters.
+    """
+    z = centre(logits, gone)
+    if gone:
+        z[:, list(gone)] = _kept(z, gone).amin(1, keepdim=True)
+    return z
+
+
+def _kept(logits: Tensor, gone: Sequence[int]) -> Tensor:
+    return logits[:, [c for c in range(logits.shape[1]) if c not in gone]] if gone else logits
 
 
 def margin(logits: Tensor, targets: Tensor) -> Tensor:
@@ -15,6 +32,13 @@ def margin(logits: Tensor, targets: Tensor) -> Tensor:
     z = logits.double()
     own = z.gather(1, targets[:, None])
     return (own - z.scatter(1, targets[:, None], -torch.inf).logsumexp(1, keepdim=True)).squeeze(1)
+
+
+def with_margin(logits: Tensor, targets: Tensor, wanted: Tensor) -> Tensor:
+    """The logits with the label's own moved so that its margin is `wanted` (records,)."""
+    # the margin moves one to one with the label's own logit
+    change = (wanted - margin(logits, targets)).to(logits.dtype)
+    return logits.scatter_add(1, targets[:, None], change[:, None])
 
 
 def other_gap(logits: Tensor, targets: Tensor) -> Tensor:
@@ -27,6 +51,11 @@ def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
     """Log-probability of the label (<= 0): the loss attack's score, higher = member."""
     # by the margin, since the usual way gives 0 to every record that is known with a margin above 37
     return F.logsigmoid(margin(logits, targets))
+
+
+def unsquash(values: Tensor) -> Tensor:
+    """The inverse of `squash`."""
+    return values.sign() * values.abs().expm1()
 
 
 def squash(values: Tensor) -> Tensor:

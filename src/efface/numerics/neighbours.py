@@ -19,7 +19,11 @@ def windows(at: Tensor, scores: Tensor, width: int) -> Tensor:
 
 
 def ranks(values: Tensor, among: Tensor) -> Tensor:
-    """Share of each row of `among` (n, k) that lies below its value, ties counting half: in [0, 1]."""
+    """Share of each row of `among` (n, k), or (1, k) for all, below its value, ties counting half: in [0, 1]."""
+    if len(among) == 1:  # one row for all
+        ordered, values = among[0].sort().values, values.contiguous()
+        both = [torch.searchsorted(ordered, values, right=right) for right in (False, True)]
+        return (both[0] + both[1]).to(values.dtype) / 2 / len(ordered)
     below = (among < values[:, None]).double().mean(1)
     return (below + (among <= values[:, None]).double().mean(1)) / 2
 
@@ -29,7 +33,7 @@ def read_quantiles(among: Tensor, levels: Tensor) -> Tensor:
 
     The inverse of `ranks`: the value of rank j, of k, stands at level (j - 1/2) / k.
     """
-    ordered = among.sort(dim=1).values
+    ordered = among.sort(dim=1).values.expand(len(levels), -1)
     at = (levels * among.shape[1] - 0.5).clamp(0, among.shape[1] - 1)
     low = at.floor().long()
     high = (low + 1).clamp_max(among.shape[1] - 1)

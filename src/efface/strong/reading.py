@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from efface.attacks import Score
-from efface.attacks.features import penultimate
 from efface.attacks.statistics import other_classes, perturbed_margin, plain_margin
 from efface.attacks.views import View, copier, view
 from efface.data.records import Records
 from efface.errors import DivergedError
+from efface.features import penultimate
 from efface.metrics.distance import common_removed
 from efface.models import logits_of
 from efface.numerics.logits import centre, squash

@@ -1,0 +1,141 @@
+"""How near steer's targets come to retrained models, without any steps: variants of the reference and of the rule.
+
+    python benchmarks/targets.py fashion random1 --cache .cache    # 8 originals, 16 retrained models, draw 0
+
+Each line is one variant: the share of doing nothing's excess d2 that is left if the forget records had exactly the
+target logits, by margin, by the gap of the two best other classes and by all logits, with 95 % intervals; then the CPU
+seconds of the reference model. Variants are given by --only, or all are run.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import kinds
+import numpy as np
+import torch
+from reading import Ground
+from three_sets import SETS
+
+from efface import expected as room
+from efface import reference as making
+from efface.data.records import Records as Readable
+from efface.data.splits import make_splits
+from efface.methods import targets
+from efface.metrics.distance import common_removed, remains
+from efface.models import Recipe, fresh_model, logits_of, train
+from efface.numerics.logits import centre, margin, other_gap, squash
+from efface.runtime import Meter, threads
+
+
+class Remembering(room.Expected):
+    """Without taking out what the reference remembers."""
+
+    def _forgotten(self, raw, members):
+        return raw.expected
+
+
+def distilled(kept=0.5, untrained=0.3, recipe=making.RECIPE, records=6000):
+    def make(task, original, data, splits, seed):
+        making.KEPT, making.UNTRAINED = kept, untrained
+        pool = np.setdiff1d(splits.retain, splits.members)
+        at = np.random.default_rng(seed).permutation(pool)[:records]
+        return making.distilled(task, original, data, at, (), recipe, seed, Meter())
+
+    return make
+
+
+def fresh(recipe, records):
+    """A small model trained from scratch on labels: what the reference was before."""
+
+    def make(task, original, data, splits, seed):
+        at = splits.reference[:records]
+        return train(task, fresh_model(task, original, seed), data, at, recipe, seed, Meter())
+
+    return make
+
+
+def warm(task, original, data, splits, seed):
+    """Half the weights kept, as the distilled one, but trained on labels."""
+    making.KEPT, making.UNTRAINED = 0.5, 0.3
+    at = splits.reference
+    return train(task, making._half_way(task, original, seed), data, at, making.RECIPE, seed, Meter())
+
+
+OLD = Recipe(epochs=5, lr=2e-3, batch=64, least_steps=150)
+VARIANTS = {
+    "fresh 2,000 x 5": (fresh(OLD, 2000), Remembering, None),
+    "warm, labels": (warm, room.Expected, None),
+    "distilled": (distilled(), room.Expected, None),
+    "memory left in": (distilled(), Remembering, None),
+    "kept .3": (distilled(kept=0.3), room.Expected, None),
+    "kept .7": (distilled(kept=0.7), room.Expected, None),
+    "untrained .1": (distilled(untrained=0.1), room.Expected, None),
+    "untrained 1": (distilled(untrained=1.0), room.Expected, None),
+    "3,000 records": (distilled(records=3000), room.Expected, None),
+    "12,000 records": (distilled(records=12_000), room.Expected, None),
+    "expected alone": (distilled(), room.Expected, 0.0),
+    "transported alone": (distilled(), room.Expected, 1.0),
+    "half of each": (distilled(), room.Expected, 0.5),
+}
+
+
+def rule(share, seen, members, strangers):
+    """The targets, or a fixed mixture of the expected and the transported ones."""
+    if share is None:
+        return targets.target_logits(seen, members, strangers, ())
+    return torch.lerp(seen.expected, targets.transported(seen, members, strangers), share)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=SETS)
+    parser.add_argument("kind", nargs="?", default="random1")
+    parser.add_argument("--draw", type=int, default=0)
+    parser.add_argument("--models", type=int, default=8)
+    parser.add_argument("--only", nargs="*", choices=VARIANTS)
+    parser.add_argument("--cache", type=Path, default=Path(".cache"))
+    args = parser.parse_args()
+    records, cache = SETS[args.data](), args.cache / args.data
+    asked = kinds.request(args.data, records, args.kind, args.draw, args.cache)
+    task = asked.task
+    originals = kinds.originals(asked, records, args.models, cache)
+    retrained = kinds.retrained(asked, records, 2 * args.models, cache)
+    ground = Ground(task, asked.forget, retrained[0])
+    first, gold = ground.reads(originals), ground.reads(retrained)
+    data, holdout = Readable(task.train, task), Readable(task.holdout, task)
+    test, at = ground.seen["control"]
+    control = [(logits_of(task, m, test, at, Meter()), test.targets(at)) for m in originals]
+    sizes = f"{len(asked.forget)} records, {args.models} + {len(retrained)} models"
+    print(f"{args.data} {args.kind}, draw {args.draw}: {sizes}")
+    for name in args.only or VARIANTS:
+        make, kind, share = VARIANTS[name]
+        found, spent = [], 0.0
+        for seed, model in enumerate(originals):
+            splits = make_splits(asked.forget, records.train, records.holdout, seed)
+            start = time.process_time()
+            reference = make(task, model, data, splits, seed)
+            spent += time.process_time() - start
+            expected = kind(task, model, reference, data, holdout, splits.members, splits.calibration, (), Meter())
+            seen = expected.of_training(splits.forget)
+            found.append(rule(share, seen, expected.members, expected.strangers))
+        told = []
+        for key, read in (("margin", margin), ("other_classes", other_gap), ("logits", flat)):
+            if key in first:
+                rows = [level(read(t, seen.targets), read(*c)) for t, c in zip(found, control, strict=True)]
+                r = remains(first[key], torch.stack(rows), gold[key], paired=True).share
+                told.append(f"{key} {r.value:.2f} [{r.low:.2f}, {r.high:.2f}]")
+        print(f"  {name:18s} " + "  ".join(told) + f"   {spent / len(originals):.2f} s", flush=True)
+
+
+def flat(z, targets):
+    return centre(z.double()).flatten()
+
+
+def level(values, control):
+    return common_removed(squash(values)[None], squash(control)[None])[0]
+
+
+if __name__ == "__main__":
+    with threads(1):
+        main()

@@ -1,0 +1,123 @@
+"""align and align_gan: give forget records the outputs of never-seen records, by a distance or by a discriminator."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from efface.data.records import Batch
+from efface.methods.base import Problem, descend, endless
+from efface.methods.descent import Descent
+from efface.models import device_of, logits_of
+from efface.numerics.logits import centre
+from efface.options import option
+from efface.runtime import derive_seed, seeded
+from efface.types import Step
+
+
+@dataclass(frozen=True)
+class Aligning(Descent, ABC):
+    """w <- w - lr grad [ CE(retain) + pull D(outputs on forget, the original's outputs on never-seen records) ].
+
+    Outputs are centred logits, label first (see `label_first`), in eval mode, as a model is judged. D compares two
+    batches as wholes: that a record is harder or easier than others is not looked at, nor how often its label is
+    among the never-seen, which are the calibration records. A survey says of Chen et al., "Machine Unlearning via
+    GAN", that it does so with third-party data; the paper could not be had, and nothing here may be attributed to its
+    authors.
+    """
+
+    pull: float = option(1.0, "weight of the distance between forget and never-seen outputs", 0.0, 1e3)
+
+    @abstractmethod
+    def distance(self, problem: Problem, unseen: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """A loss of two batches of outputs, the model's own and never-seen ones; `unseen` are all of the latter."""
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        at = problem.calibration
+        outputs = logits_of(problem.task, problem.original, problem.holdout, at, problem.meter)
+        unseen = label_first(outputs, problem.holdout.targets(at)).to(device_of(problem.model))
+        draws = endless(np.arange(len(unseen)), self.batch, derive_seed(problem.seed, "align", "unseen"))
+        distance = self.distance(problem, unseen)
+
+        def loss(kept: Batch, gone: Batch) -> Tensor:
+            z_kept, z_gone = problem.logits(kept, gone)
+            drawn = unseen[torch.from_numpy(next(draws)).to(unseen.device)]
+            apart = distance(label_first(z_gone, gone.targets), drawn)
+            return F.cross_entropy(z_kept, kept.targets) + self.pull * apart
+
+        return self.sgd(problem, loss, training=False, retain=problem.retain, forget=problem.forget)
+
+
+@dataclass(frozen=True)
+class Align(Aligning):
+    """Aligning with D(x, y) = 2 E|x - y| - E|x - x'| - E|y - y'|, the energy distance of the two batches."""
+
+    key = "align"
+    summary = "give forget records the distribution of outputs of never-seen records, by an energy distance"
+    source = "efface; inspired by a survey's words on Chen et al., arXiv 2111.11869"
+
+    def distance(self, problem: Problem, unseen: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        return energy_distance
+
+
+@dataclass(frozen=True)
+class AlignGan(Aligning):
+    """Aligning with D(x, y) = -E log T(x), where T(x) is how far a small network takes x for never seen.
+
+    The network learns in turn with the model, by the cross-entropy of telling x from y.
+    """
+
+    key = "align_gan"
+    summary = "give forget records outputs that a discriminator cannot tell from those of never-seen records"
+    source = "efface; inspired by a survey's words on Chen et al., arXiv 2111.11869"
+
+    width: int = option(64, "hidden units in each of the discriminator's two layers", 1, 100_000)
+    turns: int = option(1, "steps of the discriminator before each of the model", 1, 1000)
+    lr_tell: float = option(3e-3, "learning rate of the discriminator's Adam", 1e-8, 1.0)
+
+    def distance(self, problem: Problem, unseen: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        mean, spread = unseen.mean(0), unseen.std(0, correction=0).clamp(min=1e-6)
+        # drawn on the CPU, so that a seed gives the same network on every device
+        with seeded(derive_seed(problem.seed, "align", "discriminator")):
+            judge = discriminator(unseen.shape[1], self.width).to(unseen.device)
+        optimiser = torch.optim.Adam(judge.parameters(), lr=self.lr_tell)
+
+        def taken_for(outputs: Tensor, never_seen: bool) -> Tensor:
+            said = judge((outputs - mean) / spread)
+            return F.binary_cross_entropy_with_logits(said, torch.full_like(said, float(never_seen)))
+
+        def fool(own: Tensor, drawn: Tensor) -> Tensor:
+            for _ in range(self.turns):
+                descend(optimiser, taken_for(own.detach(), False) + taken_for(drawn, True))
+            return taken_for(own, True)
+
+        return fool
+
+
+def label_first(logits: Tensor, targets: Tensor) -> Tensor:
+    """Centred logits (records, classes), the label's first and the others from the highest down."""
+    z = centre(logits)
+    order = z.detach().scatter(1, targets[:, None], torch.inf).argsort(1, descending=True)
+    return z.gather(1, order)
+
+
+def energy_distance(one: Tensor, other: Tensor) -> Tensor:
+    """2 E|x - y| - E|x - x'| - E|y - y'| between rows, pairs of a row with itself included; never negative."""
+    across, within, without = (
+        torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").mean()
+        for a, b in ((one, other), (one, one), (other, other))
+    )
+    return 2 * across - within - without
+
+
+def discriminator(outputs: int, width: int) -> nn.Module:
+    """A small network from outputs to the log-odds of being never seen."""
+    # a dtype of its own, whatever the caller's default
+    first, second, last = (
+        nn.Linear(*shape, dtype=torch.float32) for shape in ((outputs, width), (width, width), (width, 1))
+    )
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)

@@ -1,0 +1,82 @@
+"""Gradients and curvature of the working copy's loss as flat vectors, and the solver for them."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from efface.data.records import Batch
+from efface.errors import RequestError
+from efface.methods.base import Problem
+from efface.models import device_of
+from efface.types import Indices
+
+BATCH = 128  # records in one pass, which needs more memory here than where a model is only read
+TOLERANCE = 1e-5  # share of the right-hand side that conjugate gradients may leave
+
+
+def batches(problem: Problem, positions: Indices, size: int = BATCH) -> Iterator[Batch]:
+    """Training records on the model's device, in order."""
+    device = device_of(problem.model)
+    return (b.to(device) for b in problem.train.stream(positions, size))
+
+
+def flat(parts: Sequence[Tensor]) -> Tensor:
+    """One vector of some tensors, in float32 or, where there is one in float64, in that."""
+    return torch.cat([p.reshape(-1).to(torch.promote_types(p.dtype, torch.float32)) for p in parts])
+
+
+def split(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """The parts of a flat vector, one for each of the tensors, still flat."""
+    return list(vector.split([t.numel() for t in like]))
+
+
+def gradient(problem: Problem, batch: Batch) -> Tensor:
+    """Gradient of the summed cross-entropy of a batch, flat."""
+    loss = F.cross_entropy(problem.logits(batch)[0], batch.targets, reduction="sum")
+    return flat(torch.autograd.grad(loss, problem.trainable(), materialize_grads=True))
+
+
+def curvature_product(problem: Problem, batch: Batch, vector: Tensor) -> Tensor:
+    """The Gauss-Newton matrix of the summed cross-entropy of a batch, times a flat vector."""
+    weights = problem.trainable()
+    with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be differentiated twice
+        z = problem.logits(batch)[0]
+        # J v, as the derivative of J' u by u
+        dual = torch.zeros_like(z, requires_grad=True)
+        try:
+            pulled = flat(torch.autograd.grad(z, weights, dual, create_graph=True, materialize_grads=True))
+            (pushed,) = torch.autograd.grad(pulled @ vector, dual, retain_graph=True)
+        except RuntimeError as error:
+            if "derivative" not in str(error) and "differentiate" not in str(error):
+                raise
+            raise RequestError(
+                f"influence differentiates the model twice, and a layer of it does not allow that ({error}): "
+                "use woodfisher"
+            ) from error
+        p = z.detach().softmax(1)
+        bent = p * (pushed - (p * pushed).sum(1, keepdim=True))
+        problem.meter.count(backward=2 * len(batch))
+        return flat(torch.autograd.grad(z, weights, bent, materialize_grads=True))
+
+
+def conjugate_gradients(product: Callable[[Tensor], Tensor], wanted: Tensor, iterations: int) -> Tensor:
+    """The x with `product(x)` near `wanted`, for a positive definite matrix, by so many products at the most."""
+    x, rest = torch.zeros_like(wanted), wanted.clone()
+    direction, square = rest.clone(), rest @ rest
+    enough = square * TOLERANCE**2
+    for _ in range(iterations):
+        if square <= enough:
+            break
+        image = product(direction)
+        bend = direction @ image
+        if bend <= 0:  # rounding, as in bfloat16
+            break
+        step = square / bend
+        x += step * direction
+        rest -= step * image
+        before, square = square, rest @ rest
+        direction = rest + square / before * direction
+    return x
