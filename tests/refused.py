@@ -164,7 +164,7 @@ def check_refused(broken: Break, message: str, tiny: Tiny, monkeypatch: pytest.M
     def work(*_: Any, **__: Any) -> None:
         raise AssertionError("work began")
 
-    for name in ("distilled", "Expected", "_run"):
+    for name in ("reference_model", "Expected", "_run"):
         monkeypatch.setattr(f"efface.unlearning.{name}", work)
     before, state = bits(tiny.model), torch.get_rng_state()
     with pytest.raises(RequestError) as caught:

@@ -20,7 +20,7 @@ from efface.data.splits import make_splits
 from efface.expected import MOST_FEATURES, Expected, Seen, _narrow
 from efface.models import logits_of
 from efface.numerics.logits import centre, without
-from efface.reference import distilled
+from efface.reference import reference_model
 from efface.runtime import Meter
 from efface.types import Splits
 
@@ -41,7 +41,7 @@ class Built:
         self.train, self.holdout = Records(task.train, task), Records(task.holdout, task)
         self.splits: Splits = make_splits(np.asarray(forget), len(self.train), len(self.holdout), seed)
         taught = self.splits.reference
-        self.reference = reference or distilled(task, model, self.train, taught, gone, REFERENCE, seed, self.meter)
+        self.reference = reference or reference_model(task, model, self.train, taught, REFERENCE, seed, self.meter)
         self.expected = self.again(gone)
 
     def again(self, gone: tuple[int, ...] = (), **places: Any) -> Expected:

@@ -79,14 +79,14 @@ def test_no_method_reads_the_records_that_judge_it(
 
 def test_the_reference_is_taught_by_its_own_records_alone(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     train, holdout = spied(tiny, monkeypatch)
-    real, read = unlearning.distilled, []
+    real, read = unlearning.reference_model, []
 
     def distilled(*given: Any) -> nn.Module:
         done = real(*given)
         read.append((set(train.read), set(holdout.read)))
         return done
 
-    monkeypatch.setattr(unlearning, "distilled", distilled)
+    monkeypatch.setattr(unlearning, "reference_model", distilled)
     task = tiny.task(train=train, holdout=holdout)
     splits = efface.unlearn(tiny.model, forget=tiny.forget, task=task, method="perturb", reference=REFERENCE).splits
     [(taught, held)] = read

@@ -1,4 +1,4 @@
-"""The reference model: where it starts, what it reads, and that it learns the original's logits and no more."""
+"""The reference model: where it starts, what it reads, and what it knows."""
 
 import copy
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from efface import DivergedError, Recipe, Task
 from efface.data.records import Records
 from efface.models import fresh_model
 from efface.numerics.logits import centre, margin
-from efface.reference import KEPT, UNTRAINED, _half_way, distilled
+from efface.reference import KEPT, UNTRAINED, _half_way, reference_model
 from efface.runtime import Meter, derive_seed
 
 TAUGHT = np.arange(150, RECORDS)
@@ -26,13 +26,12 @@ START = Recipe(epochs=1, lr=1e-8, batch=1000, least_steps=1)  # one step that le
 def make(
     task: Task,
     original: nn.Module,
-    gone: tuple[int, ...] = (),
     recipe: Recipe = REFERENCE,
     seed: int = 0,
     positions: Any = TAUGHT,
     meter: Meter | None = None,
 ) -> nn.Module:
-    return distilled(task, original, Records(task.train, task), positions, gone, recipe, seed, meter or Meter())
+    return reference_model(task, original, Records(task.train, task), positions, recipe, seed, meter or Meter())
 
 
 def known(make_net: Callable[[], nn.Module], tiny: Tiny) -> nn.Module:
@@ -91,23 +90,6 @@ def test_buffers_are_the_originals(tiny: Tiny) -> None:
         assert torch.equal(ours, buffer) and ours.data_ptr() != buffer.data_ptr(), name
 
 
-@pytest.mark.parametrize(("taught", "batch"), [(33, 32), (5, 4), (150, 32)])
-def test_batch_norm_is_taught_in_equal_parts(taught: int, batch: int, tiny: Tiny) -> None:
-    original = known(normed, tiny)
-    before, sizes = bits(original), []
-
-    def forward(model: nn.Module, x: Tensor) -> Tensor:
-        if model is not original:
-            sizes.append(len(x))
-        return model(x)  # type: ignore[no-any-return]
-
-    ours = make(tiny.task(forward=forward), original, recipe=replace(REFERENCE, batch=batch), positions=TAUGHT[:taught])
-    assert bits(original) == before, "its running statistics too"
-    assert max(sizes) <= batch and min(sizes) >= 2 and max(sizes) - min(sizes) <= 1
-    assert len(sizes) == replace(REFERENCE, batch=batch).steps(taught)
-    assert not torch.equal(ours[1].running_mean, original[1].running_mean)  # type: ignore[index]
-
-
 class Spying(TensorDataset):
     """Remembers which records were read."""
 
@@ -123,15 +105,10 @@ class Spying(TensorDataset):
 def test_it_reads_the_records_that_it_is_given_and_no_others(tiny: Tiny) -> None:
     train, meter, recipe = Spying(tiny.x, tiny.y), Meter(), replace(REFERENCE, epochs=2, least_steps=1)
     task = tiny.task(train=train)
-    distilled(task, tiny.model, Records(train, task), TAUGHT, (), recipe, 0, meter)
+    reference_model(task, tiny.model, Records(train, task), TAUGHT, recipe, 0, meter)
     assert sorted(train.read) == sorted([*TAUGHT, *TAUGHT]), "each once an epoch"
     total = meter.cost().total
-    assert (total.forward, total.backward) == (4 * len(TAUGHT), 2 * len(TAUGHT))
-
-
-def test_labels_teach_it_nothing(tiny: Tiny) -> None:
-    other = tiny.task(train=TensorDataset(tiny.x, (tiny.y + 1) % CLASSES))
-    assert weights(make(other, tiny.model)) == weights(make(tiny.task(), tiny.model))
+    assert (total.forward, total.backward) == (2 * len(TAUGHT), 2 * len(TAUGHT))
 
 
 def test_a_seed_fixes_every_bit(tiny: Tiny) -> None:
@@ -164,12 +141,12 @@ def logits(model: nn.Module, x: Tensor) -> Tensor:
         return centre(model.eval()(x))
 
 
-def test_it_says_of_strangers_what_the_original_says_and_of_the_untaught_less(tiny: Tiny) -> None:
+def test_it_is_near_the_original_on_strangers_and_knows_less_of_the_untaught(tiny: Tiny) -> None:
     ours = make(tiny.task(), tiny.model, recipe=Recipe(epochs=20, lr=8e-3, batch=32))
     near, far = (
         (logits(tiny.model, tiny.holdout_x) - logits(m, tiny.holdout_x)).square().mean() for m in (ours, mlp())
     )
-    assert near < 0.1 * far
+    assert near < 0.25 * far
     # of wrong labels, which only memory knows
     at = torch.arange(RECORDS)
     wrong = tiny.y != at % CLASSES
@@ -181,22 +158,6 @@ def test_it_says_of_strangers_what_the_original_says_and_of_the_untaught_less(ti
     assert falls[0] > 1 + falls[1]
 
 
-def test_classes_that_are_gone_get_the_lowest_logit(tiny: Tiny) -> None:
-    rest = TAUGHT[(tiny.y[TAUGHT] != 2).numpy()]
-    ours = make(tiny.task(), tiny.model, gone=(2,), recipe=Recipe(epochs=20, lr=8e-3, batch=32), positions=rest)
-    z = logits(ours, tiny.holdout_x)
-    # also of records of that class, which it was not taught
-    assert (logits(tiny.model, tiny.holdout_x).argmax(1) == 2).double().mean() > 0.2
-    assert (z.argmax(1) == 2).double().mean() < 0.03
-    taught = logits(ours, tiny.x[rest])
-    assert (taught.argmax(1) != 2).all()
-    assert (taught[:, 2] - taught[:, :2].amin(1)).abs().mean() < 0.2 * taught.std()
-    seen = tiny.holdout_y != 2
-    assert (z.argmax(1) == logits(tiny.model, tiny.holdout_x)[:, :2].argmax(1))[seen].double().mean() > 0.9
-
-
 def test_a_training_that_diverges_is_told(tiny: Tiny) -> None:
-    x = tiny.x.clone()
-    x[TAUGHT[0]] = 1e38
-    with pytest.raises(DivergedError, match="training the reference model diverged: give it a smaller learning rate"):
-        make(tiny.task(train=TensorDataset(x, tiny.y)), tiny.model)
+    with pytest.raises(DivergedError, match="the reference model diverged: give it a smaller learning rate"):
+        make(tiny.task(forward=lambda model, x: model(x) * torch.nan), tiny.model)

@@ -89,7 +89,7 @@ def test_a_round_grows_with_the_forget_set(passes: int, batch: int, expected: in
 
 def test_each_round_comes_nearer(tiny: Tiny, aims: list[Tensor]) -> None:
     found = [left(tiny, run(tiny, rounds=rounds, steps=8, lr=2e-3, enough=0.0), aims[-1]) for rounds in (1, 3, 8)]
-    assert 1 > found[0] > found[1] > found[2] and found[2] < 0.1
+    assert 1 > found[0] > found[1] > found[2] and found[2] < 0.15
 
 
 def test_what_is_held_stays(tiny: Tiny) -> None:

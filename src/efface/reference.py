@@ -1,14 +1,12 @@
 """The reference model: one like the original that does not know the forget records, for a fraction of its training."""
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from efface.data.records import Records
 from efface.errors import DivergedError
-from efface.models import Recipe, all_finite, device_of, fresh_model, mode, one_cycle
-from efface.numerics.logits import centre, without
-from efface.runtime import Meter, derive_seed, seeded
+from efface.models import Recipe, fresh_model, train
+from efface.runtime import Meter, derive_seed
 from efface.task import Task
 from efface.types import Indices
 
@@ -18,47 +16,20 @@ KEPT, UNTRAINED = 0.5, 0.3
 RECIPE = Recipe(epochs=1, lr=8e-3, batch=128, least_steps=60)
 
 
-def distilled(
-    task: Task,
-    original: nn.Module,
-    train: Records,
-    positions: Indices,
-    gone: tuple[int, ...],
-    recipe: Recipe,
-    seed: int,
-    meter: Meter,
+def reference_model(
+    task: Task, original: nn.Module, records: Records, positions: Indices, recipe: Recipe, seed: int, meter: Meter
 ) -> nn.Module:
-    """A network that starts half-way back to untrained weights and learns the original's logits on some records.
+    """A network that starts half-way back from the original to untrained weights and is trained on some records.
 
-    It never reads the forget records, and soon says of others what the original says, since logits teach more than
-    labels. What it still knows of forget records it knows as well of other training records that it was not taught:
-    see `efface.expected`. `gone` are classes that it must not know. Raises DivergedError.
+    It never reads the forget records, and a short training makes it nearly as good as the original. What it still
+    knows of forget records it knows as well of other training records that it was not trained on: see
+    `efface.expected`. Raises DivergedError.
     """
-    model = _half_way(task, original, derive_seed(seed, "reference"))
-    device, order = device_of(model), np.random.default_rng(derive_seed(seed, "reference", "order"))
-    total = recipe.steps(len(positions))
-    moving = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(moving, lr=recipe.lr, fused=True)
-    schedule = one_cycle(optimiser, recipe.lr, total)
-    draws = seeded(derive_seed(seed, "reference", "draws"))
-    with draws, mode(original, training=False), mode(model, training=True), torch.enable_grad():
-        done = 0
-        while done < total:
-            shuffled = order.permutation(positions)
-            # equal parts: a batch of one record breaks BatchNorm
-            for rows in np.array_split(shuffled, -(-len(shuffled) // recipe.batch))[: total - done]:
-                inputs = train.read(rows).to(device).inputs
-                with torch.no_grad():
-                    taught = without(task.forward(original, inputs).float(), gone)
-                optimiser.zero_grad()
-                (centre(task.forward(model, inputs).float(), gone) - taught).square().mean().backward()
-                optimiser.step()
-                schedule.step()
-                meter.count(forward=2 * len(rows), backward=len(rows))
-                done += 1
-    if not all_finite(model):
-        raise DivergedError("training the reference model diverged: give it a smaller learning rate (reference=)")
-    return model
+    own = derive_seed(seed, "reference")
+    try:
+        return train(task, _half_way(task, original, own), records, positions, recipe, own, meter)
+    except DivergedError as error:
+        raise DivergedError("the reference model diverged: give it a smaller learning rate (reference=)") from error
 
 
 def _half_way(task: Task, original: nn.Module, seed: int) -> nn.Module:

@@ -19,7 +19,7 @@ from efface.methods import get
 from efface.methods.base import Method, Problem
 from efface.models import Recipe, all_finite, let_move
 from efface.progress import track
-from efface.reference import RECIPE, distilled
+from efface.reference import RECIPE, reference_model
 from efface.requests import Request, check_request, make_task
 from efface.result import Result, Settings
 from efface.runtime import Meter, derive_seed, seeded, unchanged_globals
@@ -55,7 +55,7 @@ def unlearn(
     Give either a `task`, or `train` and `holdout` (and `ids`). `stop` is the stop rule (by default a utility floor,
     then an equivalence test); `looks=False` runs to the step limit with no evidence at all. `checks=False` saves the
     pass over all records: twins of forget records, holdout records seen in training and NaN then go unnoticed.
-    `reference` is the recipe by which the reference model learns the original's logits. `splits` are who is used for
+    `reference` is the recipe by which the reference model is trained. `splits` are who is used for
     what, by default drawn by `seed`: give those of another run of the same request to keep to its parts. `progress`
     shows a bar (by default on a terminal).
 
@@ -192,13 +192,16 @@ def _run(
             if observer is not None:
                 looks.append(observer.look(model, step))
                 decision = None if method.is_control else rule.check(looks)
+                if problem.gone and decision is not None and decision.outcome is Outcome.LOOKS_UNSEEN:
+                    decision = None  # its records looking like strangers does not mean that a class is gone
                 if decision is None or decision.outcome is not Outcome.UTILITY_FLOOR:
                     best.offer(model, looks[-1])
     if not looks:
         return Evidence((), Outcome.NOT_JUDGED, "no evidence was looked at", step.index, rule.target, rule.margin, 0)
     decision = decision or conclude(looks, rule.target)
     chosen = step.index
-    if decision.outcome in (Outcome.UTILITY_FLOOR, Outcome.OVER_UNLEARNED) and not method.is_control:
+    over = decision.outcome is Outcome.OVER_UNLEARNED and not problem.gone
+    if (over or decision.outcome is Outcome.UTILITY_FLOOR) and not method.is_control:
         chosen = best.restore(model)
     return Evidence(tuple(looks), decision.outcome, decision.reason, chosen, rule.target, rule.margin, method.looks)
 
@@ -231,7 +234,7 @@ def _train_reference(
 ) -> nn.Module:
     """A model that was taught by no forget, member or holdout record; refused if it learned nothing."""
     with meter.phase("reference"):
-        done = distilled(request.task, model, request.train, splits.reference, request.emptied, recipe, seed, meter)
+        done = reference_model(request.task, model, request.train, splits.reference, recipe, seed, meter)
         problem = check_reference(request, splits.calibration, done, meter)
     if problem is not None:
         raise RequestError(problem)

@@ -30,7 +30,7 @@ class Steer(Method):
     in rounds of `steps`, each a one-cycle of Adam's learning rate. The first round aims at a = t; each later one adds
     `refine` times what is still missing, a <- a + refine (t - c), since a squared error with a hold on everything
     else stops short of its target, and most where a record has far to go. It ends when at most `enough` of the way is
-    left, and may be judged after the second round and each later one.
+    left and no class that is gone is still said, and may be judged after the second round and each later one.
 
     Where the request takes whole classes, c0 and t have the lowest of the other logits in their place.
     """
@@ -102,7 +102,10 @@ class Steer(Method):
                         yield Step(index, value)
             reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
             missed = float((goal - squash(margin(reached, seen.targets))).square().sum())
-            done = number == self.rounds - 1 or missed <= self.enough * way
+            still = torch.isin(seen.targets, torch.tensor(gone, dtype=torch.int64)) & (
+                reached.argmax(1) == seen.targets
+            )
+            done = number == self.rounds - 1 or (missed <= self.enough * way and not bool(still.any()))
             yield Step(index, value, at_rest=number > 0 or done)
             if done:
                 return
