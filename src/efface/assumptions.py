@@ -5,36 +5,34 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from efface.data.checks import few
 from efface.expected import Expected, Seen
 from efface.methods.targets import trust
 from efface.numerics.logits import squash
 from efface.numerics.neighbours import ranks, windows
+from efface.requests import Request
 from efface.types import Assumption, Indices, RecordId
 
-WIDTH = 200  # members near a record's score
+WIDTH = 200  # members near a record's score, or a tenth where there are fewer
 EDGE = 5  # others that must be harder, and as many easier, for a record to be supported
 DOUBTED = 0.5  # trust below which a record's own logits hardly count
 SURE = 2.0  # standard errors
 FEWEST_STRANGERS = 200
+MOST_OF_A_CLASS = 0.5
 
 
-def assumptions(expected: Expected, forget: Indices, names: Sequence[RecordId]) -> tuple[Assumption, ...]:
-    """What the targets of `efface.methods.targets` suppose, and whether it holds for the forget records (`names`).
+def assumptions(expected: Expected, request: Request, forget: Indices) -> tuple[Assumption, ...]:
+    """What the targets of `efface.methods.targets` suppose, and whether it holds for the forget records.
 
-    Read from the original and the reference alone; nothing here stops or judges a run.
+    Read from the original and the reference alone; nothing here stops or judges a run. Single records are named
+    wherever they do not meet one; it is unmet where more of them do so than of other training records.
     """
     seen, members, strangers = expected.of_training(forget), expected.members, expected.strangers
+    names = request.names(forget)
     usual = ~torch.isin(seen.targets, torch.tensor(expected.gone, dtype=torch.int64))
     ids = [names[i] for i in torch.nonzero(usual)[:, 0].tolist()]
-    whole = [names[i] for i in torch.nonzero(~usual)[:, 0].tolist()]
     found = [
-        Assumption(
-            "classes stay",
-            not whole,
-            f"classes are forgotten whole ({len(whole)} records): nothing shows what a model says of them that never "
-            "knew their class, so their targets are cruder",
-            tuple(whole),
-        ),
+        _classes(request),
         Assumption(
             "enough strangers",
             len(strangers.targets) >= FEWEST_STRANGERS,
@@ -45,11 +43,31 @@ def assumptions(expected: Expected, forget: Indices, names: Sequence[RecordId]) 
     if not ids:
         return tuple(found)
     seen = seen.rows(usual)
-    return (*found, _alike(seen, members), _supported(seen, members, strangers, ids), _trusted(seen, strangers, ids))
+    alone = "harder or easier than nearly all members or strangers: {}, whose targets are guesses from the nearest ones"
+    known = "known far better than strangers of their difficulty: {}, whose targets rest on the reference model"
+    lonely, theirs = (_alone(g, members, strangers) for g in (seen, members))
+    doubted, others = (trust(g, strangers) < DOUBTED for g in (seen, members))
+    return (
+        *found,
+        _alike(seen, members),
+        _no_more("support", lonely, theirs, alone, ids),
+        _no_more("not memorised beyond strangers", doubted, others, known, ids),
+    )
+
+
+def _classes(request: Request) -> Assumption:
+    most = [c for c, share in request.taken.items() if share > MOST_OF_A_CLASS]
+    return Assumption(
+        "classes stay",
+        not most,
+        f"the request takes most or all records of class {few(most)}: other records do not show what a model says of "
+        "them that hardly knew their class",
+    )
 
 
 def _alike(seen: Seen, members: Seen) -> Assumption:
-    near = squash(members.margin)[windows(seen.score, members.score, WIDTH)]
+    width = min(WIDTH, max(20, len(members.targets) // 10))
+    near = squash(members.margin)[windows(seen.score, members.score, width)]
     rank = ranks(squash(seen.margin), near)
     off = float(rank.mean()) - 0.5
     return Assumption(
@@ -60,30 +78,21 @@ def _alike(seen: Seen, members: Seen) -> Assumption:
     )
 
 
-def _supported(seen: Seen, members: Seen, strangers: Seen, ids: Sequence[RecordId]) -> Assumption:
-    alone = torch.zeros(len(ids), dtype=torch.bool)
+def _alone(seen: Seen, members: Seen, strangers: Seen) -> Tensor:
+    alone = torch.zeros(len(seen.targets), dtype=torch.bool)
     for group in (members, strangers):
         ordered = group.score.sort().values
         below = torch.searchsorted(ordered, seen.score.contiguous())
         alone |= (below < EDGE) | (below > len(ordered) - EDGE)
-    return Assumption(
-        "support",
-        not bool(alone.any()),
-        f"harder or easier than nearly all members or strangers: {int(alone.sum())} of {len(ids)} records, whose "
-        "targets are guesses from the nearest ones",
-        _named(ids, alone),
-    )
+    return alone
 
 
-def _trusted(seen: Seen, strangers: Seen, ids: Sequence[RecordId]) -> Assumption:
-    doubted = trust(seen, strangers) < DOUBTED
-    return Assumption(
-        "not memorised beyond strangers",
-        not bool(doubted.any()),
-        f"known far better than any stranger of their difficulty: {int(doubted.sum())} of {len(ids)} records, whose "
-        "targets rest on the reference model",
-        _named(ids, doubted),
-    )
+def _no_more(name: str, ours: Tensor, theirs: Tensor, sentence: str, ids: Sequence[RecordId]) -> Assumption:
+    """Met where no larger share of ours than of theirs stands out, up to chance."""
+    share, n = float(theirs.double().mean()), len(ours)
+    most = share + SURE * (share * (1 - share) / n) ** 0.5 + 1 / n
+    met = float(ours.double().mean()) <= most
+    return Assumption(name, met, sentence.format(f"{int(ours.sum())} of {n} records"), _named(ids, ours))
 
 
 def _named(ids: Sequence[RecordId], at: Tensor) -> tuple[RecordId, ...]:

@@ -20,9 +20,10 @@ from efface.types import Indices, Look, Splits, Step
 class Observer:
     """Takes looks at a model on the forget set and the stopping part of the holdout, which no method may read.
 
-    Difficulty is the margin that a model is expected to have that saw neither kind of record. `level` is the coverage
-    of each look's interval, already widened for the number of looks planned. The first look is at the original.
-    Accuracy is that on classes that are to stay.
+    Difficulty is the margin expected of a model that never saw the record, by a reference that was trained on neither
+    kind but began at weights that knew the forget records; so it serves for requests that look drawn at random.
+    `level` is the coverage of each look's interval, already widened for the number of looks planned. The first look is
+    at the original. Accuracy is that on classes that are to stay.
     """
 
     def __init__(self, request: Request, splits: Splits, expected: Expected, meter: Meter, level: float) -> None:

@@ -16,6 +16,8 @@ from efface.runtime import Meter
 from efface.task import Task
 from efface.types import Indices
 
+# Classes beyond the label and this many runners-up stay as they are: covariances of more need more records.
+MOST_COORDINATES = 16
 MOST_FEATURES = 128  # of the reference's last hidden layer; more are projected at random
 
 
@@ -106,7 +108,9 @@ class Expected:
         """Expected logits moved from the distribution of members' to that of strangers', in aligned coordinates."""
         others, order = self.strangers, raw.order()
         values, theirs, target = (s.expected.gather(1, s.order()) for s in (raw, members, others))
-        moved = transport_gauss(values, theirs[None], target[None])
+        used = min(order.shape[1], MOST_COORDINATES)
+        moved = values.clone()
+        moved[:, :used] = transport_gauss(values[:, :used], theirs[None, :, :used], target[None, :, :used])
         expected = torch.empty_like(raw.expected).scatter(1, order, moved)
         wanted = transport_ranks(raw.score, members.score[None], others.score[None])
         expected = with_margin(expected, raw.targets, wanted)

@@ -117,6 +117,8 @@ def try_fresh(task: Task, original: nn.Module) -> tuple[nn.Module | None, list[s
 
 def untrainable(model: nn.Module) -> list[str]:
     """Why the default recipe cannot train weights of the kind that the model has; empty if it can."""
+    if any(getattr(m, "sparse", None) is True for m in model.modules()):
+        return ["layers with sparse gradients cannot be trained by Adam: make the embeddings with sparse=False"]
     if not any(p.dtype == torch.float16 for p in model.parameters()):
         return []
     # the squares that Adam keeps underflow there

@@ -21,9 +21,9 @@ def reference_model(
 ) -> nn.Module:
     """A network that starts half-way back from the original to untrained weights and is trained on some records.
 
-    It never reads the forget records, and a short training makes it nearly as good as the original. What it still
-    knows of forget records it knows as well of other training records that it was not trained on: see
-    `efface.expected`. Raises DivergedError.
+    It reads no forget record, but it inherits half of weights that knew them; a short training makes it nearly as good
+    as the original. What it remembers of a random request it remembers as well of other training records that it was
+    not trained on, which measure it: see `efface.expected`. Raises DivergedError.
     """
     own = derive_seed(seed, "reference")
     try:
@@ -43,8 +43,12 @@ def _half_way(task: Task, original: nn.Module, seed: int) -> nn.Module:
     share = 1 - KEPT if task.fine_tuned else UNTRAINED
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.is_floating_point() and _alike(parameter, theirs.get(name)):
+            if not parameter.is_floating_point() or not _alike(parameter, theirs.get(name)):
+                continue
+            if parameter.requires_grad:
                 parameter.mul_(share).add_(theirs[name].detach(), alpha=KEPT)
+            else:  # such as fixed features, which no training would bring back
+                parameter.copy_(theirs[name])
         for name, buffer in model.named_buffers():
             if _alike(buffer, theirs.get(name)):
                 buffer.copy_(theirs[name])

@@ -36,7 +36,7 @@ from efface.types import Indices, RecordId
 class Request:
     """A request that can be honoured; `forget` are positions in `train`, in the order of `ids`.
 
-    `emptied` are classes of which it takes every record.
+    `emptied` are classes of which it takes every record, `taken` the share that it takes of each of its classes.
     """
 
     task: Task
@@ -47,6 +47,7 @@ class Request:
     forget: Indices
     classes: int
     emptied: tuple[int, ...]
+    taken: dict[int, float]
     warnings: tuple[str, ...]
 
     def names(self, positions: Indices) -> list[RecordId]:
@@ -146,7 +147,7 @@ def check_request(
         check_test(test, hashes if judging else {}, classes, found)
     if found.problems:
         raise RequestError(found.problems)
-    told = tuple(found.emptied), tuple(found.warnings)
+    told = tuple(found.emptied), found.taken, tuple(found.warnings)
     return Request(task, train, holdout, test, tuple(asked), at, classes or 0, *told)
 
 

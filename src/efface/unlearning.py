@@ -30,6 +30,10 @@ from efface.types import Evidence, Look, Outcome, RecordId, Splits, Step
 # Coverage of the evidence over all looks of a run together: that of two one-sided tests at 5 %, which is what an
 # interval wholly within a margin amounts to. Each look gets its Bonferroni share of the rest.
 LEVEL = 0.90
+# Assumptions without which forget records and strangers of equal score are not alike once they are forgotten: the
+# reference that scores them began at weights that knew them.
+JUDGEABLE = {"alike", "classes stay"}
+NOT_RANDOM = "the run's own evidence judges only requests that look drawn at random; an audit can tell"
 NOTHING_DONE = "no step could be kept, so the weights are the original's: nothing was unlearned"
 
 
@@ -53,8 +57,8 @@ def unlearn(
     """Erase training records from a copy of `model`.
 
     Give either a `task`, or `train` and `holdout` (and `ids`). `stop` is the stop rule (by default a utility floor,
-    then an equivalence test); `looks=False` runs to the step limit with no evidence at all. `checks=False` saves the
-    pass over all records: twins of forget records, holdout records seen in training and NaN then go unnoticed.
+    then an equivalence test); `looks=False` runs to the step limit with no evidence at all. `checks=False` compares
+    no records: twins of forget records, holdout records seen in training and NaN then go unnoticed.
     `reference` is the recipe by which the reference model is trained. `splits` are who is used for
     what, by default drawn by `seed`: give those of another run of the same request to keep to its parts. `progress`
     shows a bar (by default on a terminal).
@@ -69,6 +73,8 @@ def unlearn(
             attempt(problems, _check_call, seed, stop, reference)
             chosen, request = _agree(problems, model, forget, method, task, train, holdout, ids, looks, checks)
             parts = splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)
+            if not np.array_equal(np.sort(request.forget), parts.forget):
+                raise RequestError("splits: they are those of another request; leave them out, or give this one's own")
         # one seed for whatever draws from the global generators on the way, such as Dropout in a descent method
         with seeded(derive_seed(seed, "run")):
 
@@ -110,9 +116,10 @@ def unlearn(
             if looks and chosen.looks:
                 level = 1 - (1 - LEVEL) / chosen.looks
                 observer = Observer(request, parts, expected(), meter, level)
-            evidence = _run(chosen, problem, observer, stop or default_rule(), progress)
+            supposed = assumptions(expected(), request, parts.forget) if observer or chosen.needs_fresh else ()
+            odd = next((a.sentence for a in supposed if not a.met and a.name in JUDGEABLE), None)
+            evidence = _run(chosen, problem, observer, stop or default_rule(), progress, odd)
             _restore(working, frozen)
-        supposed = assumptions(expected(), parts.forget, request.names(parts.forget)) if used else ()
     warnings = (*request.warnings, *([NOTHING_DONE] if evidence.looks and not evidence.chosen_step else []))
     warnings += tuple(a.sentence for a in supposed if not a.met and not chosen.is_control)
     return Result(
@@ -167,9 +174,17 @@ def _check_call(seed: object, stop: object, reference: object) -> None:
 
 
 def _run(
-    method: Method, problem: Problem, observer: Observer | None, rule: StopRule, progress: bool | None
+    method: Method,
+    problem: Problem,
+    observer: Observer | None,
+    rule: StopRule,
+    progress: bool | None,
+    odd: str | None,
 ) -> Evidence:
-    """Step until the rule decides or the method ends; leaves the chosen weights in `problem.model`."""
+    """Step until the rule decides or the method ends; leaves the chosen weights in `problem.model`.
+
+    `odd` is why the request is none that the conditional AUC can judge; then only lost utility ends the loop early.
+    """
     model, step = problem.model, Step(0, float("nan"))
     looks = [observer.look(model, step)] if observer else []
     decision: Decision | None = None
@@ -192,16 +207,17 @@ def _run(
             if observer is not None:
                 looks.append(observer.look(model, step))
                 decision = None if method.is_control else rule.check(looks)
-                if problem.gone and decision is not None and decision.outcome is Outcome.LOOKS_UNSEEN:
-                    decision = None  # its records looking like strangers does not mean that a class is gone
+                if odd and decision is not None and decision.outcome is not Outcome.UTILITY_FLOOR:
+                    decision = None
                 if decision is None or decision.outcome is not Outcome.UTILITY_FLOOR:
                     best.offer(model, looks[-1])
     if not looks:
         return Evidence((), Outcome.NOT_JUDGED, "no evidence was looked at", step.index, rule.target, rule.margin, 0)
+    if odd and decision is None:
+        decision = Decision(Outcome.NOT_JUDGED, f"{NOT_RANDOM}: {odd}")
     decision = decision or conclude(looks, rule.target)
     chosen = step.index
-    over = decision.outcome is Outcome.OVER_UNLEARNED and not problem.gone
-    if (over or decision.outcome is Outcome.UTILITY_FLOOR) and not method.is_control:
+    if decision.outcome in (Outcome.UTILITY_FLOOR, Outcome.OVER_UNLEARNED) and not method.is_control:
         chosen = best.restore(model)
     return Evidence(tuple(looks), decision.outcome, decision.reason, chosen, rule.target, rule.margin, method.looks)
 
@@ -232,7 +248,7 @@ class _Best:
 def _train_reference(
     model: nn.Module, request: Request, splits: Splits, recipe: Recipe, seed: int, meter: Meter
 ) -> nn.Module:
-    """A model that was taught by no forget, member or holdout record; refused if it learned nothing."""
+    """A model that was trained on no forget, member or holdout record; refused if it learned nothing."""
     with meter.phase("reference"):
         done = reference_model(request.task, model, request.train, splits.reference, recipe, seed, meter)
         problem = check_reference(request, splits.calibration, done, meter)

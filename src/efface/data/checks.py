@@ -24,12 +24,14 @@ class Findings:
     """What checks found: `problems` refuse the request, `warnings` go into the result and the report.
 
     `emptied` are classes of which the request takes every record; of `left` classes some records stay.
+    `taken` is the share of each class that the request takes.
     """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     emptied: list[int] = field(default_factory=list)
     left: int = 0
+    taken: dict[int, float] = field(default_factory=dict)
 
 
 def few(names: Iterable[Any], most: int = 3) -> str:
@@ -232,6 +234,7 @@ def check_classes(train: Records, forget: Indices, found: Findings) -> None:
 def _note_classes(counts: Counter[int], train: Records, forget: Indices, found: Findings) -> None:
     taken = Counter(train.targets(forget).flatten().tolist()) if forget.size else Counter()
     found.emptied += sorted(c for c, n in taken.items() if n == counts[c])
+    found.taken = {c: n / counts[c] for c, n in taken.items()}
     found.left = sum(n > taken[c] for c, n in counts.items())
 
 

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from efface.expected import Seen
+from efface.expected import MOST_COORDINATES, Seen
 from efface.numerics.logits import centre, margin, squash, unsquash, with_margin, without
 from efface.numerics.neighbours import windows
 from efface.numerics.transport import transport_gauss, transport_ranks
 
-# Classes beyond the label and this many runners-up keep their residual: covariances of more need larger windows.
-MOST_COORDINATES = 16
 # Of a record whose margin a stranger could have as well, this much of the transported margin's own part is kept.
 OWN_SHARE = 0.6
 # Where its margin is so many standard deviations above a stranger's, trust in what it says itself falls by 1 / sqrt(e).
