@@ -2,15 +2,12 @@
 
     python benchmarks/mlp_tasks.py small     # 5,000 records, 250 to forget, 12 + 24 models
     python benchmarks/mlp_tasks.py large     # 30,000 records, 300 to forget, 4 + 8 models
-    python benchmarks/mlp_tasks.py small --lab PATH/steer_lab.py   # beside a laboratory script with the same task
 
 Excess d2 is on the symmetric log of a statistic, each model's level and scale on test records taken out: 0 for
-retrained models. One CPU thread. With --lab, that script's `steer` runs in the same process on the same originals,
-and the library runs once more with its settings and with stop and record checks off, for a ratio of CPU times.
+retrained models. One CPU thread.
 """
 
 import argparse
-import importlib.util
 import time
 
 import torch
@@ -25,8 +22,6 @@ from efface.metrics.membership import separate
 from efface.numerics.logits import log_likelihood, margin, other_gap, squash
 
 SIZES = {"small": (5000, 250, 40, 12), "large": (30000, 300, 40, 4)}
-# what the laboratory does where it differs from the defaults here
-LAB = efface.methods.Steer(rounds=1, lr=2e-3, hold=0.3, scale=0.1, batch_forget=256, batch_retain=128)
 
 
 def mlp():
@@ -82,7 +77,6 @@ def row(label, ours, gold, cpu):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("size", choices=SIZES)
-    parser.add_argument("--lab", help="a laboratory script to run beside the library")
     parser.add_argument("--models", type=int, help="models a row (twice as many are retrained)")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -108,41 +102,14 @@ def main():
     row("original", [read(m, places) for m in originals], gold, 0)
     row("retrained", [read(m, places) for m in retrained[:k]], gold, again)
 
-    def library(label, **options):
-        results = [
-            efface.unlearn(m, train=train, holdout=holdout, forget=forget, seed=s, progress=False, **options)
-            for s, m in enumerate(originals)
-        ]
-        cpu = sum(r.cost.cpu_s for r in results) / k
-        row(label, [read(r.model, places) for r in results], gold, cpu)
-        phases = {name: sum(r.cost.phases[name].cpu_s for r in results) / k for name in results[0].cost.phases}
-        print(
-            "    " + ", ".join(f"{name} {s:.2f}" for name, s in phases.items()) + f"; {again / cpu:.1f} times cheaper"
-        )
-        return cpu, results
-
-    library("steer")
-    if args.lab:
-        bare, results = library("steer, as laboratory", method=LAB, looks=False, checks=False)
-        full, _ = library("  and with all checks", method=LAB)
-        theirs, models = laboratory(args.lab, originals, results[0].splits, train, holdout)
-        row("laboratory", [read(m, places) for m in models], gold, theirs)
-        print(f"library / laboratory: {bare / theirs:.2f} with checks off, {full / theirs:.2f} with them on")
-
-
-def laboratory(path, originals, splits, train, holdout):
-    """CPU seconds and models of a laboratory script's own steer, with the library's numbers of records in each part."""
-    spec = importlib.util.spec_from_file_location("lab", path)
-    lab = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(lab)
-    (x, y), start, models = train.tensors, time.process_time(), []
-    for seed, model in enumerate(originals):
-        part, members, unseen = splits.reference, splits.members, splits.calibration
-        reference = lab.fresh(x[part], y[part], 5, 2000 + seed, lr=2e-3, batch=64)
-        forget, retain = (x[splits.forget], y[splits.forget]), (x[splits.retain], y[splits.retain])
-        others = holdout.tensors[0][unseen], holdout.tensors[1][unseen]
-        models.append(lab.steer(model, reference, forget, retain, others, (x[members], y[members]), seed=seed))
-    return (time.process_time() - start) / len(models), models
+    results = [
+        efface.unlearn(m, train=train, holdout=holdout, forget=forget, seed=s, progress=False)
+        for s, m in enumerate(originals)
+    ]
+    cpu = sum(r.cost.cpu_s for r in results) / k
+    row("steer", [read(r.model, places) for r in results], gold, cpu)
+    phases = {name: sum(r.cost.phases[name].cpu_s for r in results) / k for name in results[0].cost.phases}
+    print("    " + ", ".join(f"{name} {s:.2f}" for name, s in phases.items()) + f"; {again / cpu:.1f} times cheaper")
 
 
 if __name__ == "__main__":
