@@ -3,8 +3,8 @@
     python benchmarks/in_a_row.py sequence --cache .cache        # ten requests of .5 % in a row, against one of 5 %
     python benchmarks/in_a_row.py few --data news --repeats 200  # 1, 3 and 10 records: their rank among never-seen ones
 
-A later request's original is the earlier one's result, its training set what that left. `few` needs one retrained
-model without all the records asked for; a record's rank is the share of 200 never-seen records of about its own
+A later request's original is the earlier one's result, its training set what that left. `few` needs two
+models retrained without all the records that are drawn from; a record's rank is the share of 200 never-seen records of about its own
 difficulty (by that model) that have a lower margin: uniform where the record cannot be told from them.
 """
 
@@ -67,7 +67,7 @@ def sequence(args):
 
 def few(args):
     records = SETS[args.data]()
-    asked = kinds.request(args.data, records, "random1", 1, args.cache)
+    asked = kinds.request(args.data, records, "random10", 1, args.cache)
     original = kinds.originals(asked, records, 1, args.cache / args.data)[0]
     again = kinds.retrained(asked, records, 2, args.cache / args.data)
     train, test = Readable(asked.task.train, asked.task), Readable(asked.task.test, asked.task)
@@ -86,12 +86,15 @@ def few(args):
     for size in (1, 3, 10):
         rows = {"doing nothing": [], "unlearned": [], "retrained": []}
         kept, spent, moved = [], [], []
-        for seed in range(args.repeats):
-            at = np.sort(rng.choice(asked.forget, size, replace=False))
+        # each request has a record of its own whose rank is read, so that ranks are independent
+        judged_ones = rng.choice(asked.forget, args.repeats, replace=False)
+        for seed, own in enumerate(judged_ones):
+            others_asked = rng.choice(np.setdiff1d(asked.forget, own), size - 1, replace=False)
+            at = np.sort([own, *others_asked])
             # evidence on so few records decides nothing
             done = efface.unlearn(original, task=asked.task, forget=at.tolist(), seed=seed, progress=False, looks=False)
             for name, model in (("doing nothing", original), ("unlearned", done.model), ("retrained", again[0])):
-                rows[name].append(placed(model, at)[:1])  # one of each request, so that ranks are independent
+                rows[name].append(placed(model, np.array([own])))
             spent.append(done.cost.cpu_s)
             before, after = (logits_of(asked.task, m, test, others[:1000], Meter()) for m in (original, done.model))
             moved.append(float((after.softmax(1) - before.softmax(1)).abs().sum(1).mean() / 2))
