@@ -3,9 +3,10 @@
     python benchmarks/in_a_row.py sequence --cache .cache        # ten requests of .5 % in a row, against one of 5 %
     python benchmarks/in_a_row.py few --data news --repeats 200  # 1, 3 and 10 records: their rank among never-seen ones
 
-A later request's original is the earlier one's result, its training set what that left. `few` needs two
-models retrained without all the records that are drawn from; a record's rank is the share of 200 never-seen records of about its own
-difficulty (by that model) that have a lower margin: uniform where the record cannot be told from them.
+A later request's original is the earlier one's result, its training set what that left. `few` needs two models
+retrained without all the records that are drawn from; a record's rank is the share of 200 never-seen records of about
+its own difficulty, by one of them, that have a lower margin: uniform where the record cannot be told from them. The
+other one is the control.
 """
 
 import argparse
