@@ -72,7 +72,8 @@ def check_ids(task: Task, forget: Sequence[RecordId], records: int, found: Findi
             )
         elif share > LARGE_SHARE:
             found.warnings.append(
-                f"the forget set is {share:.1%} of the training records; above {LARGE_SHARE:.0%} moves retain records noticeably too"
+                f"the forget set is {share:.1%} of the training records; above {LARGE_SHARE:.0%} moves retain records "
+                "noticeably too"
             )
         if records - len(at) < SMALLEST_RETAIN:
             found.problems.append(f"{records - len(at)} records would remain; at least {SMALLEST_RETAIN} are needed")
