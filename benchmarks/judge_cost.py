@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from mlp_tasks import SIZES, mlp, trained
-from torch.utils.data import Subset, TensorDataset
+from three_sets import tensors
+from torch.utils.data import TensorDataset
 
 import efface
 from efface.data.sets import fashion_mnist
@@ -26,10 +27,7 @@ from efface.runtime import Meter, threads, versions
 
 def fit(model, dataset, seed):
     """The recipe of mlp_tasks, on a network that is given."""
-    while isinstance(dataset, Subset):
-        rows = torch.as_tensor(dataset.indices)
-        dataset = TensorDataset(*(t[rows] for t in dataset.dataset.tensors))
-    model.load_state_dict(trained(*dataset.tensors, epochs=SIZES["small"][2], seed=seed).state_dict())
+    model.load_state_dict(trained(*tensors(dataset), epochs=SIZES["small"][2], seed=seed).state_dict())
 
 
 def mlp_task(n=5000, noise=0.0, seed=1):

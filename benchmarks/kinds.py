@@ -86,7 +86,7 @@ def margins(task: efface.Task, model: torch.nn.Module) -> Tensor:
     return margin(logits_of(task, model, data, every, Meter()), data.targets(every))
 
 
-def trained(task, records, positions, seeds, cache: Path, jobs: int | None = None):
+def trained(task, records, positions, seeds, cache: Path):
     plans = [Plan(None, np.asarray(at), seed) for at, seed in zip(positions, seeds, strict=True)]
     done = train_ensemble(
         task,
@@ -96,16 +96,15 @@ def trained(task, records, positions, seeds, cache: Path, jobs: int | None = Non
         use_fit=True,
         meter=Meter(),
         cache=cache,
-        jobs=jobs,
         progress=False,
     )
     return done.models
 
 
-def originals(asked: Request, records: Records, count: int, cache: Path, jobs=None):
-    return trained(asked.task, records, [np.arange(records.train)] * count, range(count), cache, jobs)
+def originals(asked: Request, records: Records, count: int, cache: Path):
+    return trained(asked.task, records, [np.arange(records.train)] * count, range(count), cache)
 
 
-def retrained(asked: Request, records: Records, count: int, cache: Path, jobs=None):
+def retrained(asked: Request, records: Records, count: int, cache: Path):
     kept = np.setdiff1d(np.arange(records.train), asked.forget)
-    return trained(asked.task, records, [kept] * count, range(1000, 1000 + count), cache, jobs)
+    return trained(asked.task, records, [kept] * count, range(1000, 1000 + count), cache)

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
+from three_sets import tensors
 from torch import nn
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import TensorDataset
 
 import efface
 from efface.metrics.membership import separate
@@ -36,10 +37,7 @@ def network():
 
 
 def fit(model, dataset, seed):
-    if isinstance(dataset, Subset):
-        rows = torch.as_tensor(dataset.indices)
-        dataset = TensorDataset(*(t[rows] for t in dataset.dataset.tensors))
-    x, y = dataset.tensors
+    x, y = tensors(dataset)
     order = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     steps = EPOCHS * -(-len(x) // BATCH)

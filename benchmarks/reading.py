@@ -66,7 +66,6 @@ class Ground:
         told["auc"] = torch.tensor(separate(log_likelihood(z, y), log_likelihood(unseen, uy)).value)
         told["probabilities"] = z.double().softmax(1)
         told["raw margin"] = margin(z, y)
-        told["spread test"] = squash(margin(unseen, uy)).std()
         return told
 
     def reads(self, models) -> dict[str, Tensor]:

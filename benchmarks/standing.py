@@ -125,25 +125,22 @@ def change(first, ours, gold):
 
     What two retrained halves differ by, and an original's own noise, is in both, so it drops out.
     """
-    unit, middle = gold.var(0).mean(), gold.mean(0)
-    gaps = []
-    for v in (first, ours):
-        sums = v.sum(0) - middle * len(v)
-        own = (v - middle).square().sum(0)
-        gaps.append((sums.square() - own) / (len(v) * (len(v) - 1)))  # unbiased square of the mean gap
-    whole = float((gaps[1] - gaps[0]).mean() / unit)
-    parts = []
-    for i in range(len(first)):  # jackknife over originals and theirs together
-        rest = [j for j in range(len(first)) if j != i]
-        two = []
-        for v in (first[rest], ours[rest]):
-            sums, own = v.sum(0) - middle * len(v), (v - middle).square().sum(0)
-            two.append((sums.square() - own) / (len(v) * (len(v) - 1)))
-        parts.append(float((two[1] - two[0]).mean() / unit))
-    k = len(first)
-    error = (np.var(parts) * (k - 1)) ** 0.5
-    half = float(student.ppf(0.975, k - 1)) * error
+    unit, middle, k = gold.var(0).mean(), gold.mean(0), len(first)
+
+    def moved(rows):
+        return float((squared(ours[rows], middle) - squared(first[rows], middle)) / unit)
+
+    whole = moved(list(range(k)))
+    # jackknife over originals and theirs together
+    parts = [moved([j for j in range(k) if j != i]) for i in range(k)]
+    half = float(student.ppf(0.975, k - 1)) * (np.var(parts) * (k - 1)) ** 0.5
     return [whole, whole - half, whole + half]
+
+
+def squared(models, middle):
+    """Squared gap of the models' mean to `middle`, mean over records, without the noise of the models."""
+    off, k = models - middle, len(models)
+    return ((off.sum(0).square() - off.square().sum(0)) / (k * (k - 1))).mean()
 
 
 def variation(ours, gold):

@@ -8,7 +8,7 @@ from torch import Tensor
 from efface.data.checks import few
 from efface.expected import Expected, Seen
 from efface.methods.targets import trust
-from efface.numerics.logits import squash
+from efface.numerics.logits import of_classes, squash
 from efface.numerics.neighbours import ranks, windows
 from efface.requests import Request
 from efface.types import Assumption, Indices, RecordId
@@ -29,7 +29,7 @@ def assumptions(expected: Expected, request: Request, forget: Indices) -> tuple[
     """
     seen, members, strangers = expected.of_training(forget), expected.members, expected.strangers
     names = request.names(forget)
-    usual = ~torch.isin(seen.targets, torch.tensor(expected.gone, dtype=torch.int64))
+    usual = ~of_classes(seen.targets, expected.gone)
     ids = [names[i] for i in torch.nonzero(usual)[:, 0].tolist()]
     found = [
         _classes(request),

@@ -11,7 +11,7 @@ from efface.expected import Expected
 from efface.metrics.membership import separate
 from efface.metrics.utility import correct, mean_over_records
 from efface.models import logits_of
-from efface.numerics.logits import margin
+from efface.numerics.logits import margin, of_classes
 from efface.requests import Request
 from efface.runtime import Meter
 from efface.types import Indices, Look, Splits, Step
@@ -55,7 +55,7 @@ class Observer:
             if m_f.isnan().any() or m_s.isnan().any():
                 raise DivergedError(f"the logits became NaN by step {step.index}; nothing was saved")
             seen = separate(m_f, m_s, d_f, d_s)
-            right = correct(z_s, y_s)[~torch.isin(y_s, torch.tensor(self._request.emptied, dtype=y_s.dtype))]
+            right = correct(z_s, y_s)[~of_classes(y_s, self._request.emptied)]
             self._right_before = right if self._right_before is None else self._right_before
             return Look(
                 step=step.index,

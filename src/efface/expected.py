@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from efface.data.records import Records
 from efface.features import penultimate
 from efface.models import logits_of
-from efface.numerics.logits import centre, margin, with_margin, without
+from efface.numerics.logits import aligned, centre, margin, of_classes, with_margin, without
 from efface.numerics.ridge import cross_fit
 from efface.numerics.transport import transport_gauss, transport_ranks
 from efface.runtime import Meter
@@ -46,11 +46,6 @@ class Seen:
     def rows(self, at: Tensor) -> "Seen":
         """Some of the records."""
         return Seen(self.logits[at], self.expected[at], self.targets[at])
-
-
-def aligned(logits: Tensor, targets: Tensor) -> Tensor:
-    """Columns of the label first, then of the other classes from the likeliest on: (records, classes)."""
-    return logits.scatter(1, targets[:, None], torch.inf).argsort(1, descending=True)
 
 
 class Expected:
@@ -115,7 +110,7 @@ class Expected:
         wanted = transport_ranks(raw.score, members.score[None], others.score[None])
         expected = with_margin(expected, raw.targets, wanted)
         # a class that is gone has neither members nor strangers
-        odd = torch.isin(raw.targets, torch.tensor(self.gone, dtype=torch.int64))
+        odd = of_classes(raw.targets, self.gone)
         return without(torch.where(odd[:, None], raw.expected, expected), self.gone)
 
     def _logits(self, records: Records, positions: Indices) -> Tensor:

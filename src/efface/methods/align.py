@@ -13,7 +13,7 @@ from efface.data.records import Batch
 from efface.methods.base import Problem, descend, endless
 from efface.methods.descent import Descent
 from efface.models import device_of, logits_of
-from efface.numerics.logits import centre
+from efface.numerics.logits import aligned, centre
 from efface.options import option
 from efface.runtime import derive_seed, seeded
 from efface.types import Step
@@ -101,8 +101,7 @@ class AlignGan(Aligning):
 def label_first(logits: Tensor, targets: Tensor) -> Tensor:
     """Centred logits (records, classes), the label's first and the others from the highest down."""
     z = centre(logits)
-    order = z.detach().scatter(1, targets[:, None], torch.inf).argsort(1, descending=True)
-    return z.gather(1, order)
+    return z.gather(1, aligned(z.detach(), targets))
 
 
 def energy_distance(one: Tensor, other: Tensor) -> Tensor:

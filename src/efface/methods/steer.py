@@ -12,7 +12,7 @@ from efface.data.records import Batch
 from efface.methods.base import Method, Problem, descend, endless
 from efface.methods.targets import target_logits
 from efface.models import device_of, logits_of, mode, one_cycle
-from efface.numerics.logits import centre, margin, squash, without
+from efface.numerics.logits import centre, margin, of_classes, squash, without
 from efface.options import option
 from efface.runtime import derive_seed
 from efface.types import Step
@@ -102,9 +102,7 @@ class Steer(Method):
                         yield Step(index, value)
             reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
             missed = float((goal - squash(margin(reached, seen.targets))).square().sum())
-            still = torch.isin(seen.targets, torch.tensor(gone, dtype=torch.int64)) & (
-                reached.argmax(1) == seen.targets
-            )
+            still = of_classes(seen.targets, gone) & (reached.argmax(1) == seen.targets)
             done = number == self.rounds - 1 or (missed <= self.enough * way and not bool(still.any()))
             yield Step(index, value, at_rest=number > 0 or done)
             if done:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from efface.expected import MOST_COORDINATES, Seen
-from efface.numerics.logits import centre, margin, squash, unsquash, with_margin, without
+from efface.numerics.logits import centre, margin, of_classes, squash, unsquash, with_margin, without
 from efface.numerics.neighbours import windows
 from efface.numerics.transport import transport_gauss, transport_ranks
 
@@ -27,7 +27,7 @@ def target_logits(forget: Seen, members: Seen, strangers: Seen, gone: Sequence[i
     A record of a class that is `gone` has no like among members or strangers: its target is half-way between the
     expected logits and the original's own of the other classes.
     """
-    odd = torch.isin(forget.targets, torch.tensor(list(gone), dtype=torch.int64))
+    odd = of_classes(forget.targets, gone)
     target = (forget.expected + without(forget.logits, gone)) / 2
     if bool((~odd).any()):
         usual = forget.rows(~odd)

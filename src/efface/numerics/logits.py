@@ -34,6 +34,16 @@ def margin(logits: Tensor, targets: Tensor) -> Tensor:
     return (own - z.scatter(1, targets[:, None], -torch.inf).logsumexp(1, keepdim=True)).squeeze(1)
 
 
+def aligned(logits: Tensor, targets: Tensor) -> Tensor:
+    """Columns of the label first, then of the other classes from the likeliest on: (records, classes)."""
+    return logits.scatter(1, targets[:, None], torch.inf).argsort(1, descending=True)
+
+
+def of_classes(targets: Tensor, classes: Sequence[int]) -> Tensor:
+    """Which records (records,) are of some classes."""
+    return torch.isin(targets, torch.tensor(list(classes), dtype=targets.dtype))
+
+
 def with_margin(logits: Tensor, targets: Tensor, wanted: Tensor) -> Tensor:
     """The logits with the label's own moved so that its margin is `wanted` (records,)."""
     # the margin moves one to one with the label's own logit
