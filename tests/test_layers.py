@@ -50,11 +50,12 @@ ORDER = (
     "audit",
     "__init__",  # what users import, and what the following may
     "demo",
+    "bench",
     "cli",
 )
 
 # What several methods share; every other file in methods is one method.
-SHARED = ("base", "curvature", "descent", "targets")
+SHARED = ("base", "curvature", "descent", "fresh", "targets", "telling")
 
 # A method must not see the evidence that judges it.
 JUDGES = {"attacks", "metrics", "stopping", "evidence"}

@@ -4,12 +4,25 @@ from collections.abc import Mapping
 
 from efface.errors import RequestError
 from efface.methods.align import Align, AlignGan
+from efface.methods.bad_teacher import BadTeacher
 from efface.methods.base import Method
+from efface.methods.boundary import Boundary
 from efface.methods.controls import Noop, Retrain
+from efface.methods.fcs import FCS
 from efface.methods.finetune import Finetune
+from efface.methods.fisher import Fisher
+from efface.methods.fnn import Fnn
+from efface.methods.game import Game
+from efface.methods.gradient_ascent import GradientAscent
 from efface.methods.influence import Influence, WoodFisher
+from efface.methods.l1_sparse import L1Sparse
+from efface.methods.last_layers import CFK, EUK
+from efface.methods.msg import MSG
 from efface.methods.neggrad_plus import NegGradPlus
 from efface.methods.perturb import Perturb
+from efface.methods.random_label import RandomLabel, SalUn
+from efface.methods.scrub import Scrub
+from efface.methods.ssd import SSD
 from efface.methods.steer import Steer
 from efface.options import nearest
 
@@ -20,10 +33,25 @@ REGISTRY: dict[str, type[Method]] = {
         Perturb,
         Finetune,
         NegGradPlus,
+        GradientAscent,
+        RandomLabel,
+        SalUn,
+        BadTeacher,
+        Scrub,
+        SSD,
+        L1Sparse,
         Influence,
         WoodFisher,
         Align,
         AlignGan,
+        Boundary,
+        Fnn,
+        Game,
+        Fisher,
+        MSG,
+        CFK,
+        EUK,
+        FCS,
         Noop,
         Retrain,
     )
@@ -48,15 +76,30 @@ def get(method: str | Method, options: Mapping[str, str] | None = None) -> Metho
 
 
 __all__ = [
+    "CFK",
+    "EUK",
+    "FCS",
+    "MSG",
+    "SSD",
     "Align",
     "AlignGan",
+    "BadTeacher",
+    "Boundary",
     "Finetune",
+    "Fisher",
+    "Fnn",
+    "Game",
+    "GradientAscent",
     "Influence",
+    "L1Sparse",
     "Method",
     "NegGradPlus",
     "Noop",
     "Perturb",
+    "RandomLabel",
     "Retrain",
+    "SalUn",
+    "Scrub",
     "Steer",
     "WoodFisher",
     "available",

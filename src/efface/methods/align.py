@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from efface.data.records import Batch
-from efface.methods.base import Problem, descend, endless
+from efface.methods.base import Problem, endless
 from efface.methods.descent import Descent
+from efface.methods.telling import fooling, label_first
 from efface.models import device_of, logits_of
-from efface.numerics.logits import aligned, centre
 from efface.options import option
-from efface.runtime import derive_seed, seeded
+from efface.runtime import derive_seed
 from efface.types import Step
 
 
@@ -26,8 +26,8 @@ class Aligning(Descent, ABC):
     Outputs are centred logits, label first (see `label_first`), in eval mode, as a model is judged. D compares two
     batches as wholes: that a record is harder or easier than others is not looked at, nor how often its label is
     among the never-seen, which are the calibration records. A survey says of Chen et al., "Machine Unlearning via
-    GAN", that it does so with third-party data; the paper could not be had, and nothing here may be attributed to its
-    authors.
+    GAN", that it does so with third-party data; the paper could not be had, so that all values are ours, and nothing
+    here may be attributed to its authors.
     """
 
     pull: float = option(1.0, "weight of the distance between forget and never-seen outputs", 0.0, 1e3)
@@ -80,28 +80,8 @@ class AlignGan(Aligning):
     lr_tell: float = option(3e-3, "learning rate of the discriminator's Adam", 1e-8, 1.0)
 
     def distance(self, problem: Problem, unseen: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        mean, spread = unseen.mean(0), unseen.std(0, correction=0).clamp(min=1e-6)
-        # drawn on the CPU, so that a seed gives the same network on every device
-        with seeded(derive_seed(problem.seed, "align", "discriminator")):
-            judge = discriminator(unseen.shape[1], self.width).to(unseen.device)
-        optimiser = torch.optim.Adam(judge.parameters(), lr=self.lr_tell)
-
-        def taken_for(outputs: Tensor, never_seen: bool) -> Tensor:
-            said = judge((outputs - mean) / spread)
-            return F.binary_cross_entropy_with_logits(said, torch.full_like(said, float(never_seen)))
-
-        def fool(own: Tensor, drawn: Tensor) -> Tensor:
-            for _ in range(self.turns):
-                descend(optimiser, taken_for(own.detach(), False) + taken_for(drawn, True))
-            return taken_for(own, True)
-
-        return fool
-
-
-def label_first(logits: Tensor, targets: Tensor) -> Tensor:
-    """Centred logits (records, classes), the label's first and the others from the highest down."""
-    z = centre(logits)
-    return z.gather(1, aligned(z.detach(), targets))
+        seed = derive_seed(problem.seed, "align", "discriminator")
+        return fooling(unseen, self.width, self.turns, self.lr_tell, seed)
 
 
 def energy_distance(one: Tensor, other: Tensor) -> Tensor:
@@ -111,12 +91,3 @@ def energy_distance(one: Tensor, other: Tensor) -> Tensor:
         for a, b in ((one, other), (one, one), (other, other))
     )
     return 2 * across - within - without
-
-
-def discriminator(outputs: int, width: int) -> nn.Module:
-    """A small network from outputs to the log-odds of being never seen."""
-    # a dtype of its own, whatever the caller's default
-    first, second, last = (
-        nn.Linear(*shape, dtype=torch.float32) for shape in ((outputs, width), (width, width), (width, 1))
-    )
-    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)

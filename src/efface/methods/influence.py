@@ -77,7 +77,8 @@ class Influence(Newton):
     the influence function of Koh & Liang summed over the forget set; they leave one record out, and damp the Hessian
     itself, which is not positive for a network. A Newton step with a positive curvature and many records is that of
     Golatkar et al. (CVPR 2020, arXiv 1911.04933), whose noise we leave out. On a network few iterations do most of the
-    damping, at whatever size its gradients have; an exact solution wants many.
+    damping, at whatever size its gradients have; an exact solution wants many. The published step is one whole Newton
+    step, the default; iterations, damping and sample are ours.
     """
 
     key = "influence"
@@ -104,8 +105,9 @@ class WoodFisher(Newton):
     the recursion of Singh & Alistarh (arXiv 2004.14340) applied to a vector, with a vector kept for each record of the
     sample; the code of Unlearn-Sparse keeps one for all, which gives another matrix than the inverse. It also takes
     the mean retain gradient off each forget gradient and divides by all records, which is the same where w* is an
-    optimum; its scale, swept by hand there, is in Newton steps here. F is too small where the model fits its labels
-    well, so that a whole step by it goes too far: half of one is the default.
+    optimum. There, 1,000 records make F, and the scale is swept by hand (1e-9 to 1e-6, or 0.2), in units that hold for
+    that code alone; it is in Newton steps here, and `sample` is smaller for memory's sake. F is too small where the
+    model fits its labels well, so that a whole step by it goes too far: half of one is the default.
     """
 
     key = "woodfisher"

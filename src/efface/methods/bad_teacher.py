@@ -1,0 +1,53 @@
+"""bad_teacher: learn from a network that knows nothing on the forget set, and from the original on the retain set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from efface.data.records import Batch
+from efface.methods.base import Problem
+from efface.methods.descent import Descent, divergence, said_by
+from efface.models import fresh_model
+from efface.options import option
+from efface.runtime import derive_seed
+from efface.types import Step
+
+
+@dataclass(frozen=True)
+class BadTeacher(Descent):
+    """w <- Adam on [ sum over forget KL(random || w) + sum over kept KL(original || w) ] / (f + k).
+
+    The random teacher is a network from a fresh start, and the k kept records are a `share` of the retain set. Public
+    code shuffles both kinds together: 1 epoch over them at 1e-4, batches of 256, 30 % of retain, temperature 1. Here
+    each step has a batch of either kind, weighted so that its gradient is on average the same. The mean is over
+    records; torch's own mean, over classes as well, is smaller by their number. What an untrained network says of a
+    record is not what a network trained without it says.
+    """
+
+    key = "bad_teacher"
+    summary = "learn from a random network on the forget set and from the original on the retain set"
+    source = "Chundawat et al., AAAI 2023, arXiv 2205.08096"
+    needs_fresh = True
+
+    lr: float = option(1e-4, "learning rate of Adam", 1e-8, 10.0)
+    momentum: float = option(0.9, "first beta of Adam", 0.0, 0.999)
+    share: float = option(0.3, "share of the retain set that is read", 0.0, 1.0)
+    temperature: float = option(1.0, "that both teachers' and the model's logits are divided by", 1e-3, 1e3)
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        random = fresh_model(problem.task, problem.original, derive_seed(problem.seed, "bad_teacher", "teacher"))
+        rng = np.random.default_rng(derive_seed(problem.seed, "bad_teacher", "kept"))
+        size = max(1, round(self.share * len(problem.retain)))
+        keep = rng.permutation(problem.retain)[:size]
+        part = len(problem.forget) / (len(problem.forget) + len(keep))
+
+        def loss(kept: Batch, gone: Batch) -> Tensor:
+            z_kept, z_gone = problem.logits(kept, gone)
+            hold = divergence(said_by(problem, problem.original, kept), z_kept, self.temperature)
+            forget = divergence(said_by(problem, random, gone), z_gone, self.temperature)
+            return part * forget + (1 - part) * hold
+
+        optimiser = self.make_optimiser(problem, adam=True)
+        return self.sgd(problem, loss, optimiser=optimiser, retain=keep, forget=problem.forget)

@@ -1,0 +1,85 @@
+"""fcs: flatten the outputs on the forget set, then contrast them with retain outputs and train on the retain set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from efface.data.records import Batch
+from efface.methods.base import Problem
+from efface.methods.descent import Descent, divergence
+from efface.options import option
+from efface.types import Step
+
+
+@dataclass(frozen=True)
+class FCS(Descent):
+    """w <- w - lr_flat grad KL(uniform || forget); then, in turn, steps by `lr_push` on
+    -mean over j of log softmax_j(z_forget . z_retain_j / temperature), and by `lr` on CE(retain) + decay |w|^2 / 2.
+
+    The first is one pass over the forget set; in each of `rounds`, the second is such a pass, each batch beside one of
+    retain records whose logits z get no gradient, and the third is an equal part of `steps`. The second is least where
+    a forget record is equally like all retain records of its batch, so it pushes each away from those that it is most
+    like. Its rate falls by a cosine over the run. The winning entry ("fanchuan") of the NeurIPS-2023 challenge on
+    unlearning, there with 8 rounds, each of one epoch, and the defaults here (a rate of 0.001 for every 64 of 256
+    retain records).
+
+    Retain and forget records go through the model together, so that BatchNorm sees both at once, and forget batches
+    are as large as retain batches. The passes over the forget set come on top of `steps`, and cost what they cost.
+    """
+
+    key = "fcs"
+    summary = "flatten forget outputs, then contrast them with retain outputs and train on the retain set, in turn"
+    source = "winner of the NeurIPS-2023 unlearning challenge (arXiv 2406.09073), by way of arXiv 2410.01276"
+
+    steps: int = option(120, "steps on retain records; passes over the forget records come on top", 1, 1_000_000)
+    every: int = option(45, "such steps between looks at the evidence", 1, 1_000_000)
+    lr: float = option(4e-3, "learning rate of SGD on retain records", 1e-8, 10.0)
+    batch: int = option(256, "records of each kind in a step", 2, 100_000)
+    rounds: int = option(8, "rounds of a pass over the forget records and a part of the steps", 1, 100_000)
+    lr_flat: float = option(5e-3, "learning rate of the first pass", 0.0, 10.0)
+    lr_push: float = option(3e-4, "learning rate at first of the passes that contrast", 0.0, 10.0)
+    temperature: float = option(1.15, "temperature of the likeness", 1e-3, 1e3)
+    decay: float = option(0.01, "weight decay in steps on retain records", 0.0, 1.0)
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        def flatten(gone: Batch) -> Tensor:
+            z = problem.logits(gone)[0]
+            return divergence(torch.zeros_like(z), z)
+
+        def push(gone: Batch, beside: Batch) -> Tensor:
+            z_gone, z_beside = problem.logits(gone, beside)
+            return contrast(z_gone, z_beside.detach(), self.temperature)
+
+        def keep(kept: Batch) -> Tensor:
+            return F.cross_entropy(problem.logits(kept)[0], kept.targets)
+
+        forget, retain = problem.forget, problem.retain
+        per_pass = -(-len(forget) // self.batch)
+        # with fewer steps than rounds, some begin at the same step and are one
+        begin = {r * self.steps // self.rounds for r in range(self.rounds)}
+        pushes = len(begin) * per_pass
+        flat, pushing = (self._plain(problem, rate) for rate in (self.lr_flat, self.lr_push))
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(pushing, pushes, eta_min=min(1e-6, self.lr_push))
+        for _ in self.sgd(problem, flatten, optimiser=flat, numbers=range(per_pass), forget=forget):
+            pass
+        # one stream each for the whole run: a round goes on where the one before it ended
+        contrasting = self.sgd(
+            problem, push, optimiser=pushing, numbers=range(pushes), contrasted=forget, beside=retain
+        )
+        keeping = self.sgd(problem, keep, optimiser=self.make_optimiser(problem, decay=self.decay), retain=retain)
+        for k in range(self.steps):
+            for _ in range(per_pass if k in begin else 0):
+                next(contrasting)
+                cosine.step()
+            yield next(keeping)
+
+    def _plain(self, problem: Problem, lr: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(problem.trainable(), lr=lr, momentum=self.momentum)
+
+
+def contrast(gone: Tensor, beside: Tensor, temperature: float) -> Tensor:
+    """Mean over pairs of -log softmax, over the other batch, of the dot products of outputs over a temperature."""
+    return -F.log_softmax(gone @ beside.T / temperature, 1).mean()

@@ -1,0 +1,88 @@
+"""msg: begin the weights anew on which forget and retain gradients differ least, then train on the retain set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from efface.data.records import Batch
+from efface.methods.base import Problem
+from efface.methods.curvature import batches, gradient, split
+from efface.methods.descent import Descent
+from efface.methods.fresh import fresh_values
+from efface.models import mode
+from efface.options import option
+from efface.runtime import derive_seed
+from efface.types import Indices, Step
+
+
+@dataclass(frozen=True)
+class MSG(Descent):
+    """w = fresh where |g_retain - g_forget| is small; then w <- w - lr [ m grad CE(retain) + decay w ].
+
+    In each matrix or kernel, the `share` of entries with the smallest difference of the mean gradients of CE begins
+    anew, and m is 1 on these and `damp` on the others; biases and other vectors keep their values, with m = 1. The
+    gradients are those of the forget set and of as many retain records. An entry to the NeurIPS-2023 challenge on
+    unlearning, there with share 0.3, damp 0.1, and 5 epochs at 0.001 with momentum 0.9, decay 5e-4 and batches of 64.
+
+    It does so in convolutions alone, with fresh values by He's normal rule; here it is any matrix or kernel, since not
+    every model has convolutions, and fresh values come from the model's own initialisation. Its learning rate rises
+    over three epochs and falls over two, and is constant here; its gradients are taken in train mode, here in eval
+    mode.
+    """
+
+    key = "msg"
+    summary = "re-initialise weights whose forget and retain gradients differ least, then train on the retain set"
+    source = "NeurIPS-2023 unlearning challenge, by way of Deep Unlearn (arXiv 2410.01276)"
+
+    lr: float = option(1e-3, "learning rate of SGD", 1e-8, 10.0)
+    share: float = option(0.3, "share of each matrix or kernel that begins anew", 0.0, 1.0)
+    damp: float = option(0.1, "factor on the gradients of its other entries", 0.0, 1.0)
+    decay: float = option(5e-4, "weight decay", 0.0, 1.0)
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        rng = np.random.default_rng(derive_seed(problem.seed, "msg", "sample"))
+        sample = rng.permutation(problem.retain)[: len(problem.forget)]
+        difference = mean_gradient(problem, sample) - mean_gradient(problem, problem.forget)
+        fresh = fresh_values(problem, "msg")
+        named = [(n, p) for n, p in problem.model.named_parameters() if p.requires_grad]
+        masks: list[tuple[nn.Parameter, Tensor]] = []
+        for (name, weight), part in zip(named, split(difference.abs_(), [p for _, p in named]), strict=True):
+            if weight.dim() > 1:
+                anew = smallest(part, self.share).view_as(weight)
+                with torch.no_grad():
+                    weight.copy_(torch.where(anew, fresh[name], weight))
+                masks.append((weight, anew))
+        del difference, fresh
+
+        def dampen(*_: Any) -> None:
+            for weight, anew in masks:
+                if weight.grad is not None:
+                    weight.grad.mul_(torch.where(anew, 1.0, self.damp).to(weight.grad.dtype))
+
+        def loss(kept: Batch) -> Tensor:
+            return F.cross_entropy(problem.logits(kept)[0], kept.targets)
+
+        optimiser = self.make_optimiser(problem, decay=self.decay)
+        optimiser.register_step_pre_hook(dampen)
+        yield from self.sgd(problem, loss, optimiser=optimiser, retain=problem.retain)
+
+
+def mean_gradient(problem: Problem, positions: Indices) -> Tensor:
+    """Gradient of the mean cross-entropy of some training records in eval mode, flat."""
+    with mode(problem.model, training=False), torch.enable_grad():
+        # one after the other, since each is as large as the weights
+        total = reduce(torch.add, (gradient(problem, b) for b in batches(problem, positions)))
+    return total / len(positions)
+
+
+def smallest(values: Tensor, share: float) -> Tensor:
+    """Which of some values are the given share of the smallest; of equal ones, the first."""
+    chosen = torch.zeros(len(values), dtype=torch.bool, device=values.device)
+    chosen[values.argsort(stable=True)[: round(share * len(values))]] = True
+    return chosen

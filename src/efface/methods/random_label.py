@@ -1,0 +1,118 @@
+"""random_label and salun: teach wrong labels for the forget set, to all weights or to those that it speaks of most."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from efface.data.records import Batch
+from efface.methods.base import Problem, endless
+from efface.methods.curvature import batches, gradient, split
+from efface.methods.descent import Descent
+from efface.models import device_of, mode
+from efface.options import option
+from efface.runtime import derive_seed
+from efface.types import Step
+
+
+@dataclass(frozen=True)
+class RandomLabel(Descent):
+    """w <- w - lr grad [ sum over forget CE(x, y') + alpha sum over retain CE(x, y) ] / (f + alpha r), y' random.
+
+    y' is any class but y with equal chance, drawn once for each record, or whenever it is drawn if `anew`. Public code
+    shuffles f relabelled and r retain records together (1e-4 for 3 epochs, 0.003 for 10 or 0.01 for 10), some of it
+    with the true label among those drawn. Here each step has a batch of either kind, weighted so that its gradient is
+    on average the same at `alpha` 1. A step's batches then hold more forget records than there, for less noise. Few
+    forget records weigh little, so they want a smaller `alpha`: f / r makes both sums count alike. It over-forgets: a
+    record that is known to be wrong can be told from one never seen.
+    """
+
+    key = "random_label"
+    summary = "train on the retain set, and on wrong labels for the forget set"
+    source = "baseline of Golatkar et al., CVPR 2020 (arXiv 1911.04933); Graves et al., AAAI 2021 (arXiv 2010.10981)"
+
+    alpha: float = option(1.0, "weight of a retain record against that of a forget record", 0.0, 1e6)
+    anew: bool = option(False, "draw another wrong label each time that a record is drawn")
+    decay: float = option(5e-4, "weight decay", 0.0, 1.0)
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        return self.relabel(problem, self.make_optimiser(problem, decay=self.decay))
+
+    def relabel(self, problem: Problem, optimiser: torch.optim.Optimizer) -> Iterator[Step]:
+        """Descend by `optimiser`."""
+        relabelled, f = self._wrong(problem), len(problem.forget)
+        whole = f + self.alpha * len(problem.retain)
+
+        def loss(kept: Batch) -> Tensor:
+            gone, drawn = next(relabelled)
+            z_kept, z_gone = problem.logits(kept, gone)
+            wrong = F.cross_entropy(z_gone, other_labels(gone.targets, drawn, z_gone.shape[1]))
+            return f / whole * wrong + (1 - f / whole) * F.cross_entropy(z_kept, kept.targets)
+
+        # a batch of one record breaks BatchNorm in train mode
+        return self.sgd(problem, loss, training=f > 1, optimiser=optimiser, retain=problem.retain)
+
+    def _wrong(self, problem: Problem) -> Iterator[tuple[Batch, Tensor]]:
+        """Endless batches of forget records, with numbers in [0, 1) that fix the wrong label of each."""
+        device, f = device_of(problem.model), len(problem.forget)
+        rng = np.random.default_rng(derive_seed(problem.seed, "random_label", "labels"))
+        own = rng.random(f)
+        for rows in endless(np.arange(f), self.batch, derive_seed(problem.seed, "random_label", "forget")):
+            drawn = rng.random(len(rows)) if self.anew else own[rows]
+            yield problem.train.read(problem.forget[rows]).to(device), torch.from_numpy(drawn)
+
+
+@dataclass(frozen=True)
+class SalUn(RandomLabel):
+    """w <- w + m (u - w), where u is RandomLabel's update and m = 1 at the `share` of weights with the largest |grad|.
+
+    The gradient is that of the forget set's cross-entropy at w*, in eval mode, and all weights are compared together.
+    m holds for the update itself: masked out gradients would still let weight decay and momentum move a weight, as the
+    authors' code once did. Theirs runs 10 epochs at 0.013 with weight decay 5e-4 and half of the weights, and draws
+    labels anew in each epoch; on CIFAR-10 each epoch is a pass over the forget set and then one over the retain set.
+    See RandomLabel for what differs here: one batch of each, and the true label is never drawn.
+    """
+
+    key = "salun"
+    summary = "wrong labels for the forget set, taught only to the weights with its largest gradients"
+    source = "Fan et al., ICLR 2024, arXiv 2310.12508"
+
+    lr: float = option(0.013, "learning rate of SGD", 1e-8, 10.0)
+    anew: bool = option(True, "draw another wrong label each time that a record is drawn")
+    share: float = option(0.5, "share of the weights that may move", 0.0, 1.0)
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        optimiser = self.make_optimiser(problem, decay=self.decay)
+        held = [
+            (w, m, w.detach().clone()) for w, m in zip(problem.trainable(), salient(problem, self.share), strict=True)
+        ]
+
+        def restore(*_: Any) -> None:
+            with torch.no_grad():
+                for weight, moves, start in held:
+                    weight.copy_(torch.where(moves, weight, start))
+
+        optimiser.register_step_post_hook(restore)
+        return self.relabel(problem, optimiser)
+
+
+def other_labels(targets: Tensor, drawn: Tensor, classes: int) -> Tensor:
+    """A label other than each target, from a number in [0, 1) each; all others are equally likely."""
+    return (targets + 1 + (drawn * (classes - 1)).long().to(targets.device)) % classes
+
+
+def salient(problem: Problem, share: float) -> list[Tensor]:
+    """For each tensor that may move, which of its weights are of the `share` with the largest forget gradient."""
+    with mode(problem.model, training=False), torch.enable_grad():
+        # one after the other, since each is as large as the weights
+        size = reduce(torch.add, (gradient(problem, b) for b in batches(problem, problem.forget))).abs()
+    # at least one, or nothing would ever be done
+    top = size.topk(max(1, round(share * len(size))), sorted=False).indices
+    moves = torch.zeros_like(size, dtype=torch.bool).index_fill_(0, top, True)
+    weights = problem.trainable()
+    return [part.view_as(w) for part, w in zip(split(moves, weights), weights, strict=True)]

@@ -1,0 +1,103 @@
+"""scrub: disobey the original on the forget set and obey it on the retain set, in turn, then go back to fit."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from efface.data.records import Batch, Records
+from efface.methods.base import Problem, descend
+from efface.methods.descent import Descent, divergence, said_by
+from efface.models import logits_of
+from efface.options import option
+from efface.types import Indices, Step
+
+CHECKPOINTS = 10  # as many as the published run has epochs
+
+
+@dataclass(frozen=True)
+class Scrub(Descent):
+    """Max: w <- w + lr grad KL(original || w) on forget. Min: w <- w - lr grad [ alpha KL + gamma CE ] on retain.
+
+    An epoch of min-steps is a pass over the retain set. Each of the first `rises` epochs begins with max-steps, a pass
+    over the forget set; the others have min-steps alone. `steps` counts min-steps, so that 10 epochs are 10 times the
+    retain set's batches; the max-steps belong to the min-step that they precede. One optimiser makes both kinds.
+    Public code has Adam at 5e-4 for 10 epochs with alpha 0.5, gamma 1, 3 epochs with max-steps and T 2, or SGD at 5e-4
+    for 3 epochs with alpha 0.001, gamma 0.99, 2 and T 4. KL is of outputs at temperature T, times its square. We decay
+    neither weights nor learning rate. From w* itself KL has no slope, so unless dropout or batch statistics part model
+    and original, the first max-steps hardly do anything.
+
+    SCRUB+R is `rewind`: with the weights at the end, it takes the error on never-seen records of the forget set's
+    classes (in its proportions; the calibration records) as the error that the forget set should have, and goes back
+    to the checkpoint whose forget error is nearest. There are ten checkpoints, equally far apart, held on the CPU: one
+    an epoch where there are ten. It happens before the last step is judged; a run that is stopped earlier stays there.
+    """
+
+    key = "scrub"
+    summary = "disobey the original on the forget set and obey it on the retain set, then rewind to fit"
+    source = "Kurmanji et al., NeurIPS 2023, arXiv 2302.09880 (written from the paper alone)"
+
+    lr: float = option(5e-4, "learning rate of Adam or SGD", 1e-8, 10.0)
+    momentum: float = option(0.9, "first beta of Adam, or momentum of SGD", 0.0, 0.999)
+    adam: bool = option(True, "whether to descend by Adam; else by SGD")
+    alpha: float = option(0.5, "weight of KL(original || w) on the retain set", 0.0, 1e3)
+    gamma: float = option(1.0, "weight of the cross-entropy on the retain set", 0.0, 1e3)
+    rises: int = option(3, "epochs that begin with a pass of max-steps", 0, 100_000)
+    temperature: float = option(2.0, "that the logits in KL are divided by", 1e-3, 1e3)
+    rewind: bool = option(True, "whether to go back to the checkpoint with a fitting forget error")
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        optimiser = self.make_optimiser(problem, adam=self.adam)
+        gone = problem.batches(problem.forget, self.batch, "scrub max")
+        epoch, climb = (-(-len(at) // self.batch) for at in (problem.retain, problem.forget))
+        done = 0
+
+        def apart(batch: Batch, logits: Tensor) -> Tensor:
+            return divergence(said_by(problem, problem.original, batch), logits, self.temperature)
+
+        def loss(kept: Batch) -> Tensor:
+            nonlocal done
+            if done % epoch == 0 and done < self.rises * epoch:
+                for _ in range(climb):
+                    batch = next(gone)
+                    descend(optimiser, -apart(batch, problem.logits(batch)[0]))
+            done += 1
+            z = problem.logits(kept)[0]
+            return self.alpha * apart(kept, z) + self.gamma * F.cross_entropy(z, kept.targets)
+
+        # a batch of one forget record breaks BatchNorm in train mode
+        training = len(problem.forget) > 1
+        steps = self.sgd(problem, loss, training=training, optimiser=optimiser, retain=problem.retain)
+        yield from self._rewound(problem, steps) if self.rewind else steps
+
+    def _rewound(self, problem: Problem, steps: Iterator[Step]) -> Iterator[Step]:
+        """The steps, with the weights of the best checkpoint after the last."""
+        due = {self.steps * i // CHECKPOINTS for i in range(1, CHECKPOINTS + 1)}
+        held: list[tuple[float, dict[str, Tensor]]] = []
+        for step in steps:
+            if step.index in due:
+                wrong = float(errors(problem, problem.train, problem.forget).mean())
+                # a copy even of what is on the CPU
+                held.append((wrong, {k: v.cpu().clone() for k, v in problem.model.state_dict().items()}))
+            if step.index == self.steps:
+                wanted = unseen_error(problem)
+                if wanted is not None:
+                    # the latest of equals
+                    _, state = min(reversed(held), key=lambda checkpoint: abs(checkpoint[0] - wanted))
+                    problem.model.load_state_dict(state)
+            yield step
+
+
+def errors(problem: Problem, records: Records, positions: Indices) -> Tensor:
+    """1 for each record that the working copy gets wrong, 0 for each that it gets right."""
+    said = logits_of(problem.task, problem.model, records, positions, problem.meter).argmax(1)
+    return (said != records.targets(positions)).float()
+
+
+def unseen_error(problem: Problem) -> float | None:
+    """Error on calibration records of the forget set's classes, weighted as those are; None if there are no such."""
+    theirs, ours = problem.train.targets(problem.forget), problem.holdout.targets(problem.calibration)
+    wrong = errors(problem, problem.holdout, problem.calibration)
+    found = [(int((theirs == c).sum()), float(wrong[ours == c].mean())) for c in theirs.unique() if (ours == c).any()]
+    return sum(n * error for n, error in found) / sum(n for n, _ in found) if found else None
