@@ -1,77 +1,41 @@
-"""Many requests after one another, and requests of very few records.
+"""Requests of very few records: the rank of a forgotten record among never-seen ones of its difficulty.
 
-    python benchmarks/in_a_row.py sequence --cache .cache        # ten requests of .5 % in a row, against one of 5 %
-    python benchmarks/in_a_row.py few --data news --repeats 200  # 1, 3 and 10 records: their rank among never-seen ones
+    python benchmarks/few.py fashion --repeats 200    # 1, 3 and 10 records
 
-A later request's original is the earlier one's result, its training set what that left. `few` needs two models
-retrained without all the records that are drawn from; a record's rank is the share of 200 never-seen records of about
-its own difficulty, by one of them, that have a lower margin: uniform where the record cannot be told from them. The
-other one is the control.
+Needs two models retrained without all the records that are drawn from; a record's rank is the share of 200 never-seen
+records of about its own difficulty, by one of them, that have a lower margin: uniform where the record cannot be told
+from them. The other one is the control.
 """
 
 import argparse
-import json
 from pathlib import Path
 
-import kinds
 import numpy as np
 import torch
-from reading import Ground, judged
 from scipy.stats import kstest
-from standing import change, interval
-from three_sets import SETS
-from torch.utils.data import TensorDataset
 
 import efface
-from efface.data.records import Records as Readable
+from efface.bench.problems import PROBLEMS
+from efface.bench.requests import ask, originals, retrained
+from efface.data.records import Records
 from efface.models import logits_of
 from efface.numerics.logits import margin
 from efface.numerics.neighbours import ranks, windows
 from efface.runtime import Meter, threads
 
-PARTS = 10
 NEAR = 200
 
 
-def sequence(args):
-    records, cache = SETS[args.data](), args.cache / args.data
-    asked = kinds.request(args.data, records, "random5", 1, args.cache)
-    originals = kinds.originals(asked, records, args.models, cache)
-    retrained = kinds.retrained(asked, records, 2 * args.models, cache)
-    x, y = asked.task.train.tensors
-    parts = np.array_split(np.random.default_rng(3).permutation(asked.forget), PARTS)
-    ground = Ground(asked.task, asked.forget, retrained[0])
-    first, gold = ground.reads(originals), ground.reads(retrained)
-    at_once, in_turn, spent = [], [], []
-    for seed, model in enumerate(originals):
-        done = efface.unlearn(model, task=asked.task, forget=asked.forget.tolist(), seed=seed, progress=False)
-        at_once.append(done.model)
-        left = np.arange(records.train)
-        for number, part in enumerate(parts):
-            rows = torch.from_numpy(left)
-            task = records.task()
-            task.train, task.ids = TensorDataset(x[rows], y[rows]), left.tolist()
-            done = efface.unlearn(model, task=task, forget=part.tolist(), seed=100 * seed + number, progress=False)
-            model, left = done.model, np.setdiff1d(left, part)
-            spent.append(done.cost.cpu_s)
-        in_turn.append(model)
-        print(f"model {seed + 1} of {len(originals)}", flush=True)
-    found = {"cpu each": float(np.mean(spent))}
-    for name, models in (("one request", at_once), (f"{PARTS} requests", in_turn)):
-        ours = ground.reads(models)
-        shares = {k: interval(r.share) for k, r in judged(first, ours, gold).items() if k not in ("retain", "test")}
-        drift = {k: change(first[k], ours[k], gold[k]) for k in ("retain", "test")}
-        accuracy = {k: float(ours[k].double().mean()) for k in ("accuracy forget", "accuracy retain", "accuracy test")}
-        found[name] = {"remains": shares, "moved away": drift, **accuracy}
-    print(json.dumps(found, indent=1))
-
-
-def few(args):
-    records = SETS[args.data]()
-    asked = kinds.request(args.data, records, "random10", 1, args.cache)
-    original = kinds.originals(asked, records, 1, args.cache / args.data)[0]
-    again = kinds.retrained(asked, records, 2, args.cache / args.data)
-    train, test = Readable(asked.task.train, asked.task), Readable(asked.task.test, asked.task)
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("problem", choices=PROBLEMS)
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
+    args = parser.parse_args()
+    problem, cache = PROBLEMS[args.problem], args.cache / "models"
+    asked = ask(problem, problem.usual, "random", 0.1, 1, cache)
+    original, again = originals(asked, 1, cache)[0], retrained(asked, 2, cache)
+    train, test = Records(asked.task.train, asked.task), Records(asked.task.test, asked.task)
 
     def margins(model, data, at):
         return margin(logits_of(asked.task, model, data, at, Meter()), data.targets(at))
@@ -106,7 +70,7 @@ def few(args):
             told.append(f"{name} mean {rank.mean():.3f}, KS p {kstest(rank, 'uniform').pvalue:.4f}")
         base = logits_of(asked.task, original, test, others[:1000], Meter())
         accuracy = float((base.argmax(1) == test.targets(others[:1000])).double().mean())
-        print(f"{args.data}, {size} of {len(train)} records, {args.repeats} requests: " + "; ".join(told))
+        print(f"{args.problem}, {size} of {len(train)} records, {args.repeats} requests: " + "; ".join(told))
         print(
             f"  {np.mean(spent):.2f} CPU s each; test accuracy {np.mean(kept):.4f} (original {accuracy:.4f}), "
             f"outputs on test records move by {np.mean(moved):.4f} of total variation",
@@ -115,12 +79,5 @@ def few(args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("sequence", "few"))
-    parser.add_argument("--data", choices=SETS, default="fashion")
-    parser.add_argument("--models", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--cache", type=Path, default=Path(".cache"))
-    args = parser.parse_args()
     with threads(1):
-        {"sequence": sequence, "few": few}[args.what](args)
+        main()

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from mlp_tasks import SIZES, mlp, trained
-from three_sets import tensors
 from torch.utils.data import TensorDataset
 
 import efface
+from efface.bench.networks import tensors_of
 from efface.data.sets import fashion_mnist
 from efface.demo import fashion_setting
 from efface.models import Recipe, retrain
@@ -27,7 +27,7 @@ from efface.runtime import Meter, threads, versions
 
 def fit(model, dataset, seed):
     """The recipe of mlp_tasks, on a network that is given."""
-    model.load_state_dict(trained(*tensors(dataset), epochs=SIZES["small"][2], seed=seed).state_dict())
+    model.load_state_dict(trained(*tensors_of(dataset), epochs=SIZES["small"][2], seed=seed).state_dict())
 
 
 def mlp_task(n=5000, noise=0.0, seed=1):

@@ -1,6 +1,6 @@
 """How near steer's targets come to retrained models, without any steps: variants of the reference and of the rule.
 
-    python benchmarks/targets.py fashion random1 --cache .cache    # 8 originals, 16 retrained models, draw 0
+    python benchmarks/targets.py fashion random --share .01    # 8 originals, 16 retrained models, draw 0
 
 Each line is one variant: the share of doing nothing's excess d2 that is left if the forget records had exactly the
 target logits, by margin, by the gap of the two best other classes and by all logits, with 95 % intervals; then the CPU
@@ -12,15 +12,15 @@ import itertools
 import time
 from pathlib import Path
 
-import kinds
 import numpy as np
 import torch
-from reading import Ground
-from three_sets import SETS
 
 from efface import expected as room
 from efface import reference as making
-from efface.data.records import Records as Readable
+from efface.bench.ground import Ground
+from efface.bench.problems import PROBLEMS
+from efface.bench.requests import KINDS, ask, originals, retrained
+from efface.data.records import Records
 from efface.data.splits import make_splits
 from efface.methods import targets
 from efface.metrics.distance import common_removed, remains
@@ -109,30 +109,30 @@ def rule(share, seen, members, strangers):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", choices=SETS)
-    parser.add_argument("kind", nargs="?", default="random1")
+    parser.add_argument("problem", choices=PROBLEMS)
+    parser.add_argument("request", nargs="?", default="random", choices=[k for k in KINDS if k != "sequence"])
+    parser.add_argument("--share", type=float, default=0.01)
     parser.add_argument("--draw", type=int, default=0)
     parser.add_argument("--models", type=int, default=8)
     parser.add_argument("--only", nargs="*", choices=VARIANTS)
-    parser.add_argument("--cache", type=Path, default=Path(".cache"))
+    parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
     args = parser.parse_args()
-    records, cache = SETS[args.data](), args.cache / args.data
-    asked = kinds.request(args.data, records, args.kind, args.draw, args.cache)
+    problem, cache = PROBLEMS[args.problem], args.cache / "models"
+    asked = ask(problem, problem.usual, args.request, args.share, args.draw, cache)
     task = asked.task
-    originals = kinds.originals(asked, records, args.models, cache)
-    retrained = kinds.retrained(asked, records, 2 * args.models, cache)
-    ground = Ground(task, asked.forget, retrained[0])
-    first, gold = ground.reads(originals), ground.reads(retrained)
-    data, holdout = Readable(task.train, task), Readable(task.holdout, task)
-    test, at = ground.seen["control"]
-    control = [(logits_of(task, m, test, at, Meter()), test.targets(at)) for m in originals]
-    sizes = f"{len(asked.forget)} records, {args.models} + {len(retrained)} models"
-    print(f"{args.data} {args.kind}, draw {args.draw}: {sizes}")
+    models, again = originals(asked, args.models, cache), retrained(asked, 2 * args.models, cache)
+    ground = Ground(asked, again[0])
+    first, gold = ground.reads(models), ground.reads(again)
+    data, holdout = Records(task.train, task), Records(task.holdout, task)
+    test, at = ground.places["control"]
+    control = [(logits_of(task, m, test, at, Meter()), test.targets(at)) for m in models]
+    sizes = f"{len(asked.forget)} records, {args.models} + {len(again)} models"
+    print(f"{args.problem} {args.request}, draw {args.draw}: {sizes}")
     for name in args.only or VARIANTS:
         make, kind, share = VARIANTS[name]
         found, spent = [], 0.0
-        for seed, model in enumerate(originals):
-            splits = make_splits(asked.forget, records.train, records.holdout, seed)
+        for seed, model in enumerate(models):
+            splits = make_splits(asked.forget, asked.records, len(holdout), seed)
             start = time.process_time()
             reference = make(task, model, data, splits, seed)
             spent += time.process_time() - start
@@ -145,7 +145,7 @@ def main():
                 rows = [level(read(t, seen.targets), read(*c)) for t, c in zip(found, control, strict=True)]
                 r = remains(first[key], torch.stack(rows), gold[key], paired=True).share
                 told.append(f"{key} {r.value:.2f} [{r.low:.2f}, {r.high:.2f}]")
-        print(f"  {name:18s} " + "  ".join(told) + f"   {spent / len(originals):.2f} s", flush=True)
+        print(f"  {name:18s} " + "  ".join(told) + f"   {spent / len(models):.2f} s", flush=True)
 
 
 def flat(z, targets):

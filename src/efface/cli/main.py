@@ -1,4 +1,4 @@
-"""The command line: `efface unlearn`, `audit`, `methods` and `demo`."""
+"""The command line: `efface unlearn`, `audit`, `methods`, `demo` and `bench`."""
 
 import io
 import sys
@@ -9,6 +9,7 @@ import typer
 
 from efface.audit import FEWEST_MODELS, MODELS, REFERENCES
 from efface.audit import audit as run_audit
+from efface.cli import bench
 from efface.cli.display import describe, show_methods, show_report, show_unjudged
 from efface.cli.failures import Code, guarded
 from efface.cli.loading import check_level, choose_method, load_inputs, reference_files, working_folder_importable
@@ -35,6 +36,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(bench.app, name="bench")
 
 TaskPath = Annotated[
     str,
