@@ -120,7 +120,7 @@ REFUSED = {
         "settings 1: problem is missing",
     ),
     "request": (with_lines('request = "rundom"'), "settings 1: there is no request 'rundom' (did you mean 'random'?)"),
-    "no request": (with_lines("request = []"), "settings 1: request is missing"),
+    "no request": (with_lines("request = []"), "settings 1.request: [] should be non-empty"),
     "records": (with_lines("records = 601"), "settings 1: noisy-digits comes in (600,) records, not 601"),
     "odd number retrained": (
         with_lines("retrained = 9"),
@@ -137,8 +137,15 @@ REFUSED = {
     "one other": (with_lines("others = 1"), "settings 1: others: expected 2 to originals (4), got 1"),
     "few models that tune": (
         "[tuning]\nretrained = 3\n" + SETTINGS,
-        "tuning: expected 1 or more draws and models, 4 or more retrained",
+        "tuning: retrained: expected 4 or more, got 3",
     ),
+    "no draws": ("[tuning]\ndraws = 'a'\n" + SETTINGS, "tuning.draws: 'a' is not of type 'integer'"),
+    "tuning that is no table": ("tuning = 3\n" + SETTINGS, "tuning: 3 is not of type 'object'"),
+    "settings that are no tables": ("settings = 3", "suite.toml.settings: 3 is not of type 'array'"),
+    "number of originals": (with_lines("originals = 'x'"), "settings 1.originals: 'x' is not of type 'integer'"),
+    "share": (with_lines("share = 2.0"), "settings 1.share: 2.0 is greater than the maximum of 0.5"),
+    "draw": (with_lines("draw = 'x'"), "settings 1.draw: 'x' is not of type 'integer'"),
+    "list in a list": (with_lines("problem = [['noisy-digits']]"), "settings 1.problem.0: ['noisy-digits'] is not"),
     "no settings": ("title = 'x'", "suite.toml: no [[settings]]"),
 }
 
@@ -167,15 +174,24 @@ WRONG_RECIPES = {
     ),
     "bounds the wrong way round": (
         "[finetune]\nspace = { lr = [1.0, 0.1] }",
-        "methods.toml, finetune.space.lr: expected [low, high] above 0, got [1.0, 0.1]",
+        "methods.toml, finetune.space.lr: expected [low, high], got [1.0, 0.1]",
     ),
     "a bound of 0": (
         "[finetune]\nspace = { lr = [0, 0.1] }",
-        "methods.toml, finetune.space.lr: expected [low, high] above 0, got [0, 0.1]",
+        "methods.toml, finetune.space.lr.0: 0 is less than or equal to the minimum of 0",
     ),
+    "words for bounds": (
+        '[finetune]\nspace = { lr = ["a", 2] }',
+        "methods.toml, finetune.space.lr.0: 'a' is not of type 'number'",
+    ),
+    "a published value": (
+        "[finetune]\npublished = { lr = 99.0 }",
+        "option lr of finetune: expected 1e-08 to 10.0, got 99.0",
+    ),
+    "no table": ("finetune = 3", "methods.toml, finetune: 3 is not of type 'object'"),
     "one bound": (
         "[finetune]\nspace = { lr = 0.1 }",
-        "methods.toml, finetune.space.lr: expected [low, high] above 0, got 0.1",
+        "methods.toml, finetune.space.lr: 0.1 is not of type 'array'",
     ),
 }
 
@@ -196,7 +212,7 @@ def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
     told = refused(folder, "other = 1\n[tuning]\nmodels = 0\n" + first + with_lines("records = [600, 1]"))
     assert len(told) == 10
     assert [t.split(":")[0] for t in told] == [
-        *("suite.toml", "methods.toml, fintune", "methods.toml, finetune.space.lr", "tuning"),
+        *("suite.toml", "methods.toml, fintune", "methods.toml, finetune.space.lr", "tuning.models"),
         *["settings 1"] * 5,
         "settings 2",
     ]

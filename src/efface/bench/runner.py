@@ -266,5 +266,7 @@ def _epoch_seconds(settings: Iterable[Setting]) -> dict[tuple[str, int], float]:
 
 
 def _clock(seconds: float) -> str:
+    if seconds < 60:
+        return "under a minute"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"

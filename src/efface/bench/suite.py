@@ -9,7 +9,8 @@ from typing import Any
 
 from efface.bench.problems import PROBLEMS
 from efface.bench.requests import KINDS, SHARE
-from efface.errors import RequestError
+from efface.bench.shape import RECIPE, SETTING, SUITE, TUNING, misshapen
+from efface.errors import RequestError, attempt
 from efface.methods import REGISTRY
 from efface.metrics.distance import FEWEST
 from efface.options import nearest
@@ -97,15 +98,16 @@ def read_suite(path: Path) -> Suite:
     tables, in which problem, records, request and share may be lists; every combination is a setting.
     """
     whole = _toml(path)
-    problems: list[str] = []
+    problems = misshapen(whole, SUITE, path.name)
+    if problems:
+        raise RequestError(problems)
     _known(problems, path.name, whole, ("title", "methods", "tuning", "settings"))
     recipes = _recipes(problems, path.parent / str(whole.get("methods", "methods.toml")))
     tuning = _tuning(problems, whole.get("tuning"))
     cells: list[Cell] = []
-    rows = whole.get("settings", [])
-    if not rows:
+    if not whole.get("settings"):
         problems.append(f"{path.name}: no [[settings]]")
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(whole.get("settings", []), 1):
         cells += _cells(problems, f"settings {number}", row, recipes, tuning)
     if problems:
         raise RequestError(problems)
@@ -133,27 +135,33 @@ def _recipes(problems: list[str], path: Path) -> dict[str, Recipe]:
         if key not in REGISTRY:
             problems.append(f"{where}: there is no such method ({nearest(key, list(REGISTRY))})")
             continue
+        wrong = misshapen(table, RECIPE, where)
+        if wrong:
+            problems += wrong
+            continue
         _known(problems, where, table, [f.name for f in fields(Recipe)])
         names = [f.name for f in fields(REGISTRY[key])]
         names += PSEUDO if "steps" in names else []
         for part in ("published", "space"):
             _known(problems, f"{where}.{part}", table.get(part, {}), names)
         space = table.get("space", {})
-        wrong = [k for k, v in space.items() if not (isinstance(v, list) and len(v) == 2 and 0 < v[0] <= v[1])]
-        problems += [f"{where}.space.{k}: expected [low, high] above 0, got {space[k]}" for k in wrong]
-        if not wrong:
+        problems += [f"{where}.space.{k}: expected [low, high], got {v}" for k, v in space.items() if v[0] > v[1]]
+        plain = {k: v for k, v in table.get("published", {}).items() if k in names and k not in PSEUDO}
+        if attempt(problems, REGISTRY[key], **plain) is not None:
             ranges = {k: (float(v[0]), float(v[1])) for k, v in space.items()}
             found[key] = Recipe(table.get("published", {}), bool(table.get("evidence")), ranges, table.get("note", ""))
     return found
 
 
 def _tuning(problems: list[str], table: Mapping[str, Any] | None) -> Tuning | None:
-    if table is None:
+    wrong = [] if table is None else misshapen(table, TUNING, "tuning")
+    problems += wrong
+    if table is None or wrong:
         return None
     _known(problems, "tuning", table, [f.name for f in fields(Tuning)])
     made = Tuning(**{k: v for k, v in table.items() if k in {f.name for f in fields(Tuning)}})
-    if made.retrained < FEWEST or made.models < 1 or made.draws < 1:
-        problems.append(f"tuning: expected 1 or more draws and models, {FEWEST} or more retrained, got {made}")
+    if made.retrained < FEWEST:
+        problems.append(f"tuning: retrained: expected {FEWEST} or more, got {made.retrained}")
     return made
 
 
@@ -161,6 +169,10 @@ def _cells(
     problems: list[str], where: str, row: Mapping[str, Any], recipes: Mapping[str, Recipe], tuning: Tuning | None
 ) -> list[Cell]:
     keys = ("problem", "records", "request", "share", "draw", "methods", "originals", "retrained", "others", "tuned")
+    wrong = misshapen(row, SETTING, where)
+    if wrong:
+        problems += wrong
+        return []
     _known(problems, where, row, keys)
     originals, again = row.get("originals", 16), row.get("retrained", 32)
     others, methods = row.get("others", 4), _list(row.get("methods", "all"))
