@@ -16,6 +16,7 @@ from efface.bench.problems import problem
 from efface.bench.requests import HALVES, RETRAINED_SEED, Asked, ask, half_models, trained
 from efface.bench.suite import CONTROLS, Cell, Recipe, Setting, Suite
 from efface.bench.tuning import ORIGINALS_SEED, Tuned, tune, tuned_for, tuning_key
+from efface.errors import EffaceError, RequestError
 from efface.runtime import threads
 
 FOUND = 0.1  # share of its guess that a job takes at the most where all was found
@@ -91,7 +92,8 @@ def run_suite(
             for s in missing
         ],
         lambda: [of_tuning(t) for t in tunings],
-        lambda: [of_cell(c) for c in cells],
+        # a tuning made anew may have come to the same options
+        lambda: [of_cell(c) for c in cells if not _is_made(suite, c, out)],
     ]
     planned = [job for stage in stages for job in stage()]
     pace = _Pace(jobs, progress, sum(job.guess for job in planned))
@@ -136,7 +138,12 @@ def _do(todo: list[Job], jobs: int, pace: _Pace) -> None:
 
 def _work(number: int, job: Job) -> tuple[int, float]:
     start = time.perf_counter()
-    made = job.call(*job.arguments)
+    try:
+        made = job.call(*job.arguments)
+    except EffaceError as error:
+        raise RequestError(f"{job.name}: {error}") from error
+    except Exception as error:  # of a method, or of the machine
+        raise RequestError(f"{job.name}: {type(error).__name__}: {error}") from error
     if job.target is not None:
         unfinished = job.target.with_name(f".{job.target.name}.{os.getpid()}.tmp")
         unfinished.write_text(json.dumps(_plain(made), indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -161,10 +168,14 @@ def _plan(suite: Suite, out: Path, cache: Path) -> tuple[list[Cell], list[Tuned]
     )
     stale = [t for t in tunings if _tuned(suite, t, out) is None]
     for cell in suite.cells:
-        options = options_of(suite, cell, out)
-        if options is None or not _up_to_date(out / f"{cell.name}.json", cell_key(cell, options)):
+        if not _is_made(suite, cell, out):
             cells.append(cell)
     return cells, stale
+
+
+def _is_made(suite: Suite, cell: Cell, out: Path) -> bool:
+    options = options_of(suite, cell, out)
+    return options is not None and _up_to_date(out / f"{cell.name}.json", cell_key(cell, options))
 
 
 def options_of(suite: Suite, cell: Cell, out: Path) -> Mapping[str, Any] | None:

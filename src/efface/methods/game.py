@@ -35,7 +35,6 @@ class Game(Descent):
 
     key = "game"
     summary = "match a model trained without the forget set, and hide from an attack that the records were members"
-    needs_fresh = True
     source = "Liu et al., arXiv 2411.03914"
 
     match: float = option(1.0, "weight of the distance to the alternative model", 0.0, 1e3)
