@@ -30,7 +30,6 @@ def cell(
     failed: str | None = None,
     vague: tuple[str, ...] = (),
     missing: tuple[str, ...] = (),
-    peak_mb: float | None = 12.4,
     tuning_s: float | None = None,
     predicted: float | None = None,
     dirty: bool = False,
@@ -66,7 +65,7 @@ def cell(
         return told
     own: dict[str, Any] = {"cpu_s": cpu_s, "wall_s": cpu_s, "each": [cpu_s] if retraining else []}
     if cpu_s and not retraining:
-        own |= {"each": [cpu_s - 0.5, cpu_s, cpu_s + 0.5], "peak_mb": peak_mb, "requests": parts}
+        own |= {"each": [cpu_s - 0.5, cpu_s, cpu_s + 0.5], "requests": parts}
 
     def ratio(value: float) -> float | None:
         return value / cpu_s if cpu_s else None

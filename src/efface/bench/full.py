@@ -22,7 +22,6 @@ HEADER = (
     "cheaper",
     "cheaper (wall)",
     "examples",
-    "peak MB",
     "tuning CPU s",
 )
 LEGEND = (
@@ -83,6 +82,5 @@ def _line(row: Row) -> list[str]:
         times(cost.cheaper),
         times(cost.cheaper_wall),
         times(cost.examples),
-        number(cost.peak_mb, 0),
         tuning,
     ]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from efface.bench.headline import large
 from efface.bench.markup import NONE, left, name, number, percent, request, table, times, why
 from efface.bench.results import LEADING, Row, ordered
 from efface.bench.suite import CONTROLS, Setting
@@ -47,6 +48,7 @@ def field(rows: Iterable[Row]) -> str:
 
 def curves(rows: Iterable[Row]) -> str:
     """Tables by training records, by share forgotten and by kind of network; nothing where nothing varies."""
+    rows = list(rows)
     found = curves_of(rows)
     if not found:
         return ""
@@ -56,7 +58,8 @@ def curves(rows: Iterable[Row]) -> str:
         at = c.at
         grid = _grid(c.rows, lambda r, at=at, shown=shown: shown(at(r.setting)), [shown(p) for p in c.points])  # type: ignore[misc]
         parts.append(f"**{c.data}** by {c.along}\n\n{grid}")
-    return "\n\n".join((f"Random requests. Entries: {ENTRY}.", *parts))
+    bar = large(rows)
+    return "\n\n".join((f"Random requests. Entries: {ENTRY}.", *parts, *([bar] if bar else [])))
 
 
 def curves_of(rows: Iterable[Row]) -> list[Curve]:

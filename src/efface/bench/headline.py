@@ -7,7 +7,8 @@ from efface.bench.markup import NONE, left, name, number, plural, signed, table,
 from efface.bench.results import Interval, Row, by_setting
 from efface.bench.suite import CONTROLS
 
-BAR = 15.0  # times cheaper than retraining
+BAR, LARGE_BAR = 15.0, 30.0  # times cheaper than retraining; with so many records or more
+LARGE = 60_000
 HEADER = (
     "data, request",
     "forgotten",
@@ -30,7 +31,20 @@ LEGEND = (
     "models, so that the share means nothing. *retain*: excess d2 of doing nothing, and by how much unlearning changes "
     "it (above 0: farther from retrained models). *nearest baseline*: the least excess d2 of margins on forget records "
     "among published and tuned variants that cost at most a quarter of retraining; *overlap*: the 95 % intervals of "
-    "the two do. *forget + retain*: the sum of both excess d2."
+    "the two do. *forget + retain*: by the sum of both excess d2, against the baseline that is nearest by that."
+)
+SUMMARY = (
+    "data, request",
+    "cheaper (early-stopped)",
+    "distance left",
+    "test accuracy: original / unlearned / retrained",
+    "nearest baseline: its distance left, cheaper",
+    "steer nearer: forget; forget + retain",
+)
+SUMMARY_LEGEND = (
+    "*distance left*: share of doing nothing's excess d2 to retrained models, by the margins of the forgotten records, "
+    "with its upper 95 % bound, in round brackets where it means nothing. *nearest baseline*: of those that cost at "
+    "most a quarter of retraining."
 )
 
 
@@ -65,10 +79,55 @@ def standings(rows: Iterable[Row]) -> list[Standing]:
 
 def headline(rows: Iterable[Row]) -> str:
     """The table, its legend and its bars; nothing where steer was not run."""
+    rows = list(rows)
     found = standings(rows)
     if not found:
         return ""
-    return "\n\n".join((table(HEADER, [_line(s) for s in found]), LEGEND, "\n".join(bars(found))))
+    lines = [*bars(found), *_timing(rows)]
+    return "\n\n".join((table(HEADER, [_line(s) for s in found]), LEGEND, "\n".join(lines)))
+
+
+def summary(rows: Iterable[Row]) -> str:
+    """The headline in few columns, with its bars; nothing where steer was not run."""
+    found = standings(rows)
+    if not found:
+        return ""
+    lines = []
+    for s in found:
+        row, best = s.steer, s.by_margin
+        if row.failed is not None:
+            lines.append([titled(row.setting), why(row), *[""] * (len(SUMMARY) - 2)])
+            continue
+        accuracies = (number(row.spread("accuracy test", w).mean, 3) for w in ("original", "unlearned", "retrained"))
+        rival = "none" if best is None else f"{name(best)}: {left(best.share_of('margin'))}, {times(best.cost.cheaper)}"
+        cheaper = f"{times(row.cost.cheaper)} ({times(row.cost.cheaper_early)})"
+        start = [titled(row.setting), cheaper, left(row.share_of("margin")), " / ".join(accuracies), rival]
+        lines.append([*start, f"{_yes(s.nearer)}; {_yes(s.nearer_both)}"])
+    return "\n\n".join((table(SUMMARY, lines), SUMMARY_LEGEND, "\n".join(bars(found))))
+
+
+def large(rows: Iterable[Row]) -> str:
+    """What was aimed at with 60,000 records, as one line of a list; nothing without such rows."""
+    found = [r for r in rows if r.method == "steer" and r.setting.records >= LARGE]
+    told = [f"{r.setting.problem} {times(r.cost.cheaper)}" for r in found]
+    reached = sum(r.cost.cheaper is not None and r.cost.cheaper >= LARGE_BAR for r in found)
+    return (
+        f"- {LARGE_BAR:g} times cheaper with {LARGE:,} records: {reached} of {len(found)} ({', '.join(told)})."
+        if found
+        else ""
+    )
+
+
+def _timing(rows: Iterable[Row]) -> list[str]:
+    """How well one timed epoch foretells a whole retraining."""
+    ratios = [r.cost.cheaper for r in rows if r.method == "retrain" and r.cost.cheaper is not None]
+    if not ratios:
+        return []
+    least, most = number(min(ratios)), number(max(ratios))
+    return [
+        "- Retraining's cost is an epoch timed beside each method, times the length of training. Over whole "
+        f"retrainings, timed too, that is {least} to {most}: ratios are no more exact than that."
+    ]
 
 
 def bars(found: Sequence[Standing]) -> list[str]:
@@ -145,14 +204,13 @@ def _line(s: Standing) -> list[str]:
     if best is None:
         return [*start, *middle, "none", *[NONE] * 4]
     end = [name(best), left(best.share_of("margin")), signed(best.distance("retain", "change"))]
-    return [*start, *middle, *end, times(best.cost.cheaper), _verdict(row, best)]
+    return [*start, *middle, *end, times(best.cost.cheaper), _verdict(s, best)]
 
 
-def _verdict(row: Row, best: Row) -> str:
-    """Whether steer is nearer than this one baseline, by either measure."""
-    ours, theirs = row.distance("margin"), best.distance("margin")
-    overlap = " (overlap)" if _overlap(ours, theirs) else ""
-    return f"{_yes(_less(ours.value, theirs.value))}{overlap}; {_yes(_less(row.both, best.both))}"
+def _verdict(s: Standing, best: Row) -> str:
+    """Whether steer is nearer than every baseline that is cheap enough, by either measure."""
+    overlap = " (overlap)" if _overlap(s.steer.distance("margin"), best.distance("margin")) else ""
+    return f"{_yes(s.nearer)}{overlap}; {_yes(s.nearer_both)}"
 
 
 def _yes(value: bool | None) -> str:

@@ -73,7 +73,7 @@ def percent(share: float) -> str:
 
 def request(setting: Setting) -> str:
     """The request in words: of a class or a cluster, the share asked for says nothing."""
-    size = "" if setting.request == "class" else f" {percent(setting.share)}"
+    size = "" if setting.request in ("class", "cluster") else f" {percent(setting.share)}"
     return f"{setting.request}{size}{'' if setting.draw == 1 else f', draw {setting.draw}'}"
 
 

@@ -56,7 +56,8 @@ def ask(problem: Problem, records: int, kind: str, share: float, draw: int, cach
 
     random: drawn at random. memorised: a third of the records that models most know only if they saw them, three times
     as many as asked for, by eight models on random halves. flipped: drawn at random, with wrong labels in the training
-    set. class: all records of a class. cluster: a cluster of inputs of about the size asked for. sequence: as random,
+    set. class: all records of a class. cluster: a cluster of inputs of about
+    twice the size asked for. sequence: as random,
     asked for in four requests in turn.
     """
     task, rng, data = problem.task(records), np.random.default_rng([draw, 7]), problem.load()

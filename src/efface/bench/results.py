@@ -53,7 +53,6 @@ class Spending:
 
     cpu_s: float | None = None
     sd: float | None = None
-    peak_mb: float | None = None
     epoch_s: float | None = None
     cheaper: float | None = None
     cheaper_wall: float | None = None
@@ -246,7 +245,6 @@ def _spending(told: Mapping[str, Any]) -> Spending:
     return Spending(
         _number(own["cpu_s"]),
         sd,
-        _number(own.get("peak_mb")),
         _number(told["epoch_cpu_s"]),
         *(_number(told.get(key)) for key in ("cheaper", "cheaper_wall", "cheaper_early", "examples")),
     )

@@ -250,6 +250,8 @@ def _train(batch: _Batch, cache: Path) -> None:
         if batch.which == "halves":
             half_models(asked.problem, asked.records, cache / "models")
             return
+        if not len(asked.forget):
+            raise RequestError("the request has no records: take another draw")
         positions = asked.kept if batch.which == "retrained" else np.arange(asked.records)
         trained(asked, [positions] * batch.count, batch.first, cache / "models")
 

@@ -2,13 +2,14 @@
 
 import itertools
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from efface.bench.problems import PROBLEMS
-from efface.bench.requests import KINDS, SHARE
+from efface.bench.requests import KINDS, PARTS, SHARE
 from efface.bench.shape import RECIPE, SETTING, SUITE, TUNING, misshapen
 from efface.errors import RequestError, attempt
 from efface.methods import REGISTRY
@@ -112,6 +113,12 @@ def read_suite(path: Path) -> Suite:
     if problems:
         raise RequestError(problems)
     unique = tuple(dict.fromkeys(cells))
+    twice = [name for name, count in Counter(c.name for c in unique).items() if count > 1]
+    problems += [f"{path.name}: {name} is asked for with different numbers of models" for name in twice[:3]]
+    if tuning is not None and any(c.variant == "tuned" and c.setting.draw == tuning.draw for c in unique):
+        problems.append(f"tuning: draw {tuning.draw} is that of a setting, which would then judge what it chose")
+    if problems:
+        raise RequestError(problems)
     return Suite(path.stem, str(whole.get("title", path.stem)), unique, recipes, tuning)
 
 
@@ -147,7 +154,10 @@ def _recipes(problems: list[str], path: Path) -> dict[str, Recipe]:
         space = table.get("space", {})
         problems += [f"{where}.space.{k}: expected [low, high], got {v}" for k, v in space.items() if v[0] > v[1]]
         plain = {k: v for k, v in table.get("published", {}).items() if k in names and k not in PSEUDO}
-        if attempt(problems, REGISTRY[key], **plain) is not None:
+        lengths = [v for k, v in table.get("published", {}).items() if k in PSEUDO]
+        if not all(isinstance(v, int | float) and v > 0 for v in lengths):
+            problems.append(f"{where}.published: expected passes above 0, got {lengths}")
+        elif attempt(problems, REGISTRY[key], **plain) is not None:
             ranges = {k: (float(v[0]), float(v[1])) for k, v in space.items()}
             found[key] = Recipe(table.get("published", {}), bool(table.get("evidence")), ranges, table.get("note", ""))
     return found
@@ -199,6 +209,9 @@ def _cells(
     whole = (_list(row["problem"]), _list(row["request"]), _list(row.get("share", SHARE)))
     for key, request, share in itertools.product(*whole):
         for records in _list(row.get("records", PROBLEMS[key].usual)):
+            if request == "sequence" and share * records < PARTS:
+                problems.append(f"{where}: {share:g} of {records} records cannot be asked for in {PARTS} parts")
+                continue
             if records not in PROBLEMS[key].sizes:
                 problems.append(f"{where}: {key} comes in {PROBLEMS[key].sizes} records, not {records}")
                 continue

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from efface.bench.full import full
 from efface.bench.grids import curves, curves_of, field
-from efface.bench.headline import headline
+from efface.bench.headline import headline, summary
 from efface.bench.markup import name, number, spread, table, times, why
 from efface.bench.results import Row, Spread, by_setting, read, read_tunings
 
@@ -86,6 +86,7 @@ def _add(told: dict[str, dict[str, None]], key: str, value: str) -> None:
 
 TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {
     "headline": headline,
+    "summary": summary,
     "full": full,
     "field": field,
     "curves": curves,
