@@ -7,6 +7,8 @@ import pytest
 from bench_cells import cell, controls, tuning, written
 
 from efface.bench.docs import generated, update
+from efface.bench.suite import read_suite
+from efface.bench.tuning import tuned_for
 from efface.errors import RequestError
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +23,15 @@ def test_pages_and_figures_are_what_the_committed_results_give() -> None:
         if path.suffix == ".svg" and not PINNED:  # another version may place things differently
             continue
         assert path.read_text(encoding="utf-8") == text, f"{path} is outdated: run python benchmarks/update_docs.py"
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "benchmarks/results").glob("*/")), ids=lambda p: p.name)
+def test_committed_results_are_those_of_the_suite_and_no_others(folder: Path) -> None:
+    suite = read_suite(ROOT / "benchmarks" / f"{folder.name}.toml")
+    wanted = {cell.name for cell in suite.cells}
+    if suite.tuning is not None:
+        wanted |= {tuned_for(cell, suite.tuning).name for cell in suite.cells if cell.variant == "tuned"}
+    assert {path.stem for path in folder.iterdir()} == wanted
 
 
 def checkout(folder: Path, readme: str, page: str = "") -> Path:

@@ -130,10 +130,10 @@ def test_the_full_table_holds_every_row_in_order(tier: Path) -> None:
         "| finetune, tuned | 0.25 [0.45] | 0.35 [0.55] | 0.30 [0.50] | 0.40 [0.60] | 0.45 [0.65] | +0.00 | +0.05 | "
         f"{accuracies} | 5.00 ± 0.50 | 12.0 | 10.8 | 6.0 | 12.0 |"
     ]
-    # memory that was not measured, a statistic that is none, and what has no cost
+    # a statistic that is none, and what has no cost
     assert lines(first, "| finetune, published")[0].endswith("| 20.00 ± 0.50 | 3.0 | 2.7 | 1.5 |  |")
     assert lines(first, "| salun")[0].startswith("| salun, published | – | – | – | – | – | +0.20 | +0.05 |")
-    assert lines(first, "| noop")[0].endswith("| 0.00 | – | – | – | – |  |")
+    assert lines(first, "| noop")[0].endswith("| 0.00 | – | – | – |  |")
     # a failed row has as many columns as any other
     failed = lines(first, "| ssd")[0]
     assert failed.startswith("| ssd, published | failed: the loss became nan: try a smaller \\| learning rate | – |")
