@@ -1,0 +1,174 @@
+"""Requests come in: each record id becomes a tag at once, and is kept as it is only until it is forgotten."""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Connection, delete, select
+
+from efface.data.checks import Findings, few
+from efface.data.index import RecordIndex
+from efface.errors import RequestError
+from efface.requests import read_forget
+from efface.store.core import Book, Core
+from efface.store.database import notes, plain, tags
+from efface.store.history import History, Request, Stage
+from efface.store.upkeep import clear_ids
+from efface.types import RecordId
+
+LONGEST_NOTE = 500
+AT_ONCE = 500  # values in one SQL statement
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a request: its number, and whether this call made it.
+
+    `forgotten` of its records were forgotten before, `waiting` also stand in other requests that are pending.
+    """
+
+    request: Request
+    made: bool
+    forgotten: int
+    waiting: int
+
+
+def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | None, due: date | None) -> Answer:
+    """Take a request in; the same records again are the same request.
+
+    Raises RequestError, with every problem, for ids that are no training records and were never forgotten.
+    """
+    key = core.key
+    found = Findings()
+    names = list(dict.fromkeys(read_forget(ids, found)))
+    if not names and not found.problems:
+        found.problems.append("the request names no record: give at least one id")
+    if note is not None and (len(note) > LONGEST_NOTE or not note.isprintable()):
+        found.problems.append(f"note: expected one line of at most {LONGEST_NOTE} characters")
+    if found.problems:
+        raise RequestError(found.problems)
+    by_tag = {key.tag(name): name for name in names}
+    ordered = sorted(by_tag)  # the order of a list may tell who is meant
+    digest = digest_of(core, ordered)
+    unknown = [name for name in names if index.position(name) is None]
+    with core.writing() as book:
+        known = _requests_of(book.connection, ordered)
+        stages = {tag: {book.history.requests[n].stage for n in numbers} for tag, numbers in known.items()}
+        forgotten = {tag for tag, found_in in stages.items() if Stage.HONOURED in found_in}
+        if strangers := [name for name in unknown if key.tag(name) not in forgotten]:
+            raise RequestError(
+                f"{len(strangers)} ids are not among the training records, and were never forgotten: {few(strangers)}"
+            )
+        live = (r for r in book.history.requests.values() if r.stage is not Stage.CANCELLED)
+        same = next((r for r in live if r.digest == digest), None)
+        waiting = sum(Stage.PENDING in found_in for tag, found_in in stages.items() if tag not in forgotten)
+        if same is not None:
+            return Answer(same, False, len(forgotten), waiting)
+        number = len(book.history.requests) + 1
+        book.append(
+            "requested",
+            {
+                "number": number,
+                "records": len(ordered),
+                "digest": digest,
+                "due": None if due is None else due.isoformat(),
+                "note": None if note is None else key.mac("note", f"{number} {note}"),
+            },
+        )
+        rows = [{"request": number, "place": i, "tag": tag} for i, tag in enumerate(ordered)]
+        book.connection.execute(
+            tags.insert(),
+            [{**row, "check": key.row(number, i, row["tag"])} for i, row in enumerate(rows)],  # type: ignore[arg-type]
+        )
+        kept = [{**row, "name": json.dumps(by_tag[row["tag"]])} for row in rows if row["tag"] not in forgotten]  # type: ignore[index]
+        if kept:
+            book.connection.execute(plain.insert(), kept)
+        if note is not None:
+            book.connection.execute(notes.insert().values(request=number, text=note))
+        _settle(book, number, known)
+        answer = Answer(book.history.requests[number], True, len(forgotten), waiting)
+    return answer
+
+
+def cancel(core: Core, number: int) -> Request:
+    """Withdraw a request that is still pending; its ids are deleted. BusyError while a run is at work."""
+    with core.folder.locked(0.0):
+        request = _cancel(core, number)
+        clear_ids(core)
+    return request
+
+
+def _cancel(core: Core, number: int) -> Request:
+    with core.writing() as book:
+        request = asked(book.history, number)
+        if request.stage is Stage.HONOURED:
+            raise RequestError(f"request {number} was honoured by version {request.version}: that cannot be undone")
+        run = book.history.open_run
+        if run is not None and number in run.requests:
+            book.append("ended", {"number": run.number, "stage": "abandoned", "why": f"request {number} was cancelled"})
+        if request.stage is Stage.PENDING:
+            book.append("cancelled", {"number": number})
+            book.connection.execute(delete(plain).where(plain.c.request == number))
+        return book.history.requests[number]
+
+
+def asked(history: History, number: int) -> Request:
+    """A request by its number; RequestError where there is none."""
+    if number not in history.requests:
+        there = f"1 to {len(history.requests)}" if history.requests else "none yet"
+        raise RequestError(f"there is no request {number} (there are: {there})")
+    return history.requests[number]
+
+
+def settle_others(book: Book) -> None:
+    """After a version honoured some records: delete their ids from other requests, and end requests without others."""
+    for request in book.history.pending:
+        held = book.connection.execute(select(tags.c.tag).where(tags.c.request == request.number)).scalars().all()
+        _settle(book, request.number, _requests_of(book.connection, held))
+
+
+def digest_of(core: Core, ordered: Iterable[bytes]) -> str:
+    """What the history holds of a request's tags, in their order."""
+    return core.key.mac("request", "\n".join(tag.hex() for tag in ordered))
+
+
+def names_of(connection: Connection, numbers: Sequence[int]) -> dict[bytes, RecordId]:
+    """The ids that are still kept of some requests, by tag."""
+    rows = connection.execute(select(plain.c.tag, plain.c.name).where(plain.c.request.in_(numbers)))
+    return {row.tag: json.loads(row.name) for row in rows}
+
+
+def tags_of(connection: Connection, numbers: Collection[int]) -> set[bytes]:
+    """The tags of some requests."""
+    wanted = sorted(numbers)
+    found: set[bytes] = set()
+    for start in range(0, len(wanted), AT_ONCE):
+        query = select(tags.c.tag).where(tags.c.request.in_(wanted[start : start + AT_ONCE]))
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def _requests_of(connection: Connection, wanted: Sequence[bytes]) -> dict[bytes, set[int]]:
+    """The requests that name each of some tags; tags that none names are left out."""
+    found: dict[bytes, set[int]] = {}
+    for start in range(0, len(wanted), AT_ONCE):
+        some = wanted[start : start + AT_ONCE]
+        for row in connection.execute(select(tags.c.tag, tags.c.request).where(tags.c.tag.in_(some))):
+            found.setdefault(row.tag, set()).add(row.request)
+    return found
+
+
+def _settle(book: Book, number: int, known: dict[bytes, set[int]]) -> None:
+    """Delete the ids of a request that others already had forgotten; honour it if those are all of them."""
+    requests = book.history.requests
+    by = {tag: {n for n in numbers if requests[n].stage is Stage.HONOURED} for tag, numbers in known.items()}
+    done = [tag for tag, numbers in by.items() if numbers]
+    for start in range(0, len(done), AT_ONCE):
+        some = done[start : start + AT_ONCE]
+        book.connection.execute(delete(plain).where(plain.c.request == number, plain.c.tag.in_(some)))
+    if len(done) < requests[number].records:
+        return
+    through = sorted(set().union(*by.values()))
+    version = max(requests[n].version or 1 for n in through)
+    book.append("already", {"number": number, "version": version, "through": through})

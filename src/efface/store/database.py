@@ -1,0 +1,160 @@
+"""The SQLite database of a store: its tables, one transaction at a time, and SQLite's faults in words."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    event,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
+
+APPLICATION, FORMAT = 0x65666163, 1  # "efac"; SQLite keeps both numbers in the file's header
+BUSY_S = 30.0
+
+metadata = MetaData()
+# The history. Nothing else says what was asked for and done.
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+# HMAC of each record id of each request; the history holds their digest.
+tags = Table(
+    "tags",
+    metadata,
+    Column("request", Integer, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("tag", LargeBinary, nullable=False),
+    Column("check", LargeBinary, nullable=False),
+    Index("tags_by_tag", "tag"),
+)
+# The ids themselves, as JSON, for as long as they are needed.
+plain = Table(
+    "plain",
+    metadata,
+    Column("request", Integer, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("tag", LargeBinary, nullable=False),
+    Column("name", Text, nullable=False),
+    Index("plain_by_tag", "tag"),
+)
+# What people wrote beside a request; the history holds its HMAC.
+notes = Table("notes", metadata, Column("request", Integer, primary_key=True), Column("text", Text, nullable=False))
+
+TRIGGERS = [
+    f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} BEGIN "
+    f"SELECT RAISE(ABORT, '{table} is append-only'); END"
+    for table in ("events", "tags")
+    for verb in ("UPDATE", "DELETE")
+]
+
+
+class Database:
+    """One SQLite file in WAL mode; safe for several threads and processes, each transaction on its own connection."""
+
+    def __init__(self, path: Path, busy_s: float = BUSY_S) -> None:
+        self.path = path
+        self._engine = _engine(path, busy_s)
+
+    def create(self) -> None:
+        """Make the tables in a new file that only its owner can read."""
+        self.path.touch(mode=0o600, exist_ok=False)
+        with self.writing() as connection:
+            metadata.create_all(connection)
+            for trigger in TRIGGERS:
+                connection.exec_driver_sql(trigger)
+            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION}")
+            connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
+
+    def check(self) -> None:
+        """Whether the file is a store's database of a format that this version reads."""
+        with self.reading() as connection:
+            application = connection.exec_driver_sql("PRAGMA application_id").scalar()
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar()
+        if application != APPLICATION:
+            raise DamagedError(f"{self.path}: is not the database of an efface store")
+        if version != FORMAT:
+            raise StoreError(f"{self.path}: has format {version}, this version of efface reads {FORMAT}: update efface")
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that holds SQLite's write lock from its start; all of it is kept, or nothing."""
+        with named(self.path), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database."""
+        with named(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
+            yield connection
+
+    def truncate(self) -> bool:
+        """Empty the write-ahead log, in which deleted ids still stand; False while another process reads from it."""
+        with named(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
+            raw: Any = connection.connection.dbapi_connection
+            busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    def faults(self) -> list[str]:
+        """What SQLite's own check of the file finds, one line each."""
+        with self.reading() as connection:
+            rows = connection.exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()
+        return [] if list(rows) == ["ok"] else [f"{self.path.name}: {row}" for row in rows]
+
+
+def _engine(path: Path, busy_s: float) -> Engine:
+    # no pool: a connection that outlives its work would keep the write-ahead log from being emptied, or cross a fork
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": busy_s})
+
+    @event.listens_for(engine, "connect")
+    def prepare(raw: sqlite3.Connection, _: object) -> None:
+        raw.isolation_level = None  # we say BEGIN ourselves, below
+        raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("PRAGMA synchronous = FULL")
+        raw.execute("PRAGMA secure_delete = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if not connection.get_execution_options().get("efface_reads"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif connection.connection.dbapi_connection is not None:
+            connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Turn what the operating system and SQLite raise into a StoreError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{error.filename or path}: {error.strerror or error}") from error
+    except (DBAPIError, sqlite3.Error) as error:
+        raw = error.orig if isinstance(error, DBAPIError) else error
+        text = str(raw)
+        if "locked" in text or "busy" in text:
+            raise BusyError(f"{path}: another process holds the database ({text}): try again") from error
+        if any(word in text for word in ("malformed", "not a database", "no such table", "append-only", "no such col")):
+            raise DamagedError(f"{path}: {text}") from error
+        raise StorageError(f"{path}: {text}") from error

@@ -1,0 +1,76 @@
+"""How far a model has moved from the first one of its lineage, on records that neither was trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from efface.data.records import Records
+from efface.models import logits_of
+from efface.runtime import Meter, derive_seed
+from efface.store.errors import DamagedError
+from efface.task import Task
+
+MOST = 2000  # holdout records that are compared
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Past either, a retraining is due: the share of answers changed, and of accuracy lost."""
+
+    changed: float = 0.10
+    accuracy: float = 0.02
+
+
+def write_answers(task: Task, model: nn.Module, path: Path) -> None:
+    """Write what a model says of some holdout records: the class, and the records' positions."""
+    holdout = Records(task.holdout, task)
+    rows = np.random.default_rng(derive_seed(0, "drift")).permutation(len(holdout))[:MOST]
+    answers = logits_of(task, model, holdout, rows, Meter()).argmax(1)
+    save_file({"rows": torch.from_numpy(rows), "answers": answers}, path)
+
+
+def drift_of(task: Task, model: nn.Module, baseline: Path, gone: Tensor) -> dict[str, Any]:
+    """Share of holdout answers that differ from the first model's, and by how much accuracy changed.
+
+    `gone` are classes of which no training record is left; their records do not count. Where the holdout no longer
+    holds the records, the reason why there is no figure.
+    """
+    try:
+        held = load_file(baseline)
+        rows, before = held["rows"].numpy(), held["answers"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise DamagedError(f"{baseline.name}: the holdout answers cannot be read") from error
+    holdout = Records(task.holdout, task)
+    if len(rows) and rows.max() >= len(holdout):
+        return {"missing": "the holdout is shorter than at the beginning of the lineage: give the same records"}
+    targets = holdout.targets(rows)
+    stays = ~torch.isin(targets, gone)
+    if not bool(stays.any()):
+        return {"missing": "the holdout holds no record of the classes that stay"}
+    answers = logits_of(task, model, holdout, rows, Meter()).argmax(1)
+    right = [(given == targets)[stays].double().mean().item() for given in (answers, before)]
+    return {
+        "changed": (answers != before)[stays].double().mean().item(),
+        "accuracy": right[0] - right[1],
+        "records": int(stays.sum()),
+    }
+
+
+def past(drift: dict[str, Any] | None, limits: Limits) -> list[str]:
+    """Which limits a drift exceeds, one line each."""
+    if drift is None or "missing" in drift:
+        return []
+    found = []
+    if drift["changed"] > limits.changed:
+        found.append(
+            f"{drift['changed']:.1%} of holdout answers differ from the first model's (limit {limits.changed:.1%})"
+        )
+    if -drift["accuracy"] > limits.accuracy:
+        found.append(f"holdout accuracy fell by {-drift['accuracy']:.3f} (limit {limits.accuracy:.3f})")
+    return found

@@ -1,0 +1,32 @@
+"""What can go wrong with a store itself, each kind with an exit code of its own.
+
+EffaceError
+└── StoreError      the store cannot do what was asked; what it held is as it was
+    ├── DamagedError    a row, a file or the key is not what the history says (exit code 4)
+    ├── BusyError       another process holds the store; try again (exit code 5)
+    └── StorageError    the disk is full, read-only or failing (exit code 6)
+"""
+
+from collections.abc import Sequence
+
+from efface.errors import EffaceError
+
+
+class StoreError(EffaceError):
+    """A fault of the store; `problems` names each place, one line each."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DamagedError(StoreError):
+    """A row, a file or the key is not what the history says; nothing was overwritten."""
+
+
+class BusyError(StoreError):
+    """Another process holds the store or its database; nothing was done."""
+
+
+class StorageError(StoreError):
+    """The disk is full, cannot be written to, or fails; what was there before still serves."""

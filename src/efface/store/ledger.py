@@ -1,0 +1,65 @@
+"""The history of a store: events that are only ever added, each chained to the one before by the key."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from efface.store import clock
+from efface.store.database import events
+from efface.store.errors import DamagedError
+from efface.store.keys import Key
+
+FIRST = "0" * 64  # what the first event is chained to
+BEHIND = "clock_behind_s"  # in the body of an event that was written by a clock that lay behind the last one's
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the history; `hash` is an HMAC of the line and of the hash before it."""
+
+    seq: int
+    at: str
+    kind: str
+    body: dict[str, Any]
+    hash: str
+
+
+def append(connection: Connection, key: Key, kind: str, body: dict[str, Any]) -> Event:
+    """Add an event, within a transaction that holds the write lock."""
+    last = connection.execute(select(events).order_by(events.c.seq.desc()).limit(1)).first()
+    at, behind = clock.stamp(last.at if last else None)
+    if behind:
+        body = {**body, BEHIND: round(behind, 3)}
+    text = json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    seq = last.seq + 1 if last else 1
+    chained = chain(key, last.hash if last else FIRST, seq, at, kind, text)
+    connection.execute(events.insert().values(seq=seq, at=at, kind=kind, body=text, hash=chained))
+    return Event(seq, at, kind, body, chained)
+
+
+def chain(key: Key, before: str, seq: int, at: str, kind: str, body: str) -> str:
+    """The hash of an event."""
+    return key.mac("event", json.dumps([before, seq, at, kind, body]))
+
+
+def read(connection: Connection, key: Key | None, after: int = 0, before: str = FIRST) -> Iterator[Event]:
+    """The events after one with the hash `before`, each checked against the chain; unchecked without a key.
+
+    Raises DamagedError, which names the first event that was changed, removed or put in.
+    """
+    for row in connection.execute(select(events).where(events.c.seq > after).order_by(events.c.seq)):
+        if row.seq != after + 1:
+            lacking = str(after + 1) if row.seq == after + 2 else f"{after + 1} to {row.seq - 1}"
+            raise DamagedError(f"the history lacks event {lacking}: a row was removed")
+        if key is not None and chain(key, before, row.seq, row.at, row.kind, row.body) != row.hash:
+            raise DamagedError(f"event {row.seq} ({row.kind}, {row.at}) of the history was changed")
+        yield Event(row.seq, row.at, row.kind, json.loads(row.body), row.hash)
+        after, before = row.seq, row.hash
+
+
+def length(connection: Connection) -> int:
+    """Number of the last event; 0 for none."""
+    return int(connection.execute(select(func.max(events.c.seq))).scalar() or 0)

@@ -1,0 +1,119 @@
+"""The task without what was forgotten before: later requests never meet those records again."""
+
+from array import array
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from efface.data.records import Records
+from efface.store.keys import Key
+from efface.task import Task
+from efface.types import RecordId
+
+
+class Names(Sequence[RecordId]):
+    """Ids of the records that are left: a tag for each that is to be forgotten now, the position for others.
+
+    So no run, report or error ever holds the id of a person who asked to be forgotten.
+    """
+
+    def __init__(self, positions: Sequence[int], tags: Mapping[int, str]) -> None:
+        self._positions, self._tags = positions, tags
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, at: int) -> RecordId: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[RecordId]: ...
+    def __getitem__(self, at: int | slice) -> RecordId | Sequence[RecordId]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        position = self._positions[at]
+        return self._tags.get(position, position)
+
+    def __iter__(self) -> Iterator[RecordId]:
+        known = self._tags
+        return (known.get(position, position) for position in self._positions)
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """A task without the records forgotten before; `positions` are those of its training records in the whole set.
+
+    `gone` are classes of which no training record is left.
+    """
+
+    task: Task
+    positions: Sequence[int]
+    gone: Tensor
+
+
+def remaining(task: Task, key: Key, forgotten: Collection[bytes]) -> Remaining:
+    """Leave out the training records whose tag is in `forgotten`, and holdout records of classes that are gone."""
+    records = len(task.train)  # type: ignore[arg-type]
+    if not forgotten:
+        return Remaining(task, range(records), torch.empty(0, dtype=torch.long))
+    kept = array("q", (at for at, name in enumerate(ids_of(task)) if key.tag(name) not in forgotten))
+    left = replace(
+        task,
+        train=Subset(task.train, kept),
+        eval_records=None if task.eval_records is None else Subset(task.eval_records, kept),
+        ids=Names(kept, {}),
+    )
+    gone = _gone(left)
+    if len(gone):
+        test = None if left.test is None else _without(left, left.test, gone)
+        left = replace(left, holdout=_without(left, left.holdout, gone), test=test)
+    return Remaining(left, kept, gone)
+
+
+def named(left: Remaining, tags: Mapping[int, str]) -> Task:
+    """The task with tags as the ids of the records at those positions of the whole set, which are to be forgotten."""
+    return replace(left.task, ids=Names(left.positions, tags))
+
+
+def emptied(left: Remaining, leaving: Collection[int]) -> Tensor:
+    """Classes of which no training record is left once those at some positions of the whole set are gone as well."""
+    stay = array("q", (i for i, at in enumerate(left.positions) if at not in leaving))
+    train = Subset(left.task.eval_records or left.task.train, stay)
+    gone: Tensor = torch.unique(
+        torch.cat([left.gone, _gone(replace(left.task, train=train, eval_records=None, ids=None))])
+    )
+    return gone
+
+
+def ids_of(task: Task) -> Iterator[RecordId]:
+    """The ids of all training records as Python's own ints and strings."""
+    records = len(task.train)  # type: ignore[arg-type]
+    return iter(range(records)) if task.ids is None else map(plain, task.ids)
+
+
+def plain(name: Any) -> RecordId:
+    """An id as Python's own int or string."""
+    own: RecordId = name.item() if isinstance(name, np.generic) else name
+    return own
+
+
+def _gone(task: Task) -> Tensor:
+    """Classes of the holdout of which no training record is left; stops reading as soon as each was seen."""
+    holdout = Records(task.holdout, task)
+    missing = set(holdout.targets(range(len(holdout))).tolist())
+    train = Records(task.eval_records or task.train, task)
+    for batch in train.stream(range(len(train)), task.batch_size):
+        missing -= set(batch.targets.tolist())
+        if not missing:
+            break
+    return torch.tensor(sorted(missing), dtype=torch.long)
+
+
+def _without(task: Task, data: Dataset[Any], gone: Tensor) -> Subset[Any]:
+    records = Records(data, task)
+    stays = ~torch.isin(records.targets(range(len(records))), gone)
+    return Subset(data, stays.nonzero().flatten().tolist())

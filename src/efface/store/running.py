@@ -1,0 +1,382 @@
+"""A run: all pending requests are unlearned as one batch, judged, and put into service or refused."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from sqlalchemy import delete
+from torch import Tensor, nn
+
+from efface.audit import audit
+from efface.checkpoint import load_weights, save_weights, weights_digest
+from efface.data.checks import few
+from efface.data.index import RecordIndex
+from efface.errors import CheckpointError, DivergedError, RequestError
+from efface.methods import get
+from efface.models import Recipe, retrain
+from efface.runtime import Meter, unchanged_globals
+from efface.store.asking import names_of, settle_others, tags_of
+from efface.store.core import Core
+from efface.store.database import plain
+from efface.store.drift import Limits, drift_of, past, write_answers
+from efface.store.errors import StorageError
+from efface.store.failpoints import armed, reach
+from efface.store.history import Run, Stage, Version
+from efface.store.keys import SHOWN, shown
+from efface.store.remaining import Remaining, emptied, named, remaining
+from efface.store.upkeep import drop_orphans, finish, recover
+from efface.task import Task
+from efface.types import Indices, RecordId, Status
+from efface.unlearning import unlearn
+
+ACCEPT = ("verified", "undecided", "any")
+NOT_AUDITED, RETRAINED = "not_audited", "retrained"
+TAG = re.compile(rf"'([0-9a-f]{{{SHOWN}}})'")
+TWIN = re.compile(r"\b(\d+) \(twin of")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is to be made; an interrupted run goes on where the same plan is asked for again.
+
+    level: how much the audit spends; None for no audit. accept: the least conclusion of the audit with which a version
+    goes into service: verified, undecided, or any. retrain: train anew on what is left, by Task.fit.
+    """
+
+    method: str = "steer"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    level: str | None = "standard"
+    references: int = 4
+    accept: str = "undecided"
+    retrain: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    version: the new version in service; None where there was nothing to do or the audit did not let it pass.
+    status: the audit's conclusion, `not_audited`, `retrained`, or `nothing` where no request was pending.
+    retraining: why a retraining is due, if it is. resumed: whether it went on with an interrupted run.
+    """
+
+    status: str
+    reasons: tuple[str, ...] = ()
+    run: int | None = None
+    requests: tuple[int, ...] = ()
+    records: int = 0
+    version: Version | None = None
+    retraining: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    resumed: bool = False
+
+
+def run(
+    core: Core, task: Task, plan: Plan, device: torch.device, wait_s: float = 0.0, progress: bool | None = None
+) -> Outcome:
+    """Honour all pending requests, or go on with a run that was interrupted.
+
+    Raises RequestError for a plan or records that cannot be, BusyError while another run is at work, DamagedError
+    where the checkpoint in service is not what it was; the version in service then stays as it is.
+    """
+    check_plan(plan, task)
+    with core.folder.locked(wait_s), unchanged_globals():
+        reach("run.locked")
+        core.key  # noqa: B018  a retired store has nothing to do here
+        recover(core)
+        reach("run.recovered")
+        batch, resumed = _begin(core, plan)
+        if batch is None:
+            return Outcome("nothing")
+        names: dict[bytes, RecordId] = {}
+        try:
+            return _carry_out(core, task, plan, batch, names, device, resumed, progress)
+        except (RequestError, DivergedError) as error:
+            # not what it says: the history is for ever, and a user's own code may say an id
+            _end(core, batch, Stage.FAILED, type(error).__name__)
+            if isinstance(error, RequestError):
+                raise RequestError([_for_people(line, names, task) for line in error.problems]) from error
+            raise
+
+
+def check_plan(plan: Plan, task: Task) -> None:
+    """Whether a run can be made so; RequestError with everything that is wrong."""
+    problems = []
+    if task.build_model is None:
+        problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")
+    if plan.retrain and task.fit is None:
+        problems.append("retraining is done by Task.fit, which the task lacks: set it")
+    if plan.accept not in ACCEPT:
+        problems.append(f"accept: expected one of {', '.join(ACCEPT)}, got {plan.accept!r}")
+    try:
+        if get(plan.method, plan.options).is_control:
+            problems.append(f"method {plan.method!r} is a control, which honours nothing: see efface methods")
+    except RequestError as error:
+        problems += error.problems
+    if problems:
+        raise RequestError(problems)
+
+
+def load(task: Task, path: Any, device: torch.device) -> nn.Module:
+    """The network of a checkpoint."""
+    if task.build_model is None:
+        raise RequestError("the task has no build_model: set Task.build_model, which makes the network to load into")
+    model = task.build_model()
+    load_weights(model, path)
+    return model.to(device).eval()
+
+
+def _begin(core: Core, plan: Plan) -> tuple[Run | None, bool]:
+    """The run to carry out, and whether it was begun before."""
+    history = core.history()
+    unfinished, asked = history.open_run, asdict(plan) | {"options": dict(plan.options)}
+    if unfinished is not None:
+        if unfinished.plan == asked and unfinished.parent == history.current:
+            return unfinished, True
+        _end(core, unfinished, Stage.ABANDONED, "a run with other settings was asked for")
+    with core.writing() as book:
+        pending = [r.number for r in book.history.pending]
+        if not pending and not plan.retrain:
+            return None, False
+        number = len(book.history.runs) + 1
+        book.append("began", {"number": number, "parent": book.history.current, "requests": pending, "plan": asked})
+        reach("began.before-commit")
+    reach("run.began")
+    return book.history.runs[number], False
+
+
+def _carry_out(
+    core: Core,
+    task: Task,
+    plan: Plan,
+    batch: Run,
+    names: dict[bytes, RecordId],
+    device: torch.device,
+    resumed: bool,
+    progress: bool | None,
+) -> Outcome:
+    with core.database.reading() as connection:
+        names.update(names_of(connection, batch.requests))
+        forgotten = tags_of(connection, core.history().honoured)
+    left = remaining(task, core.key, forgotten)
+    at = _positions(task, names, missing_too=plan.retrain)
+    told = named(left, {position: shown(tag) for tag, position in at.items()})
+    if armed():
+        told = _watched(told)
+    reach("run.task-read")
+    forget = [shown(tag) for tag in sorted(at)]
+    if batch.kept is None:
+        made, kept = _make(core, told, plan, left, at, forget, device, progress)
+        batch = _keep(core, batch, made, kept)
+    else:
+        made = load(
+            told, core.folder.checked("checkpoints", batch.kept["file"], f"unfinished run {batch.number}"), device
+        )
+    kept = batch.kept or {}
+    audited: dict[str, Any]
+    if plan.retrain:
+        audited = {"status": RETRAINED, "reasons": ["trained anew without the records"], "files": {}}
+    elif plan.level is None:
+        audited = {"status": NOT_AUDITED, "reasons": ["no audit was asked for"], "files": {}}
+    else:
+        audited = batch.audit or _judge(core, told, plan, batch, made, forget, device, progress)
+    reach("run.judged")
+    outcome = Outcome(
+        status=audited["status"],
+        reasons=tuple(audited["reasons"]),
+        run=batch.number,
+        requests=batch.requests,
+        records=len(names),
+        warnings=tuple(_for_people(line, names, task) for line in kept.get("warnings", ())),
+        resumed=resumed,
+    )
+    if not _passes(audited["status"], plan.accept):
+        _end(core, batch, Stage.REJECTED, f"the audit says {audited['status']}, and {plan.accept} was asked for")
+        drop_orphans(core)
+        return outcome
+    version = _commit(core, task, batch, made, kept, audited, emptied(left, set(at.values())))
+    reach("run.committed")
+    finish(core)
+    reach("run.finished")
+    due = past(version.drift, Limits(**core.history().settings["limits"]))
+    return replace(outcome, version=version, retraining=tuple(due))
+
+
+def _positions(task: Task, names: Mapping[bytes, RecordId], missing_too: bool) -> dict[bytes, int]:
+    """Positions of the records that are to be forgotten, by tag."""
+    index = RecordIndex(task.ids, len(task.train))  # type: ignore[arg-type]
+    found = {tag: at for tag, name in names.items() if (at := index.position(name)) is not None}
+    missing = [shown(tag) for tag in names if tag not in found]
+    if missing and not missing_too:
+        raise RequestError(
+            f"{len(missing)} records that are to be forgotten are no longer in the training set ({few(missing)}), so "
+            "nothing can be unlearned by them: put them back until the run is over, or retrain (--retrain)"
+        )
+    return found
+
+
+def _make(
+    core: Core,
+    task: Task,
+    plan: Plan,
+    left: Remaining,
+    at: Mapping[bytes, int],
+    forget: list[str],
+    device: torch.device,
+    progress: bool | None,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The new model, and what is to be noted of how it was made."""
+    if plan.retrain:
+        stay = np.setdiff1d(np.asarray(left.positions, dtype=np.int64), np.array(list(at.values()), dtype=np.int64))
+        rows: Indices = np.searchsorted(np.asarray(left.positions, dtype=np.int64), stay)
+        assert task.build_model is not None  # see check_plan
+        made = retrain(task, task.build_model().to(device), rows, plan.seed, Meter(), Recipe())
+        reach("run.unlearned")
+        return made, {"reference": None, "cpu_s": None, "warnings": []}
+    serving = core.history().serving
+    original = load(task, core.folder.checked("checkpoints", serving.file, f"version {serving.number}"), device)
+    reach("run.checkpoint-read")
+    method = get(plan.method, plan.options)
+    result = unlearn(original, forget=forget, task=task, method=method, seed=plan.seed, progress=progress)
+    reach("run.unlearned")
+    return result.model, {
+        "reference": result.reference,
+        "cpu_s": round(result.cost.cpu_s, 3),
+        "warnings": list(result.warnings),
+    }
+
+
+def _keep(core: Core, batch: Run, made: nn.Module, noted: dict[str, Any]) -> Run:
+    """Keep the weights, so that an interrupted audit need not make them again."""
+    file = core.folder.keep("checkpoints", lambda path: save(made, path))
+    with core.writing() as book:
+        kept = {"file": file, "weights": weights_digest(made), **noted}
+        book.append("unlearned", {"number": batch.number, "kept": kept})
+        reach("unlearned.before-commit")
+    reach("run.staged")
+    return book.history.runs[batch.number]
+
+
+def save(model: nn.Module, path: Any) -> None:
+    """Write a checkpoint; StorageError where the disk does not take it."""
+    try:
+        save_weights(model, path)
+    except CheckpointError as error:  # the request was fine: it is the disk that is not
+        raise StorageError(error.problems) from error
+
+
+def _judge(
+    core: Core,
+    task: Task,
+    plan: Plan,
+    batch: Run,
+    made: nn.Module,
+    forget: list[str],
+    device: torch.device,
+    progress: bool | None,
+) -> dict[str, Any]:
+    """Audit the new model and keep the report, in which records have tags for names."""
+    assert plan.level is not None
+    parent = core.history().versions[batch.parent]
+    original = load(task, core.folder.checked("checkpoints", parent.file, f"version {parent.number}"), device)
+    report = audit(
+        original=original,
+        unlearned=made,
+        forget=forget,
+        task=task,
+        level=plan.level,
+        references=plan.references,
+        method=get(plan.method, plan.options) if plan.level == "strong" else None,
+        run_seed=plan.seed,
+        used_reference=(batch.kept or {}).get("reference"),
+        title=f"Run {batch.number}: requests {', '.join(map(str, batch.requests))}",
+        progress=progress,
+    )
+    reach("run.audited")
+    verdict = report.verdict
+    files = core.folder.keep_report(batch.number, report.save)
+    audited = {"status": str(verdict.status), "reasons": list(verdict.reasons), "files": files}
+    with core.writing() as book:
+        book.append("audited", {"number": batch.number, "audit": audited})
+        reach("audited.before-commit")
+    return audited
+
+
+def _passes(status: str, accept: str) -> bool:
+    if status in (NOT_AUDITED, RETRAINED, Status.VERIFIED) or accept == "any":
+        return True
+    return status == Status.UNDECIDED and accept == "undecided"
+
+
+def _commit(
+    core: Core,
+    task: Task,
+    batch: Run,
+    made: nn.Module,
+    kept: Mapping[str, Any],
+    audited: dict[str, Any],
+    gone: Tensor,
+) -> Version:
+    """Put the model into service, and delete the ids of the records that it has forgotten; all of it, or nothing."""
+    history = core.history()
+    parent = history.versions[batch.parent]
+    if batch.plan["retrain"]:
+        baseline = core.folder.keep("baselines", lambda path: write_answers(task, made, path))
+        lineage, kind, drift = 1 + max(v.lineage for v in history.versions.values()), "retrained", None
+    else:
+        baseline, lineage, kind = parent.baseline, parent.lineage, "unlearned"
+        first = core.folder.checked("baselines", baseline, f"holdout answers of lineage {lineage}")
+        drift = drift_of(task, made, first, gone)
+    reach("run.drift-read")
+    with core.writing() as book:
+        number = len(book.history.versions) + 1
+        book.append(
+            "version",
+            {
+                "number": number,
+                "parent": parent.number,
+                "lineage": lineage,
+                "kind": kind,
+                "run": batch.number,
+                "file": kept["file"],
+                "weights": kept["weights"],
+                "requests": list(batch.requests),
+                "baseline": baseline,
+                "drift": drift,
+                "audit": audited,
+            },
+        )
+        reach("version.appended")
+        book.connection.execute(delete(plain).where(plain.c.request.in_(batch.requests)))
+        reach("version.plain-deleted")
+        settle_others(book)
+        reach("version.honoured")
+        reach("version.before-commit")
+    return book.history.versions[number]
+
+
+def _end(core: Core, batch: Run, stage: Stage, why: str) -> None:
+    with core.writing() as book:
+        book.append("ended", {"number": batch.number, "stage": str(stage), "why": why})
+
+
+def _for_people(line: str, names: Mapping[bytes, RecordId], task: Task) -> str:
+    """A line about records with their ids in it: nothing else says which, and it is only shown, never kept."""
+    by_tag = {shown(tag): name for tag, name in names.items()}
+    line = TAG.sub(lambda m: repr(by_tag.get(m[1], m[1])), line)
+    if task.ids is None:
+        return line
+    ids = task.ids
+    return TWIN.sub(lambda m: f"{ids[int(m[1])]!r} (twin of", line)
+
+
+def _watched(task: Task) -> Task:
+    def forward(model: nn.Module, inputs: Any) -> Tensor:
+        reach("unlearn.forward")
+        return task.forward(model, inputs)
+
+    return replace(task, forward=forward)

@@ -1,0 +1,235 @@
+"""Whether a store is what its history says: every hash again, every row of tags, and the model in service itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from sqlalchemy import Connection, select
+from torch import nn
+
+from efface.audit import audit
+from efface.errors import RequestError
+from efface.report.build import Report
+from efface.store.asking import digest_of, names_of, tags_of
+from efface.store.core import Core
+from efface.store.database import notes, plain, tags
+from efface.store.errors import DamagedError
+from efface.store.files import HASH, KEPT, SUFFIX, hash_of
+from efface.store.history import History, Stage
+from efface.store.keys import shown
+from efface.store.remaining import ids_of, named, remaining
+from efface.store.residues import Residue, residues
+from efface.store.running import load
+from efface.task import Task
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found: `problems` (damage), `warnings`, `residues`, and the new audit of the model in service.
+
+    not_audited: why there is no new audit, where there is none.
+    """
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    residues: tuple[Residue, ...]
+    checked: dict[str, int]
+    report: Report | None = None
+    not_audited: str | None = None
+
+
+def verify(
+    core: Core,
+    task: Task | None,
+    device: torch.device,
+    level: str | None = "standard",
+    references: int = 4,
+    original: nn.Module | None = None,
+    progress: bool | None = None,
+) -> Verification:
+    """Recompute every hash, and audit the model in service on all records forgotten in its lineage.
+
+    Nothing is changed. `original` is the model that the lineage began with, where the store no longer keeps it.
+    Raises DamagedError where the history itself cannot be followed.
+    """
+    history = core.history()
+    problems = [*core.database.faults(), *_files(core, history), *_reports(core, history), *_link(core, history)]
+    checked = {"events": history.seq, "files": len(history.files()), "requests": len(history.requests)}
+    with core.database.reading() as connection:
+        problems += [*_tags(core, connection, history), *_plain(core, connection, history)]
+        problems += _notes(core, connection, history)
+        forgotten = tags_of(connection, history.honoured)
+    checked["records"] = len(forgotten)
+    problems = list(dict.fromkeys(problems))
+    warnings = [
+        *history.clock,
+        *(f"{path}: others than its owner may read it" for path in core.folder.open_to_others()),
+    ]
+    still = None if task is None else sum(core.key.tag(name) in forgotten for name in ids_of(task))
+    model = None
+    if task is not None and not problems:
+        serving = history.serving
+        model = load(task, core.folder.checked("checkpoints", serving.file, f"version {serving.number}"), device)
+    report, why = None, "the audit was left out" if level is None else "no task was given"
+    if problems:
+        why = "the store is damaged"
+    elif task is not None and model is not None and level is not None:
+        report, why = _audit(core, task, history, model, device, level, references, original, progress)
+    left = residues(core, history, model, still)
+    return Verification(tuple(problems), tuple(warnings), tuple(left), checked, report, None if report else why)
+
+
+def _files(core: Core, history: History) -> list[str]:
+    problems = []
+    needed = history.files()
+    for version in history.versions.values():
+        if not version.removed:
+            problems += _one(core, "checkpoints", version.file, f"version {version.number}")
+        problems += _one(core, "baselines", version.baseline, f"holdout answers of lineage {version.lineage}")
+    run = history.open_run
+    if run is not None and run.kept is not None:
+        problems += _one(core, "checkpoints", run.kept["file"], f"unfinished run {run.number}")
+    for kind in KEPT:
+        for path in core.folder.held(kind):
+            if path.suffix != SUFFIX or not HASH.fullmatch(path.stem):
+                problems.append(f"{kind}/{path.name}: is no file of the store")
+            elif path.stem not in needed and run is None:
+                problems.append(f"{kind}/{path.name}: nothing in the history names it; the next run removes it")
+    return problems
+
+
+def _one(core: Core, kind: str, digest: str, what: str) -> list[str]:
+    try:
+        core.folder.checked(kind, digest, what)
+    except DamagedError as error:
+        return list(error.problems)
+    return []
+
+
+def _reports(core: Core, history: History) -> list[str]:
+    problems = []
+    for run in history.runs.values():
+        for name, digest in (run.audit or {}).get("files", {}).items():
+            path = core.folder.report(run.number) / Path(name).name
+            shown_as = path.relative_to(core.folder.path)
+            if path.is_symlink() or not path.is_file():
+                problems.append(f"{shown_as} is missing")
+            elif hash_of(path) != digest:
+                problems.append(f"{shown_as} was changed: its content does not have the hash in the history")
+    return problems
+
+
+def _link(core: Core, history: History) -> list[str]:
+    link, file = core.folder.link, history.serving.file
+    if not link.is_symlink() or link.resolve() != core.folder.place("checkpoints", file).resolve():
+        return [f"{link.name} does not lead to version {history.current}; efface run puts that right"]
+    return []
+
+
+def _tags(core: Core, connection: Connection, history: History) -> list[str]:
+    problems = []
+    rows = connection.execute(select(tags).order_by(tags.c.request, tags.c.place))
+    seen = set()
+    for number, group in groupby(rows, lambda row: row.request):
+        seen.add(number)
+        request = history.requests.get(number)
+        held = {row.place: row for row in group}
+        if request is None:
+            problems.append(f"tags: {len(held)} rows of a request {number} that the history lacks")
+            continue
+        changed = [at for at, row in held.items() if core.key.row(number, at, row.tag) != row.check]
+        missing = sorted(set(range(request.records)) - set(held))
+        problems += [f"tags: row {at} of request {number} was changed" for at in changed[:3]]
+        problems += [f"tags: row {at} of request {number} is missing" for at in missing[:3]]
+        if not changed and digest_of(core, (held[at].tag for at in sorted(held))) != request.digest:
+            problems.append(f"tags: the rows of request {number} are not those that the history was made with")
+    lacking = sorted(set(history.requests) - seen)
+    return problems + [f"tags: all rows of request {number} are missing" for number in lacking]
+
+
+def _plain(core: Core, connection: Connection, history: History) -> list[str]:
+    problems = []
+    pending = {r.number for r in history.pending}
+    for number in sorted(set(connection.execute(select(plain.c.request)).scalars())):
+        if number not in pending:
+            stage = history.requests[number].stage if number in history.requests else "not in the history"
+            problems.append(f"plain: ids of request {number} stand there, which is {stage}")
+    for number in sorted(pending):
+        held = names_of(connection, [number])
+        known = tags_of(connection, [number])
+        forgotten = tags_of(connection, history.honoured)
+        if wrong := [tag for tag, name in held.items() if core.key.tag(name) != tag]:
+            problems.append(
+                f"plain: {len(wrong)} ids of request {number} were changed, such as that of {shown(wrong[0])}"
+            )
+        if lacking := known - set(held) - forgotten:
+            problems.append(f"plain: {len(lacking)} ids of request {number} are missing, such as {shown(min(lacking))}")
+    return problems
+
+
+def _notes(core: Core, connection: Connection, history: History) -> list[str]:
+    held = {row.request: row.text for row in connection.execute(select(notes))}
+    problems = []
+    for request in history.requests.values():
+        text = held.get(request.number)
+        if (None if text is None else core.key.mac("note", f"{request.number} {text}")) != request.note:
+            problems.append(f"notes: that of request {request.number} was {'removed' if text is None else 'changed'}")
+    return problems
+
+
+def _audit(
+    core: Core,
+    task: Task,
+    history: History,
+    model: nn.Module,
+    device: torch.device,
+    level: str,
+    references: int,
+    original: nn.Module | None,
+    progress: bool | None,
+) -> tuple[Report | None, str]:
+    """Audit all records that were forgotten since the lineage began; or why not."""
+    serving, first = history.serving, history.first_of(history.serving.lineage)
+    numbers = history.honoured_by(serving.number) - history.honoured_by(first.number)
+    if not numbers:
+        kind = "was trained without them" if first.kind == "retrained" else "no request was honoured yet"
+        return None, f"nothing was unlearned in this lineage: {kind}"
+    if original is None and first.removed:
+        return None, (
+            f"version {first.number}, which the lineage began with, was removed because it knew the records: give your "
+            "own copy to compare with (--original), if you still have one"
+        )
+    if original is None:
+        original = load(task, core.folder.checked("checkpoints", first.file, f"version {first.number}"), device)
+    with core.database.reading() as connection:
+        before = tags_of(connection, history.honoured_by(first.number))
+        wanted = tags_of(connection, numbers) - before
+    left = remaining(task, core.key, before)
+    at = {position: tag for position, tag in enumerate(map(core.key.tag, ids_of(task))) if tag in wanted}
+    if not at:
+        return None, "none of the forgotten records is in the training set any more, so nothing can be read of them"
+    seeds = {run.plan["seed"] for run in history.runs.values() if run.stage is Stage.DONE}
+    told = named(left, {position: shown(tag) for position, tag in at.items()})
+    try:
+        report = audit(
+            original=original,
+            unlearned=model,
+            forget=[shown(tag) for tag in sorted(at.values())],
+            task=told,
+            level=level,
+            references=references,
+            run_seed=seeds.pop() if len(seeds) == 1 else None,
+            title=f"Version {serving.number}: all that was forgotten since version {first.number}",
+            progress=progress,
+        )
+    except RequestError as error:
+        return None, "; ".join(error.problems)
+    return report, ""
+
+
+def lines_of(found: Sequence[Residue]) -> list[dict[str, Any]]:
+    """Residues as JSON."""
+    return [{"what": r.what, "found": r.found, "advice": r.advice} for r in found]
