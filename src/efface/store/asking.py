@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from sqlalchemy import Connection, delete, select
 
@@ -14,10 +14,11 @@ from efface.requests import read_forget
 from efface.store.core import Book, Core
 from efface.store.database import notes, plain, tags
 from efface.store.history import History, Request, Stage
-from efface.store.upkeep import clear_ids
+from efface.store.upkeep import clear_ids, drop_orphans
 from efface.types import RecordId
 
 LONGEST_NOTE = 500
+LONGEST_NUMBER = 4096  # bits of an id; Python writes no number of any length
 AT_ONCE = 500  # values in one SQL statement
 
 
@@ -44,7 +45,13 @@ def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | N
     names = list(dict.fromkeys(read_forget(ids, found)))
     if not names and not found.problems:
         found.problems.append("the request names no record: give at least one id")
-    if note is not None and (len(note) > LONGEST_NOTE or not note.isprintable()):
+    if any(isinstance(name, int) and name.bit_length() > LONGEST_NUMBER for name in names):
+        found.problems.append(f"the request names numbers of more than {LONGEST_NUMBER} bits, which are no record ids")
+    if due is not None and not isinstance(due, date):
+        found.problems.append(f"due: expected a date, got {type(due).__name__}")
+    elif isinstance(due, datetime):
+        due = due.date()
+    if note is not None and (not isinstance(note, str) or len(note) > LONGEST_NOTE or not note.isprintable()):
         found.problems.append(f"note: expected one line of at most {LONGEST_NOTE} characters")
     if found.problems:
         raise RequestError(found.problems)
@@ -96,6 +103,7 @@ def cancel(core: Core, number: int) -> Request:
     with core.folder.locked(0.0):
         request = _cancel(core, number)
         clear_ids(core)
+        drop_orphans(core)  # what a run that it was part of had made
     return request
 
 
@@ -162,13 +170,21 @@ def _requests_of(connection: Connection, wanted: Sequence[bytes]) -> dict[bytes,
 def _settle(book: Book, number: int, known: dict[bytes, set[int]]) -> None:
     """Delete the ids of a request that others already had forgotten; honour it if those are all of them."""
     requests = book.history.requests
-    by = {tag: {n for n in numbers if requests[n].stage is Stage.HONOURED} for tag, numbers in known.items()}
-    done = [tag for tag, numbers in by.items() if numbers]
+    # only those that a version lists: one honoured through others stands for nothing that they do not
+    by = {
+        tag: min(
+            (n for n in numbers if requests[n].stage is Stage.HONOURED and not requests[n].through),
+            key=lambda n: (requests[n].version or 1, n),
+            default=None,
+        )
+        for tag, numbers in known.items()
+    }
+    done = [tag for tag, first in by.items() if first is not None]
     for start in range(0, len(done), AT_ONCE):
         some = done[start : start + AT_ONCE]
         book.connection.execute(delete(plain).where(plain.c.request == number, plain.c.tag.in_(some)))
     if len(done) < requests[number].records:
         return
-    through = sorted(set().union(*by.values()))
+    through = sorted({first for first in by.values() if first is not None})
     version = max(requests[n].version or 1 for n in through)
     book.append("already", {"number": number, "version": version, "through": through})

@@ -48,10 +48,7 @@ def make_key(path: Path) -> Key:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise RequestError(
-            f"{path}: there is a file already, and a key is never replaced: name another place (--key), or remove it "
-            "if no store needs it"
-        ) from None
+        raise key_exists(path) from None
     except (OSError, ValueError) as error:
         raise StorageError(f"{path}: the key cannot be written: {getattr(error, 'strerror', None) or error}") from error
     with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -59,6 +56,14 @@ def make_key(path: Path) -> Key:
         file.flush()
         os.fsync(file.fileno())
     return key
+
+
+def key_exists(path: Path) -> RequestError:
+    """The refusal to write a key over a file."""
+    return RequestError(
+        f"{path}: there is a file already, and a key is never replaced: name another place (--key), or remove it if no "
+        "store needs it"
+    )
 
 
 def read_key(path: Path) -> Key | None:

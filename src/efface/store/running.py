@@ -29,7 +29,7 @@ from efface.store.keys import SHOWN, shown
 from efface.store.remaining import Remaining, emptied, named, remaining
 from efface.store.upkeep import drop_orphans, finish, recover
 from efface.task import Task
-from efface.types import Indices, RecordId, Status
+from efface.types import Indices, Level, RecordId, Status
 from efface.unlearning import unlearn
 
 ACCEPT = ("verified", "undecided", "any")
@@ -98,6 +98,7 @@ def run(
         except (RequestError, DivergedError) as error:
             # not what it says: the history is for ever, and a user's own code may say an id
             _end(core, batch, Stage.FAILED, type(error).__name__)
+            drop_orphans(core)
             if isinstance(error, RequestError):
                 raise RequestError([_for_people(line, names, task) for line in error.problems]) from error
             raise
@@ -110,6 +111,12 @@ def check_plan(plan: Plan, task: Task) -> None:
         problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")
     if plan.retrain and task.fit is None:
         problems.append("retraining is done by Task.fit, which the task lacks: set it")
+    if plan.level is not None and plan.level not in list(Level):
+        problems.append(f"level: expected one of {', '.join(Level)} or None, got {plan.level!r}")
+    for name, value, least in (("references", plan.references, 1), ("seed", plan.seed, None)):
+        if type(value) is not int or (least is not None and value < least):
+            wanted = "an integer" if least is None else f"an integer of {least} or more"
+            problems.append(f"{name}: expected {wanted}, got {value!r}")
     if plan.accept not in ACCEPT:
         problems.append(f"accept: expected one of {', '.join(ACCEPT)}, got {plan.accept!r}")
     try:
@@ -133,7 +140,8 @@ def load(task: Task, path: Any, device: torch.device) -> nn.Module:
 def _begin(core: Core, plan: Plan) -> tuple[Run | None, bool]:
     """The run to carry out, and whether it was begun before."""
     history = core.history()
-    unfinished, asked = history.open_run, asdict(plan) | {"options": dict(plan.options)}
+    # all options with their values, however they were given
+    unfinished, asked = history.open_run, asdict(plan) | {"options": asdict(get(plan.method, plan.options))}
     if unfinished is not None:
         if unfinished.plan == asked and unfinished.parent == history.current:
             return unfinished, True

@@ -29,7 +29,7 @@ from efface.store.database import BUSY_S, Database, named, notes
 from efface.store.drift import Limits, write_answers
 from efface.store.files import Folder, hash_of
 from efface.store.history import History, Request, Version
-from efface.store.keys import make_key
+from efface.store.keys import key_exists, make_key
 from efface.store.overview import Overview, overview
 from efface.store.running import Outcome, Plan
 from efface.store.upkeep import finish
@@ -37,7 +37,7 @@ from efface.store.verifying import Verification
 from efface.task import Task
 from efface.types import RecordId
 
-GRACE_DAYS = 30.0
+GRACE_DAYS, LONGEST_GRACE = 30.0, 365_000.0
 
 
 class Store:
@@ -90,6 +90,8 @@ class Store:
         for check in (_check_place, _check_key):
             attempt(problems, check, target, key_path)
         attempt(problems, _check_settings, grace_days, limits)
+        attempt(problems, _check_source, source)
+        attempt(problems, resolve_device, device)
         attempt(problems, _check_task, task, model)
         if problems:
             raise RequestError(problems)
@@ -154,6 +156,16 @@ class Store:
         return self._core.folder.path
 
     @property
+    def key_path(self) -> Path:
+        """The file with the store's key."""
+        return self._core.key_path
+
+    @property
+    def task(self) -> Task | None:
+        """The task, if one was given."""
+        return self._task
+
+    @property
     def current(self) -> Path:
         """The weights in service: a link in the store that always leads to a whole checkpoint."""
         return self._core.folder.link
@@ -206,6 +218,10 @@ class Store:
         """Honour all pending requests as one batch; an interrupted run goes on where it was."""
         self._check_records()
         return running.run(self._core, self._given_task(), plan or Plan(), self._device, wait_s, progress)
+
+    def report_folder(self, run: int) -> Path:
+        """Where the audit's report of a run lies."""
+        return self._core.folder.report(run)
 
     def status(self) -> Overview:
         """Which version honours which requests, what is overdue, and whether a retraining is due."""
@@ -285,6 +301,13 @@ def _check_place(target: Path, _: Path) -> None:
 def _check_key(target: Path, key_path: Path) -> None:
     if target == key_path or target in key_path.parents:
         raise RequestError(f"{key_path}: the key must lie outside of the store (--key, or {KEY_VARIABLE})")
+    if os.path.lexists(key_path):
+        raise key_exists(key_path)
+
+
+def _check_source(source: str | Path | None) -> None:
+    if source is not None and not Path(source).is_file():
+        raise RequestError(f"{source}: there is no such file, which the model is said to come from")
 
 
 def _check_settings(grace_days: float, limits: Limits) -> None:
@@ -294,6 +317,8 @@ def _check_settings(grace_days: float, limits: Limits) -> None:
         for name, value in values.items()
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
     ]
+    if not wrong and grace_days > LONGEST_GRACE:
+        wrong.append(f"grace_days: expected at most {LONGEST_GRACE:,.0f} days, got {grace_days!r}")
     if wrong:
         raise RequestError(wrong)
 

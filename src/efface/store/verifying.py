@@ -1,10 +1,8 @@
 """Whether a store is what its history says: every hash again, every row of tags, and the model in service itself."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import torch
 from sqlalchemy import Connection, select
@@ -30,7 +28,7 @@ from efface.task import Task
 class Verification:
     """What was found: `problems` (damage), `warnings`, `residues`, and the new audit of the model in service.
 
-    not_audited: why there is no new audit, where there is none.
+    not_audited: why there is no new audit, where there is none. complete: whether all that was asked for was done.
     """
 
     problems: tuple[str, ...]
@@ -39,6 +37,7 @@ class Verification:
     checked: dict[str, int]
     report: Report | None = None
     not_audited: str | None = None
+    complete: bool = True
 
 
 def verify(
@@ -79,7 +78,8 @@ def verify(
     elif task is not None and model is not None and level is not None:
         report, why = _audit(core, task, history, model, device, level, references, original, progress)
     left = residues(core, history, model, still)
-    return Verification(tuple(problems), tuple(warnings), tuple(left), checked, report, None if report else why)
+    done = not problems and (level is None or report is not None or not _unlearned_in(history))
+    return Verification(tuple(problems), tuple(warnings), tuple(left), checked, report, None if report else why, done)
 
 
 def _files(core: Core, history: History) -> list[str]:
@@ -193,7 +193,7 @@ def _audit(
 ) -> tuple[Report | None, str]:
     """Audit all records that were forgotten since the lineage began; or why not."""
     serving, first = history.serving, history.first_of(history.serving.lineage)
-    numbers = history.honoured_by(serving.number) - history.honoured_by(first.number)
+    numbers = _unlearned_in(history)
     if not numbers:
         kind = "was trained without them" if first.kind == "retrained" else "no request was honoured yet"
         return None, f"nothing was unlearned in this lineage: {kind}"
@@ -230,6 +230,7 @@ def _audit(
     return report, ""
 
 
-def lines_of(found: Sequence[Residue]) -> list[dict[str, Any]]:
-    """Residues as JSON."""
-    return [{"what": r.what, "found": r.found, "advice": r.advice} for r in found]
+def _unlearned_in(history: History) -> set[int]:
+    """The requests that were honoured since the lineage in service began."""
+    serving = history.serving
+    return history.honoured_by(serving.number) - history.honoured_by(history.first_of(serving.lineage).number)

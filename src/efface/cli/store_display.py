@@ -1,0 +1,236 @@
+"""What people see of a store on the terminal, and the same as JSON."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from efface.cli.display import COLOURS, WORDS, console, say
+from efface.report.build import Report
+from efface.store import Answer, Outcome, Overview, Request, Store, Verification, Version
+
+SHOWN = 8
+STATUSES = {
+    **WORDS,
+    "not_audited": "Not audited",
+    "retrained": "Retrained",
+    "nothing": "Nothing to do: no request is pending",
+}
+
+
+def as_json_of(value: Any) -> Any:
+    """A frozen value of the store as what JSON holds; a report as its own document."""
+    if isinstance(value, Report):
+        return value.document
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: as_json_of(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): as_json_of(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json_of(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def show_made(store: Store, stdout: TextIO) -> None:
+    """Where a new store and its key are, and what comes next."""
+    out = console(stdout)
+    say(out, Text.assemble(("Store made: ", "bold"), f"{store.path}"))
+    say(out, f"  key      {store.key_path}")
+    say(out, "           Keep it safe and apart from backups of the store: without it no id can be matched any more.")
+    say(out, f"  serving  {store.current}: always the version in service")
+    say(out, "Next: efface request add --ids ids.txt --note 'ticket 4711', then efface run.")
+
+
+def show_answer(answer: Answer, stdout: TextIO) -> None:
+    """What became of a request."""
+    out, request = console(stdout), answer.request
+    head = f"Request {request.number}" if answer.made else f"Already there as request {request.number}"
+    say(out, f"{head}: {_records(request.records)}, {_stage(request)}.")
+    if 0 < answer.forgotten < request.records:
+        say(out, f"  {_records(answer.forgotten)} of it {'was' if answer.forgotten == 1 else 'were'} forgotten before.")
+    if answer.waiting and answer.made:
+        say(out, f"  {_records(answer.waiting)} of it in other pending requests too.")
+    if request.stage == "pending":
+        say(out, "Next: efface run, which honours all pending requests.")
+
+
+def show_requests(told: Sequence[tuple[Request, str | None]], stdout: TextIO) -> None:
+    """A table of requests."""
+    out = console(stdout)
+    if not told:
+        say(out, "No requests.")
+        return
+    table = Table()
+    for name in ("request", "records", "added", "due", "state", "note"):
+        table.add_column(name, justify="right" if name in ("request", "records") else "left", overflow="fold")
+    for request, note in told:
+        table.add_row(
+            str(request.number),
+            str(request.records),
+            _day(request.added),
+            request.due or "",
+            _stage(request),
+            Text(note or ""),
+        )
+    out.print(table)
+
+
+def show_request(told: dict[str, Any], stdout: TextIO) -> None:
+    """One request."""
+    out = console(stdout)
+    say(out, Text(f"Request {told['request']}: {_records(told['records'])}, {told['stage']}", style="bold"))
+    rows = [("note", told["note"]), ("added", told["added"]), ("due", told["due"]), ("honoured", told["honoured"])]
+    for name, value in rows:
+        if value is not None:
+            say(out, f"  {name:9}{value}")
+    if told["in_time"] is not None:
+        say(out, f"  {'':9}{'in time' if told['in_time'] else 'too late'}")
+    for version in told["versions"]:
+        serving = ", in service" if version["in_service"] else ""
+        say(out, f"  version  {version['version']} ({version['kind']}{serving}), {version['file']}")
+    if told["verdict"] is not None:
+        say(out, f"  audit    {told['verdict']['status']}")
+        for reason in told["verdict"]["reasons"]:
+            say(out, f"             - {reason}")
+    if "ids" in told:
+        shown = ", ".join(map(repr, told["ids"])) if told["ids"] else "none is kept any more"
+        say(out, f"  ids      {shown}")
+
+
+def show_run(outcome: Outcome, store: Store, stdout: TextIO) -> None:
+    """What a run came to."""
+    out = console(stdout)
+    word, colour = STATUSES[outcome.status], COLOURS.get(outcome.status, "bold")
+    say(out, Text.assemble((f"{word}.", f"bold {colour}")))
+    if outcome.status == "nothing":
+        return
+    for reason in outcome.reasons:
+        say(out, f"  - {reason}")
+    for warning in outcome.warnings:
+        say(out, f"Note: {warning}")
+    if outcome.resumed:
+        say(out, f"Run {outcome.run} was interrupted before, and went on where it was.")
+    batch = f"{_records(outcome.records)} of {_numbers(outcome.requests)}"
+    if outcome.version is None:
+        say(out, f"Run {outcome.run} is rejected: the model stays as it was, and {_numbers(outcome.requests)} pending.")
+        say(out, "Try another method or seed, take it as it is (--accept any), or train anew (--retrain).")
+        return
+    made = outcome.version
+    say(out, f"Version {made.number} is in service: {batch} {'is' if outcome.records == 1 else 'are'} forgotten.")
+    say(out, f"  {store.current}")
+    if made.audit and made.audit["files"] and made.run is not None:
+        say(out, f"  {store.report_folder(made.run) / 'report.html'}")
+    _drift(out, made)
+    for line in outcome.retraining:
+        say(out, Text(f"A retraining is due: {line}. efface run --retrain does it.", style="yellow"))
+
+
+def show_overview(seen: Overview, stdout: TextIO) -> None:
+    """The state of a store."""
+    out = console(stdout)
+    if seen.retired:
+        say(out, Text(f"Retired: {seen.retired}", style="bold red"))
+    table = Table(title="Versions", title_justify="left")
+    for name in ("version", "lineage", "made", "kind", "honours", "audit", ""):
+        table.add_column(name, overflow="fold")
+    for version in seen.versions:
+        serving = version.number == seen.serving.number
+        table.add_row(
+            str(version.number),
+            str(version.lineage),
+            _day(version.made),
+            version.kind,
+            _numbers(seen.honours[version.number]) if seen.honours[version.number] else "",
+            "" if version.audit is None else STATUSES[version.audit["status"]].lower(),
+            "in service" if serving else "removed" if version.removed else "",
+        )
+    out.print(table)
+    say(out, f"In service: {seen.file}")
+    _drift(out, seen.serving)
+    if seen.unfinished is not None:
+        say(out, f"Run {seen.unfinished.number} is at work or was interrupted; efface run goes on with it.")
+    waiting = f"{len(seen.pending)} request{'s are' if len(seen.pending) != 1 else ' is'} pending"
+    say(out, f"{waiting}{': efface run honours them' if seen.pending else ''}.")
+    for request in seen.overdue:
+        say(out, Text(f"Overdue: request {request.number}, due {request.due}.", style="bold red"))
+    for line in seen.retraining:
+        say(out, Text(f"A retraining is due: {line}. efface run --retrain does it.", style="yellow"))
+    for line in seen.warnings:
+        say(out, Text(f"Warning: {line}", style="yellow"))
+    say(out, Text(f"History: {seen.head[0]} events, the last one {seen.head[1][:16]}", style="dim"))
+
+
+def show_verification(found: Verification, stdout: TextIO) -> None:
+    """What was checked, what is damaged, the new audit, and what else may hold the records."""
+    out = console(stdout)
+    count = found.checked
+    say(
+        out,
+        f"Checked: {count['events']} events, {count['files']} files, {count['requests']} requests, "
+        f"{count['records']} forgotten records.",
+    )
+    for line in found.problems:
+        say(out, Text(f"Damaged: {line}", style="bold red"))
+    for line in found.warnings:
+        say(out, Text(f"Warning: {line}", style="yellow"))
+    if not found.problems:
+        say(out, Text("Nothing was changed since it was written.", style="green"))
+    if found.report is not None:
+        status = str(found.report.verdict.status)
+        say(out, Text.assemble((f"{WORDS[status]}.", f"bold {COLOURS[status]}"), f" {found.report.verdict.sentence}"))
+        for reason in found.report.verdict.reasons:
+            say(out, f"  - {reason}")
+    else:
+        say(out, f"No new audit: {found.not_audited}.")
+    say(out, "What else may hold forgotten records:")
+    for residue in found.residues:
+        mark = "found" if residue.found else "not seen from here"
+        say(out, f"  - [{mark}] {residue.what}: {residue.advice}")
+
+
+def show_export(number: int, files: Sequence[Path], stdout: TextIO) -> None:
+    """Where a bundle is."""
+    out = console(stdout)
+    say(out, f"Request {number}, without its records and ids:")
+    for file in files:
+        say(out, f"  {file}")
+
+
+def _drift(out: Console, version: Version) -> None:
+    drift = version.drift
+    if drift is None:
+        return
+    if "missing" in drift:
+        say(out, f"Drift is not known: {drift['missing']}.")
+        return
+    say(
+        out,
+        f"Drift from the lineage's first model, on {drift['records']} holdout records: {drift['changed']:.1%} of "
+        f"answers changed, accuracy {drift['accuracy']:+.3f}.",
+    )
+
+
+def _stage(request: Request) -> str:
+    by = f" by version {request.version}" if request.version is not None else ""
+    return f"{request.stage}{by}"
+
+
+def _records(count: int) -> str:
+    return f"{count} record{'s' * (count != 1)}"
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:SHOWN])) + (f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else "")
+    return f"request{'s' * (len(numbers) != 1)} {shown}"
+
+
+def _day(moment: str) -> str:
+    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M")
