@@ -48,10 +48,13 @@ ORDER = (
     "judging",
     "report",
     "audit",
+    "parallel",
+    "store",
     "__init__",  # what users import, and what the following may
     "demo",
     "bench",
     "cli",
+    "__main__",
 )
 
 # What several methods share; every other file in methods is one method.

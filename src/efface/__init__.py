@@ -6,6 +6,7 @@ from efface.errors import CheckpointError, DivergedError, EffaceError, RequestEr
 from efface.models import Recipe
 from efface.report.build import Report
 from efface.result import Result
+from efface.store import Store
 from efface.task import Task
 from efface.unlearning import unlearn
 
@@ -17,6 +18,7 @@ __all__ = [
     "Report",
     "RequestError",
     "Result",
+    "Store",
     "Task",
     "audit",
     "methods",

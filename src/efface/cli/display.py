@@ -41,26 +41,26 @@ def show_report(report: Report, files: Mapping[str, str], stdout: TextIO) -> Non
     table, footnotes = _metrics(report, out.width < NARROW)
     out.print(table)
     for line in footnotes:
-        _say(out, Text(f"not measured: {line}", style="dim"))
+        say(out, Text(f"not measured: {line}", style="dim"))
     if report.tests:
         out.print()
         out.print(_ladder(report))
     for line in _worst(report):
-        _say(out, line)
+        say(out, line)
     status = str(report.verdict.status)
     out.print()
-    _say(out, Text.assemble((f"{WORDS[status]}.", f"bold {COLOURS[status]}"), f" {report.verdict.sentence}"))
+    say(out, Text.assemble((f"{WORDS[status]}.", f"bold {COLOURS[status]}"), f" {report.verdict.sentence}"))
     for reason in report.verdict.reasons:
-        _say(out, f"  - {reason}")
+        say(out, f"  - {reason}")
     if report.result is not None:
-        _say(out, _stopped(report.result))
+        say(out, _stopped(report.result))
     for note in report.document["notes"]:
-        _say(out, f"Note: {note}")
+        say(out, f"Note: {note}")
     result, again = report.result, report.retrain_cost
     spent = ([_spent("unlearning", result.cost)] if result is not None else []) + [_spent("audit", report.cost)]
-    _say(out, f"Cost: {'; '.join(spent)}.")
+    say(out, f"Cost: {'; '.join(spent)}.")
     if result is not None and again is not None and again.cpu_s:
-        _say(out, f"Unlearning took {ratio(result.cost.cpu_s / again.cpu_s)} one retraining.")
+        say(out, f"Unlearning took {ratio(result.cost.cpu_s / again.cpu_s)} one retraining.")
     _show_files(files, out)
 
 
@@ -94,11 +94,11 @@ def show_unjudged(result: Result, files: Mapping[str, str], stdout: TextIO) -> N
     """The same for a run without an audit."""
     out = console(stdout)
     sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
-    _say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
-    _say(out, _stopped(result))
+    say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
+    say(out, _stopped(result))
     for note in result.warnings:
-        _say(out, f"Note: {note}")
-    _say(out, f"Cost: {_spent('unlearning', result.cost)}.")
+        say(out, f"Note: {note}")
+    say(out, f"Cost: {_spent('unlearning', result.cost)}.")
     _show_files(files, out)
 
 
@@ -133,8 +133,8 @@ def show_methods(described: Sequence[Mapping[str, Any]], stdout: TextIO) -> None
     """Each method with the table of its options."""
     out = console(stdout)
     for method in described:
-        _say(out, Text.assemble((method["key"], "bold"), f": {method['summary']}"))
-        _say(out, Text(f"  source: {method['source']}", style="dim"))
+        say(out, Text.assemble((method["key"], "bold"), f": {method['summary']}"))
+        say(out, Text(f"  source: {method['source']}", style="dim"))
         if method["options"]:
             table = Table(box=None, padding=(0, 2), show_edge=False)
             for name in ("option", "default", "range", "meaning"):
@@ -189,13 +189,14 @@ def _spent(what: str, cost: Cost) -> str:
     return f"{what} {duration(cost.cpu_s)} of CPU time in {duration(cost.wall_s)} ({phases})"
 
 
-def _say(out: Console, line: str | Text) -> None:
+def say(out: Console, line: str | Text) -> None:
+    """A line of text."""
     out.print(line, soft_wrap=True)  # the terminal wraps it, so that a path or a sentence is copied or found whole
 
 
 def _show_files(files: Mapping[str, str], out: Console) -> None:
     for path in files.values():
-        _say(out, f"Wrote {path}")
+        say(out, f"Wrote {path}")
 
 
 def _bound(value: float | None) -> str:

@@ -12,6 +12,8 @@ from typing import ParamSpec, TextIO, TypeVar
 import typer
 
 from efface.errors import EffaceError, RequestError
+from efface.parallel.processes import is_main
+from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
 from efface.types import Status
 
 TRACEBACK = "EFFACE_TRACEBACK"
@@ -28,12 +30,18 @@ class Code(IntEnum):
     FAILED = 1
     REFUSED = 2
     NOT_VERIFIED = 3
+    DAMAGED = 4
+    BUSY = 5
+    STORAGE = 6
     INTERRUPTED = 130
 
     @classmethod
     def of(cls, status: Status) -> "Code":
         """The code of an audit's conclusion."""
         return cls.VERIFIED if status is Status.VERIFIED else cls.NOT_VERIFIED
+
+
+_OF_STORE = {DamagedError: Code.DAMAGED, BusyError: Code.BUSY, StorageError: Code.STORAGE}
 
 
 def one_line(error: BaseException) -> str:
@@ -56,6 +64,9 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
     except RequestError as error:
         _tell(as_json, stdout, str(error), "the request was refused", error.problems)
         raise typer.Exit(Code.REFUSED) from None
+    except StoreError as error:
+        _tell(as_json, stdout, str(error), "the store cannot do that", error.problems)
+        raise typer.Exit(_OF_STORE.get(type(error), Code.FAILED)) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise  # Typer's own, and a reader of our output that left early
     except KeyboardInterrupt:
@@ -64,12 +75,16 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
     except (Exception, SystemExit) as error:  # SystemExit: a user's code must not choose our exit code
         if os.environ.get(TRACEBACK) == "1":
             traceback.print_exc()
+        if not is_main() and not isinstance(error, EffaceError):  # others are raised, and told, in every process
+            print(f"efface: process {os.environ.get('RANK', '?')}: {one_line(error)}", file=sys.stderr)
         said = " ".join(str(error).split()) if isinstance(error, EffaceError) else one_line(error)
         _tell(as_json, stdout, f"{said} (set {TRACEBACK}=1 for a traceback)", said)
         raise typer.Exit(Code.FAILED) from None
 
 
 def _tell(as_json: bool, stdout: TextIO, text: str, error: str, problems: tuple[str, ...] = ()) -> None:
+    if not is_main():
+        return
     if as_json:
         print(json.dumps({"error": error, "problems": list(problems)}, indent=1), file=stdout)
     else:

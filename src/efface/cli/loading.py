@@ -107,13 +107,13 @@ def check_level(level: str, inputs: Inputs | None, cache: Path | None, method: s
         raise RequestError(problems)
 
 
-def read_ids(source: str, task: Task | None) -> list[RecordId]:
+def read_ids(source: str, task: Task | None, option: str = "--forget") -> list[RecordId]:
     """The ids in a file, one a line, or of standard input for `-`; integers if the task's ids are.
 
     Blank lines and lines that start with # are left out. Without a task only the file itself is checked.
     """
     name = "standard input" if source == "-" else source
-    lines = _lines(_bytes(source), name)
+    lines = _lines(_bytes(source, option), name)
     words = [(at, line.strip()) for at, line in enumerate(lines, 1)]
     words = [(at, word) for at, word in words if word and not word.startswith("#")]
     if not words:
@@ -153,7 +153,7 @@ def working_folder_importable() -> Iterator[None]:
             sys.path.remove(folder)
 
 
-def _bytes(source: str) -> bytes:
+def _bytes(source: str, option: str) -> bytes:
     if source == "-":
         if sys.stdin is None:  # closed before the process began
             raise RequestError("standard input is closed, so no ids can be read from it")
@@ -161,7 +161,7 @@ def _bytes(source: str) -> bytes:
     try:
         return Path(source).read_bytes()
     except FileNotFoundError:
-        raise RequestError(f"{source}: there is no such file (--forget)") from None
+        raise RequestError(f"{source}: there is no such file ({option})") from None
     except IsADirectoryError:
         raise RequestError(f"{source}: is a folder, not a file of ids") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

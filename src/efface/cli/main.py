@@ -1,4 +1,4 @@
-"""The command line: `efface unlearn`, `audit`, `methods`, `demo` and `bench`."""
+"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store and of the benchmark."""
 
 import io
 import sys
@@ -8,23 +8,25 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from efface.audit import FEWEST_MODELS, MODELS, REFERENCES
-from efface.audit import audit as run_audit
-from efface.cli import bench
+from efface.cli import bench, requests, store
 from efface.cli.display import describe, show_methods, show_report, show_unjudged
 from efface.cli.failures import Code, guarded
 from efface.cli.loading import check_level, choose_method, load_inputs, reference_files, working_folder_importable
 from efface.cli.output import check_folder, print_json, run_of, save, summary
 from efface.errors import RequestError, attempt
 from efface.methods import REGISTRY
+from efface.parallel import audit as run_audit
+from efface.parallel import on_main, share, start
+from efface.parallel import unlearn as run_unlearn
 from efface.report.build import Report
 from efface.result import Result
 from efface.runtime import resolve_device, versions
 from efface.types import Level
-from efface.unlearning import unlearn as run_unlearn
 
 EXIT_CODES = (
     "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
-    "3 done, but not verified or undecided; 130 interrupted."
+    "3 done, but not verified or undecided; 4 a store is damaged; 5 a store is busy; 6 the disk is full or cannot be "
+    "written to; 130 interrupted."
 )
 
 app = typer.Typer(
@@ -36,6 +38,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+store.register(app)
+app.add_typer(requests.app, name="request")
 app.add_typer(bench.app, name="bench")
 
 TaskPath = Annotated[
@@ -134,6 +138,7 @@ def unlearn(
     """Erase records from a trained model, audit the result, and write weights and report."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
+        attempt(problems, start)
         inputs = load_inputs(problems, task, {"--checkpoint": checkpoint}, forget, device)
         chosen = attempt(problems, choose_method, method, option or [])
         attempt(problems, check_folder, out, force, [checkpoint])
@@ -206,6 +211,7 @@ def audit(
     with guarded(as_json) as stdout, working_folder_importable():
         again = {f"--retrained ({i})": path for i, path in enumerate(retrained or [], 1)}
         problems: list[str] = []
+        attempt(problems, start)
         given = attempt(problems, reference_files, references) if references is not None else []
         named = {f"--references ({path.name})": path for path in given or []}
         checkpoints = {"--original": original, "--unlearned": unlearned, **again, **named}
@@ -275,12 +281,16 @@ def demo(
 
 
 def _finish(out: Path, result: Result | None, report: Report | None, as_json: bool, stdout: TextIO) -> NoReturn:
-    """Write the files, print the answer, and end with the code of the verdict."""
-    files = save(out, result, report)
-    if as_json:
-        print_json(summary(report, files), stdout)
-    elif report is not None:
-        show_report(report, files, stdout)
-    elif result is not None:
-        show_unjudged(result, files, stdout)
-    raise typer.Exit(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status))
+    """Write the files, print the answer, and end with the code of the verdict: in the main process, for all."""
+
+    def told() -> None:
+        files = save(out, result, report)
+        if as_json:
+            print_json(summary(report, files), stdout)
+        elif report is not None:
+            show_report(report, files, stdout)
+        elif result is not None:
+            show_unjudged(result, files, stdout)
+
+    on_main(told)
+    raise typer.Exit(share(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status)))

@@ -1,11 +1,11 @@
 """Requests come in: each record id becomes a tag at once, and is kept as it is only until it is forgotten."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import delete
 
 from efface.data.checks import Findings, few
 from efface.data.index import RecordIndex
@@ -14,12 +14,12 @@ from efface.requests import read_forget
 from efface.store.core import Book, Core
 from efface.store.database import notes, plain, tags
 from efface.store.history import History, Request, Stage
+from efface.store.rows import AT_ONCE, digest_of, requests_of, tags_of
 from efface.store.upkeep import clear_ids, drop_orphans
 from efface.types import RecordId
 
 LONGEST_NOTE = 500
 LONGEST_NUMBER = 4096  # bits of an id; Python writes no number of any length
-AT_ONCE = 500  # values in one SQL statement
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | N
     digest = digest_of(core, ordered)
     unknown = [name for name in names if index.position(name) is None]
     with core.writing() as book:
-        known = _requests_of(book.connection, ordered)
+        known = requests_of(core, book.connection, book.history, ordered)
         stages = {tag: {book.history.requests[n].stage for n in numbers} for tag, numbers in known.items()}
         forgotten = {tag for tag, found_in in stages.items() if Stage.HONOURED in found_in}
         if strangers := [name for name in unknown if key.tag(name) not in forgotten]:
@@ -69,7 +69,8 @@ def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | N
             )
         live = (r for r in book.history.requests.values() if r.stage is not Stage.CANCELLED)
         same = next((r for r in live if r.digest == digest), None)
-        waiting = sum(Stage.PENDING in found_in for tag, found_in in stages.items() if tag not in forgotten)
+        others = {r.number for r in book.history.pending if same is None or r.number != same.number}
+        waiting = sum(not others.isdisjoint(numbers) for tag, numbers in known.items() if tag not in forgotten)
         if same is not None:
             return Answer(same, False, len(forgotten), waiting)
         number = len(book.history.requests) + 1
@@ -129,42 +130,11 @@ def asked(history: History, number: int) -> Request:
     return history.requests[number]
 
 
-def settle_others(book: Book) -> None:
+def settle_others(core: Core, book: Book) -> None:
     """After a version honoured some records: delete their ids from other requests, and end requests without others."""
     for request in book.history.pending:
-        held = book.connection.execute(select(tags.c.tag).where(tags.c.request == request.number)).scalars().all()
-        _settle(book, request.number, _requests_of(book.connection, held))
-
-
-def digest_of(core: Core, ordered: Iterable[bytes]) -> str:
-    """What the history holds of a request's tags, in their order."""
-    return core.key.mac("request", "\n".join(tag.hex() for tag in ordered))
-
-
-def names_of(connection: Connection, numbers: Sequence[int]) -> dict[bytes, RecordId]:
-    """The ids that are still kept of some requests, by tag."""
-    rows = connection.execute(select(plain.c.tag, plain.c.name).where(plain.c.request.in_(numbers)))
-    return {row.tag: json.loads(row.name) for row in rows}
-
-
-def tags_of(connection: Connection, numbers: Collection[int]) -> set[bytes]:
-    """The tags of some requests."""
-    wanted = sorted(numbers)
-    found: set[bytes] = set()
-    for start in range(0, len(wanted), AT_ONCE):
-        query = select(tags.c.tag).where(tags.c.request.in_(wanted[start : start + AT_ONCE]))
-        found.update(connection.execute(query).scalars())
-    return found
-
-
-def _requests_of(connection: Connection, wanted: Sequence[bytes]) -> dict[bytes, set[int]]:
-    """The requests that name each of some tags; tags that none names are left out."""
-    found: dict[bytes, set[int]] = {}
-    for start in range(0, len(wanted), AT_ONCE):
-        some = wanted[start : start + AT_ONCE]
-        for row in connection.execute(select(tags.c.tag, tags.c.request).where(tags.c.tag.in_(some))):
-            found.setdefault(row.tag, set()).add(row.request)
-    return found
+        held = sorted(tags_of(core, book.connection, book.history, [request.number]))
+        _settle(book, request.number, requests_of(core, book.connection, book.history, held))
 
 
 def _settle(book: Book, number: int, known: dict[bytes, set[int]]) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from efface.errors import RequestError
 from efface.store import ledger
-from efface.store.database import BUSY_S, Database, events
+from efface.store.database import BUSY_S, Database, events, named
 from efface.store.errors import DamagedError
 from efface.store.files import Folder
 from efface.store.history import History
@@ -36,9 +36,11 @@ class Core:
 
     def __init__(self, folder: Folder, key_path: Path | None = None, busy_s: float = BUSY_S) -> None:
         self.folder = folder
-        if not folder.path.is_dir() or not folder.database.is_file():
+        with named(folder.path):  # may be somebody else's
+            there = folder.path.is_dir() and folder.database.is_file()
+        if not there:
             raise RequestError(
-                f"{folder.path}: there is no store: make one with efface init, or name another (--store)"
+                f"{folder.path}: there is no store: make one (efface init), or name another (--store)"
             )
         self._start(folder, Database(folder.database, busy_s), None)
         self.database.check()
@@ -116,7 +118,7 @@ class Core:
     def _first_event(self) -> dict[str, Any]:
         with self.database.reading() as connection:
             first = next(ledger.read(connection, None), None)
-        if first is None or first.kind != "created":
+        if first is None or first.kind != "created" or not {"key", "key_path"} <= set(first.body):
             raise DamagedError("the history lacks event 1, by which the store was made: a row was removed or changed")
         return first.body
 

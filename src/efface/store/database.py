@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
 from sqlalchemy import (
     Column,
     Connection,
@@ -26,8 +27,20 @@ from efface.store.errors import BusyError, DamagedError, StorageError, StoreErro
 
 APPLICATION, FORMAT = 0x65666163, 1  # "efac"; SQLite keeps both numbers in the file's header
 BUSY_S = 30.0
+DAMAGE = ("malformed", "not a database", "no such table", "append-only", "no such col", "decode to UTF-8")
 
 metadata = MetaData()
+
+
+class Blob(LargeBinary):
+    """Bytes as SQLite gives them; whoever reads them sees to it when a damaged row holds something else."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Any, coltype: object) -> None:
+        """Leave values as they are."""
+
+
 # The history. Nothing else says what was asked for and done.
 events = Table(
     "events",
@@ -44,8 +57,8 @@ tags = Table(
     metadata,
     Column("request", Integer, primary_key=True),
     Column("place", Integer, primary_key=True),
-    Column("tag", LargeBinary, nullable=False),
-    Column("check", LargeBinary, nullable=False),
+    Column("tag", Blob, nullable=False),
+    Column("check", Blob, nullable=False),
     Index("tags_by_tag", "tag"),
 )
 # The ids themselves, as JSON, for as long as they are needed.
@@ -54,7 +67,7 @@ plain = Table(
     metadata,
     Column("request", Integer, primary_key=True),
     Column("place", Integer, primary_key=True),
-    Column("tag", LargeBinary, nullable=False),
+    Column("tag", Blob, nullable=False),
     Column("name", Text, nullable=False),
     Index("plain_by_tag", "tag"),
 )
@@ -112,6 +125,7 @@ class Database:
         """Empty the write-ahead log, in which deleted ids still stand; False while another process reads from it."""
         with named(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
             raw: Any = connection.connection.dbapi_connection
+            raw.execute("PRAGMA busy_timeout = 100")  # milliseconds; the caller tries again
             busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
@@ -148,6 +162,9 @@ def named(path: Path) -> Iterator[None]:
     """Turn what the operating system and SQLite raise into a StoreError that names the file."""
     try:
         yield
+    except Timeout as error:  # an OSError too
+        lock = Path(error.lock_file).name
+        raise BusyError(f"{path}: another process holds {lock}: wait for it, or try again later") from error
     except OSError as error:
         raise StorageError(f"{error.filename or path}: {error.strerror or error}") from error
     except (DBAPIError, sqlite3.Error) as error:
@@ -155,6 +172,6 @@ def named(path: Path) -> Iterator[None]:
         text = str(raw)
         if "locked" in text or "busy" in text:
             raise BusyError(f"{path}: another process holds the database ({text}): try again") from error
-        if any(word in text for word in ("malformed", "not a database", "no such table", "append-only", "no such col")):
+        if any(word in text for word in DAMAGE):
             raise DamagedError(f"{path}: {text}") from error
         raise StorageError(f"{path}: {text}") from error

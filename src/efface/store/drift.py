@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from efface.data.records import Records
 from efface.models import logits_of
 from efface.runtime import Meter, derive_seed
-from efface.store.errors import DamagedError
+from efface.store.errors import DamagedError, StorageError
 from efface.task import Task
 
 MOST = 2000  # holdout records that are compared
@@ -32,7 +32,10 @@ def write_answers(task: Task, model: nn.Module, path: Path) -> None:
     holdout = Records(task.holdout, task)
     rows = np.random.default_rng(derive_seed(0, "drift")).permutation(len(holdout))[:MOST]
     answers = logits_of(task, model, holdout, rows, Meter()).argmax(1)
-    save_file({"rows": torch.from_numpy(rows), "answers": answers}, path)
+    try:
+        save_file({"rows": torch.from_numpy(rows), "answers": answers}, path)
+    except SafetensorError as error:  # the disk is full or fails
+        raise StorageError(f"{path}: cannot be written: {error}") from error
 
 
 def drift_of(task: Task, model: nn.Module, baseline: Path, gone: Tensor) -> dict[str, Any]:

@@ -22,7 +22,6 @@ POINTS = (
     "began.before-commit",
     "run.began",
     "run.checkpoint-read",
-    "run.prepared",
     # unlearning; `forward` is reached at each pass of a batch through a model
     "unlearn.forward",
     "run.unlearned",

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from efface.store.database import named
-from efface.store.errors import BusyError, DamagedError
+from efface.store.errors import BusyError, DamagedError, StorageError
 from efface.store.failpoints import reach
 
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -42,28 +42,36 @@ class Folder:
     def locked(self, wait_s: float) -> Iterator[None]:
         """Hold the lock that one run at a time may have; it goes with the process that holds it, however that ends."""
         lock = FileLock(self.path / "run.lock", timeout=wait_s, mode=0o600, thread_local=False)
-        try:
-            with named(self.path / "run.lock"):
+        with named(self.path / "run.lock"):
+            try:
                 lock.acquire()
-        except Timeout:
-            raise BusyError(
-                f"{self.path}: another run is at work on this store: wait for it (--wait SECONDS), or try again later"
-            ) from None
+            except Timeout:
+                raise BusyError(
+                    f"{self.path}: another run is at work on this store: wait for it (--wait SECONDS), or try again "
+                    "later"
+                ) from None
         try:
             yield
         finally:
             lock.release()
 
+    def part(self, name: str) -> Path:
+        """A folder of the store; DamagedError where it is a link, so that nothing outside is written or removed."""
+        path = self.path / name
+        if path.is_symlink():
+            raise DamagedError(f"{name} is a link, which may lead out of the store")
+        return path
+
     def place(self, kind: str, digest: str) -> Path:
         """Where a file with this hash lies; DamagedError for anything that is no hash, such as a path."""
-        if kind not in KEPT or not HASH.fullmatch(digest):
-            raise DamagedError(f"the history names a file {digest[:80]!r}, which is no SHA-256")
+        if kind not in KEPT or not isinstance(digest, str) or not HASH.fullmatch(digest):
+            raise DamagedError(f"the history names a file {str(digest)[:80]!r}, which is no SHA-256")
         return self.path / kind / f"{digest}{SUFFIX}"
 
     def keep(self, kind: str, write: Callable[[Path], object]) -> str:
         """Keep the file that `write` makes, under its own hash, which is given back."""
         point = kind.removesuffix("s")
-        temporary = self.path / kind / f".new{SUFFIX}"
+        temporary = self.part(kind) / f".new{SUFFIX}"
         with named(temporary):
             temporary.touch(mode=0o600)
             reach(f"{point}.temporary")
@@ -86,7 +94,8 @@ class Folder:
         """The path of a file whose content is what its hash says; DamagedError where it is not."""
         path = self.place(kind, digest)
         shown = path.relative_to(self.path)
-        if path.is_symlink() or path.parent.is_symlink():
+        self.part(kind)
+        if path.is_symlink():
             raise DamagedError(f"{shown} ({what}) is a link, which may lead out of the store")
         if not path.is_file():
             raise DamagedError(f"{shown} ({what}) is missing")
@@ -98,17 +107,19 @@ class Folder:
     def held(self, kind: str) -> list[Path]:
         """All files of a kind, temporary ones left out."""
         with named(self.path / kind):
-            return sorted(p for p in (self.path / kind).iterdir() if not p.name.startswith("."))
+            return sorted(p for p in self.part(kind).iterdir() if not p.name.startswith("."))
 
     def report(self, run: int) -> Path:
         """The folder with the report of a run."""
+        if not isinstance(run, int):
+            raise DamagedError(f"the history names a run {str(run)[:80]!r}, which is no number")
         return self.reports / f"run-{run:04d}"
 
     def keep_report(self, run: int, save: Callable[[Path], object]) -> dict[str, str]:
         """Keep the files that `save` writes into a folder as a run's report; gives the hash of each."""
-        temporary, final = self.reports / ".new", self.report(run)
+        temporary, final = self.part("reports") / ".new", self.report(run)
         with named(temporary):
-            shutil.rmtree(temporary, ignore_errors=True)
+            _clear(temporary)
             temporary.mkdir(mode=0o700)
             reach("report.folder")
             save(temporary)
@@ -118,7 +129,7 @@ class Folder:
                 _sync(file)
             hashes = {file.name: hash_of(file) for file in sorted(temporary.iterdir())}
             reach("report.synced")
-            shutil.rmtree(final, ignore_errors=True)  # of an attempt that was interrupted before it was noted
+            _clear(final)  # of an attempt that was interrupted before it was noted
             os.replace(temporary, final)
             reach("report.renamed")
             _sync(self.reports)
@@ -142,9 +153,9 @@ class Folder:
         """Remove what an interrupted run left half-written; the caller holds the run lock."""
         with named(self.path):
             for kind in KEPT:
-                for leftover in (self.path / kind).glob(".*"):
+                for leftover in self.part(kind).glob(".*"):
                     leftover.unlink()
-            shutil.rmtree(self.reports / ".new", ignore_errors=True)
+            _clear(self.part("reports") / ".new")
             (self.path / ".current.tmp").unlink(missing_ok=True)
 
     def write_head(self, seq: int, digest: str) -> None:
@@ -154,6 +165,7 @@ class Folder:
             known = self.read_head()
             if known is not None and known[0] >= seq:
                 return
+            temporary.unlink(missing_ok=True)  # were it a link, something outside would be written to
             temporary.touch(mode=0o600)
             temporary.write_text(json.dumps({"seq": seq, "hash": digest}), encoding="ascii")
             _sync(temporary)
@@ -169,7 +181,9 @@ class Folder:
             return int(held["seq"]), str(held["hash"])
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError):
+        except OSError as error:
+            raise StorageError(f"head: cannot be read: {error.strerror or error}") from error
+        except (ValueError, TypeError, KeyError, OverflowError):
             raise DamagedError(
                 "head: cannot be read; it holds the number and hash of the history's last event"
             ) from None
@@ -192,6 +206,14 @@ def hash_of(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _clear(path: Path) -> None:
+    """Remove a folder with what is in it; of a link, only the link."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -116,7 +116,7 @@ class History:
             try:
                 body = {name: value for name, value in event.body.items() if name != BEHIND}
                 _TAKE[event.kind](self, event, body)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise DamagedError(f"event {event.seq} ({event.kind}) of the history cannot be read") from error
             if behind := event.body.get(BEHIND):
                 self.clock.append(f"event {event.seq}: the clock lay {behind:.0f} s behind the event before it")
@@ -129,10 +129,12 @@ class History:
 
     @property
     def pending(self) -> list[Request]:
+        """Requests that wait for a run."""
         return [r for r in self.requests.values() if r.stage is Stage.PENDING]
 
     @property
     def open_run(self) -> Run | None:
+        """The run that is at work or was interrupted."""
         return next((r for r in reversed(self.runs.values()) if r.stage is Stage.OPEN), None)
 
     def honoured_by(self, number: int) -> set[int]:

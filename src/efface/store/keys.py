@@ -1,7 +1,6 @@
 """The store's key: what turns record ids into tags that say nothing without it."""
 
 import hmac
-import json
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -23,7 +22,8 @@ class Key:
 
     def tag(self, name: RecordId) -> bytes:
         """HMAC-SHA256 of a record id (32 bytes); the integer 1 and the text "1" have different ones."""
-        return self._mac("id", json.dumps(name).encode())
+        kind = "text" if isinstance(name, str) else "number"
+        return self._mac(f"id {kind}", str(name).encode("utf-8", "surrogatepass"))
 
     def mac(self, purpose: str, text: str) -> str:
         """HMAC-SHA256 of some text in hexadecimal, different for each purpose."""
@@ -51,10 +51,14 @@ def make_key(path: Path) -> Key:
         raise key_exists(path) from None
     except (OSError, ValueError) as error:
         raise StorageError(f"{path}: the key cannot be written: {getattr(error, 'strerror', None) or error}") from error
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(f"{key.secret.hex()}\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(f"{key.secret.hex()}\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)  # half a key is of no use, and would be in the way of the next attempt
+        raise StorageError(f"{path}: the key cannot be written: {error.strerror or error}") from error
     return key
 
 

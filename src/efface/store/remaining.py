@@ -11,19 +11,20 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from efface.data.records import Records
-from efface.store.keys import Key
+from efface.store.keys import SHOWN, Key
 from efface.task import Task
 from efface.types import RecordId
 
 
 class Names(Sequence[RecordId]):
-    """Ids of the records that are left: a tag for each that is to be forgotten now, the position for others.
+    """Ids of the records that are left: a tag for each that is to be forgotten now, the marked position for others.
 
-    So no run, report or error ever holds the id of a person who asked to be forgotten.
+    So no run, report or error ever holds the id of a person who asked to be forgotten. `mark` is a secret: a report
+    holds hashes of who stays, and without it one could try who has to be left out to get them.
     """
 
-    def __init__(self, positions: Sequence[int], tags: Mapping[int, str]) -> None:
-        self._positions, self._tags = positions, tags
+    def __init__(self, positions: Sequence[int], tags: Mapping[int, str], mark: str) -> None:
+        self._positions, self._tags, self._mark = positions, tags, mark
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -35,54 +36,57 @@ class Names(Sequence[RecordId]):
     def __getitem__(self, at: int | slice) -> RecordId | Sequence[RecordId]:
         if isinstance(at, slice):
             return [self[i] for i in range(*at.indices(len(self)))]
-        position = self._positions[at]
-        return self._tags.get(position, position)
+        return self._name(self._positions[at])
 
     def __iter__(self) -> Iterator[RecordId]:
-        known = self._tags
-        return (known.get(position, position) for position in self._positions)
+        return map(self._name, self._positions)
+
+    def _name(self, position: int) -> str:
+        return self._tags.get(position) or f"{self._mark}:{position}"
 
 
 @dataclass(frozen=True)
 class Remaining:
     """A task without the records forgotten before; `positions` are those of its training records in the whole set.
 
-    `gone` are classes of which no training record is left.
+    `gone` are classes of which no training record is left; `mark` stands before the positions that name records.
     """
 
     task: Task
     positions: Sequence[int]
     gone: Tensor
+    mark: str
 
 
 def remaining(task: Task, key: Key, forgotten: Collection[bytes]) -> Remaining:
     """Leave out the training records whose tag is in `forgotten`, and holdout records of classes that are gone."""
-    records = len(task.train)  # type: ignore[arg-type]
+    records = len(task.train)
+    mark = key.mac("mark", "others")[:SHOWN]
     if not forgotten:
-        return Remaining(task, range(records), torch.empty(0, dtype=torch.long))
+        return Remaining(task, range(records), torch.empty(0, dtype=torch.long), mark)
     kept = array("q", (at for at, name in enumerate(ids_of(task)) if key.tag(name) not in forgotten))
     left = replace(
         task,
         train=Subset(task.train, kept),
         eval_records=None if task.eval_records is None else Subset(task.eval_records, kept),
-        ids=Names(kept, {}),
+        ids=Names(kept, {}, mark),
     )
     gone = _gone(left)
     if len(gone):
         test = None if left.test is None else _without(left, left.test, gone)
         left = replace(left, holdout=_without(left, left.holdout, gone), test=test)
-    return Remaining(left, kept, gone)
+    return Remaining(left, kept, gone, mark)
 
 
 def named(left: Remaining, tags: Mapping[int, str]) -> Task:
     """The task with tags as the ids of the records at those positions of the whole set, which are to be forgotten."""
-    return replace(left.task, ids=Names(left.positions, tags))
+    return replace(left.task, ids=Names(left.positions, tags, left.mark))
 
 
 def emptied(left: Remaining, leaving: Collection[int]) -> Tensor:
     """Classes of which no training record is left once those at some positions of the whole set are gone as well."""
-    stay = array("q", (i for i, at in enumerate(left.positions) if at not in leaving))
-    train = Subset(left.task.eval_records or left.task.train, stay)
+    stay = ~np.isin(np.asarray(left.positions), np.fromiter(leaving, dtype=np.int64))
+    train = Subset(left.task.eval_records or left.task.train, array("q", np.flatnonzero(stay).tobytes()))
     gone: Tensor = torch.unique(
         torch.cat([left.gone, _gone(replace(left.task, train=train, eval_records=None, ids=None))])
     )
@@ -91,7 +95,7 @@ def emptied(left: Remaining, leaving: Collection[int]) -> Tensor:
 
 def ids_of(task: Task) -> Iterator[RecordId]:
     """The ids of all training records as Python's own ints and strings."""
-    records = len(task.train)  # type: ignore[arg-type]
+    records = len(task.train)
     return iter(range(records)) if task.ids is None else map(plain, task.ids)
 
 

@@ -18,15 +18,16 @@ from efface.errors import CheckpointError, DivergedError, RequestError
 from efface.methods import get
 from efface.models import Recipe, retrain
 from efface.runtime import Meter, unchanged_globals
-from efface.store.asking import names_of, settle_others, tags_of
+from efface.store.asking import settle_others
 from efface.store.core import Core
 from efface.store.database import plain
 from efface.store.drift import Limits, drift_of, past, write_answers
-from efface.store.errors import StorageError
+from efface.store.errors import DamagedError, StorageError
 from efface.store.failpoints import armed, reach
 from efface.store.history import Run, Stage, Version
 from efface.store.keys import SHOWN, shown
 from efface.store.remaining import Remaining, emptied, named, remaining
+from efface.store.rows import names_faults, names_of, tags_of
 from efface.store.upkeep import drop_orphans, finish, recover
 from efface.task import Task
 from efface.types import Indices, Level, RecordId, Status
@@ -35,7 +36,7 @@ from efface.unlearning import unlearn
 ACCEPT = ("verified", "undecided", "any")
 NOT_AUDITED, RETRAINED = "not_audited", "retrained"
 TAG = re.compile(rf"'([0-9a-f]{{{SHOWN}}})'")
-TWIN = re.compile(r"\b(\d+) \(twin of")
+OTHER = re.compile(rf"'[0-9a-f]{{{SHOWN}}}:(\d+)'")
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ def _begin(core: Core, plan: Plan) -> tuple[Run | None, bool]:
         if unfinished.plan == asked and unfinished.parent == history.current:
             return unfinished, True
         _end(core, unfinished, Stage.ABANDONED, "a run with other settings was asked for")
+        drop_orphans(core)
     with core.writing() as book:
         pending = [r.number for r in book.history.pending]
         if not pending and not plan.retrain:
@@ -169,7 +171,12 @@ def _carry_out(
 ) -> Outcome:
     with core.database.reading() as connection:
         names.update(names_of(connection, batch.requests))
-        forgotten = tags_of(connection, core.history().honoured)
+        history = core.history()
+        forgotten = tags_of(core, connection, history, history.honoured)
+        known = tags_of(core, connection, history, batch.requests)
+    # nobody else is forgotten, and nobody is left out, because a row was changed by hand
+    if wrong := names_faults(core, f"requests {', '.join(map(str, batch.requests))}", names, known, forgotten):
+        raise DamagedError(wrong)
     left = remaining(task, core.key, forgotten)
     at = _positions(task, names, missing_too=plan.retrain)
     told = named(left, {position: shown(tag) for tag, position in at.items()})
@@ -361,7 +368,7 @@ def _commit(
         reach("version.appended")
         book.connection.execute(delete(plain).where(plain.c.request.in_(batch.requests)))
         reach("version.plain-deleted")
-        settle_others(book)
+        settle_others(core, book)
         reach("version.honoured")
         reach("version.before-commit")
     return book.history.versions[number]
@@ -376,10 +383,8 @@ def _for_people(line: str, names: Mapping[bytes, RecordId], task: Task) -> str:
     """A line about records with their ids in it: nothing else says which, and it is only shown, never kept."""
     by_tag = {shown(tag): name for tag, name in names.items()}
     line = TAG.sub(lambda m: repr(by_tag.get(m[1], m[1])), line)
-    if task.ids is None:
-        return line
     ids = task.ids
-    return TWIN.sub(lambda m: f"{ids[int(m[1])]!r} (twin of", line)
+    return OTHER.sub(lambda m: m[1] if ids is None else repr(ids[int(m[1])]), line)
 
 
 def _watched(task: Task) -> Task:

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from sqlalchemy import select
 from torch import nn
+from torch.utils.data import IterableDataset
 
 from efface.checkpoint import weights_digest
-from efface.data.checks import Findings
+from efface.data.checks import Findings, check_reading
 from efface.data.index import RecordIndex
 from efface.data.records import Records
 from efface.errors import RequestError, attempt
@@ -31,6 +32,7 @@ from efface.store.files import Folder, hash_of
 from efface.store.history import History, Request, Version
 from efface.store.keys import key_exists, make_key
 from efface.store.overview import Overview, overview
+from efface.store.rows import names_of
 from efface.store.running import Outcome, Plan
 from efface.store.upkeep import finish
 from efface.store.verifying import Verification
@@ -206,7 +208,8 @@ class Store:
         """The ids of a request that are still kept: those that are not forgotten yet."""
         asking.asked(self.history(), number)
         with self._core.database.reading() as connection:
-            return list(asking.names_of(connection, [number]).values())
+            names = names_of(connection, [number]).values()
+        return sorted(names, key=lambda name: (isinstance(name, str), name))
 
     def note(self, number: int) -> str | None:
         """What was written beside a request."""
@@ -329,10 +332,19 @@ def _check_task(task: Task, model: nn.Module) -> None:
     found = Findings()
     if task.build_model is None:
         found.problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")
-    with torch.no_grad():
-        check_model(model, task, Records(task.eval_records or task.train, task), found)
+    named_sets = {"training": task.eval_records or task.train, "holdout": task.holdout}
+    for name, data in named_sets.items():
+        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, IterableDataset):
+            found.problems.append(f"{name} records: expected a map-style dataset with a length and an index")
+        elif not len(data):
+            needs = "that the model never saw" if name == "holdout" else "that the model was trained on"
+            found.problems.append(f"the {name} set is empty: efface needs records {needs}")
+    if found.problems:
+        raise RequestError(found.problems)
+    records = {name: Records(data, task) for name, data in named_sets.items()}
+    if all([check_reading(data, name, found) for name, data in records.items()]):
+        with torch.no_grad():
+            check_model(model, task, records["training"], found)
     attempt(found.problems, RecordIndex, task.ids, len(task.train))  # type: ignore[arg-type]
-    if not len(task.holdout):  # type: ignore[arg-type]
-        found.problems.append("the holdout is empty: efface needs records that the model never saw")
     if found.problems:
         raise RequestError(found.problems)

@@ -62,7 +62,8 @@ def drop_orphans(core: Core) -> None:
 
 def sweep(core: Core, history: History) -> None:
     """Remove superseded checkpoints that still know honoured records, once the store's days of grace are over."""
-    late = [v for v in superseded(history) if (day := goes(history, v)) is not None and day <= clock.now()]
+    now = max(clock.now(), datetime.fromisoformat(history.at))  # a clock that jumped back keeps nothing any longer
+    late = [v for v in superseded(history) if (day := goes(history, v)) is not None and day <= now]
     if not late:
         return
     with core.writing() as book:

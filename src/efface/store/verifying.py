@@ -1,25 +1,22 @@
 """Whether a store is what its history says: every hash again, every row of tags, and the model in service itself."""
 
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import torch
-from sqlalchemy import Connection, select
 from torch import nn
 
 from efface.audit import audit
 from efface.errors import RequestError
 from efface.report.build import Report
-from efface.store.asking import digest_of, names_of, tags_of
 from efface.store.core import Core
-from efface.store.database import notes, plain, tags
 from efface.store.errors import DamagedError
 from efface.store.files import HASH, KEPT, SUFFIX, hash_of
 from efface.store.history import History, Stage
 from efface.store.keys import shown
 from efface.store.remaining import ids_of, named, remaining
 from efface.store.residues import Residue, residues
+from efface.store.rows import faults, tags_of
 from efface.store.running import load
 from efface.task import Task
 
@@ -58,9 +55,9 @@ def verify(
     problems = [*core.database.faults(), *_files(core, history), *_reports(core, history), *_link(core, history)]
     checked = {"events": history.seq, "files": len(history.files()), "requests": len(history.requests)}
     with core.database.reading() as connection:
-        problems += [*_tags(core, connection, history), *_plain(core, connection, history)]
-        problems += _notes(core, connection, history)
-        forgotten = tags_of(connection, history.honoured)
+        wrong = faults(core, connection, history)
+        forgotten = set() if wrong else tags_of(core, connection, history, history.honoured)
+    problems += wrong
     checked["records"] = len(forgotten)
     problems = list(dict.fromkeys(problems))
     warnings = [
@@ -124,60 +121,9 @@ def _reports(core: Core, history: History) -> list[str]:
 
 def _link(core: Core, history: History) -> list[str]:
     link, file = core.folder.link, history.serving.file
-    if not link.is_symlink() or link.resolve() != core.folder.place("checkpoints", file).resolve():
+    if not link.is_symlink() or link.parent / link.readlink() != core.folder.place("checkpoints", file):
         return [f"{link.name} does not lead to version {history.current}; efface run puts that right"]
     return []
-
-
-def _tags(core: Core, connection: Connection, history: History) -> list[str]:
-    problems = []
-    rows = connection.execute(select(tags).order_by(tags.c.request, tags.c.place))
-    seen = set()
-    for number, group in groupby(rows, lambda row: row.request):
-        seen.add(number)
-        request = history.requests.get(number)
-        held = {row.place: row for row in group}
-        if request is None:
-            problems.append(f"tags: {len(held)} rows of a request {number} that the history lacks")
-            continue
-        changed = [at for at, row in held.items() if core.key.row(number, at, row.tag) != row.check]
-        missing = sorted(set(range(request.records)) - set(held))
-        problems += [f"tags: row {at} of request {number} was changed" for at in changed[:3]]
-        problems += [f"tags: row {at} of request {number} is missing" for at in missing[:3]]
-        if not changed and digest_of(core, (held[at].tag for at in sorted(held))) != request.digest:
-            problems.append(f"tags: the rows of request {number} are not those that the history was made with")
-    lacking = sorted(set(history.requests) - seen)
-    return problems + [f"tags: all rows of request {number} are missing" for number in lacking]
-
-
-def _plain(core: Core, connection: Connection, history: History) -> list[str]:
-    problems = []
-    pending = {r.number for r in history.pending}
-    for number in sorted(set(connection.execute(select(plain.c.request)).scalars())):
-        if number not in pending:
-            stage = history.requests[number].stage if number in history.requests else "not in the history"
-            problems.append(f"plain: ids of request {number} stand there, which is {stage}")
-    for number in sorted(pending):
-        held = names_of(connection, [number])
-        known = tags_of(connection, [number])
-        forgotten = tags_of(connection, history.honoured)
-        if wrong := [tag for tag, name in held.items() if core.key.tag(name) != tag]:
-            problems.append(
-                f"plain: {len(wrong)} ids of request {number} were changed, such as that of {shown(wrong[0])}"
-            )
-        if lacking := known - set(held) - forgotten:
-            problems.append(f"plain: {len(lacking)} ids of request {number} are missing, such as {shown(min(lacking))}")
-    return problems
-
-
-def _notes(core: Core, connection: Connection, history: History) -> list[str]:
-    held = {row.request: row.text for row in connection.execute(select(notes))}
-    problems = []
-    for request in history.requests.values():
-        text = held.get(request.number)
-        if (None if text is None else core.key.mac("note", f"{request.number} {text}")) != request.note:
-            problems.append(f"notes: that of request {request.number} was {'removed' if text is None else 'changed'}")
-    return problems
 
 
 def _audit(
@@ -195,8 +141,9 @@ def _audit(
     serving, first = history.serving, history.first_of(history.serving.lineage)
     numbers = _unlearned_in(history)
     if not numbers:
-        kind = "was trained without them" if first.kind == "retrained" else "no request was honoured yet"
-        return None, f"nothing was unlearned in this lineage: {kind}"
+        retrained = "it began with a model trained without them"
+        why = retrained if first.kind == "retrained" else "no request was honoured yet"
+        return None, f"nothing was unlearned in this lineage: {why}"
     if original is None and first.removed:
         return None, (
             f"version {first.number}, which the lineage began with, was removed because it knew the records: give your "
@@ -205,8 +152,8 @@ def _audit(
     if original is None:
         original = load(task, core.folder.checked("checkpoints", first.file, f"version {first.number}"), device)
     with core.database.reading() as connection:
-        before = tags_of(connection, history.honoured_by(first.number))
-        wanted = tags_of(connection, numbers) - before
+        before = tags_of(core, connection, history, history.honoured_by(first.number))
+        wanted = tags_of(core, connection, history, numbers) - before
     left = remaining(task, core.key, before)
     at = {position: tag for position, tag in enumerate(map(core.key.tag, ids_of(task))) if tag in wanted}
     if not at:
