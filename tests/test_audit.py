@@ -1,16 +1,18 @@
 """The audit on a small memorised problem: what it concludes, on which records, and what it refuses."""
 
 import copy
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from memorised import FORGET, HOLDOUT, Memorised, readings
-from tiny import REFERENCE, bits, memorise, mlp
+from tiny import REFERENCE, Tiny, bits, memorise, mlp
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -227,3 +229,12 @@ def test_models_and_process_stay_as_they_were(known: Memorised) -> None:
         torch.get_rng_state().tolist(),
         torch.is_grad_enabled(),
     )
+
+
+def test_one_record_can_be_audited_and_the_report_saved(tiny: Tiny, tmp_path: Path) -> None:
+    report = efface.audit(
+        original=tiny.model, unlearned=tiny.fresh(), forget=[5], task=tiny.task(), references=1, progress=False
+    )
+    assert report.verdict.status == "undecided"
+    written, _ = report.save(tmp_path)
+    assert "cka" not in {m["key"] for m in json.loads(written.read_text())["metrics"]}

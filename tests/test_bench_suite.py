@@ -221,6 +221,9 @@ def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
 def test_files_that_are_none_are_refused(folder: Path) -> None:
     (told,) = refused(folder, "a = = 1")
     assert "suite.toml: not a TOML file" in told
+    for odd in ("a = nan", "a = -inf", "a = " + "1" * 5000, "a = " + "[" * 5000):
+        (told,) = refused(folder, odd)
+        assert "suite.toml: not a TOML file" in told
     with pytest.raises(RequestError, match=r"no\.toml: cannot be read: No such file or directory"):
         read_suite(folder / "no.toml")
     (folder / "latin.toml").write_bytes(b"title = 'caf\xe9'")

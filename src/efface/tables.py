@@ -187,6 +187,8 @@ class Table:
             return []
         others = [s.forget.features for s in self.scores.models[1:]]
         values = [1.0, *(linear_cka(before, f) for f in others if f is not None and len(f) == len(before))]
+        if not all(map(math.isfinite, values)):  # one record, or features alike for all, have no spread to compare
+            return []
         again = one_more(values[2:], LEVEL, 0.0, 1.0) if values[2:] else None
         shown = [*(_bare(v) for v in values[:2]), again]
         return [_row("cka", "Likeness of features to the original's (CKA), forget", "all", "features", shown)]

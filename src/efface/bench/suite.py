@@ -1,6 +1,7 @@
 """Suites: TOML files that say which methods are judged on which requests, and by how many models."""
 
 import itertools
+import math
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -124,11 +125,18 @@ def read_suite(path: Path) -> Suite:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=_finite)
     except OSError as error:
         raise RequestError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: not a TOML file: {error}") from error
+    except (ValueError, RecursionError) as error:  # also numbers of more digits, and nesting deeper, than Python takes
+        raise RequestError(f"{path}: not a TOML file: {str(error).splitlines()[0]}") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"expected a number, got {text}")
+    return number
 
 
 def _known(problems: list[str], where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:

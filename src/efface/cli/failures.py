@@ -88,4 +88,6 @@ def _tell(as_json: bool, stdout: TextIO, text: str, error: str, problems: tuple[
     if as_json:
         print(json.dumps({"error": error, "problems": list(problems)}, indent=1), file=stdout)
     else:
-        print(f"efface: {text}", file=sys.stderr)
+        # a name out of a file may hold codes that a terminal would obey
+        shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+        print(f"efface: {shown}", file=sys.stderr)

@@ -39,9 +39,7 @@ class Core:
         with named(folder.path):  # may be somebody else's
             there = folder.path.is_dir() and folder.database.is_file()
         if not there:
-            raise RequestError(
-                f"{folder.path}: there is no store: make one (efface init), or name another (--store)"
-            )
+            raise RequestError(f"{folder.path}: there is no store: make one (efface init), or name another (--store)")
         self._start(folder, Database(folder.database, busy_s), None)
         self.database.check()
         born = self._first_event()

@@ -146,6 +146,7 @@ def _engine(path: Path, busy_s: float) -> Engine:
         raw.execute("PRAGMA journal_mode = WAL")
         raw.execute("PRAGMA synchronous = FULL")
         raw.execute("PRAGMA secure_delete = ON")
+        raw.execute("PRAGMA temp_store = MEMORY")  # or a large statement could leave ids in a file elsewhere
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -165,6 +166,8 @@ def named(path: Path) -> Iterator[None]:
     except Timeout as error:  # an OSError too
         lock = Path(error.lock_file).name
         raise BusyError(f"{path}: another process holds {lock}: wait for it, or try again later") from error
+    except UnicodeDecodeError as error:  # where damage is such that SQLite's own message is no text
+        raise DamagedError(f"{path}: holds text that cannot be read: it was changed") from error
     except OSError as error:
         raise StorageError(f"{error.filename or path}: {error.strerror or error}") from error
     except (DBAPIError, sqlite3.Error) as error:

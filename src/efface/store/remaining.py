@@ -60,7 +60,7 @@ class Remaining:
 
 def remaining(task: Task, key: Key, forgotten: Collection[bytes]) -> Remaining:
     """Leave out the training records whose tag is in `forgotten`, and holdout records of classes that are gone."""
-    records = len(task.train)
+    records = len(task.train)  # type: ignore[arg-type]
     mark = key.mac("mark", "others")[:SHOWN]
     if not forgotten:
         return Remaining(task, range(records), torch.empty(0, dtype=torch.long), mark)
@@ -95,7 +95,7 @@ def emptied(left: Remaining, leaving: Collection[int]) -> Tensor:
 
 def ids_of(task: Task) -> Iterator[RecordId]:
     """The ids of all training records as Python's own ints and strings."""
-    records = len(task.train)
+    records = len(task.train)  # type: ignore[arg-type]
     return iter(range(records)) if task.ids is None else map(plain, task.ids)
 
 

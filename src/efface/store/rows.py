@@ -24,10 +24,12 @@ def tags_of(core: Core, connection: Connection, history: History, numbers: Colle
     held: dict[int, int] = dict.fromkeys(wanted, 0)
     found: set[bytes] = set()
     for start in range(0, len(wanted), AT_ONCE):
-        for row in connection.execute(select(tags).where(tags.c.request.in_(wanted[start : start + AT_ONCE]))):
-            _check(core, history, row)
-            held[row.request] += 1
-            found.add(row.tag)
+        # closed even where a row is refused: a cursor left open keeps deleted ids in the write-ahead log
+        with connection.execute(select(tags).where(tags.c.request.in_(wanted[start : start + AT_ONCE]))) as rows:
+            for row in rows:
+                _check(core, history, row)
+                held[row.request] += 1
+                found.add(row.tag)
     if wrong := [n for n, rows in held.items() if rows != history.requests[n].records]:
         raise DamagedError(f"tags: rows of request {wrong[0]} are missing, or there are more than it had")
     return found
@@ -37,15 +39,16 @@ def requests_of(core: Core, connection: Connection, history: History, wanted: Se
     """The requests that name each of some tags; tags that none names are left out. DamagedError as above."""
     found: dict[bytes, set[int]] = {}
     for start in range(0, len(wanted), AT_ONCE):
-        for row in connection.execute(select(tags).where(tags.c.tag.in_(wanted[start : start + AT_ONCE]))):
-            _check(core, history, row)
-            found.setdefault(row.tag, set()).add(row.request)
+        with connection.execute(select(tags).where(tags.c.tag.in_(wanted[start : start + AT_ONCE]))) as rows:
+            for row in rows:
+                _check(core, history, row)
+                found.setdefault(row.tag, set()).add(row.request)
     return found
 
 
 def names_of(connection: Connection, numbers: Sequence[int]) -> dict[bytes, RecordId]:
     """The ids that are still kept of some requests, by tag."""
-    rows = connection.execute(select(plain.c.tag, plain.c.name).where(plain.c.request.in_(numbers)))
+    rows = connection.execute(select(plain.c.tag, plain.c.name).where(plain.c.request.in_(numbers))).all()
     try:
         return {row.tag: json.loads(row.name) for row in rows}
     except (ValueError, TypeError):
