@@ -22,7 +22,7 @@ import torch
 from efface.demo import fashion_setting, train_plainly
 from efface.report.build import Report
 from efface.runtime import threads, versions
-from efface.store import Plan, Store, running
+from efface.store import Plan, Store, making, running
 
 
 class Clock:
@@ -60,7 +60,7 @@ def main():
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     work = Clock()
-    running.unlearn, running.audit = work.around(running.unlearn), work.around(running.audit)
+    making.unlearn, running.audit = work.around(making.unlearn), work.around(running.audit)
     Report.save = work.around(Report.save)
     rows = []
     for seed in range(args.seeds):

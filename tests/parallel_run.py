@@ -20,6 +20,7 @@ from unittest.mock import patch
 import torch
 from command_line import SMALL as SHORT
 from command_line import UNLEARN, listing
+from filelock import FileLock
 from test_methods_contract import SMALL
 from test_model_kinds import Named, cnn, dropout, transformer
 from tiny import RECORDS, Tiny, bits, make_tiny, memorise, mlp
@@ -27,7 +28,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import EffaceError, Recipe, Result, Task, methods, parallel
-from efface.checkpoint import weights_digest
+from efface.checkpoint import load_weights, weights_digest
+from efface.store import Plan, Store
 
 RECIPE = Recipe(epochs=1, lr=1e-2, batch=64, least_steps=12)
 Case = Callable[[Tiny], Result]
@@ -233,6 +235,28 @@ def command(*arguments: str) -> Iterator[dict[str, Any]]:
     yield {**told, "out": out.getvalue(), "err": err.getvalue(), "saves": save.call_count}
 
 
+def kept(tiny: Tiny, folder: Path) -> tuple[list[str], Tensor]:
+    """Two requests in a row on a store: how each run ended in this process, and the weights that are served then."""
+    task = tiny.task(build_model=mlp)
+    if parallel.is_main():
+        Store.create(folder, task, tiny.model, device="cpu")
+    parallel.barrier()
+    store, ended = Store(folder, task, device="cpu"), []
+    plan = Plan(options={"rounds": 2, "steps": 10}, references=1, accept="any")
+    for ids in (tiny.forget[:6], tiny.forget[6:]):
+        parallel.on_main(store.add, ids)
+        outcome = store.run(plan, progress=False)
+        ended.append(f"version {outcome.version and outcome.version.number}, {outcome.status}")
+    ended.append(store.run(plan).status)
+    lock = FileLock(folder / "run.lock")
+    parallel.on_main(lock.acquire)
+    ended.append(refusal(lambda: store.run(plan)).partition(":")[0])
+    parallel.on_main(lock.release)
+    served = mlp()
+    load_weights(served, store.current)
+    return ended, flat(served)
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     tiny, rank = make_tiny(), int(os.environ["RANK"])
@@ -249,6 +273,7 @@ def main(folder: Path) -> None:
     found["other records"] = refusal(lambda: other_records(tiny, rank))
     with command(*UNLEARN, *SHORT, "--json") as told:
         found["command"] = told
+    found["store"], held["store"] = kept(tiny, folder / "store")
     parallel.barrier()
     found["files"] = listing(Path("run"))
     with command(*UNLEARN, *SHORT) as told:  # into the folder that is now full

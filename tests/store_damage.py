@@ -56,13 +56,16 @@ def weights_files(path: Path) -> dict[str, bytes]:
 
 @contextmanager
 def by_hand(path: Path, triggers: bool = False) -> Iterator[sqlite3.Connection]:
-    """The database as somebody with a SQLite shell has it; the triggers are dropped unless they are to stay."""
+    """The database as somebody with a SQLite shell has it, who takes the triggers off and puts them back after."""
     raw = sqlite3.connect(path / "ledger.sqlite")
     try:
         if not triggers:
-            for line in TRIGGERS:
-                raw.execute(f"DROP TRIGGER {line.split()[2]}")
+            for name in TRIGGERS:
+                raw.execute(f"DROP TRIGGER {name}")
         yield raw
+        if not triggers:
+            for trigger in TRIGGERS.values():
+                raw.execute(trigger)
         raw.commit()
     finally:
         raw.close()

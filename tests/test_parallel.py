@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import parallel_run
@@ -11,7 +12,7 @@ import pytest
 import torch
 import typer
 from command_line import make_workshop
-from parallel_run import CASES, run
+from parallel_run import CASES, flat, kept, run
 from tiny import Tiny
 from torch import Tensor, nn
 
@@ -134,6 +135,16 @@ def test_the_main_process_alone_writes_and_prints(two: Two) -> None:
     assert main["code"] in (Code.VERIFIED, Code.NOT_VERIFIED)
     answer = json.loads(main["out"])
     assert sorted(os.path.basename(path) for path in answer["files"].values()) == two[0][0]["files"]
+
+
+def test_a_store_is_kept_by_the_main_process(two: Two, tiny: Tiny, tmp_path: Path) -> None:
+    (main, other), weights = two
+    ended, alone = kept(tiny, tmp_path / "store")
+    assert main["store"] == other["store"] == ended
+    assert [line.partition(",")[0] for line in ended] == ["version 2", "version 3", "nothing", "BusyError"]
+    assert torch.equal(weights[0]["store"], weights[1]["store"])
+    changed = float((alone - flat(tiny.model)).norm())
+    assert float((weights[0]["store"] - alone).norm()) <= CLOSE * changed > 0
 
 
 def test_a_refusal_is_told_once(two: Two) -> None:

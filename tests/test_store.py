@@ -111,6 +111,12 @@ def test_a_store_is_refused_with_every_reason_and_leaves_nothing(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["old.key", "taken"]
 
 
+def test_what_an_interrupted_create_left_is_named(tmp_path: Path, tiny: Tiny) -> None:
+    (tmp_path / ".store.new").mkdir()
+    (problem,) = refused(Store.create, tmp_path / "store", tiny.task(build_model=mlp), tiny.model)
+    assert ".store.new: an efface init is at work there or was interrupted; it holds a copy of the model" in problem
+
+
 def test_a_task_that_is_none_is_refused(tmp_path: Path, tiny: Tiny) -> None:
     assert refused(Store.create, tmp_path / "store", "my_task:task", tiny.model) == (
         "task: expected an efface.Task, got str",

@@ -159,3 +159,11 @@ def test_rows_are_not_changed_by_chance(path: Path) -> None:
                 raw.execute(statement)
             SEEN["trigger: UPDATE or DELETE", "refused", 4] += 1
     assert Store(path).history().seq
+
+
+def test_a_trigger_that_was_dropped_is_missed(path: Path, task: Task) -> None:
+    with by_hand(path, triggers=True) as raw:
+        raw.execute("DROP TRIGGER tags_delete")
+    assert Store(path, task).verify(level=None).problems == (
+        "ledger.sqlite: the trigger tags_delete is missing, which refuses changes",
+    )

@@ -135,7 +135,7 @@ def test_a_run_without_what_it_needs_is_refused(store: Store, tiny: Tiny) -> Non
 def test_records_that_cannot_be_unlearned_fail_the_run_and_stay_pending(store: Store, tiny: Tiny) -> None:
     store.add(people(range(100, 170)))
     (problem,) = refused(store.run, QUICK)
-    assert "requests above 20% are not supported yet: split the request, or retrain" in problem
+    assert "above 20% they cannot be unlearned together: train anew without them (efface run --retrain)" in problem
     run = store.history().runs[1]
     assert (run.stage, run.why) == (Stage.FAILED, "RequestError")
     assert (pending(store), serving(store)) == ([1, 2], weights(tiny.model))
@@ -287,7 +287,7 @@ def test_limits_say_when_a_retraining_is_due(
             model[2].bias[0] += 4.0  # type: ignore[index, operator]
         return SimpleNamespace(model=model, reference=None, cost=SimpleNamespace(cpu_s=0.0), warnings=())
 
-    monkeypatch.setattr("efface.store.running.unlearn", worse)
+    monkeypatch.setattr("efface.store.making.unlearn", worse)
     store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, limits=limits)
     store.add(people([5]))
     outcome = store.run(QUICK)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -61,21 +62,21 @@ def taught(x: Tensor, y: Tensor, classes: int) -> tuple[nn.Module, Callable[[], 
 @pytest.fixture
 def spied(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[dict[str, Any]]]]:
     """What runs hand to the library: `unlearn`, `audit` and `retrain`, which do their work as ever."""
-    from efface.store import running
+    from efface.store import making, running
 
     seen: dict[str, list[dict[str, Any]]] = {"unlearn": [], "audit": []}
 
-    def spy(name: str) -> None:
-        real = getattr(running, name)
+    def spy(module: ModuleType, name: str) -> None:
+        real = getattr(module, name)
 
         def call(*given: Any, **named: Any) -> Any:
             seen[name].append({**named, "model": given[0] if given else None})
             return real(*given, **named)
 
-        monkeypatch.setattr(running, name, call)
+        monkeypatch.setattr(module, name, call)
 
-    spy("unlearn")
-    spy("audit")
+    spy(making, "unlearn")
+    spy(running, "audit")
     yield seen
 
 

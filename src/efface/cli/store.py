@@ -22,11 +22,12 @@ from efface.cli.taskpath import load_task
 from efface.errors import RequestError, attempt
 from efface.methods import REGISTRY
 from efface.options import nearest
+from efface.parallel import is_main, start
 from efface.runtime import resolve_device
 from efface.store import Limits, Plan, Store
 from efface.store.core import KEY_VARIABLE
-from efface.store.running import ACCEPT
-from efface.store.store import GRACE_DAYS
+from efface.store.creating import GRACE_DAYS
+from efface.store.plan import ACCEPT
 from efface.types import Level
 
 Place = Annotated[
@@ -155,6 +156,7 @@ def run(
     """Honour all pending requests as one batch; an interrupted run goes on where it was."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
+        attempt(problems, start)
         chosen = attempt(problems, choose_method, method, option or [])
         attempt(problems, _check_words, level, accept)
         opened = attempt(problems, open_with_task, store, key, task, device)
@@ -170,9 +172,9 @@ def run(
             retrain=retrain,
         )
         outcome = opened.run(plan, wait_s=wait)
-        if as_json:
+        if as_json and is_main():
             print_json(as_json_of(outcome), stdout)
-        else:
+        elif is_main():
             show_run(outcome, opened, stdout)
         raise typer.Exit(Code.VERIFIED if outcome.status in ("verified", "retrained", "nothing") else Code.NOT_VERIFIED)
 

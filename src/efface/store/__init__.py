@@ -5,7 +5,7 @@ from efface.store.drift import Limits
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
 from efface.store.history import Request, Stage, Version
 from efface.store.overview import Overview
-from efface.store.running import Outcome, Plan
+from efface.store.plan import Outcome, Plan
 from efface.store.store import Store
 from efface.store.verifying import Verification
 

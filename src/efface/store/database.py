@@ -74,12 +74,12 @@ plain = Table(
 # What people wrote beside a request; the history holds its HMAC.
 notes = Table("notes", metadata, Column("request", Integer, primary_key=True), Column("text", Text, nullable=False))
 
-TRIGGERS = [
-    f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} BEGIN "
+TRIGGERS = {
+    f"{table}_{verb.lower()}": f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} BEGIN "
     f"SELECT RAISE(ABORT, '{table} is append-only'); END"
     for table in ("events", "tags")
     for verb in ("UPDATE", "DELETE")
-]
+}
 
 
 class Database:
@@ -94,7 +94,7 @@ class Database:
         self.path.touch(mode=0o600, exist_ok=False)
         with self.writing() as connection:
             metadata.create_all(connection)
-            for trigger in TRIGGERS:
+            for trigger in TRIGGERS.values():
                 connection.exec_driver_sql(trigger)
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION}")
             connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
@@ -133,7 +133,12 @@ class Database:
         """What SQLite's own check of the file finds, one line each."""
         with self.reading() as connection:
             rows = connection.exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()
-        return [] if list(rows) == ["ok"] else [f"{self.path.name}: {row}" for row in rows]
+            there = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").scalars())
+        problems = [] if list(rows) == ["ok"] else [f"{self.path.name}: {row}" for row in rows]
+        lacking = sorted(name for name in TRIGGERS if name not in there)
+        return problems + [
+            f"{self.path.name}: the trigger {name} is missing, which refuses changes" for name in lacking
+        ]
 
 
 def _engine(path: Path, busy_s: float) -> Engine:

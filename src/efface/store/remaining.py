@@ -60,11 +60,17 @@ class Remaining:
 
 def remaining(task: Task, key: Key, forgotten: Collection[bytes]) -> Remaining:
     """Leave out the training records whose tag is in `forgotten`, and holdout records of classes that are gone."""
-    records = len(task.train)  # type: ignore[arg-type]
     mark = key.mac("mark", "others")[:SHOWN]
     if not forgotten:
-        return Remaining(task, range(records), torch.empty(0, dtype=torch.long), mark)
+        return without(task, range(len(task.train)), mark)  # type: ignore[arg-type]
     kept = array("q", (at for at, name in enumerate(ids_of(task)) if key.tag(name) not in forgotten))
+    return without(task, kept, mark)
+
+
+def without(task: Task, kept: Sequence[int], mark: str) -> Remaining:
+    """The task with the training records at some positions only; see `remaining`."""
+    if len(kept) == len(task.train):  # type: ignore[arg-type]
+        return Remaining(task, kept, torch.empty(0, dtype=torch.long), mark)
     left = replace(
         task,
         train=Subset(task.train, kept),
@@ -73,8 +79,8 @@ def remaining(task: Task, key: Key, forgotten: Collection[bytes]) -> Remaining:
     )
     gone = _gone(left)
     if len(gone):
-        test = None if left.test is None else _without(left, left.test, gone)
-        left = replace(left, holdout=_without(left, left.holdout, gone), test=test)
+        test = None if left.test is None else _of_others(left, left.test, gone)
+        left = replace(left, holdout=_of_others(left, left.holdout, gone), test=test)
     return Remaining(left, kept, gone, mark)
 
 
@@ -117,7 +123,7 @@ def _gone(task: Task) -> Tensor:
     return torch.tensor(sorted(missing), dtype=torch.long)
 
 
-def _without(task: Task, data: Dataset[Any], gone: Tensor) -> Subset[Any]:
+def _of_others(task: Task, data: Dataset[Any], gone: Tensor) -> Subset[Any]:
     records = Records(data, task)
     stays = ~torch.isin(records.targets(range(len(records))), gone)
     return Subset(data, stays.nonzero().flatten().tolist())

@@ -2,78 +2,39 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import torch
 from sqlalchemy import delete
 from torch import Tensor, nn
 
 from efface.audit import audit
-from efface.checkpoint import load_weights, save_weights, weights_digest
-from efface.data.checks import few
+from efface.checkpoint import weights_digest
+from efface.data.checks import LARGEST_SHARE, few
 from efface.data.index import RecordIndex
-from efface.errors import CheckpointError, DivergedError, RequestError
+from efface.errors import DivergedError, RequestError
 from efface.methods import get
-from efface.models import Recipe, retrain
-from efface.runtime import Meter, unchanged_globals
+from efface.parallel import is_main
+from efface.runtime import unchanged_globals
 from efface.store.asking import settle_others
 from efface.store.core import Core
 from efface.store.database import plain
 from efface.store.drift import Limits, drift_of, past, write_answers
-from efface.store.errors import DamagedError, StorageError
-from efface.store.failpoints import armed, reach
+from efface.store.errors import DamagedError
+from efface.store.failpoints import reach
 from efface.store.history import Run, Stage, Version
 from efface.store.keys import SHOWN, shown
-from efface.store.remaining import Remaining, emptied, named, remaining
+from efface.store.making import ended, follow, load, make, save, to_forget
+from efface.store.plan import NOT_AUDITED, RETRAINED, Outcome, Plan, check_plan, passes
+from efface.store.remaining import Remaining, emptied, remaining
 from efface.store.rows import names_faults, names_of, tags_of
 from efface.store.upkeep import drop_orphans, finish, recover
 from efface.task import Task
-from efface.types import Indices, Level, RecordId, Status
-from efface.unlearning import unlearn
+from efface.types import RecordId
 
-ACCEPT = ("verified", "undecided", "any")
-NOT_AUDITED, RETRAINED = "not_audited", "retrained"
 TAG = re.compile(rf"'([0-9a-f]{{{SHOWN}}})'")
 OTHER = re.compile(rf"'[0-9a-f]{{{SHOWN}}}:(\d+)'")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a run is to be made; an interrupted run goes on where the same plan is asked for again.
-
-    level: how much the audit spends; None for no audit. accept: the least conclusion of the audit with which a version
-    goes into service: verified, undecided, or any. retrain: train anew on what is left, by Task.fit.
-    """
-
-    method: str = "steer"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    level: str | None = "standard"
-    references: int = 4
-    accept: str = "undecided"
-    retrain: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to.
-
-    version: the new version in service; None where there was nothing to do or the audit did not let it pass.
-    status: the audit's conclusion, `not_audited`, `retrained`, or `nothing` where no request was pending.
-    retraining: why a retraining is due, if it is. resumed: whether it went on with an interrupted run.
-    """
-
-    status: str
-    reasons: tuple[str, ...] = ()
-    run: int | None = None
-    requests: tuple[int, ...] = ()
-    records: int = 0
-    version: Version | None = None
-    retraining: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    resumed: bool = False
 
 
 def run(
@@ -81,10 +42,23 @@ def run(
 ) -> Outcome:
     """Honour all pending requests, or go on with a run that was interrupted.
 
+    Where several processes were launched together, each makes the same call; the first alone keeps the store.
     Raises RequestError for a plan or records that cannot be, BusyError while another run is at work, DamagedError
     where the checkpoint in service is not what it was; the version in service then stays as it is.
     """
     check_plan(plan, task)
+    if not is_main():
+        return follow(core, task, device)
+    try:
+        outcome = _run(core, task, plan, device, wait_s, progress)
+    except BaseException as error:
+        ended(None, error)
+        raise
+    ended(outcome)
+    return outcome
+
+
+def _run(core: Core, task: Task, plan: Plan, device: torch.device, wait_s: float, progress: bool | None) -> Outcome:
     with core.folder.locked(wait_s), unchanged_globals():
         reach("run.locked")
         core.key  # noqa: B018  a retired store has nothing to do here
@@ -103,39 +77,6 @@ def run(
             if isinstance(error, RequestError):
                 raise RequestError([_for_people(line, names, task) for line in error.problems]) from error
             raise
-
-
-def check_plan(plan: Plan, task: Task) -> None:
-    """Whether a run can be made so; RequestError with everything that is wrong."""
-    problems = []
-    if task.build_model is None:
-        problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")
-    if plan.retrain and task.fit is None:
-        problems.append("retraining is done by Task.fit, which the task lacks: set it")
-    if plan.level is not None and plan.level not in list(Level):
-        problems.append(f"level: expected one of {', '.join(Level)} or None, got {plan.level!r}")
-    for name, value, least in (("references", plan.references, 1), ("seed", plan.seed, None)):
-        if type(value) is not int or (least is not None and value < least):
-            wanted = "an integer" if least is None else f"an integer of {least} or more"
-            problems.append(f"{name}: expected {wanted}, got {value!r}")
-    if plan.accept not in ACCEPT:
-        problems.append(f"accept: expected one of {', '.join(ACCEPT)}, got {plan.accept!r}")
-    try:
-        if get(plan.method, plan.options).is_control:
-            problems.append(f"method {plan.method!r} is a control, which honours nothing: see efface methods")
-    except RequestError as error:
-        problems += error.problems
-    if problems:
-        raise RequestError(problems)
-
-
-def load(task: Task, path: Any, device: torch.device) -> nn.Module:
-    """The network of a checkpoint."""
-    if task.build_model is None:
-        raise RequestError("the task has no build_model: set Task.build_model, which makes the network to load into")
-    model = task.build_model()
-    load_weights(model, path)
-    return model.to(device).eval()
 
 
 def _begin(core: Core, plan: Plan) -> tuple[Run | None, bool]:
@@ -179,17 +120,16 @@ def _carry_out(
         raise DamagedError(wrong)
     left = remaining(task, core.key, forgotten)
     at = _positions(task, names, missing_too=plan.retrain)
-    told = named(left, {position: shown(tag) for tag, position in at.items()})
-    if armed():
-        told = _watched(told)
+    leaving = {position: shown(tag) for tag, position in at.items()}
+    if not plan.retrain:
+        _check_share(len(leaving), len(left.positions))
     reach("run.task-read")
-    forget = [shown(tag) for tag in sorted(at)]
     if batch.kept is None:
-        made, kept = _make(core, told, plan, left, at, forget, device, progress)
+        made, kept = make(core, left, leaving, plan, device, progress)
         batch = _keep(core, batch, made, kept)
     else:
         made = load(
-            told, core.folder.checked("checkpoints", batch.kept["file"], f"unfinished run {batch.number}"), device
+            task, core.folder.checked("checkpoints", batch.kept["file"], f"unfinished run {batch.number}"), device
         )
     kept = batch.kept or {}
     audited: dict[str, Any]
@@ -198,7 +138,7 @@ def _carry_out(
     elif plan.level is None:
         audited = {"status": NOT_AUDITED, "reasons": ["no audit was asked for"], "files": {}}
     else:
-        audited = batch.audit or _judge(core, told, plan, batch, made, forget, device, progress)
+        audited = batch.audit or _judge(core, left, leaving, plan, batch, made, device, progress)
     reach("run.judged")
     outcome = Outcome(
         status=audited["status"],
@@ -209,7 +149,7 @@ def _carry_out(
         warnings=tuple(_for_people(line, names, task) for line in kept.get("warnings", ())),
         resumed=resumed,
     )
-    if not _passes(audited["status"], plan.accept):
+    if not passes(audited["status"], plan.accept):
         _end(core, batch, Stage.REJECTED, f"the audit says {audited['status']}, and {plan.accept} was asked for")
         drop_orphans(core)
         return outcome
@@ -234,35 +174,13 @@ def _positions(task: Task, names: Mapping[bytes, RecordId], missing_too: bool) -
     return found
 
 
-def _make(
-    core: Core,
-    task: Task,
-    plan: Plan,
-    left: Remaining,
-    at: Mapping[bytes, int],
-    forget: list[str],
-    device: torch.device,
-    progress: bool | None,
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The new model, and what is to be noted of how it was made."""
-    if plan.retrain:
-        stay = np.setdiff1d(np.asarray(left.positions, dtype=np.int64), np.array(list(at.values()), dtype=np.int64))
-        rows: Indices = np.searchsorted(np.asarray(left.positions, dtype=np.int64), stay)
-        assert task.build_model is not None  # see check_plan
-        made = retrain(task, task.build_model().to(device), rows, plan.seed, Meter(), Recipe())
-        reach("run.unlearned")
-        return made, {"reference": None, "cpu_s": None, "warnings": []}
-    serving = core.history().serving
-    original = load(task, core.folder.checked("checkpoints", serving.file, f"version {serving.number}"), device)
-    reach("run.checkpoint-read")
-    method = get(plan.method, plan.options)
-    result = unlearn(original, forget=forget, task=task, method=method, seed=plan.seed, progress=progress)
-    reach("run.unlearned")
-    return result.model, {
-        "reference": result.reference,
-        "cpu_s": round(result.cost.cpu_s, 3),
-        "warnings": list(result.warnings),
-    }
+def _check_share(leaving: int, left: int) -> None:
+    if leaving > LARGEST_SHARE * left:
+        raise RequestError(
+            f"the pending requests hold {leaving / left:.0%} of the training records, and above {LARGEST_SHARE:.0%} "
+            "they cannot be unlearned together: train anew without them (efface run --retrain), or cancel some and ask "
+            "again after the run"
+        )
 
 
 def _keep(core: Core, batch: Run, made: nn.Module, noted: dict[str, Any]) -> Run:
@@ -276,32 +194,25 @@ def _keep(core: Core, batch: Run, made: nn.Module, noted: dict[str, Any]) -> Run
     return book.history.runs[batch.number]
 
 
-def save(model: nn.Module, path: Any) -> None:
-    """Write a checkpoint; StorageError where the disk does not take it."""
-    try:
-        save_weights(model, path)
-    except CheckpointError as error:  # the request was fine: it is the disk that is not
-        raise StorageError(error.problems) from error
-
-
 def _judge(
     core: Core,
-    task: Task,
+    left: Remaining,
+    leaving: Mapping[int, str],
     plan: Plan,
     batch: Run,
     made: nn.Module,
-    forget: list[str],
     device: torch.device,
     progress: bool | None,
 ) -> dict[str, Any]:
     """Audit the new model and keep the report, in which records have tags for names."""
     assert plan.level is not None
     parent = core.history().versions[batch.parent]
+    task = to_forget(left, leaving)
     original = load(task, core.folder.checked("checkpoints", parent.file, f"version {parent.number}"), device)
     report = audit(
         original=original,
         unlearned=made,
-        forget=forget,
+        forget=sorted(leaving.values()),
         task=task,
         level=plan.level,
         references=plan.references,
@@ -319,12 +230,6 @@ def _judge(
         book.append("audited", {"number": batch.number, "audit": audited})
         reach("audited.before-commit")
     return audited
-
-
-def _passes(status: str, accept: str) -> bool:
-    if status in (NOT_AUDITED, RETRAINED, Status.VERIFIED) or accept == "any":
-        return True
-    return status == Status.UNDECIDED and accept == "undecided"
 
 
 def _commit(
@@ -385,11 +290,3 @@ def _for_people(line: str, names: Mapping[bytes, RecordId], task: Task) -> str:
     line = TAG.sub(lambda m: repr(by_tag.get(m[1], m[1])), line)
     ids = task.ids
     return OTHER.sub(lambda m: m[1] if ids is None else repr(ids[int(m[1])]), line)
-
-
-def _watched(task: Task) -> Task:
-    def forward(model: nn.Module, inputs: Any) -> Tensor:
-        reach("unlearn.forward")
-        return task.forward(model, inputs)
-
-    return replace(task, forward=forward)

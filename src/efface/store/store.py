@@ -1,45 +1,31 @@
 """Store: the deletion requests against one model, its versions, and the evidence, for as long as the model lives."""
 
-import math
-import os
-import secrets
-import shutil
-import uuid
 from collections.abc import Collection
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import torch
 from sqlalchemy import select
 from torch import nn
-from torch.utils.data import IterableDataset
 
-from efface.checkpoint import weights_digest
-from efface.data.checks import Findings, check_reading
 from efface.data.index import RecordIndex
-from efface.data.records import Records
-from efface.errors import RequestError, attempt
-from efface.requests import check_model
-from efface.runtime import resolve_device, versions
-from efface.store import asking, exporting, running, verifying
+from efface.errors import RequestError
+from efface.runtime import resolve_device
+from efface.store import asking, creating, exporting, running, verifying
 from efface.store.clock import read_date
-from efface.store.core import KEY_VARIABLE, Core
-from efface.store.database import BUSY_S, Database, named, notes
-from efface.store.drift import Limits, write_answers
-from efface.store.files import Folder, hash_of
+from efface.store.core import Core
+from efface.store.creating import GRACE_DAYS
+from efface.store.database import BUSY_S, notes
+from efface.store.drift import Limits
+from efface.store.files import Folder
 from efface.store.history import History, Request, Version
-from efface.store.keys import key_exists, make_key
 from efface.store.overview import Overview, overview
+from efface.store.plan import Outcome, Plan
 from efface.store.rows import names_of
-from efface.store.running import Outcome, Plan
 from efface.store.upkeep import finish
 from efface.store.verifying import Verification
 from efface.task import Task
 from efface.types import RecordId
-
-GRACE_DAYS, LONGEST_GRACE = 30.0, 365_000.0
 
 
 class Store:
@@ -85,71 +71,17 @@ class Store:
         source, task_path: the file that the model came from, and the task as `module:name`, for the command line.
         grace_days: how long superseded checkpoints that know honoured records are kept for audits.
         """
-        limits = Limits() if limits is None else limits
-        target = Path(folder).absolute()
-        key_path = Path(key).absolute() if key is not None else target.with_name(f"{target.name}.key")
-        problems: list[str] = []
-        for check in (_check_place, _check_key):
-            attempt(problems, check, target, key_path)
-        attempt(problems, _check_settings, grace_days, limits)
-        attempt(problems, _check_source, source)
-        attempt(problems, resolve_device, device)
-        attempt(problems, _check_task, task, model)
-        if problems:
-            raise RequestError(problems)
-        # made beside its place and then moved there, so that no half-made store is ever seen
-        making = Folder(target.with_name(f".{target.name}.{secrets.token_hex(4)}.new"))
-        secret = make_key(key_path)
-        try:
-            with named(target):
-                making.create()
-                file = making.keep("checkpoints", lambda path: running.save(model, path))
-                baseline = making.keep("baselines", lambda path: write_answers(task, model, path))
-            database = Database(making.database)
-            database.create()
-            core = Core.begin(making, database, secret)
-            with core.writing() as book:
-                book.append(
-                    "created",
-                    {
-                        "store": str(uuid.uuid4()),
-                        "task": task_path,
-                        "source": None if source is None else str(Path(source).absolute()),
-                        "key": secret.fingerprint,
-                        "key_path": os.path.relpath(key_path, target),
-                        "settings": {
-                            "grace_days": float(grace_days),
-                            "limits": asdict(limits),
-                            "records": len(task.train),  # type: ignore[arg-type]
-                            "by_position": task.ids is None,
-                            "source_hash": None if source is None else hash_of(Path(source)),
-                            "made_with": versions(),
-                        },
-                    },
-                )
-                book.append(
-                    "version",
-                    {
-                        "number": 1,
-                        "parent": None,
-                        "lineage": 1,
-                        "kind": "original",
-                        "run": None,
-                        "file": file,
-                        "weights": weights_digest(model),
-                        "requests": [],
-                        "baseline": baseline,
-                        "drift": None,
-                        "audit": None,
-                    },
-                )
-            making.serve(file)
-            with named(target):
-                making.path.rename(target)
-        except BaseException:
-            shutil.rmtree(making.path, ignore_errors=True)
-            key_path.unlink(missing_ok=True)
-            raise
+        target, key_path = creating.create(
+            Path(folder).absolute(),
+            task,
+            model,
+            None if key is None else Path(key).absolute(),
+            None if source is None else Path(source).absolute(),
+            task_path,
+            grace_days,
+            limits or Limits(),
+            device,
+        )
         return cls(target, task, key=key_path, device=device)
 
     @property
@@ -290,61 +222,3 @@ class Store:
                 f"{settings['records']}: positions no longer name the same records. Give the same records in the same "
                 "order, or make a store of a task with Task.ids"
             )
-
-
-def _check_place(target: Path, _: Path) -> None:
-    if os.path.lexists(target):
-        raise RequestError(f"{target}: there is something already; name another folder (--store)")
-    if not target.parent.is_dir():
-        raise RequestError(f"{target}: there is no folder {target.parent} to make the store in (--store)")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise RequestError(f"{target}: cannot be made in {target.parent}, which cannot be written to (--store)")
-
-
-def _check_key(target: Path, key_path: Path) -> None:
-    if target == key_path or target in key_path.parents:
-        raise RequestError(f"{key_path}: the key must lie outside of the store (--key, or {KEY_VARIABLE})")
-    if os.path.lexists(key_path):
-        raise key_exists(key_path)
-
-
-def _check_source(source: str | Path | None) -> None:
-    if source is not None and not Path(source).is_file():
-        raise RequestError(f"{source}: there is no such file, which the model is said to come from")
-
-
-def _check_settings(grace_days: float, limits: Limits) -> None:
-    values = {"grace_days": grace_days, **asdict(limits)}
-    wrong = [
-        f"{name}: expected a number of 0 or more, got {value!r}"
-        for name, value in values.items()
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
-    ]
-    if not wrong and grace_days > LONGEST_GRACE:
-        wrong.append(f"grace_days: expected at most {LONGEST_GRACE:,.0f} days, got {grace_days!r}")
-    if wrong:
-        raise RequestError(wrong)
-
-
-def _check_task(task: Task, model: nn.Module) -> None:
-    if not isinstance(task, Task):
-        raise RequestError(f"task: expected an efface.Task, got {type(task).__name__}")
-    found = Findings()
-    if task.build_model is None:
-        found.problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")
-    named_sets = {"training": task.eval_records or task.train, "holdout": task.holdout}
-    for name, data in named_sets.items():
-        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, IterableDataset):
-            found.problems.append(f"{name} records: expected a map-style dataset with a length and an index")
-        elif not len(data):
-            needs = "that the model never saw" if name == "holdout" else "that the model was trained on"
-            found.problems.append(f"the {name} set is empty: efface needs records {needs}")
-    if found.problems:
-        raise RequestError(found.problems)
-    records = {name: Records(data, task) for name, data in named_sets.items()}
-    if all([check_reading(data, name, found) for name, data in records.items()]):
-        with torch.no_grad():
-            check_model(model, task, records["training"], found)
-    attempt(found.problems, RecordIndex, task.ids, len(task.train))  # type: ignore[arg-type]
-    if found.problems:
-        raise RequestError(found.problems)

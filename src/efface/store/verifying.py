@@ -14,10 +14,10 @@ from efface.store.errors import DamagedError
 from efface.store.files import HASH, KEPT, SUFFIX, hash_of
 from efface.store.history import History, Stage
 from efface.store.keys import shown
+from efface.store.making import load
 from efface.store.remaining import ids_of, named, remaining
 from efface.store.residues import Residue, residues
 from efface.store.rows import faults, tags_of
-from efface.store.running import load
 from efface.task import Task
 
 
