@@ -9,7 +9,7 @@ from efface.data.checks import few
 from efface.expected import Expected, Seen
 from efface.methods.targets import trust
 from efface.numerics.logits import of_classes, squash
-from efface.numerics.neighbours import ranks, windows
+from efface.numerics.neighbours import by_block, ranks, windows
 from efface.requests import Request
 from efface.types import Assumption, Indices, RecordId
 
@@ -46,7 +46,7 @@ def assumptions(expected: Expected, request: Request, forget: Indices) -> tuple[
     alone = "harder or easier than nearly all members or strangers: {}, whose targets are guesses from the nearest ones"
     known = "known far better than strangers of their difficulty: {}, whose targets rest on the reference model"
     lonely, theirs = (_alone(g, members, strangers) for g in (seen, members))
-    doubted, others = (trust(g, strangers) < DOUBTED for g in (seen, members))
+    doubted, others = (_trust(g, strangers) < DOUBTED for g in (seen, members))
     return (
         *found,
         _alike(seen, members),
@@ -67,8 +67,8 @@ def _classes(request: Request) -> Assumption:
 
 def _alike(seen: Seen, members: Seen) -> Assumption:
     width = min(WIDTH, max(20, len(members.targets) // 10))
-    near = squash(members.margin)[windows(seen.score, members.score, width)]
-    rank = ranks(squash(seen.margin), near)
+    own, theirs, score, others = squash(seen.margin), squash(members.margin), seen.score, members.score
+    rank = by_block(lambda part: ranks(own[part], theirs[windows(score[part], others, width)]), len(score))
     off = float(rank.mean()) - 0.5
     return Assumption(
         "alike",
@@ -76,6 +76,10 @@ def _alike(seen: Seen, members: Seen) -> Assumption:
         f"the original knows the forget records {'better' if off > 0 else 'less well'} than other training records of "
         f"their difficulty (mean rank {0.5 + off:.2f}, not .50): the request was hardly drawn at random",
     )
+
+
+def _trust(group: Seen, strangers: Seen) -> Tensor:
+    return by_block(lambda part: trust(group.rows(part), strangers), len(group.targets))
 
 
 def _alone(seen: Seen, members: Seen, strangers: Seen) -> Tensor:

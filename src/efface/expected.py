@@ -43,7 +43,7 @@ class Seen:
         """Label-aligned coordinates: the label first, then the other classes as the expected logits rank them."""
         return aligned(self.expected, self.targets)
 
-    def rows(self, at: Tensor) -> "Seen":
+    def rows(self, at: Tensor | slice) -> "Seen":
         """Some of the records."""
         return Seen(self.logits[at], self.expected[at], self.targets[at])
 

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from efface.data.checks import (
     Findings,
+    Marks,
     check_batch,
     check_classes,
     check_contents,
@@ -130,7 +131,7 @@ def check_request(
         check_fresh(model, task, train, classes, found)
     if not judging:
         check_trainable(model, found)
-    hashes: dict[str, set[bytes]] = {}
+    hashes: dict[str, Marks] = {}
     if full:
         hashes = check_contents(train, holdout, at, task.ids, classes, found, every=judging and test is not None)
     else:

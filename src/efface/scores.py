@@ -12,7 +12,7 @@ from efface.attacks import ATTACKS, Attack, by_key
 from efface.attacks.views import Sight, View
 from efface.metrics.membership import Effect, Separation, mean_separation, one_more, separate
 from efface.metrics.multiplicity import benjamini_hochberg
-from efface.numerics.neighbours import windows
+from efface.numerics.neighbours import by_block, windows
 from efface.types import Estimate
 from efface.verdict import ALPHA, EQUIVALENCE, LEVEL, MARGIN, Rung, dull
 
@@ -225,9 +225,11 @@ def _held_out(retrained: Sequence[Separation]) -> Estimate | None:
 def _standing(ours: Tensor, theirs: Tensor, hard: Tensor, hardness: Tensor) -> tuple[Tensor, Tensor]:
     """Scores less the median of strangers of equal difficulty, over their spread; a stranger is not its own like."""
     width = min(RECORD_WINDOW, max(10, len(theirs) // 5))
-    return _stand(ours, theirs, windows(hard, hardness, width)), _stand(
-        theirs, theirs, _others(windows(hardness, hardness, width + 1))
+    stood = by_block(
+        lambda part: _stand(ours[part], theirs, windows(hard[part], hardness, width)),
+        len(ours),
     )
+    return stood, _stand(theirs, theirs, _others(windows(hardness, hardness, width + 1)))
 
 
 def _others(at: Tensor) -> Tensor:

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from efface.data.records import Batch, Records, checksums, content_hashes, tensors_in
 from efface.data.splits import SMALLEST_HOLDOUT, positions_of
 from efface.errors import RequestError
 from efface.task import Task
 from efface.types import Indices, RecordId
+
+HASH = np.dtype("V16")  # a content hash
+Marks = NDArray[Any]  # one checksum or content hash a record
 
 LARGE_SHARE = 0.05
 LARGEST_SHARE = 0.20
@@ -95,7 +99,10 @@ def _check_known(ids: Sequence[RecordId], records: int, found: Findings) -> bool
     if odd:
         found.problems.append(f"ids: record ids are integers or strings, got {few(odd)}")
         return False
-    doubles = [i for i, n in Counter(ids).items() if n > 1]
+    # only ids of equal hash can be equal, and an array of hashes is a tenth of a dict of ids
+    marks = np.sort(np.fromiter(map(hash, ids), np.int64))
+    often = set(marks[1:][marks[1:] == marks[:-1]].tolist())
+    doubles = [i for i, n in Counter(i for i in ids if hash(i) in often).items() if n > 1] if often else []
     if doubles:
         found.problems.append(f"ids name more than one training record: {few(doubles)}; ids must be unique")
     return True
@@ -177,7 +184,7 @@ def check_contents(
     classes: int | None,
     found: Findings,
     every: bool = True,
-) -> dict[str, set[bytes]]:
+) -> dict[str, Marks]:
     """The pass over all records: NaN, targets, twins of forget records in retain, holdout records seen in training.
 
     Notes the classes that the request takes every record of. With `every` it gives the content hashes of both sets,
@@ -185,24 +192,30 @@ def check_contents(
     """
     every = every or not (train.plain and holdout.plain)  # padding to the longest of a batch changes a checksum
     counts: Counter[int] = Counter()
-    marks: list[list[Any]] = [[], []]
+    kind = HASH if every else np.dtype(np.int64)
+    marks: list[list[Any]] = [[np.empty(0, kind)], [np.empty(0, kind)]]
     for name, data, seen in (("training", train, marks[0]), ("holdout", holdout, marks[1])):
         at = np.arange(len(data))
-        read = data.hashed(at) if every else ((b, checksums(b).tolist()) for b in data.stream(at))
+        read = data.hashed(at) if every else ((b, checksums(b)) for b in data.stream(at))
         for batch, some in read:
             check_batch(batch, classes, name, found)
-            seen += some
+            seen.append(np.frombuffer(b"".join(some), kind) if every else some)
             if data is train:
                 counts.update(batch.targets.flatten().tolist())
-    often = {mark for mark, n in Counter(marks[0] + marks[1]).items() if every or n > 1}
+    of_train, of_holdout = (np.concatenate(seen) for seen in marks)
+    # looked at closely are only records whose mark one of the others has
+    stays = np.ones(len(of_train), dtype=bool)
+    stays[forget] = False
+    twin = np.flatnonzero(_among(of_train, of_train[forget]) & stays)
+    both = np.flatnonzero(_among(of_train, of_holdout))
+    near = np.unique(np.concatenate([forget[_among(of_train[forget], of_train[twin])], twin, both]))
     ours, theirs = (
-        {i: mark for i, mark in enumerate(seen) if mark in often}  # hashes where `every`, else checksums
-        for seen in marks
-    )
-    if not every:
-        ours, theirs = (
-            dict(zip(some, data.hashes(list(some)), strict=True)) for data, some in ((train, ours), (holdout, theirs))
+        dict(zip(at.tolist(), [h.tobytes() for h in seen[at]] if every else data.hashes(at), strict=True))
+        for at, seen, data in (
+            (near, of_train, train),
+            (np.flatnonzero(_among(of_holdout, of_train[both])), of_holdout, holdout),
         )
+    )
     gone = set(forget.tolist())
     named = {ours[i]: i for i in forget.tolist() if i in ours}
     twins = {named[h]: i for i, h in ours.items() if h in named and i not in gone}
@@ -221,7 +234,18 @@ def check_contents(
             f"{shared[0]}: the holdout must hold records that the model never saw"
         )
     _note_classes(counts, train, forget, found)
-    return {"training": known, "holdout": set(theirs.values())}
+    return {"training": of_train, "holdout": of_holdout} if every else {}
+
+
+def _among(values: Marks, those: Marks) -> NDArray[np.bool_]:
+    """Which of `values` are among `those`, in less memory than np.isin takes."""
+    if not len(those):
+        return np.zeros(len(values), dtype=bool)
+    those = np.sort(those)
+    at = np.searchsorted(those, values)
+    at[at == len(those)] = 0
+    found: NDArray[np.bool_] = those[at] == values
+    return found
 
 
 def check_classes(train: Records, forget: Indices, found: Findings) -> None:
@@ -239,7 +263,7 @@ def _note_classes(counts: Counter[int], train: Records, forget: Indices, found: 
     found.left = sum(n > taken[c] for c, n in counts.items())
 
 
-def check_test(test: Records, others: Mapping[str, set[bytes]], classes: int | None, found: Findings) -> None:
+def check_test(test: Records, others: Mapping[str, Marks], classes: int | None, found: Findings) -> None:
     """Test records: some, finite, with targets of the model, and none whose content hash is one of the `others`."""
     if not len(test):
         found.problems.append(
@@ -251,8 +275,8 @@ def check_test(test: Records, others: Mapping[str, set[bytes]], classes: int | N
         check_batch(batch, classes, "test", found)
         theirs += some
     for name, known in others.items():
-        shared = [i for i, h in enumerate(theirs) if h in known]
-        if shared:
+        shared = np.flatnonzero(_among(np.frombuffer(b"".join(theirs), HASH), known))
+        if len(shared):
             found.warnings.append(
                 f"{len(shared)} test records are also {name} records (by content), the first at position {shared[0]}"
             )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from efface.expected import MOST_COORDINATES, Seen
 from efface.numerics.logits import centre, margin, of_classes, squash, unsquash, with_margin, without
-from efface.numerics.neighbours import windows
+from efface.numerics.neighbours import by_block, windows
 from efface.numerics.transport import transport_gauss, transport_ranks
 
 # Of a record whose margin a stranger could have as well, this much of the transported margin's own part is kept.
@@ -31,7 +31,9 @@ def target_logits(forget: Seen, members: Seen, strangers: Seen, gone: Sequence[i
     target = (forget.expected + without(forget.logits, gone)) / 2
     if bool((~odd).any()):
         usual = forget.rows(~odd)
-        own, weight = transported(usual, members, strangers), trust(usual, strangers)
+        records = len(usual.targets)
+        own = by_block(lambda part: transported(usual.rows(part), members, strangers), records)
+        weight = by_block(lambda part: trust(usual.rows(part), strangers), records)
         mixed = torch.lerp(usual.expected, own, weight[:, None])
         wanted = torch.lerp(squash(usual.score), squash(margin(own, usual.targets)), OWN_SHARE * weight)
         target[~odd] = with_margin(mixed, usual.targets, unsquash(wanted))

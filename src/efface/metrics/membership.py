@@ -9,7 +9,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 from torch import Tensor
 
-from efface.numerics.neighbours import windows
+from efface.numerics.neighbours import blocks, by_block, windows
 from efface.types import Estimate
 
 
@@ -102,18 +102,29 @@ def separate(
     default a window holds a tenth of the strangers, and 10 to 50: wider ones compare the hardest records, which are
     few, with easier ones, and so call perfect forgetting too much.
     """
-    if member_difficulty is None or stranger_difficulty is None:
-        at = torch.arange(len(strangers)).expand(len(members), -1)
-    else:
-        width = width or min(50, max(10, len(strangers) // 10))
-        at = windows(member_difficulty, stranger_difficulty, width)
-    values, among = members.double()[:, None], strangers.double()[at]
-    if member_difficulty is not None and stranger_difficulty is not None:
-        among = _levelled(among, member_difficulty.double(), stranger_difficulty.double()[at])
-    wins = (among < values).double() + 0.5 * (among == values).double()
-    ranks = wins.mean(1)
-    influence = torch.zeros(len(strangers), dtype=torch.float64)
-    influence.index_add_(0, at.reshape(-1), ((wins - ranks.mean()) / wins.numel()).reshape(-1))
+    width = width or min(50, max(10, len(strangers) // 10))
+
+    def compared(part: slice) -> tuple[Tensor, Tensor]:
+        """Strangers that some forget records are compared with, and whether each of these scores higher."""
+        values = members[part].double()[:, None]
+        if member_difficulty is None or stranger_difficulty is None:
+            at = torch.arange(len(strangers)).expand(len(values), -1)
+            among = strangers.double()[at]
+        else:
+            at = windows(member_difficulty[part], stranger_difficulty, width)
+            among = _levelled(
+                strangers.double()[at], member_difficulty[part].double(), stranger_difficulty.double()[at]
+            )
+        return at, (among < values).double() + 0.5 * (among == values).double()
+
+    parts = list(blocks(len(members)))
+    # several blocks are compared twice, since the mean must be known first, and to keep all of them takes much memory
+    kept = compared(parts[0]) if len(parts) == 1 else None
+    ranks = by_block(lambda part: (kept or compared(part))[1].mean(1), len(members))
+    mean, influence = ranks.mean(), torch.zeros(len(strangers), dtype=torch.float64)
+    for part in parts:
+        at, wins = kept or compared(part)
+        influence.index_add_(0, at.reshape(-1), ((wins - mean) / (len(members) * wins.shape[1])).reshape(-1))
     return Separation(ranks, influence)
 
 

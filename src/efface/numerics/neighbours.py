@@ -1,7 +1,35 @@
 """Records of nearly the same difficulty: windows over a score."""
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor
+
+BLOCK = 1024  # records whose windows are held at once
+
+
+def blocks(records: int) -> Iterator[slice]:
+    """Slices of nearly equal size, at most BLOCK, that cover so many records; an empty one where there are none."""
+    # equal, since torch adds up a single row in another order than one of many
+    count = max(1, -(-records // BLOCK))
+    return (slice(records * k // count, records * (k + 1) // count) for k in range(count))
+
+
+def by_block(function: Callable[[slice], Tensor], records: int) -> Tensor:
+    """What `function` gives for each block of so many records, a row each, joined.
+
+    For what takes a window for each record: of 100,000 records at once, those would take gigabytes.
+    """
+    parts = blocks(records)
+    rows = function(next(parts))
+    if len(rows) == records:
+        return rows
+    # written into one tensor, since many that are kept and joined later leave gaps in memory
+    joined = rows.new_empty((records, *rows.shape[1:]))
+    joined[: len(rows)] = rows
+    for part in parts:
+        joined[part] = function(part)
+    return joined
 
 
 def windows(at: Tensor, scores: Tensor, width: int) -> Tensor:
