@@ -118,7 +118,7 @@ def test_the_audit_of_a_run_and_of_verify(here: Path) -> None:
     found = told("verify", "--reference-models", "1", code=3)
     assert found["problems"] == []
     assert found["report"]["verdict"]["status"] in ("undecided", "not_verified")
-    assert [r["found"] for r in found["residues"]].count(True) == 4
+    assert [r["found"] for r in found["residues"]].count(True) == 5
     (here / "model.safetensors").unlink()
     shown = said("verify", "--no-audit")
     assert "Nothing was changed since it was written." in shown
@@ -130,7 +130,7 @@ def test_a_version_that_the_audit_does_not_let_pass_is_not_served(here: Path) ->
     before = os.readlink(here / "efface-store/current.safetensors")
     said("request", "add", "--ids", "ids.txt")
     quick = ("--option", "rounds=1", "--option", "steps=2", "--reference-models", "1")
-    shown = said("run", *quick, "--accept", "verified", code=3)
+    shown = said("run", *quick, "--accept", "verified", code=7)
     assert "Run 1 is rejected: the model stays as it was, and request 1 pending." in shown
     assert os.readlink(here / "efface-store/current.safetensors") == before
     assert told("status")["pending"][0]["number"] == 1

@@ -140,9 +140,16 @@ def test_the_same_records_again_are_the_same_request(store: Store) -> None:
     assert first.made
     assert (first.request.number, first.request.records, first.request.due) == (1, 3, "2031-01-31")
     again = store.add(people([7, 7, 5, 9, 5]), note="another note", due="2040-01-01")
-    assert (again.made, again.request) == (False, first.request)
-    assert (store.note(1), store.requests()) == ("by letter", [first.request])
-    assert sorted(store.ids(1)) == people([5, 7, 9])
+    assert (again.made, again.amended, again.request.number) == (False, True, 1)
+    assert (store.note(1), again.request.due, store.requests()) == ("another note", "2040-01-01", [again.request])
+    assert store.ids(1) == people([5, 7, 9])
+    bare = store.add(people([5, 7, 9]))
+    assert (bare.made, bare.amended, bare.request) == (False, False, again.request)
+    assert not store.add(people([5, 7, 9]), note="another note").amended
+    store.run(QUICK)
+    late = store.add(people([5, 7, 9]), note="too late", due="2050-01-01")
+    assert (late.amended, late.request.stage, store.note(1)) == (False, Stage.HONOURED, "another note")
+    assert store.verify(level=None).problems == ()
 
 
 def test_overlapping_requests_are_two_and_say_what_waits(store: Store) -> None:
@@ -339,7 +346,7 @@ def test_a_task_without_ids_names_records_by_position(tmp_path: Path, tiny: Tiny
     assert store.add(torch.tensor([5, 9])).request.records == 2
     assert sorted(store.ids(1)) == [5, 9]
     assert "300" in refused(store.add, [RECORDS])[0]
-    assert "were never forgotten: '5'" in refused(store.add, ["5"])[0]
+    assert "was never forgotten: '5'" in refused(store.add, ["5"])[0]
     store.run(QUICK)
     shorter = tiny.task(build_model=mlp, train=TensorDataset(tiny.x[:-1], tiny.y[:-1]))
     for call in (lambda s: s.add([1]), lambda s: s.run(QUICK)):

@@ -165,8 +165,8 @@ HEADS: dict[str, tuple[Callable[[Path], object], str]] = {
     "nonsense": (lambda head: head.write_text("nonsense"), "head: cannot be read"),
     "no number": (lambda head: head.write_text('{"seq": Infinity, "hash": ""}'), "head: cannot be read"),
     "not text": (lambda head: head.write_bytes(b"\xff\xfe"), "head: cannot be read"),
-    "past the end": (lambda head: head.write_text('{"seq": 999, "hash": "00"}'), "ends before event 999"),
-    "another hash": (lambda head: head.write_text('{"seq": 3, "hash": "00"}'), "event 3"),
+    "past the end": (lambda head: head.write_text('{"seq": 999, "hash": "00", "mac": "00"}'), "head: was changed"),
+    "another hash": (lambda head: head.write_text('{"seq": 3, "hash": "00", "mac": "00"}'), "head: was changed"),
 }
 
 

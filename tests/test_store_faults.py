@@ -1,5 +1,6 @@
 """Disks and clocks that do harm: each is named in a line, what serves goes on, and a later run ends well."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -72,8 +73,6 @@ WRITES = (
     "link.temporary",
     "link.replaced",
     "removed.before-commit",
-    "head.temporary",
-    "head.replaced",
 )
 
 
@@ -93,6 +92,22 @@ def test_a_full_disk_at_every_write(
     Store(path, task).run(plan)
     expected = served(path) if plan is ANEW else weights
     assert not wrong_after(path, task, asked, expected)
+
+
+@pytest.mark.parametrize("point", ["head.temporary", "head.replaced"])
+def test_what_is_done_is_not_refused_because_the_head_cannot_be_noted(
+    grown: Path, task: Task, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    path = copied(grown, tmp_path / "copy")
+    monkeypatch.setenv(failpoints.VARIABLE, f"{point}:full")
+    answer = Store(path, task).add(people([77]))
+    monkeypatch.delenv(failpoints.VARIABLE)
+    assert answer.made and answer.request in Store(path, task).status().pending
+    Store(path, task).cancel(answer.request.number)
+    head = json.loads((path / "head").read_text())
+    assert head["seq"] == Store(path, task).history().seq
+    Store(path, task).run(QUICK)
+    assert served(path) == weights
 
 
 @pytest.fixture
@@ -219,7 +234,7 @@ def test_a_database_that_is_locked_for_long(path: Path, task: Task, weights: str
 def test_a_clock_that_jumps_back(path: Path, task: Task, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = Store(path, task)
     before.add(people([77]), due=f"{true_now().date() - timedelta(days=1):%Y-%m-%d}")
-    last = before.history().at
+    last = before.history().latest
     monkeypatch.setattr("efface.store.clock.now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
     store = Store(path, task)
     assert [r.number for r in store.status().overdue] == [4]

@@ -52,7 +52,7 @@ TWICE = (
     ("checkpoint.renamed:kill", "recover.orphans:kill", "checkpoint.renamed:kill"),
     ("unlearn.forward:kill:30", "run.staged:kill", "report.renamed:kill", "version.before-commit:kill"),
     ("report.renamed:kill", "report.synced:kill"),
-    ("run.committed:kill", "run.truncated:kill", "link.temporary:kill", "removed.before-commit:kill"),
+    ("run.committed:kill", "link.temporary:kill", "run.truncated:kill", "removed.before-commit:kill"),
     ("run.committed:kill", "emptied.before-commit:kill", "sweep.removing:kill"),
     ("link.replaced:kill", "sweep.removing:kill"),
 )

@@ -35,7 +35,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from efface import Task
-from efface.store import Plan, Store
+from efface.store import Limits, Plan, Store
 from efface.store.errors import StoreError
 from efface.store.failpoints import POINTS, VARIABLE
 
@@ -140,7 +140,7 @@ class Life(RuleBasedStateMachine):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = mlp()
-        self.store = Store.create(self.folder / "store", self.task, model, grace_days=grace)
+        self.store = Store.create(self.folder / "store", self.task, model, grace_days=grace, limits=Limits(1.0, 1.0))
         self.promise = Promise()
         self.open: tuple[Plan, int, tuple[int, ...]] | None = None
         self.broken = False  # by a fault that no run has cleared up after yet
@@ -187,7 +187,8 @@ class Life(RuleBasedStateMachine):
     def run(self, plan: Plan, retrain: bool, more: set[str]) -> None:
         if more:
             self.add(more, False)
-        plan = replace(plan, retrain=retrain)
+        if retrain:
+            plan = replace(plan, method=Plan.method, options={}, retrain=True)
         batch, resumed = self._batch(plan)
         outcome = self.store.run(plan)
         self.broken = False
@@ -237,7 +238,7 @@ class Life(RuleBasedStateMachine):
         known = self.store.history()
         self.store = Store(self.folder / "store", self.task)
         assert self.store.history() == known
-        assert "1 ids are not among the training records" in refused(self.store.add, [IDS[0], "nobody"])[0]
+        assert "1 id is not among the training records" in refused(self.store.add, [IDS[0], "nobody"])[0]
         found = self.store.verify(level=None)
         left = [p for p in found.problems if not (self.broken and any(h in p for h in HARMLESS))]
         assert not left

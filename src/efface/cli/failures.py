@@ -33,6 +33,7 @@ class Code(IntEnum):
     DAMAGED = 4
     BUSY = 5
     STORAGE = 6
+    REJECTED = 7
     INTERRUPTED = 130
 
     @classmethod
@@ -42,6 +43,7 @@ class Code(IntEnum):
 
 
 _OF_STORE = {DamagedError: Code.DAMAGED, BusyError: Code.BUSY, StorageError: Code.STORAGE}
+_WORDS = {DamagedError: "the store is damaged", BusyError: "the store is busy", StorageError: "the disk failed"}
 
 
 def one_line(error: BaseException) -> str:
@@ -65,7 +67,7 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
         _tell(as_json, stdout, str(error), "the request was refused", error.problems)
         raise typer.Exit(Code.REFUSED) from None
     except StoreError as error:
-        _tell(as_json, stdout, str(error), "the store cannot do that", error.problems)
+        _tell(as_json, stdout, str(error), _WORDS.get(type(error), "the store cannot do that"), error.problems)
         raise typer.Exit(_OF_STORE.get(type(error), Code.FAILED)) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise  # Typer's own, and a reader of our output that left early

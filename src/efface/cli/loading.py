@@ -117,7 +117,7 @@ def read_ids(source: str, task: Task | None, option: str = "--forget") -> list[R
     words = [(at, line.strip()) for at, line in enumerate(lines, 1)]
     words = [(at, word) for at, word in words if word and not word.startswith("#")]
     if not words:
-        raise RequestError(f"{name}: names no record id")
+        raise RequestError(f"{name}: names no record id (one a line; lines that start with # are comments)")
     if task is None or not _takes_integers(task):
         return [word for _, word in words]
     wrong = [f"line {at}: {word[:40]!r}" for at, word in words if not INTEGER.fullmatch(word)]

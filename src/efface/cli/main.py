@@ -25,8 +25,8 @@ from efface.types import Level
 
 EXIT_CODES = (
     "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
-    "3 done, but not verified or undecided; 4 a store is damaged; 5 a store is busy; 6 the disk is full or cannot be "
-    "written to; 130 interrupted."
+    "3 done, but undecided or not verified; 4 a store is damaged; 5 a store is busy; 6 the disk is full or cannot be "
+    "written to; 7 a run's model was refused, and nothing changed; 130 interrupted."
 )
 
 app = typer.Typer(

@@ -50,7 +50,9 @@ def add(
         opened = open_with_task(store, key, task)
         answer = opened.add(read_ids(ids, opened.task, "--ids"), note, due)
         if as_json:
-            print_json(as_json_of(answer), stdout)
+            told = as_json_of(answer)
+            told["request"]["note"] = opened.note(answer.request.number)
+            print_json(told, stdout)
         else:
             show_answer(answer, stdout)
 

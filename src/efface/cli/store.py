@@ -55,6 +55,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example:\n\nefface verify")(verify)
     app.command(epilog="Example:\n\nefface export 3 --out request-3")(export)
     app.command(epilog="Example:\n\nefface rollback 4")(rollback)
+    app.command(epilog="Example:\n\nefface retire --yes")(retire)
 
 
 def open_store(place: Path, key: Path | None, device: str = "cpu") -> Store:
@@ -176,6 +177,8 @@ def run(
             print_json(as_json_of(outcome), stdout)
         elif is_main():
             show_run(outcome, opened, stdout)
+        if outcome.status != "nothing" and outcome.version is None:
+            raise typer.Exit(Code.REJECTED)
         raise typer.Exit(Code.VERIFIED if outcome.status in ("verified", "retrained", "nothing") else Code.NOT_VERIFIED)
 
 
@@ -184,7 +187,11 @@ def status(
     key: Key = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="End with code 3 where a request is overdue, or a retraining or a run is due."),
+        typer.Option(
+            "--check",
+            help="For a timer: end with code 3 where a request is overdue, a retraining is due, a run is unfinished, "
+            "the wrong model is served or the key is missing.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -195,7 +202,7 @@ def status(
             print_json(as_json_of(seen), stdout)
         else:
             show_overview(seen, stdout)
-        if check and (seen.overdue or seen.retraining or seen.unfinished or seen.retired):
+        if check and (seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired):
             raise typer.Exit(Code.NOT_VERIFIED)
 
 
@@ -265,6 +272,27 @@ def rollback(
             print_json(as_json_of(opened.status()), stdout)
         else:
             show_overview(opened.status(), stdout)
+
+
+def retire(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this nothing is done.")] = False,
+    store: Place = HERE,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """End a store for good: cancel pending requests, remove models that know forgotten records, destroy the key."""
+    with guarded(as_json) as stdout:
+        opened = open_store(store, key)
+        if not yes:
+            waiting = len(opened.status().pending)
+            raise RequestError(
+                f"this destroys {opened.key_path} and cancels {waiting} pending requests, for good: --yes does it"
+            )
+        pending = opened.retire()
+        if as_json:
+            print_json({"cancelled": pending}, stdout)
+        else:
+            print(f"The store is retired; {len(pending)} pending requests were cancelled.", file=stdout)
 
 
 def _check_words(level: str, accept: str) -> None:

@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from efface.cli.display import COLOURS, WORDS, console, say
+from efface.data.checks import LARGEST_SHARE
 from efface.report.build import Report
 from efface.store import Answer, Outcome, Overview, Request, Store, Verification, Version
 
-SHOWN = 8
 STATUSES = {
     **WORDS,
     "not_audited": "Not audited",
@@ -54,6 +54,15 @@ def show_answer(answer: Answer, stdout: TextIO) -> None:
     out, request = console(stdout), answer.request
     head = f"Request {request.number}" if answer.made else f"Already there as request {request.number}"
     say(out, f"{head}: {_records(request.records)}, {_stage(request)}.")
+    if answer.amended:
+        say(out, f"  It is due {request.due or 'at no date'} now, and has the note that was given last.")
+    if answer.late:
+        say(out, "  Its date is over.")
+    if answer.share > LARGEST_SHARE:
+        say(
+            out, f"  Pending requests hold {answer.share:.0%} of the training records: above {LARGEST_SHARE:.0%} efface"
+        )
+        say(out, "  run refuses them, and efface run --retrain honours them.")
     if 0 < answer.forgotten < request.records:
         say(out, f"  {_records(answer.forgotten)} of it {'was' if answer.forgotten == 1 else 'were'} forgotten before.")
     if answer.waiting and answer.made:
@@ -69,7 +78,7 @@ def show_requests(told: Sequence[tuple[Request, str | None]], stdout: TextIO) ->
         say(out, "No requests.")
         return
     table = Table()
-    for name in ("request", "records", "added", "due", "state", "note"):
+    for name in ("request", "records", "added (UTC)", "due", "state", "note"):
         table.add_column(name, justify="right" if name in ("request", "records") else "left", overflow="fold")
     for request, note in told:
         table.add_row(
@@ -119,12 +128,26 @@ def show_run(outcome: Outcome, store: Store, stdout: TextIO) -> None:
     if outcome.resumed:
         say(out, f"Run {outcome.run} was interrupted before, and went on where it was.")
     batch = f"{_records(outcome.records)} of {_numbers(outcome.requests)}"
+    if outcome.version is None and not outcome.requests:
+        say(out, f"Run {outcome.run} is rejected: the model stays as it was. See to Task.fit, or --accept any.")
+        return
     if outcome.version is None:
         say(out, f"Run {outcome.run} is rejected: the model stays as it was, and {_numbers(outcome.requests)} pending.")
-        say(out, "Try another method or seed, take it as it is (--accept any), or train anew (--retrain).")
+        if outcome.status == "retrained":
+            say(out, "See to Task.fit, or take the model as it is (--accept any).")
+        else:
+            say(out, "Try another method or seed, take it as it is (--accept any), or train anew (--retrain).")
         return
     made = outcome.version
-    say(out, f"Version {made.number} is in service: {batch} {'is' if outcome.records == 1 else 'are'} forgotten.")
+    forgotten = (
+        f"{batch} {'is' if outcome.records == 1 else 'are'} forgotten" if outcome.requests else "none was pending"
+    )
+    say(out, f"Version {made.number} is in service: {forgotten}.")
+    if outcome.status == "undecided":
+        say(
+            out,
+            "Undecided lets it pass by default (--accept verified asks for more); the report has each record's rank.",
+        )
     say(out, f"  {store.current}")
     if made.audit and made.audit["files"] and made.run is not None:
         say(out, f"  {store.report_folder(made.run) / 'report.html'}")
@@ -139,7 +162,7 @@ def show_overview(seen: Overview, stdout: TextIO) -> None:
     if seen.retired:
         say(out, Text(f"Retired: {seen.retired}", style="bold red"))
     table = Table(title="Versions", title_justify="left")
-    for name in ("version", "lineage", "made", "kind", "honours", "audit", ""):
+    for name in ("version", "lineage", "made (UTC)", "kind", "honours", "audit", ""):
         table.add_column(name, overflow="fold")
     for version in seen.versions:
         serving = version.number == seen.serving.number
@@ -157,8 +180,10 @@ def show_overview(seen: Overview, stdout: TextIO) -> None:
     _drift(out, seen.serving)
     if seen.unfinished is not None:
         say(out, f"Run {seen.unfinished.number} is at work or was interrupted; efface run goes on with it.")
-    waiting = f"{len(seen.pending)} request{'s are' if len(seen.pending) != 1 else ' is'} pending"
-    say(out, f"{waiting}{': efface run honours them' if seen.pending else ''}.")
+    if seen.pending:
+        say(out, f"Pending: {_numbers([r.number for r in seen.pending])}; efface run honours them.")
+    else:
+        say(out, "No request is pending.")
     for request in seen.overdue:
         say(out, Text(f"Overdue: request {request.number}, due {request.due}.", style="bold red"))
     for line in seen.retraining:
@@ -228,7 +253,14 @@ def _records(count: int) -> str:
 
 
 def _numbers(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:SHOWN])) + (f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else "")
+    """Numbers with runs of them as ranges, so that none is left out."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [number]
+        else:
+            ranges.append([number])
+    shown = ", ".join("–".join(map(str, ends)) for ends in ranges)
     return f"request{'s' * (len(numbers) != 1)} {shown}"
 
 

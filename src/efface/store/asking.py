@@ -5,12 +5,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select
 
 from efface.data.checks import Findings, few
 from efface.data.index import RecordIndex
 from efface.errors import RequestError
 from efface.requests import read_forget
+from efface.store import clock
 from efface.store.core import Book, Core
 from efface.store.database import notes, plain, tags
 from efface.store.history import History, Request, Stage
@@ -26,13 +27,18 @@ LONGEST_NUMBER = 4096  # bits of an id; Python writes no number of any length
 class Answer:
     """What became of a request: its number, and whether this call made it.
 
-    `forgotten` of its records were forgotten before, `waiting` also stand in other requests that are pending.
+    `forgotten` of its records were forgotten before, `waiting` also stand in other requests that are pending. `amended`
+    says that a request that was there took the date or the note that were given now, `late` that its date is over, and
+    `share` is that of all pending records in the training set.
     """
 
     request: Request
     made: bool
     forgotten: int
     waiting: int
+    amended: bool = False
+    late: bool = False
+    share: float = 0.0
 
 
 def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | None, due: date | None) -> Answer:
@@ -64,15 +70,18 @@ def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | N
         stages = {tag: {book.history.requests[n].stage for n in numbers} for tag, numbers in known.items()}
         forgotten = {tag for tag, found_in in stages.items() if Stage.HONOURED in found_in}
         if strangers := [name for name in unknown if key.tag(name) not in forgotten]:
+            one = len(strangers) == 1
             raise RequestError(
-                f"{len(strangers)} ids are not among the training records, and were never forgotten: {few(strangers)}"
+                f"{len(strangers)} {'id is' if one else 'ids are'} not among the training records, and "
+                f"{'was' if one else 'were'} never forgotten: {few(strangers)}"
             )
         live = (r for r in book.history.requests.values() if r.stage is not Stage.CANCELLED)
         same = next((r for r in live if r.digest == digest), None)
         others = {r.number for r in book.history.pending if same is None or r.number != same.number}
         waiting = sum(not others.isdisjoint(numbers) for tag, numbers in known.items() if tag not in forgotten)
         if same is not None:
-            return Answer(same, False, len(forgotten), waiting)
+            amended = same.stage is Stage.PENDING and _amend(core, book, same, note, due)
+            return _answer(book, index, same.number, False, len(forgotten), waiting, amended)
         number = len(book.history.requests) + 1
         book.append(
             "requested",
@@ -95,8 +104,31 @@ def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | N
         if note is not None:
             book.connection.execute(notes.insert().values(request=number, text=note))
         _settle(book, number, known)
-        answer = Answer(book.history.requests[number], True, len(forgotten), waiting)
+        answer = _answer(book, index, number, True, len(forgotten), waiting, False)
     return answer
+
+
+def _answer(
+    book: Book, index: RecordIndex, number: int, made: bool, forgotten: int, waiting: int, amended: bool
+) -> Answer:
+    request = book.history.requests[number]
+    today = clock.present(book.history.latest).date()
+    late = request.stage is Stage.PENDING and request.due is not None and date.fromisoformat(request.due) < today
+    pending = book.connection.execute(select(func.count(plain.c.tag.distinct()))).scalar() or 0
+    return Answer(request, made, forgotten, waiting, amended, late, pending / len(index))
+
+
+def _amend(core: Core, book: Book, request: Request, note: str | None, due: date | None) -> bool:
+    """Give a pending request a date or a note that are other than its own; whether there was one."""
+    day = request.due if due is None else due.isoformat()
+    mac = request.note if note is None else core.key.mac("note", f"{request.number} {note}")
+    if (day, mac) == (request.due, request.note):
+        return False
+    book.append("amended", {"number": request.number, "due": day, "note": mac})
+    if mac != request.note:
+        book.connection.execute(delete(notes).where(notes.c.request == request.number))
+        book.connection.execute(notes.insert().values(request=request.number, text=note))
+    return True
 
 
 def cancel(core: Core, number: int) -> Request:

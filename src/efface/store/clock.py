@@ -20,6 +20,11 @@ def stamp(last: str | None) -> tuple[str, float]:
     return last, behind if behind > TOLERATED_S else 0.0
 
 
+def present(latest: str) -> datetime:
+    """The time now, for deadlines: no earlier than any that was seen, so that a clock that jumped back delays none."""
+    return max(now(), datetime.fromisoformat(latest))
+
+
 def read_date(text: str, option: str) -> date:
     """A date as YYYY-MM-DD."""
     try:

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 from efface.errors import RequestError
 from efface.store import ledger
 from efface.store.database import BUSY_S, Database, events, named
-from efface.store.errors import DamagedError
+from efface.store.errors import DamagedError, StoreError
 from efface.store.files import Folder
 from efface.store.history import History
 from efface.store.keys import Key, read_key
@@ -42,12 +42,12 @@ class Core:
             raise RequestError(f"{folder.path}: there is no store: make one (efface init), or name another (--store)")
         self._start(folder, Database(folder.database, busy_s), None)
         self.database.check()
-        born = self._first_event()
-        # noted as seen from the store, so that both may be moved together
-        self.key_path = key_path or _from_environment() or Path(os.path.normpath(folder.path / born["key_path"]))
+        # never a place that the store itself names: whoever can write there could bring a key of his own
+        self.key_path = key_path or _from_environment() or beside(folder.path)
+        check_outside(folder.path, self.key_path)
         self._key = read_key(self.key_path)
-        if self._key is not None and self._key.fingerprint != born["key"]:
-            raise DamagedError(f"{self.key_path}: is not the key of this store")
+        if self._key is not None and self._key.fingerprint != self._fingerprint():
+            raise DamagedError(f"{self.key_path}: is not the key of this store: name it (--key, or {KEY_VARIABLE})")
         self._check_head()
 
     @classmethod
@@ -84,25 +84,45 @@ class Core:
     def history(self) -> History:
         """What the history says now; DamagedError where an event was changed or removed."""
         with self.database.reading() as connection:
-            return self._refreshed(connection)
+            return self.refreshed(connection)
+
+    def whole(self) -> History:
+        """What the history says now, every event of it read and checked again."""
+        self._check_head()
+        history = History()
+        with self.database.reading() as connection:
+            history.take(ledger.read(connection, self._key))
+        return history
 
     @contextmanager
     def writing(self) -> Iterator[Book]:
         """A transaction; its events are kept at its end, and so is how far the history goes."""
         key = self.key
         with self.database.writing() as connection:
-            book = Book(connection, key, self._refreshed(connection).copy())
+            book = Book(connection, key, self.refreshed(connection).copy())
+            if book.history.retired:
+                raise RequestError(
+                    f"the store was retired on {book.history.retired[:10]}: nothing is added to it any more"
+                )
             yield book
         with self._lock:
             if book.history.seq > self._history.seq:
                 self._history = book.history
-        self.folder.write_head(book.history.seq, book.history.hash)
+        with suppress(StoreError):  # what was asked for is done and kept; the next transaction notes the head
+            self.note_head()
 
-    def _refreshed(self, connection: Connection) -> History:
+    def note_head(self) -> None:
+        """Note outside of the database how far the history goes."""
+        with self._lock:
+            seq, digest = self._history.seq, self._history.hash
+        self.folder.write_head(seq, digest, self.key.mac("head", f"{seq} {digest}"))
+
+    def refreshed(self, connection: Connection) -> History:
+        """What the history says within a transaction; events that were checked before are not checked again."""
         with self._lock:
             known = self._history
-        if ledger.length(connection) < known.seq:
-            raise DamagedError(f"the history ends before event {known.seq}, which was there: rows were removed")
+        if known.seq:
+            self._check_event(connection, known.seq, known.hash)
         fresh = list(ledger.read(connection, self._key, known.seq, known.hash))
         if not fresh:
             return known
@@ -113,12 +133,13 @@ class Core:
                 self._history = history
         return history
 
-    def _first_event(self) -> dict[str, Any]:
+    def _fingerprint(self) -> object:
+        """That of the key with which the store was made."""
         with self.database.reading() as connection:
             first = next(ledger.read(connection, None), None)
-        if first is None or first.kind != "created" or not {"key", "key_path"} <= set(first.body):
+        if first is None or first.kind != "created" or "key" not in first.body:
             raise DamagedError("the history lacks event 1, by which the store was made: a row was removed or changed")
-        return first.body
+        return first.body["key"]
 
     def _check_head(self) -> None:
         """Whether the history still holds the last event that was noted outside of it."""
@@ -128,16 +149,32 @@ class Core:
                 "head: the file is missing that says how far the history goes, so rows removed from its end would not "
                 "be missed: restore it from a backup"
             )
+        seq, digest, mac = head
+        if self._key is not None and self._key.mac("head", f"{seq} {digest}") != mac:
+            raise DamagedError("head: was changed; it notes how far the history goes")
         with self.database.reading() as connection:
-            row = connection.execute(select(events.c.hash).where(events.c.seq == head[0])).first()
+            self._check_event(connection, seq, digest)
+
+    @staticmethod
+    def _check_event(connection: Connection, seq: int, digest: str) -> None:
+        row = connection.execute(select(events.c.hash).where(events.c.seq == seq)).first()
         if row is None:
-            raise DamagedError(
-                f"the history ends before event {head[0]}, which was there: rows were removed from its end"
-            )
-        if row.hash != head[1]:
-            raise DamagedError(f"event {head[0]} of the history is not the one that was there: rows were changed")
+            raise DamagedError(f"the history ends before event {seq}, which was there: rows were removed from its end")
+        if row.hash != digest:
+            raise DamagedError(f"event {seq} of the history is not the one that was there: rows were changed")
+
+
+def beside(folder: Path) -> Path:
+    """Where a store's key is looked for, unless another place is named."""
+    return folder.with_name(f"{folder.name}.key")
+
+
+def check_outside(folder: Path, key_path: Path) -> None:
+    """Refuse a key that lies inside the store."""
+    if folder == key_path or folder in key_path.parents:
+        raise RequestError(f"{key_path}: the key must lie outside of the store (--key, or {KEY_VARIABLE})")
 
 
 def _from_environment() -> Path | None:
     named = os.environ.get(KEY_VARIABLE)
-    return Path(named) if named else None
+    return Path(named).absolute() if named else None

@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import uuid
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from efface.data.records import Records
 from efface.errors import RequestError, attempt
 from efface.requests import check_model
 from efface.runtime import resolve_device, versions
-from efface.store.core import KEY_VARIABLE, Core
+from efface.store.core import Core, beside, check_outside
 from efface.store.database import Database, named
 from efface.store.drift import Limits, write_answers
 from efface.store.files import Folder, hash_of
@@ -42,7 +43,7 @@ def create(
     device: str,
 ) -> tuple[Path, Path]:
     """Make a store and its key, and give the places of both; see `Store.create`."""
-    key_path = key or target.with_name(f"{target.name}.key")
+    key_path = key or beside(target)
     problems: list[str] = []
     for check in (_check_place, _check_key):
         attempt(problems, check, target, key_path)
@@ -54,10 +55,13 @@ def create(
         raise RequestError(problems)
     # made beside its place and then moved there, so that no half-made store is ever seen
     making = Folder(_unfinished(target))
-    secret = make_key(key_path)
-    try:
+    with ExitStack() as undo:
         with named(target):
             making.create()
+        undo.callback(shutil.rmtree, making.path, ignore_errors=True)
+        secret = make_key(key_path)
+        undo.callback(key_path.unlink, missing_ok=True)
+        with named(target):
             file = making.keep("checkpoints", lambda path: save(model, path))
             baseline = making.keep("baselines", lambda path: write_answers(task, model, path))
         database = Database(making.database)
@@ -71,7 +75,6 @@ def create(
                     "task": task_path,
                     "source": None if source is None else str(source),
                     "key": secret.fingerprint,
-                    "key_path": os.path.relpath(key_path, target),
                     "settings": {
                         "grace_days": float(grace_days),
                         "limits": asdict(limits),
@@ -98,13 +101,11 @@ def create(
                     "audit": None,
                 },
             )
+        core.note_head()
         making.serve(file)
         with named(target):
             making.path.rename(target)
-    except BaseException:
-        shutil.rmtree(making.path, ignore_errors=True)
-        key_path.unlink(missing_ok=True)
-        raise
+        undo.pop_all()
     return target, key_path
 
 
@@ -128,8 +129,7 @@ def _check_place(target: Path, _: Path) -> None:
 
 
 def _check_key(target: Path, key_path: Path) -> None:
-    if target == key_path or target in key_path.parents:
-        raise RequestError(f"{key_path}: the key must lie outside of the store (--key, or {KEY_VARIABLE})")
+    check_outside(target, key_path)
     if os.path.lexists(key_path):
         raise key_exists(key_path)
 

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
 from efface.errors import RequestError
+from efface.report.html import render
 from efface.runtime import versions
 from efface.store import clock
 from efface.store.asking import asked
@@ -15,14 +17,16 @@ from efface.store.core import Core
 from efface.store.database import events, named, notes
 from efface.store.errors import DamagedError
 from efface.store.files import hash_of
-from efface.store.history import History, Request, Stage
+from efface.store.history import History, Request, Run, Stage
+from efface.store.keys import shown
+from efface.store.rows import tags_of
 
-BUNDLE = "request.json"
+BUNDLE, REPORT, PAGE = "request.json", "report.json", "report.html"
 ABOUT = """This folder says how one erasure request was honoured. It holds no record and no record id.
 
 request.json   the request, the versions of the model that honour it, and the events of the history about it
-report.json,   the audit of the run that honoured it, where one was made; records are named by tags, which
-report.html    say nothing without the key of the store
+report.json,   the audit of the run that honoured it, where one was made; records are named by tags, which say nothing
+report.html    without the key of the store. What was found of single records of other requests is left out
 
 Each event's hash is an HMAC, by the store's key, of the event and of the hash before it. With the store and its key,
 `efface verify` recomputes them all; `head` pins the whole history up to the day of this export.
@@ -31,23 +35,16 @@ Each event's hash is an HMAC, by the store's key, of the event and of the hash b
 
 def export(core: Core, number: int, out: Path) -> list[Path]:
     """Write the bundle of a request into a folder that is absent or empty, and give the files; all of it or nothing."""
-    history = core.history()
-    request = asked(history, number)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out}: is not an empty folder; choose another (--out)")
     if not out.absolute().parent.is_dir():
         raise RequestError(f"{out}: there is no folder {out.absolute().parent} (--out)")
-    document = describe(core, history, request)
-    temporary = out.absolute().with_name(f".{out.name}.new")
+    document = describe(core, number)
     with named(out):
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(mode=0o700)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
         try:
-            for name, digest in document["report"].items():
-                source = core.folder.report(document["run"]) / Path(name).name
-                if source.is_symlink() or not source.is_file() or hash_of(source) != digest:
-                    raise DamagedError(f"{source.relative_to(core.folder.path)} is not the report that was made")
-                shutil.copyfile(source, temporary / source.name)
+            if document["report"]:
+                _write_report(core, document, temporary)
             (temporary / BUNDLE).write_text(json.dumps(document, indent=1), encoding="utf-8")
             (temporary / "README.txt").write_text(ABOUT, encoding="utf-8")
             if out.exists():
@@ -58,29 +55,40 @@ def export(core: Core, number: int, out: Path) -> list[Path]:
     return sorted(out.iterdir())
 
 
-def describe(core: Core, history: History, request: Request) -> dict[str, Any]:
+def _write_report(core: Core, document: dict[str, Any], folder: Path) -> None:
+    """The report of the request's run, with the rows of its own records only."""
+    place = core.folder.report(document["run"])
+    for name, digest in document["report"].items():
+        source = place / Path(name).name
+        if source.is_symlink() or not source.is_file() or hash_of(source) != digest:
+            raise DamagedError(f"{source.relative_to(core.folder.path)} is not the report that was made")
+    report = json.loads((place / REPORT).read_text(encoding="utf-8"))
+    with core.database.reading() as connection:
+        own = {shown(tag) for tag in tags_of(core, connection, core.refreshed(connection), [document["request"]])}
+    rows = [row for row in report["records"] if row["id"] in own]
+    if len(rows) < len(report["records"]):
+        left_out = len(report["records"]) - len(rows)
+        report |= {
+            "records": rows,
+            "notes": [*report["notes"], f"rows of {left_out} records of other requests in the same run are left out"],
+        }
+    (folder / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
+    (folder / PAGE).write_text(render(report), encoding="utf-8")
+
+
+def describe(core: Core, number: int) -> dict[str, Any]:
     """Everything that is known of a request, ids left out."""
+    with core.database.reading() as connection:
+        history = core.refreshed(connection)
+        request = asked(history, number)
+        note = connection.execute(select(notes.c.text).where(notes.c.request == number)).scalar()
+        rows = connection.execute(select(events).order_by(events.c.seq)).all()
     run = next((r for r in history.runs.values() if request.number in r.requests and r.stage is Stage.DONE), None)
     honouring = [v for v in history.versions.values() if request.number in history.honoured_by(v.number)]
-    with core.database.reading() as connection:
-        note = connection.execute(select(notes.c.text).where(notes.c.request == request.number)).scalar()
-        rows = connection.execute(select(events).order_by(events.c.seq)).all()
-    about = {
-        "version",
-        "already",
-        "requested",
-        "cancelled",
-        "began",
-        "unlearned",
-        "audited",
-        "ended",
-        "returned",
-        "removed",
-    }
     told = [
         {"seq": row.seq, "at": row.at, "kind": row.kind, "body": json.loads(row.body), "hash": row.hash}
         for row in rows
-        if row.kind in about and _concerns(row.kind, json.loads(row.body), request, run.number if run else None)
+        if _concerns(row.kind, json.loads(row.body), request, run)
     ]
     return {
         "store": history.store,
@@ -120,9 +128,11 @@ def _verdict(history: History, run: int) -> dict[str, Any] | None:
     return {"status": made.audit["status"], "reasons": made.audit["reasons"]}
 
 
-def _concerns(kind: str, body: dict[str, Any], request: Request, run: int | None) -> bool:
-    if kind in ("requested", "already", "cancelled"):
+def _concerns(kind: str, body: dict[str, Any], request: Request, run: Run | None) -> bool:
+    if kind in ("created", "emptied", "retired"):
+        return False
+    if kind in ("requested", "amended", "already", "cancelled"):
         return bool(body["number"] == request.number)
     if kind in ("unlearned", "audited", "ended"):
-        return bool(body["number"] == run)
+        return run is not None and bool(body["number"] == run.number)
     return kind in ("returned", "removed") or request.number in body["requests"]

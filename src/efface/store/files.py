@@ -1,12 +1,11 @@
 """The folder of a store: files named by their content, written whole or not at all, for their owner alone."""
 
-import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,8 @@ class Folder:
                 lock.acquire()
             except Timeout:
                 raise BusyError(
-                    f"{self.path}: another run is at work on this store: wait for it (--wait SECONDS), or try again "
-                    "later"
+                    f"{self.path}: another run is at work on this store: try again later, or let efface run wait for "
+                    "it (--wait SECONDS)"
                 ) from None
         try:
             yield
@@ -115,11 +114,26 @@ class Folder:
             raise DamagedError(f"the history names a run {str(run)[:80]!r}, which is no number")
         return self.reports / f"run-{run:04d}"
 
+    def stray_reports(self, runs: Collection[int]) -> list[Path]:
+        """What lies among the reports and is none of those of some runs."""
+        known = {self.report(run) for run in runs}
+        with named(self.reports):
+            held = sorted(p for p in self.part("reports").iterdir() if not p.name.startswith("."))
+        return [path for path in held if path not in known]
+
+    @staticmethod
+    def clear(path: Path) -> None:
+        """Remove a folder with what is in it; of a link, only the link."""
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
     def keep_report(self, run: int, save: Callable[[Path], object]) -> dict[str, str]:
         """Keep the files that `save` writes into a folder as a run's report; gives the hash of each."""
         temporary, final = self.part("reports") / ".new", self.report(run)
         with named(temporary):
-            _clear(temporary)
+            self.clear(temporary)
             temporary.mkdir(mode=0o700)
             reach("report.folder")
             save(temporary)
@@ -129,7 +143,7 @@ class Folder:
                 _sync(file)
             hashes = {file.name: hash_of(file) for file in sorted(temporary.iterdir())}
             reach("report.synced")
-            _clear(final)  # of an attempt that was interrupted before it was noted
+            self.clear(final)  # of an attempt that was interrupted before it was noted
             os.replace(temporary, final)
             reach("report.renamed")
             _sync(self.reports)
@@ -149,16 +163,30 @@ class Folder:
             reach("link.replaced")
             _sync(self.path)
 
+    def serves(self, digest: str) -> bool:
+        """Whether `current.safetensors` leads to the checkpoint with this hash."""
+        return self.link.is_symlink() and self.path / self.link.readlink() == self.place("checkpoints", digest)
+
+    def at_work(self) -> bool:
+        """Whether some process holds the run lock."""
+        try:
+            with self.locked(0.0):
+                return False
+        except BusyError:
+            return True
+        except StorageError:  # a copy that is read-only
+            return False
+
     def tidy(self) -> None:
         """Remove what an interrupted run left half-written; the caller holds the run lock."""
         with named(self.path):
             for kind in KEPT:
                 for leftover in self.part(kind).glob(".*"):
                     leftover.unlink()
-            _clear(self.part("reports") / ".new")
+            self.clear(self.part("reports") / ".new")
             (self.path / ".current.tmp").unlink(missing_ok=True)
 
-    def write_head(self, seq: int, digest: str) -> None:
+    def write_head(self, seq: int, digest: str, mac: str) -> None:
         """Note how far the history goes, so that rows removed from its end are missed; never back."""
         path, temporary = self.path / "head", self.path / ".head.tmp"
         with named(path), FileLock(self.path / "head.lock", timeout=60, mode=0o600, thread_local=False):
@@ -167,18 +195,18 @@ class Folder:
                 return
             temporary.unlink(missing_ok=True)  # were it a link, something outside would be written to
             temporary.touch(mode=0o600)
-            temporary.write_text(json.dumps({"seq": seq, "hash": digest}), encoding="ascii")
+            temporary.write_text(json.dumps({"seq": seq, "hash": digest, "mac": mac}), encoding="ascii")
             _sync(temporary)
             reach("head.temporary")
             os.replace(temporary, path)
             reach("head.replaced")
 
-    def read_head(self) -> tuple[int, str] | None:
-        """Number and hash of the last event that was noted; None where the note is missing."""
+    def read_head(self) -> tuple[int, str, str] | None:
+        """Number and hash of the last event that was noted, and the key's MAC of both; None without a note."""
         path = self.path / "head"
         try:
             held: Any = json.loads(path.read_text(encoding="ascii"))
-            return int(held["seq"]), str(held["hash"])
+            return int(held["seq"]), str(held["hash"]), str(held["mac"])
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -190,13 +218,15 @@ class Folder:
 
     def open_to_others(self) -> list[Path]:
         """What other users of the machine may read, which is nothing unless somebody changed it."""
-        every = [self.path, *self.path.rglob("*")]
-        found = []
-        for path in every:
-            with contextlib.suppress(OSError):
-                if not path.is_symlink() and path.stat().st_mode & 0o077 and (path.is_dir() or path.suffix != ".lock"):
-                    found.append(path)
-        return found
+        return [path for path in [self.path, *self.path.rglob("*")] if others_may_read(path)]
+
+
+def others_may_read(path: Path) -> bool:
+    """Whether a file that is there may be read by other users of the machine."""
+    try:
+        return not path.is_symlink() and bool(path.stat().st_mode & 0o077)
+    except OSError:
+        return False
 
 
 def hash_of(path: Path) -> str:
@@ -206,14 +236,6 @@ def hash_of(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _clear(path: Path) -> None:
-    """Remove a folder with what is in it; of a link, only the link."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -82,7 +82,11 @@ class Version:
 
 @dataclass
 class History:
-    """Everything that the events up to `seq` say."""
+    """Everything that the events up to `seq` say.
+
+    `latest` is the latest time that the clock showed, `behind` are events at which it lay behind that, and by how many
+    seconds.
+    """
 
     store: str = ""
     created: str = ""
@@ -95,10 +99,11 @@ class History:
     versions: dict[int, Version] = field(default_factory=dict)
     current: int = 0
     uncleared: bool = False  # ids were deleted, but may still stand in the write-ahead log
-    clock: list[str] = field(default_factory=list)
+    retired: str | None = None
+    behind: list[tuple[int, float]] = field(default_factory=list)
     seq: int = 0
     hash: str = FIRST
-    at: str = ""
+    latest: str = ""
 
     def copy(self) -> "History":
         """One that takes later events without changing this one; what it holds is frozen."""
@@ -107,7 +112,7 @@ class History:
             requests=dict(self.requests),
             runs=dict(self.runs),
             versions=dict(self.versions),
-            clock=list(self.clock),
+            behind=list(self.behind),
         )
 
     def take(self, events: Iterable[Event]) -> None:
@@ -116,16 +121,25 @@ class History:
             try:
                 body = {name: value for name, value in event.body.items() if name != BEHIND}
                 _TAKE[event.kind](self, event, body)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                if behind := event.body.get(BEHIND):
+                    self.behind.append((event.seq, float(behind)))
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise DamagedError(f"event {event.seq} ({event.kind}) of the history cannot be read") from error
-            if behind := event.body.get(BEHIND):
-                self.clock.append(f"event {event.seq}: the clock lay {behind:.0f} s behind the event before it")
-            self.seq, self.hash, self.at = event.seq, event.hash, event.at
+            self.seq, self.hash, self.latest = event.seq, event.hash, event.at
 
     @property
     def serving(self) -> Version:
         """The version in service."""
         return self.versions[self.current]
+
+    @property
+    def clock(self) -> list[str]:
+        """What is to be said of a clock that jumped back."""
+        if not self.behind:
+            return []
+        seq, seconds = self.behind[0]
+        more = f", and so for {len(self.behind) - 1} later events" if len(self.behind) > 1 else ""
+        return [f"event {seq}: the clock lay {seconds:.0f} s behind the event before it{more}"]
 
     @property
     def pending(self) -> list[Request]:
@@ -159,6 +173,11 @@ class History:
         """The model that a lineage began with."""
         return next(v for v in self.versions.values() if v.lineage == lineage)
 
+    @property
+    def reported(self) -> set[int]:
+        """The runs that have a report."""
+        return {run.number for run in self.runs.values() if run.audit is not None and run.audit["files"]}
+
     def files(self) -> dict[str, str]:
         """What each file that must be there is, by its hash."""
         held = {v.file: f"version {v.number}" for v in self.versions.values() if not v.removed}
@@ -169,30 +188,30 @@ class History:
         return held
 
     def _created(self, event: Event, body: dict[str, Any]) -> None:
-        self.store, self.created, self.task, self.key = body["store"], event.at, body["task"], body["key"]
+        self.store, self.created, self.task, self.key = body["store"], event.when, body["task"], body["key"]
         self.settings, self.source = body["settings"], body["source"]
 
     def _version(self, event: Event, body: dict[str, Any]) -> None:
         if self.versions:
-            self.versions[self.current] = replace(self.serving, replaced=event.at)
-        version = Version(**{**body, "made": event.at, "requests": tuple(body["requests"])})
+            self.versions[self.current] = replace(self.serving, replaced=event.when)
+        version = Version(**{**body, "made": event.when, "requests": tuple(body["requests"])})
         self.versions[version.number] = version
         self.current = version.number
         if version.run is not None:
             self.runs[version.run] = replace(self.runs[version.run], stage=Stage.DONE)
             self.uncleared = True
         for number in version.requests:
-            self._honour(number, version.number, event.at)
+            self._honour(number, version.number, event.when)
 
     def _honour(self, number: int, version: int, at: str, through: tuple[int, ...] = ()) -> None:
         request = self.requests[number]
         self.requests[number] = replace(request, stage=Stage.HONOURED, version=version, honoured=at, through=through)
 
     def _requested(self, event: Event, body: dict[str, Any]) -> None:
-        self.requests[body["number"]] = Request(**body, added=event.at)
+        self.requests[body["number"]] = Request(**body, added=event.when)
 
     def _already(self, event: Event, body: dict[str, Any]) -> None:
-        self._honour(body["number"], body["version"], event.at, tuple(body["through"]))
+        self._honour(body["number"], body["version"], event.when, tuple(body["through"]))
 
     def _cancelled(self, event: Event, body: dict[str, Any]) -> None:
         self.requests[body["number"]] = replace(self.requests[body["number"]], stage=Stage.CANCELLED)
@@ -200,7 +219,7 @@ class History:
 
     def _began(self, event: Event, body: dict[str, Any]) -> None:
         self.runs[body["number"]] = Run(
-            body["number"], event.at, body["parent"], tuple(body["requests"]), dict(body["plan"])
+            body["number"], event.when, body["parent"], tuple(body["requests"]), dict(body["plan"])
         )
 
     def _unlearned(self, event: Event, body: dict[str, Any]) -> None:
@@ -221,8 +240,14 @@ class History:
         for number in body["versions"]:
             self.versions[number] = replace(self.versions[number], removed=True)
 
+    def _amended(self, event: Event, body: dict[str, Any]) -> None:
+        self.requests[body["number"]] = replace(self.requests[body["number"]], due=body["due"], note=body["note"])
+
+    def _retired(self, event: Event, body: dict[str, Any]) -> None:
+        self.retired = event.when
+
     def _returned(self, event: Event, body: dict[str, Any]) -> None:
-        self.versions[self.current] = replace(self.serving, replaced=event.at)
+        self.versions[self.current] = replace(self.serving, replaced=event.when)
         self.current = body["version"]
         self.versions[self.current] = replace(self.serving, replaced=None)
 
@@ -232,6 +257,7 @@ _TAKE = {
     "version": History._version,
     "requested": History._requested,
     "already": History._already,
+    "amended": History._amended,
     "cancelled": History._cancelled,
     "began": History._began,
     "unlearned": History._unlearned,
@@ -240,4 +266,5 @@ _TAKE = {
     "emptied": History._emptied,
     "removed": History._removed,
     "returned": History._returned,
+    "retired": History._retired,
 }

@@ -77,6 +77,8 @@ def read_key(path: Path) -> Key | None:
         secret = bytes.fromhex(text)
     except FileNotFoundError:
         return None
+    except IsADirectoryError:
+        raise RequestError(f"{path}: is a folder, not the file of a key (--key)") from None
     except OSError as error:
         raise StorageError(f"{path}: the key cannot be read: {error.strerror or error}") from error
     except ValueError:

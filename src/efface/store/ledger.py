@@ -3,9 +3,10 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from efface.store import clock
 from efface.store.database import events
@@ -25,6 +26,15 @@ class Event:
     kind: str
     body: dict[str, Any]
     hash: str
+
+    @property
+    def when(self) -> str:
+        """The clock's time at the event, also where it lay behind: `at` never runs back."""
+        behind = self.body.get(BEHIND)
+        if not behind:
+            return self.at
+        moment = datetime.fromisoformat(self.at) - timedelta(seconds=behind)
+        return moment.isoformat(timespec="milliseconds")
 
 
 def append(connection: Connection, key: Key, kind: str, body: dict[str, Any]) -> Event:
@@ -65,8 +75,3 @@ def read(connection: Connection, key: Key | None, after: int = 0, before: str = 
                 raise DamagedError(f"event {row.seq} ({row.kind}, {row.at}) of the history was changed")
             yield Event(row.seq, row.at, row.kind, body, row.hash)
             after, before = row.seq, row.hash
-
-
-def length(connection: Connection) -> int:
-    """Number of the last event; 0 for none."""
-    return int(connection.execute(select(func.max(events.c.seq))).scalar() or 0)

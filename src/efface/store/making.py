@@ -1,12 +1,16 @@
 """Making the new model of a run, by one process or by several that were launched together."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from efface.checkpoint import load_weights, save_weights
@@ -65,8 +69,10 @@ def save(model: nn.Module, path: Any) -> None:
     """Write a checkpoint; StorageError where the disk does not take it."""
     try:
         save_weights(model, path)
-    except CheckpointError as error:  # the request was fine: it is the disk that is not
-        raise StorageError(error.problems) from error
+    except CheckpointError as error:
+        if not isinstance(error.__cause__, OSError | SafetensorError):
+            raise  # weights of a kind that no file takes
+        raise StorageError(error.problems) from error  # the request was fine: it is the disk that is not
 
 
 def make(
@@ -77,7 +83,8 @@ def make(
         stay: Indices = np.flatnonzero(~np.isin(np.asarray(left.positions), list(leaving)))
         task = to_forget(left, leaving)
         assert task.build_model is not None  # see check_plan
-        made = retrain(task, task.build_model().to(device), stay, plan.seed, Meter(), Recipe())
+        with _waiting("training anew by Task.fit", progress):
+            made = retrain(task, task.build_model().to(device), stay, plan.seed, Meter(), Recipe())
         reach("run.unlearned")
         return made, {"reference": None, "cpu_s": None, "warnings": []}
     serving = core.history().serving
@@ -125,6 +132,17 @@ def _unlearned(
         "cpu_s": round(result.cost.cpu_s, 3),
         "warnings": list(result.warnings),
     }
+
+
+@contextmanager
+def _waiting(what: str, show: bool | None) -> Iterator[None]:
+    """How long something takes whose steps nobody counts, on a terminal."""
+    if not (sys.stderr.isatty() if show is None else show):
+        yield
+        return
+    with Progress(SpinnerColumn(), TextColumn(what), TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        bar.add_task(what, total=None)
+        yield
 
 
 def _watched(task: Task) -> Task:

@@ -56,6 +56,8 @@ def check_plan(plan: Plan, task: Task) -> None:
     problems = []
     if task.build_model is None:
         problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")
+    if plan.retrain and (plan.options or plan.method != Plan.method):
+        problems.append("a retraining is done by Task.fit and takes no method or option: leave them out")
     if plan.retrain and task.fit is None:
         problems.append("retraining is done by Task.fit, which the task lacks: set it")
     if plan.level is not None and plan.level not in list(Level):

@@ -40,6 +40,14 @@ def _own(core: Core, history: History) -> list[Residue]:
                 f"kept for audits until {day:%Y-%m-%d}, then removed by the next run" if day else "kept",
             )
         )
+    if history.reported:
+        held.append(
+            Residue(
+                f"{core.folder.reports}: how each forgotten record is answered, by tag",
+                True,
+                "they are the evidence; who has the models and the data can tell whose they are, so keep them as such",
+            )
+        )
     if history.uncleared:
         held.append(
             Residue(

@@ -49,10 +49,15 @@ def requests_of(core: Core, connection: Connection, history: History, wanted: Se
 def names_of(connection: Connection, numbers: Sequence[int]) -> dict[bytes, RecordId]:
     """The ids that are still kept of some requests, by tag."""
     rows = connection.execute(select(plain.c.tag, plain.c.name).where(plain.c.request.in_(numbers))).all()
+    found: dict[bytes, RecordId] = {}
     try:
-        return {row.tag: json.loads(row.name) for row in rows}
+        for row in rows:
+            name = json.loads(row.name)
+            if found.setdefault(row.tag, name) != name:
+                raise ValueError("two requests name one record differently")
     except (ValueError, TypeError):
         raise DamagedError("plain: an id of a pending request cannot be read: its row was changed") from None
+    return found
 
 
 def digest_of(core: Core, ordered: Iterable[bytes]) -> str:

@@ -111,8 +111,8 @@ def _carry_out(
     progress: bool | None,
 ) -> Outcome:
     with core.database.reading() as connection:
+        history = core.refreshed(connection)
         names.update(names_of(connection, batch.requests))
-        history = core.history()
         forgotten = tags_of(core, connection, history, history.honoured)
         known = tags_of(core, connection, history, batch.requests)
     # nobody else is forgotten, and nobody is left out, because a row was changed by hand
@@ -132,9 +132,12 @@ def _carry_out(
             task, core.folder.checked("checkpoints", batch.kept["file"], f"unfinished run {batch.number}"), device
         )
     kept = batch.kept or {}
+    gone = emptied(left, leaving)
     audited: dict[str, Any]
+    good = True
     if plan.retrain:
-        audited = {"status": RETRAINED, "reasons": ["trained anew without the records"], "files": {}}
+        reason, good = _compare(core, task, batch, made, gone)
+        audited = {"status": RETRAINED, "reasons": [reason], "files": {}}
     elif plan.level is None:
         audited = {"status": NOT_AUDITED, "reasons": ["no audit was asked for"], "files": {}}
     else:
@@ -149,11 +152,11 @@ def _carry_out(
         warnings=tuple(_for_people(line, names, task) for line in kept.get("warnings", ())),
         resumed=resumed,
     )
-    if not passes(audited["status"], plan.accept):
-        _end(core, batch, Stage.REJECTED, f"the audit says {audited['status']}, and {plan.accept} was asked for")
+    if not (good or plan.accept == "any") or not passes(audited["status"], plan.accept):
+        _end(core, batch, Stage.REJECTED, f"{audited['status']}, and {plan.accept} was asked for")
         drop_orphans(core)
         return outcome
-    version = _commit(core, task, batch, made, kept, audited, emptied(left, set(at.values())))
+    version = _commit(core, task, batch, made, kept, audited, gone)
     reach("run.committed")
     finish(core)
     reach("run.finished")
@@ -172,6 +175,18 @@ def _positions(task: Task, names: Mapping[bytes, RecordId], missing_too: bool) -
             "nothing can be unlearned by them: put them back until the run is over, or retrain (--retrain)"
         )
     return found
+
+
+def _compare(core: Core, task: Task, batch: Run, made: nn.Module, gone: Tensor) -> tuple[str, bool]:
+    """How a retrained model's holdout accuracy compares with the first model's before, and whether that will do."""
+    before = core.history().versions[batch.parent]
+    baseline = core.folder.checked("baselines", before.baseline, f"holdout answers of lineage {before.lineage}")
+    drift = drift_of(task, made, baseline, gone)
+    if "missing" in drift:
+        return f"trained anew without the records; not compared: {drift['missing']}", True
+    limit = core.history().settings["limits"]["accuracy"]
+    said = f"trained anew without the records; holdout accuracy {drift['accuracy']:+.3f} against the first model before"
+    return (said, True) if -drift["accuracy"] <= limit else (f"{said}, which is past the limit of {limit:.3f}", False)
 
 
 def _check_share(leaving: int, left: int) -> None:

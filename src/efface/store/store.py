@@ -11,7 +11,7 @@ from torch import nn
 from efface.data.index import RecordIndex
 from efface.errors import RequestError
 from efface.runtime import resolve_device
-from efface.store import asking, creating, exporting, running, verifying
+from efface.store import asking, creating, exporting, retiring, running, verifying
 from efface.store.clock import read_date
 from efface.store.core import Core
 from efface.store.creating import GRACE_DAYS
@@ -133,8 +133,7 @@ class Store:
 
     def request(self, number: int) -> dict[str, Any]:
         """Everything that is known of one request."""
-        history = self.history()
-        return exporting.describe(self._core, history, asking.asked(history, number))
+        return exporting.describe(self._core, number)
 
     def ids(self, number: int) -> list[RecordId]:
         """The ids of a request that are still kept: those that are not forgotten yet."""
@@ -196,6 +195,10 @@ class Store:
                 book.append("returned", {"version": number})
             finish(self._core)
             return self.history().versions[number]
+
+    def retire(self) -> list[int]:
+        """Destroy the key, and before it all that only the key keeps apart; gives the pending requests given up."""
+        return retiring.retire(self._core)
 
     def _given_task(self) -> Task:
         if self._task is None:

@@ -24,12 +24,11 @@ def recover(core: Core) -> None:
 
 def finish(core: Core) -> None:
     """Whatever follows a change of the version in service; each part may be done twice."""
+    core.folder.serve(core.history().serving.file)
+    reach("run.linked")
     clear_ids(core)
     reach("run.emptied")
-    history = core.history()
-    core.folder.serve(history.serving.file)
-    reach("run.linked")
-    sweep(core, history)
+    sweep(core, core.history())
 
 
 def clear_ids(core: Core) -> bool:
@@ -52,22 +51,29 @@ def clear_ids(core: Core) -> bool:
 
 def drop_orphans(core: Core) -> None:
     """Remove files that nothing in the history needs: of rejected runs, and of runs that were interrupted."""
-    needed = core.history().files()
+    history = core.history()
+    needed = history.files()
     for kind in KEPT:
         for path in core.folder.held(kind):
             if path.suffix == SUFFIX and path.stem not in needed:
                 with named(path):
                     path.unlink()
+    for path in core.folder.stray_reports(history.reported):
+        core.folder.clear(path)
 
 
 def sweep(core: Core, history: History) -> None:
     """Remove superseded checkpoints that still know honoured records, once the store's days of grace are over."""
-    now = max(clock.now(), datetime.fromisoformat(history.at))  # a clock that jumped back keeps nothing any longer
-    late = [v for v in superseded(history) if (day := goes(history, v)) is not None and day <= now]
-    if not late:
+    now = clock.now()
+    remove(core, [v.number for v in superseded(history) if (day := goes(history, v)) is not None and day <= now])
+
+
+def remove(core: Core, versions: list[int]) -> None:
+    """Remove the checkpoints of some versions, which the history notes first."""
+    if not versions:
         return
     with core.writing() as book:
-        book.append("removed", {"versions": [v.number for v in late]})
+        book.append("removed", {"versions": versions})
         reach("removed.before-commit")
     reach("sweep.removing")
     drop_orphans(core)
@@ -85,6 +91,9 @@ def superseded(history: History) -> list[Version]:
 
 def goes(history: History, version: Version) -> datetime | None:
     """When the checkpoint of a superseded version is to be removed."""
-    if version.replaced is None:
+    known = [at for number in history.knows(version.number) if (at := history.requests[number].honoured) is not None]
+    if version.replaced is None or not known:
         return None
-    return datetime.fromisoformat(version.replaced) + timedelta(days=history.settings["grace_days"])
+    # both out of service and in the wrong: a version that nobody minded so far has its days of grace too
+    since = max(datetime.fromisoformat(version.replaced), datetime.fromisoformat(min(known)))
+    return since + timedelta(days=history.settings["grace_days"])

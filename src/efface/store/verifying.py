@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from efface.audit import audit
+from efface.checkpoint import weights_digest
 from efface.errors import RequestError
 from efface.report.build import Report
 from efface.store.core import Core
-from efface.store.errors import DamagedError
-from efface.store.files import HASH, KEPT, SUFFIX, hash_of
+from efface.store.errors import BusyError, DamagedError
+from efface.store.files import HASH, KEPT, SUFFIX, hash_of, others_may_read
 from efface.store.history import History, Stage
 from efface.store.keys import shown
 from efface.store.making import load
@@ -19,6 +20,8 @@ from efface.store.remaining import ids_of, named, remaining
 from efface.store.residues import Residue, residues
 from efface.store.rows import faults, tags_of
 from efface.task import Task
+
+TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,15 @@ def verify(
     Nothing is changed. `original` is the model that the lineage began with, where the store no longer keeps it.
     Raises DamagedError where the history itself cannot be followed.
     """
-    history = core.history()
-    problems = [*core.database.faults(), *_files(core, history), *_reports(core, history), *_link(core, history)]
-    checked = {"events": history.seq, "files": len(history.files()), "requests": len(history.requests)}
-    with core.database.reading() as connection:
-        wrong = faults(core, connection, history)
-        forgotten = set() if wrong else tags_of(core, connection, history, history.honoured)
-    problems += wrong
-    checked["records"] = len(forgotten)
-    problems = list(dict.fromkeys(problems))
-    warnings = [
-        *history.clock,
-        *(f"{path}: others than its owner may read it" for path in core.folder.open_to_others()),
-    ]
+    history, forgotten, problems, warnings = _state(core)
+    checked = {
+        "events": history.seq,
+        "files": len(history.files()),
+        "requests": len(history.requests),
+        "records": len(forgotten),
+    }
+    if original is not None:
+        _check_original(history, original)
     still = None if task is None else sum(core.key.tag(name) in forgotten for name in ids_of(task))
     model = None
     if task is not None and not problems:
@@ -79,9 +78,43 @@ def verify(
     return Verification(tuple(problems), tuple(warnings), tuple(left), checked, report, None if report else why, done)
 
 
+def _state(core: Core) -> tuple[History, set[bytes], list[str], list[str]]:
+    """The history, the tags of all forgotten records, what is damaged and what is only odd; anew if others wrote on."""
+    for _ in range(TRIES):
+        history = core.whole()
+        problems = [*core.database.faults(), *_files(core, history), *_reports(core, history), *_link(core, history)]
+        with core.database.reading() as connection:
+            same = core.refreshed(connection).seq == history.seq
+            wrong = faults(core, connection, history) if same else []
+            forgotten = set() if wrong or not same else tags_of(core, connection, history, history.honoured)
+        if same:
+            break
+    else:
+        raise BusyError("others went on writing to the store while it was verified: try again when it is quieter")
+    readable = core.folder.open_to_others() + [core.key_path] * others_may_read(core.key_path)
+    odd = [f"{path}: others than its owner may read it" for path in readable]
+    return history, forgotten, list(dict.fromkeys([*problems, *wrong])), [*history.clock, *odd, *_strays(core, history)]
+
+
+def _check_original(history: History, original: nn.Module) -> None:
+    first = history.first_of(history.serving.lineage)
+    if weights_digest(original) != first.weights:
+        raise RequestError(f"the model given is not version {first.number}, which the lineage began with (--original)")
+
+
+def _strays(core: Core, history: History) -> list[str]:
+    """Files that no event names, such as an interrupted run leaves."""
+    needed = history.files()
+    held = [p for kind in KEPT for p in core.folder.held(kind) if HASH.fullmatch(p.stem) and p.stem not in needed]
+    held += core.folder.stray_reports(history.reported)
+    if not held or history.open_run is not None or core.folder.at_work():
+        return []
+    names = [p.relative_to(core.folder.path) for p in held]
+    return [f"{name}: nothing in the history names it; the next run removes it" for name in names]
+
+
 def _files(core: Core, history: History) -> list[str]:
     problems = []
-    needed = history.files()
     for version in history.versions.values():
         if not version.removed:
             problems += _one(core, "checkpoints", version.file, f"version {version.number}")
@@ -93,8 +126,6 @@ def _files(core: Core, history: History) -> list[str]:
         for path in core.folder.held(kind):
             if path.suffix != SUFFIX or not HASH.fullmatch(path.stem):
                 problems.append(f"{kind}/{path.name}: is no file of the store")
-            elif path.stem not in needed and run is None:
-                problems.append(f"{kind}/{path.name}: nothing in the history names it; the next run removes it")
     return problems
 
 
@@ -120,10 +151,9 @@ def _reports(core: Core, history: History) -> list[str]:
 
 
 def _link(core: Core, history: History) -> list[str]:
-    link, file = core.folder.link, history.serving.file
-    if not link.is_symlink() or link.parent / link.readlink() != core.folder.place("checkpoints", file):
-        return [f"{link.name} does not lead to version {history.current}; efface run puts that right"]
-    return []
+    if core.folder.serves(history.serving.file) or core.folder.at_work():
+        return []
+    return [f"{core.folder.link.name} does not lead to version {history.current}; efface run puts that right"]
 
 
 def _audit(
