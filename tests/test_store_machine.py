@@ -48,6 +48,11 @@ PLANS = [Plan(method="finetune", seed=seed, level=None) for seed in (0, 1)]
 BEGAN = datetime(2031, 5, 17, 12, tzinfo=UTC)
 
 
+def anew(plan: Plan) -> Plan:
+    """A retraining, which takes no method."""
+    return Plan(seed=plan.seed, level=None, retrain=True)
+
+
 def shift(model: nn.Module, *, forget: list[str], seed: int, **_: Any) -> Any:
     """The double of `unlearn`: a copy whose weights say who was forgotten."""
     number = int.from_bytes(hashlib.sha256(" ".join([*forget, str(seed)]).encode()).digest()[:2])
@@ -187,8 +192,7 @@ class Life(RuleBasedStateMachine):
     def run(self, plan: Plan, retrain: bool, more: set[str]) -> None:
         if more:
             self.add(more, False)
-        if retrain:
-            plan = replace(plan, method=Plan.method, options={}, retrain=True)
+        plan = anew(plan) if retrain else plan
         batch, resumed = self._batch(plan)
         outcome = self.store.run(plan)
         self.broken = False
@@ -254,7 +258,8 @@ class Life(RuleBasedStateMachine):
     )
     def break_off(self, verb: str, point: str, nth: int, data: st.DataObject) -> None:
         after = copy.deepcopy(self.promise)
-        plan = replace(data.draw(st.sampled_from(PLANS)), retrain=verb == "retrain")
+        plan = data.draw(st.sampled_from(PLANS))
+        plan = anew(plan) if verb == "retrain" else plan
         call: Callable[[], Any]
         if verb in ("run", "retrain"):
             self.add(data.draw(st.sets(PEOPLE, min_size=1, max_size=3)), False)
@@ -302,7 +307,8 @@ class Life(RuleBasedStateMachine):
         self.open = None
         if run is not None:
             assert set(run.requests) <= set(self.promise.numbers("pending"))
-            begun = replace(PLANS[run.plan["seed"]], retrain=run.plan["retrain"])
+            begun = PLANS[run.plan["seed"]]
+            begun = anew(begun) if run.plan["retrain"] else begun
             self.open = (begun, run.parent, run.requests)
 
     # what holds at all times
