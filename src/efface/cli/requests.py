@@ -89,10 +89,7 @@ def show(
         told = opened.request(request)
         if ids:
             told["ids"] = opened.ids(request)
-        if as_json:
-            print_json(told, stdout)
-        else:
-            show_request(told, stdout)
+        tell(told, as_json, stdout, show_request)
 
 
 @app.command(epilog="Example:\n\nefface request cancel 3")

@@ -198,10 +198,7 @@ def status(
     """Show which version honours which requests, and what is overdue."""
     with guarded(as_json) as stdout:
         seen = open_store(store, key).status()
-        if as_json:
-            print_json(as_json_of(seen), stdout)
-        else:
-            show_overview(seen, stdout)
+        tell(seen, as_json, stdout, show_overview)
         if check and (seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired):
             raise typer.Exit(Code.NOT_VERIFIED)
 
@@ -229,10 +226,7 @@ def verify(
             raise RequestError(problems)
         before = None if original is None else _original(opened, original, device)
         found = opened.verify(None if no_audit else level, reference_models, before)
-        if as_json:
-            print_json(as_json_of(found), stdout)
-        else:
-            show_verification(found, stdout)
+        tell(found, as_json, stdout, show_verification)
         if found.problems:
             raise typer.Exit(Code.DAMAGED)
         if found.report is not None:
@@ -268,10 +262,7 @@ def rollback(
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
         opened.rollback(version)
-        if as_json:
-            print_json(as_json_of(opened.status()), stdout)
-        else:
-            show_overview(opened.status(), stdout)
+        tell(opened.status(), as_json, stdout, show_overview)
 
 
 def retire(

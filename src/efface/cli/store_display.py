@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from efface.cli.display import COLOURS, WORDS, console, say
+from efface.cli.output import print_json
 from efface.data.checks import LARGEST_SHARE
 from efface.report.build import Report
 from efface.store import Answer, Outcome, Overview, Request, Store, Verification, Version
@@ -37,6 +38,14 @@ def as_json_of(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def tell(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any, TextIO], None]) -> None:
+    """A command's answer: as one JSON document, or as people read it."""
+    if as_json:
+        print_json(as_json_of(value), stdout)
+    else:
+        show(value, stdout)
 
 
 def show_made(store: Store, stdout: TextIO) -> None:
