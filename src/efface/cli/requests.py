@@ -8,7 +8,7 @@ from efface.cli.failures import guarded
 from efface.cli.loading import read_ids, working_folder_importable
 from efface.cli.output import print_json
 from efface.cli.store import HERE, Json, Key, Place, TaskOption, open_store, open_with_task
-from efface.cli.store_display import as_json_of, show_answer, show_request, show_requests
+from efface.cli.store_display import as_json_of, show_answer, show_request, show_requests, tell
 
 app = typer.Typer(
     help="Deletion requests: add, list, show or cancel them.",

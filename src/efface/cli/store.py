@@ -17,6 +17,7 @@ from efface.cli.store_display import (
     show_overview,
     show_run,
     show_verification,
+    tell,
 )
 from efface.cli.taskpath import load_task
 from efface.errors import RequestError, attempt
