@@ -20,7 +20,7 @@ demo: $(STAMP) ## unlearn and audit on a small real data set; writes demo-run/
 	$(BIN)/efface demo --out demo-run --force || test $$? -eq 3  # 3: done, but the audit is not certain
 
 test: $(STAMP) ## run the tests and show coverage
-	$(BIN)/python -m pytest --cov=efface --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=efface --cov-report=term
 
 lint: $(STAMP) ## ruff, formatting and types
 	$(BIN)/ruff check .
