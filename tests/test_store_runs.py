@@ -1,5 +1,6 @@
 """Runs of a store: what lets a version into service, retraining, interrupted runs, drift, and what is left behind."""
 
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,9 @@ from torch import nn
 from efface import Task
 from efface.checkpoint import load_weights, weights_digest
 from efface.errors import DivergedError
+from efface.methods import REGISTRY, get
 from efface.store import Limits, Plan, Stage, Store
+from efface.store.plan import check_plan
 from efface.types import Status
 
 HARDLY = {"rounds": 1, "steps": 8}  # too little to forget 36 records
@@ -389,3 +392,13 @@ def test_residues_name_what_else_may_hold_the_records(tmp_path: Path, tiny: Tiny
     assert [r.found for r in store.verify(level=None).residues] == sorted(
         (r.found for r in store.verify(level=None).residues), reverse=True
     )
+
+
+def test_options_mean_the_same_as_words_and_as_values() -> None:
+    for key in REGISTRY:
+        method = get(key)
+        options = asdict(method)
+        words = {name: str(value) for name, value in options.items()}
+        assert Plan(method=key, options=options).chosen() == Plan(method=key, options=words).chosen() == method
+    assert Plan(method="boundary", options={"expand": True}).chosen() != get("boundary")
+    assert "steps" in refused(check_plan, Plan(options={"steps": 10.7}), Task(train=[], holdout=[], build_model=mlp))[0]

@@ -1,5 +1,6 @@
 """The command line's verbs of a store: `efface init`, `run`, `status`, `verify`, `export` and `rollback`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -166,7 +167,7 @@ def run(
             raise RequestError(problems)
         plan = Plan(
             method=method,
-            options={name.partition("=")[0].strip(): name.partition("=")[2].strip() for name in option or []},
+            options=asdict(chosen) if option else {},
             seed=seed,
             level=None if no_audit else level,
             references=reference_models,

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from efface.checkpoint import load_weights, save_weights
 from efface.errors import CheckpointError, DivergedError, EffaceError, RequestError
-from efface.methods import get
 from efface.models import Recipe, retrain
 from efface.parallel import share, unlearn
 from efface.runtime import Meter
@@ -124,7 +123,7 @@ def _unlearned(
     task, plan = to_forget(left, work.leaving), work.plan
     original = load(task, core.folder.checked("checkpoints", work.file, f"version {work.version}"), device)
     reach("run.checkpoint-read")
-    forget, method = sorted(work.leaving.values()), get(plan.method, plan.options)
+    forget, method = sorted(work.leaving.values()), plan.chosen()
     result = unlearn(original, forget=forget, task=task, method=method, seed=plan.seed, progress=progress)
     reach("run.unlearned")
     return result.model, {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from efface.errors import RequestError
-from efface.methods import get
+from efface.methods import Method, get
 from efface.store.history import Version
 from efface.task import Task
 from efface.types import Level, Status
@@ -29,6 +29,11 @@ class Plan:
     references: int = 4
     accept: str = "undecided"
     retrain: bool = False
+
+    def chosen(self) -> Method:
+        """The method with its options; RequestError where there is none such."""
+        # as words, which is how options are read wherever they come from
+        return get(self.method, {name: str(value) for name, value in self.options.items()})
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def check_plan(plan: Plan, task: Task) -> None:
     if plan.accept not in ACCEPT:
         problems.append(f"accept: expected one of {', '.join(ACCEPT)}, got {plan.accept!r}")
     try:
-        if get(plan.method, plan.options).is_control:
+        if plan.chosen().is_control:
             problems.append(f"method {plan.method!r} is a control, which honours nothing: see efface methods")
     except RequestError as error:
         problems += error.problems

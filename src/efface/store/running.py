@@ -14,7 +14,6 @@ from efface.checkpoint import weights_digest
 from efface.data.checks import LARGEST_SHARE, few
 from efface.data.index import RecordIndex
 from efface.errors import DivergedError, RequestError
-from efface.methods import get
 from efface.parallel import is_main
 from efface.runtime import unchanged_globals
 from efface.store.asking import settle_others
@@ -83,7 +82,7 @@ def _begin(core: Core, plan: Plan) -> tuple[Run | None, bool]:
     """The run to carry out, and whether it was begun before."""
     history = core.history()
     # all options with their values, however they were given
-    unfinished, asked = history.open_run, asdict(plan) | {"options": asdict(get(plan.method, plan.options))}
+    unfinished, asked = history.open_run, asdict(plan) | {"options": asdict(plan.chosen())}
     if unfinished is not None:
         if unfinished.plan == asked and unfinished.parent == history.current:
             return unfinished, True
@@ -231,7 +230,7 @@ def _judge(
         task=task,
         level=plan.level,
         references=plan.references,
-        method=get(plan.method, plan.options) if plan.level == "strong" else None,
+        method=plan.chosen() if plan.level == "strong" else None,
         run_seed=plan.seed,
         used_reference=(batch.kept or {}).get("reference"),
         title=f"Run {batch.number}: requests {', '.join(map(str, batch.requests))}",
