@@ -73,6 +73,7 @@ class Method(Options, ABC):
     key: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
+    version: ClassVar[int] = 1  # raised by hand when the weights that a seed gives change; results name it
     is_control: ClassVar[bool] = False  # looked at, but never stopped or taken back
     needs_fresh: ClassVar[bool] = False  # whether it trains a network from a fresh start, looks aside
 
