@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from scipy import stats
 
+from efface.attacks.outputs import View
 from efface.attacks.rmia import OFFLINE, rmia
 from efface.attacks.ulira import ulira
-from efface.attacks.views import View
 from efface.metrics.epsilon import unlearning_epsilon
 from efface.metrics.klom import klom
 

@@ -23,7 +23,7 @@ from test_methods_contract import SMALL  # noqa: E402
 from tiny import REFERENCE, make_tiny, weights  # noqa: E402
 
 import efface  # noqa: E402
-from efface.stopping import LooksUnseen  # noqa: E402
+from efface.unlearning.stopping import LooksUnseen  # noqa: E402
 
 
 def numbers(tree: Any) -> Iterator[str]:

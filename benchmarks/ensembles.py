@@ -18,7 +18,8 @@ from torch.utils.data import TensorDataset
 from efface import Recipe, RequestError, Task
 from efface.data.sets import fashion_mnist
 from efface.ensembles import Plan, train_ensemble
-from efface.runtime import Meter, threads
+from efface.runtime.cost import Meter
+from efface.runtime.devices import threads
 
 
 def mlp():

@@ -20,12 +20,15 @@ from pathlib import Path
 import numpy as np
 
 import efface
+from efface.cli.demo import fashion_setting
 from efface.data.records import Records
-from efface.demo import fashion_setting
 from efface.metrics.membership import separate
-from efface.models import Recipe, logits_of, retrain
+from efface.models.running import logits_of
+from efface.models.training import Recipe, retrain
 from efface.numerics.logits import log_likelihood
-from efface.runtime import Meter, threads, versions
+from efface.runtime.cost import Meter
+from efface.runtime.devices import threads
+from efface.runtime.provenance import versions
 
 METHODS = ("steer", "perturb", "finetune", "neggrad_plus")
 

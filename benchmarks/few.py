@@ -18,10 +18,11 @@ import efface
 from efface.bench.problems import PROBLEMS
 from efface.bench.requests import ask, originals, retrained
 from efface.data.records import Records
-from efface.models import logits_of
+from efface.models.running import logits_of
 from efface.numerics.logits import margin
 from efface.numerics.neighbours import ranks, windows
-from efface.runtime import Meter, threads
+from efface.runtime.cost import Meter
+from efface.runtime.devices import threads
 
 NEAR = 200
 

@@ -19,10 +19,12 @@ from torch.utils.data import TensorDataset
 
 import efface
 from efface.bench.networks import tensors_of
+from efface.cli.demo import fashion_setting
 from efface.data.sets import fashion_mnist
-from efface.demo import fashion_setting
-from efface.models import Recipe, retrain
-from efface.runtime import Meter, threads, versions
+from efface.models.training import Recipe, retrain
+from efface.runtime.cost import Meter
+from efface.runtime.devices import threads
+from efface.runtime.provenance import versions
 
 
 def fit(model, dataset, seed):

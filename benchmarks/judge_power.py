@@ -22,15 +22,16 @@ from mlp_tasks import mlp, trained
 from torch.utils.data import TensorDataset
 
 import efface
-from efface.attacks.views import Sight, View, sights
-from efface.audit import REFERENCES
+from efface.attacks.outputs import Sight, View, sights
+from efface.auditing.api import REFERENCES
+from efface.auditing.attack_tests import Scores
+from efface.auditing.verdict import decide, ladder
 from efface.data.records import Records
 from efface.data.sets import distinct, fashion_mnist
 from efface.data.splits import make_splits
-from efface.models import train
-from efface.runtime import Meter, seeded
-from efface.scores import Scores
-from efface.verdict import decide, ladder
+from efface.models.training import train
+from efface.runtime.cost import Meter
+from efface.runtime.seeds import seeded
 
 EPOCHS, HOLDOUT, TEST, UNSEEN = 40, 10_000, 2000, 2000
 ENOUGH = 0.8  # share of draws in which an imposter must be flagged

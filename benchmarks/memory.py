@@ -17,8 +17,8 @@ from efface.bench.requests import ask, originals
 from efface.bench.suite import CONTROLS, Recipe, read_suite
 from efface.errors import EffaceError
 from efface.methods import REGISTRY
-from efface.models import device_of
-from efface.runtime import threads
+from efface.models.running import device_of
+from efface.runtime.devices import threads
 
 
 def rise(key, problem, recipe, cache, queue):

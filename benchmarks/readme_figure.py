@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from efface.report.plots import distributions
+from efface.auditing.report.plots import distributions
 
 
 def main(source, target):

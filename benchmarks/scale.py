@@ -29,8 +29,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import efface
-from efface.data.index import RecordIndex
-from efface.runtime import threads
+from efface.data.ids import RecordIndex
+from efface.runtime.devices import threads
 
 FEATURES, CLASSES = 256, 10
 ROW = np.dtype([("x", np.float32, FEATURES), ("y", np.int32)])

@@ -19,10 +19,13 @@ from pathlib import Path
 
 import torch
 
-from efface.demo import fashion_setting, train_plainly
-from efface.report.build import Report
-from efface.runtime import threads, versions
-from efface.store import Plan, Store, making, running
+from efface.auditing.report.build import Report
+from efface.cli.demo import fashion_setting, train_plainly
+from efface.runtime.devices import threads
+from efface.runtime.provenance import versions
+from efface.store import Plan, Store
+from efface.store import build as making
+from efface.store import run as running
 
 
 class Clock:

@@ -15,18 +15,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from efface import expected as room
-from efface import reference as making
 from efface.bench.ground import Ground
 from efface.bench.problems import PROBLEMS
 from efface.bench.requests import KINDS, ask, originals, retrained
+from efface.calibration import counterfactual as room
+from efface.calibration import reference as making
+from efface.calibration import targets
 from efface.data.records import Records
 from efface.data.splits import make_splits
-from efface.methods import targets
 from efface.metrics.distance import common_removed, remains
-from efface.models import Recipe, fresh_model, logits_of, one_cycle, train
+from efface.models.init import fresh_model
+from efface.models.running import logits_of
+from efface.models.training import Recipe, one_cycle, train
 from efface.numerics.logits import centre, margin, other_gap, squash
-from efface.runtime import Meter, threads
+from efface.runtime.cost import Meter
+from efface.runtime.devices import threads
 
 
 class Remembering(room.Expected):

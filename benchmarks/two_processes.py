@@ -25,12 +25,13 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from efface import Recipe, Task, parallel
-from efface.checkpoint import load_weights, save_weights
+from efface.cli.demo import small_cnn
 from efface.data.records import Records
 from efface.data.sets import digits, fashion_mnist
-from efface.demo import small_cnn
-from efface.models import train
-from efface.runtime import Meter, versions
+from efface.models.checkpoint import load_weights, save_weights
+from efface.models.training import train
+from efface.runtime.cost import Meter
+from efface.runtime.provenance import versions
 
 NUDGE = 1e-7
 ROWS = {True: 0, False: 0}

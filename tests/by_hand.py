@@ -14,7 +14,7 @@ from efface.data.records import Records
 from efface.data.splits import make_splits
 from efface.methods import Method
 from efface.methods.base import Problem
-from efface.runtime import Meter
+from efface.runtime.cost import Meter
 
 ALL = 100_000  # a batch that takes every record
 

@@ -8,7 +8,7 @@ from command_line import copy_workshop, forget_modules
 from memorised import Memorised, make_memorised
 from tiny import Tiny, make_tiny
 
-from efface.runtime import threads
+from efface.runtime.devices import threads
 
 
 @pytest.fixture(scope="session", autouse=True)

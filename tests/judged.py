@@ -18,8 +18,8 @@ from torch.utils.data import Dataset, TensorDataset
 import efface
 from efface import Report, Result, Task
 from efface.data.records import Records
-from efface.models import retrain
-from efface.runtime import Meter
+from efface.models.training import retrain
+from efface.runtime.cost import Meter
 
 TRAIN, HOLDOUT, TEST, WIDTH = 480, 400, 300, 48
 FORGET = tuple(range(4, 444, 11))  # 40 records of all classes

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import EffaceError, Recipe, Result, Task, methods, parallel
-from efface.checkpoint import load_weights, weights_digest
+from efface.models.checkpoint import load_weights, weights_digest
 from efface.store import Plan, Store
 
 RECIPE = Recipe(epochs=1, lr=1e-2, batch=64, least_steps=12)

@@ -165,7 +165,7 @@ def check_refused(broken: Break, message: str, tiny: Tiny, monkeypatch: pytest.M
         raise AssertionError("work began")
 
     for name in ("reference_model", "Expected", "_run"):
-        monkeypatch.setattr(f"efface.unlearning.{name}", work)
+        monkeypatch.setattr(f"efface.unlearning.driver.{name}", work)
     before, state = bits(tiny.model), torch.get_rng_state()
     with pytest.raises(RequestError) as caught:
         # some options are refused already here

@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from efface import Task
-from efface.checkpoint import load_weights, weights_digest
-from efface.report import html
+from efface.auditing.report import html
+from efface.models.checkpoint import load_weights, weights_digest
 from efface.store import Plan, Stage, Store
 from efface.store.database import events
 

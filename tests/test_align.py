@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 import efface
 from efface.methods import Align, AlignGan
+from efface.methods.adversarial import label_first
 from efface.methods.align import energy_distance
-from efface.methods.telling import label_first
 
 METHODS = (Align(), AlignGan())
 

@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 import efface
 from efface import RequestError, Result
 from efface.data.records import Batch, Records, checksums
-from efface.types import Outcome
+from efface.unlearning.evidence import Outcome
 
 
 def met(result: Result) -> dict[str, bool]:

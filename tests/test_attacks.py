@@ -12,9 +12,9 @@ from torch.utils.data import TensorDataset
 
 from efface import Task
 from efface.attacks import ATTACKS
-from efface.attacks.views import COPIES, NOISE, View, add_noise, copier, sights, view
+from efface.attacks.outputs import COPIES, NOISE, View, add_noise, copier, sights, view
 from efface.data.records import Records
-from efface.runtime import Meter
+from efface.runtime.cost import Meter
 
 SCORES = {a.key: a.score for a in ATTACKS}
 N, CLASSES = 30, 5

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import efface
-from efface import DivergedError, Report, RequestError, Task, subject
-from efface.subject import MOST_STRANGERS
-from efface.types import Status
+from efface import DivergedError, Report, RequestError, Task
+from efface.auditing import inputs as subject
+from efface.auditing.inputs import MOST_STRANGERS
+from efface.auditing.verdict import Status
 
 
 def test_doing_nothing_is_caught(known: Memorised) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from memorised import FORGET, TRAIN, Memorised, readings
 
-from efface import Report, RequestError, judging
-from efface.relearn import MOST_STEPS
-from efface.report.document import validate
-from efface.report.provenance import ids_digest
-from efface.types import PhaseCost, Status
+from efface import Report, RequestError
+from efface.attacks.relearn import MOST_STEPS
+from efface.auditing import run as judging
+from efface.auditing.report.document import validate
+from efface.auditing.report.provenance import ids_digest
+from efface.auditing.verdict import Status
+from efface.runtime.cost import PhaseCost
 
 
 def test_without_references_what_needs_them_is_not_measured(known: Memorised, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from efface import RequestError
 from efface.methods import Boundary
 from efface.methods.boundary import nearest_other
-from efface.runtime import derive_seed
+from efface.runtime.seeds import derive_seed
 
 
 def best_other(z: Tensor, y: int, never: tuple[int, ...] = ()) -> int:

@@ -13,9 +13,9 @@ import pytest
 from headless import Browser
 from report_document import Document, bare, example, large, without_retrained
 
-from efface.report import write
-from efface.report.data import ADDRESS
-from efface.report.html import render
+from efface.auditing.report import write
+from efface.auditing.report.data import ADDRESS
+from efface.auditing.report.html import render
 
 BAD = '<!DOCTYPE html><title>x</title><img src="http://page.invalid/x.png" alt=""><script>console.warn("no")</script>'
 VOID = {"meta", "br", "img", "link", "input", "hr"}

@@ -15,14 +15,15 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 import efface
-from efface import Report, Task, canaries
-from efface.canaries import CANARIES, Canaries, Relabelled, guessed, relabelled, try_canaries
+from efface import Report, Task
+from efface.auditing import canaries
+from efface.auditing.canaries import CANARIES, Canaries, Relabelled, guessed, relabelled, try_canaries
+from efface.auditing.shadow_models import Remake, Training, forgotten
 from efface.data.checks import LARGEST_SHARE
 from efface.data.records import Records
 from efface.metrics.epsilon import canary_epsilon
-from efface.result import Settings
-from efface.runtime import Meter
-from efface.shadows import Remake, Training, forgotten
+from efface.runtime.cost import Meter
+from efface.unlearning.result import Settings
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -10,8 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, load_model, save_file
 from torch import Tensor, nn
 
-from efface.checkpoint import load_weights, save_weights, weights_digest
 from efface.errors import CheckpointError, DivergedError
+from efface.models.checkpoint import load_weights, save_weights, weights_digest
 
 
 def small(seed: int = 0) -> nn.Sequential:

@@ -30,13 +30,13 @@ from torch import nn
 from typer.main import get_command
 
 import efface
-from efface.checkpoint import load_weights, save_weights, weights_digest
+from efface.auditing.report import validate
+from efface.auditing.report.html import VERDICTS
+from efface.auditing.verdict import Status
 from efface.cli.main import app
 from efface.errors import CheckpointError, DivergedError
 from efface.methods import REGISTRY
-from efface.report import validate
-from efface.report.html import VERDICTS
-from efface.types import Status
+from efface.models.checkpoint import load_weights, save_weights, weights_digest
 
 COMMANDS = ("unlearn", "audit", "methods", "demo")
 FILES = ["run", "run/report.html", "run/report.json", "run/unlearned.safetensors"]
@@ -280,7 +280,7 @@ def test_demo_writes_the_same_files(here: Path, monkeypatch: pytest.MonkeyPatch)
         asked.append((args, kwargs))
         return SimpleNamespace(result=result, report=report)
 
-    monkeypatch.setattr("efface.demo.run_demo", run_demo)
+    monkeypatch.setattr("efface.cli.demo.run_demo", run_demo)
     outcome = run("demo", "--out", "run", "--data", "digits", "--seed", "3", "--device", "cpu")
     assert outcome.exit_code == 3, outcome.output
     assert asked == [(("digits", 3, "cpu"), {})]

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from efface import RequestError, demo
+from efface import RequestError
+from efface.auditing.report.document import validate
+from efface.cli import demo
 from efface.data.sets import distinct
-from efface.report.document import validate
 
 
 @pytest.fixture

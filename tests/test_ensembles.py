@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import DivergedError, Recipe, RequestError, Task, ensembles
-from efface.checkpoint import save_weights
 from efface.ensembles import Plan, Trained, cache, train_ensemble, workers
-from efface.models import retrain
-from efface.runtime import Meter
+from efface.models.checkpoint import save_weights
+from efface.models.training import retrain
+from efface.runtime.cost import Meter
 
 SHORT = Recipe(epochs=1, lr=1e-2, batch=32, least_steps=12)
 MOST = np.arange(5, RECORDS - 30)

@@ -10,12 +10,12 @@ from judged import Judged, problem, records_of
 from scipy.stats import binom, chi2_contingency, hypergeom, kstest
 from torch import Tensor
 
-from efface import exchange
-from efface.attacks.views import View, copier, view
-from efface.exchange import LEVEL, SHUFFLES, Exchangeable, compare
+from efface.attacks.outputs import View, copier, view
+from efface.auditing import exchangeability as exchange
+from efface.auditing.exchangeability import LEVEL, SHUFFLES, Exchangeable, compare
+from efface.auditing.verdict import Status
 from efface.numerics.logits import margin
-from efface.runtime import Meter
-from efface.types import Status
+from efface.runtime.cost import Meter
 
 REQUEST = 40
 

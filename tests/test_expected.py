@@ -15,14 +15,13 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import TensorDataset
 
 from efface import Task
+from efface.calibration.counterfactual import MOST_FEATURES, Expected, Seen, _narrow
+from efface.calibration.reference import reference_model
 from efface.data.records import Records
-from efface.data.splits import make_splits
-from efface.expected import MOST_FEATURES, Expected, Seen, _narrow
-from efface.models import logits_of
+from efface.data.splits import Splits, make_splits
+from efface.models.running import logits_of
 from efface.numerics.logits import centre, without
-from efface.reference import reference_model
-from efface.runtime import Meter
-from efface.types import Splits
+from efface.runtime.cost import Meter
 
 
 class Built:

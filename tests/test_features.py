@@ -13,13 +13,13 @@ from tiny import CLASSES, FEATURES, RECORDS, Tiny, bits, mlp
 from torch import Tensor, nn
 
 from efface import Task
-from efface.attacks.features import RIDGE, probe
+from efface.attacks.probe import RIDGE, probe
 from efface.data.records import Records
-from efface.features import penultimate
 from efface.metrics.membership import separate
-from efface.models import logits_of
+from efface.models.features import penultimate
+from efface.models.running import logits_of
 from efface.numerics.logits import margin
-from efface.runtime import Meter
+from efface.runtime.cost import Meter
 
 
 def features_of(task: Task, model: nn.Module, positions: Any, train: bool = True) -> tuple[Tensor, Tensor] | None:

@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 import efface
 from efface import DivergedError
 from efface.methods import Fisher
-from efface.runtime import derive_seed
+from efface.runtime.seeds import derive_seed
 
 ALL = 100_000  # a sample that takes every retain record
 

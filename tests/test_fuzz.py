@@ -16,9 +16,9 @@ from fuzzing_inputs import BREAKS, WORDS, checkpoint, ids_file, network, toml_fi
 from tiny import Tiny, bits
 
 from efface.bench.suite import read_suite
-from efface.checkpoint import load_weights
 from efface.cli.loading import read_ids
 from efface.errors import CheckpointError, RequestError
+from efface.models.checkpoint import load_weights
 
 LONG = os.environ.get("EFFACE_LONG") == "1"
 PART = 200  # inputs of one test case

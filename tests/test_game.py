@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from efface.methods import Game
+from efface.methods.adversarial import discriminator
 from efface.methods.align import energy_distance
-from efface.methods.telling import discriminator
-from efface.runtime import derive_seed, seeded
+from efface.runtime.seeds import derive_seed, seeded
 
 
 def slow_label_first(z: Tensor, y: Tensor) -> Tensor:

@@ -16,12 +16,12 @@ from torch.utils.data import TensorDataset
 from typer.testing import CliRunner
 
 import efface
-from efface import unlearning
-from efface.checkpoint import load_weights, weights_digest
 from efface.cli.main import app
 from efface.cli.output import run_of
-from efface.data.splits import make_splits
-from efface.types import Outcome, Splits
+from efface.data.splits import Splits, make_splits
+from efface.models.checkpoint import load_weights, weights_digest
+from efface.unlearning import driver as unlearning
+from efface.unlearning.evidence import Outcome
 
 BASELINES = {
     **{m: {"steps": "6"} for m in ("finetune", "perturb", "neggrad_plus", "align", "align_gan")},

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from efface import Report
-from efface.runtime import threads
+from efface.runtime.devices import threads
 
 EXACT = {"loss", "entropy", "modified_entropy", "rmia", "lira", "spread", "other_classes", "probe", "loss_marginal"}
 NEAR = 1e-5  # of other readings, which sum floats in another order

@@ -14,54 +14,33 @@ SOURCE = Path(efface.__file__).parent
 ORDER = (
     "errors",
     "types",
-    "runtime",
     "options",
+    "runtime",
     "task",
-    "checkpoint",
     "data",
     "numerics",
     "models",
-    "features",
-    "reference",
-    "expected",
+    "request",
+    "calibration",
     "methods",
-    "stopping",
-    "result",
-    "attacks",
     "metrics",
-    "relearn",
-    "exchange",
-    "requests",
-    "assumptions",
-    "evidence",
-    "progress",
+    "attacks",
     "ensembles",
-    "verdict",
-    "scores",
-    "tables",
     "unlearning",
-    "subject",
-    "shadows",
-    "canaries",
-    "traces",
-    "strong",
-    "judging",
-    "report",
-    "audit",
+    "auditing",
     "parallel",
     "store",
     "__init__",  # what users import, and what the following may
-    "demo",
     "bench",
     "cli",
     "__main__",
 )
 
 # What several methods share; every other file in methods is one method.
-SHARED = ("base", "curvature", "descent", "fresh", "targets", "telling")
+SHARED = ("base", "curvature", "descent", "init", "adversarial")
 
 # A method must not see the evidence that judges it.
-JUDGES = {"attacks", "metrics", "stopping", "evidence"}
+JUDGES = {"attacks", "metrics", "unlearning", "auditing"}
 
 MODULES = sorted(path.relative_to(SOURCE).with_suffix("").parts for path in SOURCE.rglob("*.py"))
 

@@ -15,8 +15,8 @@ from torch.utils.data import TensorDataset
 import efface
 from efface import DivergedError, Result
 from efface.numerics.logits import margin
-from efface.stopping import LooksUnseen
-from efface.types import Outcome
+from efface.unlearning.evidence import Outcome
+from efface.unlearning.stopping import LooksUnseen
 
 Run = Callable[..., Result]
 

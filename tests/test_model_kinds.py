@@ -14,9 +14,9 @@ import efface
 from efface import Recipe, RequestError, Task
 from efface.data.records import Records
 from efface.methods import Align, Influence, NegGradPlus, Retrain, Steer
-from efface.models import logits_of
-from efface.runtime import Meter
-from efface.stopping import LooksUnseen
+from efface.models.running import logits_of
+from efface.runtime.cost import Meter
+from efface.unlearning.stopping import LooksUnseen
 
 
 class Tied(nn.Module):

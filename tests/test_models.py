@@ -12,8 +12,10 @@ from torch.utils.data import Subset
 import efface
 from efface import DivergedError, Recipe, RequestError, Task
 from efface.data.records import Batch, Records
-from efface.models import all_finite, device_of, fresh_model, joint_logits, logits_of, mode, retrain, train
-from efface.runtime import Meter
+from efface.models.init import fresh_model
+from efface.models.running import all_finite, device_of, joint_logits, logits_of, mode
+from efface.models.training import retrain, train
+from efface.runtime.cost import Meter
 
 EVERYONE = np.arange(RECORDS)
 

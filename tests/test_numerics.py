@@ -11,6 +11,8 @@ from scipy.linalg import sqrtm
 from scipy.stats import kstest
 from torch import Tensor
 
+from efface.calibration.ridge import LinearMap, cross_fit
+from efface.calibration.transport import transport_gauss, transport_ranks
 from efface.numerics.logits import (
     centre,
     log_likelihood,
@@ -22,8 +24,6 @@ from efface.numerics.logits import (
     without,
 )
 from efface.numerics.neighbours import ranks, read_quantiles, windows
-from efface.numerics.ridge import LinearMap, cross_fit
-from efface.numerics.transport import transport_gauss, transport_ranks
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -17,8 +17,9 @@ from efface.data.records import Batch, Records, content_hashes
 from efface.data.splits import HOLDOUT_SHARES, MOST, RETAIN_SHARES, make_splits
 from efface.errors import RequestError
 from efface.options import Options, option
-from efface.stopping import AnyOf, LooksUnseen, UtilityFloor, conclude, default_rule
-from efface.types import Estimate, Look, Outcome
+from efface.types import Estimate
+from efface.unlearning.evidence import Look, Outcome
+from efface.unlearning.stopping import AnyOf, LooksUnseen, UtilityFloor, conclude, default_rule
 
 
 @dataclass(frozen=True)

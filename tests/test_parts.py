@@ -16,8 +16,8 @@ from efface import RequestError
 from efface.methods import CFK, EUK, MSG, Finetune, Method
 from efface.methods.last_layers import frozen, layers
 from efface.methods.msg import smallest
-from efface.models import fresh_model
-from efface.runtime import derive_seed
+from efface.models.init import fresh_model
+from efface.runtime.seeds import derive_seed
 
 ALL = 100_000  # a batch that takes every retain record, so that its order does not matter
 

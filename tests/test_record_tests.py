@@ -10,10 +10,10 @@ from scipy.stats import kstest, rankdata
 from torch import Tensor
 
 from efface.attacks import ATTACKS
-from efface.attacks.views import Sight, View
+from efface.attacks.outputs import Sight, View
+from efface.auditing.attack_tests import RECORD_WINDOW, Scores
+from efface.auditing.verdict import LEVEL
 from efface.numerics.logits import margin
-from efface.scores import RECORD_WINDOW, Scores
-from efface.verdict import LEVEL
 
 LIRA, SPREAD = (next(a for a in ATTACKS if a.key == key) for key in ("lira", "spread"))
 PLACES = ("forget", "strangers")

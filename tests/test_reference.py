@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import DivergedError, Recipe, Task
+from efface.calibration.reference import KEPT, UNTRAINED, _half_way, reference_model
 from efface.data.records import Records
-from efface.models import fresh_model
+from efface.models.init import fresh_model
 from efface.numerics.logits import centre, margin
-from efface.reference import KEPT, UNTRAINED, _half_way, reference_model
-from efface.runtime import Meter, derive_seed
+from efface.runtime.cost import Meter
+from efface.runtime.seeds import derive_seed
 
 TAUGHT = np.arange(150, RECORDS)
 START = Recipe(epochs=1, lr=1e-8, batch=1000, least_steps=1)  # one step that leads nowhere

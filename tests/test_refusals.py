@@ -224,7 +224,10 @@ REFUSALS: dict[str, tuple[Break, str]] = {
         lambda t: {"method": efface.methods.get("steer", {"steps": "many"})},
         "option steps of steer: expected int, got 'many'",
     ),
-    "a stop rule that is none": (lambda t: {"stop": "never"}, "stop: expected a rule of efface.stopping, got 'never'"),
+    "a stop rule that is none": (
+        lambda t: {"stop": "never"},
+        "stop: expected a rule of efface.unlearning.stopping, got 'never'",
+    ),
     "a seed that is no integer": (lambda t: {"seed": 1.5}, "seed: expected an integer, got 1.5"),
     "a recipe that is none": (
         lambda t: {"reference": {"lr": 1}},

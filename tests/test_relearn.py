@@ -13,11 +13,12 @@ from memorised import FORGET, HOLDOUT, Memorised
 from tiny import Tiny, bits
 from torch import nn
 
+from efface.attacks.relearn import Relearn, matched, relearn
 from efface.data.records import Records
-from efface.models import logits_of
+from efface.models.running import logits_of
 from efface.numerics.logits import margin
-from efface.relearn import Relearn, matched, relearn
-from efface.runtime import Meter, seeded
+from efface.runtime.cost import Meter
+from efface.runtime.seeds import seeded
 
 
 def difficulty(known: Memorised, records: Records, at: np.ndarray) -> torch.Tensor:

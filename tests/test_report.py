@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from report_document import NOT_MEASURED, Document, bare, curve, example, only, phase, record, without_retrained
 
+from efface.auditing.report import SCHEMA_VERSION, schema, validate, write
+from efface.auditing.report.data import ADDRESS, MOST_SCORES, cell
+from efface.auditing.report.html import duration, number, ratio, render
+from efface.auditing.report.plots.roc import MOST_POINTS, thinned
+from efface.auditing.report.words import chance, percent
 from efface.errors import EffaceError
-from efface.report import SCHEMA_VERSION, schema, validate, write
-from efface.report.data import ADDRESS, MOST_SCORES, cell
-from efface.report.html import duration, number, ratio, render
-from efface.report.plots.roc import MOST_POINTS, thinned
-from efface.report.words import chance, percent
 
 NASTY = "<script>alert('x')</script>"
 
@@ -286,7 +286,8 @@ def test_page_without_optional_parts_says_so(document: Document) -> None:
 @pytest.mark.parametrize("status", ["verified", "not_verified", "undecided"])
 @pytest.mark.parametrize("outcome", schema()["properties"]["evidence"]["properties"]["outcome"]["enum"])
 def test_every_status_and_outcome_has_words(document: Document, status: str, outcome: str) -> None:
-    from efface.types import Outcome, Status
+    from efface.auditing.verdict import Status
+    from efface.unlearning.evidence import Outcome
 
     assert (Status(status), Outcome(outcome)) == (status, outcome)
     document = only(document, "evidence")

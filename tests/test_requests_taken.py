@@ -14,9 +14,10 @@ from torch.utils.data import TensorDataset
 import efface
 from efface import Recipe, RequestError
 from efface.data.records import Batch, Records, content_hashes, map_tensors, tensors_in
-from efface.models import fresh_model, retrain, try_fresh
-from efface.requests import Request, check_others, check_request
-from efface.runtime import Meter
+from efface.models.init import fresh_model, try_fresh
+from efface.models.training import retrain
+from efface.request import Request, check_others, check_request
+from efface.runtime.cost import Meter
 
 
 def check(tiny: Tiny, model: nn.Module | None = None, task: Any = None, forget: Any = None, **how: Any) -> Request:

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from efface import Report
+from efface.auditing.readings import Metric
 from efface.metrics.roc import FEWEST_NEGATIVES, roc, tpr_at
-from efface.models import logits_of
+from efface.models.running import logits_of
 from efface.numerics.logits import log_likelihood
-from efface.runtime import Meter
-from efface.types import Metric
+from efface.runtime.cost import Meter
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efface.errors import RequestError
-from efface.runtime import Meter, derive_seed, git_state, resolve_device, seeded, unchanged_globals, versions
+from efface.runtime.cost import Meter
+from efface.runtime.devices import resolve_device
+from efface.runtime.provenance import git_state, versions
+from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 
 
 def draw() -> tuple[float, float, float]:
@@ -172,7 +175,7 @@ def test_git_state_gives_up_on_a_slow_git(tmp_path: Path, monkeypatch: pytest.Mo
     slow.write_text("#!/bin/sh\nexec sleep 20\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr("efface.runtime.GIT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("efface.runtime.provenance.GIT_TIMEOUT_S", 0.1)
     start = time.monotonic()
     assert git_state() is None
     assert time.monotonic() - start < 10

@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from efface import Task
+from efface.auditing.attack_tests import _standing
+from efface.calibration.counterfactual import Seen
+from efface.calibration.targets import target_logits
 from efface.data.checks import Findings, check_contents, check_ids, check_test
 from efface.data.records import Batch, Records
-from efface.expected import Seen
-from efface.methods.targets import target_logits
 from efface.metrics import membership
 from efface.metrics.membership import separate
 from efface.numerics import neighbours
-from efface.scores import _standing
 from efface.types import RecordId
 
 FEW, MANY = 10_000, 60_000

@@ -14,9 +14,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from efface.attacks.lira import lira, pooled_spread
+from efface.attacks.outputs import View
 from efface.attacks.statistics import confidence, entropy, loss, modified_entropy
 from efface.attacks.ulira import WEIGHT, ULira, ulira
-from efface.attacks.views import View
 from efface.errors import RequestError
 
 N, CLASSES = 30, 5

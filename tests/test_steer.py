@@ -12,7 +12,7 @@ import efface
 from efface import Result
 from efface.methods import Steer, steer
 from efface.numerics.logits import margin, squash
-from efface.stopping import LooksUnseen
+from efface.unlearning.stopping import LooksUnseen
 
 
 def run(tiny: Tiny, looks: bool = False, **options: Any) -> Result:

@@ -12,7 +12,7 @@ from tiny import HOLDOUT, RECORDS, Tiny, mlp, records, weights
 from torch.utils.data import TensorDataset
 
 from efface import RequestError, Task
-from efface.checkpoint import load_weights, weights_digest
+from efface.models.checkpoint import load_weights, weights_digest
 from efface.store import Limits, Plan, Stage, Store
 
 DAY = datetime(2031, 5, 17, 12, tzinfo=UTC)

@@ -367,8 +367,8 @@ class Life(RuleBasedStateMachine):
 
 
 def test_any_order_of_verbs_and_faults_keeps_the_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("efface.store.making.unlearn", shift)
-    monkeypatch.setattr("efface.store.running.LARGEST_SHARE", 1.0)
+    monkeypatch.setattr("efface.store.build.unlearn", shift)
+    monkeypatch.setattr("efface.store.run.LARGEST_SHARE", 1.0)
     monkeypatch.setattr("efface.store.clock.now", lambda: BEGAN + Life.offset)
     monkeypatch.setattr(Life, "base", tmp_path, raising=False)
     run_state_machine_as_test(

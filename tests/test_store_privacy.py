@@ -159,8 +159,8 @@ def test_deleted_ids_leave_no_traces_between_those_that_stay(
     seed: int, tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages of a database are split, merged and used again; ids of all lengths come and go."""
-    monkeypatch.setattr("efface.store.making.unlearn", shift)
-    monkeypatch.setattr("efface.store.running.LARGEST_SHARE", 1.0)
+    monkeypatch.setattr("efface.store.build.unlearn", shift)
+    monkeypatch.setattr("efface.store.run.LARGEST_SHARE", 1.0)
     draw = random.Random(seed)
     ids = [f"person-{at:03d}-{'x' * draw.choice([0, 5, 60, 900])}@example.org" for at in range(RECORDS)]
     store = Store.create(tmp_path / "store", replace(task_of(tiny), ids=ids), tiny.model)
@@ -191,7 +191,7 @@ def test_deleted_ids_leave_no_traces_between_those_that_stay(
 def test_a_reader_of_the_log_delays_its_end_and_is_named(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("efface.store.upkeep.TRIES", 1)
+    monkeypatch.setattr("efface.store.gc.TRIES", 1)
     reader = sqlite3.connect(store.path / "ledger.sqlite", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM plain").fetchone()

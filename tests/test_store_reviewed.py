@@ -18,7 +18,9 @@ from tiny import Tiny, mlp
 from torch import nn
 
 from efface import Store, Task
-from efface.store import BusyError, DamagedError, Plan, Stage, failpoints, upkeep, verifying
+from efface.store import BusyError, DamagedError, Plan, Stage, failpoints
+from efface.store import gc as upkeep
+from efface.store import verify as verifying
 from efface.store.keys import make_key
 
 task, grown, path, fresh_points = given.task, given.grown, given.path, given.fresh_points

@@ -14,12 +14,12 @@ from tiny import CLASSES, FEATURES, Tiny, mlp, weights
 from torch import nn
 
 from efface import Task
-from efface.checkpoint import load_weights, weights_digest
+from efface.auditing.verdict import Status
 from efface.errors import DivergedError
 from efface.methods import REGISTRY, get
+from efface.models.checkpoint import load_weights, weights_digest
 from efface.store import Limits, Plan, Stage, Store
 from efface.store.plan import check_plan
-from efface.types import Status
 
 HARDLY = {"rounds": 1, "steps": 8}  # too little to forget 36 records
 
@@ -81,7 +81,7 @@ def test_accept_says_which_conclusions_pass(
     """The conclusion is put in the audit's place, since only chance would give all three."""
     verdict = SimpleNamespace(status=status, reasons=("said so",))
     report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
-    monkeypatch.setattr("efface.store.running.audit", lambda **_: report)
+    monkeypatch.setattr("efface.store.run.audit", lambda **_: report)
     passes = accept == "any" or status == "verified" or accept == status
     outcome = store.run(Plan(options=dict(QUICK.options), accept=accept))
     assert (outcome.status, outcome.reasons, outcome.version is not None) == (status, ("said so",), passes)
@@ -150,7 +150,7 @@ def test_a_run_whose_audit_is_refused_leaves_no_model_behind(store: Store, monke
     def diverges(**_: object) -> None:
         raise DivergedError(f"NaN in the logits of {IDS[5]}")
 
-    monkeypatch.setattr("efface.store.running.audit", diverges)
+    monkeypatch.setattr("efface.store.run.audit", diverges)
     with pytest.raises(DivergedError):
         store.run(AUDITED)
     assert store.history().runs[1].why == "DivergedError"
@@ -290,7 +290,7 @@ def test_limits_say_when_a_retraining_is_due(
             model[2].bias[0] += 4.0  # type: ignore[index, operator]
         return SimpleNamespace(model=model, reference=None, cost=SimpleNamespace(cpu_s=0.0), warnings=())
 
-    monkeypatch.setattr("efface.store.making.unlearn", worse)
+    monkeypatch.setattr("efface.store.build.unlearn", worse)
     store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, limits=limits)
     store.add(people([5]))
     outcome = store.run(QUICK)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
 from efface import Task
-from efface.checkpoint import load_weights, weights_digest
+from efface.auditing.report.provenance import ids_digest
 from efface.data.splits import make_splits
-from efface.report.provenance import ids_digest
+from efface.models.checkpoint import load_weights, weights_digest
 from efface.store import Store
 
 BATCHES = (range(5, 65, 5), range(2, 40, 6), range(100, 108))
@@ -62,7 +62,8 @@ def taught(x: Tensor, y: Tensor, classes: int) -> tuple[nn.Module, Callable[[], 
 @pytest.fixture
 def spied(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[dict[str, Any]]]]:
     """What runs hand to the library: `unlearn`, `audit` and `retrain`, which do their work as ever."""
-    from efface.store import making, running
+    from efface.store import build as making
+    from efface.store import run as running
 
     seen: dict[str, list[dict[str, Any]]] = {"unlearn": [], "audit": []}
 

@@ -14,21 +14,23 @@ from tiny import REFERENCE
 from torch import Tensor, nn
 
 import efface
-from efface import Report, RequestError, Result, Task, shadows
+from efface import Report, RequestError, Result, Task
+from efface.auditing import ensemble_outputs as strong_reading
+from efface.auditing import shadow_models as shadows
+from efface.auditing.distance_rows import ALONE, metrics_of
+from efface.auditing.distance_tests import of_another_recipe, rungs_of
+from efface.auditing.ensemble_outputs import RAW, Statistics
+from efface.auditing.readings import Metric
+from efface.auditing.report.document import validate
+from efface.auditing.run import MOST_TARGETS
+from efface.auditing.verdict import Status, decide, ladder
 from efface.data.records import Records
 from efface.ensembles import Plan, train_ensemble
-from efface.judging import MOST_TARGETS
 from efface.metrics.klom import FEWEST
-from efface.models import logits_of
+from efface.models.running import logits_of
 from efface.numerics.logits import margin
-from efface.report.document import validate
-from efface.runtime import Meter, derive_seed
-from efface.strong import reading as strong_reading
-from efface.strong.reading import RAW, Statistics
-from efface.strong.rows import ALONE, metrics_of
-from efface.strong.rungs import of_another_recipe, rungs_of
-from efface.types import Metric, Status
-from efface.verdict import decide, ladder
+from efface.runtime.cost import Meter
+from efface.runtime.seeds import derive_seed
 
 ALONES = {"ulira", "klom_mean", "klom_95", "epsilon"}
 STEER = {"rounds": "1", "steps": "5"}

@@ -7,8 +7,8 @@ import torch
 from scipy.stats import ks_2samp
 from torch import Tensor
 
-from efface.expected import Seen
-from efface.methods.targets import OWN_SHARE, TRUST_WIDTH, target_logits, transported, trust
+from efface.calibration.counterfactual import Seen
+from efface.calibration.targets import OWN_SHARE, TRUST_WIDTH, target_logits, transported, trust
 from efface.numerics.logits import centre, margin, squash, with_margin, without
 from efface.numerics.neighbours import windows
 

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 import efface
 from efface.methods import BadTeacher, Scrub, scrub
 from efface.methods.descent import divergence
-from efface.models import fresh_model
-from efface.runtime import derive_seed
+from efface.models.init import fresh_model
+from efface.runtime.seeds import derive_seed
 
 
 def slow_kl(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:

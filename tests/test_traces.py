@@ -13,14 +13,16 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 import efface
-from efface import Report, RequestError, traces
+from efface import Report, RequestError
+from efface.attacks.relearn import relearn
+from efface.auditing import diagnostics as traces
+from efface.auditing.diagnostics import MOST_RETRAINED
+from efface.auditing.readings import Metric
+from efface.auditing.report.document import validate
+from efface.auditing.verdict import Status
 from efface.data.records import Records
-from efface.features import penultimate
-from efface.relearn import relearn
-from efface.report.document import validate
-from efface.runtime import Meter
-from efface.traces import MOST_RETRAINED
-from efface.types import Metric, Status
+from efface.models.features import penultimate
+from efface.runtime.cost import Meter
 
 
 def rows(report: Report, key: str) -> list[Metric]:

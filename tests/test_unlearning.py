@@ -13,11 +13,11 @@ from torch.utils.data import TensorDataset
 
 import efface
 from efface import DivergedError, RequestError, Result
-from efface.checkpoint import load_weights, weights_digest
 from efface.methods import Method
-from efface.methods.base import Problem
-from efface.stopping import Decision, LooksUnseen, StopRule, UtilityFloor
-from efface.types import Look, Outcome, Step
+from efface.methods.base import Problem, Step
+from efface.models.checkpoint import load_weights, weights_digest
+from efface.unlearning.evidence import Look, Outcome
+from efface.unlearning.stopping import Decision, LooksUnseen, StopRule, UtilityFloor
 
 Move = Callable[[nn.Module], object]
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from scipy.stats import norm
 
-from efface.scores import margin_of
-from efface.types import Estimate, Status
-from efface.verdict import FEWEST, MARGIN, POWER, Rung, decide, dull, ladder
+from efface.auditing.attack_tests import margin_of
+from efface.auditing.verdict import FEWEST, MARGIN, POWER, Rung, Status, decide, dull, ladder
+from efface.types import Estimate
 
 HALF = 0.03
 SHARE = 0.25  # of a distance

@@ -1,14 +1,14 @@
 """efface: erase chosen training records from a trained PyTorch model, and show evidence that it worked."""
 
 from efface import methods
-from efface.audit import audit
+from efface.auditing.api import audit
+from efface.auditing.report.build import Report
 from efface.errors import CheckpointError, DivergedError, EffaceError, RequestError
-from efface.models import Recipe
-from efface.report.build import Report
-from efface.result import Result
+from efface.models.training import Recipe
 from efface.store import Store
 from efface.task import Task
-from efface.unlearning import unlearn
+from efface.unlearning.driver import unlearn
+from efface.unlearning.result import Result
 
 __all__ = [
     "CheckpointError",

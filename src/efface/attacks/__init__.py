@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from efface.attacks.lira import lira
+from efface.attacks.outputs import View
 from efface.attacks.rmia import rmia
 from efface.attacks.statistics import (
     confidence,
@@ -17,7 +18,6 @@ from efface.attacks.statistics import (
     plain_margin,
     probe_margin,
 )
-from efface.attacks.views import View
 
 Score = Callable[[View, Sequence[View]], Tensor | None]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from efface.attacks.views import View
+from efface.attacks.outputs import View
 from efface.numerics.logits import margin
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from efface.attacks.views import View
+from efface.attacks.outputs import View
 from efface.numerics.logits import log_likelihood
 
 OFFLINE = 0.3  # the paper's a: how far a model that saw the record is taken to be from one that did not

@@ -25,9 +25,11 @@ from efface.bench.suite import PSEUDO, Cell, Recipe, Setting
 from efface.data.splits import make_splits
 from efface.errors import EffaceError
 from efface.methods import REGISTRY, Method
-from efface.models import device_of
-from efface.runtime import seeded, threads
-from efface.types import Estimate, PhaseCost
+from efface.models.running import device_of
+from efface.runtime.cost import PhaseCost
+from efface.runtime.devices import threads
+from efface.runtime.seeds import seeded
+from efface.types import Estimate
 
 SCHEMA = 1
 TIMED_S = 1.0  # CPU seconds of training, at the least, by which an epoch is timed

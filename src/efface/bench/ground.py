@@ -8,15 +8,15 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor, nn
 
-from efface.attacks.views import copier, view
+from efface.attacks.outputs import copier, view
+from efface.auditing.ensemble_outputs import CELLS
 from efface.bench.requests import Asked
 from efface.data.records import Records
-from efface.features import penultimate
 from efface.metrics.distance import Remains, common_removed, remains
 from efface.metrics.membership import separate
+from efface.models.features import penultimate
 from efface.numerics.logits import log_likelihood, squash
-from efface.runtime import Meter
-from efface.strong.reading import CELLS
+from efface.runtime.cost import Meter
 from efface.types import Estimate, Indices
 
 ELSEWHERE = 1000  # records of retain, of test, and of the control that takes out a model's level and scale

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from efface.bench.networks import tensors_of
 from efface.bench.problems import KNOWN, Problem
-from efface.runtime import seeded
+from efface.runtime.seeds import seeded
 
 STILL = 5  # epochs without a new lowest training loss, after which it has stopped falling
 

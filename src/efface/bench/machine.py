@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from efface.runtime import git_state, versions
+from efface.runtime.provenance import git_state, versions
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

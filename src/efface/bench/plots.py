@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from efface.auditing.report.plots.base import BLUE, FAINT, GREEN, INK, ORANGE, SKY, VERMILION, new_figure, svg
 from efface.bench.grids import Curve, curves_of
 from efface.bench.markup import percent, titled
 from efface.bench.results import QUARTER, Row, by_setting, read
 from efface.bench.suite import CONTROLS
 from efface.errors import RequestError
 from efface.methods import REGISTRY
-from efface.report.plots.base import BLUE, FAINT, GREEN, INK, ORANGE, SKY, VERMILION, new_figure, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from efface.bench.problems import Problem
 from efface.data.records import Records
 from efface.ensembles import Plan, train_ensemble
-from efface.models import Recipe, logits_of
+from efface.models.running import logits_of
+from efface.models.training import Recipe
 from efface.numerics.logits import margin
-from efface.runtime import Meter
+from efface.runtime.cost import Meter
 from efface.task import Task
 from efface.types import Floats, Indices
 

@@ -64,7 +64,7 @@ class Spending:
 class Row:
     """A cell's result; where it `failed`, that says why and all else is empty.
 
-    shares and d2 are by statistic (`efface.strong.reading.CELLS`), d2 then by group of models and, of retain and test
+    shares and d2 are by statistic (`efface.auditing.ensemble_outputs.CELLS`), d2 then by group of models and, of retain and test
     records, `change`. spreads and singles are by name, then by group; `singles["predicted"]` is there only where all
     forget records are of one class. tuning_s: CPU seconds of the tuning's draws; None for a row that was not tuned.
     """

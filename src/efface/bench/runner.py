@@ -17,7 +17,7 @@ from efface.bench.requests import HALVES, RETRAINED_SEED, Asked, ask, half_model
 from efface.bench.suite import CONTROLS, Cell, Recipe, Setting, Suite
 from efface.bench.tuning import ORIGINALS_SEED, Tuned, tune, tuned_for, tuning_key
 from efface.errors import EffaceError, RequestError
-from efface.runtime import threads
+from efface.runtime.devices import threads
 
 FOUND = 0.1  # share of its guess that a job takes at the most where all was found
 TOGETHER = 4  # models that a job trains

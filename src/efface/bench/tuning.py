@@ -15,7 +15,8 @@ from efface.bench.requests import ask, retrained, trained
 from efface.bench.suite import Cell, Recipe, Setting, Tuning
 from efface.errors import EffaceError
 from efface.methods import REGISTRY
-from efface.runtime import derive_seed, threads
+from efface.runtime.devices import threads
+from efface.runtime.seeds import derive_seed
 
 ORIGINALS_SEED = 500  # of models that no cell unlearns
 # by what the draws are compared: excess d2 of margins

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from efface.auditing.report.words import duration
 from efface.cli.failures import guarded
 from efface.cli.output import check_folder
 from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, attempt
-from efface.report.words import duration
 
 if TYPE_CHECKING:  # what the benchmark imports takes time, which other commands need not
     from efface.bench.lengths import Epoch
@@ -152,7 +152,7 @@ def lengths(
     with guarded(False) as stdout:
         from efface.bench.lengths import lengths as train
         from efface.bench.problems import PROBLEMS
-        from efface.runtime import threads
+        from efface.runtime.devices import threads
 
         refused: list[str] = []
         ready = [p for key in problems or PROBLEMS if (p := attempt(refused, _ready, key, records)) is not None]

@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from efface.auditing.readings import Reading
+from efface.auditing.report.build import Report
+from efface.auditing.report.words import duration, number, ratio
 from efface.cli.output import NOT_AUDITED
 from efface.methods.base import Method
-from efface.report.build import Report
-from efface.report.words import duration, number, ratio
-from efface.result import Result
-from efface.types import Cost, Reading
+from efface.runtime.cost import Cost
+from efface.unlearning.result import Result
 
 PIPED_WIDTH = 120  # of output that is no terminal, where no window tells a width
 NARROW = 100

@@ -11,10 +11,10 @@ from typing import ParamSpec, TextIO, TypeVar
 
 import typer
 
+from efface.auditing.verdict import Status
 from efface.errors import EffaceError, RequestError
 from efface.parallel.processes import is_main
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
-from efface.types import Status
 
 TRACEBACK = "EFFACE_TRACEBACK"
 LONGEST_LINE = 500

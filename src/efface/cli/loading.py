@@ -11,16 +11,17 @@ import numpy as np
 from torch import nn
 
 from efface import methods
-from efface.checkpoint import load_weights
+from efface.auditing.config import Level
 from efface.cli.taskpath import load_task, user_failure
 from efface.data.checks import Findings, check_ids, few
 from efface.ensembles.cache import check_cache
 from efface.errors import CheckpointError, RequestError, attempt
 from efface.methods.base import Method
+from efface.models.checkpoint import load_weights
 from efface.options import nearest
-from efface.runtime import resolve_device
+from efface.runtime.devices import resolve_device
 from efface.task import Task
-from efface.types import Level, RecordId
+from efface.types import RecordId
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")

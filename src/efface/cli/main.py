@@ -7,7 +7,9 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from efface.audit import FEWEST_MODELS, MODELS, REFERENCES
+from efface.auditing.api import FEWEST_MODELS, MODELS, REFERENCES
+from efface.auditing.config import Level
+from efface.auditing.report.build import Report
 from efface.cli import bench, requests, store
 from efface.cli.display import describe, show_methods, show_report, show_unjudged
 from efface.cli.failures import Code, guarded
@@ -18,10 +20,9 @@ from efface.methods import REGISTRY
 from efface.parallel import audit as run_audit
 from efface.parallel import on_main, share, start
 from efface.parallel import unlearn as run_unlearn
-from efface.report.build import Report
-from efface.result import Result
-from efface.runtime import resolve_device, versions
-from efface.types import Level
+from efface.runtime.devices import resolve_device
+from efface.runtime.provenance import versions
+from efface.unlearning.result import Result
 
 EXIT_CODES = (
     "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
@@ -269,7 +270,7 @@ def demo(
 ) -> None:
     """Train a small model, erase records from it, retrain without them, and audit."""
     with guarded(as_json) as stdout:
-        from efface.demo import run_demo  # data sets and training, which no other command needs
+        from efface.cli.demo import run_demo  # data sets and training, which no other command needs
 
         problems: list[str] = []
         attempt(problems, resolve_device, device)

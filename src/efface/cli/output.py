@@ -10,12 +10,12 @@ from typing import Any, TextIO
 
 from torch import nn
 
-from efface.checkpoint import weights_digest
+from efface.auditing.report.build import Report
+from efface.auditing.report.provenance import METHODS_REFERENCE
 from efface.errors import CheckpointError, EffaceError, RequestError
 from efface.methods import Method, get
-from efface.report.build import Report
-from efface.report.provenance import METHODS_REFERENCE
-from efface.result import Result
+from efface.models.checkpoint import weights_digest
+from efface.unlearning.result import Result
 
 WEIGHTS, REPORT, PAGE = "unlearned.safetensors", "report.json", "report.html"
 NOT_AUDITED = "no audit was made, so nothing was verified"

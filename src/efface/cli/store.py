@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from torch import nn
 
-from efface.audit import REFERENCES
+from efface.auditing.api import REFERENCES
+from efface.auditing.config import Level
 from efface.cli.failures import Code, guarded
 from efface.cli.loading import choose_method, load_model, working_folder_importable
 from efface.cli.output import print_json
@@ -25,12 +26,11 @@ from efface.errors import RequestError, attempt
 from efface.methods import REGISTRY
 from efface.options import nearest
 from efface.parallel import is_main, start
-from efface.runtime import resolve_device
+from efface.runtime.devices import resolve_device
 from efface.store import Limits, Plan, Store
-from efface.store.core import KEY_VARIABLE
-from efface.store.creating import GRACE_DAYS
+from efface.store.context import KEY_VARIABLE
+from efface.store.create import GRACE_DAYS
 from efface.store.plan import ACCEPT
-from efface.types import Level
 
 Place = Annotated[
     Path, typer.Option("--store", metavar="FOLDER", envvar="EFFACE_STORE", help="The store.", show_default=True)

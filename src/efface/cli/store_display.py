@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from efface.auditing.report.build import Report
 from efface.cli.display import COLOURS, WORDS, console, say
 from efface.cli.output import print_json
 from efface.data.checks import LARGEST_SHARE
-from efface.report.build import Report
 from efface.store import Answer, Outcome, Overview, Request, Store, Verification, Version
 
 STATUSES = {

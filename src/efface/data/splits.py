@@ -1,17 +1,44 @@
 """Who is used for what: the forget and retain sets, and the parts of retain and holdout with one job each."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from efface.runtime import derive_seed
-from efface.types import Indices, RecordId, Splits
+from efface.runtime.seeds import derive_seed
+from efface.types import Indices, RecordId
 
 # What one part may hold at the most: enough for stable statistics, and a cost that does not grow with the data.
 MOST = {"members": 2000, "audit_reference": 4000, "reference": 6000, "calibration": 2500, "stopping": 2500}
+
+
 RETAIN_SHARES = {"members": 0.20, "audit_reference": 0.30, "reference": 0.50}
+
+
 HOLDOUT_SHARES = {"calibration": 0.5, "stopping": 0.25, "audit": 0.25}
+
+
 SMALLEST_HOLDOUT = 100
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Who is used for what, as positions in the training and holdout sets; no two fields of a set overlap.
+
+    forget, retain, reference, members and audit_reference are positions in the training set, of which
+    reference (the method's reference model is trained on it), members (retain records which that reference never
+    saw) and audit_reference (kept for the audit's own models) are parts of retain. calibration, stopping and audit
+    are positions in the holdout set.
+    """
+
+    forget: Indices
+    retain: Indices
+    reference: Indices
+    members: Indices
+    audit_reference: Indices
+    calibration: Indices
+    stopping: Indices
+    audit: Indices
 
 
 def positions_of(forget: Sequence[RecordId], ids: Sequence[RecordId] | None, records: int) -> dict[RecordId, int]:

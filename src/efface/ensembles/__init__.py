@@ -16,11 +16,13 @@ from efface.ensembles.members import Member, Outcome, Work, member_seconds, trai
 from efface.ensembles.stacked import train_stacked
 from efface.ensembles.workers import train_in_workers
 from efface.errors import RequestError
-from efface.models import Recipe, device_of, fresh_model
-from efface.progress import track
-from efface.runtime import Meter
+from efface.models.init import fresh_model
+from efface.models.running import device_of
+from efface.models.training import Recipe
+from efface.runtime.cost import Meter, PhaseCost
+from efface.runtime.progress import track
 from efface.task import Task
-from efface.types import Indices, PhaseCost
+from efface.types import Indices
 
 # a worker takes seconds to import torch, so less work than this is done sooner without any
 WORTH_WORKERS_S = 10.0
@@ -62,7 +64,7 @@ def train_ensemble(
     progress: bool | None = None,
     title: str = "training models",
 ) -> Trained:
-    """Train each plan's model as `efface.models.retrain` does: by `Task.fit` if there is one and `use_fit`.
+    """Train each plan's model as `efface.models.training.retrain` does: by `Task.fit` if there is one and `use_fit`.
 
     On a CPU the models are the same bit for bit whatever `jobs` is and whether they were cached: each is trained on
     one torch thread, by whichever process.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from torch import nn
 
-from efface.checkpoint import load_weights, save_weights, weights_digest
 from efface.ensembles.members import Work
 from efface.errors import CheckpointError, RequestError
-from efface.runtime import versions
-from efface.types import PhaseCost
+from efface.models.checkpoint import load_weights, save_weights, weights_digest
+from efface.runtime.cost import PhaseCost
+from efface.runtime.provenance import versions
 
 
 def check_cache(folder: Path) -> None:

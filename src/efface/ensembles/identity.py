@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efface.checkpoint import weights_digest
+from efface.models.checkpoint import weights_digest
 
 SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, np.generic, range)
 # what every network has: its parameters, buffers, modules and hooks, and its mode

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from efface.checkpoint import weights_digest
 from efface.data.records import Records
 from efface.ensembles.identity import told_function, told_network
 from efface.ensembles.members import Member, Work, records_of
-from efface.models import device_of
-from efface.runtime import seeded, versions
+from efface.models.checkpoint import weights_digest
+from efface.models.running import device_of
+from efface.runtime.provenance import versions
+from efface.runtime.seeds import seeded
 from efface.types import Indices
 
 

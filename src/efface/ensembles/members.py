@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from efface.checkpoint import weights_digest
 from efface.data.checks import told
 from efface.data.records import Records
 from efface.ensembles.identity import structure
 from efface.errors import DivergedError, EffaceError, RequestError
-from efface.models import Recipe, fresh_model, retrain, train
-from efface.runtime import Meter, threads, unchanged_globals
+from efface.models.checkpoint import weights_digest
+from efface.models.init import fresh_model
+from efface.models.training import Recipe, retrain, train
+from efface.runtime.cost import Meter, PhaseCost
+from efface.runtime.devices import threads
+from efface.runtime.seeds import unchanged_globals
 from efface.task import Task
-from efface.types import Indices, PhaseCost
+from efface.types import Indices
 
 PROBE_STEPS = 3
 

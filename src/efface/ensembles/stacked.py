@@ -14,10 +14,12 @@ from efface.data.records import Batch
 from efface.ensembles.identity import structure
 from efface.ensembles.members import Member, Outcome, Work, naming, one_thread, records_of
 from efface.errors import DivergedError
-from efface.models import all_finite, device_of, fresh_model, mode, one_cycle
-from efface.runtime import Meter, seeded
+from efface.models.init import fresh_model
+from efface.models.running import all_finite, device_of, mode
+from efface.models.training import one_cycle
+from efface.runtime.cost import Meter, PhaseCost
+from efface.runtime.seeds import seeded
 from efface.task import Task
-from efface.types import PhaseCost
 
 # so many at once: more need more memory, and leave more undone if the process is killed
 AT_ONCE = 32
@@ -120,7 +122,7 @@ def _train(work: Work, members: Sequence[Member], models: Sequence[nn.Module], m
 
 
 def _batches(work: Work, members: Sequence[Member], total: int) -> Iterator[list[Batch]]:
-    """For each step every member's batch, in the order that `efface.models.train` takes them."""
+    """For each step every member's batch, in the order that `efface.models.training.train` takes them."""
     orders = [np.random.default_rng(m.seed) for m in members]
     records = [records_of(work, m) for m in members]
     size, done = work.recipe.batch, 0

@@ -10,13 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
-from efface.methods.base import Problem, endless
+from efface.methods.adversarial import fooling, label_first
+from efface.methods.base import Problem, Step, endless
 from efface.methods.descent import Descent
-from efface.methods.telling import fooling, label_first
-from efface.models import device_of, logits_of
+from efface.models.running import device_of, logits_of
 from efface.options import option
-from efface.runtime import derive_seed
-from efface.types import Step
+from efface.runtime.seeds import derive_seed
 
 
 @dataclass(frozen=True)

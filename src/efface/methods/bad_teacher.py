@@ -7,12 +7,11 @@ import numpy as np
 from torch import Tensor
 
 from efface.data.records import Batch
-from efface.methods.base import Problem
+from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent, divergence, said_by
-from efface.models import fresh_model
+from efface.models.init import fresh_model
 from efface.options import option
-from efface.runtime import derive_seed
-from efface.types import Step
+from efface.runtime.seeds import derive_seed
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from efface.calibration.counterfactual import Expected
 from efface.data.records import Batch, Records
 from efface.errors import DivergedError
-from efface.expected import Expected
-from efface.models import device_of, joint_logits
+from efface.models.running import device_of, joint_logits
 from efface.options import Options
-from efface.runtime import Meter, derive_seed
+from efface.runtime.cost import Meter
+from efface.runtime.seeds import derive_seed
 from efface.task import Task
-from efface.types import Indices, Step
+from efface.types import Indices
+
+
+@dataclass(frozen=True)
+class Step:
+    """One perturbation of the weights.
+
+    `at_rest` marks the points at which a method allows the weights to be judged (the end of a cycle of its learning
+    rate); the driver looks at evidence only there.
+    """
+
+    index: int
+    loss: float
+    at_rest: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from efface.data.records import Batch, map_tensors, tensors_in
 from efface.errors import RequestError
-from efface.methods.base import Problem
+from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent
-from efface.models import device_of, mode
+from efface.models.running import device_of, mode
 from efface.options import option
-from efface.runtime import derive_seed
-from efface.types import Step
+from efface.runtime.seeds import derive_seed
 
 
 @dataclass(frozen=True)

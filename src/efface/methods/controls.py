@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from efface.errors import RequestError
-from efface.methods.base import Method, Problem
-from efface.models import Recipe, retrain
+from efface.methods.base import Method, Problem, Step
+from efface.models.training import Recipe, retrain
 from efface.options import option
-from efface.runtime import derive_seed
-from efface.types import Step
+from efface.runtime.seeds import derive_seed
 
 
 @dataclass(frozen=True)

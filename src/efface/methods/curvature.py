@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from efface.data.records import Batch
 from efface.errors import RequestError
 from efface.methods.base import Problem
-from efface.models import device_of
+from efface.models.running import device_of
 from efface.types import Indices
 
 BATCH = 128  # records in one pass, which needs more memory here than where a model is only read

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efface.data.records import Batch
-from efface.methods.base import Method, Problem, descend
-from efface.models import mode
+from efface.methods.base import Method, Problem, Step, descend
+from efface.models.running import mode
 from efface.options import option
-from efface.types import Indices, Step
+from efface.types import Indices
 
 
 @dataclass(frozen=True)

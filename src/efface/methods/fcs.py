@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
-from efface.methods.base import Problem
+from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent, divergence
 from efface.options import option
-from efface.types import Step
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.errors import DivergedError
-from efface.methods.base import Method, Problem
+from efface.methods.base import Method, Problem, Step
 from efface.methods.curvature import batches, flat, split
-from efface.models import logits_of, mode
+from efface.models.running import logits_of, mode
 from efface.options import option
-from efface.runtime import derive_seed
-from efface.types import Indices, Step
+from efface.runtime.seeds import derive_seed
+from efface.types import Indices
 
 FLOOR = 1e-8  # added to the diagonal, as in the public code
 

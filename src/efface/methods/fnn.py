@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from efface.data.records import Batch
 from efface.errors import RequestError
-from efface.methods.base import Problem
+from efface.methods.base import Problem, Step
 from efface.methods.curvature import batches
 from efface.methods.descent import Descent
-from efface.models import mode
+from efface.models.running import mode
 from efface.options import nearest, option
-from efface.runtime import derive_seed
-from efface.types import Step
+from efface.runtime.seeds import derive_seed
 
 KINDS = ("fixed", "varying", "ranked")
 READERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from efface.methods.base import Problem, endless
+from efface.methods.adversarial import fooling, label_first
+from efface.methods.base import Problem, Step, endless
 from efface.methods.descent import Descent
-from efface.methods.telling import fooling, label_first
-from efface.models import Recipe, device_of, fresh_model, logits_of, train
+from efface.models.init import fresh_model
+from efface.models.running import device_of, logits_of
+from efface.models.training import Recipe, train
 from efface.options import option
-from efface.runtime import derive_seed
-from efface.types import Step
+from efface.runtime.seeds import derive_seed
 
 
 @dataclass(frozen=True)

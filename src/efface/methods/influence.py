@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.errors import DivergedError
-from efface.methods.base import Method, Problem
+from efface.methods.base import Method, Problem, Step
 from efface.methods.curvature import BATCH, batches, conjugate_gradients, curvature_product, gradient, split
-from efface.models import logits_of, mode
+from efface.models.running import logits_of, mode
 from efface.options import option
-from efface.runtime import derive_seed
-from efface.types import Indices, Step
+from efface.runtime.seeds import derive_seed
+from efface.types import Indices
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
-from efface.methods.base import Problem
+from efface.methods.base import Problem, Step
 from efface.methods.curvature import flat
 from efface.methods.descent import Descent
 from efface.options import option
-from efface.types import Step
 
 
 @dataclass(frozen=True)

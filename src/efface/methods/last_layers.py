@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from efface.data.records import Batch
 from efface.errors import RequestError
-from efface.methods.base import Problem
+from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent
-from efface.methods.fresh import fresh_values
+from efface.methods.init import fresh_values
 from efface.options import option
-from efface.types import Step
 
 
 @dataclass(frozen=True)

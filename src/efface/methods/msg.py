@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efface.data.records import Batch
-from efface.methods.base import Problem
+from efface.methods.base import Problem, Step
 from efface.methods.curvature import batches, gradient, split
 from efface.methods.descent import Descent
-from efface.methods.fresh import fresh_values
-from efface.models import mode
+from efface.methods.init import fresh_values
+from efface.models.running import mode
 from efface.options import option
-from efface.runtime import derive_seed
-from efface.types import Indices, Step
+from efface.runtime.seeds import derive_seed
+from efface.types import Indices
 
 
 @dataclass(frozen=True)

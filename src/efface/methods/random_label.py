@@ -11,13 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
-from efface.methods.base import Problem, endless
+from efface.methods.base import Problem, Step, endless
 from efface.methods.curvature import batches, gradient, split
 from efface.methods.descent import Descent
-from efface.models import device_of, mode
+from efface.models.running import device_of, mode
 from efface.options import option
-from efface.runtime import derive_seed
-from efface.types import Step
+from efface.runtime.seeds import derive_seed
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch, Records
-from efface.methods.base import Problem, descend
+from efface.methods.base import Problem, Step, descend
 from efface.methods.descent import Descent, divergence, said_by
-from efface.models import logits_of
+from efface.models.running import logits_of
 from efface.options import option
-from efface.types import Indices, Step
+from efface.types import Indices
 
 CHECKPOINTS = 10  # as many as the published run has epochs
 

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from efface.calibration.targets import target_logits
 from efface.data.records import Batch
-from efface.methods.base import Method, Problem, descend, endless
-from efface.methods.targets import target_logits
-from efface.models import device_of, logits_of, mode, one_cycle
+from efface.methods.base import Method, Problem, Step, descend, endless
+from efface.models.running import device_of, logits_of, mode
+from efface.models.training import one_cycle
 from efface.numerics.logits import centre, margin, of_classes, squash, without
 from efface.options import option
-from efface.runtime import derive_seed
-from efface.types import Step
+from efface.runtime.seeds import derive_seed
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from efface.calibration.ridge import cross_fit
 from efface.metrics.membership import separate
-from efface.numerics.ridge import cross_fit
 from efface.types import Estimate
 
 FOLDS = 5

@@ -7,17 +7,18 @@ from typing import Any
 
 from torch import nn
 
-from efface.audit import audit as run_audit
-from efface.checkpoint import weights_digest
+from efface.auditing.api import audit as run_audit
+from efface.auditing.report.build import Report
 from efface.errors import EffaceError, RequestError
-from efface.models import device_of
+from efface.models.checkpoint import weights_digest
+from efface.models.running import device_of
 from efface.parallel.processes import collect, device, is_main, on_main, start
 from efface.parallel.spread import Spread
-from efface.report.build import Report
-from efface.result import Result
+from efface.runtime.cost import Cost, PhaseCost
 from efface.task import Task
-from efface.types import Cost, PhaseCost, RecordId
-from efface.unlearning import unlearn as run_unlearn
+from efface.types import RecordId
+from efface.unlearning.driver import unlearn as run_unlearn
+from efface.unlearning.result import Result
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # where an object lies, which says nothing of what it is
 

@@ -17,7 +17,7 @@ from efface.data.records import leaves_in, map_tensors, tensors_in
 from efface.errors import EffaceError
 from efface.parallel.maps import Share, all_rows, mean, own_rows
 from efface.parallel.processes import collect, start
-from efface.runtime import unchanged_globals
+from efface.runtime.seeds import unchanged_globals
 
 # by the name of a module's hooks, the names of the sets that say more of some of them
 HOOKS = {

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from efface.data.records import Records
-from efface.models import logits_of
-from efface.runtime import Meter, derive_seed
+from efface.models.running import logits_of
+from efface.runtime.cost import Meter
+from efface.runtime.seeds import derive_seed
 from efface.store.errors import DamagedError, StorageError
 from efface.task import Task
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from efface.store import clock
-from efface.store.core import Core
+from efface.store.context import Core
 from efface.store.database import plain
 from efface.store.drift import Limits, past
 from efface.store.history import Request, Run, Version

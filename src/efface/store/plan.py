@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from efface.auditing.config import Level
+from efface.auditing.verdict import Status
 from efface.errors import RequestError
 from efface.methods import Method, get
 from efface.store.history import Version
 from efface.task import Task
-from efface.types import Level, Status
 
 ACCEPT = ("verified", "undecided", "any")
 NOT_AUDITED, RETRAINED = "not_audited", "retrained"

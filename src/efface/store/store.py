@@ -8,22 +8,39 @@ from typing import Any
 from sqlalchemy import select
 from torch import nn
 
-from efface.data.index import RecordIndex
+from efface.data.ids import RecordIndex
 from efface.errors import RequestError
-from efface.runtime import resolve_device
-from efface.store import asking, creating, exporting, retiring, running, verifying
+from efface.runtime.devices import resolve_device
+from efface.store import (
+    create as creating,
+)
+from efface.store import (
+    export as exporting,
+)
+from efface.store import (
+    requests as asking,
+)
+from efface.store import (
+    retire as retiring,
+)
+from efface.store import (
+    run as running,
+)
+from efface.store import (
+    verify as verifying,
+)
 from efface.store.clock import read_date
-from efface.store.core import Core
-from efface.store.creating import GRACE_DAYS
+from efface.store.context import Core
+from efface.store.create import GRACE_DAYS
 from efface.store.database import BUSY_S, notes
 from efface.store.drift import Limits
 from efface.store.files import Folder
+from efface.store.gc import finish
 from efface.store.history import History, Request, Version
 from efface.store.overview import Overview, overview
 from efface.store.plan import Outcome, Plan
-from efface.store.rows import names_of
-from efface.store.upkeep import finish
-from efface.store.verifying import Verification
+from efface.store.tag_rows import names_of
+from efface.store.verify import Verification
 from efface.task import Task
 from efface.types import RecordId
 

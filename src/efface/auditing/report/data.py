@@ -1,0 +1,128 @@
+"""The numbers behind each figure as CSV, and the address by which a page without scripts hands them over."""
+
+import base64
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from efface.auditing.report.plots.base import MODELS
+from efface.auditing.report.plots.ladder import sorted_tests
+from efface.auditing.report.plots.roc import thinned
+from efface.auditing.report.plots.scores import bin_edges
+
+ADDRESS = "data:text/csv;charset=utf-8;base64,"
+# beyond this many scores the page would grow by megabytes, and the figure shows no more than its bins anyway
+MOST_SCORES = 20_000
+# by these a spreadsheet knows a formula; the wide forms and control characters lead to the same cell
+_FORMULA = tuple("=+-@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
+                 "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
+Row = Sequence[Any]
+
+
+def address(rows: Iterable[Row]) -> str:
+    """A data address that holds `rows`, the header first, as CSV."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([cell(value) for value in row] for row in rows)
+    return ADDRESS + base64.b64encode(buffer.getvalue().encode("utf-8", "replace")).decode("ascii")
+
+
+def cell(value: Any) -> str:
+    """One value as it stands in a CSV file; text that a spreadsheet would run as a formula gets a quote before it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    text = str(value)
+    dangerous = text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA)
+    return f"'{text}" if dangerous and not _is_number(text) else text
+
+
+def scores(told: Mapping[str, Any]) -> Iterator[Row]:
+    """Every score; of very many, the number in each bin of the figure."""
+    groups = [
+        (name, group, told[name][group]) for name in MODELS if told[name] is not None for group in ("forget", "holdout")
+    ]
+    groups = [(name, group, values) for name, group, values in groups if values]
+    if sum(len(values) for *_, values in groups) <= MOST_SCORES:
+        yield ("model", "group", "score")
+        for name, group, values in groups:
+            yield from ((name, group, float(value)) for value in values)
+        return
+    edges = bin_edges([values for *_, values in groups])
+    yield ("model", "group", "from", "to", "records")
+    for name, group, values in groups:
+        counts = np.histogram(values, edges)[0]
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+            yield (name, group, float(low), float(high), int(count))
+
+
+def ladder(tests: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """One row a test."""
+    estimates = ("original", "unlearned", "bound", "retrained")
+    parts = ("value", "low", "high", "level")
+    ends = ("margin", "p_value", "p_adjusted", "outcome", "why")
+    yield ("key", "title", "kind", "unit", *(f"{name}_{part}" for name in estimates for part in parts), *ends)
+    for test in sorted_tests(tests):
+        numbers = [None if test[name] is None else test[name][part] for name in estimates for part in parts]
+        yield (test["key"], test["title"], test["kind"], test["unit"], *numbers, *(test[name] for name in ends))
+
+
+def roc(curves: Mapping[str, Any]) -> Iterator[Row]:
+    """The points that the figure draws."""
+    yield ("model", "false_positive_rate", "true_positive_rate")
+    for name in MODELS:
+        if curves["models"][name] is not None:
+            for fpr, tpr in zip(*thinned(curves, name), strict=True):
+                yield (name, float(fpr), float(tpr))
+
+
+def evidence(seen: Mapping[str, Any]) -> Iterator[Row]:
+    """One row a look."""
+    parts = ("value", "low", "high", "level")
+    plain = ("holdout_accuracy", "forget_accuracy", "loss")
+    yield (
+        "step",
+        *(f"auc_{part}" for part in parts),
+        *(f"accuracy_change_{part}" for part in parts),
+        *plain,
+        "chosen",
+    )
+    for look in seen["looks"]:
+        numbers = [look[name][part] for name in ("auc", "accuracy_change") for part in parts]
+        yield (look["step"], *numbers, *(look[name] for name in plain), look["step"] == seen["chosen_step"])
+
+
+def cost(spent: Mapping[str, Any]) -> Iterator[Row]:
+    """One row a phase, and one for retraining."""
+    yield ("part", "phase", "cpu_s", "wall_s", "forward_examples", "backward_examples")
+    for part in ("unlearn", "audit"):
+        for name, phase in (spent[part] or {"phases": {}})["phases"].items():
+            yield (part, name, phase["cpu_s"], phase["wall_s"], phase["forward"], phase["backward"])
+    again = spent["retrain"]
+    if again is not None:
+        yield ("retrain", "one model", again["cpu_s_each"], again["wall_s_each"], None, None)
+
+
+def records(ranked: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """Every record, those that the page leaves out among them."""
+    names = (
+        ["id", "record", "group", "flagged", "p_unlearned"]
+        + [f"{what}_{model}" for what in ("rank", "margin") for model in MODELS]
+        + ["gap_original", "gap_unlearned"]
+    )
+    yield names
+    for record in ranked:
+        yield [record[name] for name in names]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""The report as one self-contained page: no script, nothing loaded, every outside string escaped."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from efface.auditing.report import data, plots, rows
+from efface.auditing.report.plots.roc import rates
+from efface.auditing.report.words import OUTCOMES, STEPS, SYMBOLS, VERDICTS, chance, duration, number, percent, ratio
+
+__all__ = ["VERDICTS", "duration", "number", "ratio", "render"]
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The page of a valid document; the same document gives the same bytes."""
+    shown, hidden = rows.records(document["records"])
+    metrics, footnotes = rows.metrics(document["metrics"])
+    curves = document["roc"]
+    return _template().render(
+        doc=document,
+        verdict=VERDICTS[document["verdict"]["status"]][0],
+        symbol=SYMBOLS[document["verdict"]["status"]],
+        tiles=rows.tiles(document),
+        contents=rows.contents(document),
+        steps=STEPS,
+        outcomes=OUTCOMES,
+        figures=_figures(document),
+        data=_data(document),
+        ladder=rows.ladder(document["tests"]),
+        rates=None if curves is None else {who: rates(curves, who) for who, c in curves["models"].items() if c},
+        metrics=metrics,
+        footnotes=footnotes,
+        has_retrained=rows.has_retrained(document),
+        records=shown,
+        hidden_records=hidden,
+    )
+
+
+def _figures(document: Mapping[str, Any]) -> dict[str, Markup | None]:
+    seen, curves = document["evidence"], document["roc"]
+    drawn = {
+        "scores": plots.distributions(document["distributions"]),
+        "ladder": plots.ladder(document["tests"]),
+        "roc": None if curves is None else plots.roc(curves),
+        "steps": None if seen is None else plots.evidence(seen),
+        "cost": plots.cost(document["cost"]),
+    }
+    # the figures are the only markup that is not escaped; plots escapes the text within them
+    return {name: None if svg is None else Markup(svg) for name, svg in drawn.items()}
+
+
+def _data(document: Mapping[str, Any]) -> dict[str, str | None]:
+    """The address of the numbers behind each figure, and behind the table of records."""
+    seen, curves = document["evidence"], document["roc"]
+    return {
+        "scores": data.address(data.scores(document["distributions"])),
+        "ladder": data.address(data.ladder(document["tests"])),
+        "roc": None if curves is None else data.address(data.roc(curves)),
+        "steps": None if seen is None else data.address(data.evidence(seen)),
+        "cost": data.address(data.cost(document["cost"])),
+        "records": data.address(data.records(document["records"])),
+    }
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_source),
+    )
+    environment.filters.update(number=number, chance=chance, percent=percent, duration=duration, ratio=ratio)
+    return environment.get_template("page.html.j2")
+
+
+def _source(name: str) -> str:
+    return files("efface.auditing.report").joinpath(name).read_text(encoding="utf-8")

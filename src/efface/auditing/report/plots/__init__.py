@@ -1,0 +1,13 @@
+"""The figures of a report as inline SVG; every function takes its part of a valid document.
+
+matplotlib is imported inside the functions because it is slow to import; pyplot and the caller's rcParams are left
+alone, and the same document gives the same bytes.
+"""
+
+from efface.auditing.report.plots.cost import cost
+from efface.auditing.report.plots.evidence import evidence
+from efface.auditing.report.plots.ladder import ladder
+from efface.auditing.report.plots.roc import roc
+from efface.auditing.report.plots.scores import distributions
+
+__all__ = ["cost", "distributions", "evidence", "ladder", "roc"]

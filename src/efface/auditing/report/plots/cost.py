@@ -1,0 +1,35 @@
+"""What unlearning, its audit and retraining cost."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from efface.auditing.report.plots.base import BLUE, INK, ORANGE, SKY, new_figure, short, svg
+
+
+def cost(spent: Mapping[str, Any]) -> str | None:
+    """CPU seconds of each phase, and of retraining one model where that was timed, as bars; None without phases."""
+    bars: list[tuple[str, float, str]] = []
+    for part, colour in (("unlearn", BLUE), ("audit", SKY)):
+        if spent[part] is not None:
+            bars += [
+                (f"{part}: {short(name)}", phase["cpu_s"], colour) for name, phase in spent[part]["phases"].items()
+            ]
+    if spent["retrain"] is not None:
+        bars.append(("retrain one model", spent["retrain"]["cpu_s_each"], ORANGE))
+    if not bars:
+        return None
+    names, seconds, colours = zip(*bars, strict=True)
+    with new_figure(0.7 + 0.27 * len(bars)) as figure:
+        axes = figure.subplots()
+        # the thin edge keeps the paler bars in sight
+        drawn = axes.barh(range(len(bars)), seconds, color=colours, height=0.68, edgecolor=INK, linewidth=0.5)
+        axes.bar_label(
+            drawn, labels=[f"{value:,.3g}" if value < 1000 else f"{value:,.0f}" for value in seconds], padding=4
+        )
+        axes.set_yticks(range(len(bars)), names)
+        axes.tick_params(axis="y", length=0)
+        axes.invert_yaxis()
+        axes.set_xlim(0, max(seconds) * 1.1 or 1.0)
+        axes.set_xlabel("CPU seconds")
+        said = "; ".join(f"{name} {value:.3g}" for name, value, _ in bars)
+        return svg(figure, "cost", f"CPU seconds by phase. {said}.")

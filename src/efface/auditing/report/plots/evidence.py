@@ -1,0 +1,49 @@
+"""What the stop rule saw, look by look."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from efface.auditing.report.plots.base import BLUE, GREEN, VERMILION, in_order, new_figure, svg
+
+
+def evidence(seen: Mapping[str, Any]) -> str | None:
+    """Conditional AUC at each look against the target and its margin; None without looks."""
+    looks = seen["looks"]
+    if not looks:
+        return None
+    steps = [look["step"] for look in looks]
+    values = [look["auc"]["value"] for look in looks]
+    lows = [
+        value if look["auc"]["low"] is None else look["auc"]["low"] for value, look in zip(values, looks, strict=True)
+    ]
+    highs = [
+        value if look["auc"]["high"] is None else look["auc"]["high"] for value, look in zip(values, looks, strict=True)
+    ]
+    target, margin, chosen = seen["target"], seen["margin"], seen["chosen_step"]
+    levels = sorted({f"{100 * look['auc']['level']:.4g}%" for look in looks})
+    with new_figure(3.2) as figure:
+        axes = figure.subplots()
+        axes.axhspan(target - margin, target + margin, color=GREEN, alpha=0.18, linewidth=0, label="margin")
+        axes.axhline(target, color=GREEN, linestyle="--", linewidth=1.4, label=f"target {target:.3g}")
+        axes.axvline(chosen, color=VERMILION, linestyle=":", linewidth=1.4, label=f"chosen step {chosen:,}")
+        axes.vlines(steps, lows, highs, color=BLUE, linewidth=1.6)
+        interval = f"conditional AUC with {' or '.join(levels)} interval"
+        axes.plot(steps, values, color=BLUE, marker="o", markersize=4.5, linewidth=0.9, label=interval)
+        at_chosen = [(step, value) for step, value in zip(steps, values, strict=True) if step == chosen]
+        if at_chosen:
+            ring: dict[str, Any] = {
+                "markersize": 11,
+                "markerfacecolor": "none",
+                "markeredgecolor": VERMILION,
+                "markeredgewidth": 1.8,
+            }
+            axes.plot(*zip(*at_chosen, strict=True), linestyle="none", marker="o", **ring)
+        axes.set_xlabel("step")
+        axes.set_ylabel("conditional AUC")
+        figure.legend(*in_order(axes, (3, 1, 0, 2)), loc="outside upper left", ncols=4, columnspacing=1.4)
+        label = (
+            f"Conditional AUC of forget against holdout records at {len(looks)} looks, from {values[0]:.3g} at step "
+            f"{steps[0]} to {values[-1]:.3g} at step {steps[-1]}; target {target:.3g}, margin {margin:.3g}, "
+            f"chosen step {chosen}."
+        )
+        return svg(figure, "evidence", label)

@@ -1,0 +1,83 @@
+"""ROC curves on logarithmic axes: what an attack tells while it hardly ever accuses a stranger."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from efface.auditing.report.plots.base import BAND, COLOURS, FAINT, LINES, MODELS, new_figure, short, svg
+
+MOST_POINTS = 300
+_FEW = 10  # false positives on fewer strangers than this say little
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def roc(curves: Mapping[str, Any]) -> str:
+    """True against false positive rates of every model, both axes logarithmic."""
+    smallest = 1 / curves["negatives"]
+    # a request of few records has its own smallest share, which may lie above that of the strangers
+    floor = min(smallest, 1 / curves["positives"], 0.5)
+    said = []
+    with new_figure(4.4) as figure:
+        axes = figure.subplots()
+        few = min(1.0, _FEW * smallest)
+        axes.axvspan(floor, few, color=BAND, linewidth=0, label=f"fewer than {_FEW} never-seen records")
+        axes.plot([floor, 1], [floor, 1], color=FAINT, linewidth=1.0, label="chance")
+        for name in MODELS:
+            if curves["models"][name] is None:
+                continue
+            fpr, tpr = thinned(curves, name)
+            # what lies at no false positives at all is drawn at the left end: a logarithm has no zero
+            axes.step(
+                np.maximum(fpr, floor),
+                np.maximum(tpr, floor / 2),
+                where="post",
+                color=COLOURS[name],
+                linestyle=LINES[name],
+                linewidth=1.9,
+                label=name,
+            )
+            told = ", ".join(f"{100 * rate:.3g}% at {100 * at:.3g}%" for at, rate in rates(curves, name))
+            said.append(f"{name}: {told}")
+        axes.set(xscale="log", yscale="log", xlim=(floor, 1), ylim=(floor, 1))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+            # between few powers of ten, the ticks at 2 and 5 of each need their numbers too
+            axis.set_minor_formatter(partial(_minor, shown=floor > 0.01))
+        axes.set_xlabel(f"false positive rate: never-seen records taken for members (n = {curves['negatives']:,})")
+        axes.set_ylabel(f"true positive rate: forget records found (n = {curves['positives']:,})")
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles[2:] + handles[:2], labels[2:] + labels[:2], loc="outside right upper")
+        label = (
+            f"ROC curves of {short(curves['statistic'])} on logarithmic axes. True positive rates at false positive "
+            f"rates: {'; '.join(said)}."
+        )
+        return svg(figure, "roc", label)
+
+
+def _minor(value: float, _: int | None, *, shown: bool) -> str:
+    return f"{100 * value:.3g}%" if shown and f"{value:.0e}"[0] in "25" else ""
+
+
+def thinned(curves: Mapping[str, Any], name: str) -> tuple[Numbers, Numbers]:
+    """At most 300 points of a curve, evenly spread along it as the logarithmic axes show it, both ends among them."""
+    curve = curves["models"][name]
+    fpr, tpr = np.asarray(curve["fpr"], dtype=np.float64), np.asarray(curve["tpr"], dtype=np.float64)
+    if fpr.size <= MOST_POINTS:
+        return fpr, tpr
+    floor = 0.5 / max(curves["negatives"], curves["positives"])
+    x, y = np.log(np.maximum(fpr, floor)), np.log(np.maximum(tpr, floor))
+    along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    kept = np.searchsorted(along, np.linspace(0.0, along[-1], MOST_POINTS - 1))
+    kept = np.unique(np.append(np.minimum(kept, fpr.size - 1), fpr.size - 1))
+    return fpr[kept], tpr[kept]
+
+
+def rates(curves: Mapping[str, Any], name: str) -> list[tuple[float, float]]:
+    """The true positive rate at each usual false positive rate for which there are strangers enough."""
+    curve = curves["models"][name]
+    fpr, tpr = np.asarray(curve["fpr"]), np.asarray(curve["tpr"])
+    usual = [at for at in (0.001, 0.01, 0.1) if at * curves["negatives"] >= 1]
+    # the highest point that does not exceed the rate: nothing is read from between the points
+    return [(at, float(tpr[fpr <= at].max(initial=0.0))) for at in usual]

@@ -1,0 +1,80 @@
+"""Who used which records, and which models had a part."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from efface.auditing.inputs import Subject
+from efface.auditing.run import Judgement
+from efface.types import Indices, RecordId
+
+METHODS_REFERENCE = "reference of the method and the stop rule"
+
+
+def ids_digest(ids: Sequence[RecordId]) -> str:
+    """`sha256:` and the hash of the sorted ids, one a line, so that their order does not matter."""
+    text = "\n".join(sorted(f"{type(i).__name__}:{i}" for i in ids))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def uses_of(subject: Subject, judgement: Judgement) -> list[dict[str, Any]]:
+    """Each part of the training and holdout sets that somebody used; digests are of training ids or positions."""
+    return list(_uses(subject, judgement))
+
+
+def _uses(subject: Subject, judgement: Judgement) -> Iterator[dict[str, Any]]:
+    parts = subject.splits
+    if subject.known:
+        yield _training(subject, "method: its reference model", parts.reference)
+        yield _training(subject, "method: members that its reference never saw", parts.members)
+        yield _holdout("method: calibration of its targets", parts.calibration)
+        yield _holdout("stop rule", parts.stopping)
+    yield _holdout("audit: never-seen records to compare with", subject.strangers)
+    yield _training(subject, "audit: accuracy on retain", subject.retain)
+    if judgement.references and not judgement.given:
+        yield _training(subject, "audit: its reference models", subject.references)
+    if judgement.ensembles is not None:
+        yield _training(subject, "audit: its retrained models", parts.retain)
+
+
+def _training(subject: Subject, who: str, at: Indices) -> dict[str, Any]:
+    ids = subject.request.task.ids
+    named = at.tolist() if ids is None else [ids[i] for i in at.tolist()]
+    return {"who": who, "what": "training records", "records": len(at), "digest": ids_digest(named)}
+
+
+def _holdout(who: str, at: Indices) -> dict[str, Any]:
+    return {
+        "who": who,
+        "what": "holdout records (by position)",
+        "records": len(at),
+        "digest": ids_digest(at.tolist()),
+    }
+
+
+def models_of(subject: Subject, judgement: Judgement) -> list[dict[str, Any]]:
+    """Each model that had a part, with what it was trained on."""
+    found = [
+        _model("original", subject.digests[0], "all training records"),
+        _model("unlearned", subject.digests[1], "made from the original"),
+    ]
+    if subject.reference is not None:
+        found.append(_model(METHODS_REFERENCE, subject.reference, "some retain records"))
+    on = "handed in: said to have seen neither forget nor holdout records" if judgement.given else "some retain records"
+    found += [_model(f"reference {i} of the audit", d, on) for i, d in enumerate(judgement.references)]
+    handed = len(subject.retrained)
+    found += [_model(f"retrained {i}, handed in", None, "said to be all but the forget set") for i in range(handed)]
+    if (made := judgement.ensembles) is not None:
+        found.append(_model(f"{len(made.retrained)} retrained of the audit", None, "all retain records"))
+        if made.remade and judgement.remake is not None:
+            key = judgement.remake.method.key
+            found.append(_model(f"{len(made.originals)} originals of the audit", None, "all training records"))
+            found.append(_model(f"{len(made.unlearned)} unlearned of the audit", None, f"made from those by {key}"))
+        if (caught := judgement.canaries) is not None:
+            on = f"all training records, some of {caught.records} with random labels"
+            found.append(_model(f"{caught.shadows} shadows with canaries", None, on))
+    return found
+
+
+def _model(what: str, digest: str | None, trained_on: str) -> dict[str, Any]:
+    return {"what": what, "digest": digest, "trained_on": trained_on}

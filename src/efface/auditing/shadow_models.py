@@ -1,0 +1,129 @@
+"""The ensembles of a strong audit: originals, the same unlearned, and models trained without the forget set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from efface.auditing.inputs import Subject
+from efface.data.splits import Splits
+from efface.ensembles import Plan, Trained, train_ensemble
+from efface.methods.base import Method
+from efface.models.training import Recipe
+from efface.runtime.cost import Meter, PhaseCost
+from efface.runtime.progress import track
+from efface.runtime.seeds import derive_seed
+from efface.task import Task
+from efface.types import Indices, RecordId
+from efface.unlearning.driver import unlearn
+from efface.unlearning.result import Settings
+
+
+@dataclass(frozen=True)
+class Training:
+    """How ensembles are trained: by Task.fit or else `recipe`, kept in `cache`, by `jobs` processes at once."""
+
+    recipe: Recipe
+    cache: Path | None
+    jobs: int | None
+    progress: bool | None
+
+
+@dataclass(frozen=True)
+class Remake:
+    """How the unlearned model was made, so that others can be made of other originals."""
+
+    method: Method
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Ensembles:
+    """originals[i] became unlearned[i]; with `remade` false these are the one pair that was handed in.
+
+    `found` models came from the cache; `each` is what training one model cost, None where all were found.
+    """
+
+    originals: Sequence[nn.Module]
+    unlearned: Sequence[nn.Module]
+    retrained: Sequence[nn.Module]
+    remade: bool
+    found: int
+    each: PhaseCost | None
+
+
+def make_ensembles(
+    subject: Subject, remake: Remake | None, models: int, training: Training, seed: int, meter: Meter
+) -> Ensembles:
+    """Train `models` without the forget set and, where the method can be run again, as many originals to unlearn."""
+    request, splits = subject.request, subject.splits
+    everything = np.arange(len(request.train), dtype=np.int64)
+    retrained = fit(subject, splits.retain, models, "retrained", training, seed, meter)
+    if remake is None:
+        pair = [subject.original], [subject.unlearned]
+        return Ensembles(*pair, retrained.models, False, retrained.found, retrained.cost)
+    originals = fit(subject, everything, models, "original", training, seed, meter)
+    unlearned = []
+    with track(f"unlearning {models} originals by {remake.method.key}", models, training.progress) as advance:
+        for k, model in enumerate(originals.models):
+            own = derive_seed(seed, "shadow", str(k))
+            unlearned.append(forgotten(request.task, model, request.ids, remake, own, splits, meter))
+            advance()
+    found = retrained.found + originals.found
+    return Ensembles(originals.models, unlearned, retrained.models, True, found, retrained.cost or originals.cost)
+
+
+def fit(
+    subject: Subject, positions: Indices, count: int, what: str, training: Training, seed: int, meter: Meter
+) -> Trained:
+    """So many models trained on the same records, each with a seed of its own."""
+    plans = [Plan(None, positions, derive_seed(seed, "ensemble", what, str(k))) for k in range(count)]
+    return train_all(subject, plans, what, training, meter)
+
+
+def train_all(subject: Subject, plans: Sequence[Plan], what: str, training: Training, meter: Meter) -> Trained:
+    """The models that are planned, charged to a phase of their own."""
+    with meter.phase(f"ensemble, {what}"):
+        return train_ensemble(
+            subject.request.task,
+            subject.original,
+            plans,
+            recipe=training.recipe,
+            use_fit=True,
+            meter=meter,
+            cache=training.cache,
+            jobs=training.jobs,
+            progress=training.progress,
+            title=f"training {len(plans)} models ({what})",
+        )
+
+
+def forgotten(
+    task: Task,
+    model: nn.Module,
+    ids: Sequence[RecordId],
+    remake: Remake,
+    seed: int,
+    splits: Splits | None,
+    meter: Meter,
+) -> nn.Module:
+    """One shadow unlearned; with the parts of the run that is judged, so that it too stays off the audit's records."""
+    with meter.phase("ensemble, unlearning"):
+        result = unlearn(
+            model,
+            task=task,
+            forget=ids,
+            method=remake.method,
+            stop=remake.settings.stop,
+            looks=remake.settings.looks,
+            reference=remake.settings.reference,
+            seed=seed,
+            splits=splits,
+            checks=False,
+            progress=False,
+        )
+        spent = result.cost.total
+        meter.count(spent.forward, spent.backward)
+    return result.model

@@ -1,0 +1,127 @@
+"""Which assumptions of a calibrated method a request meets, and the records that have no like to learn from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from efface.calibration.counterfactual import Expected, Seen
+from efface.calibration.targets import trust
+from efface.data.checks import few
+from efface.numerics.logits import of_classes, squash
+from efface.numerics.neighbours import by_block, ranks, windows
+from efface.request import Request
+from efface.types import Indices, RecordId
+
+WIDTH = 200  # members near a record's score, or a tenth where there are fewer
+
+
+EDGE = 5  # others that must be harder, and as many easier, for a record to be supported
+
+
+DOUBTED = 0.5  # trust below which a record's own logits hardly count
+
+
+SURE = 2.0  # standard errors
+
+
+FEWEST_STRANGERS = 200
+
+
+MOST_OF_A_CLASS = 0.5
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """Something that a method supposes of a request, whether it holds, and what it means if not.
+
+    `records` are the ids that do not meet it, where it is about single records.
+    """
+
+    name: str
+    met: bool
+    sentence: str
+    records: tuple[RecordId, ...] = ()
+
+
+def assumptions(expected: Expected, request: Request, forget: Indices) -> tuple[Assumption, ...]:
+    """What the targets of `efface.calibration.targets` suppose, and whether it holds for the forget records.
+
+    Read from the original and the reference alone; nothing here stops or judges a run. Single records are named
+    wherever they do not meet one; it is unmet where more of them do so than of other training records.
+    """
+    seen, members, strangers = expected.of_training(forget), expected.members, expected.strangers
+    names = request.names(forget)
+    usual = ~of_classes(seen.targets, expected.gone)
+    ids = [names[i] for i in torch.nonzero(usual)[:, 0].tolist()]
+    found = [
+        _classes(request),
+        Assumption(
+            "enough strangers",
+            len(strangers.targets) >= FEWEST_STRANGERS,
+            f"what a stranger would say was learned from {len(strangers.targets)} holdout records "
+            f"(at least {FEWEST_STRANGERS} are better)",
+        ),
+    ]
+    if not ids:
+        return tuple(found)
+    seen = seen.rows(usual)
+    alone = "harder or easier than nearly all members or strangers: {}, whose targets are guesses from the nearest ones"
+    known = "known far better than strangers of their difficulty: {}, whose targets rest on the reference model"
+    lonely, theirs = (_alone(g, members, strangers) for g in (seen, members))
+    doubted, others = (_trust(g, strangers) < DOUBTED for g in (seen, members))
+    return (
+        *found,
+        _alike(seen, members),
+        _no_more("support", lonely, theirs, alone, ids),
+        _no_more("not memorised beyond strangers", doubted, others, known, ids),
+    )
+
+
+def _classes(request: Request) -> Assumption:
+    most = [c for c, share in request.taken.items() if share > MOST_OF_A_CLASS]
+    return Assumption(
+        "classes stay",
+        not most,
+        f"the request takes most or all records of class {few(most)}: other records do not show what a model says of "
+        "them that hardly knew their class",
+    )
+
+
+def _alike(seen: Seen, members: Seen) -> Assumption:
+    width = min(WIDTH, max(20, len(members.targets) // 10))
+    own, theirs, score, others = squash(seen.margin), squash(members.margin), seen.score, members.score
+    rank = by_block(lambda part: ranks(own[part], theirs[windows(score[part], others, width)]), len(score))
+    off = float(rank.mean()) - 0.5
+    return Assumption(
+        "alike",
+        abs(off) <= SURE / (12 * len(rank)) ** 0.5,
+        f"the original knows the forget records {'better' if off > 0 else 'less well'} than other training records of "
+        f"their difficulty (mean rank {0.5 + off:.2f}, not .50): the request was hardly drawn at random",
+    )
+
+
+def _trust(group: Seen, strangers: Seen) -> Tensor:
+    return by_block(lambda part: trust(group.rows(part), strangers), len(group.targets))
+
+
+def _alone(seen: Seen, members: Seen, strangers: Seen) -> Tensor:
+    alone = torch.zeros(len(seen.targets), dtype=torch.bool)
+    for group in (members, strangers):
+        ordered = group.score.sort().values
+        below = torch.searchsorted(ordered, seen.score.contiguous())
+        alone |= (below < EDGE) | (below > len(ordered) - EDGE)
+    return alone
+
+
+def _no_more(name: str, ours: Tensor, theirs: Tensor, sentence: str, ids: Sequence[RecordId]) -> Assumption:
+    """Met where no larger share of ours than of theirs stands out, up to chance."""
+    share, n = float(theirs.double().mean()), len(ours)
+    most = share + SURE * (share * (1 - share) / n) ** 0.5 + 1 / n
+    met = float(ours.double().mean()) <= most
+    return Assumption(name, met, sentence.format(f"{int(ours.sum())} of {n} records"), _named(ids, ours))
+
+
+def _named(ids: Sequence[RecordId], at: Tensor) -> tuple[RecordId, ...]:
+    return tuple(ids[i] for i in torch.nonzero(at)[:, 0].tolist())

@@ -1,0 +1,135 @@
+"""What a model that never saw a record would say of it: logits expected from the reference model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from efface.calibration.ridge import cross_fit
+from efface.calibration.transport import transport_gauss, transport_ranks
+from efface.data.records import Records
+from efface.models.features import penultimate
+from efface.models.running import logits_of
+from efface.numerics.logits import aligned, centre, margin, of_classes, with_margin, without
+from efface.runtime.cost import Meter
+from efface.task import Task
+from efface.types import Indices
+
+# Classes beyond the label and this many runners-up stay as they are: covariances of more need more records.
+MOST_COORDINATES = 16
+MOST_FEATURES = 128  # of the reference's last hidden layer; more are projected at random
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Some records: the original's centred logits, those that a stranger would have, and the labels."""
+
+    logits: Tensor
+    expected: Tensor
+    targets: Tensor
+
+    @property
+    def score(self) -> Tensor:
+        """Expected margin: how hard the record is for a model that never saw it (higher = easier)."""
+        return margin(self.expected, self.targets)
+
+    @property
+    def margin(self) -> Tensor:
+        """The original's margin."""
+        return margin(self.logits, self.targets)
+
+    def order(self) -> Tensor:
+        """Label-aligned coordinates: the label first, then the other classes as the expected logits rank them."""
+        return aligned(self.expected, self.targets)
+
+    def rows(self, at: Tensor | slice) -> "Seen":
+        """Some of the records."""
+        return Seen(self.logits[at], self.expected[at], self.targets[at])
+
+
+class Expected:
+    """Expected logits of any record, by a map from what the reference says of it to what the original says.
+
+    `members` are training positions that did not teach the reference, `strangers` holdout positions. The map is
+    fitted on strangers, and cross-fitted there. It reads the reference's logits and last hidden layer.
+
+    The reference began at the original's weights, so it still knows a little of every training record. Members
+    measure that: they and strangers are drawn alike, so whatever distinguishes their expected logits is memory, and
+    optimal transport from the one distribution to the other takes it out of those of any training record.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        original: nn.Module,
+        reference: nn.Module,
+        train: Records,
+        holdout: Records,
+        members: Indices,
+        strangers: Indices,
+        gone: tuple[int, ...],
+        meter: Meter,
+    ) -> None:
+        self._task, self._original, self.reference, self._meter = task, original, reference, meter
+        self._train, self._holdout, self.gone = train, holdout, gone
+        strangers = strangers[~np.isin(holdout.targets(strangers).numpy(), gone)]
+        says, logits = self._says(holdout, strangers), self._logits(holdout, strangers)
+        values, self._maps = cross_fit(says, logits)
+        self.strangers = Seen(logits, without(values, gone), holdout.targets(strangers))
+        raw = self._raw(train, members)
+        self.members = Seen(raw.logits, self._forgotten(raw, raw), raw.targets)
+        self._raw_members = raw
+        self._read: dict[bytes, Seen] = {}
+
+    def of_training(self, positions: Indices) -> Seen:
+        """Training records that did not teach the reference, what it remembers of them taken out."""
+        key = positions.tobytes()
+        if key not in self._read:  # the method and its stop rule ask for the same ones
+            raw = self._raw(self._train, positions)
+            self._read = {key: Seen(raw.logits, self._forgotten(raw, self._raw_members), raw.targets)}
+        return self._read[key]
+
+    def of_holdout(self, positions: Indices) -> Seen:
+        """Holdout records other than those that the map was fitted on."""
+        return self._raw(self._holdout, positions)
+
+    def _raw(self, records: Records, positions: Indices) -> Seen:
+        says = self._says(records, positions)
+        values = torch.stack([one(says) for one in self._maps]).mean(0)
+        return Seen(self._logits(records, positions), without(values, self.gone), records.targets(positions))
+
+    def _forgotten(self, raw: Seen, members: Seen) -> Tensor:
+        """Expected logits moved from the distribution of members' to that of strangers', in aligned coordinates."""
+        others, order = self.strangers, raw.order()
+        values, theirs, target = (s.expected.gather(1, s.order()) for s in (raw, members, others))
+        used = min(order.shape[1], MOST_COORDINATES)
+        moved = values.clone()
+        moved[:, :used] = transport_gauss(values[:, :used], theirs[None, :, :used], target[None, :, :used])
+        expected = torch.empty_like(raw.expected).scatter(1, order, moved)
+        wanted = transport_ranks(raw.score, members.score[None], others.score[None])
+        expected = with_margin(expected, raw.targets, wanted)
+        # a class that is gone has neither members nor strangers
+        odd = of_classes(raw.targets, self.gone)
+        return without(torch.where(odd[:, None], raw.expected, expected), self.gone)
+
+    def _logits(self, records: Records, positions: Indices) -> Tensor:
+        z = logits_of(self._task, self._original, records, positions, self._meter)
+        return without(z.double(), self.gone)
+
+    def _says(self, records: Records, positions: Indices) -> Tensor:
+        seen = penultimate(self._task, self.reference, records, positions, self._meter, pooled=True)
+        if seen is None:
+            z = logits_of(self._task, self.reference, records, positions, self._meter)
+            return centre(z.double(), self.gone)
+        return torch.cat([centre(seen[1].double(), self.gone), _narrow(seen[0].double())], 1)
+
+
+def _narrow(hidden: Tensor) -> Tensor:
+    """At most MOST_FEATURES columns, always the same random mixtures of the given ones."""
+    width = hidden.shape[1]
+    if width <= MOST_FEATURES:
+        return hidden
+    mix = torch.randn(width, MOST_FEATURES, generator=torch.Generator().manual_seed(width), dtype=hidden.dtype)
+    narrow: Tensor = hidden @ mix / MOST_FEATURES**0.5
+    return narrow

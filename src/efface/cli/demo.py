@@ -1,0 +1,183 @@
+"""The demo: train, unlearn, retrain, audit, on data that is at hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
+
+from efface.auditing.api import audit
+from efface.auditing.report.build import Report
+from efface.data.sets import digits, fashion_mnist, plant_label_noise
+from efface.errors import RequestError
+from efface.methods import Method, Steer
+from efface.models.running import device_of
+from efface.models.training import Recipe, retrain
+from efface.options import nearest
+from efface.runtime.cost import Meter, PhaseCost
+from efface.runtime.devices import resolve_device, threads
+from efface.runtime.progress import track
+from efface.runtime.seeds import derive_seed, unchanged_globals
+from efface.task import Task
+from efface.unlearning.driver import unlearn
+from efface.unlearning.result import Result
+
+RETRAINED = 4
+NOISE = 0.15  # share of wrong labels planted in training and holdout alike
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One demo: its task, the record ids to erase by kind, and a title."""
+
+    task: Task
+    build: Callable[[], nn.Module]
+    method: Method
+    groups: dict[str, list[int]]
+    title: str
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """What the demo made."""
+
+    result: Result
+    report: Report
+
+
+def small_cnn(side: int, channels: tuple[int, int], hidden: int) -> nn.Module:
+    """Two strided convolutions and two linear layers, for grey images of `side` pixels and ten classes."""
+    flat = channels[1] * ((side + 3) // 4) ** 2
+    return nn.Sequential(
+        nn.Conv2d(1, channels[0], 5, stride=2, padding=2),
+        nn.ReLU(),
+        nn.Conv2d(channels[0], channels[1], 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(flat, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, 10),
+    )
+
+
+def digits_cnn() -> nn.Module:
+    """The network of the digits demo, some 60,000 weights."""
+    return small_cnn(8, (32, 64), 128)
+
+
+def fashion_cnn() -> nn.Module:
+    """The network of the Fashion-MNIST demo and benchmark, some 220,000 weights."""
+    return small_cnn(28, (16, 32), 128)
+
+
+def train_plainly(
+    model: nn.Module,
+    data: Dataset[tuple[Tensor, Tensor]],
+    seed: int,
+    optimiser: torch.optim.Optimizer,
+    epochs: int,
+    batch: int,
+) -> None:
+    """Train by cross-entropy under a learning rate that falls to 0 along a straight line."""
+    shuffled = RandomSampler(data, generator=torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
+    # whole batches are indexed at once: the cost of retraining must not be that of reading records one by one
+    loader = DataLoader(data, batch_size=None, sampler=BatchSampler(shuffled, batch, drop_last=False))
+    total = epochs * len(loader)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / total)
+    device = device_of(model)
+    model.train()
+    for _ in range(epochs):
+        for x, y in loader:
+            optimiser.zero_grad()
+            F.cross_entropy(model(x.to(device)), y.to(device)).backward()
+            optimiser.step()
+            schedule.step()
+
+
+def fit_digits(model: nn.Module, data: Dataset[tuple[Tensor, Tensor]], seed: int) -> None:
+    """60 epochs of SGD with momentum and weight decay: enough to know every label, the wrong ones too."""
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    train_plainly(model, data, seed, optimiser, epochs=60, batch=32)
+
+
+def fit_fashion(model: nn.Module, data: Dataset[tuple[Tensor, Tensor]], seed: int) -> None:
+    """22 epochs of Adam, after which the model knows 98 % of its own records."""
+    train_plainly(model, data, seed, torch.optim.Adam(model.parameters(), lr=1e-3), epochs=22, batch=128)
+
+
+def digits_setting(seed: int) -> Setting:
+    """1,000 handwritten digits to train on, some wrongly labelled; 48 to forget, half of them wrongly labelled."""
+    x, y = digits()
+    y, wrong = plant_label_noise(y, 10, NOISE, derive_seed(seed, "demo", "noise"))
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive_seed(seed, "demo", "split")))
+    train, holdout, test = order[:1000], order[1000:1480], order[1480:]
+    task = Task(
+        train=TensorDataset(x[train], y[train]),
+        holdout=TensorDataset(x[holdout], y[holdout]),
+        test=TensorDataset(x[test], y[test]),
+        build_model=digits_cnn,
+        fit=fit_digits,
+    )
+    odd = wrong[train]
+    groups = {
+        "ordinary": (~odd).nonzero().flatten()[:24].tolist(),
+        "wrongly labelled": odd.nonzero().flatten()[:24].tolist(),
+    }
+    # few records need few steps, and the default would be half a retraining here
+    return Setting(task, digits_cnn, Steer(steps=30), groups, "Demo: handwritten digits, 15 % of the labels wrong")
+
+
+def fashion_setting(seed: int) -> Setting:
+    """All 60,000 Fashion-MNIST records with their own labels; 600 random ones to forget."""
+    x, y, x_held, y_held = fashion_mnist()
+    order = torch.randperm(len(x_held), generator=torch.Generator().manual_seed(derive_seed(seed, "demo", "split")))
+    holdout, test = order[:4000], order[4000:]
+    forget = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive_seed(seed, "demo", "forget")))[:600]
+    task = Task(
+        train=TensorDataset(x, y),
+        holdout=TensorDataset(x_held[holdout], y_held[holdout]),
+        test=TensorDataset(x_held[test], y_held[test]),
+        build_model=fashion_cnn,
+        fit=fit_fashion,
+    )
+    return Setting(
+        task, fashion_cnn, Steer(), {"random": forget.tolist()}, "Demo: Fashion-MNIST, 60,000 records, 600 to forget"
+    )
+
+
+SETTINGS: dict[str, Callable[[int], Setting]] = {"digits": digits_setting, "fashion-mnist": fashion_setting}
+
+
+def run_demo(data: str = "digits", seed: int = 0, device: str = "auto", progress: bool | None = None) -> DemoRun:
+    """Train an original, unlearn by steer, retrain controls, audit all of them.
+
+    Raises RequestError for an unknown `data` or where its files are missing.
+    """
+    if data not in SETTINGS:
+        raise RequestError(f"there is no demo on {data!r} ({nearest(data, list(SETTINGS))})")
+    with unchanged_globals(), threads(1):
+        setting = SETTINGS[data](seed)
+        task, forget = setting.task, [i for ids in setting.groups.values() for i in ids]
+        everything = np.arange(len(task.train))  # type: ignore[arg-type]
+        keep = np.setdiff1d(everything, forget)
+        models, meter = [], Meter()
+        template = setting.build().to(resolve_device(device))
+        with track("training the original and the retrained controls", 1 + RETRAINED, progress) as advance:
+            for k, records in enumerate([everything, *[keep] * RETRAINED]):
+                with meter.phase("original" if k == 0 else "retrain"):
+                    models.append(retrain(task, template, records, derive_seed(seed, "demo", str(k)), meter, Recipe()))
+                advance()
+        result = unlearn(models[0], task=task, forget=forget, method=setting.method, seed=seed, progress=progress)
+        spent = meter.cost().phases["retrain"]
+        report = audit(
+            result,
+            retrained=models[1:],
+            retrain_cost=PhaseCost(spent.wall_s / RETRAINED, spent.cpu_s / RETRAINED),
+            groups=setting.groups if len(setting.groups) > 1 else None,
+            title=setting.title,
+            progress=progress,
+        )
+    return DemoRun(result, report)

@@ -1,0 +1,139 @@
+"""Untrained networks like a given one."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from efface.data.checks import told
+from efface.errors import RequestError
+from efface.models.running import device_of
+from efface.runtime.seeds import seeded
+from efface.task import Task
+
+
+def fresh_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
+    """An untrained network like `original`, on its device and in its dtypes; never one that the caller holds.
+
+    From `Task.build_model` where there is one; otherwise a deep copy whose modules reset their own parameters.
+    Raises RequestError where no such network can be made: see `try_fresh`.
+    """
+    with seeded(seed):
+        model, problems = try_fresh(task, original)
+    if model is None:
+        raise RequestError(problems)
+    return model
+
+
+def try_fresh(task: Task, original: nn.Module) -> tuple[nn.Module | None, list[str]]:
+    """A fresh network, or none and the reasons; draws from the global generators."""
+    if problems := untrainable(original):
+        return None, problems
+    if task.build_model is not None:
+        return _built(task.build_model, original)
+    if task.fine_tuned:
+        return None, ["the model was fine-tuned, so a fresh start needs its pretrained weights: give Task.build_model"]
+    try:
+        return _reset(original)
+    except Exception as error:  # such as a reset_parameters that wants an argument
+        return None, [f"the model cannot be copied and reset ({told(error)}): give Task.build_model"]
+
+
+def untrainable(model: nn.Module) -> list[str]:
+    """Why the default recipe cannot train weights of the kind that the model has; empty if it can."""
+    if any(getattr(m, "sparse", None) is True for m in model.modules()):
+        return ["layers with sparse gradients cannot be trained by Adam: make the embeddings with sparse=False"]
+    if not any(p.dtype == torch.float16 for p in model.parameters()):
+        return []
+    # the squares that Adam keeps underflow there
+    return ["float16 weights cannot be trained: convert with model.float() or model.bfloat16(), and back afterwards"]
+
+
+def _built(build: Callable[[], nn.Module], original: nn.Module) -> tuple[nn.Module | None, list[str]]:
+    try:
+        given = build()
+    except Exception as error:
+        return None, [f"Task.build_model raised {told(error)}"]
+    if not isinstance(given, nn.Module):
+        return None, [f"Task.build_model: expected a torch.nn.Module, got {type(given).__name__}"]
+    if given is original or {id(p) for p in given.parameters()} & {id(p) for p in original.parameters()}:
+        return None, ["Task.build_model gives the model itself: build_model must make a new, untrained network"]
+    if not list(given.parameters()):
+        return None, ["Task.build_model gave a network without parameters: build_model must make a network to train"]
+    if any(is_lazy(p) for p in given.parameters()):
+        return None, ["Task.build_model gave lazy layers without a shape: let it run the network on a batch first"]
+    if _same_weights(given, original):
+        return None, ["Task.build_model gives the model's own weights: build_model must make a new, untrained network"]
+    try:
+        # one that the caller also holds must not be trained in place
+        model = _as(copy.deepcopy(given), original)
+    except Exception as error:
+        return None, [f"what Task.build_model gives cannot be copied to the model's device and dtype ({told(error)})"]
+    if not any(p.requires_grad for p in model.parameters()):
+        let_move(model)
+    return model, []
+
+
+def _reset(original: nn.Module) -> tuple[nn.Module | None, list[str]]:
+    model = copy.deepcopy(original)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.is_floating_point() or parameter.is_complex():
+                parameter.fill_(math.nan)  # so that it shows which ones no module resets, or only in part
+    for module in model.modules():
+        reset = _resetter(module)
+        if reset is not None:
+            reset()
+    kept = [name for name, p in model.named_parameters() if bool(torch.isnan(p).any())]
+    if kept:
+        shown = ", ".join(kept[:3]) + (f" and {len(kept) - 3} more" if len(kept) > 3 else "")
+        return None, [
+            f"no module resets {shown} by a reset_parameters, so no reference can start afresh: give Task.build_model"
+        ]
+    let_move(model)
+    return model, []
+
+
+def let_move(model: nn.Module) -> None:
+    """Turn on the gradient of every parameter that can have one."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():  # others cannot have a gradient
+            parameter.requires_grad_(True)
+
+
+def _as(model: nn.Module, original: nn.Module) -> nn.Module:
+    """Move `model` to the device of `original`, and to its dtype, parameter by parameter where it has several."""
+    model = model.to(device_of(original))
+    dtypes = {p.dtype for p in original.parameters() if p.is_floating_point()}
+    if len(dtypes) == 1:
+        return model.to(dtype=dtypes.pop())
+    theirs = _tensors(original)
+    for name, tensor in _tensors(model).items():
+        if tensor.is_floating_point() and name in theirs and theirs[name].is_floating_point():
+            tensor.data = tensor.data.to(theirs[name].dtype)
+    return model
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _same_weights(one: nn.Module, other: nn.Module) -> bool:
+    ours, theirs = dict(one.named_parameters()), dict(other.named_parameters())
+    return ours.keys() == theirs.keys() and all(
+        not is_lazy(theirs[name]) and p.shape == theirs[name].shape and torch.equal(p.to(theirs[name]), theirs[name])
+        for name, p in ours.items()
+    )
+
+
+def _resetter(module: nn.Module) -> Callable[[], None] | None:
+    # attention and transformer modules of torch keep theirs under a private name
+    for name in ("reset_parameters", "_reset_parameters"):
+        method = getattr(module, name, None)
+        if callable(method):
+            return cast("Callable[[], None]", method)
+    return None

@@ -1,0 +1,62 @@
+"""Running models: modes, devices and the logits of records."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from efface.data.records import Batch, Records
+from efface.runtime.cost import Meter
+from efface.task import Task
+from efface.types import Indices
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Device of the first parameter or buffer (CPU for a model without any)."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+@contextmanager
+def mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Put the whole model in train or eval mode and give every module its own mode back afterwards."""
+    before = [(m, m.training) for m in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, was in before:
+            module.training = was
+
+
+def logits_of(
+    task: Task, model: nn.Module, records: Records, positions: Sequence[int] | Indices, meter: Meter
+) -> Tensor:
+    """Logits in eval mode, without gradients, as float32 on the CPU: (records, classes)."""
+    device = device_of(model)
+    parts = []
+    with mode(model, training=False), torch.no_grad():
+        for batch in records.stream(positions, task.batch_size):
+            parts.append(task.forward(model, batch.to(device).inputs).float().cpu())
+    meter.count(forward=len(positions))
+    return torch.cat(parts)
+
+
+def joint_logits(task: Task, model: nn.Module, batches: Sequence[Batch]) -> list[Tensor]:
+    """Logits of several batches, with gradients, in one call of the model where the inputs are alike tensors."""
+    inputs = [b.inputs for b in batches]
+    if all(isinstance(t, Tensor) and t.shape[1:] == inputs[0].shape[1:] for t in inputs):
+        return list(torch.split(task.forward(model, torch.cat(inputs)).float(), [len(b) for b in batches]))
+    return [task.forward(model, t).float() for t in inputs]
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether no parameter holds a NaN or an infinity, and no buffer a NaN.
+
+    A buffer may be infinite: attention masks are.
+    """
+    return all(bool(torch.isfinite(p).all()) for p in model.parameters()) and not any(
+        bool(torch.isnan(b).any()) for b in model.buffers()
+    )

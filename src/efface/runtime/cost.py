@@ -1,0 +1,96 @@
+"""What a run costs, each phase apart."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True)
+class PhaseCost:
+    """Cost of one phase; `forward` and `backward` count examples, not batches."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    forward: int = 0
+    backward: int = 0
+
+    def __add__(self, other: "PhaseCost") -> "PhaseCost":
+        return PhaseCost(
+            self.wall_s + other.wall_s,
+            self.cpu_s + other.cpu_s,
+            self.forward + other.forward,
+            self.backward + other.backward,
+        )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a run, each phase apart."""
+
+    phases: Mapping[str, PhaseCost] = field(default_factory=dict)
+
+    @property
+    def total(self) -> PhaseCost:
+        """Sum over phases."""
+        return sum(self.phases.values(), PhaseCost())
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of all phases."""
+        return self.total.cpu_s
+
+    @property
+    def wall_s(self) -> float:
+        """Wall-clock seconds of all phases."""
+        return self.total.wall_s
+
+
+class Meter:
+    """Adds up the cost of a run, each phase apart.
+
+    Time in a nested phase is charged to the inner one only; time outside every phase is charged to none, while
+    examples counted there go to the phase `other`.
+    """
+
+    def __init__(self) -> None:
+        self._phases: dict[str, PhaseCost] = {}
+        self._open: list[str] = []
+        self._mark = (0.0, 0.0)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Charge the block's time and counts to `name`; the same name may be opened many times."""
+        self._settle()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._settle()
+            self._open.pop()
+
+    def count(self, forward: int = 0, backward: int = 0) -> None:
+        """Count examples that went forward and backward through a model."""
+        self.charge(PhaseCost(forward=forward, backward=backward))
+
+    def charge(self, cost: PhaseCost) -> None:
+        """Charge what the clocks of this process do not show, such as a worker's CPU time, to the open phase."""
+        self._charge(self._open[-1] if self._open else "other", cost)
+
+    def cost(self) -> Cost:
+        """What has been charged so far, open phases included."""
+        self._settle()
+        return Cost(dict(self._phases))
+
+    def _settle(self) -> None:
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # kernels still running belong to the phase that launched them
+        now = (time.perf_counter(), time.process_time())
+        if self._open:
+            self._charge(self._open[-1], PhaseCost(now[0] - self._mark[0], now[1] - self._mark[1]))
+        self._mark = now
+
+    def _charge(self, name: str, cost: PhaseCost) -> None:
+        self._phases[name] = self._phases.get(name, PhaseCost()) + cost

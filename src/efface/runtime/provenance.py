@@ -1,0 +1,46 @@
+"""What a result was made with: versions of libraries and the git commit."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+
+import numpy as np
+import scipy
+import torch
+
+GIT_TIMEOUT_S = 2.0
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on, for its record."""
+    try:
+        efface = metadata.version("efface")
+    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
+        efface = "not installed"
+    return {
+        "efface": efface,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "scipy": str(scipy.__version__),
+        "platform": platform.platform(),
+    }
+
+
+def git_state() -> tuple[str, bool] | None:
+    """The commit of the working folder and whether tracked files differ from it; None if git cannot say."""
+    command = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    # no optional locks: a status must not write to somebody's index
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, check=True, timeout=GIT_TIMEOUT_S, env=environment, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = done.stdout.decode(errors="replace").splitlines()
+    commits = [line.removeprefix("# branch.oid ") for line in lines if line.startswith("# branch.oid ")]
+    if not commits or commits[0] == "(initial)":
+        return None
+    return commits[0], any(not line.startswith("#") for line in lines)

@@ -1,0 +1,71 @@
+"""Random state: what a run draws from, and what it gives back to the process."""
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def _rng_states() -> tuple[Any, Any, torch.Tensor, list[torch.Tensor]]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+
+
+def _restore_rng(states: tuple[Any, Any, torch.Tensor, list[torch.Tensor]]) -> None:
+    python, legacy, cpu, cuda = states
+    random.setstate(python)
+    np.random.set_state(legacy)
+    torch.set_rng_state(cpu)
+    if cuda:
+        torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python, NumPy's legacy generator and torch (CPU, every CUDA device), and restore their states after."""
+    states = _rng_states()
+    unsigned = seed % 2**64  # random.seed takes a seed's absolute value, so -1 and 1 would otherwise meet
+    try:
+        random.seed(unsigned)
+        np.random.seed(unsigned % 2**32)
+        # not torch.manual_seed: on a process without CUDA it queues a call that outlives this block
+        torch.default_generator.manual_seed(unsigned)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(unsigned)
+        yield
+    finally:
+        _restore_rng(states)
+
+
+@contextmanager
+def unchanged_globals() -> Iterator[None]:
+    """Restore after the block what a caller's model or data may change in the process.
+
+    That is every random state, grad mode, the default dtype, and the deterministic and cuDNN flags.
+    """
+    states = _rng_states()
+    grad = torch.is_grad_enabled()
+    dtype = torch.get_default_dtype()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(grad)
+        torch.set_default_dtype(dtype)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+        _restore_rng(states)
+
+
+def derive_seed(seed: int, *names: str) -> int:
+    """A seed in [0, 2**63) for the purpose that `names` spell; the same on every machine and in every version."""
+    # JSON keeps ("ab", "c") and ("a", "bc") apart
+    text = json.dumps([seed, *names]).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1

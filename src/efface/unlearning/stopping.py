@@ -1,0 +1,113 @@
+"""Stop rules: what the loop may conclude from held-out evidence, and how rules combine."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from efface.options import Options, option
+from efface.unlearning.evidence import Look, Outcome
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A rule's wish to end the loop."""
+
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True)
+class StopRule(Options, ABC):
+    """A rule that reads the looks so far (the first is at step 0, the original) and may end the loop.
+
+    `target` is the conditional AUC of records never seen, and `margin` the distance from it that counts as gone (0
+    for a rule that has no view of it).
+    """
+
+    target: float = option(0.5, "conditional AUC of records that the model never saw", 0.0, 1.0)
+    margin: float = option(0.0, "largest distance of the conditional AUC from its target that counts as gone", 0.0, 0.5)
+
+    @abstractmethod
+    def check(self, looks: Sequence[Look]) -> Decision | None:
+        """A decision, or None to go on."""
+
+    def __or__(self, other: "StopRule") -> "AnyOf":
+        return AnyOf.of(self, other)
+
+
+@dataclass(frozen=True)
+class AnyOf(StopRule):
+    """Ends the loop as soon as one of its rules does; earlier rules are asked first."""
+
+    rules: tuple[StopRule, ...] = ()
+
+    @classmethod
+    def of(cls, *rules: StopRule) -> "AnyOf":
+        """The rules in order; target and margin are those of the rule with the widest margin."""
+        widest = max(rules, key=lambda rule: rule.margin)
+        return cls(target=widest.target, margin=widest.margin, rules=rules)
+
+    def check(self, looks: Sequence[Look]) -> Decision | None:
+        return next((d for rule in self.rules if (d := rule.check(looks)) is not None), None)
+
+
+@dataclass(frozen=True)
+class LooksUnseen(StopRule):
+    """Equivalence test: ends when the whole interval of the conditional AUC lies within `margin` of `target`.
+
+    The driver widens each interval for the number of planned looks (Bonferroni), so looking often does not make
+    stopping by luck likelier. Fewer records mean a wider interval, hence never an earlier stop.
+    """
+
+    margin: float = option(
+        0.05, "largest distance of the conditional AUC from its target that counts as gone", 1e-3, 0.5
+    )
+
+    def check(self, looks: Sequence[Look]) -> Decision | None:
+        now = looks[-1].auc
+        if len(looks) == 1 or not now.within(self.target, self.margin):
+            return None
+        before = looks[0].auc
+        same = before.within(self.target, self.margin)
+        return Decision(
+            Outcome.LOOKS_UNSEEN,
+            f"conditional AUC {now.value:.3f} [{now.low:.3f}, {now.high:.3f}] lies within "
+            f"{self.target:g} ± {self.margin:g} after step {looks[-1].step}"
+            + (f" (so did the original's, {before.value:.3f}: too small an effect for this evidence)" if same else ""),
+        )
+
+
+@dataclass(frozen=True)
+class UtilityFloor(StopRule):
+    """Ends when held-out accuracy is shown to be more than `drop` below the original's.
+
+    The comparison is paired on the same records, and its whole interval must lie beyond the drop: on a hundred records
+    a few that flip are already some points. A loss that is not shown here is a doubt to the audit.
+    """
+
+    drop: float = option(0.03, "largest loss of held-out accuracy, as a share of records", 0.0, 1.0)
+
+    def check(self, looks: Sequence[Look]) -> Decision | None:
+        change = looks[-1].accuracy_change
+        if len(looks) == 1 or change.high >= -self.drop - 1e-9:  # 0.87 - 0.90 is beyond -0.03 in floating point
+            return None
+        return Decision(
+            Outcome.UTILITY_FLOOR,
+            f"held-out accuracy fell by {-change.value:.3f}, more than {self.drop:g}, by step {looks[-1].step}",
+        )
+
+
+def default_rule() -> AnyOf:
+    """The rule of `efface.unlearn`: utility floor first, then the equivalence test."""
+    return UtilityFloor() | LooksUnseen()
+
+
+def conclude(looks: Sequence[Look], target: float) -> Decision:
+    """What the last look says once the step limit is reached without a decision."""
+    now = looks[-1].auc
+    said = f"step limit reached with conditional AUC {now.value:.3f} [{now.low:.3f}, {now.high:.3f}]"
+    if now.low > target:
+        return Decision(Outcome.UNDER_UNLEARNED, f"{said}, above {target:g}: forget records are still known")
+    if now.high < target:
+        return Decision(Outcome.OVER_UNLEARNED, f"{said}, below {target:g}: forget records are shunned")
+    return Decision(Outcome.UNDECIDED, f"{said}: too few records, or too wide a spread, to tell")
