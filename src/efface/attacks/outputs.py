@@ -135,7 +135,7 @@ def sights(
 ) -> list[Sight]:
     """Each model's sight of the same records; `retain` are training positions to fit a new last layer on."""
     perturb = copier(task, train)
-    seeds = derive_seed(seed, "forget"), derive_seed(seed, "strangers")
+    seeds = derive_seed(seed, "forget"), derive_seed(seed, "holdout")
     found = []
     for m in models:
         seen = penultimate(task, m, train, retain, meter)

@@ -119,7 +119,7 @@ def prepare(
     sizes = (len(request.train), len(request.holdout))
     splits = claim.splits or make_splits(request.forget, *sizes, claim.splits_seed if known else seed)  # type: ignore[arg-type]
     # all of the holdout; where it is too much, a sample, since data sets are often sorted by class
-    shuffled = np.random.default_rng(derive_seed(seed, "audit", "strangers")).permutation(len(request.holdout))
+    shuffled = np.random.default_rng(derive_seed(seed, "audit", "holdout")).permutation(len(request.holdout))
     strangers = splits.audit if known else shuffled
     unused = np.setdiff1d(splits.retain, np.concatenate([splits.reference, splits.members, splits.audit_reference]))
     pool = unused if len(unused) >= MOST_RETAIN else splits.retain
