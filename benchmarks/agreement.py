@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from efface.attacks.outputs import View
+from efface.attacks.outputs import RecordOutputs
 from efface.attacks.rmia import OFFLINE, rmia
 from efface.attacks.ulira import ulira
 from efface.metrics.epsilon import unlearning_epsilon
@@ -67,7 +67,7 @@ def compare_rmia(clone):
     targets = torch.arange(n + z) % classes
     lift = torch.nn.functional.one_hot(targets, classes)
     base = 2 * normal(n + z, classes, seed=0) + lift
-    views = [View(base + normal(n + z, classes, seed=s + 1), targets, None) for s in range(1 + refs)]
+    views = [RecordOutputs(base + normal(n + z, classes, seed=s + 1), targets, None) for s in range(1 + refs)]
     views[0].logits[:n] += 0.5 * lift[:n]
     score = rmia(views[0], views[1:])
     signals = torch.stack([v.logits.softmax(1).gather(1, targets[:, None])[:, 0] for v in views], 1).numpy()

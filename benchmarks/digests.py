@@ -18,12 +18,11 @@ import torch
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 
-from judged import class_problem, problem  # noqa: E402
-from test_methods_contract import SMALL  # noqa: E402
-from tiny import REFERENCE, make_tiny, weights  # noqa: E402
-
 import efface  # noqa: E402
 from efface.unlearning.stopping import LooksUnseen  # noqa: E402
+from helpers.judged import class_problem, problem  # noqa: E402
+from helpers.method_table import SMALL  # noqa: E402
+from helpers.tiny import REFERENCE, make_tiny, weights  # noqa: E402
 
 
 def numbers(tree: Any) -> Iterator[str]:
@@ -64,7 +63,7 @@ def main() -> None:
             reference=REFERENCE,
             stop=LooksUnseen(),
         )
-        looks = sorted(str(getattr(look, "step", "")) + str(look.auc.value) for look in result.evidence.looks)
+        looks = sorted(str(getattr(look, "step", "")) + str(look.auc.value) for look in result.evidence.evaluations)
         print(f"method {name}: {digest(weights(result.model))} {digest((looks, str(result.evidence.outcome)))}")
     judged, classes = problem(), class_problem()
     steered = judged.unlearned("steer")

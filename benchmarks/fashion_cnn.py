@@ -4,7 +4,7 @@
     python benchmarks/fashion_cnn.py --methods steer --json results.json
 
 Everything is timed in the same run on one CPU thread, and every phase of unlearning is charged (record checks,
-reference model, targets, steps, stop checks). "Remains" is (unlearned - retrained) / (original - retrained), of the
+reference model, targets, steps, stop checks). "ResidualDistance" is (unlearned - retrained) / (original - retrained), of the
 means over models, and in brackets for each seed. The attack is the loss attack against the test records, on the same
 forget and test records for all models.
 """
@@ -22,7 +22,7 @@ import numpy as np
 import efface
 from efface.cli.demo import fashion_setting
 from efface.data.records import Records
-from efface.metrics.membership import separate
+from efface.metrics.membership import conditional_auc
 from efface.models.running import logits_of
 from efface.models.training import Recipe, retrain
 from efface.numerics.logits import log_likelihood
@@ -43,7 +43,7 @@ def scores(task, model, forget, keep):
     }
     z = {name: (logits_of(task, model, r, at, meter), r.targets(at)) for name, (r, at) in places.items()}
     told = {name: float((a.argmax(1) == b).double().mean()) for name, (a, b) in z.items()}
-    told["auc"] = separate(log_likelihood(*z["forget"]), log_likelihood(*z["test"])).value
+    told["auc"] = conditional_auc(log_likelihood(*z["forget"]), log_likelihood(*z["test"])).value
     return told
 
 
@@ -54,7 +54,7 @@ def fresh(task, template, positions, seed):
     return model, time.process_time() - start
 
 
-def remains(key, ours, original, retrained):
+def residual_distance(key, ours, original, retrained):
     def mean(rows):
         return statistics.mean(r[key] for r in rows)
 
@@ -71,7 +71,7 @@ def show(name, rows, cpu, again, original, retrained):
     line = f"{name:13s} {cpu:7.2f} {again / cpu if cpu else float('nan'):6.1f}x " if cpu else f"{name:13s} {'':15s} "
     line += "  ".join(spread(key) for key in ("forget", "auc", "test", "retain"))
     if rows is not original and rows is not retrained:
-        line += "   " + "  ".join(remains(key, rows, original, retrained) for key in ("forget", "auc"))
+        line += "   " + "  ".join(residual_distance(key, rows, original, retrained) for key in ("forget", "auc"))
     print(line, flush=True)
 
 

@@ -58,7 +58,9 @@ def main():
             others_asked = rng.choice(np.setdiff1d(asked.forget, own), size - 1, replace=False)
             at = np.sort([own, *others_asked])
             # evidence on so few records decides nothing
-            done = efface.unlearn(original, task=asked.task, forget=at.tolist(), seed=seed, progress=False, looks=False)
+            done = efface.unlearn(
+                original, task=asked.task, forget=at.tolist(), seed=seed, progress=False, evaluate=False
+            )
             for name, model in (("doing nothing", original), ("unlearned", done.model), ("retrained", again[0])):
                 rows[name].append(placed(model, np.array([own])))
             spent.append(done.cost.cpu_s)

@@ -56,7 +56,7 @@ def show(report):
     for r in report.tests:
         e, again = r.unlearned, "" if r.retrained is None else f"{r.retrained.value:+.3f}"
         shown = f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]"
-        print(f"  {r.title:44s} {r.original.value:+8.3f} {shown:>24s} {again:>10s} {r.adjusted:7.4f}  {r.outcome}")
+        print(f"  {r.title:44s} {r.original.value:+8.3f} {shown:>24s} {again:>10s} {r.p_adjusted:7.4f}  {r.outcome}")
     for m in report.metrics:
         if m.kind in ("ensemble", "features") or m.key in ("tpr", "tow", "accuracy_test", "accuracy_retain"):
             cells = [c.why if c.estimate is None else f"{c.estimate.value:.3f}" for c in (m.original, m.unlearned)]

@@ -31,7 +31,7 @@ from torch.utils.data import TensorDataset
 
 import efface
 from efface.metrics.distance import permutation
-from efface.numerics.logits import margin, other_gap, squash
+from efface.numerics.logits import margin, other_gap, symlog
 
 BAR = 17 / 200
 RECIPE = efface.Recipe(epochs=1, lr=2e-2, batch=32, least_steps=40)  # of the audit's references
@@ -168,12 +168,12 @@ def judged(kind, seed, level, again=0, models=8, method=None):
     tests = {
         r.key: {
             "p": r.p,
-            "adjusted": r.adjusted,
+            "adjusted": r.p_adjusted,
             "value": r.unlearned.value,
             "error": (r.unlearned.high - r.unlearned.low) / 2 / float(norm.ppf(0.975)),
             "original": r.original.value,
             "outcome": r.outcome,
-            "dull": r.dull,
+            "dull": r.uninformative_reason,
         }
         for r in report.tests
     }
@@ -197,9 +197,9 @@ def pooled(kind, draws, seed, size, ours, theirs):
     with torch.no_grad():
         z = [m(forget) for m in models]
     cells = {
-        "d2_margin": torch.stack([squash(margin(v, y[: kind.forget])) for v in z]),
-        "d2_other_classes": torch.stack([squash(other_gap(v, y[: kind.forget])) for v in z]),
-        "d2_logits": torch.stack([squash(v - v.mean(1, keepdim=True)).flatten() for v in z]),
+        "d2_margin": torch.stack([symlog(margin(v, y[: kind.forget])) for v in z]),
+        "d2_other_classes": torch.stack([symlog(other_gap(v, y[: kind.forget])) for v in z]),
+        "d2_logits": torch.stack([symlog(v - v.mean(1, keepdim=True)).flatten() for v in z]),
     }
     found = []
     for k in range(draws):

@@ -22,7 +22,7 @@ from mlp_tasks import mlp, trained
 from torch.utils.data import TensorDataset
 
 import efface
-from efface.attacks.outputs import Sight, View, sights
+from efface.attacks.outputs import ModelOutputs, RecordOutputs, collect_outputs
 from efface.auditing.api import REFERENCES
 from efface.auditing.attack_tests import Scores
 from efface.auditing.verdict import decide, ladder
@@ -82,8 +82,8 @@ def judged(case, made, **options):
     )
 
 
-def rungs(report):
-    return {r.key: r for r in report.judgement.rungs}
+def tests(report):
+    return {r.key: r for r in report.judgement.tests}
 
 
 def show(title, columns, rows):
@@ -96,7 +96,9 @@ def part(sight, n):
     """The sight of the first n forget records."""
     v = sight.forget
     copies = v.copies[:, :n]
-    return Sight(View(v.logits[:n], v.targets[:n], copies, v.probe[:n], v.features[:n]), sight.strangers)
+    return ModelOutputs(
+        RecordOutputs(v.logits[:n], v.targets[:n], copies, v.probe[:n], v.features[:n]), sight.nonmembers
+    )
 
 
 class Judge:
@@ -120,13 +122,13 @@ class Judge:
 
     def see(self, models):
         places = (self.train, self.parts.forget, self.holdout, self.parts.audit, self.parts.audit_reference)
-        return sights(self.case.task, models, *places, self.case.seed, self.meter)
+        return collect_outputs(self.case.task, models, *places, self.case.seed, self.meter)
 
-    def rungs(self, seen, level, n):
+    def tests(self, seen, level, n):
         """The ladder of tests of the model seen, on the first n forget records."""
         marginal = level == "quick"
         references = [] if marginal else [part(s, n) for s in self.references]
-        return ladder(Scores(part(self.original, n), part(seen, n), [], references, {}, marginal=marginal).rungs)
+        return ladder(Scores(part(self.original, n), part(seen, n), [], references, {}, marginal=marginal).tests)
 
 
 def table(args, source):
@@ -145,15 +147,15 @@ def table(args, source):
             right[name].append((accuracy(model, case.forget), accuracy(model, case.unseen)))
             (seen,) = judge.see([model])
             for level, n in product(LEVELS, sizes):
-                found[level, n, name].append(judge.rungs(seen, level, n))
+                found[level, n, name].append(judge.tests(seen, level, n))
         print(f"draw {seed} done at {time.process_time():.0f} CPU s", flush=True)
     show("accuracy", ["forget", "unseen"], [(k, [mean(a) for a in zip(*v, strict=True)]) for k, v in right.items()])
     for level, n in product(LEVELS, sizes):
-        keys = list(dict.fromkeys(r.key for name in args.only for rungs in found[level, n, name] for r in rungs))
+        keys = list(dict.fromkeys(r.key for name in args.only for tests in found[level, n, name] for r in tests))
         print(f"\n== {level}: {n} of {args.records} records, {args.draws} draws, noise {args.noise} ==")
         flagged, effects = [], []
         for name in args.only:
-            draws = [{r.key: r for r in rungs} for rungs in found[level, n, name]]
+            draws = [{r.key: r for r in tests} for tests in found[level, n, name]]
             states = [str(decide(list(d.values()), None, 0.0, n, "").status) for d in draws]
             shares = [states.count(s) / args.draws for s in ("not_verified", "verified")]
             flagged.append((name, [*shares, *(mean([d[k].outcome == "left" for d in draws if k in d]) for k in keys)]))
@@ -161,9 +163,9 @@ def table(args, source):
         show("left", ["not_verified", "verified", *keys], flagged)
         show("effect", keys, effects)
         for name in [k for k in ("steer", "retrained") if k in args.only]:
-            blocking = [r for rungs in found[level, n, name] for r in rungs if r.outcome in ("open", "left")]
+            blocking = [r for tests in found[level, n, name] for r in tests if r.outcome in ("open", "left")]
             for r in blocking:
-                print(f"{name}, {r.key} {r.outcome}: {r.why}; adjusted p {r.adjusted:.3f}, gained {r.gained}")
+                print(f"{name}, {r.key} {r.outcome}: {r.why}; adjusted p {r.p_adjusted:.3f}, gained {r.improvement}")
     print()
     for level in LEVELS:
         few = {name: next((n for n in sizes if _enough(found[level, n, name], n)), None) for name in args.only}
@@ -171,7 +173,7 @@ def table(args, source):
 
 
 def _enough(draws, n):
-    return mean([decide(rungs, None, 0.0, n, "").status == "not_verified" for rungs in draws]) >= ENOUGH
+    return mean([decide(tests, None, 0.0, n, "").status == "not_verified" for tests in draws]) >= ENOUGH
 
 
 def draws(args, source):
@@ -192,10 +194,10 @@ def draws(args, source):
                 f"{utility.value:+.3f} [{utility.low:+.3f}, {utility.high:+.3f}]",
                 flush=True,
             )
-            for key, rung in rungs(report).items():
-                doubts[name, key, rung.outcome] += 1
+            for key, test in tests(report).items():
+                doubts[name, key, test.outcome] += 1
                 if verdict.status != right or args.verbose:
-                    print(f"      {key:16s} {rung.outcome:13s} adjusted p {rung.adjusted:.3f}  {rung.why}")
+                    print(f"      {key:16s} {test.outcome:13s} adjusted p {test.p_adjusted:.3f}  {test.why}")
             if verdict.status != right:
                 print("      " + "\n      ".join(verdict.reasons), flush=True)
     for (name, key, outcome), count in sorted(doubts.items()):
@@ -212,13 +214,13 @@ def strong(args, source):
         report = judged(case, model, level="strong", models=args.models, cache=args.cache, jobs=1)
         verdict = report.judgement.verdict
         print(f"\n{name}: {verdict.status}; accuracy on forget {accuracy(model, case.forget):.3f}")
-        for key, r in rungs(report).items():
+        for key, r in tests(report).items():
             e, c = r.unlearned, r.retrained
             control = "" if c is None else f"retrained {c.value:+.3f} [{c.low:+.3f}, {c.high:+.3f}]"
             print(
                 f"  {key:18s} {r.outcome:13s} {e.value:+7.3f} [{e.low:+7.3f}, {e.high:+7.3f}] nothing "
-                f"{r.original.value:+.3f} p {r.p:.3f} adjusted {r.adjusted:.3f} {control}",
-                r.dull,
+                f"{r.original.value:+.3f} p {r.p:.3f} adjusted {r.p_adjusted:.3f} {control}",
+                r.uninformative_reason,
                 flush=True,
             )
 

@@ -23,16 +23,16 @@ from efface.calibration import reference as making
 from efface.calibration import targets
 from efface.data.records import Records
 from efface.data.splits import make_splits
-from efface.metrics.distance import common_removed, remains
+from efface.metrics.distance import residual_distance, standardise_by_nonmembers
 from efface.models.init import fresh_model
 from efface.models.running import logits_of
 from efface.models.training import Recipe, one_cycle, train
-from efface.numerics.logits import centre, margin, other_gap, squash
+from efface.numerics.logits import centre, margin, other_gap, symlog
 from efface.runtime.cost import Meter
 from efface.runtime.devices import threads
 
 
-class Remembering(room.Expected):
+class Remembering(room.CounterfactualLogits):
     """Without taking out what the reference remembers."""
 
     def _forgotten(self, raw, members):
@@ -87,27 +87,27 @@ def labels(kept=0.5, untrained=0.3, recipe=making.RECIPE, records=None):
 OLD = Recipe(epochs=5, lr=2e-3, batch=64, least_steps=150)
 SLOW = Recipe(epochs=1, lr=4e-3, batch=128, least_steps=60)
 VARIANTS = {
-    "the library's": (labels(), room.Expected, None),
+    "the library's": (labels(), room.CounterfactualLogits, None),
     "fresh 2,000 x 5": (fresh(OLD, 2000), Remembering, None),
     "memory left in": (labels(), Remembering, None),
-    "kept .3": (labels(kept=0.3), room.Expected, None),
-    "kept .7": (labels(kept=0.7), room.Expected, None),
-    "untrained .1": (labels(untrained=0.1), room.Expected, None),
-    "untrained .6": (labels(untrained=0.6), room.Expected, None),
-    "rate .004": (labels(recipe=SLOW), room.Expected, None),
-    "3,000 records": (labels(records=3000), room.Expected, None),
-    "logits as teachers": (distilled(), room.Expected, None),
-    "expected alone": (labels(), room.Expected, 0.0),
-    "transported alone": (labels(), room.Expected, 1.0),
-    "half of each": (labels(), room.Expected, 0.5),
+    "kept .3": (labels(kept=0.3), room.CounterfactualLogits, None),
+    "kept .7": (labels(kept=0.7), room.CounterfactualLogits, None),
+    "untrained .1": (labels(untrained=0.1), room.CounterfactualLogits, None),
+    "untrained .6": (labels(untrained=0.6), room.CounterfactualLogits, None),
+    "rate .004": (labels(recipe=SLOW), room.CounterfactualLogits, None),
+    "3,000 records": (labels(records=3000), room.CounterfactualLogits, None),
+    "logits as teachers": (distilled(), room.CounterfactualLogits, None),
+    "expected alone": (labels(), room.CounterfactualLogits, 0.0),
+    "transported alone": (labels(), room.CounterfactualLogits, 1.0),
+    "half of each": (labels(), room.CounterfactualLogits, 0.5),
 }
 
 
-def rule(share, seen, members, strangers):
+def rule(share, seen, members, nonmembers):
     """The targets, or a fixed mixture of the expected and the transported ones."""
     if share is None:
-        return targets.target_logits(seen, members, strangers, ())
-    return torch.lerp(seen.expected, targets.transported(seen, members, strangers), share)
+        return targets.target_logits(seen, members, nonmembers, ())
+    return torch.lerp(seen.expected, targets.transported(seen, members, nonmembers), share)
 
 
 def main():
@@ -125,7 +125,7 @@ def main():
     task = asked.task
     models, again = originals(asked, args.models, cache), retrained(asked, 2 * args.models, cache)
     ground = Ground(asked, again[0])
-    first, gold = ground.reads(models), ground.reads(again)
+    first, retrained = ground.reads(models), ground.reads(again)
     data, holdout = Records(task.train, task), Records(task.holdout, task)
     test, at = ground.places["control"]
     control = [(logits_of(task, m, test, at, Meter()), test.targets(at)) for m in models]
@@ -141,12 +141,12 @@ def main():
             spent += time.process_time() - start
             expected = kind(task, model, reference, data, holdout, splits.members, splits.calibration, (), Meter())
             seen = expected.of_training(splits.forget)
-            found.append(rule(share, seen, expected.members, expected.strangers))
+            found.append(rule(share, seen, expected.members, expected.nonmembers))
         told = []
         for key, read in (("margin", margin), ("other_classes", other_gap), ("logits", flat)):
             if key in first:
                 rows = [level(read(t, seen.targets), read(*c)) for t, c in zip(found, control, strict=True)]
-                r = remains(first[key], torch.stack(rows), gold[key], paired=True).share
+                r = residual_distance(first[key], torch.stack(rows), retrained[key], paired=True).share
                 told.append(f"{key} {r.value:.2f} [{r.low:.2f}, {r.high:.2f}]")
         print(f"  {name:18s} " + "  ".join(told) + f"   {spent / len(models):.2f} s", flush=True)
 
@@ -156,7 +156,7 @@ def flat(z, targets):
 
 
 def level(values, control):
-    return common_removed(squash(values)[None], squash(control)[None])[0]
+    return standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0]
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def unlearn(folder, data, kind, name):
     result = parallel.unlearn(model, forget=forget, task=task, progress=False)
     save_weights(result.model, folder / f"{kind}-{name}.safetensors")
     if parallel.is_main():
-        auc, right = (result.evidence.looks[-1].auc.value, result.evidence.looks[-1].holdout_accuracy)
+        auc, right = (result.evidence.evaluations[-1].auc.value, result.evidence.evaluations[-1].holdout_accuracy)
         print(f"{kind}, {parallel.launched()} processes: conditional AUC {auc:.4f}, holdout accuracy {right:.4f}")
     phases = {phase: round(p.wall_s, 2) for phase, p in result.cost.phases.items()}
     rows = {"rows with gradients": ROWS[True], "rows read": ROWS[False]}

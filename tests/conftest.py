@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import copy_workshop, forget_modules
-from memorised import Memorised, make_memorised
-from tiny import Tiny, make_tiny
 
 from efface.runtime.devices import threads
+from helpers.command_line import copy_workshop, forget_modules
+from helpers.memorised import Memorised, make_memorised
+from helpers.tiny import Tiny, make_tiny
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,18 +18,18 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 import torch
-from command_line import SMALL as SHORT
-from command_line import UNLEARN, listing
 from filelock import FileLock
-from test_methods_contract import SMALL
-from test_model_kinds import Named, cnn, dropout, transformer
-from tiny import RECORDS, Tiny, bits, make_tiny, memorise, mlp
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import EffaceError, Recipe, Result, Task, methods, parallel
 from efface.models.checkpoint import load_weights, weights_digest
 from efface.store import Plan, Store
+from helpers.command_line import SMALL as SHORT
+from helpers.command_line import UNLEARN, listing
+from helpers.method_table import SMALL
+from helpers.networks import Named, cnn, dropout, transformer
+from helpers.tiny import RECORDS, Tiny, bits, make_tiny, memorise, mlp
 
 RECIPE = Recipe(epochs=1, lr=1e-2, batch=64, least_steps=12)
 Case = Callable[[Tiny], Result]
@@ -111,7 +111,7 @@ def in_double(tiny: Tiny) -> Tiny:
 def attending(tiny: Tiny) -> Result:
     """Attention. The true gradient of its keys' bias is 0, and in float32 Adam would step along what rounding left."""
     tiny = in_double(tiny)
-    return erase(tiny, taught(tiny, lambda: transformer().double()), looks=False)
+    return erase(tiny, taught(tiny, lambda: transformer().double()), evaluate=False)
 
 
 def curved(tiny: Tiny) -> Result:
@@ -125,12 +125,12 @@ CASES: dict[str, Case] = {
     "to the end": lambda tiny: erase(tiny, counted(tiny.fresh()), options={"rounds": "4", "steps": "10"}),
     "expand": lambda tiny: erase(tiny, tiny.fresh(), "boundary", options={"expand": "true"}),
     "uneven": lambda tiny: erase(
-        tiny, counted(tiny.fresh()), options={"batch_forget": "4", "batch_retain": "7"}, looks=False
+        tiny, counted(tiny.fresh()), options={"batch_forget": "4", "batch_retain": "7"}, evaluate=False
     ),
-    "one row": lambda tiny: erase(tiny, counted(tiny.fresh()), "gradient_ascent", forget=[5], looks=False),
+    "one row": lambda tiny: erase(tiny, counted(tiny.fresh()), "gradient_ascent", forget=[5], evaluate=False),
     "dropout": lambda tiny: erase(tiny, taught(tiny, dropout), "finetune"),
     "batch norm": lambda tiny: erase(tiny, taught(tiny, cnn), "neggrad_plus"),
-    "batch norm in eval mode": lambda tiny: erase(tiny, taught(tiny, cnn), "align", looks=False),
+    "batch norm in eval mode": lambda tiny: erase(tiny, taught(tiny, cnn), "align", evaluate=False),
     "transformer": attending,
     "apart": lambda tiny: erase(tiny, counted(tiny.fresh(), Apart()), "finetune", checks=False),
     "noisy": lambda tiny: erase(tiny, counted(tiny.fresh(), Noisy()), "finetune", checks=False),

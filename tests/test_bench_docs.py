@@ -4,8 +4,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from bench_cells import cell, controls, tuning, written
 
+from bench_cells import cell, controls, tuning, written
 from efface.bench.docs import generated, update
 from efface.bench.suite import read_suite
 from efface.bench.tuning import tuned_for

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_line import run
 from torch import Tensor
 
 import efface
@@ -29,6 +28,7 @@ from efface.cli import bench as command
 from efface.data.splits import make_splits
 from efface.errors import RequestError
 from efface.types import Indices
+from helpers.command_line import run
 
 DIGITS = PROBLEMS["noisy-digits"]
 
@@ -251,7 +251,7 @@ def test_a_cifar_folder_that_is_not_whole_is_refused(data: Path) -> None:
 
 def test_problems_come_in_sizes_of_which_one_is_usual() -> None:
     for key, p in PROBLEMS.items():
-        assert p.key == key and p.epochs.keys() == p.early.keys() and p.strangers in ("test", "holdout")
+        assert p.key == key and p.epochs.keys() == p.early.keys() and p.nonmembers in ("test", "holdout")
         assert all(p.early[n] <= p.epochs[n] for n in p.sizes)
     with_50000 = replace(DIGITS, epochs={5000: 1, 50000: 1})
     assert (PROBLEMS["fashion"].usual, DIGITS.usual, with_50000.usual) == (15000, 600, 5000)
@@ -374,14 +374,14 @@ def probabilities(models: int, seed: int) -> Tensor:
     return torch.randn(models, 7, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).softmax(2)
 
 
-def slowly_apart(ours: Tensor, gold: Tensor, same: bool) -> tuple[float, float]:
+def slowly_apart(ours: Tensor, retrained: Tensor, same: bool) -> tuple[float, float]:
     varied, divergences = [], []
     for i in range(len(ours)):
-        for j in range(len(gold)):
+        for j in range(len(retrained)):
             if same and i == j:
                 continue
             variation = divergence = 0.0
-            for p, q in zip(ours[i].tolist(), gold[j].tolist(), strict=True):
+            for p, q in zip(ours[i].tolist(), retrained[j].tolist(), strict=True):
                 variation += sum(abs(a - b) for a, b in zip(p, q, strict=True)) / 2 / len(ours[i])
                 for a, b in zip(p, q, strict=True):
                     half = sum(c * float(np.log(c / ((a + b) / 2))) for c in (a, b) if c > 0) / 2
@@ -392,16 +392,16 @@ def slowly_apart(ours: Tensor, gold: Tensor, same: bool) -> tuple[float, float]:
 
 
 def test_models_are_as_far_apart_as_a_slow_loop_says() -> None:
-    ours, gold = probabilities(3, 0), probabilities(4, 1)
+    ours, retrained = probabilities(3, 0), probabilities(4, 1)
     ours[0, 0] = torch.tensor([1.0, 0.0, 0.0])  # logarithms of 0
-    told = {"probabilities": ours}, {"probabilities": gold}
-    assert apart(*told) == pytest.approx(slowly_apart(ours, gold, False), rel=1e-12)
-    assert apart(told[1], told[1]) == pytest.approx(slowly_apart(gold, gold, True), rel=1e-12)
+    told = {"probabilities": ours}, {"probabilities": retrained}
+    assert apart(*told) == pytest.approx(slowly_apart(ours, retrained, False), rel=1e-12)
+    assert apart(told[1], told[1]) == pytest.approx(slowly_apart(retrained, retrained, True), rel=1e-12)
 
 
 def test_total_opposites_are_as_far_apart_as_can_be() -> None:
-    ours, gold = torch.eye(2, dtype=torch.float64)[None], torch.eye(2, dtype=torch.float64).flip(0)[None]
-    assert apart({"probabilities": ours}, {"probabilities": gold}) == pytest.approx((1.0, np.log(2)))
+    ours, retrained = torch.eye(2, dtype=torch.float64)[None], torch.eye(2, dtype=torch.float64).flip(0)[None]
+    assert apart({"probabilities": ours}, {"probabilities": retrained}) == pytest.approx((1.0, np.log(2)))
 
 
 def test_a_change_is_that_of_squared_distances_in_retrained_spread() -> None:

@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from bench_cells import cell, controls, name_of, written
 
 import efface
+from bench_cells import cell, controls, name_of, written
 from efface.bench.results import read
 from efface.bench.runner import run_suite
 from efface.bench.suite import Suite, read_suite

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import listing, run
 from distributed import LocalCluster, SchedulerPlugin
 
 import efface
@@ -19,6 +18,7 @@ from efface.bench.runner import Job, run_suite
 from efface.bench.suite import Suite, read_suite
 from efface.cli import bench as command
 from efface.errors import RequestError
+from helpers.command_line import listing, run
 
 SUITES = Path(efface.__file__).parents[2] / "benchmarks"
 SMOKE = SUITES / "smoke.toml"

@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from bench_cells import cell, controls, tuning, written
 
+from bench_cells import cell, controls, tuning, written
 from efface.bench.grids import curves
 from efface.bench.headline import bars, headline, large, standings, summary
 from efface.bench.markup import number

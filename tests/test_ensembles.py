@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from joblib.externals.loky import BrokenProcessPool
-from tiny import CLASSES, FEATURES, RECORDS, Tiny, mlp, records, weights
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -26,6 +25,7 @@ from efface.ensembles import Plan, Trained, cache, train_ensemble, workers
 from efface.models.checkpoint import save_weights
 from efface.models.training import retrain
 from efface.runtime.cost import Meter
+from helpers.tiny import CLASSES, FEATURES, RECORDS, Tiny, mlp, records, weights
 
 SHORT = Recipe(epochs=1, lr=1e-2, batch=32, least_steps=12)
 MOST = np.arange(5, RECORDS - 30)

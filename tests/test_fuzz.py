@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import UNLEARN, make_workshop, new_files, run
-from fuzzing_inputs import BREAKS, WORDS, checkpoint, ids_file, network, toml_file, trapped
-from tiny import Tiny, bits
 
 from efface.bench.suite import read_suite
 from efface.cli.loading import read_ids
 from efface.errors import CheckpointError, RequestError
 from efface.models.checkpoint import load_weights
+from helpers.command_line import UNLEARN, make_workshop, new_files, run
+from helpers.fuzzing_inputs import BREAKS, WORDS, checkpoint, ids_file, network, toml_file, trapped
+from helpers.tiny import Tiny, bits
 
 LONG = os.environ.get("EFFACE_LONG") == "1"
 PART = 200  # inputs of one test case

@@ -7,18 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import parallel_run
 import pytest
 import torch
 import typer
-from command_line import make_workshop
-from parallel_run import CASES, flat, kept, run
-from tiny import Tiny
 from torch import Tensor, nn
 
+import parallel_run
 from efface import EffaceError, RequestError, parallel
 from efface.cli.failures import Code, guarded
 from efface.parallel.maps import Share
+from helpers.command_line import make_workshop
+from helpers.tiny import Tiny
+from parallel_run import CASES, flat, kept, run
 
 CLOSE = 1e-5  # of the change of the weights, by Euclidean norm; buffers count as weights
 # as few rows as can be run in two processes whole; all others are divided

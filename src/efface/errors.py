@@ -38,7 +38,7 @@ class DivergedError(EffaceError):
     """Weights or losses that became NaN or infinite; the caller's model is unchanged and nothing was saved."""
 
 
-def attempt(problems: list[str], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+def collect_errors(problems: list[str], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
     """What `call` gives, or None where it refuses; its problems join the others, to be told all at once."""
     try:
         return call(*args, **kwargs)

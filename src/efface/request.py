@@ -21,8 +21,8 @@ from efface.data.checks import (
     check_reading,
     check_rereading,
     check_test,
-    few,
     finite_inputs,
+    shorten,
     told,
 )
 from efface.data.records import Records
@@ -38,7 +38,7 @@ from efface.types import Indices, RecordId
 class Request:
     """A request that can be honoured; `forget` are positions in `train`, in the order of `ids`.
 
-    `emptied` are classes of which it takes every record, `taken` the share that it takes of each of its classes.
+    `forget_classes` are classes of which it takes every record, `taken` the share that it takes of each of its classes.
     """
 
     task: Task
@@ -48,7 +48,7 @@ class Request:
     ids: tuple[RecordId, ...]
     forget: Indices
     classes: int
-    emptied: tuple[int, ...]
+    forget_classes: tuple[int, ...]
     taken: dict[int, float]
     warnings: tuple[str, ...]
 
@@ -141,15 +141,15 @@ def check_request(
         for name, data, rows in (("forget", train, at), ("holdout", holdout, range(len(holdout)))):
             for batch in data.stream(rows):
                 check_batch(batch, classes, name, found)
-    if found.emptied:
-        found.warnings.append(f"the request takes every record of class {few(found.emptied)}")
+    if found.forget_classes:
+        found.warnings.append(f"the request takes every record of class {shorten(found.forget_classes)}")
         if not judging and found.left < 2:
             found.problems.append("the request leaves records of one class alone: there is nothing more to tell apart")
     if test is not None:
         check_test(test, hashes if judging else {}, classes, found)
     if found.problems:
         raise RequestError(found.problems)
-    told = tuple(found.emptied), found.taken, tuple(found.warnings)
+    told = tuple(found.forget_classes), found.taken, tuple(found.warnings)
     return Request(task, train, holdout, test, tuple(asked), at, classes or 0, *told)
 
 
@@ -189,19 +189,19 @@ def read_forget(forget: Collection[RecordId], found: Findings) -> list[RecordId]
             f"forget: expected a one-dimensional sequence of record ids, got a {dimensions}-D {type(forget).__name__}"
         )
         return []
-    values = plain_ids(forget)
+    values = as_python_ids(forget)
     if any(isinstance(v, bool) for v in values):
         found.problems.append("forget: a boolean mask: give ids, e.g. mask.nonzero()[0] in NumPy or [:, 0] in torch")
         return []
     odd = [v for v in values if not isinstance(v, int | str)]
     if odd:
-        found.problems.append(f"forget: record ids are integers or strings, got {few(odd)}")
+        found.problems.append(f"forget: record ids are integers or strings, got {shorten(odd)}")
         return []
     # the order of a set of strings changes from one process to the next
     return sorted(values, key=lambda v: (isinstance(v, str), v)) if isinstance(forget, Set) else values
 
 
-def plain_ids(ids: Collection[Any]) -> list[Any]:
+def as_python_ids(ids: Collection[Any]) -> list[Any]:
     """Ids as Python's own ints and strings, whatever array they came in; others as they are."""
     values = ids.tolist() if isinstance(ids, Tensor | np.ndarray) else ids
     return [v.item() if isinstance(v, np.generic) or _is_single(v) else v for v in values]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from efface.attacks.lira import lira
-from efface.attacks.outputs import View
+from efface.attacks.outputs import RecordOutputs
 from efface.attacks.rmia import rmia
 from efface.attacks.statistics import (
     confidence,
@@ -19,7 +19,7 @@ from efface.attacks.statistics import (
     probe_margin,
 )
 
-Score = Callable[[View, Sequence[View]], Tensor | None]
+Score = Callable[[RecordOutputs, Sequence[RecordOutputs]], Tensor | None]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What an attack may see: one model's logits on forget records and on strangers, and on slightly changed copies."""
+"""What an attack may see: one model's logits on forget records and on nonmembers, and on slightly changed copies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ SAMPLE = 1024  # training records from which the inputs' own is read
 
 
 @dataclass(frozen=True)
-class View:
+class RecordOutputs:
     """One model's logits on one set of records: `logits` (n, classes), `copies` (COPIES, n, classes) or None.
 
     `probe` (n, classes) are the logits of a last layer fitted afresh to the model's features of retain records, and
@@ -42,11 +42,11 @@ class View:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One model on the forget records and on strangers (audit holdout records)."""
+class ModelOutputs:
+    """One model on the forget records and on nonmembers (audit holdout records)."""
 
-    forget: View
-    strangers: View
+    forget: RecordOutputs
+    nonmembers: RecordOutputs
 
 
 def copier(task: Task, records: Records) -> Perturb | None:
@@ -57,7 +57,7 @@ def copier(task: Task, records: Records) -> Perturb | None:
     inputs = list(tensors_in(records.read(at).inputs))
     if not any(t.is_floating_point() for t in inputs):
         return None
-    # one scale for forget records and strangers alike, whatever company a record is read in
+    # one scale for forget records and nonmembers alike, whatever company a record is read in
     spread = [float(t.double().std()) if t.is_floating_point() and t.numel() > 1 else 0.0 for t in inputs]
     return partial(add_noise, scales=[NOISE * s for s in spread])
 
@@ -72,7 +72,7 @@ def view(
     perturb: Perturb | None,
     head: Head | None = None,
     keep_features: bool = False,
-) -> View:
+) -> RecordOutputs:
     """Logits of `model` on the records, in eval mode; every model sees the same copies for the same seed."""
     features = None
     if head is not None and (seen := penultimate(task, model, records, positions, meter)) is not None:
@@ -84,7 +84,7 @@ def view(
         seeds = [derive_seed(seed, "copy", str(k)) for k in range(COPIES)]
         copies = torch.stack([_copy(task, model, records, positions, s, meter, perturb) for s in seeds])
     refitted = None if head is None or features is None else head(features)
-    return View(logits, records.targets(positions), copies, refitted, features if keep_features else None)
+    return RecordOutputs(logits, records.targets(positions), copies, refitted, features if keep_features else None)
 
 
 def _copy(
@@ -122,17 +122,17 @@ def add_noise(inputs: Any, generator: torch.Generator, scales: Sequence[float]) 
     return map_tensors(inputs, noisy)
 
 
-def sights(
+def collect_outputs(
     task: Task,
     models: Sequence[nn.Module],
     train: Records,
     forget: Indices,
     holdout: Records,
-    strangers: Indices,
+    nonmembers: Indices,
     retain: Indices,
     seed: int,
     meter: Meter,
-) -> list[Sight]:
+) -> list[ModelOutputs]:
     """Each model's sight of the same records; `retain` are training positions to fit a new last layer on."""
     perturb = copier(task, train)
     seeds = derive_seed(seed, "forget"), derive_seed(seed, "holdout")
@@ -141,5 +141,5 @@ def sights(
         seen = penultimate(task, m, train, retain, meter)
         head = None if seen is None else probe(seen[0], train.targets(retain), seen[1].shape[1])
         ours = view(task, m, train, forget, seeds[0], meter, perturb, head, keep_features=True)
-        found.append(Sight(ours, view(task, m, holdout, strangers, seeds[1], meter, perturb, head)))
+        found.append(ModelOutputs(ours, view(task, m, holdout, nonmembers, seeds[1], meter, perturb, head)))
     return found

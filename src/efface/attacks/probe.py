@@ -10,7 +10,7 @@ Head = Callable[[Tensor], Tensor]
 
 RIDGE = 1e-3  # of squared weights, beside the mean loss
 ROUNDS = 50  # of L-BFGS; twice as many change nothing that an AUC would show
-LEAST_SCALE = 1e-3  # of a feature, as a share of that of the largest
+MIN_SCALE = 1e-3  # of a feature, as a share of that of the largest
 
 
 def probe(features: Tensor, targets: Tensor, classes: int) -> Head:
@@ -21,7 +21,7 @@ def probe(features: Tensor, targets: Tensor, classes: int) -> Head:
     x, y = features.double(), targets.cpu()
     mean, std = x.mean(0), x.std(0)
     # a feature that hardly moves on retain records must not rule elsewhere
-    scale = std.clamp_min(max(LEAST_SCALE * float(std.max()), 1e-12))
+    scale = std.clamp_min(max(MIN_SCALE * float(std.max()), 1e-12))
     scaled = (x - mean) / scale
     weights = torch.zeros(x.shape[1] + 1, classes, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=ROUNDS, line_search_fn="strong_wolfe")

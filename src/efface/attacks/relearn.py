@@ -10,14 +10,14 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from efface.data.records import Batch, Records
-from efface.models.init import let_move
+from efface.models.init import unfreeze
 from efface.models.running import device_of, mode
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded
 from efface.task import Task
 from efface.types import Indices
 
-MOST_STEPS = 30
+MAX_STEPS = 30
 LR = 3e-4  # small, so that the curve, and not its end, tells: at 1e-3 the ratio is half as sharp
 
 
@@ -61,7 +61,7 @@ def relearn(
     records: Records,
     positions: Indices,
     controls: tuple[Records, Indices],
-    most_steps: int = MOST_STEPS,
+    most_steps: int = MAX_STEPS,
     lr: float = LR,
     seed: int = 0,
     meter: Meter | None = None,
@@ -84,7 +84,7 @@ def _doubts(
 ) -> tuple[float, ...]:
     learner, device, total = copy.deepcopy(model), device_of(model), sum(map(len, batches))
     if not any(p.requires_grad for p in learner.parameters()):
-        let_move(learner)
+        unfreeze(learner)
     optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=lr)
     doubts = []
     with seeded(seed), mode(learner, training=False), torch.enable_grad():

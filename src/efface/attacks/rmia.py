@@ -5,18 +5,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from efface.attacks.outputs import View
+from efface.attacks.outputs import RecordOutputs
 from efface.numerics.logits import log_likelihood
 
 OFFLINE = 0.3  # the paper's a: how far a model that saw the record is taken to be from one that did not
 
 
-def rmia(view: View, references: Sequence[View]) -> Tensor | None:
+def rmia(view: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
     """Log of the likelihood ratio p(x | model) / p(x), with p(x) = ((1 + a) p_out(x) + 1 - a) / 2 from references.
 
     Offline form: all references are models that never saw the records. The paper then counts the share of population
     records z whose own ratio the record's exceeds gamma times; with gamma = 1 that is the rank of this score among
-    strangers, which the AUC that it is read by takes anyway. None without references.
+    nonmembers, which the AUC that it is read by takes anyway. None without references.
     """
     if not references:
         return None

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from efface.attacks.outputs import View
+from efface.attacks.outputs import RecordOutputs
 from efface.numerics.logits import log_likelihood, margin, other_gap
 
 
-def loss(view: View, references: Sequence[View]) -> Tensor:
+def loss(view: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     """Log-probability of the label (Yeom et al., arXiv 1709.01604): members have a lower loss."""
     return log_likelihood(view.logits, view.targets)
 
 
-def confidence(view: View, references: Sequence[View]) -> Tensor:
+def confidence(view: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     """Log-probability of the likeliest class, whatever the label (Salem et al., arXiv 1806.01246, adversary 3).
 
     (n,), in [-log classes, 0], higher = member. The paper takes the probability itself, which has the same rank but
@@ -23,7 +23,7 @@ def confidence(view: View, references: Sequence[View]) -> Tensor:
     return _log_probabilities(view.logits)[0].amax(1)
 
 
-def entropy(view: View, references: Sequence[View]) -> Tensor:
+def entropy(view: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     """Minus the entropy (nats) of the output, whatever the label (Salem et al., arXiv 1806.01246, adversary 3).
 
     (n,), in [-log classes, 0], higher = member.
@@ -32,7 +32,7 @@ def entropy(view: View, references: Sequence[View]) -> Tensor:
     return _product(inside, inside).sum(1)
 
 
-def modified_entropy(view: View, references: Sequence[View]) -> Tensor:
+def modified_entropy(view: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     """Minus the modified entropy (Song & Mittal 2021, arXiv 2003.10595): near 0 where sure and right.
 
     (n,), <= 0, higher = member: (1 - p_y) log p_y + sum over classes i other than the label of p_i log(1 - p_i), each
@@ -45,24 +45,24 @@ def modified_entropy(view: View, references: Sequence[View]) -> Tensor:
     return others + _product(outside.gather(1, label), inside.gather(1, label)).squeeze(1)
 
 
-def plain_margin(view: View, references: Sequence[View]) -> Tensor:
+def plain_margin(view: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     """Log-odds of the label."""
     return margin(view.logits, view.targets)
 
 
-def other_classes(view: View, references: Sequence[View]) -> Tensor | None:
+def other_classes(view: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
     """Gap between the two best classes other than the label, which is no part of the margin; None with two classes."""
     return other_gap(view.logits, view.targets) if view.logits.shape[1] > 2 else None
 
 
-def perturbed_margin(view: View, references: Sequence[View]) -> Tensor | None:
+def perturbed_margin(view: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
     """Mean margin over slightly changed copies of the record: what is known beyond the very record that was moved."""
     if view.copies is None:
         return None
     return torch.stack([margin(z, view.targets) for z in view.copies]).mean(0)
 
 
-def probe_margin(view: View, references: Sequence[View]) -> Tensor | None:
+def probe_margin(view: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
     """Log-odds of the label by a last layer fitted afresh to the model's features: what the old one may only hide."""
     return None if view.probe is None else margin(view.probe, view.targets)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from efface.errors import RequestError
 
-FEWEST = 3  # models of a kind: two are left for a variance when one is left out
+MIN_MODELS = 3  # models of a kind: two are left for a variance when one is left out
 WEIGHT = 8.0  # degrees of freedom that the shrunk variance's centre counts for
 
 
@@ -40,8 +40,10 @@ def ulira(unlearned: Tensor, retrained: Tensor) -> ULira:
     record's spread changes in its own way; at 32 + 32 they differ by 0.01 or less.
     """
     k, r = len(unlearned), len(retrained)
-    if min(k, r) < FEWEST:
-        raise RequestError(f"U-LiRA needs at least {FEWEST} unlearned and {FEWEST} retrained models, not {k} and {r}")
+    if min(k, r) < MIN_MODELS:
+        raise RequestError(
+            f"U-LiRA needs at least {MIN_MODELS} unlearned and {MIN_MODELS} retrained models, not {k} and {r}"
+        )
     # a record's own centre, so that sums of squares do not cancel
     centre = torch.cat([unlearned, retrained]).double().mean(0)
     ours, theirs = unlearned.double() - centre, retrained.double() - centre
@@ -68,8 +70,8 @@ def _without_each(values: Tensor) -> tuple[Tensor, Tensor]:
 
 def _variances(a: Tensor, m: int, b: Tensor, o: int) -> tuple[Tensor, Tensor]:
     """Shrunk variances of two ensembles of m and o models from their sums of squares (..., n)."""
-    freedom = m + o - 2
-    both = (a + b) / freedom
+    df = m + o - 2
+    both = (a + b) / df
     level = both.mean(-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
 
     def shrunk(squares: Tensor, models: int) -> Tensor:

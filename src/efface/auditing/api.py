@@ -11,9 +11,9 @@ from efface.auditing.config import Level
 from efface.auditing.inputs import make_claim, prepare
 from efface.auditing.report.build import Report
 from efface.auditing.run import Orders, judge
-from efface.auditing.shadow_models import Remake, Training
+from efface.auditing.shadow_models import MethodSpec, Training
 from efface.data.checks import Findings
-from efface.errors import RequestError, attempt
+from efface.errors import RequestError, collect_errors
 from efface.methods import Method, get
 from efface.models.training import Recipe
 from efface.runtime.cost import Meter, PhaseCost
@@ -26,7 +26,7 @@ __all__ = ["audit"]
 
 REFERENCES = 4
 MODELS = 32
-FEWEST_MODELS = 8
+MIN_MODELS = 8
 
 
 def audit(
@@ -154,8 +154,8 @@ def _orders(
         odd = [type(m).__name__ for m in given if not isinstance(m, nn.Module)]
         if odd or not given:
             wrong.append(f"references: expected models, got {odd[0] if odd else 'none'}")
-    if not isinstance(models, int) or models < FEWEST_MODELS:
-        wrong.append(f"models: expected {FEWEST_MODELS} or more, got {models!r}")
+    if not isinstance(models, int) or models < MIN_MODELS:
+        wrong.append(f"models: expected {MIN_MODELS} or more, got {models!r}")
     if isinstance(jobs, bool) or not isinstance(jobs, int | None) or (isinstance(jobs, int) and jobs < 1):
         wrong.append(f"jobs: expected a number of processes, got {jobs!r}")
     if not isinstance(cache, str | Path | None):
@@ -166,7 +166,7 @@ def _orders(
         wrong.append("method given beside a result, which holds it already")
     chosen = result.method if isinstance(result, Result) else None
     if method is not None and chosen is None:
-        chosen = attempt(wrong, get, method)
+        chosen = collect_errors(wrong, get, method)
     if level == Level.QUICK and given:
         wrong.append("references: level quick uses none; use level standard")
     if level in known and level != Level.STRONG:
@@ -176,7 +176,7 @@ def _orders(
         raise RequestError(wrong)
     training = Training(recipe or Recipe(), None if cache is None else Path(cache), jobs, progress)  # type: ignore[arg-type]
     settings = result.settings if isinstance(result, Result) else Settings()
-    remake = None if chosen is None else Remake(chosen, settings)
+    remake = None if chosen is None else MethodSpec(chosen, settings)
     return Orders(Level(level), count, given, remake, models, training)  # type: ignore[arg-type]
 
 

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from efface.auditing.inputs import Subject
-from efface.auditing.shadow_models import Remake, Training, forgotten, train_all
-from efface.data.checks import LARGEST_SHARE, SMALLEST_RETAIN
+from efface.auditing.inputs import AuditInputs
+from efface.auditing.shadow_models import MethodSpec, Training, forgotten, train_all
+from efface.data.checks import MAX_SHARE, MIN_RETAIN
 from efface.data.records import Records
 from efface.ensembles import Plan
 from efface.metrics.epsilon import canary_epsilon
 from efface.models.running import logits_of
-from efface.numerics.logits import margin, squash
+from efface.numerics.logits import margin, symlog
 from efface.runtime.cost import Meter
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
@@ -92,7 +92,7 @@ class Planted:
 
 
 def try_canaries(
-    subject: Subject, remake: Remake, shadows: int, training: Training, seed: int, meter: Meter
+    subject: AuditInputs, remake: MethodSpec, shadows: int, training: Training, seed: int, meter: Meter
 ) -> Canaries | str:
     """Train shadows with a random half of the canaries each, unlearn those with the request, and guess; or say why not.
 
@@ -124,14 +124,14 @@ def try_canaries(
     return Canaries(len(planted.chosen), shadows, guesses, right, bounds[0], LEVEL, known, bounds[1])
 
 
-def plant(subject: Subject, shadows: int, seed: int) -> Planted | str:
+def plant(subject: AuditInputs, shadows: int, seed: int) -> Planted | str:
     """Choose canaries, their labels and their shadows; or say why there can be none."""
     request, task = subject.request, subject.request.task
     if task.unpack is not unpack_pair:
         return "canaries need records that are pairs (input, target), without Task.unpack"
     # a shadow forgets its canaries with the request, and both together may not be more than a request may be
     asked_for, size = len(request.forget), len(request.train)
-    room = min(int(LARGEST_SHARE * size), size - SMALLEST_RETAIN) - asked_for
+    room = min(int(MAX_SHARE * size), size - MIN_RETAIN) - asked_for
     if room < 1:
         return f"canaries need room in the request: it is {asked_for} of {size} training records already"
     rng = np.random.default_rng(derive_seed(seed, "canaries"))
@@ -163,6 +163,8 @@ def guessed(values: Tensor, inside: Tensor) -> tuple[int, int]:
     return int(right.sum()), right.numel()
 
 
-def _read(subject: Subject, records: Records, model: nn.Module, at: Sequence[int] | Indices, meter: Meter) -> Tensor:
+def _read(
+    subject: AuditInputs, records: Records, model: nn.Module, at: Sequence[int] | Indices, meter: Meter
+) -> Tensor:
     with meter.phase("scoring"):
-        return squash(margin(logits_of(subject.request.task, model, records, at, meter), records.targets(at)))
+        return symlog(margin(logits_of(subject.request.task, model, records, at, meter), records.targets(at)))

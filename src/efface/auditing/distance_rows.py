@@ -7,10 +7,9 @@ from efface.auditing.ensemble_outputs import CELLS, RAW, Statistics
 from efface.auditing.readings import Metric, Reading
 from efface.auditing.table import distance_reading
 from efface.auditing.verdict import LEVEL
-from efface.metrics.distance import remains
+from efface.metrics.distance import residual_distance
 from efface.metrics.epsilon import forgetting_quality, unlearning_epsilon
-from efface.metrics.klom import FEWEST as FEWEST_KLOM
-from efface.metrics.klom import klom
+from efface.metrics.klom import MIN_MODELS, klom
 from efface.types import Estimate
 
 ALONE = "the method cannot be run again on other models, so there is no ensemble of unlearned models"
@@ -22,7 +21,7 @@ def metrics_of(seen: Statistics) -> list[Metric]:
     for cell in CELLS:
         if cell.key in seen.retrained:
             sides = (seen.original[cell.key], seen.unlearned[cell.key], seen.retrained[cell.key])
-            r = remains(*sides, LEVEL, seen.remade)
+            r = residual_distance(*sides, LEVEL, seen.remade)
             title = f"Excess d2 of ensembles to retrained, {cell.title}"
             readings = [distance_reading(e) for e in (r.original, r.unlearned, r.retrained)]
             rows.append(Metric(f"ensemble_d2_{cell.key}", title, "all", "ensemble", cell.decides, *readings))
@@ -45,11 +44,11 @@ def _ensemble_attacks(seen: Statistics) -> list[Metric]:
     scored: dict[str, list[Reading]] = {key: [] for key in titles}
     for ours, theirs in pairs:
         scored["ulira"].append(distance_reading(Estimate.point(ulira(ours, theirs).accuracy, LEVEL)))
-        enough = min(len(ours), len(theirs)) >= FEWEST_KLOM
+        enough = min(len(ours), len(theirs)) >= MIN_MODELS
         distances = klom(ours, theirs) if enough else None
         for key, read in (("klom_mean", torch.mean), ("klom_95", lambda v: v.quantile(0.95))):
             if distances is None:
-                few = f"needs {FEWEST_KLOM} + {FEWEST_KLOM} models; there are {len(ours)} + {len(theirs)}"
+                few = f"needs {MIN_MODELS} + {MIN_MODELS} models; there are {len(ours)} + {len(theirs)}"
                 scored[key].append(Reading.missing(few))
             else:
                 scored[key].append(distance_reading(Estimate.point(float(read(distances)), LEVEL)))

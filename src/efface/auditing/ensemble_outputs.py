@@ -8,22 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from efface.attacks import Score
-from efface.attacks.outputs import View, copier, view
+from efface.attacks.outputs import RecordOutputs, copier, view
 from efface.attacks.statistics import other_classes, perturbed_margin, plain_margin
-from efface.auditing.inputs import Subject
+from efface.auditing.inputs import AuditInputs
 from efface.auditing.shadow_models import Ensembles
 from efface.data.records import Records
 from efface.errors import DivergedError
-from efface.metrics.distance import common_removed
+from efface.metrics.distance import standardise_by_nonmembers
 from efface.models.features import penultimate
 from efface.models.running import logits_of
-from efface.numerics.logits import centre, squash
+from efface.numerics.logits import centre, symlog
 from efface.runtime.cost import Meter
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 
-MOST_ELSEWHERE = 1000  # records of retain and of test
+MAX_ELSEWHERE = 1000  # records of retain and of test
 RAW = "raw margins"  # as published attacks read them, with nothing taken out
 
 
@@ -38,7 +38,7 @@ class Cell:
     decides: bool
 
 
-def _logits(seen: View, references: Sequence[View]) -> Tensor:
+def _logits(seen: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     return centre(seen.logits.double()).flatten()
 
 
@@ -68,10 +68,10 @@ class Statistics:
     remade: bool
 
 
-def read_ensembles(subject: Subject, made: Ensembles, seed: int, meter: Meter, progress: bool | None) -> Statistics:
+def read_ensembles(subject: AuditInputs, made: Ensembles, seed: int, meter: Meter, progress: bool | None) -> Statistics:
     """Score every model of the ensembles on forget, retain and test records.
 
-    A model's level and scale on the audit's strangers, common to all its records and no trace of any, are taken out.
+    A model's level and scale on the audit's nonmembers, common to all its records and no trace of any, are taken out.
     """
     places = _places(subject, made, meter)
     groups = [[subject.original], [subject.unlearned], made.retrained]
@@ -93,12 +93,12 @@ def read_ensembles(subject: Subject, made: Ensembles, seed: int, meter: Meter, p
 Places = Mapping[str, tuple[Records, Indices]]
 
 
-def _places(subject: Subject, made: Ensembles, meter: Meter) -> Places:
-    request, strangers = subject.request, subject.strangers
+def _places(subject: AuditInputs, made: Ensembles, meter: Meter) -> Places:
+    request, nonmembers = subject.request, subject.nonmembers
     if made.remade:  # of a run that is not known they are the whole holdout, some of which the shadows' method used
-        strangers = strangers[np.isin(strangers, subject.splits.audit)]
-    half = len(strangers) // 2
-    control, spare = strangers, (request.holdout, strangers[half:])
+        nonmembers = nonmembers[np.isin(nonmembers, subject.splits.audit)]
+    half = len(nonmembers) // 2
+    control, spare = nonmembers, (request.holdout, nonmembers[half:])
     if request.test is None:
         control = control[:half]
     everywhere = spare if request.test is None else (request.test, np.arange(len(request.test), dtype=np.int64))
@@ -106,14 +106,14 @@ def _places(subject: Subject, made: Ensembles, meter: Meter) -> Places:
     return {
         "forget": forget,
         "control": (request.holdout, control),
-        "retain": (request.train, subject.retain[:MOST_ELSEWHERE]),
-        "test": (everywhere[0], everywhere[1][:: max(1, len(everywhere[1]) // MOST_ELSEWHERE)]),
+        "retain": (request.train, subject.retain[:MAX_ELSEWHERE]),
+        "test": (everywhere[0], everywhere[1][:: max(1, len(everywhere[1]) // MAX_ELSEWHERE)]),
         "near": (everywhere[0], _nearest(subject, made.retrained[0], forget, everywhere, meter)),
     }
 
 
 def _nearest(
-    subject: Subject,
+    subject: AuditInputs,
     model: nn.Module,
     forget: tuple[Records, Indices],
     others: tuple[Records, Indices],
@@ -127,13 +127,13 @@ def _nearest(
     return chosen
 
 
-def _described(subject: Subject, model: nn.Module, records: Records, at: Indices, meter: Meter) -> Tensor:
+def _described(subject: AuditInputs, model: nn.Module, records: Records, at: Indices, meter: Meter) -> Tensor:
     task = subject.request.task
     features = penultimate(task, model, records, at, meter)
     return logits_of(task, model, records, at, meter) if features is None else features[0]
 
 
-def _read(subject: Subject, model: nn.Module, places: Places, seed: int, meter: Meter) -> dict[str, Tensor]:
+def _read(subject: AuditInputs, model: nn.Module, places: Places, seed: int, meter: Meter) -> dict[str, Tensor]:
     task = subject.request.task
     perturb = copier(task, subject.request.train)
     views = {}
@@ -146,6 +146,6 @@ def _read(subject: Subject, model: nn.Module, places: Places, seed: int, meter: 
     for cell in CELLS:
         values, control = cell.read(views[cell.place], ()), cell.read(views["control"], ())
         if values is not None and control is not None:
-            level = common_removed(squash(values)[None], squash(control)[None])[0].float()
+            level = standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0].float()
             told[cell.key] = level.nan_to_num(0.0, 0.0, 0.0)  # of a model that says the same of every record
     return told | {RAW: plain_margin(views["forget"], ())}

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import ks_2samp
 from torch import Tensor
 
-from efface.attacks.outputs import View
+from efface.attacks.outputs import RecordOutputs
 from efface.attacks.statistics import other_classes, perturbed_margin, plain_margin
 from efface.metrics.multiplicity import holm
 
@@ -16,15 +16,15 @@ SHUFFLES = 999
 
 
 @dataclass(frozen=True)
-class Exchangeable:
+class Exchangeability:
     """Whether forget and retain records look alike to the original, which knows both: p is the least adjusted one."""
 
-    looks: bool
+    is_exchangeable: bool
     p: float
     tests: tuple[tuple[str, float], ...]
 
 
-def compare(forget: View, retain: View, seed: int) -> Exchangeable:
+def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchangeability:
     """Compare the forget set with other training records, by label and by what the original says of them.
 
     Both kinds are members of the original, so membership plays no part: what differs is how the request was chosen.
@@ -41,7 +41,7 @@ def compare(forget: View, retain: View, seed: int) -> Exchangeable:
             found.append((title, float(ks_2samp(ours.numpy(), theirs.numpy()).pvalue)))
     adjusted = holm(torch.tensor([p for _, p in found])).tolist()
     least = min(adjusted)
-    return Exchangeable(least >= LEVEL, least, tuple(zip((t for t, _ in found), adjusted, strict=True)))
+    return Exchangeability(least >= LEVEL, least, tuple(zip((t for t, _ in found), adjusted, strict=True)))
 
 
 def _labels(ours: Tensor, theirs: Tensor, seed: int) -> float:

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from efface.data.checks import few
+from efface.data.checks import shorten
 from efface.data.splits import Splits, make_splits
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
-from efface.request import Request, check_others, check_request, make_task, plain_ids
+from efface.request import Request, as_python_ids, check_others, check_request, make_task
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices, RecordId
 from efface.unlearning.result import Result
 
-MOST_RETAIN = 2000  # retain records on which utility is read
-MOST_STRANGERS = 5000
+MAX_RETAIN = 2000  # retain records on which utility is read
+MAX_NONMEMBERS = 5000
 WHOLE_HOLDOUT = "no run of efface is known to have made these weights: all of the holdout was taken as used by nobody"
 
 TOLD = "which run made these weights, and so which holdout records it used, was told with them and is not checked"
@@ -46,17 +46,17 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Subject:
+class AuditInputs:
     """What is judged, and the records to judge it on.
 
-    strangers are holdout positions; retain (for utility) and references (to train models on) training positions.
+    nonmembers are holdout positions; retain (for utility) and references (to train models on) training positions.
     `splits` are the parts of the run that made the model, or of one as it would have been; `known` says which.
     """
 
     request: Request
     splits: Splits
     known: bool
-    strangers: Indices
+    nonmembers: Indices
     retain: Indices
     references: Indices
     original: nn.Module
@@ -108,7 +108,7 @@ def prepare(
     references: Sequence[nn.Module],
     groups: Mapping[str, Sequence[RecordId]],
     seed: int,
-) -> Subject:
+) -> AuditInputs:
     """Check the request and set aside what the method used; `references` are those that were handed in."""
     request = check_request(claim.original, claim.task, claim.forget, full=True, judging=True, fresh=False)
     again = {f"retrained[{i}]": m for i, m in enumerate(retrained)}
@@ -120,17 +120,17 @@ def prepare(
     splits = claim.splits or make_splits(request.forget, *sizes, claim.splits_seed if known else seed)  # type: ignore[arg-type]
     # all of the holdout; where it is too much, a sample, since data sets are often sorted by class
     shuffled = np.random.default_rng(derive_seed(seed, "audit", "holdout")).permutation(len(request.holdout))
-    strangers = splits.audit if known else shuffled
+    nonmembers = splits.audit if known else shuffled
     unused = np.setdiff1d(splits.retain, np.concatenate([splits.reference, splits.members, splits.audit_reference]))
-    pool = unused if len(unused) >= MOST_RETAIN else splits.retain
+    pool = unused if len(unused) >= MAX_RETAIN else splits.retain
     digests, same = _digests(claim)
     told = [WHOLE_HOLDOUT] if not known else [] if claim.splits is not None else [TOLD]
-    return Subject(
+    return AuditInputs(
         request=request,
         splits=splits,
         known=known,
-        strangers=strangers[:MOST_STRANGERS],
-        retain=np.random.default_rng(derive_seed(seed, "audit", "retain")).permutation(pool)[:MOST_RETAIN],
+        nonmembers=nonmembers[:MAX_NONMEMBERS],
+        retain=np.random.default_rng(derive_seed(seed, "audit", "retain")).permutation(pool)[:MAX_RETAIN],
         references=splits.audit_reference,
         original=claim.original,
         unlearned=claim.unlearned,
@@ -169,12 +169,12 @@ def _digests(claim: Claim) -> tuple[tuple[str, str], list[str]]:
 def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
     """Each group of forget ids as a mask over the request's ids, in their order."""
     known = set(request.ids)
-    members = {name: set(plain_ids(ids)) for name, ids in groups.items()}
+    members = {name: set(as_python_ids(ids)) for name, ids in groups.items()}
     problems = [
         f"group {name!r}: expected record ids, got {ids!r}" for name, ids in groups.items() if isinstance(ids, str)
     ]
     problems += [
-        f"group {name!r} names {few(i - known)}, not in the forget set" for name, i in members.items() if i - known
+        f"group {name!r} names {shorten(i - known)}, not in the forget set" for name, i in members.items() if i - known
     ]
     problems += [f"group {name!r} is empty" for name, i in members.items() if not i]
     if problems:

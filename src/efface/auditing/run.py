@@ -8,24 +8,24 @@ import numpy as np
 from torch import nn
 
 from efface.attacks import ATTACKS
-from efface.attacks.outputs import Sight, copier, sights, view
-from efface.auditing.attack_tests import FEWEST_TARGETS, TOLERANCE, Scores
+from efface.attacks.outputs import ModelOutputs, collect_outputs, copier, view
+from efface.auditing.attack_tests import MIN_TARGETS, TOLERANCE, Scores
 from efface.auditing.canaries import Canaries, try_canaries
 from efface.auditing.config import Level
-from efface.auditing.diagnostics import hidden_traces
+from efface.auditing.diagnostics import diagnostic_rows
 from efface.auditing.distance_rows import metrics_of
-from efface.auditing.distance_tests import DECIDING, of_another_recipe, rungs_of
+from efface.auditing.distance_tests import DECIDING, distance_tests, recipe_mismatch
 from efface.auditing.ensemble_outputs import read_ensembles
-from efface.auditing.exchangeability import Exchangeable, compare
-from efface.auditing.inputs import Subject
+from efface.auditing.exchangeability import Exchangeability, compare
+from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
-from efface.auditing.shadow_models import Ensembles, Remake, Training, make_ensembles
+from efface.auditing.shadow_models import Ensembles, MethodSpec, Training, make_ensembles
 from efface.auditing.table import Place, Table
-from efface.auditing.verdict import ALPHA, Rung, Verdict, decide, ladder
+from efface.auditing.verdict import ALPHA, AuditTest, Verdict, decide, ladder
 from efface.calibration.reference import check_reference
 from efface.data.checks import Findings
 from efface.ensembles.cache import check_cache
-from efface.errors import DivergedError, RequestError, attempt
+from efface.errors import DivergedError, RequestError, collect_errors
 from efface.models.checkpoint import weights_digest
 from efface.models.init import fresh_model
 from efface.models.running import logits_of
@@ -36,10 +36,10 @@ from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
 
 UTILITY_FLOOR = 0.03
-FEWEST_REFERENCE_RECORDS = 50
-MOST_HEAD = 2000  # retain records that a last layer is fitted to
-MOST_TARGETS = 8  # retrained models of an ensemble that single-model tests are measured against
-FEWEST_ALONE = 32  # retrained models beside which the p value of a single one can fall below its share of 5 %
+MIN_REFERENCE_RECORDS = 50
+MAX_HEAD = 2000  # retain records that a last layer is fitted to
+MAX_TARGETS = 8  # retrained models of an ensemble that single-model tests are measured against
+MIN_ALONE = 32  # retrained models beside which the p value of a single one can fall below its share of 5 %
 BARRED = (
     "the forget set does not look like a random sample of the training set, so records that the model never saw are "
     "no fair comparison without reference models: use level standard"
@@ -59,11 +59,11 @@ class Orders:
     level: Level
     count: int
     references: Sequence[nn.Module]
-    remake: Remake | None
+    remake: MethodSpec | None
     models: int
     training: Training
 
-    def check(self, subject: Subject) -> None:
+    def check(self, subject: AuditInputs) -> None:
         """Whether what must be trained can be; RequestError otherwise."""
         if self.level is not Level.STRONG:
             return
@@ -74,16 +74,16 @@ class Orders:
             found.problems.append(
                 "level strong trains models as the original was trained: give Task.fit, or use level standard"
             )
-        if request.emptied and self.remake is not None:
+        if request.forget_classes and self.remake is not None:
             found.problems.append("level strong cannot run a method on whole classes yet: leave `method` out")
         if self.training.cache is not None:
-            attempt(found.problems, check_cache, self.training.cache)
+            collect_errors(found.problems, check_cache, self.training.cache)
         if found.problems:
             raise RequestError(found.problems)
 
 
 @dataclass(frozen=True)
-class Judgement:
+class AuditResult:
     """What was found: the verdict and all that it rests on.
 
     `remake` is how shadows were unlearned, and `references` the digests of the audit's reference models.
@@ -91,12 +91,12 @@ class Judgement:
     """
 
     verdict: Verdict
-    rungs: Sequence[Rung]
+    tests: Sequence[AuditTest]
     table: Table
-    exchangeable: Exchangeable | None
+    exchangeable: Exchangeability | None
     canaries: Canaries | None
     ensembles: Ensembles | None
-    remake: Remake | None
+    remake: MethodSpec | None
     references: Sequence[str]
     given: bool
     notes: Sequence[str]
@@ -107,7 +107,7 @@ class Judgement:
         return None if self.ensembles is None else self.ensembles.each
 
 
-def judge(subject: Subject, orders: Orders, seed: int, meter: Meter) -> Judgement:
+def judge(subject: AuditInputs, orders: Orders, seed: int, meter: Meter) -> AuditResult:
     """Judge a subject at the level ordered."""
     notes: list[str] = []
     references, why = _references(subject, orders, seed, meter)
@@ -117,51 +117,55 @@ def judge(subject: Subject, orders: Orders, seed: int, meter: Meter) -> Judgemen
         made = make_ensembles(subject, orders.remake, orders.models, orders.training, seed, meter)
         caught = _canaries(subject, orders, notes, seed, meter)
         found = _distances(subject, orders, made, notes, seed, meter)
-        targets += [] if found.foreign else made.retrained[:MOST_TARGETS]
+        targets += [] if found.foreign else made.retrained[:MAX_TARGETS]
     with meter.phase("scoring"):
-        alike = None if len(targets) >= FEWEST_TARGETS else _exchangeable(subject, seed, meter)
-        chosen = alike is not None and not alike.looks
+        alike = None if len(targets) >= MIN_TARGETS else _exchangeable(subject, seed, meter)
+        chosen = alike is not None and not alike.is_exchangeable
         barred = chosen and orders.level is Level.QUICK
         notes += [CHOSEN] if chosen and not barred else []
-        sights_of = _sights(subject, targets, references, seed, meter)
+        outputs_of = _sights(subject, targets, references, seed, meter)
         quick = orders.level is Level.QUICK
-        scores = Scores(*sights_of, subject.groups, why, quick, chosen, len(found.rungs))
-        rungs = ladder([*([] if barred else scores.rungs), *found.rungs])
-        traced = hidden_traces(subject, scores, targets, references, seed, meter)
-        table = Table(scores, _plain(subject, targets, meter), rungs, barred, [*traced, *found.rows])
+        scores = Scores(*outputs_of, subject.groups, why, quick, chosen, len(found.tests))
+        tests = ladder([*([] if barred else scores.tests), *found.tests])
+        traced = diagnostic_rows(subject, scores, targets, references, seed, meter)
+        table = Table(scores, _plain(subject, targets, meter), tests, barred, [*traced, *found.rows])
         change, records = table.utility_change(), len(subject.request.forget)
-        verdict = decide(rungs, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "")
+        verdict = decide(tests, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "")
     notes += [why] if why and not quick else []
-    notes += _resolution(records, len(subject.strangers)) if references else []
+    notes += _resolution(records, len(subject.nonmembers)) if references else []
     digests = [weights_digest(m) for m in references]
-    return Judgement(verdict, rungs, table, alike, caught, made, orders.remake, digests, bool(orders.references), notes)
+    return AuditResult(
+        verdict, tests, table, alike, caught, made, orders.remake, digests, bool(orders.references), notes
+    )
 
 
 @dataclass(frozen=True)
 class Found:
-    """What distances gave: rungs, rows, and why they say nothing, if so."""
+    """What distances gave: tests, rows, and why they say nothing, if so."""
 
-    rungs: Sequence[Rung] = ()
+    tests: Sequence[AuditTest] = ()
     rows: Sequence[Metric] = ()
     foreign: str = ""
 
 
-def _distances(subject: Subject, orders: Orders, made: Ensembles, notes: list[str], seed: int, meter: Meter) -> Found:
+def _distances(
+    subject: AuditInputs, orders: Orders, made: Ensembles, notes: list[str], seed: int, meter: Meter
+) -> Found:
     with meter.phase("scoring"):
         seen = read_ensembles(subject, made, seed, meter, orders.training.progress)
-        foreign = of_another_recipe(seen)
-        tests = sum(a.decides[0] for a in ATTACKS) + len(DECIDING) * (2 if made.remade else 1)
-        rungs, rows = rungs_of(seen, tests, foreign, seed), metrics_of(seen)
+        foreign = recipe_mismatch(seen)
+        test_count = sum(a.decides[0] for a in ATTACKS) + len(DECIDING) * (2 if made.remade else 1)
+        tests, rows = distance_tests(seen, test_count, foreign, seed), metrics_of(seen)
     notes += [foreign] if foreign else []
-    if orders.models < FEWEST_ALONE:
+    if orders.models < MIN_ALONE:
         notes.append(
             f"{orders.models} retrained models are too few for one unlearned model to be told from them by distance at "
-            f"5 %: that takes {FEWEST_ALONE}"
+            f"5 %: that takes {MIN_ALONE}"
         )
-    return Found(rungs, rows, foreign)
+    return Found(tests, rows, foreign)
 
 
-def _canaries(subject: Subject, orders: Orders, notes: list[str], seed: int, meter: Meter) -> Canaries | None:
+def _canaries(subject: AuditInputs, orders: Orders, notes: list[str], seed: int, meter: Meter) -> Canaries | None:
     if orders.remake is None:
         notes.append("no canaries: the method that made the model is not known, or cannot be run again")
         return None
@@ -172,21 +176,21 @@ def _canaries(subject: Subject, orders: Orders, notes: list[str], seed: int, met
     return None
 
 
-def _resolution(records: int, strangers: int) -> list[str]:
-    """That single records cannot be flagged but several at once, where strangers are few; see Benjamini, Hochberg."""
-    least = math.ceil(records / (ALPHA * (strangers + 1)))
+def _resolution(records: int, nonmembers: int) -> list[str]:
+    """That single records cannot be flagged but several at once, where nonmembers are few; see Benjamini, Hochberg."""
+    least = math.ceil(records / (ALPHA * (nonmembers + 1)))
     if least < 2:
         return []
-    return [f"with {strangers} never-seen records, fewer than {least} of {records} forget records cannot be flagged"]
+    return [f"with {nonmembers} never-seen records, fewer than {least} of {records} forget records cannot be flagged"]
 
 
-def _references(subject: Subject, orders: Orders, seed: int, meter: Meter) -> tuple[list[nn.Module], str]:
+def _references(subject: AuditInputs, orders: Orders, seed: int, meter: Meter) -> tuple[list[nn.Module], str]:
     """Models that saw neither forget nor holdout records, nor any record of the method's; and why there are none."""
     if orders.level is Level.QUICK:
         return [], "level quick has no reference models: use level standard"
     with meter.phase("references"):
         if orders.references:
-            problems = [check_reference(subject.request, subject.strangers, m, meter) for m in orders.references]
+            problems = [check_reference(subject.request, subject.nonmembers, m, meter) for m in orders.references]
             bad = [f"references[{i}]: {p}" for i, p in enumerate(problems) if p]
             if bad:
                 raise RequestError(bad)
@@ -194,9 +198,9 @@ def _references(subject: Subject, orders: Orders, seed: int, meter: Meter) -> tu
         return _trained(subject, orders, seed, meter)
 
 
-def _trained(subject: Subject, orders: Orders, seed: int, meter: Meter) -> tuple[list[nn.Module], str]:
+def _trained(subject: AuditInputs, orders: Orders, seed: int, meter: Meter) -> tuple[list[nn.Module], str]:
     request = subject.request
-    if len(subject.references) < FEWEST_REFERENCE_RECORDS:
+    if len(subject.references) < MIN_REFERENCE_RECORDS:
         return [], f"only {len(subject.references)} retain records are left for reference models of the audit"
     found = Findings()
     check_fresh(subject.original, request.task, request.train, request.classes, found)
@@ -208,7 +212,7 @@ def _trained(subject: Subject, orders: Orders, seed: int, meter: Meter) -> tuple
             own = derive_seed(seed, "reference", str(k))
             start = fresh_model(request.task, subject.original, own)
             model = train(request.task, start, request.train, subject.references, orders.training.recipe, own, meter)
-            problem = check_reference(request, subject.strangers, model, meter)
+            problem = check_reference(request, subject.nonmembers, model, meter)
             if problem:
                 return [], problem
             models.append(model)
@@ -216,7 +220,7 @@ def _trained(subject: Subject, orders: Orders, seed: int, meter: Meter) -> tuple
     return models, ""
 
 
-def _exchangeable(subject: Subject, seed: int, meter: Meter) -> Exchangeable:
+def _exchangeable(subject: AuditInputs, seed: int, meter: Meter) -> Exchangeability:
     request = subject.request
     perturb = copier(request.task, request.train)
     ours, theirs = (
@@ -227,23 +231,23 @@ def _exchangeable(subject: Subject, seed: int, meter: Meter) -> Exchangeable:
 
 
 def _sights(
-    subject: Subject,
+    subject: AuditInputs,
     targets: Sequence[nn.Module],
     references: Sequence[nn.Module],
     seed: int,
     meter: Meter,
-) -> tuple[Sight, Sight, Sequence[Sight], Sequence[Sight]]:
+) -> tuple[ModelOutputs, ModelOutputs, Sequence[ModelOutputs], Sequence[ModelOutputs]]:
     """Sights of the original, the unlearned, the retrained and the reference models."""
     request = subject.request
     models = [subject.original, subject.unlearned, *targets, *references]
-    seen = sights(
+    seen = collect_outputs(
         request.task,
         models,
         request.train,
         request.forget,
         request.holdout,
-        subject.strangers,
-        subject.references[:MOST_HEAD],
+        subject.nonmembers,
+        subject.references[:MAX_HEAD],
         seed,
         meter,
     )
@@ -252,7 +256,7 @@ def _sights(
     broken = [
         name
         for name, s in zip(names, seen, strict=True)
-        if not (s.forget.logits.isfinite().all() and s.strangers.logits.isfinite().all())
+        if not (s.forget.logits.isfinite().all() and s.nonmembers.logits.isfinite().all())
     ]
     if broken:
         raise DivergedError(f"{', '.join(broken)}: the logits hold NaN or infinite values, so nothing can be compared")
@@ -260,7 +264,7 @@ def _sights(
     return seen[0], seen[1], seen[2:k], seen[k:]
 
 
-def _plain(subject: Subject, targets: Sequence[nn.Module], meter: Meter) -> dict[str, Place]:
+def _plain(subject: AuditInputs, targets: Sequence[nn.Module], meter: Meter) -> dict[str, Place]:
     """Records for utility alone."""
     request = subject.request
     places = {"retain": (request.train, subject.retain)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from efface.auditing.inputs import Subject
+from efface.auditing.inputs import AuditInputs
 from efface.data.splits import Splits
 from efface.ensembles import Plan, Trained, train_ensemble
 from efface.methods.base import Method
@@ -32,7 +32,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Remake:
+class MethodSpec:
     """How the unlearned model was made, so that others can be made of other originals."""
 
     method: Method
@@ -55,7 +55,7 @@ class Ensembles:
 
 
 def make_ensembles(
-    subject: Subject, remake: Remake | None, models: int, training: Training, seed: int, meter: Meter
+    subject: AuditInputs, remake: MethodSpec | None, models: int, training: Training, seed: int, meter: Meter
 ) -> Ensembles:
     """Train `models` without the forget set and, where the method can be run again, as many originals to unlearn."""
     request, splits = subject.request, subject.splits
@@ -76,14 +76,14 @@ def make_ensembles(
 
 
 def fit(
-    subject: Subject, positions: Indices, count: int, what: str, training: Training, seed: int, meter: Meter
+    subject: AuditInputs, positions: Indices, count: int, what: str, training: Training, seed: int, meter: Meter
 ) -> Trained:
     """So many models trained on the same records, each with a seed of its own."""
     plans = [Plan(None, positions, derive_seed(seed, "ensemble", what, str(k))) for k in range(count)]
     return train_all(subject, plans, what, training, meter)
 
 
-def train_all(subject: Subject, plans: Sequence[Plan], what: str, training: Training, meter: Meter) -> Trained:
+def train_all(subject: AuditInputs, plans: Sequence[Plan], what: str, training: Training, meter: Meter) -> Trained:
     """The models that are planned, charged to a phase of their own."""
     with meter.phase(f"ensemble, {what}"):
         return train_ensemble(
@@ -104,7 +104,7 @@ def forgotten(
     task: Task,
     model: nn.Module,
     ids: Sequence[RecordId],
-    remake: Remake,
+    remake: MethodSpec,
     seed: int,
     splits: Splits | None,
     meter: Meter,
@@ -117,7 +117,7 @@ def forgotten(
             forget=ids,
             method=remake.method,
             stop=remake.settings.stop,
-            looks=remake.settings.looks,
+            evaluate=remake.settings.evaluate,
             reference=remake.settings.reference,
             seed=seed,
             splits=splits,

@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from efface.attacks import ATTACKS, Attack, by_key
-from efface.attacks.outputs import View
+from efface.attacks.outputs import RecordOutputs
 from efface.auditing.attack_tests import Scores
 from efface.auditing.readings import Metric, Reading
-from efface.auditing.verdict import LEVEL, Rung
-from efface.metrics.distance import common_removed, excess_d2
+from efface.auditing.verdict import LEVEL, AuditTest
+from efface.metrics.distance import excess_d2, standardise_by_nonmembers
 from efface.metrics.geometry import linear_cka
-from efface.metrics.membership import Separation, interval, one_more, separate
-from efface.metrics.roc import FEWEST_NEGATIVES, roc, tpr_at
+from efface.metrics.membership import AucResult, conditional_auc, interval, prediction_interval
+from efface.metrics.roc import MIN_NEGATIVES, roc, tpr_at
 from efface.metrics.utility import accuracy, correct, mean_loss, tug_of_war
-from efface.numerics.logits import margin, other_gap, squash
+from efface.numerics.logits import margin, other_gap, symlog
 from efface.types import Estimate
 
-FEWEST_DISTANCES = 3  # retrained models, so that one can be held out against at least two others
+MIN_DISTANCES = 3  # retrained models, so that one can be held out against at least two others
 FPR = 0.01
 NO_RETRAINED = Reading.missing("no retrained models were given")
 HIDDEN = "the request does not look like a random sample, so never-seen records of all difficulties mislead"
@@ -34,13 +34,13 @@ Place = tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]
 class Table:
     """All that the models said, and the rows made of it.
 
-    `plain` holds records for utility alone (retain, test). `rungs` are the ladder's, with p values adjusted. `barred`
+    `plain` holds records for utility alone (retain, test). `tests` are the ladder's, with p values adjusted. `barred`
     says that attacks do not apply to this request at this level. `extra` are rows that were made elsewhere.
     """
 
     scores: Scores
     plain: Mapping[str, Place]
-    rungs: Sequence[Rung] = ()
+    tests: Sequence[AuditTest] = ()
     barred: bool = False
     extra: Sequence[Metric] = ()
 
@@ -57,7 +57,7 @@ class Table:
         """
         if not self.scores.against_retrained:
             return {"original": None, "unlearned": None}
-        values = [squash(margin(s.forget.logits, s.forget.targets)) for s in self.scores.models]
+        values = [symlog(margin(s.forget.logits, s.forget.targets)) for s in self.scores.models]
         again = torch.stack(values[2:])
         unit = again.std(0).clamp_min(1e-9)
         return {name: (v - again.mean(0)) / unit for name, v in zip(("original", "unlearned"), values, strict=False)}
@@ -65,35 +65,35 @@ class Table:
     def utility_change(self) -> Estimate:
         """Accuracy of the unlearned model less that of the retrained ones, or of the original without two of those.
 
-        On test records, else on strangers; paired. What one training differs by from another is part of the interval,
-        as retrained models show it, else reference models on the strangers.
+        On test records, else on nonmembers; paired. What one training differs by from another is part of the interval,
+        as retrained models show it, else reference models on the nonmembers.
         """
-        targets, before, after, again = self.plain["test"] if "test" in self.plain else self._place("strangers")
+        targets, before, after, again = self.plain["test"] if "test" in self.plain else self._place("nonmembers")
         models = again if self.scores.against_retrained else [before]
         right = torch.stack([correct(z, targets) for z in models])
         change = correct(after, targets) - right.mean(0)
         if self.scores.against_retrained:
             shares, times = right.mean(1), 1 + 1 / len(again)
         else:
-            seen = [r.strangers for r in self.scores.references]
+            seen = [r.nonmembers for r in self.scores.references]
             shares = torch.tensor([float(correct(r.logits, r.targets).mean()) for r in seen], dtype=torch.float64)
             times = 2.0
         noise = float(shares.var()) * times if len(shares) > 1 else 0.0
         variance = float(change.var()) / len(change) + noise
-        freedom = (len(shares) - 1) * (variance / noise) ** 2 if noise > 0 else math.inf
-        return interval(float(change.mean()), variance, LEVEL, -1.0, 1.0, freedom)
+        df = (len(shares) - 1) * (variance / noise) ** 2 if noise > 0 else math.inf
+        return interval(float(change.mean()), variance, LEVEL, -1.0, 1.0, df)
 
     def roc(self) -> dict[str, object]:
         """Curves of LiRA where there are references, else of the loss attack."""
         attack = self._strongest
-        sights = self.scores.models[:3]
+        collect_outputs = self.scores.models[:3]
         names = ("original", "unlearned", "retrained")
         curves: dict[str, object] = dict.fromkeys(names)
-        for name, sight in zip(names, sights, strict=False):
+        for name, sight in zip(names, collect_outputs, strict=False):
             ours, theirs = self._scored(attack, sight)
             c = roc(ours, theirs)
             curves[name] = {"fpr": c.fpr.tolist(), "tpr": c.tpr.tolist()}
-        counts = len(sights[0].strangers.targets), len(sights[0].forget.targets)
+        counts = len(collect_outputs[0].nonmembers.targets), len(collect_outputs[0].forget.targets)
         return {"statistic": attack.title, "negatives": counts[0], "positives": counts[1], "models": curves}
 
     def metrics(self) -> list[Metric]:
@@ -101,7 +101,7 @@ class Table:
         return [*self._utility(), *self._attacks(), *self._features(), *self._distances(), *self.extra]
 
     def _utility(self) -> list[Metric]:
-        places = {"forget": self._place("forget"), "holdout": self._place("strangers"), **self.plain}
+        places = {"forget": self._place("forget"), "holdout": self._place("nonmembers"), **self.plain}
         rows = []
         for name, title, score in (("accuracy", "Accuracy", accuracy), ("loss", "Loss (nats)", mean_loss)):
             for place, seen in places.items():
@@ -134,18 +134,18 @@ class Table:
         return scored
 
     def _attacks(self) -> list[Metric]:
-        plain = [separate(*self._scored(ATTACKS[0], s)) for s in self.scores.models]
-        rows = [_row("loss_marginal", "Loss attack AUC, all strangers alike", "all", "attack", _auc(plain))]
-        rungs = {r.key: r for r in self.rungs}
+        plain = [conditional_auc(*self._scored(ATTACKS[0], s)) for s in self.scores.models]
+        rows = [_row("loss_marginal", "Loss attack AUC, all nonmembers alike", "all", "attack", _auc(plain))]
+        tests = {r.key: r for r in self.tests}
         for attack in ATTACKS:
-            rows += self._attack(attack, rungs.get(attack.key))
+            rows += self._attack(attack, tests.get(attack.key))
         return [*rows, self._low_false_alarms()]
 
-    def _attack(self, attack: Attack, rung: Rung | None) -> list[Metric]:
+    def _attack(self, attack: Attack, test: AuditTest | None) -> list[Metric]:
         marginal = self.scores.marginal
         title = f"{attack.title}, AUC{'' if marginal else ' at equal difficulty'}"
         decides = self.scores.decides(attack)
-        known = [p for i in range(len(self.scores.models)) if (p := self.scores.separation(attack, i)) is not None]
+        known = [p for i in range(len(self.scores.models)) if (p := self.scores.auc_result(attack, i)) is not None]
         if not known:
             lacks = "reference models" if marginal and attack.spread else attack.needs
             why = f"needs {lacks}" if self.scores.references or marginal else self.scores.why
@@ -155,8 +155,8 @@ class Table:
             hidden = Reading("not_applicable", None, HIDDEN)
             return [Metric(attack.key, title, "all", attack.kind, decides, hidden, hidden, hidden)]
         row = _row(attack.key, title, "all", attack.kind, _auc(known), decides)
-        if rung is not None and rung.outcome == "uninformative":
-            dull = Reading("uninformative", row.unlearned.estimate, rung.dull)
+        if test is not None and test.outcome == "uninformative":
+            dull = Reading("uninformative", row.unlearned.estimate, test.uninformative_reason)
             row = Metric(attack.key, title, "all", attack.kind, decides, row.original, dull, row.retrained)
         rows = [row]
         if attack is ATTACKS[0]:
@@ -173,12 +173,12 @@ class Table:
     def _low_false_alarms(self) -> Metric:
         attack = self._strongest
         title = f"{attack.title}, TPR at {FPR:.0%} FPR"
-        negatives = len(self.scores.original.strangers.targets)
-        if negatives < FEWEST_NEGATIVES:
-            few = Reading.missing(f"needs at least {FEWEST_NEGATIVES:,} never-seen records; there are {negatives:,}")
+        negatives = len(self.scores.original.nonmembers.targets)
+        if negatives < MIN_NEGATIVES:
+            few = Reading.missing(f"needs at least {MIN_NEGATIVES:,} never-seen records; there are {negatives:,}")
             return Metric("tpr", title, "all", "attack", False, few, few, few)
         shown = [tpr_at(*self._scored(attack, s), FPR, LEVEL) for s in self.scores.models]
-        again = one_more([e.value for e in shown[2:]], LEVEL, 0.0, 1.0) if shown[2:] else None
+        again = prediction_interval([e.value for e in shown[2:]], LEVEL, 0.0, 1.0) if shown[2:] else None
         return _row("tpr", title, "all", "attack", [*shown[:2], again])
 
     def _features(self) -> list[Metric]:
@@ -190,32 +190,35 @@ class Table:
         values = [1.0, *(linear_cka(before, f) for f in others if f is not None and len(f) == len(before))]
         if not all(map(math.isfinite, values)):  # one record, or features alike for all, have no spread to compare
             return []
-        again = one_more(values[2:], LEVEL, 0.0, 1.0) if values[2:] else None
+        again = prediction_interval(values[2:], LEVEL, 0.0, 1.0) if values[2:] else None
         shown = [*(_bare(v) for v in values[:2]), again]
         return [_row("cka", "Likeness of features to the original's (CKA), forget", "all", "features", shown)]
 
     def _distances(self) -> list[Metric]:
         scores = self.scores
-        if len(scores.retrained) < FEWEST_DISTANCES:
+        if len(scores.retrained) < MIN_DISTANCES:
             return []
         rows = []
         for key, title, statistic in DISTANCES:
             if statistic is other_gap and scores.original.forget.logits.shape[1] < 3:
                 continue
-            values = common_removed(
-                *(torch.stack([squash(_read(statistic, v)) for v in views]) for views in self._both())
+            values = standardise_by_nonmembers(
+                *(torch.stack([symlog(_read(statistic, v)) for v in views]) for views in self._both())
             )
             for group, mask in {"all": torch.ones(values.shape[1], dtype=torch.bool), **scores.groups}.items():
-                kept, gold = values[:, mask], values[2:, mask]
-                held = [excess_d2(gold[i : i + 1], torch.cat([gold[:i], gold[i + 1 :]])) for i in range(len(gold))]
-                numbers = [excess_d2(kept[:1], gold), excess_d2(kept[1:2], gold), sum(held) / len(held)]
+                kept, retrained = values[:, mask], values[2:, mask]
+                held = [
+                    excess_d2(retrained[i : i + 1], torch.cat([retrained[:i], retrained[i + 1 :]]))
+                    for i in range(len(retrained))
+                ]
+                numbers = [excess_d2(kept[:1], retrained), excess_d2(kept[1:2], retrained), sum(held) / len(held)]
                 rows.append(
                     Metric(f"d2_{key}", title, group, "distance", False, *(distance_reading(_bare(v)) for v in numbers))
                 )
         return rows
 
-    def _both(self) -> tuple[list[View], list[View]]:
-        return [s.forget for s in self.scores.models], [s.strangers for s in self.scores.models]
+    def _both(self) -> tuple[list[RecordOutputs], list[RecordOutputs]]:
+        return [s.forget for s in self.scores.models], [s.nonmembers for s in self.scores.models]
 
 
 DISTANCES = (
@@ -224,7 +227,7 @@ DISTANCES = (
 )
 
 
-def _read(statistic: Callable[[Tensor, Tensor], Tensor], seen: View) -> Tensor:
+def _read(statistic: Callable[[Tensor, Tensor], Tensor], seen: RecordOutputs) -> Tensor:
     return statistic(seen.logits, seen.targets)
 
 
@@ -242,9 +245,9 @@ def _by_model(score: Utility, seen: Place, rows: Tensor | slice) -> list[Estimat
     return [score([z[rows] for z in models], targets[rows], LEVEL) if models else None for models in groups]
 
 
-def _auc(parts: Sequence[Separation]) -> list[Estimate | None]:
+def _auc(parts: Sequence[AucResult]) -> list[Estimate | None]:
     """Estimates of original and unlearned, and of the retrained models where there are any."""
-    again = one_more([p.value for p in parts[2:]], LEVEL, 0.0, 1.0) if parts[2:] else None
+    again = prediction_interval([p.value for p in parts[2:]], LEVEL, 0.0, 1.0) if parts[2:] else None
     return [*(p.estimate(LEVEL) for p in parts[:2]), again]
 
 

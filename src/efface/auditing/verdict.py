@@ -1,4 +1,4 @@
-"""The verdict: from the ladder of evidence, each rung with its controls and interval, to one of three words."""
+"""The verdict: from the ladder of evidence, each test with its controls and interval, to one of three words."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from efface.types import Estimate
 JUDGE_VERSION = 1
 
 
-FEWEST = 30  # below so many forget records nothing can be verified
+MIN_RECORDS = 30  # below so many forget records nothing can be verified
 
 
 LEVEL = 0.95  # of intervals; tests detect at 5 %, shared between them
@@ -36,7 +36,7 @@ ALPHA = 1 - LEVEL
 SHARES = {"attack": 0.20, "model": 0.62, "method": 0.18}
 
 
-MARGIN = 0.10  # an AUC effect that counts as gone only if its whole interval is below this
+MARGIN = 0.10  # an AUC effect that counts as no effect only if its whole interval is below this
 
 
 CORRECTION = (
@@ -68,14 +68,14 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Rung:
+class AuditTest:
     """One test of the ladder: how far models are from ones that never saw the forget set; 0 = not at all.
 
-    original is doing nothing, `unlearned` has the interval that detects, `bound` is unlearned with that of the
-    equivalence test, `retrained` the control. `margin` is what counts as gone. `gained` is original less unlearned,
+    original is doing nothing, `unlearned` has the interval that detects, `equivalence_interval` is unlearned with that of the
+    equivalence test, `retrained` the control. `margin` is what counts as no effect. `improvement` is original less unlearned,
     paired, where that was made. p is the chance of such an effect in a model that never saw the records, and
-    `adjusted` shares it between all tests. `dull` says why the test could not have cleared any model; empty if it
-    could have. A test is `broken` if its own control fails it: then it fails no model either. `of_model` is false for
+    `p_adjusted` shares it between all tests. `uninformative_reason` says why the test could not have cleared any model; empty if it
+    could have. A test is `control_failed` if its own control fails it: then it fails no model either. `of_model` is false for
     what is measured on other models that the same method made: it can fail a model, and never clears one alone.
     """
 
@@ -85,15 +85,15 @@ class Rung:
     unit: str
     original: Estimate
     unlearned: Estimate
-    bound: Estimate
+    equivalence_interval: Estimate
     margin: float
     p: float
     retrained: Estimate | None = None
-    gained: Estimate | None = None
-    dull: str = ""
-    broken: bool = False
+    improvement: Estimate | None = None
+    uninformative_reason: str = ""
+    control_failed: bool = False
     of_model: bool = True
-    adjusted: float = float("nan")
+    p_adjusted: float = float("nan")
 
     @property
     def family(self) -> str:
@@ -101,24 +101,26 @@ class Rung:
         return "attack" if self.kind != "distance" else "model" if self.of_model else "method"
 
     @property
-    def gone(self) -> bool:
+    def is_equivalent(self) -> bool:
         """Whether the whole interval of the equivalence test lies within the margin."""
-        return self.bound.high <= self.margin and (self.kind == "distance" or self.bound.low >= -self.margin)
+        return self.equivalence_interval.high <= self.margin and (
+            self.kind == "distance" or self.equivalence_interval.low >= -self.margin
+        )
 
     @property
     def outcome(self) -> str:
         """left: shown to differ, and not shown to be within the margin; cleared; uninformative; or open."""
-        if self.adjusted <= ALPHA and not self.gone and not self.broken:
+        if self.p_adjusted <= ALPHA and not self.is_equivalent and not self.control_failed:
             return "left"
-        if self.dull:
+        if self.uninformative_reason:
             return "uninformative"
-        return "cleared" if self.gone and self._improved else "open"
+        return "cleared" if self.is_equivalent and self._improved else "open"
 
     @property
     def _improved(self) -> bool:
-        if self.gained is None:
+        if self.improvement is None:
             return True
-        return self.gained.low > 0 if self.original.value > 0 else self.gained.high < 0
+        return self.improvement.low > 0 if self.original.value > 0 else self.improvement.high < 0
 
     @property
     def _share(self) -> str:
@@ -126,12 +128,12 @@ class Rung:
             case "left":
                 return f"{_part(self.unlearned)} of doing nothing's distance to retrained models is left"
             case "uninformative":
-                return self.dull
+                return self.uninformative_reason
             case "cleared":
-                return f"at most {self.bound.high:.2f} of doing nothing's distance is left, allowed {self.margin:g}"
+                return f"at most {self.equivalence_interval.high:.2f} of doing nothing's distance is left, allowed {self.margin:g}"
             case _:
                 return (
-                    f"{_part(self.bound)} of doing nothing's distance is left: neither surely within {self.margin:g}, "
+                    f"{_part(self.equivalence_interval)} of doing nothing's distance is left: neither surely within {self.margin:g}, "
                     "nor shown by all tests together to differ from 0"
                 )
 
@@ -147,28 +149,28 @@ class Rung:
             case "left":
                 return f"effect {shown}: forget records are still known"
             case "uninformative":
-                return self.dull
+                return self.uninformative_reason
             case "cleared":
-                return f"effect {_show(self.bound)} within ±{self.margin:.3f}"
-            case _ if self.gone:
+                return f"effect {_show(self.equivalence_interval)} within ±{self.margin:.3f}"
+            case _ if self.is_equivalent:
                 return "not shown to be better than doing nothing"
             case _:
                 return (
-                    f"effect {_show(self.bound)} is not wholly within ±{self.margin:.3f}, nor shown by all tests "
+                    f"effect {_show(self.equivalence_interval)} is not wholly within ±{self.margin:.3f}, nor shown by all tests "
                     "together to differ from 0: more records would be needed"
                 )
 
 
-def dull(original: Estimate, error: float, margin: float, tests: int, freedom: float = math.inf) -> str:
+def uninformative_reason(original: Estimate, error: float, margin: float, test_count: int, df: float = math.inf) -> str:
     """Why a test with this much error cannot clear a model: doing nothing is too near the floor; empty if it can.
 
-    `error` is the standard error of a model that never saw the records, of so much `freedom`. A model must pass all of
+    `error` is the standard error of a model that never saw the records, of so much `df`. A model must pass all of
     so many tests, so each may fail to clear such a one in its share of one time in ten.
     """
     if not original.excludes(0.0):
         return "doing nothing itself is not told from having forgotten"
-    power = 1 - (1 - POWER) / tests
-    quantile = norm.ppf if math.isinf(freedom) else student(freedom).ppf
+    power = 1 - (1 - POWER) / test_count
+    quantile = norm.ppf if math.isinf(df) else student(df).ppf
     needed = (float(quantile((1 + EQUIVALENCE) / 2)) + float(quantile((1 + power) / 2))) * error
     if margin < needed:
         return (
@@ -178,24 +180,24 @@ def dull(original: Estimate, error: float, margin: float, tests: int, freedom: f
     return ""
 
 
-def ladder(rungs: Sequence[Rung]) -> list[Rung]:
-    """The rungs with p values that share the error rate.
+def ladder(tests: Sequence[AuditTest]) -> list[AuditTest]:
+    """The tests with p values that share the error rate.
 
     Attacks are adjusted by Holm's method; distances come adjusted together, those of this model and those of other
     models by the same method apart. The families that there are divide the rate by SHARES.
     """
-    whole = sum(SHARES[family] for family in {r.family for r in rungs})
-    attacks = [r.p for r in rungs if r.family == "attack"]
-    adjusted = iter(holm(torch.tensor(attacks, dtype=torch.float64)).tolist())
+    whole = sum(SHARES[family] for family in {r.family for r in tests})
+    attacks = [r.p for r in tests if r.family == "attack"]
+    p_adjusted = iter(holm(torch.tensor(attacks, dtype=torch.float64)).tolist())
     shared = []
-    for r in rungs:
-        p = next(adjusted) if r.family == "attack" else r.adjusted
-        shared.append(dataclasses.replace(r, adjusted=min(1.0, p * whole / SHARES[r.family])))
+    for r in tests:
+        p = next(p_adjusted) if r.family == "attack" else r.p_adjusted
+        shared.append(dataclasses.replace(r, p_adjusted=min(1.0, p * whole / SHARES[r.family])))
     return shared
 
 
 def decide(
-    rungs: Sequence[Rung], utility: Estimate | None, floor: float, records: int, target: str, barred: str = ""
+    tests: Sequence[AuditTest], utility: Estimate | None, floor: float, records: int, target: str, barred: str = ""
 ) -> Verdict:
     """The verdict over the whole ladder.
 
@@ -203,9 +205,9 @@ def decide(
     `target` says what effects are measured against. `barred` says why tests
     do not apply, if so.
     """
-    told = [r for r in rungs if not r.dull]
-    smallest = min((_detectable(r.unlearned) for r in rungs if r.kind != "distance"), default=float("nan"))
-    left = [] if barred else [r for r in rungs if r.outcome == "left"]
+    told = [r for r in tests if not r.uninformative_reason]
+    smallest = min((_detectable(r.unlearned) for r in tests if r.kind != "distance"), default=float("nan"))
+    left = [] if barred else [r for r in tests if r.outcome == "left"]
     failures, cautions = [f"{r.title}: {r.why}" for r in left], list[str]()
     if utility is not None and utility.value < -floor:
         fell = f"accuracy on never-seen records fell: {_show(utility)}"
@@ -215,14 +217,14 @@ def decide(
             # no evidence on the records, so it stands beside the verdict and does not decide it
             cautions.append(f"caution: {fell}, perhaps more than the floor of {floor:g}")
     if failures:
-        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(rungs)), smallest, _failed(left, rungs, records))
+        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(tests)), smallest, _failed(left, tests, records))
     if barred:
         return Verdict(Status.UNDECIDED, (barred, *cautions), smallest, f"Nothing can be concluded: {barred}.")
-    if doubts := _doubts(rungs, records):
+    if doubts := _doubts(tests, records):
         sentence = f"The tests could neither confirm that the {records:,} records are gone nor show that they are not."
         return Verdict(Status.UNDECIDED, (*doubts, *cautions), smallest, sentence)
     reasons = [
-        f"{r.title}: {r.why}{'' if r.kind == 'distance' else f' of {target}'}" for r in rungs if r.outcome == "cleared"
+        f"{r.title}: {r.why}{'' if r.kind == 'distance' else f' of {target}'}" for r in tests if r.outcome == "cleared"
     ]
     reasons.append(f"doing nothing would have been caught by: {', '.join(r.title for r in told)}")
     count = f"{len(told)} test{'s' * (len(told) > 1)} that would have caught doing nothing"
@@ -234,27 +236,27 @@ def decide(
     return Verdict(Status.VERIFIED, (*reasons, *cautions), smallest, sentence)
 
 
-def _doubts(rungs: Sequence[Rung], records: int) -> list[str]:
+def _doubts(tests: Sequence[AuditTest], records: int) -> list[str]:
     """Why nothing can be verified, though nothing was shown to be left; empty if all is well."""
     doubts = []
-    if records < FEWEST:
+    if records < MIN_RECORDS:
         doubts.append(
-            f"{records} forget records are too few to tell (at least {FEWEST}); see each record's rank instead"
+            f"{records} forget records are too few to tell (at least {MIN_RECORDS}); see each record's rank instead"
         )
-    told = [r for r in rungs if not r.dull]
-    if not rungs:
+    told = [r for r in tests if not r.uninformative_reason]
+    if not tests:
         doubts.append("no decisive test was measured")
     elif not told:
-        doubts.append(_untold(rungs))
+        doubts.append(_no_informative_test(tests))
     elif not any(r.of_model for r in told):
         doubts.append("no informative test reads this model itself, only others by the same method")
     elif all(r.kind == "attack" or not r.of_model for r in told):
         doubts.append("no informative test reads a statistic other than the label's own score")
-    return [*doubts, *(f"{r.title}: {r.why}" for r in rungs if r.outcome == "open")]
+    return [*doubts, *(f"{r.title}: {r.why}" for r in tests if r.outcome == "open")]
 
 
-def _untold(rungs: Sequence[Rung]) -> str:
-    caught = [r.title for r in rungs if r.original.excludes(0.0) and r.kind != "distance"]
+def _no_informative_test(tests: Sequence[AuditTest]) -> str:
+    caught = [r.title for r in tests if r.original.excludes(0.0) and r.kind != "distance"]
     if not caught:
         return "uninformative: with these records, no test tells doing nothing from having forgotten"
     return (
@@ -263,10 +265,10 @@ def _untold(rungs: Sequence[Rung]) -> str:
     )
 
 
-def _failed(failing: Sequence[Rung], rungs: Sequence[Rung], records: int) -> str:
+def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], records: int) -> str:
     if not failing:
         return "The model lost more accuracy on records that it never saw than unlearning may cost."
-    count = f"{len(failing)} of {len(rungs)} tests show{'s' * (len(failing) == 1)}"
+    count = f"{len(failing)} of {len(tests)} tests show{'s' * (len(failing) == 1)}"
     if not any(r.of_model for r in failing):
         return f"{count} that the method leaves traces of the {records:,} records in other models that it unlearns."
     over = [r for r in failing if "over-unlearned" in r.why]
@@ -274,10 +276,10 @@ def _failed(failing: Sequence[Rung], rungs: Sequence[Rung], records: int) -> str
     return f"{count} that the {records:,} records {what}."
 
 
-def _hidden(rungs: Sequence[Rung]) -> list[str]:
+def _hidden(tests: Sequence[AuditTest]) -> list[str]:
     """A failure of the probe alone among attacks has a name: the last layer forgot, the features did not."""
-    left = {r.key for r in rungs if r.outcome == "left"}
-    outputs = [r for r in rungs if r.kind == "attack" and not r.dull]
+    left = {r.key for r in tests if r.outcome == "left"}
+    outputs = [r for r in tests if r.kind == "attack" and not r.uninformative_reason]
     if "probe" in left and outputs and not any(r.key in left for r in outputs):
         return ["forgetting lives in the last layer only: the features below it still know the records"]
     return []

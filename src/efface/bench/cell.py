@@ -72,7 +72,7 @@ def run_cell(cell: Cell, recipe: Recipe, options: Mapping[str, Any], cache: Path
     setting = cell.setting
     with threads(1):
         asked = _asked(setting, cache)
-        first, gold = _readings(setting, cache)
+        first, retrained = _readings(setting, cache)
         models = originals(asked, cell.models, cache / "models")
         first = {k: v[: cell.models] for k, v in first.items()}
         result: dict[str, Any] = {
@@ -89,8 +89,11 @@ def run_cell(cell: Cell, recipe: Recipe, options: Mapping[str, Any], cache: Path
         }
         epoch = time_epoch(asked)
         if cell.method == "retrain":
-            cost, ours = _retraining(asked), {k: v[::2] for k, v in gold.items()}
-            first, gold = {k: v[: len(v) // 2] for k, v in first.items()}, {k: v[1::2] for k, v in gold.items()}
+            cost, ours = _retraining(asked), {k: v[::2] for k, v in retrained.items()}
+            first, retrained = (
+                {k: v[: len(v) // 2] for k, v in first.items()},
+                {k: v[1::2] for k, v in retrained.items()},
+            )
             ours = {k: v[: len(first["auc"])] for k, v in ours.items()}
         elif cell.method == "noop":
             cost, ours = {"cpu_s": 0.0, "wall_s": 0.0, "each": []}, first
@@ -101,20 +104,20 @@ def run_cell(cell: Cell, recipe: Recipe, options: Mapping[str, Any], cache: Path
                 return result | {"failed": str(error)}
             judge = retrained(asked, 1, cache / "models")[0]
             ours = Ground(asked, judge).reads(unlearned)
-        return result | {"cost": _cost(asked, epoch, cost)} | told(asked, first, ours, gold)
+        return result | {"cost": _cost(asked, epoch, cost)} | told(asked, first, ours, retrained)
 
 
-def told(asked: Asked, first: Readings, ours: Readings, gold: Readings) -> dict[str, Any]:
+def told(asked: Asked, first: Readings, ours: Readings, retrained: Readings) -> dict[str, Any]:
     """Distances and plain numbers of original, unlearned and retrained models, as JSON."""
-    groups = {"original": first, "unlearned": ours, "retrained": gold}
+    groups = {"original": first, "unlearned": ours, "retrained": retrained}
     found: dict[str, Any] = {"remains": {}, "d2": {}}
-    for key, r in judged(first, ours, gold).items():
+    for key, r in judged(first, ours, retrained).items():
         found["remains"][key] = {"share": interval(r.share), "informative": r.informative}
         found["d2"][key] = {w: interval(getattr(r, w)) for w in groups}
     for key in ("retain", "test"):
-        found["d2"][key]["change"] = interval(change(first[key], ours[key], gold[key]))
+        found["d2"][key]["change"] = interval(change(first[key], ours[key], retrained[key]))
     found |= {key: {w: _spread(v[key]) for w, v in groups.items()} for key in (*ACCURACIES, "auc")}
-    pairs = {w: apart(v, gold) for w, v in groups.items()}
+    pairs = {w: apart(v, retrained) for w, v in groups.items()}
     found |= {key: {w: p[i] for w, p in pairs.items()} for i, key in enumerate(("variation", "divergence"))}
     targets = asked.task.train.tensors[1][torch.from_numpy(asked.forget)]  # type: ignore[attr-defined]
     gone = int(targets[0])
@@ -258,11 +261,11 @@ def ground_place(setting: Setting, cache: Path) -> Path:
 
 def _readings(setting: Setting, cache: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     found = load_file(ground_place(setting, cache))
-    first, gold = (
+    first, retrained = (
         {k.removeprefix(f"{w}/"): v for k, v in found.items() if k.startswith(f"{w}/")}
         for w in ("original", "retrained")
     )
-    return first, gold
+    return first, retrained
 
 
 def _hash(value: Any) -> str:

@@ -12,10 +12,10 @@ from efface.attacks.outputs import copier, view
 from efface.auditing.ensemble_outputs import CELLS
 from efface.bench.requests import Asked
 from efface.data.records import Records
-from efface.metrics.distance import Remains, common_removed, remains
-from efface.metrics.membership import separate
+from efface.metrics.distance import ResidualDistance, residual_distance, standardise_by_nonmembers
+from efface.metrics.membership import conditional_auc
 from efface.models.features import penultimate
-from efface.numerics.logits import log_likelihood, squash
+from efface.numerics.logits import log_likelihood, symlog
 from efface.runtime.cost import Meter
 from efface.types import Estimate, Indices
 
@@ -49,9 +49,9 @@ class Ground:
             "test": (test, np.arange(size)),
             "control": (test, np.arange(size, 2 * size)),
         }
-        if self.asked.problem.strangers == "holdout":
+        if self.asked.problem.nonmembers == "holdout":
             holdout = Records(task.holdout, task)
-            self.places["strangers"] = holdout, np.arange(min(len(holdout), 2 * ELSEWHERE))
+            self.places["nonmembers"] = holdout, np.arange(min(len(holdout), 2 * ELSEWHERE))
         others = np.arange(2 * size, len(test))
         seen = [penultimate(task, self.judge, r, at, Meter()) for r, at in ((train, forget), (test, others))]
         if seen[0] is not None and seen[1] is not None:
@@ -72,15 +72,15 @@ class Ground:
             values = cell.read(views[cell.place], ()) if cell.place in views else None
             control = cell.read(views["control"], ())
             if values is not None and control is not None:
-                told[cell.key] = common_removed(squash(values)[None], squash(control)[None])[0]
+                told[cell.key] = standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0]
         unseen = [torch.cat([getattr(views[p], of) for p in ("test", "control")]) for of in ("logits", "targets")]
         forget, retain = views["forget"], views["retain"]
         pairs = ((forget.logits, forget.targets), (retain.logits, retain.targets), (unseen[0], unseen[1]))
         for key, (z, y) in zip(ACCURACIES, pairs, strict=True):
             told[key] = (z.argmax(1) == y).double().mean()
-        other = views.get("strangers")
-        strangers = unseen if other is None else [other.logits, other.targets]
-        auc = separate(log_likelihood(forget.logits, forget.targets), log_likelihood(*strangers)).value
+        other = views.get("nonmembers")
+        nonmembers = unseen if other is None else [other.logits, other.targets]
+        auc = conditional_auc(log_likelihood(forget.logits, forget.targets), log_likelihood(*nonmembers)).value
         told["auc"] = torch.tensor(auc, dtype=torch.float64)
         told["probabilities"] = forget.logits.double().softmax(1)
         return told
@@ -91,10 +91,10 @@ class Ground:
         return {key: torch.stack([r[key] for r in rows]) for key in rows[0]}
 
 
-def judged(original: Readings, unlearned: Readings, retrained: Readings) -> dict[str, Remains]:
+def judged(original: Readings, unlearned: Readings, retrained: Readings) -> dict[str, ResidualDistance]:
     """What remains by each statistic; unlearned model i was made from original i."""
     return {
-        c.key: remains(original[c.key], unlearned[c.key], retrained[c.key], paired=True)
+        c.key: residual_distance(original[c.key], unlearned[c.key], retrained[c.key], paired=True)
         for c in CELLS
         if c.key in original
     }
@@ -128,9 +128,9 @@ def _squared(models: Tensor, middle: Tensor) -> Tensor:
     return ((off.sum(0).square() - off.square().sum(0)) / (k * (k - 1))).mean()
 
 
-def apart(ours: Readings, gold: Readings) -> tuple[float, float]:
+def apart(ours: Readings, retrained: Readings) -> tuple[float, float]:
     """Mean total variation and Jensen-Shannon divergence (nats) of outputs on forget records between two models."""
-    a, b, same = ours["probabilities"], gold["probabilities"], ours is gold
+    a, b, same = ours["probabilities"], retrained["probabilities"], ours is retrained
     pairs = [(a[i], b[j]) for i in range(len(a)) for j in range(len(b)) if not (same and i == j)]
     varied = torch.stack([(p - q).abs().sum(1).mean() / 2 for p, q in pairs])
     return float(varied.mean()), float(torch.stack([_divergence(p, q) for p, q in pairs]).mean())

@@ -19,7 +19,7 @@ from efface.options import nearest
 
 CONTROLS = ("noop", "retrain")
 PSEUDO = ("epochs", "forget_epochs")  # lengths in passes over the retain or forget records, for methods with `steps`
-FEWEST_RETRAINED = 2 * FEWEST  # two halves, of which one is judged by the other
+MIN_RETRAINED = 2 * FEWEST  # two halves, of which one is judged by the other
 
 
 @dataclass(frozen=True)
@@ -206,8 +206,8 @@ def _cells(
     ]
     wrong += [f"there is no method {k!r} ({nearest(k, list(REGISTRY))})" for k in methods if k not in REGISTRY]
     wrong += [f"{k} is missing" for k in ("problem", "request") if not row.get(k)]
-    if again < FEWEST_RETRAINED or again % 2:
-        wrong.append(f"retrained: expected an even number of {FEWEST_RETRAINED} or more, got {again}")
+    if again < MIN_RETRAINED or again % 2:
+        wrong.append(f"retrained: expected an even number of {MIN_RETRAINED} or more, got {again}")
     if not 2 <= others <= originals:
         wrong.append(f"others: expected 2 to originals ({originals}), got {others}")
     if wrong:

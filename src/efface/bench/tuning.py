@@ -76,14 +76,14 @@ def tune(tuned: Tuned, recipe: Recipe, tuning: Tuning, cache: Path) -> dict[str,
         again = retrained(asked, tuning.retrained, cache / "models")
         ground = Ground(asked, again[0])
         limit = AFFORDABLE * time_epoch(asked).cpu_s * asked.problem.epochs[s.records]
-        first, gold = ground.reads(models), ground.reads(again)
+        first, retrained = ground.reads(models), ground.reads(again)
         tried = []
         for options in drawn(tuned, recipe, tuning):
             start = time.process_time()
             try:
                 unlearned, cost = unlearn_all(asked, models, tuned.method, recipe, options)
                 spent = cost["cpu_s"]
-                far = judged(first, ground.reads(unlearned), gold)
+                far = judged(first, ground.reads(unlearned), retrained)
                 parts: dict[str, Any] = {place: far[key].unlearned.value for place, key in SCORED.items()}
                 score = sum(parts.values())
             except EffaceError as error:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from efface.calibration.counterfactual import Expected, Seen
+from efface.calibration.counterfactual import CalibratedLogits, CounterfactualLogits
 from efface.calibration.targets import trust
-from efface.data.checks import few
-from efface.numerics.logits import of_classes, squash
+from efface.data.checks import shorten
+from efface.numerics.logits import of_classes, symlog
 from efface.numerics.neighbours import by_block, ranks, windows
 from efface.request import Request
 from efface.types import Indices, RecordId
@@ -26,10 +26,10 @@ DOUBTED = 0.5  # trust below which a record's own logits hardly count
 SURE = 2.0  # standard errors
 
 
-FEWEST_STRANGERS = 200
+MIN_STRANGERS = 200
 
 
-MOST_OF_A_CLASS = 0.5
+MAX_OF_A_CLASS = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,53 +45,55 @@ class Assumption:
     records: tuple[RecordId, ...] = ()
 
 
-def assumptions(expected: Expected, request: Request, forget: Indices) -> tuple[Assumption, ...]:
+def assumptions(expected: CounterfactualLogits, request: Request, forget: Indices) -> tuple[Assumption, ...]:
     """What the targets of `efface.calibration.targets` suppose, and whether it holds for the forget records.
 
     Read from the original and the reference alone; nothing here stops or judges a run. Single records are named
     wherever they do not meet one; it is unmet where more of them do so than of other training records.
     """
-    seen, members, strangers = expected.of_training(forget), expected.members, expected.strangers
+    seen, members, nonmembers = expected.of_training(forget), expected.members, expected.nonmembers
     names = request.names(forget)
-    usual = ~of_classes(seen.targets, expected.gone)
+    usual = ~of_classes(seen.targets, expected.forget_classes)
     ids = [names[i] for i in torch.nonzero(usual)[:, 0].tolist()]
     found = [
         _classes(request),
         Assumption(
-            "enough strangers",
-            len(strangers.targets) >= FEWEST_STRANGERS,
-            f"what a stranger would say was learned from {len(strangers.targets)} holdout records "
-            f"(at least {FEWEST_STRANGERS} are better)",
+            "enough nonmembers",
+            len(nonmembers.targets) >= MIN_STRANGERS,
+            f"what a nonmember would say was learned from {len(nonmembers.targets)} holdout records "
+            f"(at least {MIN_STRANGERS} are better)",
         ),
     ]
     if not ids:
         return tuple(found)
     seen = seen.rows(usual)
-    alone = "harder or easier than nearly all members or strangers: {}, whose targets are guesses from the nearest ones"
-    known = "known far better than strangers of their difficulty: {}, whose targets rest on the reference model"
-    lonely, theirs = (_alone(g, members, strangers) for g in (seen, members))
-    doubted, others = (_trust(g, strangers) < DOUBTED for g in (seen, members))
+    alone = (
+        "harder or easier than nearly all members or nonmembers: {}, whose targets are guesses from the nearest ones"
+    )
+    known = "known far better than nonmembers of their difficulty: {}, whose targets rest on the reference model"
+    lonely, theirs = (_alone(g, members, nonmembers) for g in (seen, members))
+    doubted, others = (_trust(g, nonmembers) < DOUBTED for g in (seen, members))
     return (
         *found,
         _alike(seen, members),
         _no_more("support", lonely, theirs, alone, ids),
-        _no_more("not memorised beyond strangers", doubted, others, known, ids),
+        _no_more("not memorised beyond nonmembers", doubted, others, known, ids),
     )
 
 
 def _classes(request: Request) -> Assumption:
-    most = [c for c, share in request.taken.items() if share > MOST_OF_A_CLASS]
+    most = [c for c, share in request.taken.items() if share > MAX_OF_A_CLASS]
     return Assumption(
         "classes stay",
         not most,
-        f"the request takes most or all records of class {few(most)}: other records do not show what a model says of "
+        f"the request takes most or all records of class {shorten(most)}: other records do not show what a model says of "
         "them that hardly knew their class",
     )
 
 
-def _alike(seen: Seen, members: Seen) -> Assumption:
+def _alike(seen: CalibratedLogits, members: CalibratedLogits) -> Assumption:
     width = min(WIDTH, max(20, len(members.targets) // 10))
-    own, theirs, score, others = squash(seen.margin), squash(members.margin), seen.score, members.score
+    own, theirs, score, others = symlog(seen.margin), symlog(members.margin), seen.score, members.score
     rank = by_block(lambda part: ranks(own[part], theirs[windows(score[part], others, width)]), len(score))
     off = float(rank.mean()) - 0.5
     return Assumption(
@@ -102,13 +104,13 @@ def _alike(seen: Seen, members: Seen) -> Assumption:
     )
 
 
-def _trust(group: Seen, strangers: Seen) -> Tensor:
-    return by_block(lambda part: trust(group.rows(part), strangers), len(group.targets))
+def _trust(group: CalibratedLogits, nonmembers: CalibratedLogits) -> Tensor:
+    return by_block(lambda part: trust(group.rows(part), nonmembers), len(group.targets))
 
 
-def _alone(seen: Seen, members: Seen, strangers: Seen) -> Tensor:
+def _alone(seen: CalibratedLogits, members: CalibratedLogits, nonmembers: CalibratedLogits) -> Tensor:
     alone = torch.zeros(len(seen.targets), dtype=torch.bool)
-    for group in (members, strangers):
+    for group in (members, nonmembers):
         ordered = group.score.sort().values
         below = torch.searchsorted(ordered, seen.score.contiguous())
         alone |= (below < EDGE) | (below > len(ordered) - EDGE)

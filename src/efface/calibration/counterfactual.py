@@ -11,19 +11,19 @@ from efface.calibration.transport import transport_gauss, transport_ranks
 from efface.data.records import Records
 from efface.models.features import penultimate
 from efface.models.running import logits_of
-from efface.numerics.logits import aligned, centre, margin, of_classes, with_margin, without
+from efface.numerics.logits import aligned, centre, margin, mask_classes, of_classes, with_margin
 from efface.runtime.cost import Meter
 from efface.task import Task
 from efface.types import Indices
 
 # Classes beyond the label and this many runners-up stay as they are: covariances of more need more records.
-MOST_COORDINATES = 16
-MOST_FEATURES = 128  # of the reference's last hidden layer; more are projected at random
+MAX_COORDINATES = 16
+MAX_FEATURES = 128  # of the reference's last hidden layer; more are projected at random
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Some records: the original's centred logits, those that a stranger would have, and the labels."""
+class CalibratedLogits:
+    """Some records: the original's centred logits, those that a nonmember would have, and the labels."""
 
     logits: Tensor
     expected: Tensor
@@ -31,7 +31,7 @@ class Seen:
 
     @property
     def score(self) -> Tensor:
-        """Expected margin: how hard the record is for a model that never saw it (higher = easier)."""
+        """CounterfactualLogits margin: how hard the record is for a model that never saw it (higher = easier)."""
         return margin(self.expected, self.targets)
 
     @property
@@ -43,19 +43,19 @@ class Seen:
         """Label-aligned coordinates: the label first, then the other classes as the expected logits rank them."""
         return aligned(self.expected, self.targets)
 
-    def rows(self, at: Tensor | slice) -> "Seen":
+    def rows(self, at: Tensor | slice) -> "CalibratedLogits":
         """Some of the records."""
-        return Seen(self.logits[at], self.expected[at], self.targets[at])
+        return CalibratedLogits(self.logits[at], self.expected[at], self.targets[at])
 
 
-class Expected:
+class CounterfactualLogits:
     """Expected logits of any record, by a map from what the reference says of it to what the original says.
 
-    `members` are training positions that did not teach the reference, `strangers` holdout positions. The map is
-    fitted on strangers, and cross-fitted there. It reads the reference's logits and last hidden layer.
+    `members` are training positions that did not teach the reference, `nonmembers` holdout positions. The map is
+    fitted on nonmembers, and cross-fitted there. It reads the reference's logits and last hidden layer.
 
     The reference began at the original's weights, so it still knows a little of every training record. Members
-    measure that: they and strangers are drawn alike, so whatever distinguishes their expected logits is memory, and
+    measure that: they and nonmembers are drawn alike, so whatever distinguishes their expected logits is memory, and
     optimal transport from the one distribution to the other takes it out of those of any training record.
     """
 
@@ -67,69 +67,71 @@ class Expected:
         train: Records,
         holdout: Records,
         members: Indices,
-        strangers: Indices,
-        gone: tuple[int, ...],
+        nonmembers: Indices,
+        forget_classes: tuple[int, ...],
         meter: Meter,
     ) -> None:
         self._task, self._original, self.reference, self._meter = task, original, reference, meter
-        self._train, self._holdout, self.gone = train, holdout, gone
-        strangers = strangers[~np.isin(holdout.targets(strangers).numpy(), gone)]
-        says, logits = self._says(holdout, strangers), self._logits(holdout, strangers)
+        self._train, self._holdout, self.forget_classes = train, holdout, forget_classes
+        nonmembers = nonmembers[~np.isin(holdout.targets(nonmembers).numpy(), forget_classes)]
+        says, logits = self._says(holdout, nonmembers), self._logits(holdout, nonmembers)
         values, self._maps = cross_fit(says, logits)
-        self.strangers = Seen(logits, without(values, gone), holdout.targets(strangers))
+        self.nonmembers = CalibratedLogits(logits, mask_classes(values, forget_classes), holdout.targets(nonmembers))
         raw = self._raw(train, members)
-        self.members = Seen(raw.logits, self._forgotten(raw, raw), raw.targets)
+        self.members = CalibratedLogits(raw.logits, self._forgotten(raw, raw), raw.targets)
         self._raw_members = raw
-        self._read: dict[bytes, Seen] = {}
+        self._read: dict[bytes, CalibratedLogits] = {}
 
-    def of_training(self, positions: Indices) -> Seen:
+    def of_training(self, positions: Indices) -> CalibratedLogits:
         """Training records that did not teach the reference, what it remembers of them taken out."""
         key = positions.tobytes()
         if key not in self._read:  # the method and its stop rule ask for the same ones
             raw = self._raw(self._train, positions)
-            self._read = {key: Seen(raw.logits, self._forgotten(raw, self._raw_members), raw.targets)}
+            self._read = {key: CalibratedLogits(raw.logits, self._forgotten(raw, self._raw_members), raw.targets)}
         return self._read[key]
 
-    def of_holdout(self, positions: Indices) -> Seen:
+    def of_holdout(self, positions: Indices) -> CalibratedLogits:
         """Holdout records other than those that the map was fitted on."""
         return self._raw(self._holdout, positions)
 
-    def _raw(self, records: Records, positions: Indices) -> Seen:
+    def _raw(self, records: Records, positions: Indices) -> CalibratedLogits:
         says = self._says(records, positions)
         values = torch.stack([one(says) for one in self._maps]).mean(0)
-        return Seen(self._logits(records, positions), without(values, self.gone), records.targets(positions))
+        return CalibratedLogits(
+            self._logits(records, positions), mask_classes(values, self.forget_classes), records.targets(positions)
+        )
 
-    def _forgotten(self, raw: Seen, members: Seen) -> Tensor:
-        """Expected logits moved from the distribution of members' to that of strangers', in aligned coordinates."""
-        others, order = self.strangers, raw.order()
+    def _forgotten(self, raw: CalibratedLogits, members: CalibratedLogits) -> Tensor:
+        """Expected logits moved from the distribution of members' to that of nonmembers', in aligned coordinates."""
+        others, order = self.nonmembers, raw.order()
         values, theirs, target = (s.expected.gather(1, s.order()) for s in (raw, members, others))
-        used = min(order.shape[1], MOST_COORDINATES)
+        used = min(order.shape[1], MAX_COORDINATES)
         moved = values.clone()
         moved[:, :used] = transport_gauss(values[:, :used], theirs[None, :, :used], target[None, :, :used])
         expected = torch.empty_like(raw.expected).scatter(1, order, moved)
         wanted = transport_ranks(raw.score, members.score[None], others.score[None])
         expected = with_margin(expected, raw.targets, wanted)
-        # a class that is gone has neither members nor strangers
-        odd = of_classes(raw.targets, self.gone)
-        return without(torch.where(odd[:, None], raw.expected, expected), self.gone)
+        # a class that is wholly forgotten has neither members nor nonmembers
+        odd = of_classes(raw.targets, self.forget_classes)
+        return mask_classes(torch.where(odd[:, None], raw.expected, expected), self.forget_classes)
 
     def _logits(self, records: Records, positions: Indices) -> Tensor:
         z = logits_of(self._task, self._original, records, positions, self._meter)
-        return without(z.double(), self.gone)
+        return mask_classes(z.double(), self.forget_classes)
 
     def _says(self, records: Records, positions: Indices) -> Tensor:
         seen = penultimate(self._task, self.reference, records, positions, self._meter, pooled=True)
         if seen is None:
             z = logits_of(self._task, self.reference, records, positions, self._meter)
-            return centre(z.double(), self.gone)
-        return torch.cat([centre(seen[1].double(), self.gone), _narrow(seen[0].double())], 1)
+            return centre(z.double(), self.forget_classes)
+        return torch.cat([centre(seen[1].double(), self.forget_classes), _narrow(seen[0].double())], 1)
 
 
 def _narrow(hidden: Tensor) -> Tensor:
-    """At most MOST_FEATURES columns, always the same random mixtures of the given ones."""
+    """At most MAX_FEATURES columns, always the same random mixtures of the given ones."""
     width = hidden.shape[1]
-    if width <= MOST_FEATURES:
+    if width <= MAX_FEATURES:
         return hidden
-    mix = torch.randn(width, MOST_FEATURES, generator=torch.Generator().manual_seed(width), dtype=hidden.dtype)
-    narrow: Tensor = hidden @ mix / MOST_FEATURES**0.5
+    mix = torch.randn(width, MAX_FEATURES, generator=torch.Generator().manual_seed(width), dtype=hidden.dtype)
+    narrow: Tensor = hidden @ mix / MAX_FEATURES**0.5
     return narrow

@@ -23,17 +23,17 @@ KEPT, UNTRAINED = 0.5, 0.3
 RECIPE = Recipe(epochs=1, lr=8e-3, batch=128, least_steps=60)
 
 
-def check_reference(request: Request, strangers: Indices, reference: nn.Module, meter: Meter) -> str | None:
+def check_reference(request: Request, nonmembers: Indices, reference: nn.Module, meter: Meter) -> str | None:
     """Why the reference cannot serve: it is no better than guessing the commonest class of the holdout; else None.
 
-    No better means within two standard errors of that guess's accuracy, on the holdout positions `strangers`.
+    No better means within two standard errors of that guess's accuracy, on the holdout positions `nonmembers`.
     """
-    targets = request.holdout.targets(strangers)
-    stay = ~np.isin(targets.numpy(), request.emptied)
+    targets = request.holdout.targets(nonmembers)
+    stay = ~np.isin(targets.numpy(), request.forget_classes)
     if not stay.any():
         return "the holdout has no records of the classes that stay: give some"
-    strangers, targets = strangers[stay], targets[torch.from_numpy(stay)]
-    z = logits_of(request.task, reference, request.holdout, strangers, meter)
+    nonmembers, targets = nonmembers[stay], targets[torch.from_numpy(stay)]
+    z = logits_of(request.task, reference, request.holdout, nonmembers, meter)
     right = float((z.argmax(1) == targets).double().mean())
     chance = float(torch.bincount(targets).max()) / len(targets)
     if right > chance + 2 * (chance * (1 - chance) / len(targets)) ** 0.5:

@@ -5,71 +5,73 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from efface.calibration.counterfactual import MOST_COORDINATES, Seen
+from efface.calibration.counterfactual import MAX_COORDINATES, CalibratedLogits
 from efface.calibration.transport import transport_gauss, transport_ranks
-from efface.numerics.logits import centre, margin, of_classes, squash, unsquash, with_margin, without
+from efface.numerics.logits import centre, margin, mask_classes, of_classes, symexp, symlog, with_margin
 from efface.numerics.neighbours import by_block, windows
 
-# Of a record whose margin a stranger could have as well, this much of the transported margin's own part is kept.
+# Of a record whose margin a nonmember could have as well, this much of the transported margin's own part is kept.
 OWN_SHARE = 0.6
-# Where its margin is so many standard deviations above a stranger's, trust in what it says itself falls by 1 / sqrt(e).
+# Where its margin is so many standard deviations above a nonmember's, trust in what it says itself falls by 1 / sqrt(e).
 TRUST_WIDTH = 2.0
 
 
-def target_logits(forget: Seen, members: Seen, strangers: Seen, gone: Sequence[int]) -> Tensor:
+def target_logits(
+    forget: CalibratedLogits, members: CalibratedLogits, nonmembers: CalibratedLogits, forget_classes: Sequence[int]
+) -> Tensor:
     """Centred target logits (records, classes) of the forget records, between what is expected and what is their own.
 
-    What the original says of a record, moved to where it would say it of a stranger (`transported`), holds what is
+    What the original says of a record, moved to where it would say it of a nonmember (`transported`), holds what is
     particular to the record, but also what was memorised of it; the expected logits hold neither. The more the record
-    is known beyond what a stranger could be (`trust`), the more the expected logits count. Margins are mixed on the
+    is known beyond what a nonmember could be (`trust`), the more the expected logits count. Margins are mixed on the
     symmetric log, since that is how their spread grows.
 
-    A record of a class that is `gone` has no like among members or strangers: its target is half-way between the
+    A record of a class that is wholly forgotten has no like among members or nonmembers: its target is half-way between the
     expected logits and the original's own of the other classes.
     """
-    odd = of_classes(forget.targets, gone)
-    target = (forget.expected + without(forget.logits, gone)) / 2
+    odd = of_classes(forget.targets, forget_classes)
+    target = (forget.expected + mask_classes(forget.logits, forget_classes)) / 2
     if bool((~odd).any()):
         usual = forget.rows(~odd)
         records = len(usual.targets)
-        own = by_block(lambda part: transported(usual.rows(part), members, strangers), records)
-        weight = by_block(lambda part: trust(usual.rows(part), strangers), records)
+        own = by_block(lambda part: transported(usual.rows(part), members, nonmembers), records)
+        weight = by_block(lambda part: trust(usual.rows(part), nonmembers), records)
         mixed = torch.lerp(usual.expected, own, weight[:, None])
-        wanted = torch.lerp(squash(usual.score), squash(margin(own, usual.targets)), OWN_SHARE * weight)
-        target[~odd] = with_margin(mixed, usual.targets, unsquash(wanted))
-    return without(target, gone)
+        wanted = torch.lerp(symlog(usual.score), symlog(margin(own, usual.targets)), OWN_SHARE * weight)
+        target[~odd] = with_margin(mixed, usual.targets, symexp(wanted))
+    return mask_classes(target, forget_classes)
 
 
-def trust(forget: Seen, strangers: Seen) -> Tensor:
-    """How far each record may be a stranger by its margin, in (0, 1]: 1 where it does not exceed that of its like."""
-    near = squash(strangers.margin)[_near(forget.score, strangers, 0.1, 20, 200)]
-    above = (squash(forget.margin) - near.mean(1)) / near.std(1).clamp_min(1e-6)
+def trust(forget: CalibratedLogits, nonmembers: CalibratedLogits) -> Tensor:
+    """How far each record may be a nonmember by its margin, in (0, 1]: 1 where it does not exceed that of its like."""
+    near = symlog(nonmembers.margin)[_near(forget.score, nonmembers, 0.1, 20, 200)]
+    above = (symlog(forget.margin) - near.mean(1)) / near.std(1).clamp_min(1e-6)
     return torch.exp(-((above.clamp_min(0) / TRUST_WIDTH) ** 2) / 2)
 
 
-def transported(forget: Seen, members: Seen, strangers: Seen) -> Tensor:
-    """Centred logits (records, classes): each forget record's residual moved from members' to strangers'.
+def transported(forget: CalibratedLogits, members: CalibratedLogits, nonmembers: CalibratedLogits) -> Tensor:
+    """Centred logits (records, classes): each forget record's residual moved from members' to nonmembers'.
 
-    Among members and strangers of nearly the record's own score, the residual moves by Gaussian optimal transport;
+    Among members and nonmembers of nearly the record's own score, the residual moves by Gaussian optimal transport;
     its margin then by the quantile map, exact in distribution. Where the original did not memorise, members and
-    strangers look alike and nothing moves.
+    nonmembers look alike and nothing moves.
     """
     score, order = forget.score, forget.order()
-    used = min(order.shape[1], MOST_COORDINATES)
-    theirs, others = (_residual(g)[:, :used][_near(score, g, 0.2, 40, 400)] for g in (members, strangers))
+    used = min(order.shape[1], MAX_COORDINATES)
+    theirs, others = (_residual(g)[:, :used][_near(score, g, 0.2, 40, 400)] for g in (members, nonmembers))
     moved = _residual(forget)
     moved[:, :used] = transport_gauss(moved[:, :used], theirs, others)
     target = torch.empty_like(forget.logits).scatter(1, order, forget.expected.gather(1, order) + moved)
-    near = [g.margin[_near(score, g, 0.1, 20, 200)] for g in (members, strangers)]
+    near = [g.margin[_near(score, g, 0.1, 20, 200)] for g in (members, nonmembers)]
     return centre(with_margin(target, forget.targets, transport_ranks(forget.margin, *near)))
 
 
-def _residual(group: Seen) -> Tensor:
+def _residual(group: CalibratedLogits) -> Tensor:
     """Logits less expected logits, in label-aligned coordinates."""
     return (group.logits - group.expected).gather(1, group.order())
 
 
-def _near(score: Tensor, group: Seen, share: float, fewest: int, most: int) -> Tensor:
+def _near(score: Tensor, group: CalibratedLogits, share: float, fewest: int, most: int) -> Tensor:
     """Windows over a group that hold its nearest `share`, at least `fewest` records and at most `most`.
 
     A narrow window makes the target noisy, and the steps then bend the model to fit noise; one that is wide for its

@@ -1,4 +1,4 @@
-"""Optimal transport between local distributions: moves a member's statistic to where a stranger's would lie."""
+"""Optimal transport between local distributions: moves a member's statistic to where a nonmember's would lie."""
 
 import torch
 from torch import Tensor
@@ -6,23 +6,23 @@ from torch import Tensor
 from efface.numerics.neighbours import ranks, read_quantiles
 
 
-def transport_ranks(values: Tensor, members: Tensor, strangers: Tensor) -> Tensor:
-    """Quantile map in one dimension: a value's rank in its row of `members`, read in its row of `strangers`.
+def transport_ranks(values: Tensor, members: Tensor, nonmembers: Tensor) -> Tensor:
+    """Quantile map in one dimension: a value's rank in its row of `members`, read in its row of `nonmembers`.
 
-    values (n,), members (n, k), strangers (n, l). Ranks are kept half a record away from 0 and 1.
+    values (n,), members (n, k), nonmembers (n, l). Ranks are kept half a record away from 0 and 1.
     """
     edge = 0.5 / members.shape[1]
-    return read_quantiles(strangers, ranks(values, members).clamp(edge, 1 - edge))
+    return read_quantiles(nonmembers, ranks(values, members).clamp(edge, 1 - edge))
 
 
-def transport_gauss(values: Tensor, members: Tensor, strangers: Tensor, shrink: float = 0.02) -> Tensor:
-    """Gaussian optimal transport of values (n, d) from rows of members (n, k, d) to rows of strangers (n, l, d).
+def transport_gauss(values: Tensor, members: Tensor, nonmembers: Tensor, shrink: float = 0.02) -> Tensor:
+    """Gaussian optimal transport of values (n, d) from rows of members (n, k, d) to rows of nonmembers (n, l, d).
 
     The linear map T = A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2 between covariances A and B, each with `shrink` times its
     mean variance added to the diagonal.
     """
     mean_m, cov_m = _moments(members, shrink)
-    mean_s, cov_s = _moments(strangers, shrink)
+    mean_s, cov_s = _moments(nonmembers, shrink)
     root, inverse = _powers(cov_m)
     plan = inverse @ _powers(root @ cov_s @ root)[0] @ inverse
     return mean_s + (plan @ (values - mean_m)[:, :, None])[:, :, 0]

@@ -14,7 +14,7 @@ from efface.auditing.report.words import duration
 from efface.cli.failures import guarded
 from efface.cli.output import check_folder
 from efface.ensembles.cache import check_cache
-from efface.errors import RequestError, attempt
+from efface.errors import RequestError, collect_errors
 
 if TYPE_CHECKING:  # what the benchmark imports takes time, which other commands need not
     from efface.bench.lengths import Epoch
@@ -78,9 +78,9 @@ def run(
         from efface.bench.suite import read_suite
 
         problems: list[str] = []
-        read = attempt(problems, read_suite, suite)
-        attempt(problems, check_folder, out, True)
-        attempt(problems, check_cache, cache)
+        read = collect_errors(problems, read_suite, suite)
+        collect_errors(problems, check_folder, out, True)
+        collect_errors(problems, check_cache, cache)
         if jobs is not None and dask is not None:
             problems.append("--jobs is for processes of this machine, and --dask takes all workers: leave one out")
         if problems or read is None:
@@ -129,8 +129,8 @@ def plot(
         from efface.bench.plots import draw
 
         problems: list[str] = []
-        attempt(problems, _existing, results)
-        attempt(problems, check_folder, out, True)
+        collect_errors(problems, _existing, results)
+        collect_errors(problems, check_folder, out, True)
         if problems:
             raise RequestError(problems)
         for path in draw(results, out):
@@ -155,7 +155,7 @@ def lengths(
         from efface.runtime.devices import threads
 
         refused: list[str] = []
-        ready = [p for key in problems or PROBLEMS if (p := attempt(refused, _ready, key, records)) is not None]
+        ready = [p for key in problems or PROBLEMS if (p := collect_errors(refused, _ready, key, records)) is not None]
         if refused and (problems or not ready):
             raise RequestError(refused)
         for words in refused:

@@ -72,11 +72,11 @@ def _ladder(report: Report) -> Table:
     for name, side in (("test", "left"), ("doing nothing", "right"), ("unlearned", "right"), ("p", "right")):
         table.add_column(name, justify="left" if side == "left" else "right", overflow="fold")
     table.add_column("outcome")
-    for rung in report.tests:
-        e = rung.unlearned
+    for test in report.tests:
+        e = test.unlearned
         shown = f"{number(e.value)} [{number(e.low)}, {number(e.high)}]"
-        p = "<0.0001" if rung.adjusted < 1e-4 else f"{rung.adjusted:.2g}"
-        table.add_row(rung.title, number(rung.original.value), shown, p, rung.outcome)
+        p = "<0.0001" if test.p_adjusted < 1e-4 else f"{test.p_adjusted:.2g}"
+        table.add_row(test.title, number(test.original.value), shown, p, test.outcome)
     return table
 
 

@@ -17,7 +17,7 @@ from efface.parallel.processes import is_main
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
 
 TRACEBACK = "EFFACE_TRACEBACK"
-LONGEST_LINE = 500
+MAX_LINE = 500
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def one_line(error: BaseException) -> str:
     """An exception's type and message as one line of bounded length."""
     words = " ".join(str(error).split())
     line = f"{type(error).__name__}: {words}" if words else type(error).__name__
-    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
+    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} ..."
 
 
 @contextlib.contextmanager

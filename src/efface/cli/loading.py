@@ -13,9 +13,9 @@ from torch import nn
 from efface import methods
 from efface.auditing.config import Level
 from efface.cli.taskpath import load_task, user_failure
-from efface.data.checks import Findings, check_ids, few
+from efface.data.checks import Findings, check_ids, shorten
 from efface.ensembles.cache import check_cache
-from efface.errors import CheckpointError, RequestError, attempt
+from efface.errors import CheckpointError, RequestError, collect_errors
 from efface.methods.base import Method
 from efface.models.checkpoint import load_weights
 from efface.options import nearest
@@ -45,17 +45,17 @@ def load_inputs(
     `checkpoints` are files by the name of the option that gave them.
     """
     before = len(problems)
-    task = attempt(problems, load_task, task_path)
+    task = collect_errors(problems, load_task, task_path)
     if task is not None and task.build_model is None:
         problems.append(f"{task_path} has no build_model: set Task.build_model, which makes the network to load into")
-    models = [attempt(problems, load_model, task, path, option) for option, path in checkpoints.items()]
-    ids = attempt(problems, read_ids, forget, task)
+    models = [collect_errors(problems, load_model, task, path, option) for option, path in checkpoints.items()]
+    ids = collect_errors(problems, read_ids, forget, task)
     if task is not None and ids is not None and hasattr(task.train, "__len__"):
         # the library checks this too, but only once everything else is right
         found = Findings()
         check_ids(task, ids, len(task.train), found)
         problems += found.problems
-    place = attempt(problems, resolve_device, device)
+    place = collect_errors(problems, resolve_device, device)
     if len(problems) > before or task is None or ids is None:
         return None
     return Inputs(task, [m.to(place) for m in models if m is not None], ids)
@@ -103,7 +103,7 @@ def check_level(level: str, inputs: Inputs | None, cache: Path | None, method: s
     if inputs is not None and inputs.task.fit is None:
         problems.append("level strong trains models as the original was: set Task.fit, or use --level standard")
     if cache is not None:
-        attempt(problems, check_cache, cache)
+        collect_errors(problems, check_cache, cache)
     if problems:
         raise RequestError(problems)
 
@@ -135,8 +135,8 @@ def choose_method(key: str, options: Sequence[str]) -> Method:
     given = {name.strip(): value.strip() for name, value in pairs}
     if len(given) < len(pairs):
         names = [name.strip() for name, _ in pairs]
-        problems.append(f"options given more than once: {few(sorted({n for n in names if names.count(n) > 1}))}")
-    method = attempt(problems, methods.get, key, given)
+        problems.append(f"options given more than once: {shorten(sorted({n for n in names if names.count(n) > 1}))}")
+    method = collect_errors(problems, methods.get, key, given)
     if problems or method is None:
         raise RequestError(problems)
     return method

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from efface.auditing.api import FEWEST_MODELS, MODELS, REFERENCES
+from efface.auditing.api import MIN_MODELS, MODELS, REFERENCES
 from efface.auditing.config import Level
 from efface.auditing.report.build import Report
 from efface.cli import bench, requests, store
@@ -15,7 +15,7 @@ from efface.cli.display import describe, show_methods, show_report, show_unjudge
 from efface.cli.failures import Code, guarded
 from efface.cli.loading import check_level, choose_method, load_inputs, reference_files, working_folder_importable
 from efface.cli.output import check_folder, print_json, run_of, save, summary
-from efface.errors import RequestError, attempt
+from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
 from efface.parallel import audit as run_audit
 from efface.parallel import on_main, share, start
@@ -76,7 +76,7 @@ AuditLevel = Annotated[
     ),
 ]
 ReferenceModels = Annotated[int, typer.Option(min=1, help="Reference models that the audit trains for itself.")]
-Models = Annotated[int, typer.Option(min=FEWEST_MODELS, help="Models of each ensemble, at level strong.")]
+Models = Annotated[int, typer.Option(min=MIN_MODELS, help="Models of each ensemble, at level strong.")]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -139,11 +139,11 @@ def unlearn(
     """Erase records from a trained model, audit the result, and write weights and report."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        attempt(problems, start)
+        collect_errors(problems, start)
         inputs = load_inputs(problems, task, {"--checkpoint": checkpoint}, forget, device)
-        chosen = attempt(problems, choose_method, method, option or [])
-        attempt(problems, check_folder, out, force, [checkpoint])
-        attempt(problems, check_level, level, inputs, cache)
+        chosen = collect_errors(problems, choose_method, method, option or [])
+        collect_errors(problems, check_folder, out, force, [checkpoint])
+        collect_errors(problems, check_level, level, inputs, cache)
         if no_audit and level != Level.STANDARD:
             problems.append("--level says how to audit, and --no-audit not to: leave one out")
         if problems or inputs is None or chosen is None:
@@ -212,16 +212,16 @@ def audit(
     with guarded(as_json) as stdout, working_folder_importable():
         again = {f"--retrained ({i})": path for i, path in enumerate(retrained or [], 1)}
         problems: list[str] = []
-        attempt(problems, start)
-        given = attempt(problems, reference_files, references) if references is not None else []
+        collect_errors(problems, start)
+        given = collect_errors(problems, reference_files, references) if references is not None else []
         named = {f"--references ({path.name})": path for path in given or []}
         checkpoints = {"--original": original, "--unlearned": unlearned, **again, **named}
         inputs = load_inputs(problems, task, checkpoints, forget, device)
-        attempt(problems, check_folder, out, force)
-        attempt(problems, check_level, level, inputs, cache, method)
+        collect_errors(problems, check_folder, out, force)
+        collect_errors(problems, check_level, level, inputs, cache, method)
         if given and level == Level.QUICK:
             problems.append("--references is for levels standard and strong")
-        chosen = None if method is None else attempt(problems, choose_method, method, [])
+        chosen = None if method is None else collect_errors(problems, choose_method, method, [])
         if problems or inputs is None:
             raise RequestError(problems)
         before, after, *others = inputs.models
@@ -273,8 +273,8 @@ def demo(
         from efface.cli.demo import run_demo  # data sets and training, which no other command needs
 
         problems: list[str] = []
-        attempt(problems, resolve_device, device)
-        attempt(problems, check_folder, out, force)
+        collect_errors(problems, resolve_device, device)
+        collect_errors(problems, check_folder, out, force)
         if problems:
             raise RequestError(problems)
         run = run_demo(data, seed, device)

@@ -22,7 +22,7 @@ from efface.cli.store_display import (
     tell,
 )
 from efface.cli.taskpath import load_task
-from efface.errors import RequestError, attempt
+from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
 from efface.options import nearest
 from efface.parallel import is_main, start
@@ -105,9 +105,9 @@ def init(
     """Make a store of deletion requests for a trained model."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        loaded = attempt(problems, load_task, task)
-        model = attempt(problems, load_model, loaded, checkpoint, "--checkpoint")
-        place = attempt(problems, resolve_device, device)
+        loaded = collect_errors(problems, load_task, task)
+        model = collect_errors(problems, load_model, loaded, checkpoint, "--checkpoint")
+        place = collect_errors(problems, resolve_device, device)
         if loaded is not None and loaded.build_model is None:
             problems.append(f"{task} has no build_model: set Task.build_model, which makes the network to load into")
         if problems or loaded is None or model is None:
@@ -159,10 +159,10 @@ def run(
     """Honour all pending requests as one batch; an interrupted run goes on where it was."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        attempt(problems, start)
-        chosen = attempt(problems, choose_method, method, option or [])
-        attempt(problems, _check_words, level, accept)
-        opened = attempt(problems, open_with_task, store, key, task, device)
+        collect_errors(problems, start)
+        chosen = collect_errors(problems, choose_method, method, option or [])
+        collect_errors(problems, _check_words, level, accept)
+        opened = collect_errors(problems, open_with_task, store, key, task, device)
         if problems or opened is None or chosen is None:
             raise RequestError(problems)
         plan = Plan(
@@ -222,8 +222,8 @@ def verify(
     """Recompute every hash, audit the model in service again, and name what else may hold the records."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        attempt(problems, _check_words, level, ACCEPT[0])
-        opened = attempt(problems, open_with_task, store, key, task, device)
+        collect_errors(problems, _check_words, level, ACCEPT[0])
+        opened = collect_errors(problems, open_with_task, store, key, task, device)
         if problems or opened is None:
             raise RequestError(problems)
         before = None if original is None else _original(opened, original, device)

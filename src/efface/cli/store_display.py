@@ -14,7 +14,7 @@ from rich.text import Text
 from efface.auditing.report.build import Report
 from efface.cli.display import COLOURS, WORDS, console, say
 from efface.cli.output import print_json
-from efface.data.checks import LARGEST_SHARE
+from efface.data.checks import MAX_SHARE
 from efface.store import Answer, Outcome, Overview, Request, Store, Verification, Version
 
 STATUSES = {
@@ -67,10 +67,8 @@ def show_answer(answer: Answer, stdout: TextIO) -> None:
         say(out, f"  It is due {request.due or 'at no date'} now, and has the note that was given last.")
     if answer.late:
         say(out, "  Its date is over.")
-    if answer.share > LARGEST_SHARE:
-        say(
-            out, f"  Pending requests hold {answer.share:.0%} of the training records: above {LARGEST_SHARE:.0%} efface"
-        )
+    if answer.share > MAX_SHARE:
+        say(out, f"  Pending requests hold {answer.share:.0%} of the training records: above {MAX_SHARE:.0%} efface")
         say(out, "  run refuses them, and efface run --retrain honours them.")
     if 0 < answer.forgotten < request.records:
         say(out, f"  {_records(answer.forgotten)} of it {'was' if answer.forgotten == 1 else 'were'} forgotten before.")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from efface.data.records import Batch, Records, checksums, content_hashes, tensors_in
-from efface.data.splits import SMALLEST_HOLDOUT, positions_of
+from efface.data.splits import MIN_HOLDOUT, positions_of
 from efface.errors import RequestError
 from efface.task import Task
 from efface.types import Indices, RecordId
@@ -19,26 +19,26 @@ HASH = np.dtype("V16")  # a content hash
 Marks = NDArray[Any]  # one checksum or content hash a record
 
 LARGE_SHARE = 0.05
-LARGEST_SHARE = 0.20
-SMALLEST_RETAIN = 60
+MAX_SHARE = 0.20
+MIN_RETAIN = 60
 
 
 @dataclass
 class Findings:
     """What checks found: `problems` refuse the request, `warnings` go into the result and the report.
 
-    `emptied` are classes of which the request takes every record; of `left` classes some records stay.
+    `forget_classes` are classes of which the request takes every record; of `left` classes some records stay.
     `taken` is the share of each class that the request takes.
     """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    emptied: list[int] = field(default_factory=list)
+    forget_classes: list[int] = field(default_factory=list)
     left: int = 0
     taken: dict[int, float] = field(default_factory=dict)
 
 
-def few(names: Iterable[Any], most: int = 3) -> str:
+def shorten(names: Iterable[Any], most: int = 3) -> str:
     """The first few names and how many more there are."""
     every = list(names)
     shown = ", ".join(text if len(text := repr(n)) <= 60 else f"{text[:57]}..." for n in every[:most])
@@ -59,19 +59,23 @@ def check_ids(task: Task, forget: Sequence[RecordId], records: int, found: Findi
         found.problems.append("the forget set is empty: name at least one record id")
     twice = [i for i, n in Counter(forget).items() if n > 1]
     if twice:
-        found.problems.append(f"the forget set names {few(twice)} more than once ({len(twice)} ids): name each once")
+        found.problems.append(
+            f"the forget set names {shorten(twice)} more than once ({len(twice)} ids): name each once"
+        )
     at = positions_of(forget, task.ids, records) if known else {}
     unknown = [i for i in dict.fromkeys(forget) if i not in at]
     if unknown and known:
         theirs = "the ids given" if task.ids is not None else f"indices 0 to {records - 1}"
-        found.problems.append(f"{len(unknown)} forget ids are not in the training records ({theirs}): {few(unknown)}")
+        found.problems.append(
+            f"{len(unknown)} forget ids are not in the training records ({theirs}): {shorten(unknown)}"
+        )
     if len(found.problems) == before and len(at) >= records:
         found.problems.append("the forget set holds every training record: nothing is left to keep, train a new model")
     elif len(found.problems) == before:
         share = len(at) / records
-        if share > LARGEST_SHARE:
+        if share > MAX_SHARE:
             found.problems.append(
-                f"the forget set is {share:.0%} of the training records; requests above {LARGEST_SHARE:.0%} are not "
+                f"the forget set is {share:.0%} of the training records; requests above {MAX_SHARE:.0%} are not "
                 "supported yet: split the request, or retrain"
             )
         elif share > LARGE_SHARE:
@@ -79,8 +83,8 @@ def check_ids(task: Task, forget: Sequence[RecordId], records: int, found: Findi
                 f"the forget set is {share:.1%} of the training records; above {LARGE_SHARE:.0%} moves retain records "
                 "noticeably too"
             )
-        if records - len(at) < SMALLEST_RETAIN:
-            found.problems.append(f"{records - len(at)} records would remain; at least {SMALLEST_RETAIN} are needed")
+        if records - len(at) < MIN_RETAIN:
+            found.problems.append(f"{records - len(at)} records would remain; at least {MIN_RETAIN} are needed")
     # ids of a wrong length, refused above, may lead beyond the records
     return np.array([at[i] for i in dict.fromkeys(forget) if i in at and at[i] < records], dtype=np.int64)
 
@@ -97,22 +101,22 @@ def _check_known(ids: Sequence[RecordId], records: int, found: Findings) -> bool
         found.problems.append(f"ids: expected one id for each of the {records} training records, got {len(ids)}")
     odd = [i for i in ids if isinstance(i, bool) or not isinstance(i, int | str | np.integer)]
     if odd:
-        found.problems.append(f"ids: record ids are integers or strings, got {few(odd)}")
+        found.problems.append(f"ids: record ids are integers or strings, got {shorten(odd)}")
         return False
     # only ids of equal hash can be equal, and an array of hashes is a tenth of a dict of ids
     marks = np.sort(np.fromiter(map(hash, ids), np.int64))
     often = set(marks[1:][marks[1:] == marks[:-1]].tolist())
     doubles = [i for i, n in Counter(i for i in ids if hash(i) in often).items() if n > 1] if often else []
     if doubles:
-        found.problems.append(f"ids name more than one training record: {few(doubles)}; ids must be unique")
+        found.problems.append(f"ids name more than one training record: {shorten(doubles)}; ids must be unique")
     return True
 
 
 def check_holdout(task: Task, records: int, found: Findings) -> None:
     """Whether there are enough records that the model never saw."""
-    if records < SMALLEST_HOLDOUT:
+    if records < MIN_HOLDOUT:
         found.problems.append(
-            f"the holdout has {records} records; at least {SMALLEST_HOLDOUT} that the model never saw are needed "
+            f"the holdout has {records} records; at least {MIN_HOLDOUT} that the model never saw are needed "
             "(some 500 for stable targets, as many as the forget set for telling evidence)"
         )
     if task.holdout_used_for != "nothing":
@@ -258,7 +262,7 @@ def check_classes(train: Records, forget: Indices, found: Findings) -> None:
 
 def _note_classes(counts: Counter[int], train: Records, forget: Indices, found: Findings) -> None:
     taken = Counter(train.targets(forget).flatten().tolist()) if forget.size else Counter()
-    found.emptied += sorted(c for c, n in taken.items() if n == counts[c])
+    found.forget_classes += sorted(c for c, n in taken.items() if n == counts[c])
     found.taken = {c: n / counts[c] for c, n in taken.items()}
     found.left = sum(n > taken[c] for c, n in counts.items())
 

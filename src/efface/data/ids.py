@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from efface.data.checks import few
+from efface.data.checks import shorten
 from efface.errors import RequestError
 from efface.types import RecordId
 
@@ -81,7 +81,7 @@ def _check(ids: Sequence[RecordId], records: int) -> None:
     if len(ids) != records:
         problems.append(f"ids: expected one id for each of the {records} training records, got {len(ids)}")
     if odd := [i for i in ids if not _is_id(i)]:
-        problems.append(f"ids: record ids are integers or strings, got {few(odd)}")
+        problems.append(f"ids: record ids are integers or strings, got {shorten(odd)}")
     if problems:
         raise RequestError(problems)
 
@@ -91,4 +91,4 @@ def _check_unique(ids: Sequence[RecordId], order: NDArray[np.int64], places: NDA
     same = np.flatnonzero(places[1:] == places[:-1])
     at = np.union1d(order[same], order[same + 1])
     if twice := [i for i, n in Counter(ids[k] for k in at.tolist()).items() if n > 1]:
-        raise RequestError(f"ids name more than one training record: {few(twice)}; ids must be unique")
+        raise RequestError(f"ids name more than one training record: {shorten(twice)}; ids must be unique")

@@ -25,7 +25,7 @@ FASHION_FILES = (
 )
 FASHION_SIDE = 28
 FASHION_CLASSES = 10
-LARGEST = 2**31  # bytes read whatever a header promises
+MAX_BYTES = 2**31  # bytes read whatever a header promises
 IMAGES_MAGIC, LABELS_MAGIC = 0x803, 0x801  # unsigned bytes in three dimensions and in one
 
 
@@ -121,7 +121,7 @@ def _read_idx(path: Path, magic: int) -> np.ndarray[tuple[int, ...], np.dtype[np
             if found != magic:
                 raise RequestError(f"{path}: not the expected IDX file: it starts with {found:#x}, not {magic:#x}")
             size = int(np.prod(shape, dtype=object))
-            body = file.read(min(size + 1, LARGEST))  # one more than is due, to notice a file that goes on
+            body = file.read(min(size + 1, MAX_BYTES))  # one more than is due, to notice a file that goes on
     except (OSError, EOFError, zlib.error) as error:
         raise RequestError(f"{path}: damaged, or not a gzip file: {error}") from error
     if len(body) != size:

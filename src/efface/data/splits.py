@@ -9,7 +9,7 @@ from efface.runtime.seeds import derive_seed
 from efface.types import Indices, RecordId
 
 # What one part may hold at the most: enough for stable statistics, and a cost that does not grow with the data.
-MOST = {"members": 2000, "audit_reference": 4000, "reference": 6000, "calibration": 2500, "stopping": 2500}
+MAX_SIZES = {"members": 2000, "audit_reference": 4000, "reference": 6000, "calibration": 2500, "stopping": 2500}
 
 
 RETAIN_SHARES = {"members": 0.20, "audit_reference": 0.30, "reference": 0.50}
@@ -18,7 +18,7 @@ RETAIN_SHARES = {"members": 0.20, "audit_reference": 0.30, "reference": 0.50}
 HOLDOUT_SHARES = {"calibration": 0.5, "stopping": 0.25, "audit": 0.25}
 
 
-SMALLEST_HOLDOUT = 100
+MIN_HOLDOUT = 100
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ def make_splits(forget: Indices, records: int, holdout: int, seed: int) -> Split
 
 
 def _divide(positions: Indices, shares: dict[str, float], seed: int) -> dict[str, Indices]:
-    """Cut a shuffled copy by `shares`, no part above its MOST; what other parts may not hold goes to the last one."""
+    """Cut a shuffled copy by `shares`, no part above its MAX_SIZES; what other parts may not hold goes to the last one."""
     shuffled = np.random.default_rng(seed).permutation(positions)
     parts: dict[str, Indices] = {}
     start, last = 0, list(shares)[-1]
     for name, share in shares.items():
         wanted = len(positions) - start if name == last else round(share * len(positions))
-        size = min(wanted, MOST.get(name, wanted))
+        size = min(wanted, MAX_SIZES.get(name, wanted))
         parts[name] = shuffled[start : start + size]
         start += size
     return parts

@@ -24,7 +24,7 @@ from efface.runtime.progress import track
 from efface.task import Task
 from efface.types import Indices
 
-# a worker takes seconds to import torch, so less work than this is done sooner without any
+# a worker takes seconds to import torch, so less work than this is done sooner mask_classes any
 WORTH_WORKERS_S = 10.0
 
 

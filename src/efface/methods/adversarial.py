@@ -26,7 +26,9 @@ def discriminator(outputs: int, width: int) -> nn.Module:
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)
 
 
-def fooling(unseen: Tensor, width: int, turns: int, lr: float, seed: int) -> Callable[[Tensor, Tensor], Tensor]:
+def adversarial_loss(
+    unseen: Tensor, width: int, turns: int, lr: float, seed: int
+) -> Callable[[Tensor, Tensor], Tensor]:
     """A loss -E log T(x) of a model's own outputs x and of never-seen ones y, where T(x) is how far x passes for a y.
 
     T is a discriminator, which takes `turns` steps of Adam on the cross-entropy of telling x from y at each call,
@@ -38,13 +40,13 @@ def fooling(unseen: Tensor, width: int, turns: int, lr: float, seed: int) -> Cal
         judge = discriminator(unseen.shape[1], width).to(unseen.device)
     optimiser = torch.optim.Adam(judge.parameters(), lr=lr)
 
-    def taken_for(outputs: Tensor, never_seen: bool) -> Tensor:
+    def discriminator_loss(outputs: Tensor, never_seen: bool) -> Tensor:
         said = judge((outputs - mean) / spread)
         return F.binary_cross_entropy_with_logits(said, torch.full_like(said, float(never_seen)))
 
     def fool(own: Tensor, drawn: Tensor) -> Tensor:
         for _ in range(turns):
-            descend(optimiser, taken_for(own.detach(), False) + taken_for(drawn, True))
-        return taken_for(own, True)
+            descend(optimiser, discriminator_loss(own.detach(), False) + discriminator_loss(drawn, True))
+        return discriminator_loss(own, True)
 
     return fool

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
-from efface.methods.adversarial import fooling, label_first
+from efface.methods.adversarial import adversarial_loss, label_first
 from efface.methods.base import Problem, Step, endless
 from efface.methods.descent import Descent
 from efface.models.running import device_of, logits_of
@@ -42,11 +42,11 @@ class Aligning(Descent, ABC):
         draws = endless(np.arange(len(unseen)), self.batch, derive_seed(problem.seed, "align", "unseen"))
         distance = self.distance(problem, unseen)
 
-        def loss(kept: Batch, gone: Batch) -> Tensor:
-            z_kept, z_gone = problem.logits(kept, gone)
+        def loss(retain: Batch, forget: Batch) -> Tensor:
+            z_retain, z_forget = problem.logits(retain, forget)
             drawn = unseen[torch.from_numpy(next(draws)).to(unseen.device)]
-            apart = distance(label_first(z_gone, gone.targets), drawn)
-            return F.cross_entropy(z_kept, kept.targets) + self.pull * apart
+            apart = distance(label_first(z_forget, forget.targets), drawn)
+            return F.cross_entropy(z_retain, retain.targets) + self.pull * apart
 
         return self.sgd(problem, loss, training=False, retain=problem.retain, forget=problem.forget)
 
@@ -80,7 +80,7 @@ class AlignGan(Aligning):
 
     def distance(self, problem: Problem, unseen: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         seed = derive_seed(problem.seed, "align", "discriminator")
-        return fooling(unseen, self.width, self.turns, self.lr_tell, seed)
+        return adversarial_loss(unseen, self.width, self.turns, self.lr_tell, seed)
 
 
 def energy_distance(one: Tensor, other: Tensor) -> Tensor:

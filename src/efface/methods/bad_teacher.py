@@ -16,9 +16,9 @@ from efface.runtime.seeds import derive_seed
 
 @dataclass(frozen=True)
 class BadTeacher(Descent):
-    """w <- Adam on [ sum over forget KL(random || w) + sum over kept KL(original || w) ] / (f + k).
+    """w <- Adam on [ sum over forget KL(random || w) + sum over retain KL(original || w) ] / (f + k).
 
-    The random teacher is a network from a fresh start, and the k kept records are a `share` of the retain set. Public
+    The random teacher is a network from a fresh start, and the k retain records are a `share` of the retain set. Public
     code shuffles both kinds together: 1 epoch over them at 1e-4, batches of 256, 30 % of retain, temperature 1. Here
     each step has a batch of either kind, weighted so that its gradient is on average the same. The mean is over
     records; torch's own mean, over classes as well, is smaller by their number. What an untrained network says of a
@@ -41,11 +41,11 @@ class BadTeacher(Descent):
         keep = rng.permutation(problem.retain)[:size]
         part = len(problem.forget) / (len(problem.forget) + len(keep))
 
-        def loss(kept: Batch, gone: Batch) -> Tensor:
-            z_kept, z_gone = problem.logits(kept, gone)
-            hold = divergence(said_by(problem, problem.original, kept), z_kept, self.temperature)
-            forget = divergence(said_by(problem, random, gone), z_gone, self.temperature)
-            return part * forget + (1 - part) * hold
+        def loss(retain: Batch, forget: Batch) -> Tensor:
+            z_retain, z_forget = problem.logits(retain, forget)
+            hold = divergence(said_by(problem, problem.original, retain), z_retain, self.temperature)
+            away = divergence(said_by(problem, random, forget), z_forget, self.temperature)
+            return part * away + (1 - part) * hold
 
         optimiser = self.make_optimiser(problem, adam=True)
         return self.sgd(problem, loss, optimiser=optimiser, retain=keep, forget=problem.forget)

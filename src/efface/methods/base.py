@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efface.calibration.counterfactual import Expected
+from efface.calibration.counterfactual import CounterfactualLogits
 from efface.data.records import Batch, Records
 from efface.errors import DivergedError
 from efface.models.running import device_of, joint_logits
@@ -25,13 +25,13 @@ from efface.types import Indices
 class Step:
     """One perturbation of the weights.
 
-    `at_rest` marks the points at which a method allows the weights to be judged (the end of a cycle of its learning
+    `is_eval_point` marks the points at which a method allows the weights to be judged (the end of a cycle of its learning
     rate); the driver looks at evidence only there.
     """
 
     index: int
     loss: float
-    at_rest: bool = False
+    is_eval_point: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Problem:
 
     There are no stopping or audit records in it, so no method can look at the evidence that judges it. `original`
     is only to be read. `retain` leaves out the records that the audit trains its own models on, and `everything_kept`
-    is the whole retain set, for the control that retrains; `calibration` are holdout positions. `gone` are classes of
+    is the whole retain set, for the control that retrains; `calibration` are holdout positions. `forget_classes` are classes of
     which all records are to be forgotten. `expected` trains the reference model at its first call, and says what a
     model that never saw a record would say of it.
     """
@@ -54,8 +54,8 @@ class Problem:
     retain: Indices
     everything_kept: Indices
     calibration: Indices
-    gone: tuple[int, ...]
-    expected: Callable[[], Expected]
+    forget_classes: tuple[int, ...]
+    expected: Callable[[], CounterfactualLogits]
     seed: int
     meter: Meter
 
@@ -80,7 +80,7 @@ class Problem:
 class Method(Options, ABC):
     """An unlearning method: frozen options, and a stream of steps that change `problem.model` in place.
 
-    A method never declares success. It marks steps after which its weights may be judged (`Step.at_rest`), and
+    A method never declares success. It marks steps after which its weights may be judged (`Step.is_eval_point`), and
     `looks` says how many of those there are at the most, so that the driver can account for repeated looks.
     """
 
@@ -93,7 +93,7 @@ class Method(Options, ABC):
 
     @property
     @abstractmethod
-    def looks(self) -> int:
+    def max_evaluations(self) -> int:
         """Upper bound on the number of steps at rest."""
 
     @property

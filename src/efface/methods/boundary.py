@@ -30,7 +30,7 @@ class Boundary(Descent):
     Chen et al. (CVPR 2023, arXiv 2303.11570), for one whole class of CIFAR-10: epsilon 0.1 for pixels in [0, 1] and 10
     epochs of SGD at 1e-5 with momentum 0.9, which does little to a few records. We depart from the public code where
     the step does not cross the boundary, which leaves a record its own label there; do not clip x', since records need
-    not be images; and give no record a class that is gone. Where no input is a float (words, ids), there is no gradient
+    not be images; and give no record a class that is wholly forgotten. Where no input is a float (words, ids), there is no gradient
     to step along, and x' = x.
     """
 
@@ -46,8 +46,8 @@ class Boundary(Descent):
         if self.expand:
             return self._expand(problem)
 
-        def loss(gone: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(gone)[0], nearest_other(problem, gone, self.epsilon))
+        def loss(forget: Batch) -> Tensor:
+            return F.cross_entropy(problem.logits(forget)[0], nearest_other(problem, forget, self.epsilon))
 
         return self.sgd(problem, loss, forget=problem.forget)
 
@@ -62,11 +62,11 @@ class Boundary(Descent):
         optimiser = self.make_optimiser(problem)
         optimiser.add_param_group({"params": [row, bias]})
 
-        def loss(gone: Batch) -> Tensor:
+        def loss(forget: Batch) -> Tensor:
             with reading(head) as features:
-                z = problem.logits(gone)[0]
+                z = problem.logits(forget)[0]
             wide = torch.cat([z, F.linear(features[-1].float(), row, bias)], 1)
-            return F.cross_entropy(wide, torch.full_like(gone.targets, z.shape[1]))
+            return F.cross_entropy(wide, torch.full_like(forget.targets, z.shape[1]))
 
         return self.sgd(problem, loss, optimiser=optimiser, forget=problem.forget)
 
@@ -89,8 +89,10 @@ def nearest_other(problem: Problem, batch: Batch, epsilon: float) -> Tensor:
             moved = map_tensors(start, lambda t: t + steps[id(t)] if id(t) in steps else t)
             z = forward(original, moved).float()
     problem.meter.count(forward=2 * len(batch), backward=len(batch) if follows else 0)
-    if problem.gone:
-        z[:, list(problem.gone)] = torch.finfo(z.dtype).min  # finite, so that a record's own class stays the last
+    if problem.forget_classes:
+        z[:, list(problem.forget_classes)] = torch.finfo(
+            z.dtype
+        ).min  # finite, so that a record's own class stays the last
     return z.scatter(1, batch.targets[:, None], -torch.inf).argmax(1)
 
 

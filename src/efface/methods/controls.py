@@ -24,7 +24,7 @@ class Noop(Method):
         return 0
 
     @property
-    def looks(self) -> int:
+    def max_evaluations(self) -> int:
         return 0
 
     def run(self, problem: Problem) -> Iterator[Step]:
@@ -52,7 +52,7 @@ class Retrain(Method):
         return 1
 
     @property
-    def looks(self) -> int:
+    def max_evaluations(self) -> int:
         return 1
 
     def run(self, problem: Problem) -> Iterator[Step]:
@@ -63,4 +63,4 @@ class Retrain(Method):
             problem.model.load_state_dict(model.state_dict())
         except RuntimeError as error:
             raise RequestError("Task.build_model gives another network than the model: their weights differ") from error
-        yield Step(1, float("nan"), at_rest=True)
+        yield Step(1, float("nan"), is_eval_point=True)

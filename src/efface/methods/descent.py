@@ -30,7 +30,7 @@ class Descent(Method, ABC):
         return self.steps
 
     @property
-    def looks(self) -> int:
+    def max_evaluations(self) -> int:
         return -(-self.steps // self.every)
 
     def make_optimiser(self, problem: Problem, adam: bool = False, decay: float = 0.0) -> torch.optim.Optimizer:
@@ -68,7 +68,7 @@ class Descent(Method, ABC):
         for k in range(1, self.steps + 1) if numbers is None else numbers:
             with mode(problem.model, training=training), torch.enable_grad():
                 value = descend(optimiser, loss(*(next(s) for s in streams)))
-            yield Step(k, value, at_rest=k % self.every == 0 or k == self.steps)
+            yield Step(k, value, is_eval_point=k % self.every == 0 or k == self.steps)
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:

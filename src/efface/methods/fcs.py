@@ -44,13 +44,13 @@ class FCS(Descent):
     decay: float = option(0.01, "weight decay in steps on retain records", 0.0, 1.0)
 
     def run(self, problem: Problem) -> Iterator[Step]:
-        def flatten(gone: Batch) -> Tensor:
-            z = problem.logits(gone)[0]
+        def flatten(forget: Batch) -> Tensor:
+            z = problem.logits(forget)[0]
             return divergence(torch.zeros_like(z), z)
 
-        def push(gone: Batch, beside: Batch) -> Tensor:
-            z_gone, z_beside = problem.logits(gone, beside)
-            return contrast(z_gone, z_beside.detach(), self.temperature)
+        def push(forget: Batch, retain: Batch) -> Tensor:
+            z_forget, z_retain = problem.logits(forget, retain)
+            return contrast(z_forget, z_retain.detach(), self.temperature)
 
         def keep(kept: Batch) -> Tensor:
             return F.cross_entropy(problem.logits(kept)[0], kept.targets)
@@ -79,6 +79,6 @@ class FCS(Descent):
         return torch.optim.SGD(problem.trainable(), lr=lr, momentum=self.momentum)
 
 
-def contrast(gone: Tensor, beside: Tensor, temperature: float) -> Tensor:
+def contrast(forget: Tensor, retain: Tensor, temperature: float) -> Tensor:
     """Mean over pairs of -log softmax, over the other batch, of the dot products of outputs over a temperature."""
-    return -F.log_softmax(gone @ beside.T / temperature, 1).mean()
+    return -F.log_softmax(forget @ retain.T / temperature, 1).mean()

@@ -50,7 +50,7 @@ class Fisher(Method):
         return 1
 
     @property
-    def looks(self) -> int:
+    def max_evaluations(self) -> int:
         return 1
 
     def run(self, problem: Problem) -> Iterator[Step]:
@@ -69,7 +69,7 @@ class Fisher(Method):
         value = F.cross_entropy(reached, problem.train.targets(problem.forget)).item()
         if not math.isfinite(value):
             raise DivergedError(f"the loss became {value}: try a smaller alpha")
-        yield Step(1, value, at_rest=True)
+        yield Step(1, value, is_eval_point=True)
 
 
 def expected_diagonal(problem: Problem, positions: Indices) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from efface.methods.adversarial import fooling, label_first
+from efface.methods.adversarial import adversarial_loss, label_first
 from efface.methods.base import Problem, Step, endless
 from efface.methods.descent import Descent
 from efface.models.init import fresh_model
@@ -51,9 +51,11 @@ class Game(Descent):
         targets = problem.holdout.targets(third)
         known = logits_of(problem.task, problem.original, problem.holdout, third, problem.meter)
         scale = label_first(known, targets).to(device)
-        fool = fooling(scale, self.width, self.turns, self.lr_tell, derive_seed(problem.seed, "game", "attack"))
+        fool = adversarial_loss(
+            scale, self.width, self.turns, self.lr_tell, derive_seed(problem.seed, "game", "attack")
+        )
         kept = problem.batches(problem.retain, self.batch, "game retain")
-        gone = problem.batches(problem.forget, self.batch, "game forget")
+        forget_batches = problem.batches(problem.forget, self.batch, "game forget")
         rows = endless(np.arange(len(third)), self.batch, derive_seed(problem.seed, "game", "third"))
         moves = 0
 
@@ -67,7 +69,7 @@ class Game(Descent):
                 z, says = problem.logits(lead, never)
                 apart = (says.softmax(1) - wanted[torch.from_numpy(at).to(device)]).square().sum(1).mean()
                 return F.cross_entropy(z, lead.targets) + self.match * apart
-            follow = next(gone)
+            follow = next(forget_batches)
             z, says = problem.logits(follow, never)
             leaked = fool(label_first(z, follow.targets), label_first(says, never.targets).detach())
             return self.leak * leaked

@@ -38,7 +38,7 @@ class GradientAscent(Descent):
 
         optimiser.register_step_pre_hook(shorten)
 
-        def loss(gone: Batch) -> Tensor:
-            return -F.cross_entropy(problem.logits(gone)[0], gone.targets)
+        def loss(forget: Batch) -> Tensor:
+            return -F.cross_entropy(problem.logits(forget)[0], forget.targets)
 
         return self.sgd(problem, loss, optimiser=optimiser, forget=problem.forget)

@@ -40,7 +40,7 @@ class Newton(Method, ABC):
         return self.rounds
 
     @property
-    def looks(self) -> int:
+    def max_evaluations(self) -> int:
         return self.rounds
 
     @abstractmethod
@@ -66,7 +66,7 @@ class Newton(Method, ABC):
             value = F.cross_entropy(reached, targets).item()
             if not math.isfinite(value):
                 raise DivergedError(f"the loss became {value}: try a smaller scale or more damping")
-            yield Step(k, value, at_rest=True)
+            yield Step(k, value, is_eval_point=True)
 
 
 @dataclass(frozen=True)

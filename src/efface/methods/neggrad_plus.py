@@ -27,9 +27,9 @@ class NegGradPlus(Descent):
     alpha: float = option(0.95, "weight of the retain loss", 0.0, 1.0)
 
     def run(self, problem: Problem) -> Iterator[Step]:
-        def loss(kept: Batch, gone: Batch) -> Tensor:
-            z_kept, z_gone = problem.logits(kept, gone)
-            ascent = F.cross_entropy(z_gone, gone.targets)
-            return self.alpha * F.cross_entropy(z_kept, kept.targets) - (1 - self.alpha) * ascent
+        def loss(retain: Batch, forget: Batch) -> Tensor:
+            z_retain, z_forget = problem.logits(retain, forget)
+            ascent = F.cross_entropy(z_forget, forget.targets)
+            return self.alpha * F.cross_entropy(z_retain, retain.targets) - (1 - self.alpha) * ascent
 
         return self.sgd(problem, loss, retain=problem.retain, forget=problem.forget)

@@ -38,7 +38,7 @@ class Perturb(Descent):
                 spread = weight.float().square().mean().sqrt()
                 weight.add_((self.noise * spread * drawn).to(weight.dtype))
 
-        def loss(kept: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(kept)[0], kept.targets)
+        def loss(retain: Batch) -> Tensor:
+            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
 
         return self.sgd(problem, loss, retain=problem.retain)

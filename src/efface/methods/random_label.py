@@ -47,11 +47,11 @@ class RandomLabel(Descent):
         relabelled, f = self._wrong(problem), len(problem.forget)
         whole = f + self.alpha * len(problem.retain)
 
-        def loss(kept: Batch) -> Tensor:
-            gone, drawn = next(relabelled)
-            z_kept, z_gone = problem.logits(kept, gone)
-            wrong = F.cross_entropy(z_gone, other_labels(gone.targets, drawn, z_gone.shape[1]))
-            return f / whole * wrong + (1 - f / whole) * F.cross_entropy(z_kept, kept.targets)
+        def loss(retain: Batch) -> Tensor:
+            forget, drawn = next(relabelled)
+            z_retain, z_forget = problem.logits(retain, forget)
+            wrong = F.cross_entropy(z_forget, other_labels(forget.targets, drawn, z_forget.shape[1]))
+            return f / whole * wrong + (1 - f / whole) * F.cross_entropy(z_retain, retain.targets)
 
         # a batch of one record breaks BatchNorm in train mode
         return self.sgd(problem, loss, training=f > 1, optimiser=optimiser, retain=problem.retain)

@@ -49,7 +49,7 @@ class Scrub(Descent):
 
     def run(self, problem: Problem) -> Iterator[Step]:
         optimiser = self.make_optimiser(problem, adam=self.adam)
-        gone = problem.batches(problem.forget, self.batch, "scrub max")
+        forget = problem.batches(problem.forget, self.batch, "scrub max")
         epoch, climb = (-(-len(at) // self.batch) for at in (problem.retain, problem.forget))
         done = 0
 
@@ -60,7 +60,7 @@ class Scrub(Descent):
             nonlocal done
             if done % epoch == 0 and done < self.rises * epoch:
                 for _ in range(climb):
-                    batch = next(gone)
+                    batch = next(forget)
                     descend(optimiser, -apart(batch, problem.logits(batch)[0]))
             done += 1
             z = problem.logits(kept)[0]

@@ -44,7 +44,7 @@ class SSD(Method):
         return 1
 
     @property
-    def looks(self) -> int:
+    def max_evaluations(self) -> int:
         return 1
 
     def run(self, problem: Problem) -> Iterator[Step]:
@@ -66,7 +66,7 @@ class SSD(Method):
         value = F.cross_entropy(reached, problem.train.targets(problem.forget)).item()
         if not math.isfinite(value):
             raise DivergedError(f"the loss became {value}: try a larger select")
-        yield Step(1, value, at_rest=True)
+        yield Step(1, value, is_eval_point=True)
 
 
 def mean_square(problem: Problem, positions: Indices, group: int = 1) -> Tensor:

@@ -13,7 +13,7 @@ from efface.data.records import Batch
 from efface.methods.base import Method, Problem, Step, descend, endless
 from efface.models.running import device_of, logits_of, mode
 from efface.models.training import one_cycle
-from efface.numerics.logits import centre, margin, of_classes, squash, without
+from efface.numerics.logits import centre, margin, mask_classes, of_classes, symlog
 from efface.options import option
 from efface.runtime.seeds import derive_seed
 
@@ -30,7 +30,7 @@ class Steer(Method):
     in rounds of `steps`, each a one-cycle of Adam's learning rate. The first round aims at a = t; each later one adds
     `refine` times what is still missing, a <- a + refine (t - c), since a squared error with a hold on everything
     else stops short of its target, and most where a record has far to go. It ends when at most `enough` of the way is
-    left and no class that is gone is still said, and may be judged after the second round and each later one.
+    left and no class that is wholly forgotten is still said, and may be judged after the second round and each later one.
 
     Where the request takes whole classes, c0 and t have the lowest of the other logits in their place.
     """
@@ -64,20 +64,20 @@ class Steer(Method):
         return max(self.steps, -(-self.passes * forget // self.batch_forget))
 
     @property
-    def looks(self) -> int:
+    def max_evaluations(self) -> int:
         return max(1, self.rounds - 1)
 
     def run(self, problem: Problem) -> Iterator[Step]:
-        device, gone = device_of(problem.model), problem.gone
+        device, forget_classes = device_of(problem.model), problem.forget_classes
         with problem.meter.phase("targets"):
             expected = problem.expected()
             seen = expected.of_training(problem.forget)
-            target = target_logits(seen, expected.members, expected.strangers, gone).float()
+            target = target_logits(seen, expected.members, expected.nonmembers, forget_classes).float()
         aim, index = target.to(device), 0
-        goal = squash(margin(target, seen.targets))
+        goal = symlog(margin(target, seen.targets))
         # of the model itself: what is expected of it may leave out classes that it still knows
         known = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
-        way = float((goal - squash(margin(known, seen.targets))).square().sum())
+        way = float((goal - symlog(margin(known, seen.targets))).square().sum())
         forget = problem.train.read(problem.forget)
         rows = endless(np.arange(len(forget)), self.batch_forget, derive_seed(problem.seed, "steer", "forget"))
         retain = self._retain(problem)
@@ -91,8 +91,8 @@ class Steer(Method):
                     kept, keep = next(retain)
                     with torch.enable_grad():
                         z_f, z_r = problem.logits(forget.rows(at).to(device), kept)
-                        off = (centre(z_f, gone) - aim[at.to(device)]).square().mean()
-                        held = (centre(z_r, gone) - keep).square().mean()
+                        off = (centre(z_f, forget_classes) - aim[at.to(device)]).square().mean()
+                        held = (centre(z_r, forget_classes) - keep).square().mean()
                         loss = self.scale * (off + self.hold * held)
                         if self.anchor:
                             loss = loss + self.anchor * F.cross_entropy(z_r, kept.targets)
@@ -101,13 +101,13 @@ class Steer(Method):
                     if k < steps - 1:
                         yield Step(index, value)
             reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
-            missed = float((goal - squash(margin(reached, seen.targets))).square().sum())
-            still = of_classes(seen.targets, gone) & (reached.argmax(1) == seen.targets)
+            missed = float((goal - symlog(margin(reached, seen.targets))).square().sum())
+            still = of_classes(seen.targets, forget_classes) & (reached.argmax(1) == seen.targets)
             done = number == self.rounds - 1 or (missed <= self.enough * way and not bool(still.any()))
-            yield Step(index, value, at_rest=number > 0 or done)
+            yield Step(index, value, is_eval_point=number > 0 or done)
             if done:
                 return
-            aim = aim + self.refine * (target - centre(reached, gone)).to(device)
+            aim = aim + self.refine * (target - centre(reached, forget_classes)).to(device)
 
     def _retain(self, problem: Problem) -> Iterator[tuple[Batch, Tensor]]:
         """Endless retain batches with the logits that they are to keep, computed for several batches at once."""
@@ -115,7 +115,7 @@ class Steer(Method):
         group = max(1, min(8, problem.task.batch_size // size))
         for many in problem.batches(problem.retain, size * group, "steer retain"):
             with mode(problem.original, training=False), torch.no_grad():
-                keep = without(problem.task.forward(problem.original, many.inputs).float(), problem.gone)
+                keep = mask_classes(problem.task.forward(problem.original, many.inputs).float(), problem.forget_classes)
             problem.meter.count(forward=len(many))
             for start in range(0, len(many) - size + 1, size):
                 part = slice(start, start + size)

@@ -12,7 +12,7 @@ from torch import Tensor
 from efface.types import Estimate
 
 NO_SPREAD = 1e-24  # a variance that is rounding alone, as a share of the mean square: logits are float32
-FEWEST = 4  # retrained models from which what remains can be judged
+MIN_RETRAINED = 4  # retrained models from which what remains can be judged
 TIE = 1e-9  # relative: an exchange of two groups gives the same distance up to rounding
 
 
@@ -33,7 +33,7 @@ def excess_d2(ours: Tensor, retrained: Tensor) -> float:
     return float(gap.mean() / spread.mean())
 
 
-def common_removed(values: Tensor, control: Tensor) -> Tensor:
+def standardise_by_nonmembers(values: Tensor, control: Tensor) -> Tensor:
     """What is left of each model's values (k, n) without its level and scale on never-seen records, control (k, m).
 
     Those are common to all records of a model, and no trace of any one. NaN for a model whose control does not vary.
@@ -46,7 +46,7 @@ def common_removed(values: Tensor, control: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Remains:
+class ResidualDistance:
     """What remains of a request: excess d2 of three kinds of models to retrained ones, and unlearned over original.
 
     The unit is the spread of the retrained models alone, so that the two distances, and `share`, have the same one.
@@ -65,25 +65,25 @@ class Remains:
         return self.original.low > 0
 
 
-def remains(
+def residual_distance(
     original: Tensor, unlearned: Tensor, retrained: Tensor, level: float = 0.95, paired: bool = False
-) -> Remains:
+) -> ResidualDistance:
     """What remains of the records' statistics (models, records), with intervals for other trainings of such models.
 
     `paired`: unlearned model i was made from original i. At least four retrained models. The variance is that of a
     jackknife over models, for one or two models that of retrained models put in their place (supposing that the
-    spread of both is alike); Student's t, freedom by Welch and Satterthwaite. NaN where retrained models do not differ.
+    spread of both is alike); Student's t, df by Welch and Satterthwaite. NaN where retrained models do not differ.
     """
     # No bootstrap: a model drawn twice has no spread to its double, so what makes the distance unbiased would be lost.
     o, u, r = len(original), len(unlearned), len(retrained)
-    if r < FEWEST:
-        raise ValueError(f"{r} retrained models: what remains needs {FEWEST}")
+    if r < MIN_RETRAINED:
+        raise ValueError(f"{r} retrained models: what remains needs {MIN_RETRAINED}")
     gram = _gram(torch.cat([original, unlearned, retrained]))
     first, second, again = list(range(o)), list(range(o, o + u)), list(range(o + u, o + u + r))
     unit = float(_unit(gram, again))
     if not unit > NO_SPREAD * float(retrained.double().square().mean()):
         nothing = Estimate(math.nan, math.nan, math.nan, level)
-        return Remains(nothing, nothing, nothing, nothing)
+        return ResidualDistance(nothing, nothing, nothing, nothing)
 
     def both(a: list[int], b: list[int], c: list[int]) -> Tensor:
         own = _unit(gram, c)
@@ -107,13 +107,12 @@ def remains(
     chance = [_chance(gram, side, again) / unit**2 for side in (first, second)]
     chance.append(chance[1] / far**2)
     ours, theirs, ratio = (
-        _estimate(float(value[i]), [(variances[i], freedom) for variances, freedom in parts], chance[i], level)
-        for i in range(3)
+        _estimate(float(value[i]), [(variances[i], df) for variances, df in parts], chance[i], level) for i in range(3)
     )
     halves = retrained[::2].double(), retrained[1::2].double()
     null = 2 * float(_tr2(gram, again)) * (sum(1 / len(h) for h in halves) / unit) ** 2
     same = _estimate(excess_d2(*halves), [(2 * null, r - 1)], null, level)
-    return Remains(ours, theirs, same, ratio)
+    return ResidualDistance(ours, theirs, same, ratio)
 
 
 def chance_error(retrained: Tensor, unlearned: int) -> float:
@@ -210,7 +209,7 @@ def _gap(gram: Tensor, ours: list[int], again: list[int]) -> Tensor:
 
 
 def _jackknife(replicates: list[Tensor]) -> tuple[list[float], int]:
-    """Variance of each number by leaving out one model at a time, and its freedom."""
+    """Variance of each number by leaving out one model at a time, and its df."""
     rows, k = torch.stack(replicates), len(replicates)
     return ((k - 1) / k * (rows - rows.mean(0)).square().sum(0)).tolist(), k - 1
 
@@ -228,7 +227,7 @@ def _swapped(gram: Tensor, ours: list[int], again: list[int], slopes: list[float
 def _chance(gram: Tensor, ours: list[int], again: list[int]) -> float:
     """Variance of a gap whose true value is 0: products of the noise of two trainings, in every pair of models."""
     theirs = _tr2(gram, again)
-    own = _tr2(gram, ours) if len(ours) >= FEWEST else theirs
+    own = _tr2(gram, ours) if len(ours) >= MIN_RETRAINED else theirs
     return float(2 * (own.sqrt() / len(ours) + theirs.sqrt() / len(again)) ** 2)
 
 
@@ -243,6 +242,6 @@ def _tr2(gram: Tensor, rows: list[int]) -> Tensor:
 def _estimate(value: float, parts: list[tuple[float, float]], chance: float, level: float) -> Estimate:
     # each pair of models counts twice in a jackknife, once for either model, so `chance` is once too much
     variance = sum(v for v, _ in parts)
-    freedom = variance**2 / sum(v * v / f for v, f in parts) if variance > 0 else math.inf
-    half = float(student.ppf((1 + level) / 2, freedom)) * math.sqrt(max(variance - chance, chance))
+    df = variance**2 / sum(v * v / f for v, f in parts) if variance > 0 else math.inf
+    half = float(student.ppf((1 + level) / 2, df)) * math.sqrt(max(variance - chance, chance))
     return Estimate(value, value - half, value + half, level)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from efface.calibration.ridge import cross_fit
-from efface.metrics.membership import separate
+from efface.metrics.membership import conditional_auc
 from efface.types import Estimate
 
 FOLDS = 5
@@ -36,4 +36,4 @@ def class_geometry(features: Tensor, forgotten: Tensor, level: float = 0.95) -> 
     order = shuffled[inside[shuffled].double().argsort(stable=True)]
     values = torch.empty(len(inside), dtype=torch.float64)
     values[order] = cross_fit(features[order], inside[order].double()[:, None], FOLDS, (1e-3,))[0].squeeze(1)
-    return separate(values[inside], values[~inside]).estimate(level)
+    return conditional_auc(values[inside], values[~inside]).estimate(level)

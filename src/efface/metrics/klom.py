@@ -5,7 +5,7 @@ from torch import Tensor
 
 from efface.errors import RequestError
 
-FEWEST = 32  # models of a kind, below which a histogram of 20 bins is mostly chance
+MIN_MODELS = 32  # models of a kind, below which a histogram of 20 bins is mostly chance
 BINS = 20
 CLIP = 100.0
 FLOOR = 1e-5  # of a retrained bin's share where unlearned models fall into it
@@ -14,7 +14,7 @@ FLOOR = 1e-5  # of a retrained bin's share where unlearned models fall into it
 def klom(unlearned: Tensor, retrained: Tensor) -> Tensor:
     """KL(unlearned || retrained), in nats, between histograms of each record's margins.
 
-    unlearned (k, n) and retrained (r, n), at least FEWEST of each; (n,), >= 0, 0 where the histograms agree, at most
+    unlearned (k, n) and retrained (r, n), at least MIN_MODELS of each; (n,), >= 0, 0 where the histograms agree, at most
     -log FLOOR = 11.5. Margins are clipped to +-CLIP; BINS equal bins span both ensembles' range. As published (appendix
     E.1 and the authors' code, RoyRin/data-unlearning-bench): the floored retrained shares are scaled to a sum of 1,
     and bins are open on the right, so that the greatest of all margins is in no bin. Departure: where several margins
@@ -25,8 +25,10 @@ def klom(unlearned: Tensor, retrained: Tensor) -> Tensor:
     value between two halves of the retrained models.
     """
     k, r = len(unlearned), len(retrained)
-    if min(k, r) < FEWEST:
-        raise RequestError(f"KLoM needs at least {FEWEST} unlearned and {FEWEST} retrained models, not {k} and {r}")
+    if min(k, r) < MIN_MODELS:
+        raise RequestError(
+            f"KLoM needs at least {MIN_MODELS} unlearned and {MIN_MODELS} retrained models, not {k} and {r}"
+        )
     values = torch.cat([unlearned, retrained]).double().T.clamp(-CLIP, CLIP).contiguous()
     low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
     high = torch.where(high > low, high, low + 1)

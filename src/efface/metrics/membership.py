@@ -14,11 +14,11 @@ from efface.types import Estimate
 
 
 @dataclass(frozen=True)
-class Separation:
+class AucResult:
     """An AUC together with what each record contributes, so that two of them can be compared record by record.
 
-    ranks (n,): share of its window of strangers that each forget record exceeds, in [0, 1]; their mean is the AUC.
-    influence (m,): first-order effect of each stranger on the AUC; sums to 0 over all strangers.
+    ranks (n,): share of its window of nonmembers that each forget record exceeds, in [0, 1]; their mean is the AUC.
+    influence (m,): first-order effect of each nonmember on the AUC; sums to 0 over all nonmembers.
     """
 
     ranks: Tensor
@@ -48,36 +48,34 @@ class Separation:
         """Standard error of the AUC where ranks are uniform, as those of records that were never seen are."""
         return math.sqrt(1 / 12 / len(self.ranks) + float(self.influence.square().sum()))
 
-    def less(self, other: "Separation", between_models: float = 0.0, freedom: float = math.inf) -> "Effect":
+    def less(self, other: "AucResult", between_models: float = 0.0, df: float = math.inf) -> "Effect":
         """Difference of two AUCs on the same records, paired.
 
-        `between_models` is the variance of such a difference between trainings, of `freedom` degrees since it is known
+        `between_models` is the variance of such a difference between trainings, of `df` degrees since it is known
         from a few models only. Each record's own part of it is in the paired variance over records too, so the larger
         of the two counts: their sum is far too wide, and the sum less that part too narrow with few models.
         """
         ranks, influence = self.ranks - other.ranks, self.influence - other.influence
         variance = max(_variance(ranks) / len(ranks) + float(influence.square().sum()), between_models)
-        freedom = freedom * (variance / between_models) ** 2 if between_models > 0 else math.inf
-        return Effect(float(ranks.mean()), variance, freedom)
+        df = df * (variance / between_models) ** 2 if between_models > 0 else math.inf
+        return Effect(float(ranks.mean()), variance, df)
 
-    def minus(
-        self, other: "Separation", level: float, between_models: float = 0.0, freedom: float = math.inf
-    ) -> Estimate:
+    def minus(self, other: "AucResult", level: float, between_models: float = 0.0, df: float = math.inf) -> Estimate:
         """`less` as an estimate."""
-        return self.less(other, between_models, freedom).estimate(level)
+        return self.less(other, between_models, df).estimate(level)
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A difference of AUCs, or of one from 0.5, in [-1, 1], with its variance and that variance's freedom."""
+    """A difference of AUCs, or of one from 0.5, in [-1, 1], with its variance and that variance's df."""
 
     value: float
     variance: float
-    freedom: float = math.inf
+    df: float = math.inf
 
     def estimate(self, level: float) -> Estimate:
         """The effect with a normal or Student interval."""
-        return interval(self.value, self.variance, level, -1.0, 1.0, self.freedom)
+        return interval(self.value, self.variance, level, -1.0, 1.0, self.df)
 
     def p(self, tolerance: float = 0.0) -> float:
         """Two-sided p value of there being no effect beyond `tolerance`."""
@@ -85,35 +83,35 @@ class Effect:
         if self.variance <= 0:
             return 1.0 if beyond == 0 else 0.0
         z = beyond / math.sqrt(self.variance)
-        return 2 * float(norm.sf(z) if math.isinf(self.freedom) else student.sf(z, self.freedom))
+        return 2 * float(norm.sf(z) if math.isinf(self.df) else student.sf(z, self.df))
 
 
-def separate(
+def conditional_auc(
     members: Tensor,
-    strangers: Tensor,
+    nonmembers: Tensor,
     member_difficulty: Tensor | None = None,
     stranger_difficulty: Tensor | None = None,
     width: int | None = None,
-) -> Separation:
-    """Compare each forget record's score with those of the `width` strangers of the most similar difficulty.
+) -> AucResult:
+    """Compare each forget record's score with those of the `width` nonmembers of the most similar difficulty.
 
-    The chance that a forget record scores higher than a stranger of equal difficulty, ties counting half. Without
-    difficulties every stranger is compared with, and 0.5 is right only where the request is a random sample. By
-    default a window holds a tenth of the strangers, and 10 to 50: wider ones compare the hardest records, which are
+    The chance that a forget record scores higher than a nonmember of equal difficulty, ties counting half. Without
+    difficulties every nonmember is compared with, and 0.5 is right only where the request is a random sample. By
+    default a window holds a tenth of the nonmembers, and 10 to 50: wider ones compare the hardest records, which are
     few, with easier ones, and so call perfect forgetting too much.
     """
-    width = width or min(50, max(10, len(strangers) // 10))
+    width = width or min(50, max(10, len(nonmembers) // 10))
 
     def compared(part: slice) -> tuple[Tensor, Tensor]:
         """Strangers that some forget records are compared with, and whether each of these scores higher."""
         values = members[part].double()[:, None]
         if member_difficulty is None or stranger_difficulty is None:
-            at = torch.arange(len(strangers)).expand(len(values), -1)
-            among = strangers.double()[at]
+            at = torch.arange(len(nonmembers)).expand(len(values), -1)
+            among = nonmembers.double()[at]
         else:
             at = windows(member_difficulty[part], stranger_difficulty, width)
             among = _levelled(
-                strangers.double()[at], member_difficulty[part].double(), stranger_difficulty.double()[at]
+                nonmembers.double()[at], member_difficulty[part].double(), stranger_difficulty.double()[at]
             )
         return at, (among < values).double() + 0.5 * (among == values).double()
 
@@ -121,11 +119,11 @@ def separate(
     # several blocks are compared twice, since the mean must be known first, and to keep all of them takes much memory
     kept = compared(parts[0]) if len(parts) == 1 else None
     ranks = by_block(lambda part: (kept or compared(part))[1].mean(1), len(members))
-    mean, influence = ranks.mean(), torch.zeros(len(strangers), dtype=torch.float64)
+    mean, influence = ranks.mean(), torch.zeros(len(nonmembers), dtype=torch.float64)
     for part in parts:
         at, wins = kept or compared(part)
         influence.index_add_(0, at.reshape(-1), ((wins - mean) / (len(members) * wins.shape[1])).reshape(-1))
-    return Separation(ranks, influence)
+    return AucResult(ranks, influence)
 
 
 def _levelled(among: Tensor, at: Tensor, difficulty: Tensor) -> Tensor:
@@ -140,15 +138,15 @@ def _levelled(among: Tensor, at: Tensor, difficulty: Tensor) -> Tensor:
     return among + slope[:, None] * (inside[:, None] - difficulty)
 
 
-def mean_separation(many: Sequence[Separation]) -> Separation:
+def mean_auc(many: Sequence[AucResult]) -> AucResult:
     """The record-wise mean over models that were scored on the same records."""
-    return Separation(
+    return AucResult(
         torch.stack([s.ranks for s in many]).mean(0),
         torch.stack([s.influence for s in many]).mean(0),
     )
 
 
-def one_more(values: Sequence[float], level: float, lowest: float, highest: float) -> Estimate:
+def prediction_interval(values: Sequence[float], level: float, lowest: float, highest: float) -> Estimate:
     """Mean over models, with the interval in which one more model would lie (Student's t prediction interval)."""
     k, v = len(values), torch.tensor(values, dtype=torch.float64)
     mean = float(v.mean())
@@ -159,11 +157,11 @@ def one_more(values: Sequence[float], level: float, lowest: float, highest: floa
 
 
 def interval(
-    value: float, variance: float, level: float, lowest: float, highest: float, freedom: float = math.inf
+    value: float, variance: float, level: float, lowest: float, highest: float, df: float = math.inf
 ) -> Estimate:
-    """An interval of coverage `level`, cut to [lowest, highest]: normal, or Student's t with so much `freedom`."""
+    """An interval of coverage `level`, cut to [lowest, highest]: normal, or Student's t with so much `df`."""
     at = (1 + level) / 2
-    half = float(norm.ppf(at) if math.isinf(freedom) else student.ppf(at, freedom)) * math.sqrt(max(variance, 0.0))
+    half = float(norm.ppf(at) if math.isinf(df) else student.ppf(at, df)) * math.sqrt(max(variance, 0.0))
     return Estimate(value, max(lowest, value - half), min(highest, value + half), level)
 
 

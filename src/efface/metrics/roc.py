@@ -8,7 +8,7 @@ from torch import Tensor
 
 from efface.types import Estimate
 
-FEWEST_NEGATIVES = 2000  # below so many, 1 % of false positives is a score or two of records and its threshold a guess
+MIN_NEGATIVES = 2000  # below so many, 1 % of false positives is a score or two of records and its threshold a guess
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Curve:
     tpr: Tensor
 
 
-def roc(members: Tensor, strangers: Tensor) -> Curve:
+def roc(members: Tensor, nonmembers: Tensor) -> Curve:
     """The curve of a score that is higher for members; equal scores are passed in one step."""
-    thresholds = torch.cat([members, strangers]).double().unique().flip(0)
-    return Curve(*(_passed(group, thresholds) for group in (strangers, members)))
+    thresholds = torch.cat([members, nonmembers]).double().unique().flip(0)
+    return Curve(*(_passed(group, thresholds) for group in (nonmembers, members)))
 
 
 def _passed(values: Tensor, thresholds: Tensor) -> Tensor:
@@ -31,13 +31,13 @@ def _passed(values: Tensor, thresholds: Tensor) -> Tensor:
     return torch.cat([torch.zeros(1, dtype=torch.float64), passed.double() / len(values)])
 
 
-def tpr_at(members: Tensor, strangers: Tensor, fpr: float, level: float) -> Estimate:
-    """Share of members above the threshold that at most `fpr` of strangers pass, with Clopper and Pearson's interval.
+def tpr_at(members: Tensor, nonmembers: Tensor, fpr: float, level: float) -> Estimate:
+    """Share of members above the threshold that at most `fpr` of nonmembers pass, with Clopper and Pearson's interval.
 
     The threshold is the lowest that keeps to `fpr`; ties count against the attack.
     """
-    allowed = int(fpr * len(strangers))
-    threshold = strangers.double().sort(descending=True).values[allowed]
+    allowed = int(fpr * len(nonmembers))
+    threshold = nonmembers.double().sort(descending=True).values[allowed]
     caught, n = int((members.double() > threshold).sum()), len(members)
     tail = (1 - level) / 2
     low = float(beta.ppf(tail, caught, n - caught + 1)) if caught else 0.0

@@ -74,7 +74,7 @@ def _built(build: Callable[[], nn.Module], original: nn.Module) -> tuple[nn.Modu
     except Exception as error:
         return None, [f"what Task.build_model gives cannot be copied to the model's device and dtype ({told(error)})"]
     if not any(p.requires_grad for p in model.parameters()):
-        let_move(model)
+        unfreeze(model)
     return model, []
 
 
@@ -94,11 +94,11 @@ def _reset(original: nn.Module) -> tuple[nn.Module | None, list[str]]:
         return None, [
             f"no module resets {shown} by a reset_parameters, so no reference can start afresh: give Task.build_model"
         ]
-    let_move(model)
+    unfreeze(model)
     return model, []
 
 
-def let_move(model: nn.Module) -> None:
+def unfreeze(model: nn.Module) -> None:
     """Turn on the gradient of every parameter that can have one."""
     for parameter in model.parameters():
         if parameter.is_floating_point() or parameter.is_complex():  # others cannot have a gradient

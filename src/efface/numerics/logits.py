@@ -7,24 +7,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def centre(logits: Tensor, gone: Sequence[int] = ()) -> Tensor:
-    """Logits less their mean over the classes that are not `gone`: what a softmax sees, without its free constant."""
-    return logits - _kept(logits, gone).mean(1, keepdim=True)
+def centre(logits: Tensor, forget_classes: Sequence[int] = ()) -> Tensor:
+    """Logits less their mean over the classes other than `forget_classes`: what a softmax sees, without its free constant."""
+    return logits - _kept(logits, forget_classes).mean(1, keepdim=True)
 
 
-def without(logits: Tensor, gone: Sequence[int] = ()) -> Tensor:
-    """Centred logits of a model that does not know the classes `gone`: each has the lowest logit of the others.
+def mask_classes(logits: Tensor, forget_classes: Sequence[int] = ()) -> Tensor:
+    """Centred logits of a model that does not know the classes `forget_classes`: each has the lowest logit of the others.
 
     A model that never saw a class gives it next to no probability, so how low its logit lies hardly matters.
     """
-    z = centre(logits, gone)
-    if gone:
-        z[:, list(gone)] = _kept(z, gone).amin(1, keepdim=True)
+    z = centre(logits, forget_classes)
+    if forget_classes:
+        z[:, list(forget_classes)] = _kept(z, forget_classes).amin(1, keepdim=True)
     return z
 
 
-def _kept(logits: Tensor, gone: Sequence[int]) -> Tensor:
-    return logits[:, [c for c in range(logits.shape[1]) if c not in gone]] if gone else logits
+def _kept(logits: Tensor, forget_classes: Sequence[int]) -> Tensor:
+    return logits[:, [c for c in range(logits.shape[1]) if c not in forget_classes]] if forget_classes else logits
 
 
 def margin(logits: Tensor, targets: Tensor) -> Tensor:
@@ -63,11 +63,11 @@ def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
     return F.logsigmoid(margin(logits, targets))
 
 
-def unsquash(values: Tensor) -> Tensor:
-    """The inverse of `squash`."""
+def symexp(values: Tensor) -> Tensor:
+    """The inverse of `symlog`."""
     return values.sign() * values.abs().expm1()
 
 
-def squash(values: Tensor) -> Tensor:
+def symlog(values: Tensor) -> Tensor:
     """Symmetric log, sign(v) log(1 + |v|), so that a few far records do not rule a mean."""
     return values.sign() * values.abs().log1p()

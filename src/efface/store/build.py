@@ -18,11 +18,11 @@ from efface.models.checkpoint import load_weights, save_weights
 from efface.models.training import Recipe, retrain
 from efface.parallel import share, unlearn
 from efface.runtime.cost import Meter
-from efface.store.context import Core
+from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
 from efface.store.failpoints import armed, reach
 from efface.store.plan import Outcome, Plan
-from efface.store.task_view import Remaining, named, without
+from efface.store.task_view import Remaining, named, subset_task
 from efface.task import Task
 from efface.types import Indices
 
@@ -75,7 +75,12 @@ def save(model: nn.Module, path: Any) -> None:
 
 
 def make(
-    core: Core, left: Remaining, leaving: Mapping[int, str], plan: Plan, device: torch.device, progress: bool | None
+    core: StoreContext,
+    left: Remaining,
+    leaving: Mapping[int, str],
+    plan: Plan,
+    device: torch.device,
+    progress: bool | None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The new model, and what is to be noted of how it was made; the other processes are told to take part."""
     if plan.retrain:
@@ -92,12 +97,12 @@ def make(
     return _unlearned(core, left, work, device, progress)
 
 
-def follow(core: Core, task: Task, device: torch.device) -> Outcome:
+def follow(core: StoreContext, task: Task, device: torch.device) -> Outcome:
     """The part of a process that is not the main one: it works as told, and ends as the main one does."""
     order: object = share(None)
     while isinstance(order, Work):
         with suppress(EffaceError):  # the main process raises it too, and tells what becomes of the run
-            _unlearned(core, without(task, order.positions, order.mark), order, device, False)
+            _unlearned(core, subset_task(task, order.positions, order.mark), order, device, False)
         order = share(None)
     if not isinstance(order, End) or order.outcome is None:
         kind, problems = (order.kind, order.problems) if isinstance(order, End) else ("", ())
@@ -118,7 +123,7 @@ def to_forget(left: Remaining, leaving: Mapping[int, str]) -> Task:
 
 
 def _unlearned(
-    core: Core, left: Remaining, work: Work, device: torch.device, progress: bool | None
+    core: StoreContext, left: Remaining, work: Work, device: torch.device, progress: bool | None
 ) -> tuple[nn.Module, dict[str, Any]]:
     task, plan = to_forget(left, work.leaving), work.plan
     original = load(task, core.folder.checked("checkpoints", work.file, f"version {work.version}"), device)

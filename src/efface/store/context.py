@@ -20,7 +20,7 @@ from efface.store.keys import Key, read_key
 KEY_VARIABLE = "EFFACE_KEY"
 
 
-class Book:
+class Transaction:
     """A transaction's view of the history; what is appended is kept with the transaction, or not at all."""
 
     def __init__(self, connection: Connection, key: Key, history: History) -> None:
@@ -31,7 +31,7 @@ class Book:
         self.history.take([ledger.append(self.connection, self._key, kind, body)])
 
 
-class Core:
+class StoreContext:
     """An open store. Several threads may use one, and several processes the same folder."""
 
     def __init__(self, folder: Folder, key_path: Path | None = None, busy_s: float = BUSY_S) -> None:
@@ -51,7 +51,7 @@ class Core:
         self._check_head()
 
     @classmethod
-    def begin(cls, folder: Folder, database: Database, key: Key) -> "Core":
+    def begin(cls, folder: Folder, database: Database, key: Key) -> "StoreContext":
         """A store that is being made, whose history is still empty."""
         core = cls.__new__(cls)
         core._start(folder, database, key)
@@ -95,11 +95,11 @@ class Core:
         return history
 
     @contextmanager
-    def writing(self) -> Iterator[Book]:
+    def writing(self) -> Iterator[Transaction]:
         """A transaction; its events are kept at its end, and so is how far the history goes."""
         key = self.key
         with self.database.writing() as connection:
-            book = Book(connection, key, self.refreshed(connection).copy())
+            book = Transaction(connection, key, self.refreshed(connection).copy())
             if book.history.retired:
                 raise RequestError(
                     f"the store was retired on {book.history.retired[:10]}: nothing is added to it any more"

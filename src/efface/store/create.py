@@ -15,13 +15,13 @@ from torch.utils.data import IterableDataset
 from efface.data.checks import Findings, check_reading
 from efface.data.ids import RecordIndex
 from efface.data.records import Records
-from efface.errors import RequestError, attempt
+from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import weights_digest
 from efface.request import check_model
 from efface.runtime.devices import resolve_device
 from efface.runtime.provenance import versions
 from efface.store.build import save
-from efface.store.context import Core, beside, check_outside
+from efface.store.context import StoreContext, beside, check_outside
 from efface.store.database import Database, named
 from efface.store.drift import Limits, write_answers
 from efface.store.files import Folder, hash_of
@@ -29,7 +29,7 @@ from efface.store.keys import key_exists, make_key
 from efface.task import Task
 
 GRACE_DAYS = 30.0
-LONGEST_GRACE = 365_000.0
+MAX_GRACE = 365_000.0
 
 
 def create(
@@ -47,11 +47,11 @@ def create(
     key_path = key or beside(target)
     problems: list[str] = []
     for check in (_check_place, _check_key):
-        attempt(problems, check, target, key_path)
-    attempt(problems, _check_settings, grace_days, limits)
-    attempt(problems, _check_source, source)
-    attempt(problems, resolve_device, device)
-    attempt(problems, _check_task, task, model)
+        collect_errors(problems, check, target, key_path)
+    collect_errors(problems, _check_settings, grace_days, limits)
+    collect_errors(problems, _check_source, source)
+    collect_errors(problems, resolve_device, device)
+    collect_errors(problems, _check_task, task, model)
     if problems:
         raise RequestError(problems)
     # made beside its place and then moved there, so that no half-made store is ever seen
@@ -67,7 +67,7 @@ def create(
             baseline = making.keep("baselines", lambda path: write_answers(task, model, path))
         database = Database(making.database)
         database.create()
-        core = Core.begin(making, database, secret)
+        core = StoreContext.begin(making, database, secret)
         with core.writing() as book:
             book.append(
                 "created",
@@ -147,8 +147,8 @@ def _check_settings(grace_days: float, limits: Limits) -> None:
         for name, value in values.items()
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
     ]
-    if not wrong and grace_days > LONGEST_GRACE:
-        wrong.append(f"grace_days: expected at most {LONGEST_GRACE:,.0f} days, got {grace_days!r}")
+    if not wrong and grace_days > MAX_GRACE:
+        wrong.append(f"grace_days: expected at most {MAX_GRACE:,.0f} days, got {grace_days!r}")
     if wrong:
         raise RequestError(wrong)
 
@@ -172,6 +172,6 @@ def _check_task(task: Task, model: nn.Module) -> None:
     if all([check_reading(data, name, found) for name, data in records.items()]):
         with torch.no_grad():
             check_model(model, task, records["training"], found)
-    attempt(found.problems, RecordIndex, task.ids, len(task.train))  # type: ignore[arg-type]
+    collect_errors(found.problems, RecordIndex, task.ids, len(task.train))  # type: ignore[arg-type]
     if found.problems:
         raise RequestError(found.problems)

@@ -17,7 +17,7 @@ from efface.runtime.seeds import derive_seed
 from efface.store.errors import DamagedError, StorageError
 from efface.task import Task
 
-MOST = 2000  # holdout records that are compared
+MAX_RECORDS = 2000  # holdout records that are compared
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Limits:
 def write_answers(task: Task, model: nn.Module, path: Path) -> None:
     """Write what a model says of some holdout records: the class, and the records' positions."""
     holdout = Records(task.holdout, task)
-    rows = np.random.default_rng(derive_seed(0, "drift")).permutation(len(holdout))[:MOST]
+    rows = np.random.default_rng(derive_seed(0, "drift")).permutation(len(holdout))[:MAX_RECORDS]
     answers = logits_of(task, model, holdout, rows, Meter()).argmax(1)
     try:
         save_file({"rows": torch.from_numpy(rows), "answers": answers}, path)
@@ -39,10 +39,10 @@ def write_answers(task: Task, model: nn.Module, path: Path) -> None:
         raise StorageError(f"{path}: cannot be written: {error}") from error
 
 
-def drift_of(task: Task, model: nn.Module, baseline: Path, gone: Tensor) -> dict[str, Any]:
+def drift_of(task: Task, model: nn.Module, baseline: Path, forget_classes: Tensor) -> dict[str, Any]:
     """Share of holdout answers that differ from the first model's, and by how much accuracy changed.
 
-    `gone` are classes of which no training record is left; their records do not count. Where the holdout no longer
+    `forget_classes` are classes of which no training record is left; their records do not count. Where the holdout no longer
     holds the records, the reason why there is no figure.
     """
     try:
@@ -54,7 +54,7 @@ def drift_of(task: Task, model: nn.Module, baseline: Path, gone: Tensor) -> dict
     if len(rows) and rows.max() >= len(holdout):
         return {"missing": "the holdout is shorter than at the beginning of the lineage: give the same records"}
     targets = holdout.targets(rows)
-    stays = ~torch.isin(targets, gone)
+    stays = ~torch.isin(targets, forget_classes)
     if not bool(stays.any()):
         return {"missing": "the holdout holds no record of the classes that stay"}
     answers = logits_of(task, model, holdout, rows, Meter()).argmax(1)

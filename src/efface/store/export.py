@@ -12,7 +12,7 @@ from efface.auditing.report.html import render
 from efface.errors import RequestError
 from efface.runtime.provenance import versions
 from efface.store import clock
-from efface.store.context import Core
+from efface.store.context import StoreContext
 from efface.store.database import events, named, notes
 from efface.store.errors import DamagedError
 from efface.store.files import hash_of
@@ -33,7 +33,7 @@ Each event's hash is an HMAC, by the store's key, of the event and of the hash b
 """
 
 
-def export(core: Core, number: int, out: Path) -> list[Path]:
+def export(core: StoreContext, number: int, out: Path) -> list[Path]:
     """Write the bundle of a request into a folder that is absent or empty, and give the files; all of it or nothing."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out}: is not an empty folder; choose another (--out)")
@@ -55,7 +55,7 @@ def export(core: Core, number: int, out: Path) -> list[Path]:
     return sorted(out.iterdir())
 
 
-def _write_report(core: Core, document: dict[str, Any], folder: Path) -> None:
+def _write_report(core: StoreContext, document: dict[str, Any], folder: Path) -> None:
     """The report of the request's run, with the rows of its own records only."""
     place = core.folder.report(document["run"])
     for name, digest in document["report"].items():
@@ -76,7 +76,7 @@ def _write_report(core: Core, document: dict[str, Any], folder: Path) -> None:
     (folder / PAGE).write_text(render(report), encoding="utf-8")
 
 
-def describe(core: Core, number: int) -> dict[str, Any]:
+def describe(core: StoreContext, number: int) -> dict[str, Any]:
     """Everything that is known of a request, ids left out."""
     with core.database.reading() as connection:
         history = core.refreshed(connection)

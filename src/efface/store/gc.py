@@ -4,7 +4,7 @@ import time
 from datetime import datetime, timedelta
 
 from efface.store import clock
-from efface.store.context import Core
+from efface.store.context import StoreContext
 from efface.store.database import named
 from efface.store.failpoints import reach
 from efface.store.files import KEPT, SUFFIX
@@ -13,7 +13,7 @@ from efface.store.history import History, Version
 TRIES, PAUSE_S = 20, 0.1
 
 
-def recover(core: Core) -> None:
+def recover(core: StoreContext) -> None:
     """Clear away what an interrupted run left, and end what it had begun to end; the caller holds the run lock."""
     core.folder.tidy()
     reach("recover.temporary")
@@ -22,7 +22,7 @@ def recover(core: Core) -> None:
     finish(core)
 
 
-def finish(core: Core) -> None:
+def finish(core: StoreContext) -> None:
     """Whatever follows a change of the version in service; each part may be done twice."""
     core.folder.serve(core.history().serving.file)
     reach("run.linked")
@@ -31,7 +31,7 @@ def finish(core: Core) -> None:
     sweep(core, core.history())
 
 
-def clear_ids(core: Core) -> bool:
+def clear_ids(core: StoreContext) -> bool:
     """Empty the write-ahead log, where deleted ids may still stand; False while another process reads from it."""
     if not core.history().uncleared:
         return True
@@ -49,7 +49,7 @@ def clear_ids(core: Core) -> bool:
     return True
 
 
-def drop_orphans(core: Core) -> None:
+def drop_orphans(core: StoreContext) -> None:
     """Remove files that nothing in the history needs: of rejected runs, and of runs that were interrupted."""
     history = core.history()
     needed = history.files()
@@ -62,13 +62,13 @@ def drop_orphans(core: Core) -> None:
         core.folder.clear(path)
 
 
-def sweep(core: Core, history: History) -> None:
+def sweep(core: StoreContext, history: History) -> None:
     """Remove superseded checkpoints that still know honoured records, once the store's days of grace are over."""
     now = clock.now()
     remove(core, [v.number for v in superseded(history) if (day := goes(history, v)) is not None and day <= now])
 
 
-def remove(core: Core, versions: list[int]) -> None:
+def remove(core: StoreContext, versions: list[int]) -> None:
     """Remove the checkpoints of some versions, which the history notes first."""
     if not versions:
         return

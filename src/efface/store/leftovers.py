@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from efface.store.context import Core
+from efface.store.context import StoreContext
 from efface.store.files import hash_of
 from efface.store.gc import goes, superseded
 from efface.store.history import History
@@ -23,13 +23,13 @@ class Residue:
     advice: str
 
 
-def residues(core: Core, history: History, model: nn.Module | None, still_there: int | None) -> list[Residue]:
+def residues(core: StoreContext, history: History, model: nn.Module | None, still_there: int | None) -> list[Residue]:
     """All places, those first that were seen; `still_there` forgotten records stand in the training set."""
     found = [*_own(core, history), *_source(history), *_training(still_there), *_statistics(model)]
     return sorted([*found, *_ELSEWHERE], key=lambda r: not r.found)
 
 
-def _own(core: Core, history: History) -> list[Residue]:
+def _own(core: StoreContext, history: History) -> list[Residue]:
     held = []
     for version in superseded(history):
         day, known = goes(history, version), _listing(history.knows(version.number))

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from efface.store import clock
-from efface.store.context import Core
+from efface.store.context import StoreContext
 from efface.store.database import plain
 from efface.store.drift import Limits, past
 from efface.store.history import Request, Run, Version
@@ -36,7 +36,7 @@ class Overview:
     head: tuple[int, str]
 
 
-def overview(core: Core) -> Overview:
+def overview(core: StoreContext) -> Overview:
     """The state of a store now."""
     with core.database.reading() as connection:
         history = core.refreshed(connection)

@@ -7,20 +7,20 @@ from datetime import date, datetime
 
 from sqlalchemy import delete, func, select
 
-from efface.data.checks import Findings, few
+from efface.data.checks import Findings, shorten
 from efface.data.ids import RecordIndex
 from efface.errors import RequestError
 from efface.request import read_forget
 from efface.store import clock
-from efface.store.context import Book, Core
+from efface.store.context import StoreContext, Transaction
 from efface.store.database import notes, plain, tags
 from efface.store.gc import clear_ids, drop_orphans
 from efface.store.history import History, Request, Stage
 from efface.store.tag_rows import AT_ONCE, digest_of, requests_of, tags_of
 from efface.types import RecordId
 
-LONGEST_NOTE = 500
-LONGEST_NUMBER = 4096  # bits of an id; Python writes no number of any length
+MAX_NOTE = 500
+MAX_NUMBER = 4096  # bits of an id; Python writes no number of any length
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Answer:
     share: float = 0.0
 
 
-def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | None, due: date | None) -> Answer:
+def add(
+    core: StoreContext, index: RecordIndex, ids: Collection[RecordId], note: str | None, due: date | None
+) -> Answer:
     """Take a request in; the same records again are the same request.
 
     Raises RequestError, with every problem, for ids that are no training records and were never forgotten.
@@ -51,14 +53,14 @@ def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | N
     names = list(dict.fromkeys(read_forget(ids, found)))
     if not names and not found.problems:
         found.problems.append("the request names no record: give at least one id")
-    if any(isinstance(name, int) and name.bit_length() > LONGEST_NUMBER for name in names):
-        found.problems.append(f"the request names numbers of more than {LONGEST_NUMBER} bits, which are no record ids")
+    if any(isinstance(name, int) and name.bit_length() > MAX_NUMBER for name in names):
+        found.problems.append(f"the request names numbers of more than {MAX_NUMBER} bits, which are no record ids")
     if due is not None and not isinstance(due, date):
         found.problems.append(f"due: expected a date, got {type(due).__name__}")
     elif isinstance(due, datetime):
         due = due.date()
-    if note is not None and (not isinstance(note, str) or len(note) > LONGEST_NOTE or not note.isprintable()):
-        found.problems.append(f"note: expected one line of at most {LONGEST_NOTE} characters")
+    if note is not None and (not isinstance(note, str) or len(note) > MAX_NOTE or not note.isprintable()):
+        found.problems.append(f"note: expected one line of at most {MAX_NOTE} characters")
     if found.problems:
         raise RequestError(found.problems)
     by_tag = {key.tag(name): name for name in names}
@@ -69,11 +71,11 @@ def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | N
         known = requests_of(core, book.connection, book.history, ordered)
         stages = {tag: {book.history.requests[n].stage for n in numbers} for tag, numbers in known.items()}
         forgotten = {tag for tag, found_in in stages.items() if Stage.HONOURED in found_in}
-        if strangers := [name for name in unknown if key.tag(name) not in forgotten]:
-            one = len(strangers) == 1
+        if nonmembers := [name for name in unknown if key.tag(name) not in forgotten]:
+            one = len(nonmembers) == 1
             raise RequestError(
-                f"{len(strangers)} {'id is' if one else 'ids are'} not among the training records, and "
-                f"{'was' if one else 'were'} never forgotten: {few(strangers)}"
+                f"{len(nonmembers)} {'id is' if one else 'ids are'} not among the training records, and "
+                f"{'was' if one else 'were'} never forgotten: {shorten(nonmembers)}"
             )
         live = (r for r in book.history.requests.values() if r.stage is not Stage.CANCELLED)
         same = next((r for r in live if r.digest == digest), None)
@@ -109,7 +111,7 @@ def add(core: Core, index: RecordIndex, ids: Collection[RecordId], note: str | N
 
 
 def _answer(
-    book: Book, index: RecordIndex, number: int, made: bool, forgotten: int, waiting: int, amended: bool
+    book: Transaction, index: RecordIndex, number: int, made: bool, forgotten: int, waiting: int, amended: bool
 ) -> Answer:
     request = book.history.requests[number]
     today = clock.present(book.history.latest).date()
@@ -118,7 +120,7 @@ def _answer(
     return Answer(request, made, forgotten, waiting, amended, late, pending / len(index))
 
 
-def _amend(core: Core, book: Book, request: Request, note: str | None, due: date | None) -> bool:
+def _amend(core: StoreContext, book: Transaction, request: Request, note: str | None, due: date | None) -> bool:
     """Give a pending request a date or a note that are other than its own; whether there was one."""
     day = request.due if due is None else due.isoformat()
     mac = request.note if note is None else core.key.mac("note", f"{request.number} {note}")
@@ -131,7 +133,7 @@ def _amend(core: Core, book: Book, request: Request, note: str | None, due: date
     return True
 
 
-def cancel(core: Core, number: int) -> Request:
+def cancel(core: StoreContext, number: int) -> Request:
     """Withdraw a request that is still pending; its ids are deleted. BusyError while a run is at work."""
     with core.folder.locked(0.0):
         request = _cancel(core, number)
@@ -140,7 +142,7 @@ def cancel(core: Core, number: int) -> Request:
     return request
 
 
-def _cancel(core: Core, number: int) -> Request:
+def _cancel(core: StoreContext, number: int) -> Request:
     with core.writing() as book:
         request = asked(book.history, number)
         if request.stage is Stage.HONOURED:
@@ -162,14 +164,14 @@ def asked(history: History, number: int) -> Request:
     return history.requests[number]
 
 
-def settle_others(core: Core, book: Book) -> None:
+def settle_others(core: StoreContext, book: Transaction) -> None:
     """After a version honoured some records: delete their ids from other requests, and end requests without others."""
     for request in book.history.pending:
         held = sorted(tags_of(core, book.connection, book.history, [request.number]))
         _settle(book, request.number, requests_of(core, book.connection, book.history, held))
 
 
-def _settle(book: Book, number: int, known: dict[bytes, set[int]]) -> None:
+def _settle(book: Transaction, number: int, known: dict[bytes, set[int]]) -> None:
     """Delete the ids of a request that others already had forgotten; honour it if those are all of them."""
     requests = book.history.requests
     # only those that a version lists: one honoured through others stands for nothing that they do not

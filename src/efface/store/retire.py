@@ -4,14 +4,14 @@ import os
 
 from sqlalchemy import delete
 
-from efface.store.context import Core
+from efface.store.context import StoreContext
 from efface.store.database import named, plain
 from efface.store.errors import BusyError
 from efface.store.gc import clear_ids, drop_orphans, remove, superseded
 from efface.store.keys import LENGTH
 
 
-def retire(core: Core) -> list[int]:
+def retire(core: StoreContext) -> list[int]:
     """Destroy the key, after which nobody can tell whom the history is about; gives the pending requests given up.
 
     They are cancelled and their ids deleted. Superseded models that know honoured records are removed at once. The

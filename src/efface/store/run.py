@@ -10,14 +10,14 @@ from sqlalchemy import delete
 from torch import Tensor, nn
 
 from efface.auditing.api import audit
-from efface.data.checks import LARGEST_SHARE, few
+from efface.data.checks import MAX_SHARE, shorten
 from efface.data.ids import RecordIndex
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
 from efface.parallel import is_main
 from efface.runtime.seeds import unchanged_globals
 from efface.store.build import ended, follow, load, make, save, to_forget
-from efface.store.context import Core
+from efface.store.context import StoreContext
 from efface.store.database import plain
 from efface.store.drift import Limits, drift_of, past, write_answers
 from efface.store.errors import DamagedError
@@ -37,7 +37,7 @@ OTHER = re.compile(rf"'[0-9a-f]{{{SHOWN}}}:(\d+)'")
 
 
 def run(
-    core: Core, task: Task, plan: Plan, device: torch.device, wait_s: float = 0.0, progress: bool | None = None
+    core: StoreContext, task: Task, plan: Plan, device: torch.device, wait_s: float = 0.0, progress: bool | None = None
 ) -> Outcome:
     """Honour all pending requests, or go on with a run that was interrupted.
 
@@ -57,7 +57,9 @@ def run(
     return outcome
 
 
-def _run(core: Core, task: Task, plan: Plan, device: torch.device, wait_s: float, progress: bool | None) -> Outcome:
+def _run(
+    core: StoreContext, task: Task, plan: Plan, device: torch.device, wait_s: float, progress: bool | None
+) -> Outcome:
     with core.folder.locked(wait_s), unchanged_globals():
         reach("run.locked")
         core.key  # noqa: B018  a retired store has nothing to do here
@@ -78,7 +80,7 @@ def _run(core: Core, task: Task, plan: Plan, device: torch.device, wait_s: float
             raise
 
 
-def _begin(core: Core, plan: Plan) -> tuple[Run | None, bool]:
+def _begin(core: StoreContext, plan: Plan) -> tuple[Run | None, bool]:
     """The run to carry out, and whether it was begun before."""
     history = core.history()
     # all options with their values, however they were given
@@ -100,7 +102,7 @@ def _begin(core: Core, plan: Plan) -> tuple[Run | None, bool]:
 
 
 def _carry_out(
-    core: Core,
+    core: StoreContext,
     task: Task,
     plan: Plan,
     batch: Run,
@@ -131,11 +133,11 @@ def _carry_out(
             task, core.folder.checked("checkpoints", batch.kept["file"], f"unfinished run {batch.number}"), device
         )
     kept = batch.kept or {}
-    gone = emptied(left, leaving)
+    forget_classes = emptied(left, leaving)
     audited: dict[str, Any]
     good = True
     if plan.retrain:
-        reason, good = _compare(core, task, batch, made, gone)
+        reason, good = _compare(core, task, batch, made, forget_classes)
         audited = {"status": RETRAINED, "reasons": [reason], "files": {}}
     elif plan.level is None:
         audited = {"status": NOT_AUDITED, "reasons": ["no audit was asked for"], "files": {}}
@@ -155,7 +157,7 @@ def _carry_out(
         _end(core, batch, Stage.REJECTED, f"{audited['status']}, and {plan.accept} was asked for")
         drop_orphans(core)
         return outcome
-    version = _commit(core, task, batch, made, kept, audited, gone)
+    version = _commit(core, task, batch, made, kept, audited, forget_classes)
     reach("run.committed")
     finish(core)
     reach("run.finished")
@@ -170,17 +172,17 @@ def _positions(task: Task, names: Mapping[bytes, RecordId], missing_too: bool) -
     missing = [shown(tag) for tag in names if tag not in found]
     if missing and not missing_too:
         raise RequestError(
-            f"{len(missing)} records that are to be forgotten are no longer in the training set ({few(missing)}), so "
+            f"{len(missing)} records that are to be forgotten are no longer in the training set ({shorten(missing)}), so "
             "nothing can be unlearned by them: put them back until the run is over, or retrain (--retrain)"
         )
     return found
 
 
-def _compare(core: Core, task: Task, batch: Run, made: nn.Module, gone: Tensor) -> tuple[str, bool]:
+def _compare(core: StoreContext, task: Task, batch: Run, made: nn.Module, forget_classes: Tensor) -> tuple[str, bool]:
     """How a retrained model's holdout accuracy compares with the first model's before, and whether that will do."""
     before = core.history().versions[batch.parent]
     baseline = core.folder.checked("baselines", before.baseline, f"holdout answers of lineage {before.lineage}")
-    drift = drift_of(task, made, baseline, gone)
+    drift = drift_of(task, made, baseline, forget_classes)
     if "missing" in drift:
         return f"trained anew without the records; not compared: {drift['missing']}", True
     limit = core.history().settings["limits"]["accuracy"]
@@ -189,15 +191,15 @@ def _compare(core: Core, task: Task, batch: Run, made: nn.Module, gone: Tensor) 
 
 
 def _check_share(leaving: int, left: int) -> None:
-    if leaving > LARGEST_SHARE * left:
+    if leaving > MAX_SHARE * left:
         raise RequestError(
-            f"the pending requests hold {leaving / left:.0%} of the training records, and above {LARGEST_SHARE:.0%} "
+            f"the pending requests hold {leaving / left:.0%} of the training records, and above {MAX_SHARE:.0%} "
             "they cannot be unlearned together: train anew without them (efface run --retrain), or cancel some and ask "
             "again after the run"
         )
 
 
-def _keep(core: Core, batch: Run, made: nn.Module, noted: dict[str, Any]) -> Run:
+def _keep(core: StoreContext, batch: Run, made: nn.Module, noted: dict[str, Any]) -> Run:
     """Keep the weights, so that an interrupted audit need not make them again."""
     file = core.folder.keep("checkpoints", lambda path: save(made, path))
     with core.writing() as book:
@@ -209,7 +211,7 @@ def _keep(core: Core, batch: Run, made: nn.Module, noted: dict[str, Any]) -> Run
 
 
 def _judge(
-    core: Core,
+    core: StoreContext,
     left: Remaining,
     leaving: Mapping[int, str],
     plan: Plan,
@@ -247,13 +249,13 @@ def _judge(
 
 
 def _commit(
-    core: Core,
+    core: StoreContext,
     task: Task,
     batch: Run,
     made: nn.Module,
     kept: Mapping[str, Any],
     audited: dict[str, Any],
-    gone: Tensor,
+    forget_classes: Tensor,
 ) -> Version:
     """Put the model into service, and delete the ids of the records that it has forgotten; all of it, or nothing."""
     history = core.history()
@@ -264,7 +266,7 @@ def _commit(
     else:
         baseline, lineage, kind = parent.baseline, parent.lineage, "unlearned"
         first = core.folder.checked("baselines", baseline, f"holdout answers of lineage {lineage}")
-        drift = drift_of(task, made, first, gone)
+        drift = drift_of(task, made, first, forget_classes)
     reach("run.drift-read")
     with core.writing() as book:
         number = len(book.history.versions) + 1
@@ -293,7 +295,7 @@ def _commit(
     return book.history.versions[number]
 
 
-def _end(core: Core, batch: Run, stage: Stage, why: str) -> None:
+def _end(core: StoreContext, batch: Run, stage: Stage, why: str) -> None:
     with core.writing() as book:
         book.append("ended", {"number": batch.number, "stage": str(stage), "why": why})
 

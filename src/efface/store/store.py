@@ -30,7 +30,7 @@ from efface.store import (
     verify as verifying,
 )
 from efface.store.clock import read_date
-from efface.store.context import Core
+from efface.store.context import StoreContext
 from efface.store.create import GRACE_DAYS
 from efface.store.database import BUSY_S, notes
 from efface.store.drift import Limits
@@ -64,7 +64,9 @@ class Store:
         busy_s: float = BUSY_S,
     ) -> None:
         """Open a store. `busy_s`: seconds to wait for others who write to its database."""
-        self._core = Core(Folder(Path(folder).absolute()), None if key is None else Path(key).absolute(), busy_s)
+        self._core = StoreContext(
+            Folder(Path(folder).absolute()), None if key is None else Path(key).absolute(), busy_s
+        )
         self._task, self._device = task, resolve_device(device)
         self._index: RecordIndex | None = None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from efface.store.context import Core
+from efface.store.context import StoreContext
 from efface.store.database import notes, plain, tags
 from efface.store.errors import DamagedError
 from efface.store.history import History
@@ -18,7 +18,7 @@ AT_ONCE = 500  # values in one SQL statement
 NAMED = 3  # rows of a request that are named
 
 
-def tags_of(core: Core, connection: Connection, history: History, numbers: Collection[int]) -> set[bytes]:
+def tags_of(core: StoreContext, connection: Connection, history: History, numbers: Collection[int]) -> set[bytes]:
     """The tags of some requests; DamagedError where a row of them was changed or removed."""
     wanted = sorted(numbers)
     held: dict[int, int] = dict.fromkeys(wanted, 0)
@@ -35,7 +35,9 @@ def tags_of(core: Core, connection: Connection, history: History, numbers: Colle
     return found
 
 
-def requests_of(core: Core, connection: Connection, history: History, wanted: Sequence[bytes]) -> dict[bytes, set[int]]:
+def requests_of(
+    core: StoreContext, connection: Connection, history: History, wanted: Sequence[bytes]
+) -> dict[bytes, set[int]]:
     """The requests that name each of some tags; tags that none names are left out. DamagedError as above."""
     found: dict[bytes, set[int]] = {}
     for start in range(0, len(wanted), AT_ONCE):
@@ -60,13 +62,13 @@ def names_of(connection: Connection, numbers: Sequence[int]) -> dict[bytes, Reco
     return found
 
 
-def digest_of(core: Core, ordered: Iterable[bytes]) -> str:
+def digest_of(core: StoreContext, ordered: Iterable[bytes]) -> str:
     """What the history holds of a request's tags, in their order."""
     return core.key.mac("request", "\n".join(tag.hex() for tag in ordered))
 
 
 def names_faults(
-    core: Core,
+    core: StoreContext,
     whose: str,
     names: Mapping[bytes, RecordId],
     known: Collection[bytes],
@@ -84,7 +86,7 @@ def names_faults(
     return problems
 
 
-def faults(core: Core, connection: Connection, history: History) -> list[str]:
+def faults(core: StoreContext, connection: Connection, history: History) -> list[str]:
     """All rows that are not as they were written, one line each."""
     return [
         *_tag_faults(core, connection, history),
@@ -93,17 +95,17 @@ def faults(core: Core, connection: Connection, history: History) -> list[str]:
     ]
 
 
-def _genuine(core: Core, row: Row[Any]) -> bool:
+def _genuine(core: StoreContext, row: Row[Any]) -> bool:
     kinds = isinstance(row.request, int) and isinstance(row.place, int) and isinstance(row.tag, bytes)
     return kinds and core.key.row(row.request, row.place, row.tag) == row.check
 
 
-def _check(core: Core, history: History, row: Row[Any]) -> None:
+def _check(core: StoreContext, history: History, row: Row[Any]) -> None:
     if row.request not in history.requests or not _genuine(core, row):
         raise DamagedError(f"tags: row {row.place} of request {row.request} was changed")
 
 
-def _tag_faults(core: Core, connection: Connection, history: History) -> list[str]:
+def _tag_faults(core: StoreContext, connection: Connection, history: History) -> list[str]:
     problems = []
     rows = connection.execute(select(tags).order_by(tags.c.request, tags.c.place))
     seen = set()
@@ -124,7 +126,7 @@ def _tag_faults(core: Core, connection: Connection, history: History) -> list[st
     return problems + [f"tags: all rows of request {number} are missing" for number in lacking]
 
 
-def _plain_faults(core: Core, connection: Connection, history: History) -> list[str]:
+def _plain_faults(core: StoreContext, connection: Connection, history: History) -> list[str]:
     problems = []
     pending = {r.number for r in history.pending}
     for number in dict.fromkeys(connection.execute(select(plain.c.request).order_by(plain.c.request)).scalars()):
@@ -141,7 +143,7 @@ def _plain_faults(core: Core, connection: Connection, history: History) -> list[
     return problems
 
 
-def _note_faults(core: Core, connection: Connection, history: History) -> list[str]:
+def _note_faults(core: StoreContext, connection: Connection, history: History) -> list[str]:
     held = {row.request: row.text for row in connection.execute(select(notes))}
     problems = []
     for request in history.requests.values():

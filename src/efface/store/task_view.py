@@ -49,25 +49,25 @@ class Names(Sequence[RecordId]):
 class Remaining:
     """A task without the records forgotten before; `positions` are those of its training records in the whole set.
 
-    `gone` are classes of which no training record is left; `mark` stands before the positions that name records.
+    `forget_classes` are classes of which no training record is left; `mark` stands before the positions that name records.
     """
 
     task: Task
     positions: Sequence[int]
-    gone: Tensor
+    forget_classes: Tensor
     mark: str
 
 
 def remaining(task: Task, key: Key, forgotten: Collection[bytes]) -> Remaining:
-    """Leave out the training records whose tag is in `forgotten`, and holdout records of classes that are gone."""
+    """Leave out the training records whose tag is in `forgotten`, and holdout records of classes that are wholly forgotten."""
     mark = key.mac("mark", "others")[:SHOWN]
     if not forgotten:
-        return without(task, range(len(task.train)), mark)  # type: ignore[arg-type]
+        return subset_task(task, range(len(task.train)), mark)  # type: ignore[arg-type]
     kept = array("q", (at for at, name in enumerate(ids_of(task)) if key.tag(name) not in forgotten))
-    return without(task, kept, mark)
+    return subset_task(task, kept, mark)
 
 
-def without(task: Task, kept: Sequence[int], mark: str) -> Remaining:
+def subset_task(task: Task, kept: Sequence[int], mark: str) -> Remaining:
     """The task with the training records at some positions only; see `remaining`."""
     if len(kept) == len(task.train):  # type: ignore[arg-type]
         return Remaining(task, kept, torch.empty(0, dtype=torch.long), mark)
@@ -77,11 +77,11 @@ def without(task: Task, kept: Sequence[int], mark: str) -> Remaining:
         eval_records=None if task.eval_records is None else Subset(task.eval_records, kept),
         ids=Names(kept, {}, mark),
     )
-    gone = _gone(left)
-    if len(gone):
-        test = None if left.test is None else _of_others(left, left.test, gone)
-        left = replace(left, holdout=_of_others(left, left.holdout, gone), test=test)
-    return Remaining(left, kept, gone, mark)
+    forget_classes = _gone(left)
+    if len(forget_classes):
+        test = None if left.test is None else _of_others(left, left.test, forget_classes)
+        left = replace(left, holdout=_of_others(left, left.holdout, forget_classes), test=test)
+    return Remaining(left, kept, forget_classes, mark)
 
 
 def named(left: Remaining, tags: Mapping[int, str]) -> Task:
@@ -90,13 +90,13 @@ def named(left: Remaining, tags: Mapping[int, str]) -> Task:
 
 
 def emptied(left: Remaining, leaving: Collection[int]) -> Tensor:
-    """Classes of which no training record is left once those at some positions of the whole set are gone as well."""
+    """Classes of which no training record is left once those at some positions of the whole set are forget_classes as well."""
     stay = ~np.isin(np.asarray(left.positions), np.fromiter(leaving, dtype=np.int64))
     train = Subset(left.task.eval_records or left.task.train, array("q", np.flatnonzero(stay).tobytes()))
-    gone: Tensor = torch.unique(
-        torch.cat([left.gone, _gone(replace(left.task, train=train, eval_records=None, ids=None))])
+    forget_classes: Tensor = torch.unique(
+        torch.cat([left.forget_classes, _gone(replace(left.task, train=train, eval_records=None, ids=None))])
     )
-    return gone
+    return forget_classes
 
 
 def ids_of(task: Task) -> Iterator[RecordId]:
@@ -123,7 +123,7 @@ def _gone(task: Task) -> Tensor:
     return torch.tensor(sorted(missing), dtype=torch.long)
 
 
-def _of_others(task: Task, data: Dataset[Any], gone: Tensor) -> Subset[Any]:
+def _of_others(task: Task, data: Dataset[Any], forget_classes: Tensor) -> Subset[Any]:
     records = Records(data, task)
-    stays = ~torch.isin(records.targets(range(len(records))), gone)
+    stays = ~torch.isin(records.targets(range(len(records))), forget_classes)
     return Subset(data, stays.nonzero().flatten().tolist())

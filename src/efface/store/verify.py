@@ -11,7 +11,7 @@ from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
 from efface.store.build import load
-from efface.store.context import Core
+from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError
 from efface.store.files import HASH, KEPT, SUFFIX, hash_of, others_may_read
 from efface.store.history import History, Stage
@@ -41,7 +41,7 @@ class Verification:
 
 
 def verify(
-    core: Core,
+    core: StoreContext,
     task: Task | None,
     device: torch.device,
     level: str | None = "standard",
@@ -78,7 +78,7 @@ def verify(
     return Verification(tuple(problems), tuple(warnings), tuple(left), checked, report, None if report else why, done)
 
 
-def _state(core: Core) -> tuple[History, set[bytes], list[str], list[str]]:
+def _state(core: StoreContext) -> tuple[History, set[bytes], list[str], list[str]]:
     """The history, the tags of all forgotten records, what is damaged and what is only odd; anew if others wrote on."""
     for _ in range(TRIES):
         history = core.whole()
@@ -102,7 +102,7 @@ def _check_original(history: History, original: nn.Module) -> None:
         raise RequestError(f"the model given is not version {first.number}, which the lineage began with (--original)")
 
 
-def _strays(core: Core, history: History) -> list[str]:
+def _strays(core: StoreContext, history: History) -> list[str]:
     """Files that no event names, such as an interrupted run leaves."""
     needed = history.files()
     held = [p for kind in KEPT for p in core.folder.held(kind) if HASH.fullmatch(p.stem) and p.stem not in needed]
@@ -113,7 +113,7 @@ def _strays(core: Core, history: History) -> list[str]:
     return [f"{name}: nothing in the history names it; the next run removes it" for name in names]
 
 
-def _files(core: Core, history: History) -> list[str]:
+def _files(core: StoreContext, history: History) -> list[str]:
     problems = []
     for version in history.versions.values():
         if not version.removed:
@@ -129,7 +129,7 @@ def _files(core: Core, history: History) -> list[str]:
     return problems
 
 
-def _one(core: Core, kind: str, digest: str, what: str) -> list[str]:
+def _one(core: StoreContext, kind: str, digest: str, what: str) -> list[str]:
     try:
         core.folder.checked(kind, digest, what)
     except DamagedError as error:
@@ -137,7 +137,7 @@ def _one(core: Core, kind: str, digest: str, what: str) -> list[str]:
     return []
 
 
-def _reports(core: Core, history: History) -> list[str]:
+def _reports(core: StoreContext, history: History) -> list[str]:
     problems = []
     for run in history.runs.values():
         for name, digest in (run.audit or {}).get("files", {}).items():
@@ -150,14 +150,14 @@ def _reports(core: Core, history: History) -> list[str]:
     return problems
 
 
-def _link(core: Core, history: History) -> list[str]:
+def _link(core: StoreContext, history: History) -> list[str]:
     if core.folder.serves(history.serving.file) or core.folder.at_work():
         return []
     return [f"{core.folder.link.name} does not lead to version {history.current}; efface run puts that right"]
 
 
 def _audit(
-    core: Core,
+    core: StoreContext,
     task: Task,
     history: History,
     model: nn.Module,

@@ -10,14 +10,14 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from efface.calibration.assumptions import assumptions
-from efface.calibration.counterfactual import Expected
+from efface.calibration.counterfactual import CounterfactualLogits
 from efface.calibration.reference import RECIPE, check_reference, reference_model
 from efface.data.splits import Splits, make_splits
-from efface.errors import DivergedError, RequestError, attempt
+from efface.errors import DivergedError, RequestError, collect_errors
 from efface.methods import get
 from efface.methods.base import Method, Problem, Step
 from efface.models.checkpoint import weights_digest
-from efface.models.init import let_move
+from efface.models.init import unfreeze
 from efface.models.running import all_finite
 from efface.models.training import Recipe
 from efface.request import Request, check_request, make_task
@@ -26,15 +26,15 @@ from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 from efface.task import Task
 from efface.types import RecordId
-from efface.unlearning.evidence import Evidence, Look, Outcome
+from efface.unlearning.evidence import Evaluation, Evidence, Outcome
 from efface.unlearning.observer import Observer
 from efface.unlearning.result import Result, Settings
 from efface.unlearning.stopping import Decision, StopRule, conclude, default_rule
 
-# Coverage of the evidence over all looks of a run together: that of two one-sided tests at 5 %, which is what an
-# interval wholly within a margin amounts to. Each look gets its Bonferroni share of the rest.
+# Coverage of the evidence over all evaluations of a run together: that of two one-sided tests at 5 %, which is what an
+# interval wholly within a margin amounts to. Each evaluation gets its Bonferroni share of the rest.
 LEVEL = 0.90
-# Assumptions without which forget records and strangers of equal score are not alike once they are forgotten: the
+# Assumptions without which forget records and nonmembers of equal score are not alike once they are forgotten: the
 # reference that scores them began at weights that knew them.
 JUDGEABLE = {"alike", "classes stay"}
 NOT_RANDOM = "the run's own evidence judges only requests that look drawn at random; an audit can tell"
@@ -52,7 +52,7 @@ def unlearn(
     method: str | Method = "steer",
     seed: int = 0,
     stop: StopRule | None = None,
-    looks: bool = True,
+    evaluate: bool = True,
     checks: bool = True,
     reference: Recipe | None = None,
     splits: Splits | None = None,
@@ -61,7 +61,7 @@ def unlearn(
     """Erase training records from a copy of `model`.
 
     Give either a `task`, or `train` and `holdout` (and `ids`). `stop` is the stop rule (by default a utility floor,
-    then an equivalence test); `looks=False` runs to the step limit with no evidence at all. `checks=False` compares
+    then an equivalence test); `evaluate=False` runs to the step limit with no evidence at all. `checks=False` compares
     no records: twins of forget records, holdout records seen in training and NaN then go unnoticed.
     `reference` is the recipe by which the reference model is trained. `splits` are who is used for
     what, by default drawn by `seed`: give those of another run of the same request to keep to its parts. `progress`
@@ -74,8 +74,8 @@ def unlearn(
     with unchanged_globals(), meter.phase("other"):
         with meter.phase("checks"):
             problems: list[str] = []
-            attempt(problems, _check_call, seed, stop, reference)
-            chosen, request = _agree(problems, model, forget, method, task, train, holdout, ids, looks, checks)
+            collect_errors(problems, _check_call, seed, stop, reference)
+            chosen, request = _agree(problems, model, forget, method, task, train, holdout, ids, evaluate, checks)
             parts = splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)
             if not np.array_equal(np.sort(request.forget), parts.forget):
                 raise RequestError("splits: they are those of another request; leave them out, or give this one's own")
@@ -83,11 +83,11 @@ def unlearn(
         with seeded(derive_seed(seed, "run")):
 
             @cache
-            def expected() -> Expected:
+            def expected() -> CounterfactualLogits:
                 trained = _train_reference(model, request, parts, reference or RECIPE, seed, meter)
                 used.append(weights_digest(trained))
                 with meter.phase("targets"):
-                    return Expected(
+                    return CounterfactualLogits(
                         request.task,
                         model,
                         trained,
@@ -95,7 +95,7 @@ def unlearn(
                         request.holdout,
                         parts.members,
                         parts.calibration,
-                        request.emptied,
+                        request.forget_classes,
                         meter,
                     )
 
@@ -111,20 +111,20 @@ def unlearn(
                 retain=np.setdiff1d(parts.retain, parts.audit_reference),
                 everything_kept=parts.retain,
                 calibration=parts.calibration,
-                gone=request.emptied,
+                forget_classes=request.forget_classes,
                 expected=expected,
                 seed=seed,
                 meter=meter,
             )
             observer = None
-            if looks and chosen.looks:
-                level = 1 - (1 - LEVEL) / chosen.looks
+            if evaluate and chosen.max_evaluations:
+                level = 1 - (1 - LEVEL) / chosen.max_evaluations
                 observer = Observer(request, parts, expected(), meter, level)
             supposed = assumptions(expected(), request, parts.forget) if observer or chosen.needs_fresh else ()
             odd = next((a.sentence for a in supposed if not a.met and a.name in JUDGEABLE), None)
             evidence = _run(chosen, problem, observer, stop or default_rule(), progress, odd)
             _restore(working, frozen)
-    warnings = (*request.warnings, *([NOTHING_DONE] if evidence.looks and not evidence.chosen_step else []))
+    warnings = (*request.warnings, *([NOTHING_DONE] if evidence.evaluations and not evidence.chosen_step else []))
     warnings += tuple(a.sentence for a in supposed if not a.met and not chosen.is_control)
     return Result(
         model=working,
@@ -137,7 +137,7 @@ def unlearn(
         evidence=evidence,
         seed=seed,
         reference=used[0] if used else None,
-        settings=Settings(stop, looks, reference),
+        settings=Settings(stop, evaluate, reference),
         warnings=warnings,
         assumptions=supposed,
     )
@@ -152,16 +152,16 @@ def _agree(
     train: Dataset[Any] | None,
     holdout: Dataset[Any] | None,
     ids: Sequence[RecordId] | None,
-    looks: bool,
+    evaluate: bool,
     checks: bool,
 ) -> tuple[Method, Request]:
     """The method and the request; RequestError with `problems` and theirs where there are any."""
-    chosen = attempt(problems, get, method)
-    whole = attempt(problems, make_task, task, train, holdout, ids=ids)
+    chosen = collect_errors(problems, get, method)
+    whole = collect_errors(problems, make_task, task, train, holdout, ids=ids)
     request = None
     if whole is not None:
-        fresh = chosen is not None and (chosen.needs_fresh or (looks and chosen.looks > 0))
-        request = attempt(problems, check_request, model, whole, forget, full=checks, fresh=fresh)
+        fresh = chosen is not None and (chosen.needs_fresh or (evaluate and chosen.max_evaluations > 0))
+        request = collect_errors(problems, check_request, model, whole, forget, full=checks, fresh=fresh)
     if problems or chosen is None or request is None:
         raise RequestError(problems)
     return chosen, request
@@ -190,7 +190,7 @@ def _run(
     `odd` is why the request is none that the conditional AUC can judge; then only lost utility ends the loop early.
     """
     model, step = problem.model, Step(0, float("nan"))
-    looks = [observer.look(model, step)] if observer else []
+    evaluations = [observer.evaluate(model, step)] if observer else []
     decision: Decision | None = None
     best = _Best(model, rule.target)
     steps = method.run(problem)
@@ -202,32 +202,34 @@ def _run(
                 break
             step = following
             advance()
-            if not step.at_rest:
+            if not step.is_eval_point:
                 continue
             if not all_finite(model):
                 raise DivergedError(
                     f"{method.key} gave NaN or infinite weights at step {step.index}; nothing was saved"
                 )
             if observer is not None:
-                looks.append(observer.look(model, step))
-                decision = None if method.is_control else rule.check(looks)
+                evaluations.append(observer.evaluate(model, step))
+                decision = None if method.is_control else rule.check(evaluations)
                 if odd and decision is not None and decision.outcome is not Outcome.UTILITY_FLOOR:
                     decision = None
                 if decision is None or decision.outcome is not Outcome.UTILITY_FLOOR:
-                    best.offer(model, looks[-1])
-    if not looks:
+                    best.offer(model, evaluations[-1])
+    if not evaluations:
         return Evidence((), Outcome.NOT_JUDGED, "no evidence was looked at", step.index, rule.target, rule.margin, 0)
     if odd and decision is None:
         decision = Decision(Outcome.NOT_JUDGED, f"{NOT_RANDOM}: {odd}")
-    decision = decision or conclude(looks, rule.target)
+    decision = decision or conclude(evaluations, rule.target)
     chosen = step.index
     if decision.outcome in (Outcome.UTILITY_FLOOR, Outcome.OVER_UNLEARNED) and not method.is_control:
         chosen = best.restore(model)
-    return Evidence(tuple(looks), decision.outcome, decision.reason, chosen, rule.target, rule.margin, method.looks)
+    return Evidence(
+        tuple(evaluations), decision.outcome, decision.reason, chosen, rule.target, rule.margin, method.max_evaluations
+    )
 
 
 class _Best:
-    """The weights at the look whose conditional AUC was nearest to the target, to go back to after a step too far.
+    """The weights at the evaluation whose conditional AUC was nearest to the target, to go back to after a step too far.
 
     The original's are kept only for want of any other.
     """
@@ -236,9 +238,9 @@ class _Best:
         self._target, self._distance, self._step = target, float("inf"), 0
         self._keep(model)
 
-    def offer(self, model: nn.Module, look: Look) -> None:
-        if (distance := abs(look.auc.value - self._target)) < self._distance:
-            self._distance, self._step = distance, look.step
+    def offer(self, model: nn.Module, evaluation: Evaluation) -> None:
+        if (distance := abs(evaluation.auc.value - self._target)) < self._distance:
+            self._distance, self._step = distance, evaluation.step
             self._keep(model)
 
     def _keep(self, model: nn.Module) -> None:
@@ -265,7 +267,7 @@ def _free(model: nn.Module) -> list[bool]:
     """Let every parameter move if none may: a deployed model often has all flags off. Gives the flags before."""
     flags = [p.requires_grad for p in model.parameters()]
     if not any(flags):
-        let_move(model)
+        unfreeze(model)
     return flags
 
 

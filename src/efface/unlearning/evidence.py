@@ -18,7 +18,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Look:
+class Evaluation:
     """What the stop rule saw at one check: the conditional AUC of forget against holdout records, and utility.
 
     `auc` is the chance that a forget record's margin exceeds that of a holdout record of the same difficulty: 0.5
@@ -38,10 +38,10 @@ class Look:
 class Evidence:
     """Everything that the stop rule saw, and why the loop ended."""
 
-    looks: tuple[Look, ...]
+    evaluations: tuple[Evaluation, ...]
     outcome: Outcome
     reason: str
     chosen_step: int
     target: float
     margin: float
-    planned_looks: int
+    planned_evaluations: int

@@ -4,29 +4,31 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from efface.calibration.counterfactual import Expected
+from efface.calibration.counterfactual import CounterfactualLogits
 from efface.data.splits import Splits
 from efface.errors import DivergedError
 from efface.methods.base import Step
-from efface.metrics.membership import separate
+from efface.metrics.membership import conditional_auc
 from efface.metrics.utility import correct, mean_over_records
 from efface.models.running import logits_of
 from efface.numerics.logits import margin, of_classes
 from efface.request import Request
 from efface.runtime.cost import Meter
-from efface.unlearning.evidence import Look
+from efface.unlearning.evidence import Evaluation
 
 
 class Observer:
-    """Takes looks at a model on the forget set and the stopping part of the holdout, which no method may read.
+    """Evaluates a model on the forget set and the stopping part of the holdout, which no method may read.
 
     Difficulty is the margin expected of a model that never saw the record, by a reference that was trained on neither
     kind but began at weights that knew the forget records; so it serves for requests that look drawn at random.
-    `level` is the coverage of each look's interval, already widened for the number of looks planned. The first look is
+    `level` is the coverage of each evaluation's interval, already widened for the number of evaluations planned. The first evaluation is
     at the original. Accuracy is that on classes that are to stay.
     """
 
-    def __init__(self, request: Request, splits: Splits, expected: Expected, meter: Meter, level: float) -> None:
+    def __init__(
+        self, request: Request, splits: Splits, expected: CounterfactualLogits, meter: Meter, level: float
+    ) -> None:
         self._request, self._splits, self._expected, self._meter = request, splits, expected, meter
         self._level = level
         self._right_before: Tensor | None = None
@@ -47,17 +49,17 @@ class Observer:
             logits_of(request.task, model, request.holdout, splits.stopping, self._meter),
         )
 
-    def look(self, model: nn.Module, step: Step) -> Look:
-        """One look, charged to the phase `stop checks`."""
+    def evaluate(self, model: nn.Module, step: Step) -> Evaluation:
+        """One evaluation, charged to the phase `stop checks`."""
         with self._meter.phase("stop checks"):
             (z_f, z_s), (y_f, y_s), (d_f, d_s) = self._read(model), self._targets, self._difficulty
             m_f, m_s = margin(z_f, y_f), margin(z_s, y_s)
             if m_f.isnan().any() or m_s.isnan().any():
                 raise DivergedError(f"the logits became NaN by step {step.index}; nothing was saved")
-            seen = separate(m_f, m_s, d_f, d_s)
-            right = correct(z_s, y_s)[~of_classes(y_s, self._request.emptied)]
+            seen = conditional_auc(m_f, m_s, d_f, d_s)
+            right = correct(z_s, y_s)[~of_classes(y_s, self._request.forget_classes)]
             self._right_before = right if self._right_before is None else self._right_before
-            return Look(
+            return Evaluation(
                 step=step.index,
                 auc=seen.estimate(self._level),
                 holdout_accuracy=float(right.mean()),

@@ -23,7 +23,7 @@ class Settings:
     """How a run was made beside its method, so that an audit can make more like it; see `efface.unlearn`."""
 
     stop: StopRule | None = None
-    looks: bool = True
+    evaluate: bool = True
     reference: Recipe | None = None
 
 
@@ -35,7 +35,7 @@ class Result:
     splits: which records served for what, so that an audit can stay away from them.
     reference: digest of the weights of the run's reference model, by which its targets and its stop rule were made;
         None where it trained none.
-    settings: stop rule, looks and reference recipe that were asked for.
+    settings: stop rule, whether to evaluate, and reference recipe that were asked for.
     warnings: what the checks found that did not refuse the request, which checks were off, and assumptions not met.
     assumptions: what targets made from the reference suppose of the request, and the records that do not meet it; empty
         where the run trained no reference.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from efface.options import Options, option
-from efface.unlearning.evidence import Look, Outcome
+from efface.unlearning.evidence import Evaluation, Outcome
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,19 @@ class Decision:
 
 @dataclass(frozen=True)
 class StopRule(Options, ABC):
-    """A rule that reads the looks so far (the first is at step 0, the original) and may end the loop.
+    """A rule that reads the evaluations so far (the first is at step 0, the original) and may end the loop.
 
-    `target` is the conditional AUC of records never seen, and `margin` the distance from it that counts as gone (0
+    `target` is the conditional AUC of records never seen, and `margin` the distance from it that counts as no effect (0
     for a rule that has no view of it).
     """
 
     target: float = option(0.5, "conditional AUC of records that the model never saw", 0.0, 1.0)
-    margin: float = option(0.0, "largest distance of the conditional AUC from its target that counts as gone", 0.0, 0.5)
+    margin: float = option(
+        0.0, "largest distance of the conditional AUC from its target that counts as no effect", 0.0, 0.5
+    )
 
     @abstractmethod
-    def check(self, looks: Sequence[Look]) -> Decision | None:
+    def check(self, evaluations: Sequence[Evaluation]) -> Decision | None:
         """A decision, or None to go on."""
 
     def __or__(self, other: "StopRule") -> "AnyOf":
@@ -47,32 +49,32 @@ class AnyOf(StopRule):
         widest = max(rules, key=lambda rule: rule.margin)
         return cls(target=widest.target, margin=widest.margin, rules=rules)
 
-    def check(self, looks: Sequence[Look]) -> Decision | None:
-        return next((d for rule in self.rules if (d := rule.check(looks)) is not None), None)
+    def check(self, evaluations: Sequence[Evaluation]) -> Decision | None:
+        return next((d for rule in self.rules if (d := rule.check(evaluations)) is not None), None)
 
 
 @dataclass(frozen=True)
 class LooksUnseen(StopRule):
     """Equivalence test: ends when the whole interval of the conditional AUC lies within `margin` of `target`.
 
-    The driver widens each interval for the number of planned looks (Bonferroni), so looking often does not make
+    The driver widens each interval for the number of planned evaluations (Bonferroni), so looking often does not make
     stopping by luck likelier. Fewer records mean a wider interval, hence never an earlier stop.
     """
 
     margin: float = option(
-        0.05, "largest distance of the conditional AUC from its target that counts as gone", 1e-3, 0.5
+        0.05, "largest distance of the conditional AUC from its target that counts as no effect", 1e-3, 0.5
     )
 
-    def check(self, looks: Sequence[Look]) -> Decision | None:
-        now = looks[-1].auc
-        if len(looks) == 1 or not now.within(self.target, self.margin):
+    def check(self, evaluations: Sequence[Evaluation]) -> Decision | None:
+        now = evaluations[-1].auc
+        if len(evaluations) == 1 or not now.within(self.target, self.margin):
             return None
-        before = looks[0].auc
+        before = evaluations[0].auc
         same = before.within(self.target, self.margin)
         return Decision(
             Outcome.LOOKS_UNSEEN,
             f"conditional AUC {now.value:.3f} [{now.low:.3f}, {now.high:.3f}] lies within "
-            f"{self.target:g} ± {self.margin:g} after step {looks[-1].step}"
+            f"{self.target:g} ± {self.margin:g} after step {evaluations[-1].step}"
             + (f" (so did the original's, {before.value:.3f}: too small an effect for this evidence)" if same else ""),
         )
 
@@ -87,13 +89,13 @@ class UtilityFloor(StopRule):
 
     drop: float = option(0.03, "largest loss of held-out accuracy, as a share of records", 0.0, 1.0)
 
-    def check(self, looks: Sequence[Look]) -> Decision | None:
-        change = looks[-1].accuracy_change
-        if len(looks) == 1 or change.high >= -self.drop - 1e-9:  # 0.87 - 0.90 is beyond -0.03 in floating point
+    def check(self, evaluations: Sequence[Evaluation]) -> Decision | None:
+        change = evaluations[-1].accuracy_change
+        if len(evaluations) == 1 or change.high >= -self.drop - 1e-9:  # 0.87 - 0.90 is beyond -0.03 in floating point
             return None
         return Decision(
             Outcome.UTILITY_FLOOR,
-            f"held-out accuracy fell by {-change.value:.3f}, more than {self.drop:g}, by step {looks[-1].step}",
+            f"held-out accuracy fell by {-change.value:.3f}, more than {self.drop:g}, by step {evaluations[-1].step}",
         )
 
 
@@ -102,9 +104,9 @@ def default_rule() -> AnyOf:
     return UtilityFloor() | LooksUnseen()
 
 
-def conclude(looks: Sequence[Look], target: float) -> Decision:
-    """What the last look says once the step limit is reached without a decision."""
-    now = looks[-1].auc
+def conclude(evaluations: Sequence[Evaluation], target: float) -> Decision:
+    """What the last evaluation says once the step limit is reached without a decision."""
+    now = evaluations[-1].auc
     said = f"step limit reached with conditional AUC {now.value:.3f} [{now.low:.3f}, {now.high:.3f}]"
     if now.low > target:
         return Decision(Outcome.UNDER_UNLEARNED, f"{said}, above {target:g}: forget records are still known")

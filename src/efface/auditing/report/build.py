@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from efface.auditing.config import Level
-from efface.auditing.inputs import Subject
+from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import SCHEMA_VERSION, plain, write
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
-from efface.auditing.run import Judgement
+from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
-from efface.auditing.verdict import CORRECTION, Rung, Verdict
+from efface.auditing.verdict import CORRECTION, AuditTest, Verdict
 from efface.models.running import device_of
 from efface.numerics.logits import margin
 from efface.runtime.cost import Cost, PhaseCost
@@ -33,8 +33,8 @@ class Report:
     cost: of the audit itself; that of unlearning is in `result.cost`, where a result was given.
     """
 
-    subject: Subject
-    judgement: Judgement
+    subject: AuditInputs
+    judgement: AuditResult
     level: Level
     result: Result | None
     cost: Cost
@@ -54,9 +54,9 @@ class Report:
         return self.judgement.verdict
 
     @property
-    def tests(self) -> Sequence[Rung]:
+    def tests(self) -> Sequence[AuditTest]:
         """The ladder of evidence."""
-        return self.judgement.rungs
+        return self.judgement.tests
 
     @property
     def table(self) -> Table:
@@ -90,7 +90,7 @@ class Report:
                 "seed": self.seed,
                 "level": str(self.level),
                 "request": {
-                    "kind": "class" if request.emptied else "records",
+                    "kind": "class" if request.forget_classes else "records",
                     "count": len(request.ids),
                     "ids_digest": ids_digest(request.ids),
                     "training_records": len(request.train),
@@ -111,7 +111,7 @@ class Report:
                 "evidence": None if result is None else asdict(result.evidence),
                 "exchangeable": self._exchangeable(),
                 "correction": CORRECTION,
-                "tests": [_test(r) for r in judgement.rungs],
+                "tests": [_test(r) for r in judgement.tests],
                 "roc": None if self.table.barred else self.table.roc(),
                 "canaries": None if judgement.canaries is None else asdict(judgement.canaries),
                 "ensembles": self._ensembles(),
@@ -143,7 +143,11 @@ class Report:
         alike = self.judgement.exchangeable
         if alike is None:
             return None
-        return {"looks": alike.looks, "p": alike.p, "tests": [{"title": t, "p": p} for t, p in alike.tests]}
+        return {
+            "is_exchangeable": alike.is_exchangeable,
+            "p": alike.p,
+            "tests": [{"title": t, "p": p} for t, p in alike.tests],
+        }
 
     def _ensembles(self) -> dict[str, Any] | None:
         made, remake = self.judgement.ensembles, self.judgement.remake
@@ -190,28 +194,28 @@ class Report:
         told: dict[str, Any] = {
             who: {
                 "forget": margin(s.forget.logits, s.forget.targets).tolist(),
-                "holdout": margin(s.strangers.logits, s.strangers.targets).tolist(),
+                "holdout": margin(s.nonmembers.logits, s.nonmembers.targets).tolist(),
             }
             for who, s in shown.items()
         }
         return {"statistic": "margin (log-odds of the label)", "retrained": None, **told}
 
 
-def _test(rung: Rung) -> dict[str, Any]:
+def _test(test: AuditTest) -> dict[str, Any]:
     return {
-        "key": rung.key,
-        "title": rung.title,
-        "kind": rung.kind,
-        "unit": rung.unit,
-        "original": asdict(rung.original),
-        "unlearned": asdict(rung.unlearned),
-        "retrained": None if rung.retrained is None else asdict(rung.retrained),
-        "bound": asdict(rung.bound),
-        "margin": rung.margin,
-        "p_value": rung.p,
-        "p_adjusted": rung.adjusted,
-        "outcome": rung.outcome,
-        "why": rung.why,
+        "key": test.key,
+        "title": test.title,
+        "kind": test.kind,
+        "unit": test.unit,
+        "original": asdict(test.original),
+        "unlearned": asdict(test.unlearned),
+        "retrained": None if test.retrained is None else asdict(test.retrained),
+        "bound": asdict(test.equivalence_interval),
+        "margin": test.margin,
+        "p_value": test.p,
+        "p_adjusted": test.p_adjusted,
+        "outcome": test.outcome,
+        "why": test.why,
     }
 
 

@@ -15,7 +15,7 @@ from efface.auditing.report.plots.scores import bin_edges
 
 ADDRESS = "data:text/csv;charset=utf-8;base64,"
 # beyond this many scores the page would grow by megabytes, and the figure shows no more than its bins anyway
-MOST_SCORES = 20_000
+MAX_SCORES = 20_000
 # by these a spreadsheet knows a formula; the wide forms and control characters lead to the same cell
 _FORMULA = tuple("=+-@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
                  "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
@@ -48,7 +48,7 @@ def scores(told: Mapping[str, Any]) -> Iterator[Row]:
         (name, group, told[name][group]) for name in MODELS if told[name] is not None for group in ("forget", "holdout")
     ]
     groups = [(name, group, values) for name, group, values in groups if values]
-    if sum(len(values) for *_, values in groups) <= MOST_SCORES:
+    if sum(len(values) for *_, values in groups) <= MAX_SCORES:
         yield ("model", "group", "score")
         for name, group, values in groups:
             yield from ((name, group, float(value)) for value in values)
@@ -82,7 +82,7 @@ def roc(curves: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def evidence(seen: Mapping[str, Any]) -> Iterator[Row]:
-    """One row a look."""
+    """One row a evaluation."""
     parts = ("value", "low", "high", "level")
     plain = ("holdout_accuracy", "forget_accuracy", "loss")
     yield (
@@ -92,9 +92,14 @@ def evidence(seen: Mapping[str, Any]) -> Iterator[Row]:
         *plain,
         "chosen",
     )
-    for look in seen["looks"]:
-        numbers = [look[name][part] for name in ("auc", "accuracy_change") for part in parts]
-        yield (look["step"], *numbers, *(look[name] for name in plain), look["step"] == seen["chosen_step"])
+    for evaluation in seen["evaluations"]:
+        numbers = [evaluation[name][part] for name in ("auc", "accuracy_change") for part in parts]
+        yield (
+            evaluation["step"],
+            *numbers,
+            *(evaluation[name] for name in plain),
+            evaluation["step"] == seen["chosen_step"],
+        )
 
 
 def cost(spent: Mapping[str, Any]) -> Iterator[Row]:

@@ -18,7 +18,7 @@ from efface.errors import EffaceError
 
 SCHEMA_VERSION = 2
 _SHOWN_PROBLEMS = 5
-_LONGEST_MESSAGE = 240
+_MAX_MESSAGE = 240
 
 
 def schema() -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _schema_problems(document: Mapping[str, Any]) -> list[str]:
     problems = []
     for error in _validator().iter_errors(document):
         message = error.message
-        if len(message) > _LONGEST_MESSAGE:
+        if len(message) > _MAX_MESSAGE:
             # the message begins with the offending value, and says at its end what is wrong with it
             message = f"{message[:80]} ... {message[-120:]}"
         problems.append(f"{error.json_path}: {message}")

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from efface.auditing.inputs import Subject
-from efface.auditing.run import Judgement
+from efface.auditing.inputs import AuditInputs
+from efface.auditing.run import AuditResult
 from efface.types import Indices, RecordId
 
 METHODS_REFERENCE = "reference of the method and the stop rule"
@@ -17,19 +17,19 @@ def ids_digest(ids: Sequence[RecordId]) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def uses_of(subject: Subject, judgement: Judgement) -> list[dict[str, Any]]:
+def uses_of(subject: AuditInputs, judgement: AuditResult) -> list[dict[str, Any]]:
     """Each part of the training and holdout sets that somebody used; digests are of training ids or positions."""
     return list(_uses(subject, judgement))
 
 
-def _uses(subject: Subject, judgement: Judgement) -> Iterator[dict[str, Any]]:
+def _uses(subject: AuditInputs, judgement: AuditResult) -> Iterator[dict[str, Any]]:
     parts = subject.splits
     if subject.known:
         yield _training(subject, "method: its reference model", parts.reference)
         yield _training(subject, "method: members that its reference never saw", parts.members)
         yield _holdout("method: calibration of its targets", parts.calibration)
         yield _holdout("stop rule", parts.stopping)
-    yield _holdout("audit: never-seen records to compare with", subject.strangers)
+    yield _holdout("audit: never-seen records to compare with", subject.nonmembers)
     yield _training(subject, "audit: accuracy on retain", subject.retain)
     if judgement.references and not judgement.given:
         yield _training(subject, "audit: its reference models", subject.references)
@@ -37,7 +37,7 @@ def _uses(subject: Subject, judgement: Judgement) -> Iterator[dict[str, Any]]:
         yield _training(subject, "audit: its retrained models", parts.retain)
 
 
-def _training(subject: Subject, who: str, at: Indices) -> dict[str, Any]:
+def _training(subject: AuditInputs, who: str, at: Indices) -> dict[str, Any]:
     ids = subject.request.task.ids
     named = at.tolist() if ids is None else [ids[i] for i in at.tolist()]
     return {"who": who, "what": "training records", "records": len(at), "digest": ids_digest(named)}
@@ -52,7 +52,7 @@ def _holdout(who: str, at: Indices) -> dict[str, Any]:
     }
 
 
-def models_of(subject: Subject, judgement: Judgement) -> list[dict[str, Any]]:
+def models_of(subject: AuditInputs, judgement: AuditResult) -> list[dict[str, Any]]:
     """Each model that had a part, with what it was trained on."""
     found = [
         _model("original", subject.digests[0], "all training records"),

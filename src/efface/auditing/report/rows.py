@@ -79,7 +79,7 @@ def metrics(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[dict[
 
 
 def records(ranked: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], int]:
-    """The worst records first: flagged, then least likely of a stranger, then best remembered; and how many are cut."""
+    """The worst records first: flagged, then least likely of a nonmember, then best remembered; and how many are cut."""
 
     def order(record: Mapping[str, Any]) -> tuple[bool, bool, float, bool, float, float]:
         p, rank = record["p_unlearned"], record["rank_unlearned"]

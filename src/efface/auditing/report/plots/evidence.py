@@ -1,4 +1,4 @@
-"""What the stop rule saw, look by look."""
+"""What the stop rule saw, evaluation by evaluation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,20 +7,22 @@ from efface.auditing.report.plots.base import BLUE, GREEN, VERMILION, in_order, 
 
 
 def evidence(seen: Mapping[str, Any]) -> str | None:
-    """Conditional AUC at each look against the target and its margin; None without looks."""
-    looks = seen["looks"]
-    if not looks:
+    """Conditional AUC at each evaluation against the target and its margin; None without evaluations."""
+    evaluations = seen["evaluations"]
+    if not evaluations:
         return None
-    steps = [look["step"] for look in looks]
-    values = [look["auc"]["value"] for look in looks]
+    steps = [evaluation["step"] for evaluation in evaluations]
+    values = [evaluation["auc"]["value"] for evaluation in evaluations]
     lows = [
-        value if look["auc"]["low"] is None else look["auc"]["low"] for value, look in zip(values, looks, strict=True)
+        value if evaluation["auc"]["low"] is None else evaluation["auc"]["low"]
+        for value, evaluation in zip(values, evaluations, strict=True)
     ]
     highs = [
-        value if look["auc"]["high"] is None else look["auc"]["high"] for value, look in zip(values, looks, strict=True)
+        value if evaluation["auc"]["high"] is None else evaluation["auc"]["high"]
+        for value, evaluation in zip(values, evaluations, strict=True)
     ]
     target, margin, chosen = seen["target"], seen["margin"], seen["chosen_step"]
-    levels = sorted({f"{100 * look['auc']['level']:.4g}%" for look in looks})
+    levels = sorted({f"{100 * evaluation['auc']['level']:.4g}%" for evaluation in evaluations})
     with new_figure(3.2) as figure:
         axes = figure.subplots()
         axes.axhspan(target - margin, target + margin, color=GREEN, alpha=0.18, linewidth=0, label="margin")
@@ -42,7 +44,7 @@ def evidence(seen: Mapping[str, Any]) -> str | None:
         axes.set_ylabel("conditional AUC")
         figure.legend(*in_order(axes, (3, 1, 0, 2)), loc="outside upper left", ncols=4, columnspacing=1.4)
         label = (
-            f"Conditional AUC of forget against holdout records at {len(looks)} looks, from {values[0]:.3g} at step "
+            f"Conditional AUC of forget against holdout records at {len(evaluations)} evaluations, from {values[0]:.3g} at step "
             f"{steps[0]} to {values[-1]:.3g} at step {steps[-1]}; target {target:.3g}, margin {margin:.3g}, "
             f"chosen step {chosen}."
         )

@@ -1,4 +1,4 @@
-"""ROC curves on logarithmic axes: what an attack tells while it hardly ever accuses a stranger."""
+"""ROC curves on logarithmic axes: what an attack tells while it hardly ever accuses a nonmember."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,15 +8,15 @@ import numpy as np
 
 from efface.auditing.report.plots.base import BAND, COLOURS, FAINT, LINES, MODELS, new_figure, short, svg
 
-MOST_POINTS = 300
-_FEW = 10  # false positives on fewer strangers than this say little
+MAX_POINTS = 300
+_FEW = 10  # false positives on fewer nonmembers than this say little
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def roc(curves: Mapping[str, Any]) -> str:
     """True against false positive rates of every model, both axes logarithmic."""
     smallest = 1 / curves["negatives"]
-    # a request of few records has its own smallest share, which may lie above that of the strangers
+    # a request of few records has its own smallest share, which may lie above that of the nonmembers
     floor = min(smallest, 1 / curves["positives"], 0.5)
     said = []
     with new_figure(4.4) as figure:
@@ -64,18 +64,18 @@ def thinned(curves: Mapping[str, Any], name: str) -> tuple[Numbers, Numbers]:
     """At most 300 points of a curve, evenly spread along it as the logarithmic axes show it, both ends among them."""
     curve = curves["models"][name]
     fpr, tpr = np.asarray(curve["fpr"], dtype=np.float64), np.asarray(curve["tpr"], dtype=np.float64)
-    if fpr.size <= MOST_POINTS:
+    if fpr.size <= MAX_POINTS:
         return fpr, tpr
     floor = 0.5 / max(curves["negatives"], curves["positives"])
     x, y = np.log(np.maximum(fpr, floor)), np.log(np.maximum(tpr, floor))
     along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-    kept = np.searchsorted(along, np.linspace(0.0, along[-1], MOST_POINTS - 1))
+    kept = np.searchsorted(along, np.linspace(0.0, along[-1], MAX_POINTS - 1))
     kept = np.unique(np.append(np.minimum(kept, fpr.size - 1), fpr.size - 1))
     return fpr[kept], tpr[kept]
 
 
 def rates(curves: Mapping[str, Any], name: str) -> list[tuple[float, float]]:
-    """The true positive rate at each usual false positive rate for which there are strangers enough."""
+    """The true positive rate at each usual false positive rate for which there are nonmembers enough."""
     curve = curves["models"][name]
     fpr, tpr = np.asarray(curve["fpr"]), np.asarray(curve["tpr"])
     usual = [at for at in (0.001, 0.01, 0.1) if at * curves["negatives"] >= 1]

@@ -1,0 +1,59 @@
+"""What several tests ask of a store."""
+
+import copy
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from efface import RequestError
+from efface.models.checkpoint import load_weights
+from efface.store import Store
+from helpers.store_cases import task_of
+from helpers.tiny import Tiny, mlp, weights
+
+DAY = datetime(2031, 5, 17, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path, tiny: Tiny) -> Store:
+    return Store.create(tmp_path / "store", task_of(tiny), tiny.model)
+
+
+def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    """Set the clock that stores read."""
+    monkeypatch.setattr("efface.store.clock.now", lambda: moment)
+
+
+def refused(call: Any, *args: Any, **kwargs: Any) -> tuple[str, ...]:
+    """The problems of a refusal, one line each."""
+    with pytest.raises(RequestError) as caught:
+        call(*args, **kwargs)
+    assert all("\n" not in line for line in caught.value.problems)
+    return caught.value.problems
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def serving(store: Store) -> dict[str, bytes]:
+    """The weights that the link in the store leads to."""
+    model = mlp()
+    load_weights(model, store.current)
+    return weights(model)
+
+
+def shift(model: nn.Module, *, forget: list[str], seed: int, **_: Any) -> Any:
+    """The double of `unlearn`: a copy whose weights say who was forgotten."""
+    number = int.from_bytes(hashlib.sha256(" ".join([*forget, str(seed)]).encode()).digest()[:2])
+    made = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += number / 2**16
+    return SimpleNamespace(model=made, reference=None, cost=SimpleNamespace(cpu_s=0.0), warnings=())

@@ -1,0 +1,92 @@
+"""The distance that align descends on, and what it does to the forget records' outputs."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import efface
+from efface.methods import Align, AlignGan
+from efface.methods.adversarial import label_first
+from efface.methods.align import energy_distance
+from helpers.tiny import Tiny, weights
+
+METHODS = (Align(), AlignGan())
+
+
+def slow_energy(one: Tensor, other: Tensor) -> float:
+    def mean(a: Tensor, b: Tensor) -> float:
+        pairs = [math.dist(u.tolist(), v.tolist()) for u in a for v in b]
+        return sum(pairs) / len(pairs)
+
+    return 2 * mean(one, other) - mean(one, one) - mean(other, other)
+
+
+def test_energy_distance_by_hand() -> None:
+    one, other = torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0]])
+    # 2 (0 + 5) / 2 - (0 + 5 + 5 + 0) / 4 - 0
+    assert energy_distance(one, other).item() == pytest.approx(2.5)
+    assert energy_distance(one, one).item() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("rows", "others"), [(7, 5), (1, 4), (1, 1)])
+def test_energy_distance_against_a_double_loop(rows: int, others: int) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    one, other = torch.randn(rows, 3, generator=generator), torch.randn(others, 3, generator=generator) + 1
+    assert energy_distance(one, other).item() == pytest.approx(slow_energy(one, other), abs=1e-5)
+
+
+def test_equal_rows_have_a_gradient() -> None:
+    """The distance of a row to itself has none, and must not make it NaN."""
+    one = torch.ones(3, 2, requires_grad=True)
+    energy_distance(one, torch.ones(2, 2)).backward()
+    assert one.grad is not None and one.grad.isfinite().all()
+
+
+def test_label_first_sorts_the_other_classes() -> None:
+    z = torch.tensor([[1.0, 5.0, 3.0], [4.0, 1.0, 1.0]])
+    assert label_first(z, torch.tensor([0, 2])).tolist() == [[-2.0, 2.0, 0.0], [-1.0, 2.0, -1.0]]
+
+
+def outputs(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        return label_first(model(x), y)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_forget_outputs_come_nearer_to_those_of_never_seen_records(method: Align | AlignGan, tiny: Tiny) -> None:
+    result = efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method=method, evaluate=False)
+    # holdout records that the method did not use
+    other = torch.from_numpy(result.splits.audit)
+    unseen = outputs(tiny.model, tiny.holdout_x[other], tiny.holdout_y[other])
+    f = list(tiny.forget)
+    before, after = (
+        energy_distance(outputs(m, tiny.x[f], tiny.y[f]), unseen).item() for m in (tiny.model, result.model)
+    )
+    assert after < 0.7 * before
+    kept = torch.from_numpy(result.splits.retain)
+    right = (result.model(tiny.x[kept]).argmax(1) == tiny.y[kept]).float().mean().item()
+    assert right > 0.9
+
+
+@pytest.mark.parametrize("kind", [Align, AlignGan])
+def test_without_a_pull_the_forget_records_are_not_looked_at(kind: type[Align | AlignGan], tiny: Tiny) -> None:
+    """Both are then plain descent on the retain set, so the same one."""
+    runs = [
+        efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method=m, evaluate=False)
+        for m in (kind(steps=4, pull=0.0), Align(steps=4, pull=0.0), kind(steps=4, pull=1.0))
+    ]
+    none, same, pulled = (weights(r.model) for r in runs)
+    assert none == same != pulled
+
+
+def test_the_discriminator_is_the_seeds_own(tiny: Tiny) -> None:
+    found = []
+    for process_seed in (1, 2):
+        torch.manual_seed(process_seed)
+        done = efface.unlearn(
+            tiny.model, forget=tiny.forget, task=tiny.task(), method=AlignGan(steps=3, turns=2), evaluate=False
+        )
+        found.append(weights(done.model))
+    assert found[0] == found[1] != weights(tiny.model)

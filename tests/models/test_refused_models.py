@@ -1,0 +1,101 @@
+"""Models that `efface.unlearn` refuses, and fresh starts that cannot be made, before any work."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from helpers.refused import (
+    Break,
+    Demanding,
+    Scaled,
+    Wrapped,
+    adapted,
+    check_refused,
+    data,
+    fails,
+    model,
+    poisoned,
+    task,
+)
+from helpers.tiny import FEATURES, Tiny, mlp
+
+REFUSALS: dict[str, tuple[Break, str]] = {
+    # the model
+    "NaN in the weights": (model(poisoned), "the model's weights hold NaN or infinite values"),
+    "not a model": (model(lambda t: torch.sum), "model: expected a torch.nn.Module"),
+    "no parameters": (model(lambda t: nn.Identity()), "the model has no parameters"),
+    "3-D logits": (model(lambda t: Wrapped(lambda z: z[:, None])), "for 2 records it gave a tensor of shape (2, 1, 3)"),
+    "1-D logits": (model(lambda t: Wrapped(lambda z: z[:, 0])), "for 2 records it gave a tensor of shape (2,)"),
+    "a tuple": (model(lambda t: Wrapped(lambda z: (z, z))), "for 2 records it gave tuple: give Task.forward"),
+    "classes, not logits": (model(lambda t: Wrapped(lambda z: z.long())), "the model must return logits"),
+    "one logit": (model(lambda t: Wrapped(lambda z: z[:, :1])), "two-class models need two logits"),
+    "a model that raises": (
+        model(lambda t: Wrapped(fails)),
+        "cannot read the records (ValueError: no such): give Task",
+    ),
+    "another number of features": (model(lambda t: nn.Linear(7, 3)), "the model cannot read the records (RuntimeError"),
+    "logits that are not finite": (
+        model(lambda t: Wrapped(lambda z: z.index_fill(1, torch.tensor([2]), -torch.inf))),
+        "the model's logits hold NaN or infinite values: give a class that is masked a finite logit",
+    ),
+    "half precision": (
+        lambda t: {
+            "model": mlp().half(),
+            "task": t.task(train=data(t.x.half(), t.y), holdout=data(t.holdout_x.half(), t.holdout_y)),
+        },
+        "float16 weights cannot be trained: convert with model.float() or model.bfloat16(), and back afterwards",
+    ),
+    "lazy layers": (model(lambda t: nn.LazyLinear(3)), "the model has lazy layers without a shape"),
+    # a fresh start
+    "no fresh start": (model(lambda t: Scaled()), "no module resets scale by a reset_parameters"),
+    "adapters that stay as trained": (model(lambda t: adapted()), "no module resets 0.down, 0.up by a reset_para"),
+    "weight norm": (
+        model(lambda t: nn.Sequential(weight_norm(nn.Linear(FEATURES, 3)))),
+        "no module resets 0.parametrizations.weight.original0, 0.parametrizations.weight.original1 by",
+    ),
+    "a reset that wants an argument": (
+        model(lambda t: Demanding(FEATURES, 3)),
+        "the model cannot be copied and reset (TypeError: reset_parameters() wants a scale): give Task.build_model",
+    ),
+    "build_model gives the model itself": (
+        task(build_model=lambda t: lambda: t.model),
+        "Task.build_model gives the model itself: build_model must make a new, untrained network",
+    ),
+    "build_model wraps the model itself": (
+        task(build_model=lambda t: lambda: nn.Sequential(t.model)),
+        "Task.build_model gives the model itself",
+    ),
+    "build_model copies the model": (
+        task(build_model=lambda t: t.fresh),
+        "Task.build_model gives the model's own weights: build_model must make a new, untrained network",
+    ),
+    "build_model raises": (
+        task(build_model=lambda t: lambda: fails(t.x)),
+        "Task.build_model raised ValueError: no such",
+    ),
+    "build_model makes no model": (task(build_model=lambda t: dict), "expected a torch.nn.Module, got dict"),
+    "build_model makes no parameters": (task(build_model=lambda t: nn.Identity), "a network without parameters"),
+    "build_model makes lazy layers": (
+        lambda t: {"model": nn.Linear(FEATURES, 3), "task": t.task(build_model=lambda: nn.LazyLinear(3))},
+        "Task.build_model gave lazy layers without a shape: let it run the network on a batch first",
+    ),
+    "lazy layers beside a build_model": (
+        lambda t: {"model": nn.LazyLinear(3), "task": t.task(build_model=lambda: nn.Linear(FEATURES, 3))},
+        "the model has lazy layers without a shape",
+    ),
+    "build_model for other features": (
+        task(build_model=lambda t: lambda: nn.Linear(7, 3)),
+        "Task.build_model: the model cannot read the records (RuntimeError",
+    ),
+    "build_model for other classes": (
+        task(build_model=lambda t: lambda: nn.Linear(FEATURES, 5)),
+        "Task.build_model: its network has 5 classes where the model has 3",
+    ),
+    "fine-tuned": (task(fine_tuned=lambda t: True), "the model was fine-tuned, so a fresh start needs"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal(name: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_refused(*REFUSALS[name], tiny, monkeypatch)

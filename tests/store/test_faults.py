@@ -1,0 +1,313 @@
+"""Disks and clocks that do harm: each is named in a line, what serves goes on, and a later run ends well."""
+
+import json
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from efface import Task
+from efface.errors import RequestError
+from efface.store import BusyError, Plan, Stage, StorageError, Store, failpoints, ledger
+from efface.store.clock import now as true_now
+from helpers import store_fixtures as given
+from helpers.store_cases import (
+    ANEW,
+    AUDITED,
+    FIRST,
+    QUICK,
+    SECOND,
+    asked_for,
+    copied,
+    kinds,
+    make_young,
+    people,
+    served,
+    wrong_after,
+)
+from helpers.store_damage import (
+    SEEN,
+    ends_well,
+    refuses,
+    weights_files,
+)
+from helpers.tiny import Tiny
+
+task, grown, weights, path, table, fresh_points, strict = (
+    given.task,
+    given.grown,
+    given.weights,
+    given.path,
+    given.table,
+    given.fresh_points,
+    given.strict,
+)
+
+
+ROOT = os.geteuid() == 0
+WRITES = (
+    "began.before-commit",
+    "checkpoint.temporary",
+    "checkpoint.written",
+    "checkpoint.synced",
+    "checkpoint.renamed",
+    "checkpoint.folder-synced",
+    "unlearned.before-commit",
+    "report.folder",
+    "report.written",
+    "report.synced",
+    "report.renamed",
+    "audited.before-commit",
+    "baseline.temporary",
+    "baseline.renamed",
+    "version.appended",
+    "version.plain-deleted",
+    "version.honoured",
+    "version.before-commit",
+    "emptied.before-commit",
+    "link.temporary",
+    "link.replaced",
+    "removed.before-commit",
+)
+
+
+@pytest.mark.parametrize("point", WRITES)
+def test_a_full_disk_at_every_write(
+    grown: Path, strict: Path, task: Task, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    plan = ANEW if "baseline" in point else AUDITED if point.startswith(("report", "audited")) else QUICK
+    path = copied(strict if point.startswith("removed") else grown, tmp_path / "copy")
+    asked, before = asked_for(Store(path, task)), (path / "current.safetensors").read_bytes()
+    monkeypatch.setenv(failpoints.VARIABLE, f"{point}:full")
+    refuses(StorageError, "No space left on device", "full disk (fail point)", lambda: Store(path, task).run(plan))
+    monkeypatch.delenv(failpoints.VARIABLE)
+    assert asked_for(Store(path, task)) == asked
+    served_now = (path / "current.safetensors").read_bytes()
+    assert served_now == before or Store(path, task).status().pending == ()
+    Store(path, task).run(plan)
+    expected = served(path) if plan is ANEW else weights
+    assert not wrong_after(path, task, asked, expected)
+
+
+@pytest.mark.parametrize("point", ["head.temporary", "head.replaced"])
+def test_what_is_done_is_not_refused_because_the_head_cannot_be_noted(
+    grown: Path, task: Task, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    path = copied(grown, tmp_path / "copy")
+    monkeypatch.setenv(failpoints.VARIABLE, f"{point}:full")
+    answer = Store(path, task).add(people([77]))
+    monkeypatch.delenv(failpoints.VARIABLE)
+    assert answer.made and answer.request in Store(path, task).status().pending
+    Store(path, task).cancel(answer.request.number)
+    head = json.loads((path / "head").read_text())
+    assert head["seq"] == Store(path, task).history().seq
+    Store(path, task).run(QUICK)
+    assert served(path) == weights
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 3 MB; skipped where none can be mounted."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(place: Path, left_kb: int) -> Path:
+    """A file that leaves so much of a disk free."""
+    disk = os.statvfs(place)
+    file = place / "filler"
+    with file.open("wb") as out:
+        out.write(bytes(max(disk.f_bavail * disk.f_frsize - left_kb * 1024, 0)))
+    return file
+
+
+@pytest.mark.parametrize("left_kb", (0, 4, 16, 48, 64, 96, 160))
+def test_a_disk_that_is_really_full(grown: Path, small_disk: Path, task: Task, weights: str, left_kb: int) -> None:
+    path = copied(grown, small_disk / "copy")
+    asked, before = asked_for(Store(path, task)), (path / "current.safetensors").read_bytes()
+    filler = fill(small_disk, left_kb)
+    for plan in (AUDITED, QUICK):
+        try:
+            Store(path, task).run(plan)
+            SEEN["full disk (tmpfs)", "had room", 0] += 1
+        except StorageError as error:
+            assert "\n" not in str(error) and str(path) in str(error)
+            SEEN["full disk (tmpfs)", "refused", 6] += 1
+            assert (path / "current.safetensors").read_bytes() in (before, *weights_files(path).values())
+    filler.unlink()
+    assert asked_for(Store(path, task)) == asked
+    ends_well(path, task, weights)
+
+
+@pytest.mark.parametrize("left_kb", (0, 16, 64))
+def test_a_store_is_made_whole_or_not_at_all_on_a_full_disk(tiny: Tiny, small_disk: Path, left_kb: int) -> None:
+    filler = fill(small_disk, left_kb)
+    refuses(
+        StorageError,
+        " full" if left_kb else "No space left",
+        "full disk (tmpfs), at init",
+        lambda: make_young(small_disk / "store", tiny),
+    )
+    assert [p.name for p in small_disk.iterdir()] == ["filler"]
+    filler.unlink()
+    assert make_young(small_disk / "store", tiny).verify(level=None).problems == ()
+
+
+def test_a_folder_that_is_read_only(path: Path, task: Task, weights: str) -> None:
+    asked, before = asked_for(Store(path, task)), (path / "current.safetensors").read_bytes()
+    with read_only(path):
+        assert served(path)
+        for call in (
+            lambda: Store(path, task).run(QUICK),
+            lambda: Store(path, task).add(people([77])),
+            lambda: Store(path, task).cancel(2),
+        ):
+            refuses(StorageError, str(path), "read-only folder", call)
+        assert (path / "current.safetensors").read_bytes() == before
+    assert asked_for(Store(path, task)) == asked
+    ends_well(path, task, weights)
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """A folder that nobody can write to for a while; root can in any but one that is mounted so."""
+    if not ROOT:
+        path.chmod(0o500)
+        yield
+        path.chmod(0o700)
+        return
+    for options in (["--bind", path, path], ["-o", "remount,ro,bind", path]):
+        done = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can be somebody else")
+def test_somebody_who_owns_nothing_there(path: Path, task: Task) -> None:
+    told, say = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setuid(65534)
+            Store(path, task).run(QUICK)
+            os.write(say, b"it ran")
+        except BaseException as error:
+            os.write(say, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(say)
+    with os.fdopen(told) as held:
+        said = held.read()
+    assert said.startswith("StorageError") and "Permission denied" in said and "\n" not in said, said
+    SEEN["another user's store", "refused", 6] += 1
+
+
+def test_a_database_that_is_locked_for_long(path: Path, task: Task, weights: str) -> None:
+    holder = sqlite3.connect(path / "ledger.sqlite", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    store = Store(path, task, busy_s=0.2)
+    assert len(store.requests()) == 3  # who only reads does not wait
+    for call in (lambda: store.run(QUICK), lambda: store.add(people([77])), lambda: store.cancel(2)):
+        refuses(BusyError, "ledger.sqlite", "database locked by another", call)
+    holder.execute("ROLLBACK")
+    holder.close()
+    ends_well(path, task, weights)
+
+
+def test_a_clock_that_jumps_back(path: Path, task: Task, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Store(path, task)
+    before.add(people([77]), due=f"{true_now().date() - timedelta(days=1):%Y-%m-%d}")
+    last = before.history().latest
+    monkeypatch.setattr("efface.store.clock.now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
+    store = Store(path, task)
+    assert [r.number for r in store.status().overdue] == [4]
+    store.add(people([78]))
+    asked = asked_for(store)
+    store.run(QUICK)
+    with store._core.database.reading() as connection:
+        times = [event.at for event in ledger.read(connection, store._core.key)]
+    assert times == sorted(times) and times[-1] >= last
+    assert any("clock" in line and "event" in line for line in store.status().warnings)
+    assert any("clock" in line for line in store.verify(level=None).warnings)
+    SEEN["clock jumps back", "named", 0] += 1
+    assert asked_for(store) == asked and store.status().pending == ()
+    assert store.verify(level=None).problems == ()
+
+
+def test_a_clock_that_jumps_back_keeps_no_superseded_model_longer(
+    strict: Path, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied(strict, tmp_path / "copy")
+    monkeypatch.setattr("efface.store.clock.now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
+    Store(path, task).run(QUICK)
+    assert len(list((path / "checkpoints").iterdir())) == 1
+    SEEN["clock jumps back", "named", 0] += 1
+
+
+def test_no_request_was_lost_or_doubled_by_cancelling_and_asking_again(path: Path, task: Task) -> None:
+    store = Store(path, task)
+    store.cancel(3)
+    for _ in range(3):
+        assert not store.add(people(SECOND)).made and not store.add(people(FIRST)).made
+    assert [r.stage for r in store.requests()] == [Stage.HONOURED, Stage.PENDING, Stage.CANCELLED]
+    assert kinds(store).count("requested") == 3
+
+
+def test_what_an_interrupted_run_left_is_cleared_away(path: Path, task: Task, weights: str) -> None:
+    (path / "checkpoints/.new.safetensors").write_bytes(b"half")
+    (path / "checkpoints/..new.safetensors.0123.tmp").write_bytes(b"half")
+    (path / "baselines/.new.safetensors").write_bytes(b"half")
+    (path / "checkpoints" / f"{'0' * 64}.safetensors").write_bytes(b"an orphan")
+    (path / "reports/.new").mkdir()
+    (path / "reports/.new/report.json").write_bytes(b"half")
+    (path / ".head.tmp").write_bytes(b"half")
+    (path / ".current.tmp").symlink_to("checkpoints")
+    SEEN["leftovers of a run", "replaced", 0] += 7
+    ends_well(path, task, weights)
+    assert sorted(p.stem for p in (path / "checkpoints").iterdir()) == sorted(
+        v.file for v in Store(path).history().versions.values()
+    )
+
+
+def test_an_interrupted_run_that_another_plan_follows(
+    path: Path, task: Task, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(failpoints.VARIABLE, "report.folder:full")
+    other = Plan(options={"rounds": 2, "steps": 11}, references=1, accept="any")
+    refuses(StorageError, "No space left", "full disk, then another plan", lambda: Store(path, task).run(other))
+    monkeypatch.delenv(failpoints.VARIABLE)
+    assert Store(path, task).verify(level=None).problems == ()
+    ends_well(path, task, weights)
+    assert [r.stage for r in Store(path).history().runs.values()] == [Stage.DONE, Stage.ABANDONED, Stage.DONE]
+
+
+def test_a_run_whose_audit_fails_leaves_nothing(
+    path: Path, task: Task, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: object) -> None:
+        raise RequestError("the records cannot be judged")
+
+    before = weights_files(path)
+    with monkeypatch.context() as patch:
+        patch.setattr("efface.store.run.audit", refused)
+        refuses(RequestError, "cannot be judged", "audit that fails", lambda: Store(path, task).run(AUDITED))
+    assert weights_files(path) == before
+    assert Store(path, task).verify(level=None).problems == ()
+    ends_well(path, task, weights)

@@ -1,0 +1,151 @@
+"""A run that is killed at any point: nothing is lost, and the next ends with the weights of an undisturbed one."""
+
+import ast
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import efface.store
+from efface.store import Store
+from efface.store.failpoints import POINTS
+from efface.store.files import KEPT
+from helpers.store_cases import (
+    AUDITED,
+    asked_for,
+    copied,
+    long_only,
+    make_grown,
+    served,
+    task_of,
+    wrong_after,
+    wrong_before,
+)
+from helpers.tiny import Tiny
+
+HERE = Path(__file__).parents[1]
+FORKS, WORKER = HERE / "helpers/store_forks.py", HERE / "helpers/store_worker.py"
+# a retraining has answers of its own to keep, and neither checkpoint to read nor audit
+ANEW_ONLY = {"baseline.temporary", "baseline.renamed"}
+ANEW_TOO = (
+    "run.unlearned",
+    "checkpoint.renamed",
+    "run.staged",
+    "version.before-commit",
+    "run.committed",
+    "sweep.removing",
+)
+AGAIN = (
+    *(f"unlearn.forward:kill:{n}" for n in (30, 100)),
+    *(f"head.temporary:kill:{n}" for n in (2, 3, 5)),  # after later events of a run
+    "head.replaced:kill:4",
+)
+# killed, and killed again while the next run takes up what was left
+TWICE = (
+    ("checkpoint.written:kill", "recover.temporary:kill"),
+    ("checkpoint.renamed:kill", "recover.orphans:kill", "checkpoint.renamed:kill"),
+    ("unlearn.forward:kill:30", "run.staged:kill", "report.renamed:kill", "version.before-commit:kill"),
+    ("report.renamed:kill", "report.synced:kill"),
+    ("run.committed:kill", "link.temporary:kill", "run.truncated:kill", "removed.before-commit:kill"),
+    ("run.committed:kill", "emptied.before-commit:kill", "sweep.removing:kill"),
+    ("link.replaced:kill", "sweep.removing:kill"),
+)
+CASES: list[tuple[str, tuple[str, ...]]] = [
+    *(("audited", (f"{point}:kill",)) for point in POINTS if point not in ANEW_ONLY),
+    *(("retrained", (f"{point}:kill",)) for point in (*sorted(ANEW_ONLY), *ANEW_TOO)),
+    *(("audited", (point,)) for point in AGAIN),
+    *(("audited", points) for points in TWICE),
+]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+
+
+def killed_at(cases: list[tuple[str, tuple[str, ...]]], folder: Path) -> list[dict[str, Any]]:
+    """What became of each case; all of them share one process, see store_forks.py."""
+    listed = folder / "cases.json"
+    listed.write_text(json.dumps(cases), encoding="utf-8")
+    done = subprocess.run([sys.executable, FORKS, folder, listed], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
+    assert len(seen) == len(cases)
+    return list(seen)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return killed_at(CASES, tmp_path_factory.mktemp("kills"))
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[f"{name}-{'-'.join(points)}" for name, points in CASES])
+def test_a_killed_run_loses_nothing_and_the_next_ends_as_if_it_had_not_been(
+    seen: list[dict[str, Any]], number: int
+) -> None:
+    case = seen[number]
+    assert all(case["killed"]), f"ended with {case['codes']}: a point was not reached"
+    assert not case["wrong"]
+
+
+def test_every_point_is_named_once_and_stands_in_the_source() -> None:
+    assert len(set(POINTS)) == len(POINTS) >= 30
+    assert reached_in_source() == set(POINTS)
+    tried = {point.partition(":")[0] for _, points in CASES for point in points}
+    assert tried == set(POINTS)
+
+
+def reached_in_source() -> set[str]:
+    """The names that the package's code gives to `reach`; one with a kind of file in it stands for each kind."""
+    found = set()
+    for path in Path(efface.store.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id != "reach":
+                continue
+            (name,) = node.args
+            if isinstance(name, ast.Constant):
+                found.add(name.value)
+            else:
+                assert isinstance(name, ast.JoinedStr) and isinstance(name.values[-1], ast.Constant), ast.dump(name)
+                found |= {f"{kind.removesuffix('s')}{name.values[-1].value}" for kind in KEPT}
+    return found
+
+
+@long_only
+def test_kills_at_random_points_again_and_again(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    cases = []
+    for _ in range(150):
+        points = [f"{draw.choice(POINTS)}:kill:{draw.choice((1, 1, 2, 3))}" for _ in range(draw.randint(2, 5))]
+        cases.append((draw.choice(("audited", "retrained")), tuple(points)))
+    found = killed_at(cases, tmp_path)
+    assert not [(case, one["wrong"]) for case, one in zip(cases, found, strict=True) if one["wrong"]]
+    kills = sum(sum(one["killed"]) for one in found)
+    print(f"{kills} kills in {len(cases)} stores")
+    assert kills > len(cases)
+
+
+@long_only
+def test_processes_killed_at_random_times(tmp_path: Path, tiny: Tiny) -> None:
+    task = task_of(tiny)
+    made = make_grown(tmp_path / "store", tiny).path
+    asked = asked_for(Store(made, task))
+    draw, killed, lasts, weights = random.Random(0), 0, 0.0, ""
+    for number in range(41):
+        path = copied(made, tmp_path / f"case-{number}")
+        with subprocess.Popen([sys.executable, WORKER, path], env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+            began = time.monotonic()
+            if number == 0:  # undisturbed
+                assert process.stdout.read() == b"done\n"
+                lasts, weights = time.monotonic() - began, served(path)
+            time.sleep(draw.uniform(0, lasts) if number else 0)
+            process.kill()
+            killed += number > 0 and b"done" not in process.stdout.read()
+        assert not wrong_before(path, task, asked)
+        Store(path, task).run(AUDITED)
+        assert not wrong_after(path, task, asked, weights)
+    print(f"{killed} of 40 processes were killed while they ran")
+    assert killed > 10

@@ -1,0 +1,300 @@
+"""Every request that `efface.unlearn` refuses: before any work, with every reason, and the model as it was."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset, default_collate
+
+import efface
+from efface import RequestError
+from efface.types import RecordId
+from helpers.refused import (
+    NAN,
+    Augmenting,
+    Break,
+    Mapped,
+    Scaled,
+    Streaming,
+    bag,
+    check_refused,
+    data,
+    fails,
+    forget,
+    method,
+    padded,
+    put,
+    task,
+)
+from helpers.tiny import CLASSES, FEATURES, HOLDOUT, RECORDS, Tiny, bits
+
+
+def names(number: int) -> list[RecordId]:
+    return [f"r{i}" for i in range(number)]
+
+
+def two_classes(tiny: Tiny, rare: int = 10) -> TensorDataset:
+    """Training records of class 0, but for the first ones, of class 2."""
+    y = torch.zeros_like(tiny.y)
+    y[:rare] = 2
+    return data(tiny.x, y)
+
+
+REFUSALS: dict[str, tuple[Break, str]] = {
+    # the forget set
+    "unknown ids": (forget((1, 900, 901, 902, 903)), "4 forget ids are not in the training records (indices 0 to 299)"),
+    "unknown ids are named": (forget((1, 900, 901, 902, 903)), "900, 901, 902 and 1 more"),
+    "a negative id": (forget((-1,)), "1 forget ids are not in the training records"),
+    "an unknown name": (
+        lambda tiny: {"task": tiny.task(ids=names(RECORDS)), "forget": ["r1", "r900"]},
+        "(the ids given): 'r900'",
+    ),
+    "an index where there are names": (task(ids=lambda tiny: names(RECORDS)), "12 forget ids are not in"),
+    "duplicate ids": (forget((1, 2, 1, 2, 3)), "the forget set names 1, 2 more than once (2 ids)"),
+    "nothing to forget": (forget(()), "the forget set is empty"),
+    "everything": (forget(tuple(range(RECORDS))), "holds every training record"),
+    "too large a share": (forget(tuple(range(90))), "is 30% of the training records; requests above 20%"),
+    "all classes but one": (
+        lambda tiny: {"task": tiny.task(train=two_classes(tiny)), "forget": range(10)},
+        "the request leaves records of one class alone",
+    ),
+    "all classes but one, without the pass over all": (
+        lambda tiny: {"task": tiny.task(train=two_classes(tiny)), "forget": range(10), "checks": False},
+        "the request leaves records of one class alone",
+    ),
+    "one name as text": (forget("r12"), "forget: expected a sequence of record ids, got str"),
+    "one index": (forget(12), "expected a sequence of record ids, got int"),
+    "ids of another kind": (forget([[1, 2]]), "record ids are integers or strings, got [1, 2]"),
+    "a generator": (forget(i for i in (1, 2)), "forget: expected a sequence of record ids, got generator"),
+    "a mapping": (forget({1: "a"}), "forget: expected a sequence of record ids, got dict"),
+    "an array of no dimension": (forget(np.array(3)), "one-dimensional sequence of record ids, got a 0-D ndarray"),
+    "a tensor of no dimension": (forget(torch.tensor(3)), "one-dimensional sequence of record ids, got a 0-D Tensor"),
+    "an array of two dimensions": (forget(np.ones((2, 1), int)), "sequence of record ids, got a 2-D ndarray"),
+    "a mask": (forget(torch.arange(RECORDS) < 9), "forget: a boolean mask: give ids, e.g. mask.nonzero()"),
+    "a mask in NumPy": (forget(np.arange(RECORDS) < 9), "forget: a boolean mask: give ids, e.g. mask.nonzero()"),
+    "a mask as a list": (forget([True, False]), "forget: a boolean mask: give ids, e.g. mask.nonzero()"),
+    "float ids": (forget(torch.tensor([1.0, 2.0])), "forget: record ids are integers or strings, got 1.0, 2.0"),
+    "fractions": (forget([1.5]), "record ids are integers or strings, got 1.5"),
+    # ids
+    "ids too few": (
+        lambda tiny: {"task": tiny.task(ids=names(9)), "forget": ["r3"]},
+        "expected one id for each of the 300 training records, got 9",
+    ),
+    "ids too many": (
+        lambda tiny: {"task": tiny.task(ids=names(310)), "forget": ["r305"]},
+        "expected one id for each of the 300 training records, got 310",
+    ),
+    "ids in a tensor": (
+        lambda tiny: {"task": tiny.task(ids=torch.arange(RECORDS)), "forget": [3]},
+        "ids: record ids are integers or strings, got tensor(0), tensor(1), tensor(2) and 297 more",
+    ),
+    "ids without an order": (
+        lambda tiny: {"task": tiny.task(ids=set(names(RECORDS))), "forget": ["r3"]},
+        "ids must be a sequence in the order of train, got set",
+    ),
+    "ids that run out": (
+        lambda tiny: {"task": tiny.task(ids=(n for n in names(RECORDS))), "forget": ["r3"]},
+        "ids must be a sequence in the order of train, got generator",
+    ),
+    "ids that are lists": (
+        lambda tiny: {"task": tiny.task(ids=[[n] for n in names(RECORDS)]), "forget": ["r3"]},
+        "ids: record ids are integers or strings, got ['r0'], ['r1'], ['r2'] and 297 more",
+    ),
+    "ids not unique": (
+        lambda tiny: {"task": tiny.task(ids=["r7", *names(RECORDS)[1:]]), "forget": ["r3"]},
+        "ids name more than one training record: 'r7'",
+    ),
+    # records
+    "a twin stays": (
+        task(train=lambda t: data(put(t.x, 200, t.x[5]), put(t.y, 200, t.y[5]))),
+        "1 forget records have an exact twin that stays in training, which defeats forgetting: 5 (twin of 200)",
+    ),
+    "a twin by name": (
+        lambda t: {
+            "task": t.task(train=data(put(t.x, 200, t.x[5]), put(t.y, 200, t.y[5])), ids=names(RECORDS)),
+            "forget": ["r5"],
+        },
+        "'r5' (twin of 'r200')",
+    ),
+    "a holdout record in training": (
+        task(holdout=lambda t: data(put(t.holdout_x, 4, t.x[77]), put(t.holdout_y, 4, t.y[77]))),
+        "1 holdout records are also training records (by content), the first at holdout position 4",
+    ),
+    "a holdout too small": (
+        task(holdout=lambda t: data(t.holdout_x[:40], t.holdout_y[:40])),
+        "the holdout has 40 records; at least 100",
+    ),
+    "an empty holdout": (task(holdout=lambda t: data(t.holdout_x[:0], t.holdout_y[:0])), "the holdout has 0 records"),
+    "too few to keep": (
+        lambda t: {"task": t.task(train=data(t.x[:61], t.y[:61])), "forget": [1, 2]},
+        "59 records would remain; at least 60",
+    ),
+    "NaN in training": (
+        task(train=lambda t: data(put(t.x, (150, 0), NAN), t.y)),
+        "inputs of training records hold NaN",
+    ),
+    "inf in training": (
+        task(train=lambda t: data(put(t.x, (150, 0), float("inf")), t.y)),
+        "inputs of training records hold NaN or infinite",
+    ),
+    "NaN in the holdout": (
+        task(holdout=lambda t: data(put(t.holdout_x, (3, 0), NAN), t.holdout_y)),
+        "inputs of holdout records hold NaN",
+    ),
+    "NaN in a forget record, without the pass over all": (
+        lambda t: {"task": t.task(train=data(put(t.x, (5, 0), NAN), t.y)), "checks": False},
+        "inputs of forget records hold NaN",
+    ),
+    "a target too high": (
+        task(train=lambda t: data(t.x, put(t.y, 9, CLASSES))),
+        "targets of training records: the model has classes 0 to 2, got 3",
+    ),
+    "a target below 0": (task(holdout=lambda t: data(t.holdout_x, put(t.holdout_y, 9, -1))), "classes 0 to 2, got -1"),
+    "float targets": (
+        task(train=lambda t: data(t.x, t.y.float())),
+        "targets of training records: expected one integer class a record, got torch.float32",
+    ),
+    "two targets a record": (
+        task(train=lambda t: data(t.x, torch.stack([t.y, t.y], 1))),
+        "expected one integer class a record, got torch.int64 of 2-D",
+    ),
+    "a holdout record in training, under a collate that pads": (
+        lambda t: {"task": padded(t, holdout_first=(3, 1)), "model": bag()},
+        "1 holdout records are also training records (by content), the first at holdout position 0",
+    ),
+    "a twin among mappings that are no dicts": (
+        task(
+            train=lambda t: Mapped(put(t.x, 200, t.x[5]), put(t.y, 200, t.y[5])),
+            holdout=lambda t: Mapped(t.holdout_x, t.holdout_y),
+            forward=lambda t: lambda model, inputs: model(inputs["x"]),
+        ),
+        "1 forget records have an exact twin that stays in training, which defeats forgetting: 5 (twin of 200)",
+    ),
+    "a twin among texts": (
+        task(
+            train=lambda t: [(str(i % 200), 0) for i in range(RECORDS)],
+            holdout=lambda t: [(str(-i - 1), 0) for i in range(HOLDOUT)],
+            forward=lambda t: lambda model, texts: model(torch.ones(len(texts), FEATURES)),
+        ),
+        "12 forget records have an exact twin that stays in training, which defeats forgetting: 5 (twin of 205)",
+    ),
+    "a collate that cannot take one record": (
+        task(collate=lambda t: lambda rows: default_collate(rows) if len(rows) > 1 else fails(rows)),
+        "training records can be read two at a time but not one alone (ValueError: no such)",
+    ),
+    "random augmentation": (task(train=Augmenting), "the dataset augments at random: give Task.eval_records"),
+    "random augmentation that spares the forget record": (
+        lambda t: {"task": t.task(train=Augmenting(t)), "forget": [7]},
+        "the dataset augments at random",
+    ),
+    "records of another shape": (
+        task(train=lambda t: [(x, y, 0) for x, y in zip(t.x, t.y, strict=True)]),
+        "training records cannot be read (ValueError: too many values to unpack (expected 2)",
+    ),
+    "no way to stack records": (
+        task(holdout=lambda t: [(t.holdout_x[i, : 4 + i % 2], 0) for i in range(HOLDOUT)]),
+        "holdout records cannot be read (RuntimeError: stack expects each tensor to be equal size",
+    ),
+    "a stream": (task(train=lambda t: Streaming()), "train: expected a map-style dataset with a length and an index"),
+    "a holdout without a length": (task(holdout=lambda t: iter(())), "holdout: expected a map-style dataset"),
+    "eval_records of another length": (
+        task(eval_records=lambda t: data(t.x[:299], t.y[:299])),
+        "eval_records has another length than train",
+    ),
+    # the method and the call
+    "an unknown method": (method("stear"), "there is no method 'stear' (did you mean 'steer'?)"),
+    "a method of no known kind": (method(3), "there is no method 3 (known: steer"),
+    "an option out of range": (
+        lambda t: {"method": efface.methods.Steer(steps=0)},
+        "option steps of steer: expected 1 to 10000, got 0",
+    ),
+    "an option of a wrong type": (
+        lambda t: {"method": efface.methods.Steer(steps=2.5)},
+        "option steps of steer: expected int, got 2.5",
+    ),
+    "an option that is NaN": (lambda t: {"method": efface.methods.Steer(lr=NAN)}, "expected 1e-08 to 1.0, got nan"),
+    "an unknown option": (
+        lambda t: {"method": efface.methods.get("steer", {"stps": "3"})},
+        "steer has no option 'stps' (did you mean 'steps'?)",
+    ),
+    "an option of a method without any": (
+        lambda t: {"method": efface.methods.get("noop", {"steps": "3"})},
+        "noop has no option 'steps': it has no options",
+    ),
+    "an unreadable option": (
+        lambda t: {"method": efface.methods.get("steer", {"steps": "many"})},
+        "option steps of steer: expected int, got 'many'",
+    ),
+    "a stop rule that is none": (
+        lambda t: {"stop": "never"},
+        "stop: expected a rule of efface.unlearning.stopping, got 'never'",
+    ),
+    "a seed that is no integer": (lambda t: {"seed": 1.5}, "seed: expected an integer, got 1.5"),
+    "a recipe that is none": (
+        lambda t: {"reference": {"lr": 1}},
+        "reference: expected an efface.Recipe, got {'lr': 1}",
+    ),
+    "a recipe out of range": (lambda t: {"reference": efface.Recipe(batch=0)}, "option batch of Recipe: expected 2 to"),
+    "neither task nor records": (lambda t: {"task": None}, "train is missing"),
+    "a task without a holdout": (
+        task(holdout=lambda t: None),
+        "holdout is missing: give holdout=, or a task= that holds it",
+    ),
+    "a task without training records": (task(train=lambda t: None), "train is missing: give train=, or a task="),
+    "no holdout": (lambda t: {"task": None, "train": data(t.x, t.y)}, "holdout is missing"),
+    "task and records": (lambda t: {"train": data(t.x, t.y)}, "train given beside a task: set them on the Task"),
+    "a task of another class": (lambda t: {"task": {"train": 1}}, "task: expected an efface.Task, got dict"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal(name: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_refused(*REFUSALS[name], tiny, monkeypatch)
+
+
+def test_every_problem_is_listed_at_once(tiny: Tiny) -> None:
+    """Ids, holdout, twins, values and model are wrong in one request: one line each."""
+    train = data(put(put(tiny.x, 200, tiny.x[5]), (150, 0), NAN), put(tiny.y, 200, tiny.y[5]))
+    task = tiny.task(train=train, holdout=data(tiny.x[:30], tiny.y[:30]), fine_tuned=True)
+    with pytest.raises(RequestError) as caught:
+        efface.unlearn(tiny.model, forget=(5, 5, 900), task=task)
+    starts = (
+        "the forget set names 5 more than once",
+        "1 forget ids are not in",
+        "the holdout has 30 records",
+        "the model was fine-tuned",
+        "inputs of training records",
+        "1 forget records have an exact twin",
+        "30 holdout records are also training records",
+    )
+    for line, start in zip(caught.value.problems, starts, strict=True):
+        assert line.startswith(start)
+    assert "refused for 7 reasons" in str(caught.value)
+
+
+def test_a_reference_that_learned_nothing_is_refused(tiny: Tiny) -> None:
+    generator = torch.Generator().manual_seed(3)
+    y, held = (torch.randint(CLASSES, (n,), generator=generator) for n in (RECORDS, HOLDOUT))
+    before = bits(tiny.model)
+    with pytest.raises(RequestError, match="no better than chance on the holdout"):
+        efface.unlearn(tiny.model, forget=tiny.forget, train=data(tiny.x, y), holdout=data(tiny.holdout_x, held))
+    assert bits(tiny.model) == before
+
+
+def test_what_is_odd_but_possible_is_a_warning(tiny: Tiny) -> None:
+    task = tiny.task(holdout_used_for="early stopping")
+    result = efface.unlearn(tiny.model, forget=range(20), task=task, method="noop", checks=False)
+    assert [line.split(":")[0] for line in result.warnings] == [
+        "the forget set is 6.7% of the training records; above 5% moves retain records noticeably too",
+        "the holdout also served for early stopping",
+        "the pass over all records was off",
+    ]
+
+
+def test_augmenting_records_with_their_plain_ones_are_taken(tiny: Tiny) -> None:
+    task = tiny.task(train=Augmenting(tiny), eval_records=data(tiny.x, tiny.y))
+    assert efface.unlearn(tiny.model, forget=tiny.forget, task=task, method="noop").warnings == ()
+
+
+def test_what_cannot_reset_itself_may_be_built(tiny: Tiny) -> None:
+    task = tiny.task(build_model=Scaled)
+    assert efface.unlearn(Scaled(), forget=tiny.forget, task=task, method="noop").forget == tiny.forget

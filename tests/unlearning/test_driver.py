@@ -1,0 +1,207 @@
+"""The driver: when it looks, when it stops, and which weights it gives back, on methods whose steps are scripted."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+import efface
+from efface import DivergedError, RequestError, Result
+from efface.methods import Method
+from efface.methods.base import Problem, Step
+from efface.models.checkpoint import load_weights, weights_digest
+from efface.unlearning.evidence import Evaluation, Outcome
+from efface.unlearning.stopping import Decision, LooksUnseen, StopRule, UtilityFloor
+from helpers.judged import GONE, class_problem
+from helpers.tiny import REFERENCE, Tiny, memorise, weights
+
+Move = Callable[[nn.Module], object]
+
+
+@dataclass(frozen=True)
+class Scripted(Method):
+    """Changes the model by each move in turn; at rest after each, or after the last alone."""
+
+    key = "scripted"
+    summary = "moves given in advance"
+    source = "this file"
+    moves: tuple[Move, ...] = ()
+    only_last: bool = False
+
+    @property
+    def length(self) -> int:
+        return len(self.moves)
+
+    @property
+    def max_evaluations(self) -> int:
+        return 1 if self.only_last else len(self.moves)
+
+    def run(self, problem: Problem) -> Iterator[Step]:
+        for index, move in enumerate(self.moves, 1):
+            move(problem.model)
+            yield Step(index, 0.5, is_eval_point=not self.only_last or index == self.length)
+
+
+@dataclass(frozen=True)
+class AtLook(StopRule):
+    """Stops at a look of a given number, whatever it shows."""
+
+    number: int = 2
+
+    def check(self, looks: Sequence[Evaluation]) -> Decision | None:
+        return Decision(Outcome.LOOKS_UNSEEN, "as planned") if len(looks) == self.number else None
+
+
+def shift(by: float) -> Move:
+    """Add a constant to a bias of the hidden layer."""
+
+    def move(model: nn.Module) -> None:
+        with torch.no_grad():
+            model[0].bias[0] += by
+
+    return move
+
+
+def forgetful(model: nn.Module) -> None:
+    with torch.no_grad():
+        model[2].weight.zero_()
+
+
+def spoil(model: nn.Module) -> None:
+    with torch.no_grad():
+        model[2].weight[0, 0] = float("nan")
+
+
+def run(tiny: Tiny, *moves: Move, stop: StopRule | None = None, only_last: bool = False, **call: Any) -> Result:
+    method = Scripted(moves=moves, only_last=only_last)
+    return efface.unlearn(
+        tiny.model, forget=tiny.forget, task=tiny.task(), method=method, stop=stop, reference=REFERENCE, **call
+    )
+
+
+def bias(result: Result) -> float:
+    return float((result.model[0].bias - result.original[0].bias)[0].detach())
+
+
+def test_the_loop_ends_with_the_decision(tiny: Tiny) -> None:
+    result = run(tiny, shift(1e-4), shift(1e-4), shift(1e-4), stop=AtLook(number=3))
+    assert [look.step for look in result.evidence.evaluations] == [0, 1, 2]
+    assert (result.evidence.outcome, result.evidence.chosen_step) == (Outcome.LOOKS_UNSEEN, 2)
+    assert result.evidence.reason == "as planned"
+    assert bias(result) == pytest.approx(2e-4, rel=1e-3)
+
+
+def test_only_steps_at_rest_are_looked_at(tiny: Tiny) -> None:
+    result = run(tiny, *[shift(1e-4)] * 5, only_last=True)
+    assert [look.step for look in result.evidence.evaluations] == [0, 5]
+    assert result.evidence.planned_evaluations == 1
+
+
+@pytest.mark.parametrize("looks", [1, 5])
+def test_intervals_are_widened_for_the_looks_planned(looks: int, tiny: Tiny) -> None:
+    result = run(tiny, *[shift(1e-4)] * looks, stop=LooksUnseen())
+    for look in result.evidence.evaluations:
+        assert look.auc.level == pytest.approx(1 - 0.10 / looks)
+
+
+def test_below_the_utility_floor_it_goes_back(tiny: Tiny) -> None:
+    result = run(tiny, shift(1e-4), forgetful, stop=UtilityFloor(drop=0.01) | LooksUnseen())
+    assert result.evidence.outcome is Outcome.UTILITY_FLOOR
+    assert result.evidence.evaluations[-1].holdout_accuracy < result.evidence.evaluations[0].holdout_accuracy - 0.1
+    assert result.evidence.chosen_step in (0, 1)
+    assert bias(result) == pytest.approx(1e-4 * result.evidence.chosen_step, rel=1e-3)
+    assert torch.equal(result.model[2].weight, tiny.model[2].weight)
+
+
+def test_what_was_overdone_is_undone(tiny: Tiny) -> None:
+    at = torch.tensor(tiny.forget)
+
+    def shun(model: nn.Module) -> None:
+        memorise(model, tiny.x[at], (tiny.y[at] + 1) % 3, steps=60)
+
+    result = run(tiny, shift(1e-4), shun, stop=LooksUnseen())
+    assert result.evidence.outcome is Outcome.OVER_UNLEARNED
+    assert result.evidence.evaluations[-1].auc.high < 0.5
+    assert result.evidence.chosen_step in (0, 1)
+    assert torch.equal(result.model[2].weight, tiny.model[2].weight)
+
+
+def test_nan_weights_are_found_where_no_loss_told(tiny: Tiny) -> None:
+    before = weights(tiny.model)
+    for looks in (True, False):
+        with pytest.raises(DivergedError, match="scripted gave NaN or infinite weights at step 2"):
+            run(tiny, shift(1e-4), spoil, evaluate=looks)
+    assert weights(tiny.model) == before
+
+
+def test_no_reference_is_trained_that_nothing_asks_for(tiny: Tiny) -> None:
+    assert "reference" not in run(tiny, shift(1e-4), evaluate=False).cost.phases
+    assert run(tiny, shift(1e-4)).cost.phases["reference"].backward > 0
+
+
+def test_a_result_names_the_reference_that_it_was_made_by(tiny: Tiny) -> None:
+    assert run(tiny, shift(1e-4), evaluate=False).reference is None
+    one, again, other = (run(tiny, shift(1e-4), seed=seed).reference for seed in (0, 0, 1))
+    assert one is not None and one == again != other
+
+
+def test_a_run_can_keep_to_the_parts_of_another(tiny: Tiny) -> None:
+    first, other = run(tiny, shift(1e-4), seed=3), run(tiny, shift(1e-4), seed=4)
+    again = run(tiny, shift(1e-4), seed=4, splits=first.splits)
+    for part in ("forget", "retain", "reference", "members", "audit_reference", "calibration", "stopping", "audit"):
+        assert getattr(again.splits, part).tolist() == getattr(first.splits, part).tolist(), part
+    assert first.splits.audit.tolist() != other.splits.audit.tolist()
+    # trained on the same records by another seed, or on others by the same
+    assert len({r.reference for r in (first, other, again)}) == 3
+    assert first.evidence.evaluations[0].holdout_accuracy == again.evidence.evaluations[0].holdout_accuracy
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_whole_class_can_be_forgotten(looks: bool) -> None:
+    judged = class_problem()
+    result = judged.unlearned("steer", evaluate=looks)
+    said = [before_and_after(result, judged.x[judged.y == c]) for c in range(3)]
+    assert said[GONE][0].eq(GONE).all() and not said[GONE][1].eq(GONE).any(), "never said of its records again"
+    # and nearly all that is said of the others stays
+    for before, after in said[1:]:
+        assert (before == after).double().mean() > 0.9
+    assert "the request takes every record of class 0" in result.warnings
+    assert result.splits.forget.tolist() == list(judged.forget)
+    for part in (result.splits.reference, result.splits.members):
+        assert not judged.y[part].eq(GONE).any()
+
+
+def before_and_after(result: Result, x: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        before, after = (m(x).argmax(1) for m in (result.original, result.model))
+    return before, after
+
+
+def test_a_class_that_stays_must_be_in_the_holdout() -> None:
+    judged = class_problem()
+    x, y = judged.task.holdout.tensors  # type: ignore[attr-defined]
+    task = replace(judged.task, holdout=TensorDataset(x, torch.full_like(y, GONE)))
+    with pytest.raises(RequestError, match="the holdout has no records of the classes that stay"):
+        judged.unlearned("steer", task=task)
+
+
+def test_bare_data_sets_do_without_a_task(tiny: Tiny) -> None:
+    task, names = tiny.task(), [f"r{i}" for i in range(len(tiny.x))]
+    method = Scripted(moves=(shift(1e-4),))
+    data = {"train": task.train, "holdout": task.holdout, "ids": names}
+    result = efface.unlearn(tiny.model, forget=["r9", "r3"], method=method, reference=REFERENCE, **data)
+    assert result.forget == ("r9", "r3") and result.splits.forget.tolist() == [3, 9]
+    assert result.task.ids == names
+
+
+def test_a_result_is_saved_with_its_digest(tiny: Tiny, tmp_path: Any) -> None:
+    result = run(tiny, shift(1e-4), evaluate=False)
+    digest = result.save(tmp_path / "w.safetensors")
+    model = tiny.fresh()
+    load_weights(model, tmp_path / "w.safetensors")
+    assert weights(model) == weights(result.model)
+    assert digest == weights_digest(result.model)
