@@ -43,7 +43,7 @@ def test_the_quick_level_trains_nothing(known: Memorised) -> None:
     assert report.cost.total.backward == 0
     assert report.verdict.status is Status.NOT_VERIFIED
     told = report.document["exchangeable"]
-    assert told["looks"] and told["tests"][0]["title"] == "labels"
+    assert told["is_exchangeable"] and told["tests"][0]["title"] == "labels"
     for key in ("rmia", "lira", "spread"):
         assert readings(report, key)["unlearned"].why == "needs reference models"
     assert readings(report, "loss")["original"].state == "measured"

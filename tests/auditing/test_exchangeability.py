@@ -49,10 +49,10 @@ def test_random_requests_are_rejected_at_about_the_nominal_rate(monkeypatch: pyt
     monkeypatch.setattr(exchange, "SHUFFLES", 99)
     rng, draws = np.random.default_rng(0), 250
     found = [judge(rng.choice(len(members().targets), REQUEST, replace=False), seed) for seed in range(draws)]
-    rejected = sum(not e.looks for e in found)
+    rejected = sum(not e.is_exchangeable for e in found)
     # at most the level; and not nearly always silent, which would have a chance of 1 in 1,000 even at 3 %
     assert 1 <= rejected <= binom.ppf(0.999, draws, LEVEL)
-    assert all(e.looks == (e.p >= LEVEL) and e.p == min(p for _, p in e.tests) for e in found)
+    assert all(e.is_exchangeable == (e.p >= LEVEL) and e.p == min(p for _, p in e.tests) for e in found)
     # Holm's factor for the least of the p values is the number of tests
     least = np.array([e.p for e in found]) / len(found[0].tests)
     assert binom.cdf(int((least <= 0.05).sum()), draws, 0.05) > 0.001, "each request has four chances to look odd"
@@ -77,7 +77,7 @@ def test_chosen_requests_do_not_look_exchangeable() -> None:
         (hardest(), {"margin"}),
     ):
         found = judge(chosen)
-        assert not found.looks and found.p < 0.01
+        assert not found.is_exchangeable and found.p < 0.01
         assert titles <= {t for t, p in found.tests if p < LEVEL}, found
     # without copies there are three tests, and the least p value of the labels' is that of no shuffle as far
     seen, at, other = members(), one_class(), np.flatnonzero(members().targets.numpy() != 1)[:300]
@@ -95,7 +95,7 @@ def test_the_audit_takes_random_requests_and_bars_others() -> None:
     for chosen in (wrongly_labelled(), one_class(), hardest()):
         report = judged.audit(forget=chosen.tolist(), level="quick")
         shown = report.document["exchangeable"]
-        assert not shown["looks"] and shown["p"] < LEVEL
+        assert not shown["is_exchangeable"] and shown["p"] < LEVEL
         assert report.verdict.status is Status.UNDECIDED and not report.tests
         assert report.verdict.reasons == (next(r for r in report.verdict.reasons if "random sample" in r),)
         states = {m.key: m.unlearned.state for m in report.metrics if m.kind in ("attack", "off_label")}

@@ -23,7 +23,7 @@ def error_of(half: float) -> float:
     return half / float(norm.ppf(0.975))
 
 
-def test(
+def make_test(
     before: float,
     after: float,
     half: float = HALF,
@@ -60,16 +60,16 @@ def distance(after: float, half: float, p: float, **changes: Any) -> AuditTest:
         "improvement": None,
         "uninformative_reason": "",
     }
-    return dataclasses.replace(test(1.0, after, half, title="Excess d2"), **{**plain, **changes})
+    return dataclasses.replace(make_test(1.0, after, half, title="Excess d2"), **{**plain, **changes})
 
 
-GONE = test(0.3, 0.01)
-OFF = test(0.3, 0.01, title="Gap", kind="off_label")
-KNOWN = test(0.3, 0.2)
-DULL = test(0.01, 0.01)  # nothing to be seen even in the original
-WIDE = test(0.3, 0.055, half=0.059)
-UNDONE = test(0.3, 0.01, improvement=near(0.29, 0.3))
-PROBE = test(0.3, 0.2, title="Probe", key="probe", kind="off_label")
+GONE = make_test(0.3, 0.01)
+OFF = make_test(0.3, 0.01, title="Gap", kind="off_label")
+KNOWN = make_test(0.3, 0.2)
+DULL = make_test(0.01, 0.01)  # nothing to be seen even in the original
+WIDE = make_test(0.3, 0.055, half=0.059)
+UNDONE = make_test(0.3, 0.01, improvement=near(0.29, 0.3))
+PROBE = make_test(0.3, 0.2, title="Probe", key="probe", kind="off_label")
 FAR, NEAR = distance(0.6, 0.1, 0.001), distance(0.1, 0.1, 0.3)
 VERIFIED, FAILED, UNDECIDED = Status.VERIFIED, Status.NOT_VERIFIED, Status.UNDECIDED
 
@@ -78,19 +78,19 @@ VERIFIED, FAILED, UNDECIDED = Status.VERIFIED, Status.NOT_VERIFIED, Status.UNDEC
     ("one", "outcome", "said"),
     [
         (GONE, "cleared", "effect +0.010 [-0.015, +0.035] within ±0.100"),
-        (test(-0.3, 0.01), "cleared", "within ±0.100"),
-        (test(0.3, 0.05), "cleared", "within ±0.100"),  # shown to differ, but by less than the margin
+        (make_test(-0.3, 0.01), "cleared", "within ±0.100"),
+        (make_test(0.3, 0.05), "cleared", "within ±0.100"),  # shown to differ, but by less than the margin
         (KNOWN, "left", "effect +0.200 [+0.170, +0.230] (doing nothing +0.300): forget records are still known"),
-        (test(-0.3, -0.2), "left", "still known"),
-        (test(0.3, -0.2), "left", "over-unlearned"),
-        (test(-0.3, 0.2), "left", "over-unlearned"),
-        (test(0.01, 0.3), "left", "still known"),
+        (make_test(-0.3, -0.2), "left", "still known"),
+        (make_test(0.3, -0.2), "left", "over-unlearned"),
+        (make_test(-0.3, 0.2), "left", "over-unlearned"),
+        (make_test(0.01, 0.3), "left", "still known"),
         (DULL, "uninformative", "doing nothing itself is not told from having forgotten"),
-        (test(0.3, 0.01, half=0.2), "uninformative", "doing nothing shows too little (+0.300) for so few records"),
+        (make_test(0.3, 0.01, half=0.2), "uninformative", "doing nothing shows too little (+0.300) for so few records"),
         (WIDE, "open", "effect +0.055 [+0.005, +0.105] is not wholly within ±0.100"),
         (UNDONE, "open", "not shown to be better than doing nothing"),
-        (test(-0.3, 0.01, improvement=near(-0.29, 0.3)), "open", "not shown to be better than doing nothing"),
-        (test(-0.3, 0.01, improvement=near(0.29, 0.03)), "open", "not shown to be better than doing nothing"),
+        (make_test(-0.3, 0.01, improvement=near(-0.29, 0.3)), "open", "not shown to be better than doing nothing"),
+        (make_test(-0.3, 0.01, improvement=near(0.29, 0.03)), "open", "not shown to be better than doing nothing"),
         (FAR, "left", "0.60 [0.50, 0.70] of doing nothing's distance to retrained models is left"),
         (NEAR, "cleared", "at most 0.18 of doing nothing's distance is left, allowed 0.25"),
         (distance(-0.5, 0.1, 0.9), "cleared", "at most -0.42"),  # by chance below 0, however far
@@ -119,8 +119,8 @@ TABLE: dict[str, tuple[list[AuditTest], Estimate | None, int, Status, str]] = {
     "a loss that may be within the floor": ([GONE, OFF], near(-0.05, 0.04), 60, VERIFIED, "caution: accuracy on never"),
     "still known": ([KNOWN, OFF], None, 60, FAILED, "(doing nothing +0.300): forget records are still known"),
     "one of two still known": ([GONE, PROBE], None, 60, FAILED, "still known"),
-    "shunned": ([test(0.3, -0.2), OFF], None, 60, FAILED, "over-unlearned"),
-    "left, though nothing was to be seen": ([test(0.01, 0.3), OFF], None, 60, FAILED, "still known"),
+    "shunned": ([make_test(0.3, -0.2), OFF], None, 60, FAILED, "over-unlearned"),
+    "left, though nothing was to be seen": ([make_test(0.01, 0.3), OFF], None, 60, FAILED, "still known"),
     "a distance left": ([GONE, OFF, FAR], None, 60, FAILED, "Excess d2: 0.60"),
     "utility": (
         [GONE, OFF],
@@ -147,7 +147,7 @@ TABLE: dict[str, tuple[list[AuditTest], Estimate | None, int, Status, str]] = {
     ),
     "uninformative": ([DULL], None, 60, UNDECIDED, "uninformative: with these records, no test tells doing nothing"),
     "too few to clear any model": (
-        [test(0.3, 0.01, half=0.2)],
+        [make_test(0.3, 0.01, half=0.2)],
         None,
         60,
         UNDECIDED,
@@ -163,7 +163,7 @@ TABLE: dict[str, tuple[list[AuditTest], Estimate | None, int, Status, str]] = {
     ),
     "the label's own score alone": ([GONE], None, 60, UNDECIDED, "no informative test reads a statistic other than"),
     "the others uninformative_reason": (
-        [GONE, test(0, 0, kind="off_label")],
+        [GONE, make_test(0, 0, kind="off_label")],
         None,
         60,
         UNDECIDED,
@@ -185,7 +185,11 @@ def test_the_verdict(row: str) -> None:
 
 def test_every_failure_and_every_doubt_is_told() -> None:
     failed = decide(
-        ladder([KNOWN, test(0.3, -0.2, title="RMIA"), GONE, FAR]), near(-0.2, 0.01), 0.03, 10, "the retrained models"
+        ladder([KNOWN, make_test(0.3, -0.2, title="RMIA"), GONE, FAR]),
+        near(-0.2, 0.01),
+        0.03,
+        10,
+        "the retrained models",
     )
     assert [r.split(":")[0] for r in failed.reasons] == ["Loss attack", "RMIA", "Excess d2", "utility"]
     doubted = decide(ladder([WIDE, dataclasses.replace(WIDE, title="RMIA")]), near(-0.05, 0.04), 0.03, 10, "them")
@@ -210,7 +214,7 @@ HIDDEN = "forgetting lives in the last layer only: the features below it still k
     [
         ([GONE, PROBE], True),
         ([GONE, OFF, PROBE], True),
-        ([GONE, test(0.3, 0.2, title="Gap", kind="off_label"), PROBE], True),  # not about the label's own score
+        ([GONE, make_test(0.3, 0.2, title="Gap", kind="off_label"), PROBE], True),  # not about the label's own score
         ([KNOWN, PROBE], False),  # the last layer knows them too
         ([DULL, PROBE], False),  # no attack could have told
         ([PROBE], False),
@@ -230,8 +234,12 @@ def test_what_the_last_layer_alone_forgot_has_a_name(tests: list[AuditTest], nam
         ([GONE, OFF, DULL], None, "By 2 tests that would have caught doing nothing, this model could not be told from"),
         ([OFF], None, "By 1 test that would have caught doing nothing, this model could not be told from one that nev"),
         ([KNOWN, OFF], None, "1 of 2 tests shows that the 1,200 records can still be told from never-seen ones."),
-        ([test(0.3, -0.2), KNOWN, OFF], None, "2 of 3 tests show that the 1,200 records can still be told from never"),
-        ([test(0.3, -0.2), OFF], None, "1 of 2 tests shows that the 1,200 records stand out as shunned."),
+        (
+            [make_test(0.3, -0.2), KNOWN, OFF],
+            None,
+            "2 of 3 tests show that the 1,200 records can still be told from never",
+        ),
+        ([make_test(0.3, -0.2), OFF], None, "1 of 2 tests shows that the 1,200 records stand out as shunned."),
         ([dataclasses.replace(FAR, of_model=False), OFF], None, "1 of 2 tests shows that the method leaves traces of"),
         ([GONE, OFF], near(-0.2, 0.01), "The model lost more accuracy on records that it never saw than unlearning m"),
         ([WIDE, OFF], None, "The tests could neither confirm that the 1,200 records are gone nor show that they"),
@@ -242,7 +250,7 @@ def test_the_verdict_in_one_sentence(tests: list[AuditTest], utility: Estimate |
 
 
 def test_what_one_test_alone_shows_need_not_be_shown_by_many_together() -> None:
-    odd = test(0.3, 0.06, half=0.055)  # p = 0.03
+    odd = make_test(0.3, 0.06, half=0.055)  # p = 0.03
     assert decide(ladder([odd]), None, 0.03, 60, "them").status is FAILED
     found = decide(ladder([odd, OFF]), None, 0.03, 60, "them")
     assert found.status is UNDECIDED
@@ -267,7 +275,7 @@ def test_p_values_are_shared_between_the_tests_that_are_not_yet() -> None:
 def test_the_margin_is_never_more_than_half_of_what_doing_nothing_shows(
     before: float, half: float, margin: float
 ) -> None:
-    assert test(before, 0.0, half).margin == pytest.approx(margin)
+    assert make_test(before, 0.0, half).margin == pytest.approx(margin)
 
 
 def test_a_test_counts_as_informative_where_it_clears_a_clean_model_nine_times_in_ten() -> None:
@@ -285,7 +293,7 @@ def test_a_test_counts_as_informative_where_it_clears_a_clean_model_nine_times_i
 @pytest.mark.parametrize("half", [0.01, 0.05, 0.2])
 @pytest.mark.parametrize("records", [10, 1000])
 def test_doing_nothing_is_never_verified(before: float, half: float, records: int) -> None:
-    nothing = test(before, before, half, improvement=near(0.0, 0.0))
+    nothing = make_test(before, before, half, improvement=near(0.0, 0.0))
     found = decide(
         ladder([nothing, dataclasses.replace(nothing, kind="off_label")]), near(0.0, 0.0), 0.03, records, "them"
     )
@@ -294,7 +302,7 @@ def test_doing_nothing_is_never_verified(before: float, half: float, records: in
 
 
 def test_the_smallest_effect_is_what_the_narrowest_interval_tells_from_zero_four_times_in_five() -> None:
-    tests = [GONE, test(0.3, 0.0, half=0.05), distance(0.1, 0.001, 0.5)]
+    tests = [GONE, make_test(0.3, 0.0, half=0.05), distance(0.1, 0.001, 0.5)]
     found = decide(ladder(tests), None, 0.03, 60, "them").smallest_effect
     error = error_of(HALF)  # of the narrowest; a distance has another unit
     assert norm.cdf(found / error - norm.ppf(0.975)) == pytest.approx(0.8)

@@ -45,7 +45,7 @@ def test(
         "original": estimate(original),
         "unlearned": estimate(unlearned, 0.07, 0.9917),
         "retrained": estimate(retrained, 0.05),
-        "bound": estimate(unlearned, 0.045, 0.9),
+        "equivalence_interval": estimate(unlearned, 0.045, 0.9),
         "margin": 0.25 if kind == "distance" else 0.1,
         "p_value": p,
         "p_adjusted": min(1.0, 4 * p),
@@ -89,7 +89,7 @@ def example() -> Document:
     forget = {"original": [5.0, 6.0, 7.5], "unlearned": [1.5, 2.0, 2.5], "retrained": [1.4, 2.2, 2.6]}
     holdout = {"original": [1, 2, 3, 2.5], "unlearned": [1.1, 2.1, 3, 2.4], "retrained": [1, 2.2, 2.9, 2.5]}
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "created": "2026-11-24T10:00:00Z",
         "title": "Forget 3 of 5,000 records",
         "versions": {"efface": "0.1.0", "torch": "2.13.0"},
@@ -135,7 +135,7 @@ def example() -> Document:
             "target": 0.5,
             "margin": 0.05,
             "planned_evaluations": 6,
-            "looks": [
+            "evaluations": [
                 {
                     "step": step,
                     "auc": estimate(auc),
@@ -148,7 +148,7 @@ def example() -> Document:
             ],
         },
         "exchangeable": {
-            "evaluate": True,
+            "is_exchangeable": True,
             "p": 0.42,
             "tests": [{"title": "Share of each class", "p": 0.42}, {"title": "Difficulty", "p": 0.63}],
         },

@@ -14,15 +14,9 @@ from torch import nn
 from efface import RequestError
 from efface.models.checkpoint import load_weights
 from efface.store import Store
-from helpers.store_cases import task_of
-from helpers.tiny import Tiny, mlp, weights
+from helpers.tiny import mlp, weights
 
 DAY = datetime(2031, 5, 17, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path: Path, tiny: Tiny) -> Store:
-    return Store.create(tmp_path / "store", task_of(tiny), tiny.model)
 
 
 def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:

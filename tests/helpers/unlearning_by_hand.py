@@ -11,6 +11,7 @@ from torch.nn.utils import parameters_to_vector
 import efface
 from efface import Result
 from efface.methods import Method
+from efface.methods.adversarial import label_first
 from helpers.tiny import Tiny, mlp
 
 ALL = 100_000  # a batch that takes every record, so that nothing depends on how they are drawn
@@ -42,3 +43,8 @@ def unlearned(tiny: Tiny, model: nn.Module, method: Method, **more: Any) -> tupl
     plain = {"forget": tiny.forget, "task": tiny.task(), "evaluate": False}
     result = efface.unlearn(model, method=method, **{**plain, **more})
     return result, torch.from_numpy(np.setdiff1d(result.splits.retain, result.splits.audit_reference))
+
+
+def outputs(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        return label_first(model(x), y)

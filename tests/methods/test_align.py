@@ -4,13 +4,14 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import efface
 from efface.methods import Align, AlignGan
 from efface.methods.adversarial import label_first
 from efface.methods.align import energy_distance
 from helpers.tiny import Tiny, weights
+from helpers.unlearning_by_hand import outputs
 
 METHODS = (Align(), AlignGan())
 
@@ -47,11 +48,6 @@ def test_equal_rows_have_a_gradient() -> None:
 def test_label_first_sorts_the_other_classes() -> None:
     z = torch.tensor([[1.0, 5.0, 3.0], [4.0, 1.0, 1.0]])
     assert label_first(z, torch.tensor([0, 2])).tolist() == [[-2.0, 2.0, 0.0], [-1.0, 2.0, -1.0]]
-
-
-def outputs(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    with torch.no_grad():
-        return label_first(model(x), y)
 
 
 @pytest.mark.parametrize("method", METHODS)

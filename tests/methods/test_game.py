@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_align import outputs
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
@@ -16,6 +15,7 @@ from efface.methods.align import energy_distance
 from efface.runtime.seeds import derive_seed, seeded
 from helpers.by_hand import ALL, problem_of, read_by, same, stepped, unlearned
 from helpers.tiny import CLASSES, Tiny, bits, weights
+from helpers.unlearning_by_hand import outputs
 
 
 def slow_label_first(z: Tensor, y: Tensor) -> Tensor:

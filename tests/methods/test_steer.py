@@ -15,13 +15,13 @@ from efface.unlearning.stopping import LooksUnseen
 from helpers.tiny import REFERENCE, Tiny, weights
 
 
-def run(tiny: Tiny, looks: bool = False, **options: Any) -> Result:
+def run(tiny: Tiny, evaluate: bool = False, **options: Any) -> Result:
     return efface.unlearn(
         tiny.model,
         forget=tiny.forget,
         task=tiny.task(),
         method=Steer(**options),
-        evaluate=looks,
+        evaluate=evaluate,
         stop=LooksUnseen(),
         reference=REFERENCE,
     )

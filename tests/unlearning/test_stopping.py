@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from efface.data.records import Batch, Records, content_hashes
-from efface.data.splits import HOLDOUT_SHARES, MOST, RETAIN_SHARES, make_splits
+from efface.data.splits import HOLDOUT_SHARES, MAX_SIZES, RETAIN_SHARES, make_splits
 from efface.errors import RequestError
 from efface.options import Options, option
 from efface.types import Estimate
@@ -235,7 +235,7 @@ def test_splits(records: int, holdout: int, size: int, seed: int) -> None:
         for (name, share), part in zip(names.items(), ours, strict=True):
             # to the last part goes what the others leave
             left = len(everyone) - sum(map(len, ours[:-1])) if part is ours[-1] else round(share * len(everyone))
-            assert len(part) == min(left, MOST.get(name, left)) > 0
+            assert len(part) == min(left, MAX_SIZES.get(name, left)) > 0
     again = make_splits(forget[::-1], records, holdout, seed)
     other = make_splits(forget, records, holdout, seed + 1)
     assert all(np.array_equal(getattr(again, n), v) for n, v in vars(parts).items())

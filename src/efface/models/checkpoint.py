@@ -1,11 +1,9 @@
 """Weights files: written whole or not at all, read without running code, and loaded only if everything fits."""
 
-import contextlib
 import hashlib
 import os
 import pickle
 import re
-import secrets
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -17,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from efface.errors import CheckpointError, DivergedError
+from efface.runtime.files import atomic_write
 
 SHOWN_KEYS = 4
 PICKLES = (".pt", ".pth")
@@ -47,20 +46,11 @@ def save_weights(model: nn.Module, path: str | Path) -> str:
         for name, tensor in state.items()
         if name not in tied
     }
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
-        temporary.touch(exist_ok=False)
-        usual = temporary.stat().st_mode
-        save_file(kept, temporary, metadata={**tied, "format": "pt"})
-        temporary.chmod(usual)  # safetensors makes files that only their owner can read
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, target)
+        with atomic_write(target) as temporary:
+            save_file(kept, temporary, metadata={**tied, "format": "pt"})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be written: {_first_line(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return _digest(state)
 
 

@@ -95,7 +95,7 @@ def test_whole_and_bare_documents_are_valid(document: Document) -> None:
         (lambda d: d["request"].update(ids_digest="a" * 64), "$.request.ids_digest"),
         (lambda d: d["method"]["options"].update(lr=[1]), "$.method.options.lr"),
         (lambda d: d["cost"]["unlearn"]["total"].pop("cpu_s"), "$.cost.unlearn.total: 'cpu_s' is a required"),
-        (lambda d: d["evidence"]["looks"][1]["auc"].update(level=1), "$.evidence.evaluations[1].auc.level"),
+        (lambda d: d["evidence"]["evaluations"][1]["auc"].update(level=1), "$.evidence.evaluations[1].auc.level"),
         (lambda d: d["evidence"].update(outcome="fine"), "$.evidence.outcome"),
         (lambda d: d["metrics"][0].update(unlearned=NOT_MEASURED | {"state": "measured"}), "$.metrics[0].unlearned"),
         (lambda d: d["metrics"][0].update(unlearned=NOT_MEASURED | {"why": ""}), "$.metrics[0].unlearned.why"),
@@ -147,15 +147,15 @@ def test_write_gives_two_whole_files(document: Document, tmp_path: Any) -> None:
 def test_nonfinite_and_numpy_values_become_json(document: Document, tmp_path: Any) -> None:
     document.update(tests=[], roc=None)
     document["verdict"]["smallest_effect"] = math.nan
-    document["evidence"]["looks"][0]["loss"] = np.float64(math.inf)
-    document["evidence"]["looks"][1]["auc"].update(low=math.nan, high=np.float32(math.nan))
+    document["evidence"]["evaluations"][0]["loss"] = np.float64(math.inf)
+    document["evidence"]["evaluations"][1]["auc"].update(low=math.nan, high=np.float32(math.nan))
     document["distributions"]["original"]["forget"] = np.array([5.0, 6.0])
     document["request"]["count"] = np.int64(3)
     document["notes"] = ("one", "two")
     written = json.loads(write(document, tmp_path)[0].read_text(), parse_constant=pytest.fail)
     assert written["verdict"]["smallest_effect"] is None
-    assert [look["loss"] for look in written["evidence"]["looks"]] == [None, 0.4, 0.4, 0.4]
-    assert written["evidence"]["looks"][1]["auc"]["low"] is None
+    assert [look["loss"] for look in written["evidence"]["evaluations"]] == [None, 0.4, 0.4, 0.4]
+    assert written["evidence"]["evaluations"][1]["auc"]["low"] is None
     assert written["distributions"]["original"]["forget"] == [5.0, 6.0]
     assert (written["request"]["count"], written["notes"]) == (3, ["one", "two"])
     assert math.isnan(document["verdict"]["smallest_effect"])  # the caller's document is left alone
@@ -244,7 +244,7 @@ def test_page_says_what_the_document_says(document: Document) -> None:
         "method: reference model training records 2,000 sha256:dddd",
         "audit: reference model 1 2,000 retain records not recorded",
         "not applicable",
-        "after 3 of at most 6 looks at the evidence",
+        "after 3 of at most 6 evaluations of the evidence",
         "39.2 times less CPU time than retraining one model (7.9 s against 5.2 min)",
         "not measured",
         "uninformative",
@@ -292,8 +292,8 @@ def test_every_status_and_outcome_has_words(document: Document, status: str, out
     assert (Status(status), Outcome(outcome)) == (status, outcome)
     document = only(document, "evidence")
     document["verdict"]["status"] = status
-    document["evidence"].update(outcome=outcome, looks=[])
-    assert "It took no looks" in render(document)
+    document["evidence"].update(outcome=outcome, evaluations=[])
+    assert "It evaluated nothing" in render(document)
 
 
 def test_long_record_lists_are_cut_worst_first(document: Document) -> None:
@@ -366,7 +366,7 @@ def test_ladders_of_one_test_draw(document: Document, kind: str) -> None:
     test = document["tests"][0]
     nothing = {"value": 0.0, "low": None, "high": None, "level": 0.95}
     test.update(kind=kind, title="long " * 40, unit="", margin=0, p_value=None, p_adjusted=None, retrained=None)
-    test.update(original=nothing, unlearned=nothing, bound=nothing)
+    test.update(original=nothing, unlearned=nothing, equivalence_interval=nothing)
     document["tests"] = [test]
     validate(document)
     assert "Tests cleared 1 of 1" in Page(render(document)).words
@@ -398,7 +398,7 @@ def test_odd_names_scores_and_looks_render(document: Document, tmp_path: Any) ->
     same = {"forget": [1.0], "holdout": [1.0]}
     document["distributions"].update(original=same, unlearned=same, retrained={"forget": [], "holdout": [2.0]})
     document["evidence"]["chosen_step"] = 0
-    document["evidence"]["looks"][0]["auc"].update(low=None, high=None)
+    document["evidence"]["evaluations"][0]["auc"].update(low=None, high=None)
     document["cost"]["unlearn"]["phases"]["$\\bad$ phase"] = {"wall_s": 0, "cpu_s": 0, "forward": 0, "backward": 0}
     document["cost"]["audit"]["phases"].update({"long " * 200: phase(1.0), "\u5fd8\u5374 \ud800": phase(2.0)})
     document["distributions"]["statistic"] = "two\nlines"

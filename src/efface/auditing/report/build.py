@@ -210,7 +210,7 @@ def _test(test: AuditTest) -> dict[str, Any]:
         "original": asdict(test.original),
         "unlearned": asdict(test.unlearned),
         "retrained": None if test.retrained is None else asdict(test.retrained),
-        "bound": asdict(test.equivalence_interval),
+        "equivalence_interval": asdict(test.equivalence_interval),
         "margin": test.margin,
         "p_value": test.p,
         "p_adjusted": test.p_adjusted,

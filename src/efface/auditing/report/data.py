@@ -63,7 +63,7 @@ def scores(told: Mapping[str, Any]) -> Iterator[Row]:
 
 def ladder(tests: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     """One row a test."""
-    estimates = ("original", "unlearned", "bound", "retrained")
+    estimates = ("original", "unlearned", "equivalence_interval", "retrained")
     parts = ("value", "low", "high", "level")
     ends = ("margin", "p_value", "p_adjusted", "outcome", "why")
     yield ("key", "title", "kind", "unit", *(f"{name}_{part}" for name in estimates for part in parts), *ends)

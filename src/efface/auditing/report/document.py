@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unuse
 
 from efface.errors import EffaceError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SHOWN_PROBLEMS = 5
 _MAX_MESSAGE = 240
 

@@ -100,7 +100,7 @@ def _draw(axes: "Axes", rows: Sequence[Test | str]) -> None:
 
 
 def _row(axes: "Axes", test: Test, centre: float) -> None:
-    unlearned, bound = test["unlearned"], test["bound"]
+    unlearned, bound = test["unlearned"], test["equivalence_interval"]
     if bound["low"] is not None and bound["high"] is not None:
         axes.hlines(centre, bound["low"], bound["high"], color=BLUE, linewidth=5.5, alpha=0.3, zorder=2)
     _whiskers(axes, test["original"], centre - 0.13, COLOURS["original"], dashed=True)
@@ -150,7 +150,7 @@ def _span(tests: Sequence[Test]) -> tuple[float, float]:
     ends = [0.0, *([1.0] if tests[0]["kind"] == "distance" else [])]
     for test in tests:
         ends += [test["margin"], *([] if test["kind"] == "distance" else [-test["margin"]])]
-        for estimate in (test["original"], test["unlearned"], test["bound"], test["retrained"]):
+        for estimate in (test["original"], test["unlearned"], test["equivalence_interval"], test["retrained"]):
             if estimate is not None:
                 ends += [end for end in (estimate["value"], estimate["low"], estimate["high"]) if end is not None]
     low, high = min(ends), max(ends)
