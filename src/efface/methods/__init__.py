@@ -1,61 +1,88 @@
 """Unlearning methods by key."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from efface.errors import RequestError
-from efface.methods.align import Align, AlignGan
-from efface.methods.bad_teacher import BadTeacher
-from efface.methods.base import Method
-from efface.methods.boundary import Boundary
-from efface.methods.controls import Noop, Retrain
-from efface.methods.fcs import FCS
-from efface.methods.finetune import Finetune
-from efface.methods.fisher import Fisher
-from efface.methods.fnn import Fnn
-from efface.methods.game import Game
-from efface.methods.gradient_ascent import GradientAscent
-from efface.methods.influence import Influence, WoodFisher
-from efface.methods.l1_sparse import L1Sparse
-from efface.methods.last_layers import CFK, EUK
-from efface.methods.msg import MSG
-from efface.methods.neggrad_plus import NegGradPlus
-from efface.methods.perturb import Perturb
-from efface.methods.random_label import RandomLabel, SalUn
-from efface.methods.scrub import Scrub
-from efface.methods.ssd import SSD
-from efface.methods.steer import Steer
 from efface.options import nearest
+from efface.runtime.lazy import lazy_names
 
-REGISTRY: dict[str, type[Method]] = {
-    m.key: m
-    for m in (
-        Steer,
-        Perturb,
-        Finetune,
-        NegGradPlus,
-        GradientAscent,
-        RandomLabel,
-        SalUn,
-        BadTeacher,
-        Scrub,
-        SSD,
-        L1Sparse,
-        Influence,
-        WoodFisher,
-        Align,
-        AlignGan,
-        Boundary,
-        Fnn,
-        Game,
-        Fisher,
-        MSG,
-        CFK,
-        EUK,
-        FCS,
-        Noop,
-        Retrain,
-    )
-}
+if TYPE_CHECKING:
+    from efface.methods.align import Align, AlignGan
+    from efface.methods.bad_teacher import BadTeacher
+    from efface.methods.base import Method
+    from efface.methods.boundary import Boundary
+    from efface.methods.controls import Noop, Retrain
+    from efface.methods.fcs import FCS
+    from efface.methods.finetune import Finetune
+    from efface.methods.fisher import Fisher
+    from efface.methods.fnn import Fnn
+    from efface.methods.game import Game
+    from efface.methods.gradient_ascent import GradientAscent
+    from efface.methods.influence import Influence, WoodFisher
+    from efface.methods.l1_sparse import L1Sparse
+    from efface.methods.last_layers import CFK, EUK
+    from efface.methods.msg import MSG
+    from efface.methods.neggrad_plus import NegGradPlus
+    from efface.methods.perturb import Perturb
+    from efface.methods.random_label import RandomLabel, SalUn
+    from efface.methods.scrub import Scrub
+    from efface.methods.ssd import SSD
+    from efface.methods.steer import Steer
+
+
+class Registry(Mapping[str, "type[Method]"]):
+    """Classes of methods by key; keys are known at once, a class is imported when it is asked for."""
+
+    def __init__(self, classes: Mapping[str, str]) -> None:
+        """Take the module, within this package, and the name of each class, as `module:Name`."""
+        self.classes = classes
+
+    def __getitem__(self, key: str) -> "type[Method]":
+        module, _, name = self.classes[key].partition(":")
+        found: type[Method] = getattr(import_module(f"{__name__}.{module}"), name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.classes)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+# One line a method, the default first, the controls last. For type checkers, a class is imported above too.
+REGISTRY = Registry(
+    {
+        "steer": "steer:Steer",
+        "perturb": "perturb:Perturb",
+        "finetune": "finetune:Finetune",
+        "neggrad_plus": "neggrad_plus:NegGradPlus",
+        "gradient_ascent": "gradient_ascent:GradientAscent",
+        "random_label": "random_label:RandomLabel",
+        "salun": "random_label:SalUn",
+        "bad_teacher": "bad_teacher:BadTeacher",
+        "scrub": "scrub:Scrub",
+        "ssd": "ssd:SSD",
+        "l1_sparse": "l1_sparse:L1Sparse",
+        "influence": "influence:Influence",
+        "woodfisher": "influence:WoodFisher",
+        "align": "align:Align",
+        "align_gan": "align:AlignGan",
+        "boundary": "boundary:Boundary",
+        "fnn": "fnn:Fnn",
+        "game": "game:Game",
+        "fisher": "fisher:Fisher",
+        "msg": "msg:MSG",
+        "cfk": "last_layers:CFK",
+        "euk": "last_layers:EUK",
+        "fcs": "fcs:FCS",
+        "noop": "controls:Noop",
+        "retrain": "controls:Retrain",
+    }
+)
+_HOMES = {name: f"{__name__}.{module}" for module, _, name in (c.partition(":") for c in REGISTRY.classes.values())}
+__getattr__, __dir__ = lazy_names(__name__, {"Method": f"{__name__}.base", **_HOMES})
 
 
 def available() -> tuple[str, ...]:
@@ -63,15 +90,28 @@ def available() -> tuple[str, ...]:
     return tuple(REGISTRY)
 
 
-def get(method: str | Method, options: Mapping[str, str] | None = None) -> Method:
-    """A method from its key and, as words of a command line, its options; an object with options passes through.
+def check_key(key: object) -> None:
+    """RequestError where there is no method of that key, with the nearest known one; imports none of them."""
+    if not isinstance(key, str) or key not in REGISTRY:
+        raise RequestError(f"there is no method {key!r} ({nearest(str(key), available())})")
 
-    Raises RequestError for an unknown key or option (with the nearest known name), or an option out of range.
+
+def get(method: "str | Method", options: Mapping[str, str] | None = None) -> "Method":
+    """A method from its key and its options; an object with options is returned as it is.
+
+    Args:
+        method: a key of `available()`, or a method.
+        options: values by name, as words of a command line.
+
+    Raises:
+        RequestError: an unknown key or option (with the nearest known name), or an option out of range.
     """
-    if isinstance(method, Method):
-        return method
-    if not isinstance(method, str) or method not in REGISTRY:
-        raise RequestError(f"there is no method {method!r} ({nearest(str(method), available())})")
+    if not isinstance(method, str):
+        from efface.methods.base import Method  # needs torch, which a key alone does not
+
+        if isinstance(method, Method):
+            return method
+    check_key(method)
     return REGISTRY[method].parse(options or {})
 
 
@@ -80,6 +120,7 @@ __all__ = [
     "EUK",
     "FCS",
     "MSG",
+    "REGISTRY",
     "SSD",
     "Align",
     "AlignGan",
@@ -97,11 +138,13 @@ __all__ = [
     "Noop",
     "Perturb",
     "RandomLabel",
+    "Registry",
     "Retrain",
     "SalUn",
     "Scrub",
     "Steer",
     "WoodFisher",
     "available",
+    "check_key",
     "get",
 ]
