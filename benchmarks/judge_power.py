@@ -23,7 +23,7 @@ from torch.utils.data import TensorDataset
 
 import efface
 from efface.attacks.outputs import ModelOutputs, RecordOutputs, collect_outputs
-from efface.auditing.api import REFERENCES
+from efface.auditing.config import REFERENCES
 from efface.auditing.attack_tests import Scores
 from efface.auditing.verdict import decide, ladder
 from efface.data.records import Records

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from efface.bench.suite import read_suite
-from efface.cli.loading import read_ids
+from efface.cli.ids import as_ids, read_id_lines
 from efface.errors import CheckpointError, RequestError
 from efface.models.checkpoint import load_weights
+from efface.task import Task
 from helpers.command_line import UNLEARN, make_workshop, new_files, run
 from helpers.fuzzing_inputs import BREAKS, WORDS, checkpoint, ids_file, network, toml_file, trapped
 from helpers.tiny import Tiny, bits
@@ -45,6 +46,12 @@ def outcome(call: Callable[..., Any], *given: Any, kind: type[RequestError] = Re
         return error
 
 
+def read_ids(path: Path, task: Task | None) -> Any:
+    """The ids in a file; without a task as text."""
+    lines = read_id_lines(str(path))
+    return [word for _, word in lines.words] if task is None else as_ids(lines, task)
+
+
 def by_hand(data: bytes) -> list[str] | None:
     """The ids in a file by another way; None where it is no text."""
     try:
@@ -70,7 +77,7 @@ def test_files_of_ids_are_read_or_refused(part: int, tmp_path: Path, tiny: Tiny)
         path.write_bytes(data)
         wanted = by_hand(data)
         for task in (None, numbers, words):
-            found = outcome(read_ids, str(path), task)
+            found = outcome(read_ids, path, task)
             if isinstance(found, RequestError):
                 refused += 1
                 assert not wanted or (task is numbers and not all(map(is_number, wanted)))
@@ -85,7 +92,7 @@ def test_each_odd_word_between_two_ids(word: str, tmp_path: Path, tiny: Tiny) ->
     path = tmp_path / "ids.txt"
     for end in BREAKS[:3]:
         path.write_bytes(end.join(["5", word, "6"]).encode("utf-8"))
-        found = outcome(read_ids, str(path), tiny.task())
+        found = outcome(read_ids, path, tiny.task())
         plain = word.strip()
         if not plain or plain.startswith("#"):
             assert found == [5, 6]
@@ -110,7 +117,7 @@ def test_each_odd_word_between_two_ids(word: str, tmp_path: Path, tiny: Tiny) ->
 )
 def test_files_that_are_no_text_are_refused(data: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_bytes(data)
-    found = outcome(read_ids, str(tmp_path / "ids.txt"), None)
+    found = outcome(read_ids, tmp_path / "ids.txt", None)
     assert isinstance(found, RequestError)
     assert said in found.problems[0]
 
@@ -118,11 +125,11 @@ def test_files_that_are_no_text_are_refused(data: bytes, said: str, tmp_path: Pa
 def test_a_million_lines_and_a_line_of_a_million_signs_are_read(tmp_path: Path, tiny: Tiny) -> None:
     path = tmp_path / "ids.txt"
     path.write_bytes(b"\r\n".join(b"%d" % i for i in range(10**6)))
-    found = read_ids(str(path), tiny.task())
+    found = read_ids(path, tiny.task())
     assert (len(found), found[-1]) == (10**6, 10**6 - 1)
     path.write_text("x" * 10**6)
-    assert read_ids(str(path), None) == ["x" * 10**6]
-    (problem,) = outcome(read_ids, str(path), tiny.task()).problems
+    assert read_ids(path, None) == ["x" * 10**6]
+    (problem,) = outcome(read_ids, path, tiny.task()).problems
     assert len(problem) < 300
 
 

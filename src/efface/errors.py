@@ -1,13 +1,21 @@
-"""The exceptions that efface raises on purpose.
+"""The exceptions that efface raises on purpose, and what their texts share.
 
 EffaceError
 ├── RequestError        the request cannot be honoured as stated; nothing was done (exit code 2)
 │   └── CheckpointError a weights file is missing, damaged or does not fit the model
-└── DivergedError       the weights became NaN or infinite on the way; nothing was saved (exit code 1)
+├── DivergedError       the weights became NaN or infinite on the way; nothing was saved (exit code 1)
+└── StoreError          a store cannot do what was asked; what it held is as it was (exit code 1)
+    ├── DamagedError    a row, a file or the key is not what the history says (exit code 4)
+    ├── BusyError       another process holds the store; try again (exit code 5)
+    └── StorageError    the disk is full, read-only or failing (exit code 6)
+
+Those of a store are in `efface.store`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+MAX_SHOWN = 60  # characters of one name in a message
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,7 +26,11 @@ class EffaceError(Exception):
 
 
 class RequestError(EffaceError):
-    """A request refused before any work; `problems` holds every reason, one clear line each."""
+    """A request refused before any work.
+
+    Args:
+        problems: what is wrong, one line each; all of them are kept as `problems`.
+    """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
@@ -39,9 +51,29 @@ class DivergedError(EffaceError):
 
 
 def collect_errors(problems: list[str], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """What `call` gives, or None where it refuses; its problems join the others, to be told all at once."""
+    """Call a function and note its refusal, so that several can be shown at once.
+
+    Args:
+        problems: where the lines of a RequestError go.
+        call: the function, with its arguments after it.
+
+    Returns:
+        What the function returns, or None where it refuses.
+    """
     try:
         return call(*args, **kwargs)
     except RequestError as error:
         problems += error.problems
         return None
+
+
+def shorten(items: Iterable[Any], most: int = 3, show: Callable[[Any], str] = repr) -> str:
+    """The first few of many items as text, and how many more there are.
+
+    Args:
+        most: how many are shown.
+        show: makes the text of one.
+    """
+    every = list(items)
+    texts = [text if len(text := show(item)) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..." for item in every[:most]]
+    return ", ".join(texts) + (f" and {len(every) - most} more" if len(every) > most else "")

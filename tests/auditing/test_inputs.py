@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import efface
 from efface.cli.main import app
-from efface.cli.output import run_of
+from efface.cli.earlier_run import find_earlier_run
 from efface.data.splits import Splits, make_splits
 from efface.models.checkpoint import load_weights, weights_digest
 from efface.unlearning import driver as unlearning
@@ -249,19 +249,19 @@ def test_the_command_line_knows_a_run_by_its_weights(tmp_path: Path, monkeypatch
     path = tmp_path / "run" / "unlearned.safetensors"
     model = nn.Sequential(nn.Linear(8, 48), nn.ReLU(), nn.Linear(48, 3))
     load_weights(model, path)
-    known = run_of(path, model)
+    known = find_earlier_run(path, model)
     assert known is not None
     assert (known.seed, known.reference) == (7, digests[0][0])
     assert known.method == efface.methods.get("steer", {"rounds": "1", "steps": "8"})
-    assert run_of(path, nn.Linear(2, 2)) is None, "other weights"
-    assert run_of(tmp_path / "model.safetensors", nn.Linear(2, 2)) is None, "no report"
+    assert find_earlier_run(path, nn.Linear(2, 2)) is None, "other weights"
+    assert find_earlier_run(tmp_path / "model.safetensors", nn.Linear(2, 2)) is None, "no report"
     report = tmp_path / "run" / "report.json"
     made = json.loads(report.read_text())
     for broken in ({**made, "method": None}, {**made, "method": {"key": "gone", "options": {}}}, {}, []):
         report.write_text(json.dumps(broken))
-        assert run_of(path, model) is None
+        assert find_earlier_run(path, model) is None
     report.write_text("{")
-    assert run_of(path, model) is None
+    assert find_earlier_run(path, model) is None
 
 
 def test_all_problems_of_a_call_are_told_at_once(tiny: Tiny) -> None:

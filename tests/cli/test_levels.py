@@ -181,8 +181,8 @@ def test_the_strong_level_needs_the_tasks_own_training_before_any_work(
     def work(*_: Any, **__: Any) -> None:
         raise AssertionError("work began")
 
-    for name in ("run_unlearn", "run_audit"):
-        monkeypatch.setattr(f"efface.cli.main.{name}", work)
+    for name in ("unlearn", "audit"):
+        monkeypatch.setattr(f"efface.{name}", work)
     before = listing(here)
     result = run(*command, *STRONG)
     assert result.exit_code == 2

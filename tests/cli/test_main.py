@@ -61,7 +61,7 @@ def force_verdict(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
         )
         return dataclasses.replace(report, judgement=dataclasses.replace(report.judgement, verdict=verdict))
 
-    monkeypatch.setattr("efface.cli.main.run_audit", audit)
+    monkeypatch.setattr("efface.audit", audit)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -229,7 +229,7 @@ HINT = " (set EFFACE_TRACEBACK=1 for a traceback)"
 def test_failures_are_one_line(
     here: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
 ) -> None:
-    monkeypatch.setattr("efface.cli.main.run_unlearn", failing(error))
+    monkeypatch.setattr("efface.unlearn", failing(error))
     result = run(*UNLEARN)
     assert result.exit_code == code
     assert result.stdout == ""
@@ -241,7 +241,7 @@ def test_failures_are_one_line(
 
 
 def test_a_traceback_on_request(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("efface.cli.main.run_unlearn", failing(RuntimeError("boom")))
+    monkeypatch.setattr("efface.unlearn", failing(RuntimeError("boom")))
     result = run(*UNLEARN, EFFACE_TRACEBACK="1")
     assert result.exit_code == 1
     assert result.stderr.startswith("Traceback (most recent call last):\n")

@@ -119,10 +119,10 @@ def test_refused(here: Path, name: str) -> None:
     assert listing(here) == before
 
 
-def test_all_problems_are_told_at_once(here: Path) -> None:
+def test_all_that_needs_no_model_is_refused_at_once(here: Path) -> None:
     before = listing(here)
     words = changed(
-        task="my_task:tsk", checkpoint="no.pt", forget="no.txt", out=".", device="tpu", method="ster", option="steps"
+        task="my_tsk:task", checkpoint="no.pt", forget="no.txt", out=".", device="tpu", method="ster", option="steps"
     )
     result = run(*words)
     assert result.exit_code == 2
@@ -134,9 +134,13 @@ def test_all_problems_are_told_at_once(here: Path) -> None:
     assert listing(here) == before
 
 
-def test_unknown_ids_are_told_along_with_other_problems(here: Path) -> None:
-    result = run(*changed(forget="unknown.txt", checkpoint="cut.safetensors", out="."))
+def test_all_that_needs_a_model_is_refused_at_once(here: Path) -> None:
+    words = changed(forget="unknown.txt", checkpoint="cut.safetensors", option="steps=0")
+    result = run(*words)
     assert result.stderr.splitlines()[0] == "efface: the request was refused for 3 reasons:"
+    # what needs no model is said first, alone: the rest is not known without torch
+    result = run(*words, "--device", "tpu")
+    assert result.stderr.splitlines()[1:] == ["  - device 'tpu' is unknown: use auto, cpu, cuda or cuda:N"]
 
 
 def test_the_librarys_own_refusal_is_told_the_same_way(here: Path) -> None:
@@ -164,12 +168,16 @@ def test_the_checkpoint_is_never_replaced(here: Path) -> None:
 
 def test_audit_names_each_checkpoint_that_is_bad(here: Path) -> None:
     before = listing(here)
-    words = [{"model.safetensors": "no.safetensors", "other.safetensors": "cut.safetensors"}.get(w, w) for w in AUDIT]
-    result = run(*words, "--retrained", "gone.pt")
+    result = run(*("absent.safetensors" if w == "model.safetensors" else w for w in AUDIT), "--retrained", "absent.pt")
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[0] == "efface: the request was refused for 3 reasons:"
-    for part in ("no.safetensors: there is no such file", "cut.safetensors: damaged", "gone.pt: there is no such file"):
-        assert part in result.stderr
+    assert result.stderr.splitlines()[1:] == [
+        "  - absent.safetensors: there is no such file (--original)",
+        "  - absent.pt: there is no such file (--retrained)",
+    ]
+    cut = {"model.safetensors": "cut.safetensors", "other.safetensors": "cut.safetensors"}
+    result = run(*(cut.get(w, w) for w in AUDIT))
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[0] == "efface: the request was refused for 2 reasons:"
     assert listing(here) == before
 
 

@@ -126,5 +126,5 @@ def watch_forget(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.append(forget)
         raise RequestError("enough seen")
 
-    monkeypatch.setattr("efface.cli.main.run_unlearn", unlearn)
+    monkeypatch.setattr("efface.unlearn", unlearn)
     return seen

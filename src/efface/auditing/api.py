@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from efface.auditing.config import Level
+from efface.auditing.config import MIN_MODELS, MODELS, REFERENCES, Level
 from efface.auditing.inputs import make_claim, prepare
 from efface.auditing.report.build import Report
 from efface.auditing.run import Orders, judge
@@ -23,10 +23,6 @@ from efface.types import RecordId
 from efface.unlearning.result import Result, Settings
 
 __all__ = ["audit"]
-
-REFERENCES = 4
-MODELS = 32
-MIN_MODELS = 8
 
 
 def audit(

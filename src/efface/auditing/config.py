@@ -2,6 +2,10 @@
 
 from enum import StrEnum
 
+REFERENCES = 4  # reference models of an audit, by default
+MODELS = 32  # models of each ensemble, by default
+MIN_MODELS = 8
+
 
 class Level(StrEnum):
     """How much an audit spends on evidence."""

@@ -7,20 +7,15 @@ import sys
 import traceback
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import ParamSpec, TextIO, TypeVar
+from typing import TextIO
 
 import typer
 
-from efface.auditing.verdict import Status
 from efface.errors import EffaceError, RequestError
-from efface.parallel.processes import is_main
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
 
 TRACEBACK = "EFFACE_TRACEBACK"
 MAX_LINE = 500
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Code(IntEnum):
@@ -37,13 +32,17 @@ class Code(IntEnum):
     INTERRUPTED = 130
 
     @classmethod
-    def of(cls, status: Status) -> "Code":
+    def of(cls, status: str) -> "Code":
         """The code of an audit's conclusion."""
-        return cls.VERIFIED if status is Status.VERIFIED else cls.NOT_VERIFIED
+        return cls.VERIFIED if status == "verified" else cls.NOT_VERIFIED
 
 
-_OF_STORE = {DamagedError: Code.DAMAGED, BusyError: Code.BUSY, StorageError: Code.STORAGE}
-_WORDS = {DamagedError: "the store is damaged", BusyError: "the store is busy", StorageError: "the disk failed"}
+_STORE_FAULTS: dict[type[StoreError], tuple[Code, str]] = {
+    DamagedError: (Code.DAMAGED, "the store is damaged"),
+    BusyError: (Code.BUSY, "the store is busy"),
+    StorageError: (Code.STORAGE, "the disk failed"),
+}
+_OTHER_FAULT = (Code.FAILED, "the store cannot do that")
 
 
 def one_line(error: BaseException) -> str:
@@ -55,38 +54,39 @@ def one_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def guarded(as_json: bool) -> Iterator[TextIO]:
-    """Run a command and turn whatever it raises into a line and an exit code; yields where its answer goes.
+    """Run a command, and turn whatever it raises into a line and an exit code.
 
-    Under `as_json` that place gets one JSON document only: what a user's own code prints goes to standard error.
+    Args:
+        as_json: the answer is one JSON document: what a user's own code prints goes to standard error.
+
+    Yields:
+        Where the command's answer goes.
     """
     stdout = sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             yield stdout
     except RequestError as error:
-        _tell(as_json, stdout, str(error), "the request was refused", error.problems)
+        _show(as_json, stdout, str(error), "the request was refused", error.problems)
         raise typer.Exit(Code.REFUSED) from None
     except StoreError as error:
-        _tell(as_json, stdout, str(error), _WORDS.get(type(error), "the store cannot do that"), error.problems)
-        raise typer.Exit(_OF_STORE.get(type(error), Code.FAILED)) from None
+        code, words = _STORE_FAULTS.get(type(error), _OTHER_FAULT)
+        _show(as_json, stdout, str(error), words, error.problems)
+        raise typer.Exit(code) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise  # Typer's own, and a reader of our output that left early
     except KeyboardInterrupt:
-        _tell(as_json, stdout, "interrupted", "interrupted")
+        _show(as_json, stdout, "interrupted", "interrupted")
         raise typer.Exit(Code.INTERRUPTED) from None
     except (Exception, SystemExit) as error:  # SystemExit: a user's code must not choose our exit code
         if os.environ.get(TRACEBACK) == "1":
             traceback.print_exc()
-        if not is_main() and not isinstance(error, EffaceError):  # others are raised, and told, in every process
-            print(f"efface: process {os.environ.get('RANK', '?')}: {one_line(error)}", file=sys.stderr)
-        said = " ".join(str(error).split()) if isinstance(error, EffaceError) else one_line(error)
-        _tell(as_json, stdout, f"{said} (set {TRACEBACK}=1 for a traceback)", said)
+        words = " ".join(str(error).split()) if isinstance(error, EffaceError) else one_line(error)
+        _show(as_json, stdout, f"{words} (set {TRACEBACK}=1 for a traceback)", words)
         raise typer.Exit(Code.FAILED) from None
 
 
-def _tell(as_json: bool, stdout: TextIO, text: str, error: str, problems: tuple[str, ...] = ()) -> None:
-    if not is_main():
-        return
+def _show(as_json: bool, stdout: TextIO, text: str, error: str, problems: tuple[str, ...] = ()) -> None:
     if as_json:
         print(json.dumps({"error": error, "problems": list(problems)}, indent=1), file=stdout)
     else:

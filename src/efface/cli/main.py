@@ -1,28 +1,51 @@
-"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store and of the benchmark."""
+"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store and of the benchmark.
+
+A command first checks what needs no model. Only then does it import torch, within its function: help and most refusals
+do not wait for it.
+"""
 
 import io
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
-from efface.auditing.api import MIN_MODELS, MODELS, REFERENCES
-from efface.auditing.config import Level
-from efface.auditing.report.build import Report
-from efface.cli import bench, requests, store
-from efface.cli.display import describe, show_methods, show_report, show_unjudged
+import efface
+from efface.auditing.config import MODELS, REFERENCES, Level
+from efface.cli import bench, store, store_requests
+from efface.cli.checks import check_for_strong, check_inputs, check_level, check_method, reference_files
 from efface.cli.failures import Code, guarded
-from efface.cli.loading import check_level, choose_method, load_inputs, reference_files, working_folder_importable
-from efface.cli.output import check_folder, print_json, run_of, save, summary
+from efface.cli.output import check_folder, print_json, save, summary
+from efface.cli.parameters import (
+    AuditLevel,
+    Cache,
+    Checkpoint,
+    Device,
+    Force,
+    Forget,
+    HideIds,
+    Jobs,
+    Json,
+    MethodKey,
+    MethodOptions,
+    Models,
+    Out,
+    ReferenceModels,
+    Seed,
+    TaskPath,
+)
+from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
-from efface.parallel import audit as run_audit
-from efface.parallel import on_main, share, start
-from efface.parallel import unlearn as run_unlearn
-from efface.runtime.devices import resolve_device
-from efface.runtime.provenance import versions
-from efface.unlearning.result import Result
+from efface.runtime.devices import check_device_name, resolve_device
+from efface.runtime.files import check_writable
+from efface.runtime.provenance import efface_version
+
+if TYPE_CHECKING:
+    from efface.auditing.report.build import Report
+    from efface.cli.loading import Inputs
+    from efface.unlearning.result import Result
 
 EXIT_CODES = (
     "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
@@ -40,53 +63,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 store.register(app)
-app.add_typer(requests.app, name="request")
+app.add_typer(store_requests.app, name="request")
 app.add_typer(bench.app, name="bench")
-
-TaskPath = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODULE:NAME",
-        help="An efface.Task, or a function without arguments that returns one, in a module that can be imported "
-        "from the working folder; its build_model makes the network.",
-        show_default=False,
-    ),
-]
-Forget = Annotated[
-    str,
-    typer.Option(
-        metavar="FILE",
-        help="Ids of the records to forget, one a line, in UTF-8; # starts a comment line; - reads standard input.",
-        show_default=False,
-    ),
-]
-Out = Annotated[
-    Path, typer.Option(metavar="FOLDER", help="Where to write; must be absent or empty.", show_default=False)
-]
-Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
-Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
-AuditLevel = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="quick: no extra models, only for requests that look like a random sample; standard: a few reference "
-        "models; strong: ensembles, trained by Task.fit, at the cost of some 2.5 trainings for each of --models.",
-    ),
-]
-ReferenceModels = Annotated[int, typer.Option(min=1, help="Reference models that the audit trains for itself.")]
-Models = Annotated[int, typer.Option(min=MIN_MODELS, help="Models of each ensemble, at level strong.")]
-Cache = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Keeps the ensembles' models, so that an interrupted or second audit finds them. Some of them know the "
-        "forget records: delete it afterwards.",
-    ),
-]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Processes that train ensembles; all cores by default.")]
-HideIds = Annotated[bool, typer.Option("--hide-ids", help="Leave record ids out of the report; hashes stay.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -94,12 +72,12 @@ def root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
-    """Show the version, or the help where no command is named."""
+    """Show the version, or the help where no command is given."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign must not end a run in an error
             stream.reconfigure(errors="backslashreplace")
     if version:
-        typer.echo(f"efface {versions()['efface']}")
+        typer.echo(f"efface {efface_version()}")
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -109,16 +87,11 @@ def root(
 )
 def unlearn(
     task: TaskPath,
-    checkpoint: Annotated[
-        Path, typer.Option(metavar="FILE", help="Weights of the trained model: .safetensors, .pt or .pth.")
-    ],
+    checkpoint: Checkpoint,
     forget: Forget,
     out: Out,
-    method: Annotated[str, typer.Option(metavar="KEY", help=f"One of {', '.join(REGISTRY)}.")] = "steer",
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="An option of the method (see efface methods); may be repeated."),
-    ] = None,
+    method: MethodKey = "steer",
+    option: MethodOptions = None,
     seed: Seed = 0,
     device: Device = "auto",
     level: AuditLevel = "standard",
@@ -139,21 +112,31 @@ def unlearn(
     """Erase records from a trained model, audit the result, and write weights and report."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        collect_errors(problems, start)
-        inputs = load_inputs(problems, task, {"--checkpoint": checkpoint}, forget, device)
-        chosen = collect_errors(problems, choose_method, method, option or [])
+        lines = check_inputs(problems, task, [("--checkpoint", checkpoint)], forget, device)
+        options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_folder, out, force, [checkpoint])
-        collect_errors(problems, check_level, level, inputs, cache)
+        collect_errors(problems, check_level, level)
+        collect_errors(problems, check_for_strong, level, {"--cache": cache})
+        if cache is not None:
+            collect_errors(problems, check_writable, cache, "cache")
         if no_audit and level != Level.STANDARD:
             problems.append("--level says how to audit, and --no-audit not to: leave one out")
+        if problems or lines is None:
+            raise RequestError(problems)
+
+        from efface.cli.loading import load_inputs
+
+        inputs = load_inputs(problems, task, [checkpoint], lines, device)
+        chosen = collect_errors(problems, efface.methods.get, method, options)
+        _check_fit(problems, level, inputs)
         if problems or inputs is None or chosen is None:
             raise RequestError(problems)
-        result = run_unlearn(
+        result = efface.unlearn(
             inputs.models[0], forget=inputs.forget, task=inputs.task, method=chosen, seed=seed, checks=not no_checks
         )
         report = None
         if not no_audit:
-            report = run_audit(
+            report = efface.audit(
                 result,
                 level=level,
                 references=reference_models,
@@ -210,33 +193,47 @@ def audit(
 ) -> None:
     """Judge an unlearned model, made by any tool, against records that neither model saw."""
     with guarded(as_json) as stdout, working_folder_importable():
-        again = {f"--retrained ({i})": path for i, path in enumerate(retrained or [], 1)}
         problems: list[str] = []
-        collect_errors(problems, start)
-        given = collect_errors(problems, reference_files, references) if references is not None else []
-        named = {f"--references ({path.name})": path for path in given or []}
-        checkpoints = {"--original": original, "--unlearned": unlearned, **again, **named}
-        inputs = load_inputs(problems, task, checkpoints, forget, device)
+        given = (collect_errors(problems, reference_files, references) if references is not None else None) or []
+        checkpoints = [
+            ("--original", original),
+            ("--unlearned", unlearned),
+            *(("--retrained", path) for path in retrained or []),
+            *(("--references", path) for path in given),
+        ]
+        lines = check_inputs(problems, task, checkpoints, forget, device)
         collect_errors(problems, check_folder, out, force)
-        collect_errors(problems, check_level, level, inputs, cache, method)
-        if given and level == Level.QUICK:
+        collect_errors(problems, check_level, level)
+        collect_errors(problems, check_for_strong, level, {"--cache": cache, "--method": method})
+        if cache is not None:
+            collect_errors(problems, check_writable, cache, "cache")
+        if method is not None:
+            collect_errors(problems, check_method, method, [])
+        if references is not None and level == Level.QUICK:
             problems.append("--references is for levels standard and strong")
-        chosen = None if method is None else collect_errors(problems, choose_method, method, [])
+        if problems or lines is None:
+            raise RequestError(problems)
+
+        from efface.cli.earlier_run import find_earlier_run
+        from efface.cli.loading import load_inputs
+
+        inputs = load_inputs(problems, task, [path for _, path in checkpoints], lines, device)
+        _check_fit(problems, level, inputs)
         if problems or inputs is None:
             raise RequestError(problems)
         before, after, *others = inputs.models
-        run = run_of(unlearned, after)
-        if run is not None and chosen is not None and chosen.key != run.method.key:
+        run = find_earlier_run(unlearned, after)
+        if run is not None and method is not None and method != run.method.key:
             raise RequestError(f"the report beside {unlearned} says that {run.method.key} made it: leave --method out")
-        report = run_audit(
+        report = efface.audit(
             original=before,
             unlearned=after,
             forget=inputs.forget,
             task=inputs.task,
-            retrained=others[: len(again)],
+            retrained=others[: len(retrained or [])],
             level=level,
-            references=others[len(again) :] or reference_models,
-            method=chosen or (run.method if run is not None and level == Level.STRONG else None),
+            references=others[len(retrained or []) :] or reference_models,
+            method=method or (run.method if run is not None and level == Level.STRONG else None),
             models=models,
             cache=cache,
             jobs=jobs,
@@ -252,6 +249,8 @@ def audit(
 def methods(as_json: Json = False) -> None:
     """List the unlearning methods with their options."""
     with guarded(as_json) as stdout:
+        from efface.cli.display import describe, show_methods
+
         described = [describe(m) for m in REGISTRY.values()]
         if as_json:
             print_json({"methods": described}, stdout)
@@ -270,28 +269,33 @@ def demo(
 ) -> None:
     """Train a small model, erase records from it, retrain without them, and audit."""
     with guarded(as_json) as stdout:
-        from efface.cli.demo import run_demo  # data sets and training, which no other command needs
-
         problems: list[str] = []
-        collect_errors(problems, resolve_device, device)
+        collect_errors(problems, check_device_name, device)
         collect_errors(problems, check_folder, out, force)
         if problems:
             raise RequestError(problems)
+        resolve_device(device)
+
+        from efface.cli.demo import run_demo
+
         run = run_demo(data, seed, device)
         _finish(out, run.result, run.report, as_json, stdout)
 
 
-def _finish(out: Path, result: Result | None, report: Report | None, as_json: bool, stdout: TextIO) -> NoReturn:
-    """Write the files, print the answer, and end with the code of the verdict: in the main process, for all."""
+def _check_fit(problems: list[str], level: str, inputs: "Inputs | None") -> None:
+    if level == Level.STRONG and inputs is not None and inputs.task.fit is None:
+        problems.append("level strong trains models as the original was: set Task.fit, or use --level standard")
 
-    def told() -> None:
-        files = save(out, result, report)
-        if as_json:
-            print_json(summary(report, files), stdout)
-        elif report is not None:
-            show_report(report, files, stdout)
-        elif result is not None:
-            show_unjudged(result, files, stdout)
 
-    on_main(told)
-    raise typer.Exit(share(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status)))
+def _finish(out: Path, result: "Result | None", report: "Report | None", as_json: bool, stdout: TextIO) -> NoReturn:
+    """Write the files, print the answer, and end with the code of the verdict."""
+    from efface.cli.display import show_report, show_unjudged
+
+    files = save(out, result, report)
+    if as_json:
+        print_json(summary(report, files), stdout)
+    elif report is not None:
+        show_report(report, files, stdout)
+    elif result is not None:
+        show_unjudged(result, files, stdout)
+    raise typer.Exit(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status))

@@ -1,52 +1,46 @@
-"""The command line's verbs of a store: `efface init`, `run`, `status`, `verify`, `export` and `rollback`."""
+"""The command line's verbs of a store: `efface init`, `run`, `status`, `verify`, `export`, `rollback` and `retire`."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from torch import nn
 
-from efface.auditing.api import REFERENCES
-from efface.auditing.config import Level
+import efface
+from efface.auditing.config import REFERENCES
+from efface.cli.checks import check_level, check_method, check_weights_of
 from efface.cli.failures import Code, guarded
-from efface.cli.loading import choose_method, load_model, working_folder_importable
 from efface.cli.output import print_json
-from efface.cli.store_display import (
-    as_json_of,
-    show_export,
-    show_made,
-    show_overview,
-    show_run,
-    show_verification,
-    tell,
+from efface.cli.parameters import (
+    DEFAULT_STORE,
+    Checkpoint,
+    Device,
+    Json,
+    KeyFile,
+    MethodKey,
+    MethodOptions,
+    OtherTask,
+    ReferenceModels,
+    RequestNumber,
+    Seed,
+    StoreAuditLevel,
+    StorePlace,
+    TaskPath,
 )
-from efface.cli.taskpath import load_task
+from efface.cli.taskpath import check_task_path, load_task, working_folder_importable
 from efface.errors import RequestError, collect_errors
-from efface.methods import REGISTRY
 from efface.options import nearest
-from efface.parallel import is_main, start
-from efface.runtime.devices import resolve_device
-from efface.store import Limits, Plan, Store
-from efface.store.context import KEY_VARIABLE
-from efface.store.create import GRACE_DAYS
-from efface.store.plan import ACCEPT
+from efface.runtime.devices import check_device_name, resolve_device
+from efface.store.place import check_new_store, check_store
 
-Place = Annotated[
-    Path, typer.Option("--store", metavar="FOLDER", envvar="EFFACE_STORE", help="The store.", show_default=True)
-]
-Key = Annotated[
-    Path | None,
-    typer.Option("--key", metavar="FILE", envvar=KEY_VARIABLE, help="The store's key; by default beside its folder."),
-]
-TaskOption = Annotated[
-    str | None, typer.Option("--task", metavar="MODULE:NAME", help="The task, where it is not the one given to init.")
-]
-Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]
-AuditLevel = Annotated[str, typer.Option(metavar="NAME", help="What the audit spends: quick, standard or strong.")]
-ReferenceModels = Annotated[int, typer.Option(min=1, help="Reference models that the audit trains for itself.")]
-HERE = Path("efface-store")
+if TYPE_CHECKING:
+    from torch import nn
+
+    from efface.store import Store
+    from efface.task import Task
+
+ACCEPT = ("verified", "undecided", "any")
+GRACE_DAYS, MAX_CHANGED, MAX_LOST = 30.0, 0.10, 0.02
 
 
 def register(app: typer.Typer) -> None:
@@ -60,59 +54,69 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example:\n\nefface retire --yes")(retire)
 
 
-def open_store(place: Path, key: Path | None, device: str = "cpu") -> Store:
+def open_store(place: Path, key: Path | None) -> "Store":
     """The store without its task, for verbs that read no records."""
-    return Store(place, key=key, device=device)
+    check_store(place.absolute())
+    return efface.Store(place, key=key, device="cpu")
 
 
-def open_with_task(place: Path, key: Path | None, task: str | None, device: str = "cpu") -> Store:
-    """The store with the task that it was made with, or another that is named."""
-    bare = open_store(place, key, device)
-    named = task or bare.task_path
-    if named is None:
+def open_with_task(place: Path, key: Path | None, path: str | None, device: str = "cpu") -> "tuple[Store, Task]":
+    """The store and its task: the one at a path, by default the one that the store was made with."""
+    path = path or open_store(place, key).task_path
+    if path is None:
         raise RequestError("the store was made without a task's name: give it (--task MODULE:NAME)")
-    return Store(place, load_task(named), key=key, device=device)
+    task = load_task(path)
+    return efface.Store(place, task, key=key, device=device), task
+
+
+def check_store_words(problems: list[str], place: Path, task: str | None, device: str | None = None) -> None:
+    """What can be checked of a verb's words before torch is imported; what is wrong goes to `problems`."""
+    collect_errors(problems, check_store, place.absolute())
+    if task is not None:
+        collect_errors(problems, check_task_path, task)
+    if device is not None:
+        collect_errors(problems, check_device_name, device)
 
 
 def init(
-    task: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODULE:NAME",
-            help="An efface.Task, or a function that returns one, in a module that can be imported from the working "
-            "folder; its build_model makes the network.",
-            show_default=False,
-        ),
-    ],
-    checkpoint: Annotated[
-        Path, typer.Option(metavar="FILE", help="Weights of the trained model: .safetensors, .pt or .pth.")
-    ],
-    store: Place = HERE,
-    key: Key = None,
+    task: TaskPath,
+    checkpoint: Checkpoint,
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
     grace: Annotated[
         float,
         typer.Option(min=0.0, help="Days for which superseded models, which know the records, are kept for audits."),
     ] = GRACE_DAYS,
     most_changed: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of changed holdout answers past which a retraining is due.")
-    ] = Limits.changed,
+    ] = MAX_CHANGED,
     most_lost: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Lost holdout accuracy past which a retraining is due.")
-    ] = Limits.accuracy,
+    ] = MAX_LOST,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Make a store of deletion requests for a trained model."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
+        collect_errors(problems, check_task_path, task)
+        collect_errors(problems, check_weights_of, "--checkpoint", checkpoint)
+        collect_errors(problems, check_device_name, device)
+        collect_errors(problems, check_new_store, store.absolute(), None if key is None else key.absolute())
+        if problems:
+            raise RequestError(problems)
+
+        from efface.cli.loading import load_model
+        from efface.store import Limits
+
         loaded = collect_errors(problems, load_task, task)
-        model = collect_errors(problems, load_model, loaded, checkpoint, "--checkpoint")
+        model = None if loaded is None else collect_errors(problems, load_model, loaded, checkpoint)
         place = collect_errors(problems, resolve_device, device)
         if loaded is not None and loaded.build_model is None:
             problems.append(f"{task} has no build_model: set Task.build_model, which makes the network to load into")
         if problems or loaded is None or model is None:
             raise RequestError(problems)
-        made = Store.create(
+        made = efface.Store.create(
             store,
             loaded,
             model.to(place).eval(),
@@ -126,20 +130,19 @@ def init(
         if as_json:
             print_json({"store": str(made.path), "key": str(made.key_path), "current": str(made.current)}, stdout)
         else:
+            from efface.cli.store_display import show_made
+
             show_made(made, stdout)
 
 
 def run(
-    store: Place = HERE,
-    key: Key = None,
-    task: TaskOption = None,
-    method: Annotated[str, typer.Option(metavar="KEY", help=f"One of {', '.join(REGISTRY)}.")] = "steer",
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="An option of the method (see efface methods); may be repeated."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
-    level: AuditLevel = "standard",
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
+    task: OtherTask = None,
+    method: MethodKey = "steer",
+    option: MethodOptions = None,
+    seed: Seed = 0,
+    level: StoreAuditLevel = "standard",
     reference_models: ReferenceModels = REFERENCES,
     accept: Annotated[
         str,
@@ -159,9 +162,17 @@ def run(
     """Honour all pending requests as one batch; an interrupted run goes on where it was."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        collect_errors(problems, start)
-        chosen = collect_errors(problems, choose_method, method, option or [])
-        collect_errors(problems, _check_words, level, accept)
+        check_store_words(problems, store, task, device)
+        options = collect_errors(problems, check_method, method, option or [])
+        collect_errors(problems, check_level, level)
+        collect_errors(problems, _check_accept, accept)
+        if problems:
+            raise RequestError(problems)
+
+        from efface.cli.store_display import as_json_of, show_run
+        from efface.store import Plan
+
+        chosen = collect_errors(problems, efface.methods.get, method, options)
         opened = collect_errors(problems, open_with_task, store, key, task, device)
         if problems or opened is None or chosen is None:
             raise RequestError(problems)
@@ -174,19 +185,19 @@ def run(
             accept=accept,
             retrain=retrain,
         )
-        outcome = opened.run(plan, wait_s=wait)
-        if as_json and is_main():
+        outcome = opened[0].run(plan, wait_s=wait)
+        if as_json:
             print_json(as_json_of(outcome), stdout)
-        elif is_main():
-            show_run(outcome, opened, stdout)
+        else:
+            show_run(outcome, opened[0], stdout)
         if outcome.status != "nothing" and outcome.version is None:
             raise typer.Exit(Code.REJECTED)
         raise typer.Exit(Code.VERIFIED if outcome.status in ("verified", "retrained", "nothing") else Code.NOT_VERIFIED)
 
 
 def status(
-    store: Place = HERE,
-    key: Key = None,
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -200,16 +211,19 @@ def status(
     """Show which version honours which requests, and what is overdue."""
     with guarded(as_json) as stdout:
         seen = open_store(store, key).status()
-        tell(seen, as_json, stdout, show_overview)
+
+        from efface.cli.store_display import answer, show_overview
+
+        answer(seen, as_json, stdout, show_overview)
         if check and (seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired):
             raise typer.Exit(Code.NOT_VERIFIED)
 
 
 def verify(
-    store: Place = HERE,
-    key: Key = None,
-    task: TaskOption = None,
-    level: AuditLevel = "standard",
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
+    task: OtherTask = None,
+    level: StoreAuditLevel = "standard",
     reference_models: ReferenceModels = REFERENCES,
     no_audit: Annotated[bool, typer.Option("--no-audit", help="Recompute the hashes only.")] = False,
     original: Annotated[
@@ -222,13 +236,19 @@ def verify(
     """Recompute every hash, audit the model in service again, and name what else may hold the records."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        collect_errors(problems, _check_words, level, ACCEPT[0])
-        opened = collect_errors(problems, open_with_task, store, key, task, device)
-        if problems or opened is None:
+        check_store_words(problems, store, task, device)
+        collect_errors(problems, check_level, level)
+        if original is not None:
+            collect_errors(problems, check_weights_of, "--original", original)
+        if problems:
             raise RequestError(problems)
-        before = None if original is None else _original(opened, original, device)
+
+        from efface.cli.store_display import answer, show_verification
+
+        opened, loaded = open_with_task(store, key, task, device)
+        before = None if original is None else _original(loaded, original, device)
         found = opened.verify(None if no_audit else level, reference_models, before)
-        tell(found, as_json, stdout, show_verification)
+        answer(found, as_json, stdout, show_verification)
         if found.problems:
             raise typer.Exit(Code.DAMAGED)
         if found.report is not None:
@@ -237,12 +257,12 @@ def verify(
 
 
 def export(
-    request: Annotated[int, typer.Argument(metavar="REQUEST", help="Number of the request.", show_default=False)],
+    request: RequestNumber,
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where to write; must be absent or empty.", show_default=False)
     ],
-    store: Place = HERE,
-    key: Key = None,
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """Write a folder that shows how a request was honoured, without the records or their ids."""
@@ -251,26 +271,31 @@ def export(
         if as_json:
             print_json({"files": [str(f) for f in files]}, stdout)
         else:
+            from efface.cli.store_display import show_export
+
             show_export(request, files, stdout)
 
 
 def rollback(
     version: Annotated[int, typer.Argument(metavar="VERSION", help="Number of the version.", show_default=False)],
-    store: Place = HERE,
-    key: Key = None,
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """Put an earlier version into service; refused if a request would no longer be honoured."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
         opened.rollback(version)
-        tell(opened.status(), as_json, stdout, show_overview)
+
+        from efface.cli.store_display import answer, show_overview
+
+        answer(opened.status(), as_json, stdout, show_overview)
 
 
 def retire(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this nothing is done.")] = False,
-    store: Place = HERE,
-    key: Key = None,
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """End a store for good: cancel pending requests, remove models that know forgotten records, destroy the key."""
@@ -288,17 +313,13 @@ def retire(
             print(f"The store is retired; {len(pending)} pending requests were cancelled.", file=stdout)
 
 
-def _check_words(level: str, accept: str) -> None:
-    problems = []
-    known = [str(x) for x in Level]
-    if level not in known:
-        problems.append(f"level {level!r} is unknown ({nearest(level, known)}) (--level)")
+def _check_accept(accept: str) -> None:
     if accept not in ACCEPT:
-        problems.append(f"{accept!r} is unknown ({nearest(accept, ACCEPT)}) (--accept)")
-    if problems:
-        raise RequestError(problems)
+        raise RequestError(f"{accept!r} is unknown ({nearest(accept, ACCEPT)}) (--accept)")
 
 
-def _original(opened: Store, path: Path, device: str) -> nn.Module | None:
-    model = load_model(opened.task, path, "--original")
+def _original(task: "Task", path: Path, device: str) -> "nn.Module | None":
+    from efface.cli.loading import load_model
+
+    model = load_model(task, path)
     return None if model is None else model.to(resolve_device(device)).eval()

@@ -40,8 +40,8 @@ def as_json_of(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def tell(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any, TextIO], None]) -> None:
-    """A command's answer: as one JSON document, or as people read it."""
+def answer(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any, TextIO], None]) -> None:
+    """Print a command's answer: as one JSON document, or as people read it."""
     if as_json:
         print_json(as_json_of(value), stdout)
     else:

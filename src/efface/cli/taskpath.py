@@ -1,23 +1,31 @@
 """The task that a user names as `module:attribute`, and what to say where it cannot be had."""
 
+import contextlib
 import importlib
+import importlib.util
+import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from efface.cli.failures import one_line
 from efface.errors import RequestError
 from efface.options import nearest
-from efface.task import Task
 
-OURS = (str(Path(__file__).parents[1]), str(importlib.__file__), "<frozen importlib")
+if TYPE_CHECKING:  # a task's path is checked without torch
+    from efface.task import Task
+
+# frames of these files are not the user's
+LIBRARY_FILES = (str(Path(__file__).parents[1]), str(importlib.__file__), "<frozen importlib")
 
 
-def load_task(path: str) -> Task:
-    """Import `module:attribute` (dots allowed on both sides), call it if it is a function, and give its Task.
+def check_task_path(path: str) -> tuple[str, str]:
+    """The module and the attribute of `module:attribute`; imports neither.
 
-    Raises RequestError, in one line, for whatever goes wrong in it.
+    Raises:
+        RequestError: it is no such path, or there is no such module.
     """
     module, colon, attribute = path.partition(":")
     if module.endswith(".py") or "/" in module or "\\" in module:
@@ -25,6 +33,22 @@ def load_task(path: str) -> Task:
         raise RequestError(f"task {path!r}: name the module as in an import: {dotted}:{attribute or 'task'}")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
         raise RequestError(f"task {path!r}: expected MODULE:NAME, for example my_task:task")
+    top = module.partition(".")[0]
+    importlib.invalidate_caches()  # the file may be newer than the folder's listing
+    if top not in sys.modules and importlib.util.find_spec(top) is None:
+        raise _missing(top)
+    return module, attribute
+
+
+def load_task(path: str) -> "Task":
+    """Import `module:attribute` (dots allowed on both sides), and call it if it is a function.
+
+    Raises:
+        RequestError: in one line, for whatever goes wrong in it.
+    """
+    from efface.task import Task
+
+    module, attribute = check_task_path(path)
     found = _attribute(_module(module), module, attribute)
     if isinstance(found, Task):
         return found
@@ -39,28 +63,42 @@ def load_task(path: str) -> Task:
     return made
 
 
+@contextlib.contextmanager
+def working_folder_importable() -> Iterator[None]:
+    """Let modules of the working folder be imported for as long as a command runs, also late, by a user's hooks."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # a user's module may have taken it off
+            sys.path.remove(folder)
+
+
 def user_failure(error: BaseException) -> str:
     """`raised ...`: what a user's code raised, and the last place in the user's own file on the way there."""
     line = f"raised {one_line(error)}"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{line} ({error.filename}, line {error.lineno})" if str(error.lineno) not in line else line
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(OURS)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARY_FILES)]
     own = [f for f in frames if f.filename == frames[0].filename]
     return f"{line} ({own[-1].filename}, line {own[-1].lineno})" if own else line
 
 
 def _module(name: str) -> Any:
-    importlib.invalidate_caches()  # the file may be newer than the folder's listing
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if name == missing or name.startswith(f"{missing}."):
-            where = f"looked in {Path.cwd()} and the installed packages"
-            raise RequestError(f"there is no module {missing!r} ({where})") from None
+            raise _missing(missing) from None
         raise RequestError(f"module {name} {user_failure(error)}") from error
     except (Exception, SystemExit) as error:  # SystemExit: a script without a main guard
         raise RequestError(f"module {name} {user_failure(error)}") from error
+
+
+def _missing(module: str) -> RequestError:
+    return RequestError(f"there is no module {module!r} (looked in {Path.cwd()} and the installed packages)")
 
 
 def _attribute(module: Any, name: str, attribute: str) -> Any:
@@ -79,4 +117,6 @@ def _attribute(module: Any, name: str, attribute: str) -> Any:
 
 
 def _may_be_task(value: object, module: str) -> bool:
+    from efface.task import Task
+
     return isinstance(value, Task) or (isinstance(value, FunctionType) and value.__module__ == module)

@@ -15,18 +15,13 @@ from efface.ensembles.members import Work
 from efface.errors import CheckpointError, RequestError
 from efface.models.checkpoint import load_weights, save_weights, weights_digest
 from efface.runtime.cost import PhaseCost
+from efface.runtime.files import check_writable
 from efface.runtime.provenance import versions
 
 
 def check_cache(folder: Path) -> None:
     """RequestError where the folder is none, or could not be made or written to; nothing is made here."""
-    try:
-        place = next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(p))
-    except OSError as error:  # the working directory is gone
-        raise RequestError(f"cache {folder}: {_reason(error)}") from error
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        what = "is not a folder that can be written to" if place == folder.absolute() else f"cannot be made in {place}"
-        raise RequestError(f"cache {folder}: {what}")
+    check_writable(folder, "cache")
 
 
 class Cache:

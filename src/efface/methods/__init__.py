@@ -44,6 +44,9 @@ class Registry(Mapping[str, "type[Method]"]):
         found: type[Method] = getattr(import_module(f"{__name__}.{module}"), name)
         return found
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.classes  # Mapping's own would import the class
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.classes)
 

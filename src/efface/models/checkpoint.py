@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from efface.errors import CheckpointError, DivergedError
+from efface.models.weights_file import PICKLES, check_weights_file
 from efface.runtime.files import atomic_write
 
 SHOWN_KEYS = 4
-PICKLES = (".pt", ".pth")
 NESTED = ("state_dict", "model_state_dict")
 
 
@@ -137,10 +137,7 @@ def _dense_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    if file.suffix != ".safetensors" and file.suffix not in PICKLES:
-        raise CheckpointError(f"{file}: weights files end in .safetensors, .pt or .pth")
-    if not file.is_file():
-        raise CheckpointError(f"{file}: {'is not a file' if file.exists() else 'there is no such file'}")
+    check_weights_file(file)
     held = _read_pickle(file) if file.suffix in PICKLES else _read_safetensors(file)
     if isinstance(held, Mapping):
         inner = [held[key] for key in NESTED if isinstance(held.get(key), Mapping)]

@@ -2,15 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
+from typing import TYPE_CHECKING
 
 from efface.errors import RequestError
+
+MAX_DIGITS = 9
+
+if TYPE_CHECKING:  # what a device is called can be checked without torch
+    import torch
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Let torch use `count` CPU threads within the block: small models are slower on more than one."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -19,20 +25,40 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def resolve_device(name: str) -> torch.device:
-    """The device that `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N` names."""
+def check_device_name(name: str) -> None:
+    """Refuse, by RequestError, a name other than `auto`, `cpu`, `cuda` and `cuda:N`; imports no torch."""
+    if name not in ("auto", "cpu", "cuda") and _number(name) is None:
+        raise RequestError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N")
+
+
+def resolve_device(name: str) -> "torch.device":
+    """The device of a name.
+
+    Args:
+        name: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        RequestError: the name is unknown, or torch sees no such device here.
+    """
+    import torch
+
+    check_device_name(name)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and not count):
         return torch.device("cpu")
-    kind, _, number = name.partition(":")
-    # str.isdigit alone also accepts signs such as a superscript two
-    numbered = name == f"cuda:{number}" and number.isascii() and number.isdigit()
-    if name not in ("auto", "cuda") and not numbered:
-        raise RequestError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N")
     if not count:
         raise RequestError(f"device {name!r} was asked for, but torch sees no CUDA device here")
-    if not numbered:
+    number = _number(name)
+    if number is None:
         return torch.device("cuda")
-    if int(number) >= count:
+    if number >= count:
         raise RequestError(f"device {name!r} does not exist: torch sees {count} CUDA device{'s' * (count > 1)} here")
-    return torch.device(kind, int(number))
+    return torch.device("cuda", number)
+
+
+def _number(name: str) -> int | None:
+    """The N of `cuda:N`."""
+    digits = name.removeprefix("cuda:")
+    # str.isdigit alone also accepts signs such as a superscript two
+    whole = digits != name and digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS
+    return int(digits) if whole else None

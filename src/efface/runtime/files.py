@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from efface.errors import RequestError
+
 
 @contextmanager
 def atomic_write(path: Path, mode: int | None = None) -> Iterator[Path]:
@@ -42,3 +44,31 @@ def sync(path: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def folder_problem(folder: Path) -> str | None:
+    """Why a folder cannot be made or written to, such as `is not a folder`; None where it can. Nothing is made here."""
+    try:
+        place = next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(p))
+        usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    except (OSError, ValueError) as error:  # the working folder was removed; a NUL in the name
+        return f"cannot be used: {getattr(error, 'strerror', None) or error}"
+    if usable:
+        return None
+    if place != folder.absolute():
+        return f"cannot be made in {place}"
+    return "cannot be written to" if place.is_dir() else "is not a folder"
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """Refuse a folder that cannot be made or written to; nothing is made here.
+
+    Args:
+        what: what the folder is for, which begins the message.
+
+    Raises:
+        RequestError: what is wrong with it, in one line.
+    """
+    problem = folder_problem(folder)
+    if problem is not None:
+        raise RequestError(f"{what} {folder}: {problem}")

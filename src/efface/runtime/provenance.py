@@ -5,31 +5,39 @@ import platform
 import subprocess
 from importlib import metadata
 
-import numpy as np
-import scipy
-import torch
-
 GIT_TIMEOUT_S = 2.0
 
 
-def versions() -> dict[str, str]:
-    """The versions that a result depends on, for its record."""
+def efface_version() -> str:
+    """The installed version of efface; `not installed` for a source tree that never was."""
     try:
-        efface = metadata.version("efface")
-    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
-        efface = "not installed"
+        return metadata.version("efface")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on, by name: efface, python, torch, numpy, scipy and platform."""
+    import numpy  # here, since efface's own version is asked for without the rest
+    import scipy
+    import torch
+
     return {
-        "efface": efface,
+        "efface": efface_version(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "numpy": np.__version__,
+        "numpy": numpy.__version__,
         "scipy": str(scipy.__version__),
         "platform": platform.platform(),
     }
 
 
 def git_state() -> tuple[str, bool] | None:
-    """The commit of the working folder and whether tracked files differ from it; None if git cannot say."""
+    """The commit of the working folder, and whether tracked files differ from it.
+
+    Returns:
+        The hash of the commit and True where files differ; None where git cannot say.
+    """
     command = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     # no optional locks: a status must not write to somebody's index
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}

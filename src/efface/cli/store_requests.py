@@ -5,10 +5,13 @@ from typing import Annotated
 import typer
 
 from efface.cli.failures import guarded
-from efface.cli.loading import read_ids, working_folder_importable
+from efface.cli.ids import as_ids, read_id_lines
 from efface.cli.output import print_json
-from efface.cli.store import HERE, Json, Key, Place, TaskOption, open_store, open_with_task
-from efface.cli.store_display import as_json_of, show_answer, show_request, show_requests, tell
+from efface.cli.parameters import DEFAULT_STORE, Json, KeyFile, OtherTask, RequestNumber, StorePlace
+from efface.cli.store import check_store_words, open_store, open_with_task
+from efface.cli.taskpath import working_folder_importable
+from efface.errors import RequestError, collect_errors
+from efface.store.clock import read_date
 
 app = typer.Typer(
     help="Deletion requests: add, list, show or cancel them.",
@@ -16,12 +19,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-Number = Annotated[int, typer.Argument(metavar="REQUEST", help="Number of the request.", show_default=False)]
-
 
 @app.callback(invoke_without_command=True)
 def root(context: typer.Context) -> None:
-    """Show the help where no command is named."""
+    """Show the help where no command is given."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -40,65 +41,84 @@ def add(
         str | None, typer.Option(metavar="TEXT", help="One line beside the request; it is kept, so name nobody in it.")
     ] = None,
     due: Annotated[str | None, typer.Option(metavar="DATE", help="Honour it until then, as YYYY-MM-DD.")] = None,
-    store: Place = HERE,
-    key: Key = None,
-    task: TaskOption = None,
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
+    task: OtherTask = None,
     as_json: Json = False,
 ) -> None:
     """Ask for records to be forgotten; the same request twice is one request."""
     with guarded(as_json) as stdout, working_folder_importable():
-        opened = open_with_task(store, key, task)
-        answer = opened.add(read_ids(ids, opened.task, "--ids"), note, due)
+        problems: list[str] = []
+        check_store_words(problems, store, task)
+        lines = collect_errors(problems, read_id_lines, ids, "--ids")
+        day = None if due is None else collect_errors(problems, read_date, due, "due")
+        if problems or lines is None:
+            raise RequestError(problems)
+
+        from efface.cli.store_display import as_json_of, show_answer
+
+        opened, loaded = open_with_task(store, key, task)
+        added = opened.add(as_ids(lines, loaded), note, day)
         if as_json:
-            told = as_json_of(answer)
-            told["request"]["note"] = opened.note(answer.request.number)
-            print_json(told, stdout)
+            document = as_json_of(added)
+            document["request"]["note"] = opened.note(added.request.number)
+            print_json(document, stdout)
         else:
-            show_answer(answer, stdout)
+            show_answer(added, stdout)
 
 
 @app.command("list", epilog="Example:\n\nefface request list --pending")
 def list_all(
     pending: Annotated[bool, typer.Option("--pending", help="Only those that wait for a run.")] = False,
-    store: Place = HERE,
-    key: Key = None,
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """List the requests, with what became of each."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
+
+        from efface.cli.store_display import as_json_of, show_requests
+
         found = [r for r in opened.requests() if not pending or r.stage == "pending"]
-        told = [(r, opened.note(r.number)) for r in found]
+        noted = [(r, opened.note(r.number)) for r in found]
         if as_json:
-            print_json({"requests": [{**as_json_of(r), "note": note} for r, note in told]}, stdout)
+            print_json({"requests": [{**as_json_of(r), "note": note} for r, note in noted]}, stdout)
         else:
-            show_requests(told, stdout)
+            show_requests(noted, stdout)
 
 
 @app.command(epilog="Example:\n\nefface request show 3")
 def show(
-    request: Number,
+    request: RequestNumber,
     ids: Annotated[bool, typer.Option("--ids", help="Name the ids too, as long as they are kept.")] = False,
-    store: Place = HERE,
-    key: Key = None,
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
     as_json: Json = False,
 ) -> None:
     """Show everything that is known of one request."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
-        told = opened.request(request)
+
+        from efface.cli.store_display import answer, show_request
+
+        document = opened.request(request)
         if ids:
-            told["ids"] = opened.ids(request)
-        tell(told, as_json, stdout, show_request)
+            document["ids"] = opened.ids(request)
+        answer(document, as_json, stdout, show_request)
 
 
 @app.command(epilog="Example:\n\nefface request cancel 3")
-def cancel(request: Number, store: Place = HERE, key: Key = None, as_json: Json = False) -> None:
+def cancel(
+    request: RequestNumber, store: StorePlace = DEFAULT_STORE, key: KeyFile = None, as_json: Json = False
+) -> None:
     """Withdraw a request that is still pending; its ids are deleted."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
         done = opened.cancel(request)
         if as_json:
+            from efface.cli.store_display import as_json_of
+
             print_json(as_json_of(done), stdout)
         else:
             print(f"Request {done.number} is cancelled.", file=stdout)

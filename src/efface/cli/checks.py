@@ -1,0 +1,90 @@
+"""What can be checked of a command's words before torch is imported, which takes longer than all of this."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from efface.auditing.config import Level
+from efface.cli.ids import IdLines, read_id_lines
+from efface.cli.taskpath import check_task_path
+from efface.errors import RequestError, collect_errors, shorten
+from efface.methods import check_key
+from efface.models.weights_file import SUFFIXES, check_weights_file
+from efface.options import nearest
+from efface.runtime.devices import check_device_name
+
+
+def check_inputs(
+    problems: list[str], task: str, checkpoints: Iterable[tuple[str, Path]], forget: str, device: str
+) -> IdLines | None:
+    """What every command that loads a model is given; what is wrong goes to `problems`.
+
+    Args:
+        task: `module:attribute`.
+        checkpoints: weights files, each after the option that gave it.
+        forget: the file of ids.
+
+    Returns:
+        The lines of the file of ids, since standard input can be read only once; None where they cannot be read.
+    """
+    collect_errors(problems, check_task_path, task)
+    for option, path in checkpoints:
+        collect_errors(problems, check_weights_of, option, path)
+    lines = collect_errors(problems, read_id_lines, forget)
+    collect_errors(problems, check_device_name, device)
+    return lines
+
+
+def check_weights_of(option: str, path: Path) -> None:
+    """Whether an option names a file whose name is that of a weights file."""
+    try:
+        check_weights_file(path)
+    except RequestError as error:
+        raise RequestError([f"{line} ({option})" for line in error.problems]) from error
+
+
+def check_level(level: str) -> None:
+    """Whether there is a level of that name."""
+    known = [str(x) for x in Level]
+    if level not in known:
+        raise RequestError(f"level {level!r} is unknown ({nearest(level, known)}) (--level)")
+
+
+def check_for_strong(level: str, given: Mapping[str, object]) -> None:
+    """Whether options that only level strong uses were left out at other levels.
+
+    Args:
+        given: the value of each such option, None where it was left out.
+    """
+    unused = [name for name, value in given.items() if value is not None]
+    if unused and level in (Level.QUICK, Level.STANDARD):
+        raise RequestError([f"{name} is for --level strong" for name in unused])
+
+
+def check_method(key: str, words: Iterable[str]) -> dict[str, str]:
+    """The options of a method, given as `name=value`, by name; whether the method has them is not checked here.
+
+    Raises:
+        RequestError: there is no such method, an option is no `name=value`, or one is given twice.
+    """
+    given = list(words)
+    problems = [f"option {word!r}: expected NAME=VALUE, for example steps=80" for word in given if "=" not in word]
+    pairs = [(name.strip(), value.strip()) for name, equals, value in (w.partition("=") for w in given) if equals]
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        problems.append(f"options given more than once: {shorten(twice)}")
+    collect_errors(problems, check_key, key)
+    if problems:
+        raise RequestError(problems)
+    return dict(pairs)
+
+
+def reference_files(folder: Path) -> list[Path]:
+    """The weights files in a folder of reference models, by name."""
+    try:
+        found = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"{folder}: cannot be read: {reason} (--references)") from error
+    if not found:
+        raise RequestError(f"{folder}: holds no weights ({', '.join(SUFFIXES)}) (--references)")
+    return found

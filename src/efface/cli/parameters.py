@@ -1,0 +1,80 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from efface.auditing.config import MIN_MODELS
+from efface.methods import available
+
+KEY_VARIABLE = "EFFACE_KEY"
+DEFAULT_STORE = Path("efface-store")
+
+TaskPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE:NAME",
+        help="An efface.Task, or a function without arguments that returns one, in a module that can be imported "
+        "from the working folder; its build_model makes the network.",
+        show_default=False,
+    ),
+]
+Checkpoint = Annotated[
+    Path, typer.Option(metavar="FILE", help="Weights of the trained model: .safetensors, .pt or .pth.")
+]
+Forget = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="Ids of the records to forget, one a line, in UTF-8; # starts a comment line; - reads standard input.",
+        show_default=False,
+    ),
+]
+MethodKey = Annotated[str, typer.Option(metavar="KEY", help=f"One of {', '.join(available())}.")]
+MethodOptions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="An option of the method (see efface methods); may be repeated."),
+]
+Out = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="Where to write; must be absent or empty.", show_default=False)
+]
+Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
+AuditLevel = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="quick: no extra models, only for requests that look like a random sample; standard: a few reference "
+        "models; strong: ensembles, trained by Task.fit, at the cost of some 2.5 trainings for each of --models.",
+    ),
+]
+ReferenceModels = Annotated[int, typer.Option(min=1, help="Reference models that the audit trains for itself.")]
+Models = Annotated[int, typer.Option(min=MIN_MODELS, help="Models of each ensemble, at level strong.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Keeps the ensembles' models, so that an interrupted or second audit finds them. Some of them know the "
+        "forget records: delete it afterwards.",
+    ),
+]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes that train ensembles; all cores by default.")]
+HideIds = Annotated[bool, typer.Option("--hide-ids", help="Leave record ids out of the report; hashes stay.")]
+
+StorePlace = Annotated[
+    Path, typer.Option("--store", metavar="FOLDER", envvar="EFFACE_STORE", help="The store.", show_default=True)
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", envvar=KEY_VARIABLE, help="The store's key; by default beside its folder."),
+]
+OtherTask = Annotated[
+    str | None, typer.Option("--task", metavar="MODULE:NAME", help="The task, where it is not the one given to init.")
+]
+StoreAuditLevel = Annotated[
+    str, typer.Option("--level", metavar="NAME", help="What the audit spends: quick, standard or strong.")
+]
+RequestNumber = Annotated[int, typer.Argument(metavar="REQUEST", help="Number of the request.", show_default=False)]

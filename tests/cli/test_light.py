@@ -1,0 +1,104 @@
+"""Help, and refusals that need no model, do not wait for torch and other libraries that take long to import."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "numpy", "scipy", "sklearn", "matplotlib", "sqlalchemy", "jsonschema", "jinja2", "joblib")
+# runs each command in one process, and says how it ended and which of these libraries are imported by then
+SCRIPT = f"""
+import contextlib, io, json, sys
+from efface.cli.main import app
+ends = []
+for words in json.load(sys.stdin):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        try:
+            app(words, prog_name="efface")
+        except SystemExit as end:
+            code = end.code
+    ends.append([code, out.getvalue(), [m for m in {HEAVY} if m in sys.modules]])
+json.dump(ends, sys.stdout)
+"""
+VERBS = ("unlearn", "audit", "methods", "demo", "init", "run", "status", "verify", "export", "rollback", "retire")
+HELP: list[list[str]] = [
+    [],
+    ["--help"],
+    ["--version"],
+    *([verb, "--help"] for verb in VERBS),
+    ["request", "--help"],
+    *(["request", verb, "--help"] for verb in ("add", "list", "show", "cancel")),
+]
+MODEL = ["--checkpoint", "model.pt"]
+IDS = ["--forget", "ids.txt"]
+UNLEARN = ["unlearn", "my_task:task", *MODEL, *IDS, "--out", "run"]
+AUDIT = ["audit", "my_task:task", "--original", "model.pt", "--unlearned", "model.pt", *IDS, "--out", "run"]
+REFUSALS: dict[str, tuple[list[str], str]] = {
+    "no file of ids": ([*UNLEARN, "--forget", "no.txt"], "no.txt: there is no such file (--forget)"),
+    "ids that are no text": ([*UNLEARN, "--forget", "bytes.txt"], "bytes.txt: is not UTF-8 text (byte 0)"),
+    "unknown method": ([*UNLEARN, "--method", "ster"], "there is no method 'ster' (did you mean 'steer'?)"),
+    "option without a value": ([*UNLEARN, "--option", "lr"], "option 'lr': expected NAME=VALUE"),
+    "no checkpoint": ([*UNLEARN, "--checkpoint", "no.pt"], "no.pt: there is no such file (--checkpoint)"),
+    "checkpoint of another kind": ([*UNLEARN, "--checkpoint", "ids.txt"], "ids.txt: weights files end in"),
+    "unknown level": ([*UNLEARN, "--level", "standrd"], "level 'standrd' is unknown (did you mean 'standard'?)"),
+    "cache without its level": ([*UNLEARN, "--cache", "cache"], "--cache is for --level strong"),
+    "unusable cache": ([*UNLEARN, "--level", "strong", "--cache", "ids.txt"], "cache ids.txt: is not a folder"),
+    "unknown device": ([*UNLEARN, "--device", "tpu"], "device 'tpu' is unknown"),
+    "no module of the task": (["unlearn", "my_tsk:task", *UNLEARN[2:]], "there is no module 'my_tsk'"),
+    "task without a name": (["unlearn", "my_task", *UNLEARN[2:]], "expected MODULE:NAME"),
+    "folder that is there": ([*UNLEARN, "--out", "."], ".: is not empty; give --force"),
+    "no references": ([*AUDIT, "--references", "no"], "no: cannot be read: No such file or directory (--references)"),
+    "unknown method of an audit": ([*AUDIT, "--level", "strong", "--method", "ster"], "there is no method 'ster'"),
+    "unknown command": (["unlern"], "No such command 'unlern'"),
+    "missing option": (["unlearn", "my_task:task"], "Missing option"),
+    "demo into a folder that is there": (["demo", "--out", "."], ".: is not empty"),
+    "no store": (["status"], "there is no store"),
+    "no store to run": (["run", "--method", "ster"], "there is no store"),
+    "no store to add to": (["request", "add", "--ids", "no.txt"], "no.txt: there is no such file (--ids)"),
+    "no date": (["request", "add", "--ids", "ids.txt", "--due", "soon"], "due: expected a date"),
+    "no store to list": (["request", "list"], "there is no store"),
+    "no store to verify": (["verify", "--level", "quickest"], "level 'quickest' is unknown"),
+    "no store to export from": (["export", "1", "--out", "bundle"], "there is no store"),
+    "place that is taken": (["init", "my_task:task", *MODEL, "--store", "."], "there is something already"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with files of the right names; nothing in them is read."""
+    (tmp_path / "my_task.py").write_text("raise RuntimeError('imported')\n")
+    (tmp_path / "model.pt").write_text("")
+    (tmp_path / "ids.txt").write_text("1\n")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff")
+    return tmp_path
+
+
+def ends_of(folder: Path, commands: list[list[str]]) -> list[tuple[int, str, list[str]]]:
+    """Exit code, output and imported libraries after each of some commands, which run in one process, in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], input=json.dumps(commands), cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return [(code, " ".join(out.split()), loaded) for code, out, loaded in json.loads(done.stdout)]
+
+
+def test_help_is_light(folder: Path) -> None:
+    for words, (code, out, loaded) in zip(HELP, ends_of(folder, HELP), strict=True):
+        assert (code, loaded) == (0, []), words
+        assert out, words
+
+
+def test_refusals_that_need_no_model_are_light(folder: Path) -> None:
+    ends = ends_of(folder, [words for words, _ in REFUSALS.values()])
+    for (name, (_, expected)), (code, out, loaded) in zip(REFUSALS.items(), ends, strict=True):
+        assert expected in out, name
+        assert (code, loaded) == (2, []), name
+
+
+def test_a_command_that_passes_these_checks_imports_what_it_needs(folder: Path) -> None:
+    """So that the tests above can fail."""
+    ((code, out, loaded),) = ends_of(folder, [UNLEARN])
+    assert code == 2 and "module my_task raised RuntimeError: imported" in out
+    assert "torch" in loaded
