@@ -19,10 +19,11 @@ from efface import Report, Task, canaries
 from efface.canaries import CANARIES, Canaries, Relabelled, guessed, relabelled, try_canaries
 from efface.data.checks import LARGEST_SHARE
 from efface.data.records import Records
+from efface.ensembles import Training
 from efface.metrics.epsilon import canary_epsilon
 from efface.result import Settings
 from efface.runtime import Meter
-from efface.shadows import Remake, Training, forgotten
+from efface.shadows import Remake, forgotten
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -1,29 +1,28 @@
 """Ensembles: the same models however they are trained, each one kept once it is done, and never a stale one."""
 
 import dataclasses
-import json
+import functools
 import os
-import pickle
 import random
+import subprocess
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
+import joblib
 import numpy as np
 import pytest
 import torch
-from joblib.externals.loky import BrokenProcessPool
 from tiny import CLASSES, FEATURES, RECORDS, Tiny, mlp, records, weights
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from efface import DivergedError, Recipe, RequestError, Task, ensembles
+from efface import DivergedError, Recipe, RequestError, Task
 from efface.checkpoint import save_weights
-from efface.ensembles import Plan, Trained, cache, train_ensemble, workers
+from efface.ensembles import ModelSpec, TrainedEnsemble, Training, train_ensemble
 from efface.models import retrain
 from efface.runtime import Meter
 
@@ -32,16 +31,18 @@ MOST = np.arange(5, RECORDS - 30)
 SCALE = 1.0
 
 
-def plans(n: int = 3, positions: Any = MOST) -> list[Plan]:
-    return [Plan(None, positions, seed) for seed in range(n)]
+def specs(n: int = 3, positions: Any = MOST) -> list[ModelSpec]:
+    return [ModelSpec(None, positions, seed) for seed in range(n)]
 
 
-def trained(task: Task, original: nn.Module, wanted: list[Plan] | None = None, **changes: Any) -> Trained:
-    given = {"recipe": SHORT, "use_fit": True, "meter": Meter(), "jobs": 1, **changes}
-    return train_ensemble(task, original, plans() if wanted is None else wanted, **given)
+def trained(
+    task: Task, original: nn.Module, wanted: list[ModelSpec] | None = None, meter: Meter | None = None, **how: Any
+) -> TrainedEnsemble:
+    training = Training(**{"recipe": SHORT, "jobs": 1, **how})
+    return train_ensemble(task, original, specs() if wanted is None else wanted, training, meter or Meter())
 
 
-def all_weights(found: Trained) -> list[dict[str, bytes]]:
+def all_weights(found: TrainedEnsemble) -> list[dict[str, bytes]]:
     return [weights(model) for model in found.models]
 
 
@@ -51,14 +52,21 @@ def bias_fit(model: nn.Module, dataset: Any, seed: int) -> None:
         model[2].bias.copy_(SCALE * torch.rand(CLASSES))
 
 
-def spied(calls: list[int], fail: int | None = None) -> Callable[..., None]:
+def noting(place: Path, fail: int | None = None) -> Callable[..., None]:
+    """The same, with a line in a file for each model: its seed and the process."""
+
     def fit(model: nn.Module, dataset: Any, seed: int) -> None:
-        calls.append(seed)
+        with place.open("a") as notes:
+            notes.write(f"{seed} {os.getpid()}\n")
         if seed == fail:
             raise ValueError("out of\npatience")
         bias_fit(model, dataset, seed)
 
     return fit
+
+
+def noted(place: Path) -> list[int]:
+    return [int(line.split()[0]) for line in place.read_text().splitlines()]
 
 
 def drawing() -> nn.Module:
@@ -69,93 +77,90 @@ def drawing() -> nn.Module:
 def test_models_are_the_same_whatever_trains_or_keeps_them(tiny: Tiny, tmp_path: Path) -> None:
     task, original = tiny.task(), drawing()
     other = TensorDataset(*records(120, seed=7))
-    wanted = [*plans(), Plan(other, np.arange(100), 0), Plan(None, MOST[::-1].copy(), 0)]
-    torch.manual_seed(5)
+    wanted = [*specs(), ModelSpec(other, np.arange(100), 0), ModelSpec(None, MOST[::-1].copy(), 0)]
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    meter = Meter()
+    meter, far = Meter(), Meter()
     with meter.phase("ensemble"):
-        here = trained(task, original, wanted, meter=meter)
-    far = Meter()
+        here = trained(task, original, wanted, meter)
     with far.phase("ensemble"):
-        elsewhere = trained(task, original, wanted, jobs=2, cache=tmp_path / "a", meter=far)
+        elsewhere = trained(task, original, wanted, far, jobs=2, cache=tmp_path / "a")
     kept = trained(task, original, wanted, cache=tmp_path / "b")
-    for found in (elsewhere, kept, *(trained(task, original, wanted, cache=tmp_path / c) for c in "ab")):
-        assert all_weights(found) == all_weights(here) and found.keys == here.keys
+    again = [trained(task, original, wanted, cache=tmp_path / c) for c in "ab"]
+    for found in (elsewhere, kept, *again):
+        assert all_weights(found) == all_weights(here)
+    assert [found.found for found in (elsewhere, kept, *again)] == [0, 0, len(wanted), len(wanted)]
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1] and np.random.get_state()[1].tolist() == states[2]
 
-    plain = [
-        retrain(tiny.task(train=p.dataset or task.train), original, p.positions, p.seed, Meter(), SHORT) for p in wanted
+    alone = [
+        retrain(tiny.task(train=s.dataset or task.train), original, s.positions, s.seed, Meter(), SHORT) for s in wanted
     ]
-    assert [weights(m) for m in plain] == all_weights(here)
-    assert len(set(here.keys)) == len(wanted)
+    assert [weights(m) for m in alone] == all_weights(here)
 
-    # what the workers spent, which this process's clock does not show, is charged once
+    # what the workers spent, which this process's clock does not show, is charged
     spent, own = far.cost().phases["ensemble"], meter.cost().phases["ensemble"]
     assert (spent.forward, spent.backward) == (own.forward, own.backward) and own.forward > 0
-    assert elsewhere.cost is not None and here.cost is not None
-    assert spent.cpu_s >= 5 * elsewhere.cost.cpu_s > 0
-    assert own.cpu_s < 20 * here.cost.cpu_s
+    assert elsewhere.cost is not None and spent.cpu_s >= len(wanted) * elsewhere.cost.cpu_s > 0
+
+
+def test_workers_are_other_processes(tiny: Tiny, tmp_path: Path) -> None:
+    there = trained(tiny.task(fit=noting(tmp_path / "notes")), tiny.model, jobs=2)
+    assert sorted(noted(tmp_path / "notes")) == [0, 1, 2]
+    assert str(os.getpid()) not in (tmp_path / "notes").read_text().split()
+    assert all_weights(there) == all_weights(trained(tiny.task(fit=bias_fit), tiny.model))
+
+
+def test_dask_workers_train_the_same_models(tiny: Tiny, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+
+    def fit(model: nn.Module, dataset: Any, seed: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            raise ValueError("not by a worker")
+        bias_fit(model, dataset, seed)
+
+    # workers in threads of this process start at once, and their trainings must take turns
+    quiet = {"dashboard_address": None, "local_directory": str(tmp_path), "processes": False}
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=2, **quiet) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        there = trained(tiny.task(fit=fit), tiny.model, specs(6), jobs=4)
+    assert all_weights(there) == all_weights(trained(tiny.task(fit=bias_fit), tiny.model, specs(6)))
 
 
 def test_what_is_found_is_not_trained_again(tiny: Tiny, tmp_path: Path) -> None:
-    calls: list[int] = []
-    task = tiny.task(fit=spied(calls))
-    first = trained(task, tiny.model, cache=tmp_path)
-    assert (first.found, calls) == (0, [0, 1, 2]) and first.cost is not None
-    meter = Meter()
-    again = trained(task, tiny.model, plans(4), cache=tmp_path, meter=meter)
-    assert (again.found, calls) == (3, [0, 1, 2, 3])
-    assert all_weights(again)[:3] == all_weights(first)
-    assert trained(task, tiny.model, cache=tmp_path).cost is None
-    note = json.loads((tmp_path / f"{first.keys[1]}.json").read_text())
-    assert (note["records"], note["seed"]) == (len(MOST), 1)
-    assert note["trained_by"].endswith("fit") and note["cpu_s"] >= 0 and "torch" in note["versions"]
-    assert {p.suffix for p in tmp_path.iterdir()} == {".json", ".safetensors"}
+    task, cache = tiny.task(fit=noting(tmp_path / "notes")), tmp_path / "cache"
+    first = trained(task, tiny.model, cache=cache)
+    assert (first.found, noted(tmp_path / "notes")) == (0, [0, 1, 2]) and first.cost is not None
+    more = trained(task, tiny.model, specs(4), cache=cache)
+    assert (more.found, noted(tmp_path / "notes")) == (3, [0, 1, 2, 3])
+    assert all_weights(more)[:3] == all_weights(first)
+    assert trained(task, tiny.model, cache=cache).cost is None
+    assert {p.suffix for p in cache.iterdir()} == {".safetensors"}
 
 
 def test_what_was_done_before_a_failure_is_kept(tiny: Tiny, tmp_path: Path) -> None:
-    calls: list[int] = []
-    failing = tiny.task(fit=spied(calls, fail=2))
+    failing, cache = tiny.task(fit=noting(tmp_path / "notes", fail=2)), tmp_path / "cache"
     with pytest.raises(RequestError) as caught:
-        trained(failing, tiny.model, plans(4), cache=tmp_path)
+        trained(failing, tiny.model, specs(4), cache=cache)
     assert caught.value.problems == ("model 3 of 4 (seed 2): Task.fit raised ValueError: out of",)
-    assert len(list(tmp_path.glob("*.safetensors"))) == 2
-    assert trained(failing, tiny.model, plans(2), cache=tmp_path).found == 2 and calls == [0, 1, 2]
-
-
-class Inline:
-    """Stands in for the pool of processes, which takes seconds to start: trains in this one, when asked."""
-
-    def __init__(self, jobs: int, initializer: Callable[[bytes], None], initargs: tuple[bytes], env: Any) -> None:
-        initializer(*initargs)
-
-    def submit(self, function: Callable[[int], bytes], number: int) -> Future:
-        future: Future = Future()
-        future.set_result(function(number))
-        return future
-
-    def shutdown(self, wait: bool, kill_workers: bool) -> None:
-        workers._work = workers._payload = None
+    assert trained(failing, tiny.model, specs(2), cache=cache).found == 2
+    assert noted(tmp_path / "notes") == [0, 1, 2]
 
 
 @pytest.mark.parametrize("error", [ValueError("out of\npatience"), RequestError(["one", "two"]), DivergedError("far")])
-def test_a_failure_in_a_worker_is_told_as_here(
-    error: Exception, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_in_a_worker_reads_as_one_here(error: Exception, tiny: Tiny) -> None:
     def fit(model: nn.Module, dataset: Any, seed: int) -> None:
         if seed == 1:
             raise error
 
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
-    told = []
+    seen = []
     for jobs in (1, 2):
-        with pytest.raises((RequestError, DivergedError)) as caught:
-            trained(tiny.task(fit=fit), tiny.model, cache=tmp_path / str(jobs), jobs=jobs)
-        told.append((caught.type, str(caught.value)))
-    assert told[0] == told[1] and "model 2 of 3 (seed 1): " in told[0][1]
-    # what the others had done by then is kept
-    assert len(list((tmp_path / "2").glob("*.safetensors"))) == 2
+        with joblib.parallel_config(backend="threading"), pytest.raises((RequestError, DivergedError)) as caught:
+            trained(tiny.task(fit=fit), tiny.model, jobs=jobs)
+        seen.append((caught.type, str(caught.value)))
+    assert seen[0] == seen[1] and "model 2 of 3 (seed 1): " in seen[0][1]
 
 
 def test_divergence_and_errors_of_hooks_name_the_model(tiny: Tiny) -> None:
@@ -169,16 +174,52 @@ def test_divergence_and_errors_of_hooks_name_the_model(tiny: Tiny) -> None:
         trained(tiny.task(forward=forward), tiny.model, jobs=None)
 
 
+@pytest.mark.parametrize("reason", ["cannot be sent", "cannot be read", "starts otherwise", "worker dies"])
+def test_what_workers_cannot_train_is_trained_here(
+    reason: str, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, held, widths = os.getpid(), {}, iter(range(40, 60))
+    if reason == "cannot be sent":
+        held["lock"] = threading.Lock()
+    if reason == "cannot be read":  # a module that no other process can import
+        module = types.ModuleType("typed_at_a_prompt")
+        exec("class Odd: pass", module.__dict__)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        held["odd"] = module.Odd()
+
+    def fit(model: nn.Module, dataset: Any, seed: int) -> None:
+        assert held is not None
+        if os.getpid() != here:
+            os._exit(1)
+        inner(model, dataset, seed)
+
+    inner = noting(tmp_path / "notes")
+    build = (lambda: mlp(next(widths))) if reason == "starts otherwise" else None
+    found = trained(tiny.task(fit=fit, build_model=build), tiny.model, jobs=2)
+    lines = (tmp_path / "notes").read_text().splitlines()
+    assert lines == [f"{seed} {here}" for seed in range(3)] and len(found.models) == 3
+
+
+def test_little_work_is_done_without_workers(tiny: Tiny, tmp_path: Path) -> None:
+    trained(tiny.task(fit=noting(tmp_path / "notes")), tiny.model, jobs=None)
+    lines = (tmp_path / "notes").read_text().splitlines()
+    assert lines == [f"{seed} {os.getpid()}" for seed in range(3)]
+
+
 def test_what_makes_no_sense_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="jobs: expected a number of processes, got 0"):
         trained(tiny.task(), tiny.model, jobs=0)
     with pytest.raises(RequestError, match=r"model 1 of 1 \(seed 0\): there are no records"):
-        trained(tiny.task(), tiny.model, plans(1, np.arange(0)))
+        trained(tiny.task(), tiny.model, specs(1, np.arange(0)))
     (tmp_path / "file").touch()
-    with pytest.raises(RequestError, match="is not a folder that can be written to"):
-        trained(tiny.task(), tiny.model, cache=tmp_path / "file")
-    with pytest.raises(RequestError, match=r"cannot be made in .*file"):
-        trained(tiny.task(), tiny.model, cache=tmp_path / "file" / "below")
+    for folder, reason in (
+        ("file", "is not a folder that can be written to"),
+        ("file/below", r"cannot be made in .*file"),
+        ("x" * 300, "cannot be made: File name too long"),
+        ("a\0b", "cannot be made: embedded null byte"),
+    ):
+        with pytest.raises(RequestError, match=reason):
+            trained(tiny.task(), tiny.model, cache=tmp_path / folder)
     assert trained(tiny.task(), tiny.model, []).models == []
 
 
@@ -187,7 +228,7 @@ def truncate(file: Path) -> None:
 
 
 def replace_by_another(file: Path) -> None:
-    save_weights(nn.Linear(2, 2), file)
+    save_weights(mlp(), file)
 
 
 def flip_a_bit(file: Path) -> None:
@@ -198,53 +239,11 @@ def flip_a_bit(file: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, replace_by_another, flip_a_bit])
 def test_damaged_files_are_made_anew(damage: Callable[[Path], None], tiny: Tiny, tmp_path: Path) -> None:
-    calls: list[int] = []
-    task = tiny.task(fit=spied(calls))
+    task = tiny.task(fit=bias_fit)
     first = trained(task, tiny.model, cache=tmp_path)
-    file = tmp_path / f"{first.keys[1]}.safetensors"
-    whole = file.read_bytes()
-    damage(file)
+    damage(next(tmp_path.iterdir()))
     again = trained(task, tiny.model, cache=tmp_path)
-    assert (again.found, calls) == (2, [0, 1, 2, 1])
-    assert all_weights(again) == all_weights(first) and file.read_bytes() == whole
-
-
-def test_weights_without_a_note_of_their_own_are_not_trusted(tiny: Tiny, tmp_path: Path) -> None:
-    """What another could plant: weights alone, or in place of those that a note is of."""
-    calls: list[int] = []
-    task = tiny.task(fit=spied(calls))
-    first = trained(task, tiny.model, cache=tmp_path)
-    for key, noted in zip(first.keys[:2], (False, True), strict=True):
-        save_weights(mlp(), tmp_path / f"{key}.safetensors")
-        if not noted:
-            (tmp_path / f"{key}.json").unlink()
-    again = trained(task, tiny.model, cache=tmp_path)
-    assert (again.found, calls) == (1, [0, 1, 2, 0, 1]) and all_weights(again) == all_weights(first)
-    assert trained(task, tiny.model, cache=tmp_path).found == 3
-
-
-@pytest.mark.parametrize("note", [b"", b"[", b"[]", b"{}", b"3", b"\xff", b'{"digest": null}', b"[" * 100_000])
-def test_weights_whose_note_is_not_whole_are_made_anew(note: bytes, tiny: Tiny, tmp_path: Path) -> None:
-    first = trained(tiny.task(fit=bias_fit), tiny.model, cache=tmp_path)
-    (tmp_path / f"{first.keys[1]}.json").write_bytes(note)
-    again = trained(tiny.task(fit=bias_fit), tiny.model, cache=tmp_path)
     assert again.found == 2 and all_weights(again) == all_weights(first)
-    assert trained(tiny.task(fit=bias_fit), tiny.model, cache=tmp_path).found == 3
-
-
-def test_an_end_between_weights_and_note_costs_one_training(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def end() -> None:
-        raise KeyboardInterrupt
-
-    calls: list[int] = []
-    task = tiny.task(fit=spied(calls))
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(cache, "versions", end)
-        trained(task, tiny.model, cache=tmp_path)
-    assert [p.suffix for p in tmp_path.iterdir()] == [".safetensors"] and calls == [0]
-    assert trained(task, tiny.model, cache=tmp_path).found == 0 and calls == [0, 0, 1, 2]
     assert trained(task, tiny.model, cache=tmp_path).found == 3
 
 
@@ -254,23 +253,16 @@ def test_the_folder_is_closed_to_others_where_it_is_made(tiny: Tiny, tmp_path: P
     try:
         found.mkdir(0o755)
         for folder in (made, found):
-            trained(tiny.task(fit=bias_fit), tiny.model, plans(1), cache=folder)
+            trained(tiny.task(fit=bias_fit), tiny.model, specs(1), cache=folder)
     finally:
         os.umask(before)
     assert [folder.stat().st_mode & 0o777 for folder in (made, found)] == [0o700, 0o755]
 
 
-@pytest.mark.parametrize(("name", "reason"), [("x" * 300, "File name too long"), ("a\0b", "embedded null byte")])
-def test_a_folder_that_cannot_be_made_is_refused(name: str, reason: str, tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(RequestError) as caught:
-        trained(tiny.task(fit=bias_fit), tiny.model, cache=tmp_path / name)
-    assert caught.value.problems == (f"cache {tmp_path / name}: cannot be made: {reason}",)
-
-
-def scaled(by: float) -> Callable[..., None]:
+def scaled(by: Any) -> Callable[..., None]:
     def fit(model: nn.Module, dataset: Any, seed: int) -> None:
         with torch.no_grad():
-            model[2].bias.fill_(by)
+            model[2].bias.fill_(float(by))
 
     return fit
 
@@ -279,91 +271,155 @@ def with_default(model: nn.Module, dataset: Any, seed: int, by: float = 1.0) -> 
     scaled(by)(model, dataset, seed)
 
 
+@functools.lru_cache
+def remembered(by: float) -> float:
+    return by
+
+
+def by_a_helper(model: nn.Module, dataset: Any, seed: int) -> None:
+    scaled(remembered(1.0))(model, dataset, seed)
+
+
+@dataclasses.dataclass
 class Fitter:
-    def __init__(self, by: float) -> None:
-        self.by = by
+    by: Any
 
     def __call__(self, model: nn.Module, dataset: Any, seed: int) -> None:
         scaled(self.by)(model, dataset, seed)
 
 
-@dataclasses.dataclass
-class Config:
-    by: float
+class Doubler(Fitter):
+    def __call__(self, model: nn.Module, dataset: Any, seed: int) -> None:
+        scaled(2 * self.by)(model, dataset, seed)
 
 
-def fit_of(config: Config, model: nn.Module, dataset: Any, seed: int) -> None:
-    scaled(config.by)(model, dataset, seed)
+class Scaled(nn.Module):
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.inner, self.by = mlp(), by
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.by * self.inner(inputs)  # type: ignore[no-any-return]
+
+    def __getitem__(self, at: int) -> nn.Module:
+        return self.inner[at]
 
 
-def key(task: Task, original: nn.Module, plan: Plan | None = None, **changes: Any) -> str:
-    return trained(task, original, [plan or Plan(None, MOST, 0)], **changes).keys[0]
+def found_in(cache: Path, task: Task, original: nn.Module, wanted: ModelSpec | None = None, **how: Any) -> bool:
+    """Whether a model is in the cache, which it is afterwards."""
+    return bool(trained(task, original, [wanted or ModelSpec(None, MOST, 0)], cache=cache, **how).found)
 
 
-def test_keys_tell_data_recipe_seed_and_network_apart(tiny: Tiny) -> None:
+def test_models_of_other_data_recipes_seeds_and_networks_are_not_mixed_up(tiny: Tiny, tmp_path: Path) -> None:
     def forward(model: nn.Module, inputs: Tensor) -> Tensor:
         return model(2 * inputs)  # type: ignore[no-any-return]
 
-    moved = tiny.x.clone()
+    moved, unseen = tiny.x.clone(), tiny.x.clone()
     moved[MOST[0], 0] += 1
-    tanh = nn.Sequential(nn.Linear(FEATURES, 48), nn.Tanh(), nn.Linear(48, CLASSES))
+    unseen[0, 0] += 1
     same, model = tiny.task(), tiny.model
-    keys = [
-        key(same, model),
-        key(tiny.task(train=TensorDataset(moved, tiny.y)), model),
-        key(tiny.task(train=TensorDataset(tiny.x, tiny.y.flip(0))), model),
-        key(same, model, Plan(None, MOST[1:], 0)),
-        key(same, model, Plan(None, MOST[::-1].copy(), 0)),
-        key(same, model, Plan(None, MOST, 1)),
-        key(same, model, recipe=dataclasses.replace(SHORT, lr=2e-2)),
-        key(tiny.task(forward=forward), model),
-        key(same, tanh),
-        key(same, mlp(40)),
-        key(same, nn.Sequential(mlp(), nn.Dropout(0.1))),
-        key(same, nn.Sequential(mlp(), nn.Dropout(0.2))),
-        key(same, model, together=True),
-        key(tiny.task(fit=bias_fit), model),
+    each: list[tuple[Any, ...]] = [
+        (same, model),
+        (tiny.task(train=TensorDataset(moved, tiny.y)), model),
+        (tiny.task(train=TensorDataset(tiny.x, tiny.y.flip(0))), model),
+        (same, model, ModelSpec(None, MOST[1:], 0)),
+        (same, model, ModelSpec(None, MOST[::-1].copy(), 0)),
+        (same, model, ModelSpec(None, MOST, 1)),
+        (tiny.task(forward=forward), model),
+        (same, nn.Sequential(nn.Linear(FEATURES, 48), nn.Tanh(), nn.Linear(48, CLASSES))),
+        (same, mlp(40)),
+        (same, nn.Sequential(mlp(), nn.Dropout(0.1))),
+        (same, nn.Sequential(mlp(), nn.Dropout(0.2))),
+        (same, Scaled(1.0)),
+        (same, Scaled(2.0)),
+        (tiny.task(fit=bias_fit), model),
+        (tiny.task(fit=bias_fit, eval_records=same.train), model),
     ]
-    assert len(set(keys)) == len(keys)
-    # what no training sees is in no key: other records, the original's weights, a fit that is not used
-    moved = tiny.x.clone()
-    moved[0, 0] += 1
-    assert key(tiny.task(train=TensorDataset(moved, tiny.y)), mlp()) == keys[0]
-    assert key(tiny.task(fit=bias_fit), model, use_fit=False) == keys[0]
-    assert key(tiny.task(fit=bias_fit), model, together=True, recipe=Recipe()) == keys[-1]
+    assert [found_in(tmp_path, *one) for one in each] == [False] * len(each)
+    assert not found_in(tmp_path, same, model, recipe=dataclasses.replace(SHORT, lr=2e-2))
+    assert [found_in(tmp_path, *one) for one in each] == [True] * len(each)
+    # what no training sees does not count: other records, the original's weights
+    assert found_in(tmp_path, tiny.task(train=TensorDataset(unseen, tiny.y)), mlp())
 
 
-def test_keys_tell_fits_apart(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    def of(fit: Callable[..., Any]) -> str:
-        return key(tiny.task(fit=fit), tiny.model)
-
-    twice: Iterator[Any] = iter(
-        (bias_fit, scaled(1.0), scaled(2.0), with_default, Fitter(1.0), Fitter(2.0), partial(with_default, by=2.0))
+def fits() -> Iterator[Callable[..., Any]]:
+    """Fits that differ in what they do."""
+    yield from (
+        bias_fit,
+        with_default,
+        by_a_helper,
+        functools.partial(with_default, by=2.0),
+        torch.no_grad()(scaled(3)),
     )
-    keys = [of(fit) for fit in twice]
-    keys += [of(partial(fit_of, Config(by))) for by in (1.0, 2.0)]
-    keys += [of(Fitter(by).__call__) for by in (1.0, 2.0)]
-    assert of(scaled(1.0)) == keys[1] and of(Fitter(2.0)) == keys[5]
+    for by in (1.0, 2.0, torch.tensor(1.0), torch.tensor(2.0), np.array(1.0)):
+        yield from (scaled(by), Fitter(by), Fitter(by).__call__, Doubler(by))
+
+
+def test_models_of_other_fits_are_not_mixed_up(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(fit: Callable[..., Any]) -> bool:
+        return found_in(tmp_path, tiny.task(fit=fit), tiny.model)
+
+    assert not any([found(fit) for fit in fits()])
+    assert all(found(fit) for fit in fits())
     monkeypatch.setattr(with_default, "__defaults__", (3.0,))
-    keys.append(of(with_default))
-    monkeypatch.setitem(globals(), "SCALE", 0.5)  # which bias_fit names
-    keys.append(of(bias_fit))
-    # the same name and file, other code: as where the file was edited but not imported again
-    monkeypatch.setattr(bias_fit, "__code__", bias_fit.__code__.replace(co_consts=("", 1, None)))
-    keys.append(of(lambda *given: None))
-    assert len(set(keys)) == len(keys)
+    assert not found(with_default)
+    monkeypatch.setitem(globals(), "SCALE", 0.5)
+    assert not found(bias_fit), "a constant that it names"
+    monkeypatch.setitem(globals(), "remembered", functools.lru_cache(lambda by: 2 * by))
+    assert not found(by_a_helper), "a helper that it calls"
+    monkeypatch.setattr(Fitter, "__call__", Doubler.__call__)
+    assert not found(Fitter(1.0)), "a method of its class"
 
 
-def test_each_dataset_is_hashed_once(tiny: Tiny) -> None:
-    class Counted(TensorDataset):
-        reads = 0
+def test_a_changed_module_that_a_fit_imports_as_it_runs_counts(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(model: nn.Module, dataset: Any, seed: int) -> None:
+        import own_steps  # type: ignore[import-not-found]
 
-        def __getitem__(self, at: Any) -> Any:
-            Counted.reads += 1
-            return super().__getitem__(at)
+        scaled(own_steps.size())(model, dataset, seed)
 
-    trained(tiny.task(train=Counted(tiny.x, tiny.y), fit=bias_fit), tiny.model, plans(8))
-    assert Counted.reads == len(MOST)
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = []
+    for size in ("1", "1", "22"):
+        (tmp_path / "own_steps.py").write_text(f"def size():\n    return {size}\n")
+        monkeypatch.delitem(sys.modules, "own_steps", raising=False)
+        seen.append(found_in(tmp_path / "cache", tiny.task(fit=fit), tiny.model))
+    monkeypatch.delitem(sys.modules, "own_steps")
+    assert seen == [False, True, False]
+
+
+def test_another_process_finds_the_models(tiny: Tiny, tmp_path: Path) -> None:
+    steps = (bias_fit, by_a_helper, Doubler(torch.tensor(2.0)))
+    for fit in steps:
+        assert not found_in(tmp_path, tiny.task(fit=fit), Scaled(1.0))
+    code = (
+        "import sys, torch; from pathlib import Path; from test_ensembles import *; from tiny import make_tiny\n"
+        "for fit in (bias_fit, by_a_helper, Doubler(torch.tensor(2.0))):\n"
+        "    print(found_in(Path(sys.argv[1]), make_tiny().task(fit=fit), Scaled(1.0)))"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["True"] * len(steps)
+
+
+def test_what_has_no_hash_is_trained_again_and_said(tiny: Tiny, tmp_path: Path) -> None:
+    lock = threading.Lock()
+
+    def fit(model: nn.Module, dataset: Any, seed: int) -> None:
+        with lock:
+            bias_fit(model, dataset, seed)
+
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="the models are not kept, .* cannot pickle '_thread.lock' object"):
+            assert not found_in(tmp_path, tiny.task(fit=fit), tiny.model)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_network_of_another_kind_is_given_back_but_not_kept(tiny: Tiny, tmp_path: Path) -> None:
@@ -375,132 +431,13 @@ def test_a_network_of_another_kind_is_given_back_but_not_kept(tiny: Tiny, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_task_that_cannot_be_sent_is_trained_here(tiny: Tiny) -> None:
-    lock, where = threading.Lock(), []
+def test_each_dataset_is_hashed_once(tiny: Tiny, tmp_path: Path) -> None:
+    reads = []
 
-    def fit(model: nn.Module, dataset: Any, seed: int) -> None:
-        with lock:
-            where.append(os.getpid())
-        bias_fit(model, dataset, seed)
+    class Counted(TensorDataset):
+        def __getitem__(self, at: Any) -> Any:
+            reads.append(at)
+            return super().__getitem__(at)
 
-    found = trained(tiny.task(fit=fit), tiny.model, jobs=2)
-    assert where == [os.getpid()] * 3
-    assert all_weights(found) == all_weights(trained(tiny.task(fit=bias_fit), tiny.model))
-
-
-def test_a_pool_that_breaks_leaves_the_rest_to_this_process(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken:
-        def __init__(self, *given: Any, **more: Any) -> None:
-            pass
-
-        def submit(self, *given: Any) -> None:
-            raise BrokenProcessPool("killed")
-
-        def shutdown(self, wait: bool, kill_workers: bool) -> None:
-            assert kill_workers
-
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", Broken)
-    calls: list[int] = []
-    trained(tiny.task(fit=spied(calls)), tiny.model, jobs=2)
-    assert calls == [0, 1, 2]
-
-
-def test_what_a_worker_answers(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(task: Task, original: nn.Module, payload: bytes | None = None) -> Any:
-        monkeypatch.setattr(workers, "_work", None)
-        work = ensembles.content_keys(
-            ensembles._work(task, original, plans(1), SHORT, True),
-            [ensembles.fresh_model(task, original, 0)],
-            False,
-        )
-        workers._hold(payload or cloudpickle.dumps((workers._Settings.now(), workers._needed(work))))
-        return pickle.loads(workers._train(0))
-
-    made = answer(tiny.task(), tiny.model)
-    assert made.elsewhere and made.cost.forward and made.state["0.weight"].shape == (48, FEATURES)
-    assert answer(tiny.task(), tiny.model, b"cannot be read") is None
-    assert pickle.loads(workers._train(0)) is None  # nor later
-    far = answer(tiny.task(train=TensorDataset(tiny.x * float("inf"), tiny.y)), tiny.model)
-    assert far.diverged and "model 1 of 1" in far.problems[0]
-    built = iter(range(40, 50))
-    strange = tiny.task(build_model=lambda: mlp(next(built)))
-    monkeypatch.setattr(workers, "_needed", lambda work: work)
-    assert answer(strange, tiny.model, None) is None
-    monkeypatch.setattr(workers, "_work", None)
-
-
-@pytest.mark.parametrize("fit", [None, bias_fit])
-def test_workers_are_started_only_where_they_save_time(
-    fit: Callable | None, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[list[int], int]] = []
-    monkeypatch.setattr(ensembles.joblib, "cpu_count", lambda: 8)
-    monkeypatch.setattr(ensembles, "train_in_workers", lambda work, todo, jobs: asked.append((todo, jobs)) or iter(()))
-    trained(tiny.task(fit=fit), tiny.model, jobs=None)
-    assert not asked
-    monkeypatch.setattr(ensembles, "WORTH_WORKERS_S", 0.0)
-    trained(tiny.task(fit=fit), tiny.model, jobs=None)
-    assert asked == [([0, 1, 2], 3) if fit is None else ([1, 2], 2)]
-    trained(tiny.task(fit=fit), tiny.model, plans(1), jobs=None)
-    assert len(asked) == 1
-
-
-def conv() -> nn.Module:
-    return nn.Sequential(
-        nn.Unflatten(1, (1, 4, 4)),
-        nn.Conv2d(1, 6, 3, padding=1),
-        nn.GroupNorm(2, 6),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(24, CLASSES),
-    )
-
-
-@pytest.mark.parametrize("make", [mlp, conv])
-def test_together_gives_the_models_of_one_by_one(make: Callable[[], nn.Module], tiny: Tiny, tmp_path: Path) -> None:
-    other = TensorDataset(*records(RECORDS, seed=7))
-    wanted = [*plans(), Plan(other, MOST[::-1].copy(), 0)]
-    recipe = Recipe(epochs=3, lr=5e-3, batch=33, least_steps=1)  # leaves a last batch of one record
-    meter = Meter()
-    one, many = (
-        trained(tiny.task(), make(), wanted, recipe=recipe, meter=m, together=t)
-        for m, t in ((Meter(), False), (meter, True))
-    )
-    for ours, theirs in zip(many.models, one.models, strict=True):
-        torch.testing.assert_close(dict(ours.named_parameters()), dict(theirs.named_parameters()), rtol=1e-3, atol=1e-5)
-    assert many.cost is not None and one.cost is not None
-    assert (many.cost.forward, many.cost.backward) == (one.cost.forward, one.cost.backward)
-    assert meter.cost().total.forward == 4 * one.cost.forward
-    trained(tiny.task(), make(), wanted, recipe=recipe, together=True, cache=tmp_path)
-    again = trained(tiny.task(), make(), wanted, recipe=recipe, together=True, cache=tmp_path)
-    assert again.found == 4 and all_weights(again) == all_weights(many)
-
-
-class Branching(nn.Module):
-    """What vmap cannot follow."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = mlp()
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.inner(inputs if inputs.sum() > 0 else -inputs)  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize("make", [drawing, Branching])
-def test_what_cannot_be_stacked_is_trained_one_by_one(make: Callable[[], nn.Module], tiny: Tiny) -> None:
-    one, many = (trained(tiny.task(), make(), together=t) for t in (False, True))
-    assert all_weights(one) == all_weights(many)
-
-
-def test_members_of_unequal_sizes_are_trained_one_by_one(tiny: Tiny) -> None:
-    wanted = [Plan(None, MOST, 0), Plan(None, MOST[:40], 1)]
-    one, many = (trained(tiny.task(), tiny.model, wanted, together=t) for t in (False, True))
-    assert all_weights(one) == all_weights(many)
-
-
-def test_together_divergence_names_the_model(tiny: Tiny) -> None:
-    bad = TensorDataset(tiny.x * float("inf"), tiny.y)
-    with pytest.raises(DivergedError, match=r"^model 2 of 2 \(seed 3\)"):
-        trained(tiny.task(), tiny.model, [Plan(None, MOST, 0), Plan(bad, MOST, 3)], together=True)
+    trained(tiny.task(train=Counted(tiny.x, tiny.y), fit=bias_fit), tiny.model, specs(8), cache=tmp_path)
+    assert len(reads) == len(MOST)

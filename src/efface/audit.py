@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from efface.data.checks import Findings
+from efface.ensembles import Training
 from efface.errors import RequestError, attempt
 from efface.judging import Orders, judge
 from efface.methods import Method, get
@@ -15,7 +16,7 @@ from efface.models import Recipe
 from efface.report.build import Report
 from efface.result import Result, Settings
 from efface.runtime import Meter, derive_seed, seeded, unchanged_globals
-from efface.shadows import Remake, Training
+from efface.shadows import Remake
 from efface.subject import make_claim, prepare
 from efface.task import Task
 from efface.types import Level, PhaseCost, RecordId

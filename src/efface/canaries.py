@@ -12,13 +12,13 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from efface.data.checks import LARGEST_SHARE, SMALLEST_RETAIN
 from efface.data.records import Records
-from efface.ensembles import Plan
+from efface.ensembles import ModelSpec, Training
 from efface.metrics.epsilon import canary_epsilon
 from efface.models import logits_of
 from efface.numerics.logits import margin, squash
 from efface.progress import track
 from efface.runtime import Meter, derive_seed
-from efface.shadows import Remake, Training, forgotten, train_all
+from efface.shadows import Remake, forgotten, train_all
 from efface.subject import Subject
 from efface.task import Task, unpack_pair
 from efface.types import Indices
@@ -106,8 +106,8 @@ def try_canaries(
     task = subject.request.task
     before: list[Tensor] = []
     after: list[Tensor] = []
-    plans = [Plan(planted.train, at, derive_seed(seed, "canaries", str(k))) for k, at in enumerate(planted.held)]
-    originals = train_all(subject, plans, "canaries", training, meter).models
+    specs = [ModelSpec(planted.train, at, derive_seed(seed, "canaries", str(k))) for k, at in enumerate(planted.held)]
+    originals = train_all(subject, specs, "canaries", training, meter).models
     records = Records(planted.train if planted.read is None else planted.read, task)
     with track("forgetting the canaries", shadows, training.progress) as advance:
         for k, model in enumerate(originals):

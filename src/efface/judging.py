@@ -12,6 +12,7 @@ from efface.attacks.views import Sight, copier, sights, view
 from efface.canaries import Canaries, try_canaries
 from efface.checkpoint import weights_digest
 from efface.data.checks import Findings
+from efface.ensembles import Training
 from efface.ensembles.cache import check_cache
 from efface.errors import DivergedError, RequestError, attempt
 from efface.evidence import check_reference
@@ -21,7 +22,7 @@ from efface.progress import track
 from efface.requests import check_fresh
 from efface.runtime import Meter, derive_seed
 from efface.scores import FEWEST_TARGETS, TOLERANCE, Scores
-from efface.shadows import Ensembles, Remake, Training, make_ensembles
+from efface.shadows import Ensembles, Remake, make_ensembles
 from efface.strong.reading import read_ensembles
 from efface.strong.rows import metrics_of
 from efface.strong.rungs import DECIDING, of_another_recipe, rungs_of
