@@ -119,7 +119,7 @@ def test_dask_workers_train_the_same_models(tiny: Tiny, tmp_path: Path) -> None:
         bias_fit(model, dataset, seed)
 
     # workers in threads of this process start at once, and their trainings must take turns
-    quiet = {"dashboard_address": None, "local_directory": str(tmp_path), "processes": False}
+    quiet = {"dashboard_address": ":0", "local_directory": str(tmp_path), "processes": False}
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=2, **quiet) as cluster,
         distributed.Client(cluster),
@@ -288,6 +288,18 @@ class Fitter:
         scaled(self.by)(model, dataset, seed)
 
 
+class Decorated:
+    """A function in an object of its own, as class-based decorators make them."""
+
+    def __init__(self, fit: Callable[..., None], times: int) -> None:
+        functools.update_wrapper(self, fit)
+        self.times = times
+
+    def __call__(self, *given: Any) -> None:
+        for _ in range(self.times):
+            self.__wrapped__(*given)  # type: ignore[attr-defined]
+
+
 class Doubler(Fitter):
     def __call__(self, model: nn.Module, dataset: Any, seed: int) -> None:
         scaled(2 * self.by)(model, dataset, seed)
@@ -342,6 +354,14 @@ def test_models_of_other_data_recipes_seeds_and_networks_are_not_mixed_up(tiny: 
     assert found_in(tmp_path, tiny.task(train=TensorDataset(unseen, tiny.y)), mlp())
 
 
+def bound_once(by: float, model: nn.Module, dataset: Any, seed: int) -> None:
+    scaled(by)(model, dataset, seed)
+
+
+def bound_twice(by: float, model: nn.Module, dataset: Any, seed: int) -> None:
+    scaled(2 * by)(model, dataset, seed)
+
+
 def fits() -> Iterator[Callable[..., Any]]:
     """Fits that differ in what they do."""
     yield from (
@@ -351,6 +371,8 @@ def fits() -> Iterator[Callable[..., Any]]:
         functools.partial(with_default, by=2.0),
         torch.no_grad()(scaled(3)),
     )
+    yield from (Decorated(with_default, 1), Decorated(with_default, 2))
+    yield from (types.MethodType(call, 1.0) for call in (bound_once, bound_twice))
     for by in (1.0, 2.0, torch.tensor(1.0), torch.tensor(2.0), np.array(1.0)):
         yield from (scaled(by), Fitter(by), Fitter(by).__call__, Doubler(by))
 
@@ -420,6 +442,36 @@ def test_what_has_no_hash_is_trained_again_and_said(tiny: Tiny, tmp_path: Path) 
         with pytest.warns(UserWarning, match="the models are not kept, .* cannot pickle '_thread.lock' object"):
             assert not found_in(tmp_path, tiny.task(fit=fit), tiny.model)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("make", [drawing, lambda: Recurrent(), lambda: Hooked()])
+def test_networks_of_many_kinds_are_kept(make: Callable[[], nn.Module], tiny: Tiny, tmp_path: Path) -> None:
+    first = trained(tiny.task(), make(), specs(1), cache=tmp_path)
+    again = trained(tiny.task(), make(), specs(1), cache=tmp_path)
+    assert again.found == 1 and all_weights(again) == all_weights(first)
+
+
+class Recurrent(nn.Module):
+    """Holds its weights under names and in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.last = nn.LSTM(4, 8, batch_first=True), nn.Linear(8, CLASSES)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(self.inner(inputs.unflatten(1, (4, 4)))[0][:, -1])  # type: ignore[no-any-return]
+
+
+class Hooked(Scaled):
+    """Has hooks, one of which holds the network itself."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self.register_forward_pre_hook(lambda module, given: None)
+        self.register_forward_hook(self.pass_on)
+
+    def pass_on(self, module: nn.Module, given: Any, made: Tensor) -> Tensor:
+        return made
 
 
 def test_a_network_of_another_kind_is_given_back_but_not_kept(tiny: Tiny, tmp_path: Path) -> None:

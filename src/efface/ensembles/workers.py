@@ -2,9 +2,10 @@
 
 import pickle
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +47,7 @@ def train_in_workers(load: Workload, todo: Sequence[int], jobs: int) -> Iterator
     work = (joblib.delayed(_train_apart)(shared, number) for number in todo)
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
     try:
-        with closing(parallel(work)) as answers:
+        with _closing(parallel(work)) as answers:
             for number, packed in answers:
                 answer = None if packed is None else pickle.loads(packed)
                 if isinstance(answer, EffaceError):
@@ -89,6 +90,16 @@ def _train_apart(payload: NDArray[np.uint8], number: int) -> tuple[int, bytes | 
         return number, cloudpickle.dumps(answer)
     except Exception:  # a network of the user's own making
         return number, None
+
+
+@contextmanager
+def _closing(answers: Generator[Any]) -> Iterator[Generator[Any]]:
+    try:
+        yield answers
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib warns of work that it gives up, as it is meant to
+            answers.close()
 
 
 @contextmanager
