@@ -4,7 +4,8 @@
     python benchmarks/digests.py | diff before.txt -   # at another, on the same machine
 
 Each line is a name and a hash. Numbers of an audit are hashed in order of size, so that renaming a key or a title
-changes nothing. Rounding differs between processors, so these hashes are not for keeping: tests/stored is.
+changes nothing. Rounding differs between processors, so these hashes are not for keeping: tests/stored is
+(see tests/test_stored_values.py).
 """
 
 import hashlib
@@ -18,8 +19,8 @@ import torch
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 
+from helpers.method_table import SMALL  # noqa: E402
 from judged import class_problem, problem  # noqa: E402
-from test_methods_contract import SMALL  # noqa: E402
 from tiny import REFERENCE, make_tiny, weights  # noqa: E402
 
 import efface  # noqa: E402
