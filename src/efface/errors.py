@@ -15,7 +15,8 @@ Those of a store are in `efface.store`.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-MAX_SHOWN = 60  # characters of one name in a message
+MAX_NAME = 60  # characters of one name in a message
+MAX_LINE = 500
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,13 +72,21 @@ def collect_errors(problems: list[str], call: Callable[P, T], *args: P.args, **k
         return None
 
 
+def describe_error(error: BaseException) -> str:
+    """An exception's type and what it says, as one line of bounded length."""
+    text = "; ".join(error.problems) if isinstance(error, RequestError) else " ".join(str(error).split())
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} ..."
+
+
 def shorten(items: Iterable[Any], most: int = 3, show: Callable[[Any], str] = repr) -> str:
     """The first few of many items as text, and how many more there are.
 
     Args:
+        items: anything that can be named, such as ids.
         most: how many are shown.
         show: makes the text of one.
     """
     every = list(items)
-    texts = [text if len(text := show(item)) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..." for item in every[:most]]
+    texts = [text if len(text := show(item)) <= MAX_NAME else f"{text[: MAX_NAME - 3]}..." for item in every[:most]]
     return ", ".join(texts) + (f" and {len(every) - most} more" if len(every) > most else "")

@@ -331,7 +331,7 @@ def test_flagged_records_are_listed_by_id_or_by_hash(here: Path, monkeypatch: py
     monkeypatch.setattr("efface.auditing.attack_tests.Scores.record_tests", found)
     (here / "ids.txt").write_text("\n".join(f"patient-{i:03d}" for i in FORGET))
     words = ["fitted:named" if w == "my_task:task" else w for w in AUDIT]
-    said = "36 records are still told one by one: "
+    said = "36 records can still be recognised one by one: "
     assert f"{said}patient-000, patient-001, patient-002, patient-003, patient-004 and 31 more\n" in run(*words).stdout
     hidden = run(*words, "--hide-ids", "--force").stdout
     hashes = [r["record"] for r in document_of(here)["records"][:5]]

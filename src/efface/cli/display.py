@@ -13,7 +13,9 @@ from rich.text import Text
 from efface.auditing.readings import Reading
 from efface.auditing.report.build import Report
 from efface.auditing.report.words import duration, number, ratio
+from efface.auditing.verdict import Verdict
 from efface.cli.output import NOT_AUDITED
+from efface.errors import shorten
 from efface.methods.base import Method
 from efface.runtime.cost import Cost
 from efface.unlearning.result import Result
@@ -21,51 +23,51 @@ from efface.unlearning.result import Result
 PIPED_WIDTH = 120  # of output that is no terminal, where no window tells a width
 NARROW = 100
 SHOWN_RECORDS = 5
-WORDS = {"verified": "Verified", "not_verified": "Not verified", "undecided": "Undecided"}
+STATUS_WORDS = {"verified": "Verified", "not_verified": "Not verified", "undecided": "Undecided"}
 COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow"}
 
 
-class _Console(Console):
+class TerminalConsole(Console):
+    """A console that lets Typer end the command where the reader of its output leaves early."""
+
     def on_broken_pipe(self) -> None:
-        raise  # the error being handled; Rich would leave by SystemExit; Typer knows how to end quietly
+        """Raise the error at hand, where Rich would raise SystemExit; Typer knows how to end quietly."""
+        raise
 
 
-def console(stdout: TextIO) -> Console:
+def make_console(stdout: TextIO) -> Console:
     """A console that shows text as it is: no markup, no emoji, no colours of its own making."""
     width = None if stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
-    return _Console(file=stdout, width=width, markup=False, emoji=False, highlight=False)
+    return TerminalConsole(file=stdout, width=width, markup=False, emoji=False, highlight=False)
 
 
 def show_report(report: Report, files: Mapping[str, str], stdout: TextIO) -> None:
     """The table, the verdict with its reasons, notes, cost and files."""
-    out = console(stdout)
+    out = make_console(stdout)
     table, footnotes = _metrics(report, out.width < NARROW)
     out.print(table)
     for line in footnotes:
         say(out, Text(f"not measured: {line}", style="dim"))
     if report.tests:
         out.print()
-        out.print(_ladder(report))
+        out.print(_tests(report))
     for line in _worst(report):
         say(out, line)
-    status = str(report.verdict.status)
     out.print()
-    say(out, Text.assemble((f"{WORDS[status]}.", f"bold {COLOURS[status]}"), f" {report.verdict.sentence}"))
-    for reason in report.verdict.reasons:
-        say(out, f"  - {reason}")
+    say_verdict(out, report.verdict)
     if report.result is not None:
         say(out, _stopped(report.result))
     for note in report.document["notes"]:
         say(out, f"Note: {note}")
-    result, again = report.result, report.retrain_cost
+    result, retraining = report.result, report.retrain_cost
     spent = ([_spent("unlearning", result.cost)] if result is not None else []) + [_spent("audit", report.cost)]
     say(out, f"Cost: {'; '.join(spent)}.")
-    if result is not None and again is not None and again.cpu_s:
-        say(out, f"Unlearning took {ratio(result.cost.cpu_s / again.cpu_s)} one retraining.")
+    if result is not None and retraining is not None and retraining.cpu_s:
+        say(out, f"Unlearning took {ratio(result.cost.cpu_s / retraining.cpu_s)} one retraining.")
     _show_files(files, out)
 
 
-def _ladder(report: Report) -> Table:
+def _tests(report: Report) -> Table:
     """The tests that decide, in a table of their own."""
     title = f"Tests that decide (level {report.level}; 0: as if never seen; p shared between them)"
     table = Table(title=title, title_justify="left")
@@ -81,19 +83,17 @@ def _ladder(report: Report) -> Table:
 
 
 def _worst(report: Report) -> list[str]:
-    """The records that are still told, by id (or hash)."""
+    """The records that can still be recognised, by id (or hash)."""
     flagged = sorted((r for r in report.document["records"] if r["flagged"]), key=lambda r: r["p_unlearned"])
     if not flagged:
         return []
-    names = [str(r["record"] if r["id"] is None else r["id"]) for r in flagged[:SHOWN_RECORDS]]
-    more = f" and {len(flagged) - SHOWN_RECORDS} more" if len(flagged) > SHOWN_RECORDS else ""
-    few = "record is" if len(flagged) == 1 else "records are"
-    return [f"{len(flagged)} {few} still told one by one: {', '.join(names)}{more}"]
+    names = shorten([r["record"] if r["id"] is None else r["id"] for r in flagged], SHOWN_RECORDS, str)
+    return [f"{len(flagged)} record{'s' * (len(flagged) != 1)} can still be recognised one by one: {names}"]
 
 
 def show_unjudged(result: Result, files: Mapping[str, str], stdout: TextIO) -> None:
-    """The same for a run without an audit."""
-    out = console(stdout)
+    """Of a run without an audit: why it ended, notes, cost and files."""
+    out = make_console(stdout)
     sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
     say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
     say(out, _stopped(result))
@@ -105,12 +105,13 @@ def show_unjudged(result: Result, files: Mapping[str, str], stdout: TextIO) -> N
 
 def _stopped(result: Result) -> str:
     """Why the run ended, and which weights were kept."""
-    seen = result.evidence
-    return f"Stopped, {seen.outcome.replace('_', ' ')}: {seen.reason}; weights of step {seen.chosen_step} kept."
+    evidence = result.evidence
+    outcome = evidence.outcome.replace("_", " ")
+    return f"Stopped, {outcome}: {evidence.reason}; weights of step {evidence.chosen_step} kept."
 
 
 def describe(method: type[Method]) -> dict[str, Any]:
-    """A method and its options as plain values."""
+    """A method and its options as JSON holds them."""
     hints = get_type_hints(method)
     return {
         "key": method.key,
@@ -132,7 +133,7 @@ def describe(method: type[Method]) -> dict[str, Any]:
 
 def show_methods(described: Sequence[Mapping[str, Any]], stdout: TextIO) -> None:
     """Each method with the table of its options."""
-    out = console(stdout)
+    out = make_console(stdout)
     for method in described:
         say(out, Text.assemble((method["key"], "bold"), f": {method['summary']}"))
         say(out, Text(f"  source: {method['source']}", style="dim"))
@@ -193,6 +194,14 @@ def _spent(what: str, cost: Cost) -> str:
 def say(out: Console, line: str | Text) -> None:
     """A line of text."""
     out.print(line, soft_wrap=True)  # the terminal wraps it, so that a path or a sentence is copied or found whole
+
+
+def say_verdict(out: Console, verdict: Verdict) -> None:
+    """What an audit concludes, and why."""
+    status = str(verdict.status)
+    say(out, Text.assemble((f"{STATUS_WORDS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))
+    for reason in verdict.reasons:
+        say(out, f"  - {reason}")
 
 
 def _show_files(files: Mapping[str, str], out: Console) -> None:

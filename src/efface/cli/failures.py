@@ -11,11 +11,10 @@ from typing import TextIO
 
 import typer
 
-from efface.errors import EffaceError, RequestError
+from efface.errors import EffaceError, RequestError, describe_error
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
 
 TRACEBACK = "EFFACE_TRACEBACK"
-MAX_LINE = 500
 
 
 class Code(IntEnum):
@@ -43,13 +42,6 @@ _STORE_FAULTS: dict[type[StoreError], tuple[Code, str]] = {
     StorageError: (Code.STORAGE, "the disk failed"),
 }
 _OTHER_FAULT = (Code.FAILED, "the store cannot do that")
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's type and message as one line of bounded length."""
-    words = " ".join(str(error).split())
-    line = f"{type(error).__name__}: {words}" if words else type(error).__name__
-    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} ..."
 
 
 @contextlib.contextmanager
@@ -81,7 +73,7 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
     except (Exception, SystemExit) as error:  # SystemExit: a user's code must not choose our exit code
         if os.environ.get(TRACEBACK) == "1":
             traceback.print_exc()
-        words = " ".join(str(error).split()) if isinstance(error, EffaceError) else one_line(error)
+        words = " ".join(str(error).split()) if isinstance(error, EffaceError) else describe_error(error)
         _show(as_json, stdout, f"{words} (set {TRACEBACK}=1 for a traceback)", words)
         raise typer.Exit(Code.FAILED) from None
 

@@ -169,7 +169,7 @@ def run(
         if problems:
             raise RequestError(problems)
 
-        from efface.cli.store_display import as_json_of, show_run
+        from efface.cli.store_display import show_run, to_jsonable
         from efface.store import Plan
 
         chosen = collect_errors(problems, efface.methods.get, method, options)
@@ -187,7 +187,7 @@ def run(
         )
         outcome = opened[0].run(plan, wait_s=wait)
         if as_json:
-            print_json(as_json_of(outcome), stdout)
+            print_json(to_jsonable(outcome), stdout)
         else:
             show_run(outcome, opened[0], stdout)
         if outcome.status != "nothing" and outcome.version is None:
@@ -212,9 +212,9 @@ def status(
     with guarded(as_json) as stdout:
         seen = open_store(store, key).status()
 
-        from efface.cli.store_display import answer, show_overview
+        from efface.cli.store_display import print_answer, show_overview
 
-        answer(seen, as_json, stdout, show_overview)
+        print_answer(seen, as_json, stdout, show_overview)
         if check and (seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired):
             raise typer.Exit(Code.NOT_VERIFIED)
 
@@ -243,12 +243,12 @@ def verify(
         if problems:
             raise RequestError(problems)
 
-        from efface.cli.store_display import answer, show_verification
+        from efface.cli.store_display import print_answer, show_verification
 
         opened, loaded = open_with_task(store, key, task, device)
         before = None if original is None else _original(loaded, original, device)
         found = opened.verify(None if no_audit else level, reference_models, before)
-        answer(found, as_json, stdout, show_verification)
+        print_answer(found, as_json, stdout, show_verification)
         if found.problems:
             raise typer.Exit(Code.DAMAGED)
         if found.report is not None:
@@ -287,9 +287,9 @@ def rollback(
         opened = open_store(store, key)
         opened.rollback(version)
 
-        from efface.cli.store_display import answer, show_overview
+        from efface.cli.store_display import print_answer, show_overview
 
-        answer(opened.status(), as_json, stdout, show_overview)
+        print_answer(opened.status(), as_json, stdout, show_overview)
 
 
 def retire(

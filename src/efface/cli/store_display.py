@@ -12,45 +12,45 @@ from rich.table import Table
 from rich.text import Text
 
 from efface.auditing.report.build import Report
-from efface.cli.display import COLOURS, WORDS, console, say
+from efface.cli.display import COLOURS, STATUS_WORDS, make_console, say, say_verdict
 from efface.cli.output import print_json
 from efface.data.checks import MAX_SHARE
 from efface.store import Answer, Outcome, Overview, Request, Store, Verification, Version
 
 STATUSES = {
-    **WORDS,
+    **STATUS_WORDS,
     "not_audited": "Not audited",
     "retrained": "Retrained",
     "nothing": "Nothing to do: no request is pending",
 }
 
 
-def as_json_of(value: Any) -> Any:
-    """A frozen value of the store as what JSON holds; a report as its own document."""
+def to_jsonable(value: Any) -> Any:
+    """A value of the store as what JSON holds; a report as its own document."""
     if isinstance(value, Report):
         return value.document
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: as_json_of(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: to_jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {str(k): as_json_of(v) for k, v in value.items()}
+        return {str(k): to_jsonable(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [as_json_of(v) for v in value]
+        return [to_jsonable(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
 
 
-def answer(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any, TextIO], None]) -> None:
+def print_answer(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any, TextIO], None]) -> None:
     """Print a command's answer: as one JSON document, or as people read it."""
     if as_json:
-        print_json(as_json_of(value), stdout)
+        print_json(to_jsonable(value), stdout)
     else:
         show(value, stdout)
 
 
 def show_made(store: Store, stdout: TextIO) -> None:
     """Where a new store and its key are, and what comes next."""
-    out = console(stdout)
+    out = make_console(stdout)
     say(out, Text.assemble(("Store made: ", "bold"), f"{store.path}"))
     say(out, f"  key      {store.key_path}")
     say(out, "           Keep it safe and apart from backups of the store: without it no id can be matched any more.")
@@ -60,7 +60,7 @@ def show_made(store: Store, stdout: TextIO) -> None:
 
 def show_answer(answer: Answer, stdout: TextIO) -> None:
     """What became of a request."""
-    out, request = console(stdout), answer.request
+    out, request = make_console(stdout), answer.request
     head = f"Request {request.number}" if answer.made else f"Already there as request {request.number}"
     say(out, f"{head}: {_records(request.records)}, {_stage(request)}.")
     if answer.amended:
@@ -78,16 +78,16 @@ def show_answer(answer: Answer, stdout: TextIO) -> None:
         say(out, "Next: efface run, which honours all pending requests.")
 
 
-def show_requests(told: Sequence[tuple[Request, str | None]], stdout: TextIO) -> None:
-    """A table of requests."""
-    out = console(stdout)
-    if not told:
+def show_requests(noted: Sequence[tuple[Request, str | None]], stdout: TextIO) -> None:
+    """A table of requests, each with its note."""
+    out = make_console(stdout)
+    if not noted:
         say(out, "No requests.")
         return
     table = Table()
     for name in ("request", "records", "added (UTC)", "due", "state", "note"):
         table.add_column(name, justify="right" if name in ("request", "records") else "left", overflow="fold")
-    for request, note in told:
+    for request, note in noted:
         table.add_row(
             str(request.number),
             str(request.records),
@@ -99,31 +99,31 @@ def show_requests(told: Sequence[tuple[Request, str | None]], stdout: TextIO) ->
     out.print(table)
 
 
-def show_request(told: dict[str, Any], stdout: TextIO) -> None:
+def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     """One request."""
-    out = console(stdout)
-    say(out, Text(f"Request {told['request']}: {_records(told['records'])}, {told['stage']}", style="bold"))
-    rows = [("note", told["note"]), ("added", told["added"]), ("due", told["due"]), ("honoured", told["honoured"])]
-    for name, value in rows:
-        if value is not None:
-            say(out, f"  {name:9}{value}")
-    if told["in_time"] is not None:
-        say(out, f"  {'':9}{'in time' if told['in_time'] else 'too late'}")
-    for version in told["versions"]:
+    out = make_console(stdout)
+    head = f"Request {described['request']}: {_records(described['records'])}, {described['stage']}"
+    say(out, Text(head, style="bold"))
+    for name in ("note", "added", "due", "honoured"):
+        if described[name] is not None:
+            say(out, f"  {name:9}{described[name]}")
+    if described["in_time"] is not None:
+        say(out, f"  {'':9}{'in time' if described['in_time'] else 'too late'}")
+    for version in described["versions"]:
         serving = ", in service" if version["in_service"] else ""
         say(out, f"  version  {version['version']} ({version['kind']}{serving}), {version['file']}")
-    if told["verdict"] is not None:
-        say(out, f"  audit    {told['verdict']['status']}")
-        for reason in told["verdict"]["reasons"]:
+    if described["verdict"] is not None:
+        say(out, f"  audit    {described['verdict']['status']}")
+        for reason in described["verdict"]["reasons"]:
             say(out, f"             - {reason}")
-    if "ids" in told:
-        shown = ", ".join(map(repr, told["ids"])) if told["ids"] else "none is kept any more"
+    if "ids" in described:
+        shown = ", ".join(map(repr, described["ids"])) if described["ids"] else "none is kept any more"
         say(out, f"  ids      {shown}")
 
 
 def show_run(outcome: Outcome, store: Store, stdout: TextIO) -> None:
     """What a run came to."""
-    out = console(stdout)
+    out = make_console(stdout)
     word, colour = STATUSES[outcome.status], COLOURS.get(outcome.status, "bold")
     say(out, Text.assemble((f"{word}.", f"bold {colour}")))
     if outcome.status == "nothing":
@@ -165,7 +165,7 @@ def show_run(outcome: Outcome, store: Store, stdout: TextIO) -> None:
 
 def show_overview(seen: Overview, stdout: TextIO) -> None:
     """The state of a store."""
-    out = console(stdout)
+    out = make_console(stdout)
     if seen.retired:
         say(out, Text(f"Retired: {seen.retired}", style="bold red"))
     table = Table(title="Versions", title_justify="left")
@@ -202,7 +202,7 @@ def show_overview(seen: Overview, stdout: TextIO) -> None:
 
 def show_verification(found: Verification, stdout: TextIO) -> None:
     """What was checked, what is damaged, the new audit, and what else may hold the records."""
-    out = console(stdout)
+    out = make_console(stdout)
     count = found.checked
     say(
         out,
@@ -216,10 +216,7 @@ def show_verification(found: Verification, stdout: TextIO) -> None:
     if not found.problems:
         say(out, Text("Nothing was changed since it was written.", style="green"))
     if found.report is not None:
-        status = str(found.report.verdict.status)
-        say(out, Text.assemble((f"{WORDS[status]}.", f"bold {COLOURS[status]}"), f" {found.report.verdict.sentence}"))
-        for reason in found.report.verdict.reasons:
-            say(out, f"  - {reason}")
+        say_verdict(out, found.report.verdict)
     else:
         say(out, f"No new audit: {found.not_audited}.")
     say(out, "What else may hold forgotten records:")
@@ -230,7 +227,7 @@ def show_verification(found: Verification, stdout: TextIO) -> None:
 
 def show_export(number: int, files: Sequence[Path], stdout: TextIO) -> None:
     """Where a bundle is."""
-    out = console(stdout)
+    out = make_console(stdout)
     say(out, f"Request {number}, without its records and ids:")
     for file in files:
         say(out, f"  {file}")

@@ -55,12 +55,12 @@ def add(
         if problems or lines is None:
             raise RequestError(problems)
 
-        from efface.cli.store_display import as_json_of, show_answer
+        from efface.cli.store_display import show_answer, to_jsonable
 
         opened, loaded = open_with_task(store, key, task)
         added = opened.add(as_ids(lines, loaded), note, day)
         if as_json:
-            document = as_json_of(added)
+            document = to_jsonable(added)
             document["request"]["note"] = opened.note(added.request.number)
             print_json(document, stdout)
         else:
@@ -78,12 +78,12 @@ def list_all(
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
 
-        from efface.cli.store_display import as_json_of, show_requests
+        from efface.cli.store_display import show_requests, to_jsonable
 
         found = [r for r in opened.requests() if not pending or r.stage == "pending"]
         noted = [(r, opened.note(r.number)) for r in found]
         if as_json:
-            print_json({"requests": [{**as_json_of(r), "note": note} for r, note in noted]}, stdout)
+            print_json({"requests": [{**to_jsonable(r), "note": note} for r, note in noted]}, stdout)
         else:
             show_requests(noted, stdout)
 
@@ -100,12 +100,12 @@ def show(
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
 
-        from efface.cli.store_display import answer, show_request
+        from efface.cli.store_display import print_answer, show_request
 
         document = opened.request(request)
         if ids:
             document["ids"] = opened.ids(request)
-        answer(document, as_json, stdout, show_request)
+        print_answer(document, as_json, stdout, show_request)
 
 
 @app.command(epilog="Example:\n\nefface request cancel 3")
@@ -117,8 +117,8 @@ def cancel(
         opened = open_store(store, key)
         done = opened.cancel(request)
         if as_json:
-            from efface.cli.store_display import as_json_of
+            from efface.cli.store_display import to_jsonable
 
-            print_json(as_json_of(done), stdout)
+            print_json(to_jsonable(done), stdout)
         else:
             print(f"Request {done.number} is cancelled.", file=stdout)

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from efface.cli.failures import one_line
-from efface.errors import RequestError
+from efface.errors import RequestError, describe_error
 from efface.options import nearest
 
 if TYPE_CHECKING:  # a task's path is checked without torch
@@ -77,7 +76,7 @@ def working_folder_importable() -> Iterator[None]:
 
 def user_failure(error: BaseException) -> str:
     """`raised ...`: what a user's code raised, and the last place in the user's own file on the way there."""
-    line = f"raised {one_line(error)}"
+    line = f"raised {describe_error(error)}"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{line} ({error.filename}, line {error.lineno})" if str(error.lineno) not in line else line
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARY_FILES)]

@@ -60,5 +60,5 @@ def _number(name: str) -> int | None:
     """The N of `cuda:N`."""
     digits = name.removeprefix("cuda:")
     # str.isdigit alone also accepts signs such as a superscript two
-    whole = digits != name and digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS
-    return int(digits) if whole else None
+    is_number = digits != name and digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS
+    return int(digits) if is_number else None
