@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from efface.runtime.devices import threads
-from helpers.command_line import copy_workshop, forget_modules
+from helpers.command_line import copy_workshop
+from helpers.fresh_imports import fresh_imports
 from helpers.memorised import Memorised, make_memorised
 from helpers.tiny import Tiny, make_tiny
 
@@ -15,6 +16,13 @@ from helpers.tiny import Tiny, make_tiny
 def one_thread() -> Iterator[None]:
     """Networks this small take ten times as long on two threads whose cores are busy."""
     with threads(1):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_imports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test imports the modules that it wrote itself, not those of the same name that an earlier one wrote."""
+    with fresh_imports(tmp_path_factory.getbasetemp()):
         yield
 
 
@@ -31,9 +39,10 @@ def known() -> Memorised:
 
 
 @pytest.fixture
-def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A fresh working folder with the files of a module's `made`; modules imported from it are forgotten afterwards."""
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh working folder with the files of a module's `made`."""
     copy_workshop(made, tmp_path)
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    forget_modules(tmp_path)
+    for name in ("EFFACE_STORE", "EFFACE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path

@@ -13,8 +13,8 @@ from torch.utils.data import TensorDataset
 from typer.testing import CliRunner
 
 import efface
-from efface.cli.main import app
 from efface.cli.earlier_run import find_earlier_run
+from efface.cli.main import app
 from efface.data.splits import Splits, make_splits
 from efface.models.checkpoint import load_weights, weights_digest
 from efface.unlearning import driver as unlearning

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +34,14 @@ def with_fit():
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workshop")
     make_workshop(folder)
     (folder / "my_task.py").write_text((folder / "my_task.py").read_text() + FIT)
     return folder
 
 
-@pytest.fixture
-def here(workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    for name in ("my_task.py", "model.safetensors", "ids.txt", "other.safetensors"):
-        (tmp_path / name).write_bytes((workshop / name).read_bytes())
-    monkeypatch.chdir(tmp_path)
-    for name in ("EFFACE_STORE", "EFFACE_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    yield tmp_path
-
-
-def told(*arguments: str, code: int = 0) -> Any:
+def answer_of(*arguments: str, code: int = 0) -> Any:
     result = run(*arguments, "--json")
     assert result.exit_code == code, result.output
     return json.loads(result.stdout)
@@ -96,7 +85,7 @@ def test_a_bundle_holds_no_id(here: Path) -> None:
     (here / "some.txt").write_text("271\n272\n273\n")
     said("request", "add", "--ids", "some.txt")
     said("run", *QUICK, code=3)
-    files = told("export", "1", "--out", "bundle")["files"]
+    files = answer_of("export", "1", "--out", "bundle")["files"]
     assert [Path(f).name for f in files] == ["README.txt", "request.json"]
     bundle = json.loads((here / "bundle" / "request.json").read_text())
     assert bundle["records"] == 3
@@ -108,14 +97,14 @@ def test_a_bundle_holds_no_id(here: Path) -> None:
 def test_the_audit_of_a_run_and_of_verify(here: Path) -> None:
     said(*INIT)
     said("request", "add", "--ids", "ids.txt")
-    run_ = told(
+    run_ = answer_of(
         "run", "--option", "rounds=1", "--option", "steps=8", "--reference-models", "1", "--accept", "any", code=3
     )
     assert run_["status"] in ("undecided", "not_verified")
     assert run_["version"]["audit"]["files"].keys() == {"report.html", "report.json"}
     report = json.loads((here / "efface-store/reports/run-0001/report.json").read_text())
     assert all(re.fullmatch("[0-9a-f]{16}", r["id"]) for r in report["records"])
-    found = told("verify", "--reference-models", "1", code=3)
+    found = answer_of("verify", "--reference-models", "1", code=3)
     assert found["problems"] == []
     assert found["report"]["verdict"]["status"] in ("undecided", "not_verified")
     assert [r["found"] for r in found["residues"]].count(True) == 5
@@ -133,7 +122,7 @@ def test_a_version_that_the_audit_does_not_let_pass_is_not_served(here: Path) ->
     shown = said("run", *quick, "--accept", "verified", code=7)
     assert "Run 1 is rejected: the model stays as it was, and request 1 pending." in shown
     assert os.readlink(here / "efface-store/current.safetensors") == before
-    assert told("status")["pending"][0]["number"] == 1
+    assert answer_of("status")["pending"][0]["number"] == 1
 
 
 def test_retraining_begins_a_lineage(here: Path) -> None:
@@ -146,7 +135,7 @@ def test_retraining_begins_a_lineage(here: Path) -> None:
     said("request", "add", "--ids", "more.txt")
     shown = said("run", "--retrain", "--device", "cpu")
     assert shown.startswith("Retrained.")
-    status = told("status", "--check")
+    status = answer_of("status", "--check")
     assert status["serving"]["lineage"] == 2
     assert status["honours"]["3"] == [1, 2]
     assert "nothing was unlearned in this lineage: it began with a model trained without them" in said("verify")
@@ -193,10 +182,10 @@ def test_what_cannot_be_is_refused(here: Path, arguments: tuple[str, ...], messa
     said(*INIT)
     (here / "odd.txt").write_text("anna\n")
     (here / "far.txt").write_text("5000\n5001\n")
-    before = told("status")["head"]
+    before = answer_of("status")["head"]
     shown = said(*arguments, code=2)
     assert not [m for m in messages if m not in shown], shown
-    assert told("status")["head"] == before
+    assert answer_of("status")["head"] == before
 
 
 def test_faults_of_a_store_have_codes_of_their_own(here: Path) -> None:

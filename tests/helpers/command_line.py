@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,13 +80,6 @@ def make_workshop(folder: Path) -> None:
 def copy_workshop(source: Path, target: Path) -> None:
     for file in source.iterdir():
         shutil.copy(file, target)
-
-
-def forget_modules(folder: Path) -> None:
-    """Take the modules that were imported from a folder out of the process again."""
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
-            del sys.modules[name]
 
 
 def run(*words: str, stdin: str | bytes | None = None, **environment: str) -> Result:
