@@ -4,16 +4,33 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 
 @contextmanager
 def track(description: str, total: int, show: bool | None = None) -> Iterator[Callable[[], None]]:
-    """A bar on standard error that the yielded function moves on by one; `show=None` shows it on a terminal only."""
+    """Show a bar on standard error for as long as the block runs.
+
+    Args:
+        description: what is being done, in a few words.
+        total: how many steps that takes; no bar is shown for 0.
+        show: whether to show the bar; None shows it on a terminal only.
+
+    Yields:
+        A function that moves the bar on by one step.
+    """
     if total <= 0 or not (sys.stderr.isatty() if show is None else show):
         yield lambda: None
         return
+
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

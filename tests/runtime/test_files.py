@@ -1,0 +1,105 @@
+"""Files are written whole or not at all, and unusable folders are said to be so."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from efface.errors import RequestError
+from efface.runtime.files import atomic_write, check_writable, folder_problem
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_file_takes_the_place_of_the_old_one_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with atomic_write(target) as temporary:
+        temporary.write_text("new")
+        assert temporary.parent == tmp_path
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file_and_no_temporary_one(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(error), atomic_write(target) as temporary:
+        temporary.write_text("ne")
+        raise error
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_failure_leaves_no_file_where_there_was_none(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "a.txt") as temporary:
+        temporary.write_text("ne")
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space left"), atomic_write(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_the_mode_is_that_of_new_files_or_the_one_given(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    for name, mode in (("default", None), ("secret", 0o600)):
+        with atomic_write(tmp_path / name, mode) as temporary:
+            assert mode_of(temporary) == (mode or mode_of(tmp_path / "usual"))
+            temporary.write_text("x")
+        assert mode_of(tmp_path / name) == (mode or mode_of(tmp_path / "usual"))
+
+
+def test_the_mode_holds_where_a_writer_replaces_the_file(tmp_path: Path) -> None:
+    """As safetensors does, whose own file only its owner can read."""
+    (tmp_path / "usual").touch()
+    with atomic_write(tmp_path / "a.txt") as temporary:
+        own = tmp_path / "own"
+        own.write_text("x")
+        own.chmod(0o600)
+        own.rename(temporary)
+    assert mode_of(tmp_path / "a.txt") == mode_of(tmp_path / "usual")
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with atomic_write(target) as one, atomic_write(target) as other:
+        one.write_text("first, and longer")
+        other.write_text("second")
+    assert target.read_text() == "first, and longer"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_folders_that_can_be_used_and_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, tmp_path / "new" / "below", Path("new"), Path(".")):
+        assert folder_problem(folder) is None
+        check_writable(folder, "cache")
+    assert os.listdir(tmp_path) == []
+
+
+def test_folders_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    assert folder_problem(tmp_path / "file") == "is not a folder"
+    assert folder_problem(tmp_path / "file" / "below") == f"cannot be made in {tmp_path / 'file'}"
+    with pytest.raises(RequestError) as refused:
+        check_writable(tmp_path / "file", "cache")
+    assert refused.value.problems == (f"cache {tmp_path / 'file'}: is not a folder",)
+    # not by chmod, which does not stop a superuser
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert folder_problem(tmp_path) == "cannot be written to"
+    assert folder_problem(tmp_path / "new") == f"cannot be made in {tmp_path}"
