@@ -10,7 +10,14 @@ from efface.errors import RequestError
 
 
 def option(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field with a default, a line of help and an allowed closed range."""
+    """A field of an option set.
+
+    Args:
+        default: its value where none is given.
+        help: one line for `efface methods` and the like.
+        low: the least value that is allowed; None for no bound.
+        high: the greatest value that is allowed; None for no bound.
+    """
     return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
@@ -22,7 +29,11 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Options:
-    """Base of option sets; raises RequestError on construction if any field is of a wrong type or out of range."""
+    """Base of frozen option sets.
+
+    Raises:
+        RequestError: on construction, where a field has a wrong type or is out of range; all such fields at once.
+    """
 
     def __post_init__(self) -> None:
         problems = []
@@ -38,8 +49,8 @@ class Options:
             low, high = f.metadata.get("low"), f.metadata.get("high")
             # written so that NaN, which no comparison holds for, is refused too
             if (low is not None and not value >= low) or (high is not None and not value <= high):
-                wide = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
-                problems.append(f"option {f.name} of {self._title()}: expected {wide}, got {value!r}")
+                span = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+                problems.append(f"option {f.name} of {self._title()}: expected {span}, got {value!r}")
         if problems:
             raise RequestError(problems)
 
@@ -49,7 +60,14 @@ class Options:
 
     @classmethod
     def parse(cls, given: Mapping[str, str]) -> Self:
-        """Options from words of a command line; an unknown name is refused with the nearest known one."""
+        """Options from words of a command line.
+
+        Args:
+            given: the value of each option by its name; options that are left out have their default.
+
+        Raises:
+            RequestError: an unknown name (with the nearest known one), or a value of a wrong type or out of range.
+        """
         hints, known = get_type_hints(cls), [f.name for f in fields(cls)]
         values: dict[str, Any] = {}
         problems = []

@@ -7,9 +7,10 @@ from efface.errors import RequestError
 from efface.runtime.devices import check_device_name, resolve_device, threads
 
 
-@pytest.mark.parametrize(
-    "name", ["gpu", "", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cpu:0", "CPU", "mps", "auto:0", f"cuda:{'9' * 5000}"]
-)
+UNKNOWN = ("gpu", "", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cpu:0", "CPU", "mps", "auto:0", f"cuda:{'9' * 5000}")
+
+
+@pytest.mark.parametrize("name", UNKNOWN, ids=lambda name: name[:9])
 def test_an_unknown_device_is_refused(name: str) -> None:
     with pytest.raises(RequestError, match="is unknown: use auto, cpu, cuda or cuda:N"):
         resolve_device(name)

@@ -10,7 +10,14 @@ import torch
 
 @dataclass(frozen=True)
 class PhaseCost:
-    """Cost of one phase; `forward` and `backward` count examples, not batches."""
+    """Cost of one phase.
+
+    Args:
+        wall_s: seconds by the clock.
+        cpu_s: CPU seconds of this process, and of its workers where they were charged.
+        forward: examples, not batches, that went forward through a model.
+        backward: examples that went backward.
+    """
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -28,7 +35,11 @@ class PhaseCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a run, each phase apart."""
+    """Cost of a run.
+
+    Args:
+        phases: the cost of each phase by its name.
+    """
 
     phases: Mapping[str, PhaseCost] = field(default_factory=dict)
 
@@ -51,8 +62,8 @@ class Cost:
 class Meter:
     """Adds up the cost of a run, each phase apart.
 
-    Time in a nested phase is charged to the inner one only; time outside every phase is charged to none, while
-    examples counted there go to the phase `other`.
+    Time in a nested phase is charged to the inner one only. Time outside every phase is charged to none; examples that
+    are counted there go to the phase `other`.
     """
 
     def __init__(self) -> None:
@@ -62,7 +73,7 @@ class Meter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Charge the block's time and counts to `name`; the same name may be opened many times."""
+        """Charge the block's time and counts to a phase, which may be opened many times."""
         self._settle()
         self._open.append(name)
         try:
@@ -76,7 +87,7 @@ class Meter:
         self.charge(PhaseCost(forward=forward, backward=backward))
 
     def charge(self, cost: PhaseCost) -> None:
-        """Charge what the clocks of this process do not show, such as a worker's CPU time, to the open phase."""
+        """Charge to the open phase what the clocks of this process do not show, such as a worker's CPU time."""
         self._charge(self._open[-1] if self._open else "other", cost)
 
     def cost(self) -> Cost:

@@ -27,7 +27,13 @@ def _restore_rng(states: tuple[Any, Any, torch.Tensor, list[torch.Tensor]]) -> N
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed Python, NumPy's legacy generator and torch (CPU, every CUDA device), and restore their states after."""
+    """Seed every source of random numbers within the block, and restore their states after it.
+
+    These are Python's, NumPy's legacy generator and torch's, on the CPU and on every CUDA device.
+
+    Args:
+        seed: any integer; equal ones modulo 2**64 give the same numbers.
+    """
     states = _rng_states()
     unsigned = seed % 2**64  # random.seed takes a seed's absolute value, so -1 and 1 would otherwise meet
     try:
@@ -44,9 +50,9 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def unchanged_globals() -> Iterator[None]:
-    """Restore after the block what a caller's model or data may change in the process.
+    """Restore after the block what a user's model or data may change in the process.
 
-    That is every random state, grad mode, the default dtype, and the deterministic and cuDNN flags.
+    These are every random state, grad mode, the default dtype, and the deterministic and cuDNN flags.
     """
     states = _rng_states()
     grad = torch.is_grad_enabled()
@@ -65,7 +71,15 @@ def unchanged_globals() -> Iterator[None]:
 
 
 def derive_seed(seed: int, *names: str) -> int:
-    """A seed in [0, 2**63) for the purpose that `names` spell; the same on every machine and in every version."""
+    """A seed for one purpose, the same on every machine and in every version.
+
+    Args:
+        seed: the seed of the run.
+        names: words that name the purpose; other words, or the same ones divided otherwise, give another seed.
+
+    Returns:
+        An integer in [0, 2**63).
+    """
     # JSON keeps ("ab", "c") and ("a", "bc") apart
     text = json.dumps([seed, *names]).encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
