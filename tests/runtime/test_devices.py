@@ -6,7 +6,6 @@ import torch
 from efface.errors import RequestError
 from efface.runtime.devices import check_device_name, resolve_device, threads
 
-
 UNKNOWN = ("gpu", "", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cpu:0", "CPU", "mps", "auto:0", f"cuda:{'9' * 5000}")
 
 
