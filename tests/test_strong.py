@@ -297,7 +297,7 @@ def test_shadows_of_a_run_that_is_not_known_stay_off_their_own_control(monkeypat
     assert spy.calls and rows_of(judged.task.train, FORGET) <= spy.seen
     [here] = read
     for name in ("control", "near", "test"):
-        records, at = here[name]
+        records, at = here[name].records, here[name].at
         assert len(at) and not spy.seen & rows_of(records.dataset, at), name
     control, elsewhere = here["control"][1], here["test"][1]
     assert not set(control.tolist()) & set(elsewhere.tolist()) and len(control) == len(elsewhere) == 50
