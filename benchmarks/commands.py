@@ -1,4 +1,4 @@
-"""The command line's `efface bench`: run a suite, and show what it found."""
+"""The benchmark's command line: run a suite, collect what it found, and show it."""
 
 import contextlib
 import os
@@ -10,27 +10,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.failures import guarded
-from efface.cli.output import check_folder
+from efface.cli.failures import Code, guarded
+from efface.cli.output import check_folder, save
 from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, attempt
 from efface.report.words import duration
 
-if TYPE_CHECKING:  # what the benchmark imports takes time, which other commands need not
-    from efface.bench.lengths import Epoch
-    from efface.bench.problems import Problem
+if TYPE_CHECKING:  # what the benchmark imports takes time, which --help need not
+    from benchmarks.harness.problems import Problem
+    from benchmarks.harness.suite import Suite
 
 CACHE = Path(".cache/bench")
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS, RAW = ROOT / "benchmarks" / "results", ROOT / "benchmarks" / "raw"
 
 app = typer.Typer(
-    help="Run the benchmark: methods of unlearning against models retrained without the records.",
-    epilog="Example:\n\nefface bench run benchmarks/smoke.toml --out smoke-run",
+    help="The benchmark: methods of unlearning against models retrained without the records.",
+    epilog="Example:\n\npython -m benchmarks run benchmarks/suites/smoke.toml",
     rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Results = Annotated[
-    Path, typer.Argument(metavar="DIR", help="A folder that efface bench run wrote to.", show_default=False)
+    Path,
+    typer.Argument(metavar="PATH", help="A folder that run wrote to, or a committed table.", show_default=False),
 ]
+SuiteFile = Annotated[
+    Path, typer.Argument(metavar="SUITE", help="A TOML file of settings and methods.", show_default=False)
+]
+Tables = Annotated[Path, typer.Option(metavar="FOLDER", help="Committed tables.", show_default="benchmarks/results")]
 
 
 @app.callback(invoke_without_command=True)
@@ -41,20 +51,19 @@ def root(context: typer.Context) -> None:
 
 
 @app.command(
-    epilog="Example:\n\nefface bench run benchmarks/smoke.toml --out smoke-run\n\n"
-    "efface bench run benchmarks/smoke.toml --out smoke-run --dry-run",
+    epilog="Example:\n\npython -m benchmarks run benchmarks/suites/smoke.toml --dry-run\n\n"
+    "python -m benchmarks run benchmarks/suites/smoke.toml",
 )
 def run(
-    suite: Annotated[
-        Path,
-        typer.Argument(metavar="SUITE", help="A TOML file of settings and methods.", show_default=False),
-    ],
+    suite: SuiteFile,
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            metavar="DIR", help="Where results go, one JSON file a cell; those there are kept.", show_default=False
+            metavar="DIR",
+            help="Where results go, one JSON file a cell; those there are kept. benchmarks/raw/SUITE by default.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     cache: Annotated[
         Path,
         typer.Option(metavar="FOLDER", help="Keeps trained models, for all suites; a second run finds them there."),
@@ -65,21 +74,25 @@ def run(
         typer.Option(
             metavar="ADDRESS",
             help="Scheduler of a Dask cluster, whose workers do the work, one thread each; they must see the same "
-            "folders under the same paths.",
+            "folders under the same paths, and have been started in a checkout.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done and for how long, and end.")] = (
+    every: Annotated[
+        bool, typer.Option("--all", help="Make every cell, those that the committed table has, too.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and for how long, and end.")] = (
         False
     ),
 ) -> None:
-    """Make the results of a suite that are missing or were made by other code or options."""
+    """Make the results of a suite that are missing, or were made by other options or versions of the code."""
     with guarded(False) as stdout:
-        from efface.bench.runner import run_suite
-        from efface.bench.suite import read_suite
+        from benchmarks.harness.made import Folders
+        from benchmarks.harness.runner import Messages, run_suite
 
         problems: list[str] = []
-        read = attempt(problems, read_suite, suite)
-        attempt(problems, check_folder, out, True)
+        read = attempt(problems, _suite, suite)
+        target = out or RAW / suite.stem
+        attempt(problems, check_folder, target, True)
         attempt(problems, check_cache, cache)
         if jobs is not None and dask is not None:
             problems.append("--jobs is for processes of this machine, and --dask takes all workers: leave one out")
@@ -90,14 +103,34 @@ def run(
             print(words, file=stdout, flush=True)
 
         # workers of a cluster stand in other folders
-        places = out.absolute(), cache.absolute()
+        folders = Folders(target.absolute(), cache.absolute(), None if every else RESULTS)
         with _processes(jobs, dask) as count, _progress() as progress:
-            run_suite(read, *places, count, announce, progress, dry_run)
+            run_suite(read, folders, count, Messages(announce, progress), dry_run)
         if not dry_run:
-            print(f"Results in {out}; see efface bench table {out}", file=stdout)
+            print(f"Results in {target}; see python -m benchmarks table {target}", file=stdout)
 
 
-@app.command(epilog="Example:\n\nefface bench table smoke-run --out results.md")
+@app.command(epilog="Example:\n\npython -m benchmarks collect benchmarks/suites/tier1.toml")
+def collect(
+    suite: SuiteFile,
+    raw: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What run wrote; benchmarks/raw/SUITE by default.", show_default=False),
+    ] = None,
+    results: Tables = RESULTS,
+) -> None:
+    """Make the committed table of a suite from the results of a run, keeping the cells that it did not make."""
+    with guarded(False) as stdout:
+        from benchmarks.harness.collect import collect as make_table
+
+        try:
+            for path in make_table(_suite(suite), raw or RAW / suite.stem, results):
+                print(f"Wrote {path}", file=stdout)
+        except OSError as error:
+            raise RequestError(f"{results}: cannot be written: {error.strerror} (--results)") from error
+
+
+@app.command(epilog="Example:\n\npython -m benchmarks table benchmarks/results/tier1.csv --out tier1.md")
 def table(
     results: Results,
     out: Annotated[
@@ -106,27 +139,27 @@ def table(
 ) -> None:
     """Show a suite's results as tables in Markdown."""
     with guarded(False) as stdout:
-        from efface.bench.plots import write
-        from efface.bench.tables import render
+        from benchmarks.harness.files import write_whole
+        from benchmarks.harness.tables.overview import render
 
         text = render(_existing(results))
         if out is None:
             print(text.rstrip("\n"), file=stdout)
             return
         try:
-            print(f"Wrote {write(out, text)}", file=stdout)
+            print(f"Wrote {write_whole(out, text)}", file=stdout)
         except OSError as error:
             raise RequestError(f"{out}: cannot be written: {error.strerror} (--out)") from error
 
 
-@app.command(epilog="Example:\n\nefface bench plot smoke-run --out figures")
+@app.command(epilog="Example:\n\npython -m benchmarks plot benchmarks/results/tier1.csv --out figures")
 def plot(
     results: Results,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the figures go.", show_default=False)],
 ) -> None:
     """Draw a suite's results."""
     with guarded(False) as stdout:
-        from efface.bench.plots import draw
+        from benchmarks.harness.plots import draw
 
         problems: list[str] = []
         attempt(problems, _existing, results)
@@ -137,7 +170,47 @@ def plot(
             print(f"Wrote {path}", file=stdout)
 
 
-@app.command(epilog="Example:\n\nefface bench lengths noisy-digits --most 100")
+@app.command(epilog="Example:\n\npython -m benchmarks docs")
+def docs(
+    root: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The checkout.", show_default="the one of this package")
+    ] = ROOT,
+) -> None:
+    """Fill the generated blocks of README.md and docs/*.md from the committed tables, and draw their figures."""
+    with guarded(False) as stdout:
+        from benchmarks.harness.docs import update
+
+        for path in update(root):
+            print(f"Wrote {path}", file=stdout)
+
+
+@app.command(epilog="Example:\n\npython -m benchmarks demo --out fashion-run")
+def demo(
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where to write; must be absent or empty.", show_default=False)
+    ],
+    seed: Annotated[int, typer.Option(help="Seed of everything drawn at random.")] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+) -> None:
+    """Do what `efface demo` does on all 60,000 records of Fashion-MNIST, in some ten minutes."""
+    with guarded(False) as stdout:
+        from benchmarks.fashion_demo import fashion_setting
+        from efface.cli.display import show_report
+        from efface.demo import run_demo
+        from efface.runtime import resolve_device
+
+        problems: list[str] = []
+        attempt(problems, resolve_device, device)
+        attempt(problems, check_folder, out, force)
+        if problems:
+            raise RequestError(problems)
+        done = run_demo(fashion_setting, seed, device)
+        show_report(done.report, save(out, done.result, done.report), stdout)
+        raise typer.Exit(Code.of(done.report.verdict.status))
+
+
+@app.command(epilog="Example:\n\npython -m benchmarks lengths noisy-digits --max-epochs 100")
 def lengths(
     problems: Annotated[
         list[str] | None,
@@ -146,12 +219,12 @@ def lengths(
     records: Annotated[
         int | None, typer.Option(min=1, help="Number of training records; each problem's usual one by default.")
     ] = None,
-    most: Annotated[int, typer.Option(min=1, help="Epochs after which to give up.")] = 200,
+    max_epochs: Annotated[int, typer.Option(min=1, help="Epochs after which to give up.")] = 200,
 ) -> None:
     """Find how long to train: until a model knows its records, or its training loss has stopped falling."""
     with guarded(False) as stdout:
-        from efface.bench.lengths import lengths as train
-        from efface.bench.problems import PROBLEMS
+        from benchmarks.harness.problems import PROBLEMS
+        from benchmarks.harness.training_length import choose, train_and_watch
         from efface.runtime import threads
 
         refused: list[str] = []
@@ -163,18 +236,18 @@ def lengths(
         for p in ready:
             size = records or p.usual
             print(f"{p.key}, {size} records\nepoch     loss  own records  holdout   CPU time", file=stdout)
-            told = []
+            epochs = []
             with threads(1):
-                for e in train(p, size, most):
-                    told.append(e)
+                for e in train_and_watch(p, size, max_epochs):
+                    epochs.append(e)
                     line = f"{e.number:5} {e.loss:8.4f} {e.known:12.2%} {e.held:8.2%}   {duration(e.cpu_s)}"
                     print(line, file=stdout, flush=True)
-            print(f"{p.key}: {_chosen(told)}\n", file=stdout)
+            print(f"{p.key}: {choose(epochs)}\n", file=stdout)
 
 
 def _ready(key: str, records: int | None) -> "Problem":
     """A problem whose data is there, and that comes in so many records."""
-    from efface.bench.problems import problem
+    from benchmarks.harness.problems import problem
 
     found = problem(key)
     if records is not None and records not in found.sizes:
@@ -183,28 +256,13 @@ def _ready(key: str, records: int | None) -> "Problem":
     return found
 
 
-def _chosen(told: "list[Epoch]") -> str:
-    from efface.bench.lengths import STILL
-    from efface.bench.problems import KNOWN
-
-    last, lowest = told[-1], min(told, key=lambda e: e.loss)
-    if last.known >= KNOWN:
-        length, why = last.number, f"train for {last.number} epochs, which teach {KNOWN:.0%} of its records"
-    elif last.number - lowest.number >= STILL:
-        length, why = lowest.number, f"train for {lowest.number} epochs, after which the training loss falls no more"
-    else:
-        length, why = last.number, f"not settled after {last.number} epochs: give a larger --most"
-    best = max(told[:length], key=lambda e: e.held)
-    return f"{why}; best accuracy on the holdout after {best.number}"
-
-
 @contextlib.contextmanager
 def _processes(jobs: int | None, dask: str | None) -> Iterator[int]:
     """Where joblib's work goes, and how many processes that is."""
     if dask is None:
         yield jobs or os.cpu_count() or 1
         return
-    from efface.bench.backend import dask_workers
+    from benchmarks.harness.backend import dask_workers
 
     with dask_workers(dask) as count:
         yield count
@@ -234,7 +292,13 @@ def _left(seconds: float) -> str:
     return f"about {duration(seconds)} left"
 
 
-def _existing(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise RequestError(f"{folder}: there is no such folder")
-    return folder
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise RequestError(f"{path}: there is no such folder or table")
+    return path
+
+
+def _suite(path: Path) -> "Suite":
+    from benchmarks.harness.suite import read_suite
+
+    return read_suite(path)

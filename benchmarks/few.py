@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from efface.bench.problems import PROBLEMS
+from efface.bench.requests import ask, originals, retrained
 from scipy.stats import kstest
 
 import efface
-from efface.bench.problems import PROBLEMS
-from efface.bench.requests import ask, originals, retrained
 from efface.data.records import Records
 from efface.models import logits_of
 from efface.numerics.logits import margin

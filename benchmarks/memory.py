@@ -15,6 +15,7 @@ from efface.bench.machine import watch_memory
 from efface.bench.problems import PROBLEMS
 from efface.bench.requests import ask, originals
 from efface.bench.suite import CONTROLS, Recipe, read_suite
+
 from efface.errors import EffaceError
 from efface.methods import REGISTRY
 from efface.models import device_of

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-from efface import expected as room
-from efface import reference as making
 from efface.bench.ground import Ground
 from efface.bench.problems import PROBLEMS
 from efface.bench.requests import KINDS, ask, originals, retrained
+
+from efface import expected as room
+from efface import reference as making
 from efface.data.records import Records
 from efface.data.splits import make_splits
 from efface.methods import targets

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import UNLEARN, make_workshop, new_files, run
+from efface.bench.suite import read_suite
 from fuzzing_inputs import BREAKS, WORDS, checkpoint, ids_file, network, toml_file, trapped
 from tiny import Tiny, bits
 
-from efface.bench.suite import read_suite
 from efface.checkpoint import load_weights
 from efface.cli.loading import read_ids
 from efface.errors import CheckpointError, RequestError

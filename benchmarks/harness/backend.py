@@ -8,22 +8,30 @@ import joblib  # type: ignore[import-untyped]
 from efface.errors import RequestError
 
 WAIT_S = 20.0  # for the scheduler, and for workers
-FEWEST = 2  # workers: the work of one joblib does in the process that asks
+MIN_WORKERS = 2  # the work of one joblib does in the process that asks
 
 
 @contextmanager
 def dask_workers(address: str) -> Iterator[int]:
     """Let joblib's work within the block run on a Dask cluster; gives the number of its workers.
 
-    address: of the scheduler. Each worker must have one thread: jobs seed their process's random numbers and measure
-    its CPU time. Raises RequestError where Dask is not installed, nothing answers, or the workers are few or others.
-    An error of a job is raised as ever, but joblib waits without end for a job under which Dask lost several workers:
+    An error of a job is raised as ever, but joblib waits forever for a job under which Dask lost several workers:
     interrupt it, and run again.
+
+    Args:
+        address: of the scheduler. Each worker must have one thread, since jobs seed their process's random numbers and
+            measure its CPU time, and must find the package `benchmarks` (started in the checkout, say).
+
+    Yields:
+        The number of workers.
+
+    Raises:
+        RequestError: Dask is not installed, nothing answers, or there are too few workers or too many threads in one.
     """
     try:
         from distributed import Client
     except ImportError as error:
-        raise RequestError("--dask needs Dask: run `pip install 'efface[bench]'`") from error
+        raise RequestError("--dask needs Dask: run `pip install -e '.[bench]'`") from error
     try:
         client = Client(address, timeout=WAIT_S)
     except (OSError, ValueError) as error:  # a TimeoutError is an OSError
@@ -31,9 +39,9 @@ def dask_workers(address: str) -> Iterator[int]:
         raise RequestError(f"--dask {address}: no Dask scheduler answers there ({words})") from error
     with client:
         try:
-            client.wait_for_workers(FEWEST, timeout=WAIT_S)
+            client.wait_for_workers(MIN_WORKERS, timeout=WAIT_S)
         except TimeoutError as error:
-            raise RequestError(f"--dask {address}: the cluster has fewer than {FEWEST} workers") from error
+            raise RequestError(f"--dask {address}: the cluster has fewer than {MIN_WORKERS} workers") from error
         threads = client.nthreads().values()
         if max(threads) > 1:
             raise RequestError(

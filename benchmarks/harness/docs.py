@@ -1,8 +1,8 @@
 """Tables and figures in the documentation, made from the committed results.
 
-A page has blocks, `<!-- bench: NAME [FOLDER ...] -->` to `<!-- /bench -->`, between which everything is generated. NAME
-is a table or a figure, FOLDER are folders of results in benchmarks/results, of which a figure makes an SVG file beside
-them. `methods` and `machine` are such tables, too.
+A page has blocks, `<!-- bench: NAME [SUITE ...] -->` to `<!-- /bench -->`, between which everything is generated. NAME
+is a table or a figure, SUITE are suites whose tables lie in benchmarks/results, where a figure becomes an SVG file
+beside them. `methods` and `machine` are such tables, too.
 """
 
 import os
@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from efface.bench.full import full
-from efface.bench.listing import methods
-from efface.bench.plots import FIGURES, write
-from efface.bench.results import has_results, read, read_tunings
-from efface.bench.suite import read_suite
-from efface.bench.tables import TABLES
+from benchmarks.harness.collect import table_of
+from benchmarks.harness.files import write_whole
+from benchmarks.harness.plots import FIGURES
+from benchmarks.harness.results import read, read_tunings
+from benchmarks.harness.stored import has_results
+from benchmarks.harness.suite import read_suite
+from benchmarks.harness.tables.full import full
+from benchmarks.harness.tables.methods import methods
+from benchmarks.harness.tables.overview import TABLES
 from efface.errors import RequestError
 from efface.options import nearest
 
 PAGES = ("README.md", "docs/*.md")
-SUITES, RESULTS = Path("benchmarks"), Path("benchmarks/results")
+SUITES, RESULTS = Path("benchmarks/suites"), Path("benchmarks/results")
+PROGRAM = "python -m benchmarks"
 METHODS = "methods"
 PLOT = "plot-"  # before the name of a figure
 BLOCK = re.compile(r"(<!-- bench: (?P<what>[^\n>]*?) -->\n).*?(<!-- /bench -->)", flags=re.DOTALL)
@@ -31,20 +35,20 @@ NAMES = (*TABLES, *(f"{PLOT}{key}" for key in FIGURES), METHODS)
 
 @dataclass(frozen=True)
 class Block:
-    """What a marker asks for: a table or figure, of which folders of results."""
+    """What a marker asks for: a table or figure, of which suites."""
 
     name: str
-    folders: tuple[str, ...]
+    suites: tuple[str, ...]
 
     @property
     def figure(self) -> Path:
         """Where its figure lies, from the root."""
-        return RESULTS / f"{'-'.join((self.name.removeprefix(PLOT), *self.folders))}.svg"
+        return RESULTS / f"{'-'.join((self.name.removeprefix(PLOT), *self.suites))}.svg"
 
 
 def update(root: Path) -> list[Path]:
     """Write what has changed of `generated`; the files written. RequestError with everything that is wrong."""
-    return [write(path, text) for path, text in generated(root).items() if _text(path) != text]
+    return [write_whole(path, text) for path, text in generated(root).items() if _text(path) != text]
 
 
 def generated(root: Path) -> dict[Path, str]:
@@ -88,21 +92,21 @@ def _text(path: Path) -> str | None:
 
 
 def _block(what: str, page: Path) -> Block:
-    name, *folders = what.split()
+    name, *suites = what.split()
     if name not in NAMES:
         raise RequestError(f"{page}: there is no table or figure {name!r} ({nearest(name, NAMES)})")
-    if not folders and name != METHODS:
-        raise RequestError(f"{page}: {name} is of no folder of results")
-    return Block(name, tuple(folders))
+    if not suites and name != METHODS:
+        raise RequestError(f"{page}: {name} is of no suite")
+    return Block(name, tuple(suites))
 
 
 def _filled(root: Path, page: Path, block: Block) -> tuple[str, str]:
     """The text of a block, and the figure that it shows, if any."""
     if block.name == METHODS:
         return methods(read_suite(root / SUITES / "tier2.toml").recipes), ""
-    folders = [root / RESULTS / name for name in block.folders]
+    tables = [table_of(name, root / RESULTS) for name in block.suites]
     # one suite of several may be on its way
-    there = [folder for folder in folders if has_results(folder)]
+    there = [table for table in tables if has_results(table)]
     if not there:
         return NOTHING, ""
     rows = read(*there)
@@ -113,9 +117,9 @@ def _filled(root: Path, page: Path, block: Block) -> tuple[str, str]:
         if not figure:
             return NOTHING, ""
         link = Path(os.path.relpath(root / block.figure, page.parent)).as_posix()
-        return f"{made_by}\n\n![{key} of {', '.join(block.folders)}]({link})", figure
+        return f"{made_by}\n\n![{key} of {', '.join(block.suites)}]({link})", figure
     if block.name == "full":
-        body = full(rows, [t for folder in there for t in read_tunings(folder)])
+        body = full(rows, [t for table in there for t in read_tunings(table)])
     else:
         body = TABLES[block.name](rows)
     return (f"{made_by}\n\n{body}", "") if body else (NOTHING, "")
@@ -123,12 +127,9 @@ def _filled(root: Path, page: Path, block: Block) -> tuple[str, str]:
 
 def _commands(block: Block) -> str:
     """How what is shown is made again."""
-    folders = [(RESULTS / name).as_posix() for name in block.folders]
-    runs = [
-        f"`efface bench run {(SUITES / f'{name}.toml').as_posix()} --out {folder}`"
-        for name, folder in zip(block.folders, folders, strict=True)
-    ]
-    # the command line shows one folder at a time
-    alone = len(folders) == 1 and not block.name.startswith(PLOT)
-    shown = f"efface bench table {folders[0]}" if alone else "python benchmarks/update_docs.py"
-    return f"{', '.join(runs)}, then `{shown}`:"
+    made = [(SUITES / f"{name}.toml").as_posix() for name in block.suites]
+    steps = [f"{PROGRAM} {verb} {suite}" for suite in made for verb in ("run", "collect")]
+    # the command line shows one table at a time
+    alone = len(made) == 1 and not block.name.startswith(PLOT)
+    steps.append(f"{PROGRAM} table {table_of(block.suites[0], RESULTS).as_posix()}" if alone else f"{PROGRAM} docs")
+    return f"{', '.join(f'`{step}`' for step in steps[:-1])}, then `{steps[-1]}`:"

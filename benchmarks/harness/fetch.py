@@ -25,7 +25,7 @@ class Package:
     command: tuple[str, ...]
     sha256: str
 
-    def told(self) -> str:
+    def command_line(self) -> str:
         """The command that brings it, as a user would type it."""
         return " ".join(self.command)
 
@@ -91,7 +91,8 @@ def fetched(package: Package) -> Path:
     found = _digest(place)
     if found != package.sha256:
         raise RequestError(
-            f"{place}: expected sha256 {package.sha256}, got {found}: delete it and run `{package.told()}` there"
+            f"{place}: expected sha256 {package.sha256}, got {found}: "
+            f"delete it and run `{package.command_line()}` there"
         )
     return place
 
@@ -99,7 +100,7 @@ def fetched(package: Package) -> Path:
 def _bring(package: Package, folder: Path) -> None:
     program, *words = package.command
     command = [sys.executable, "-m", "pip", *words] if program == "pip" else [program, *words]
-    advice = f"run `{package.told()}` in {folder}"
+    advice = f"run `{package.command_line()}` in {folder}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # beside its place, so that half a download is never found there

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from efface.bench.problems import PROBLEMS
-from efface.bench.results import Interval, Row, Share, Spread
-from efface.bench.suite import Setting
+from benchmarks.harness.problems import PROBLEMS
+from benchmarks.harness.results import Interval, Row, Share, Spread
+from benchmarks.harness.suite import Setting
 
 NONE = "–"
 LONGEST = 90  # characters of a reason in a cell

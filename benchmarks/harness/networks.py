@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from efface.bench.sets import CATEGORIES, NUMBERS, WORDS
+from benchmarks.harness.sets import CATEGORIES, NUMBERS, WORDS
 
-MOST_VALUES = 48  # of a category
+MAX_VALUES = 48  # of a category
 LEVELS = 16  # of a number of Letter
 LETTERS = 26
 
@@ -82,7 +82,7 @@ class AdultMLP(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleList(nn.Embedding(MOST_VALUES, 8) for _ in CATEGORIES)
+        self.embeddings = nn.ModuleList(nn.Embedding(MAX_VALUES, 8) for _ in CATEGORIES)
         width = len(NUMBERS) + 8 * len(CATEGORIES)
         self.layers = nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 2))
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efface.bench.grids import Curve, curves_of
-from efface.bench.markup import percent, titled
-from efface.bench.results import QUARTER, Row, by_setting, read
-from efface.bench.suite import CONTROLS
+from benchmarks.harness.files import write_whole
+from benchmarks.harness.markdown import percent, titled
+from benchmarks.harness.results import QUARTER, Row, by_setting, read
+from benchmarks.harness.suite import CONTROLS
+from benchmarks.harness.tables.grids import Curve, curves_of
 from efface.errors import RequestError
 from efface.methods import REGISTRY
 from efface.report.plots.base import BLUE, FAINT, GREEN, INK, ORANGE, SKY, VERMILION, new_figure, svg
@@ -28,28 +29,25 @@ LINEAR_SHARE = 0.5
 ALONG = {"training records": "training records", "share forgotten": "share forgotten"}
 
 
-def draw(folder: Path, out: Path) -> list[Path]:
-    """Write the figures that the results of a folder call for into `out`, each file whole or not at all.
+def draw(place: Path, out: Path) -> list[Path]:
+    """Write the figures that results call for into a folder, each file whole or not at all.
 
-    Gives their paths. RequestError for a folder without results or with damaged ones, or one that cannot be written.
+    Args:
+        place: a folder that `run` wrote to, or a committed table.
+        out: where the figures go.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        RequestError: there are no results, or damaged ones; or `out` cannot be written.
     """
-    rows = read(folder)
+    rows = read(place)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return [write(out / f"{key}.svg", figure) for key, make in FIGURES.items() if (figure := make(rows))]
+        return [write_whole(out / f"{key}.svg", figure) for key, make in FIGURES.items() if (figure := make(rows))]
     except OSError as error:
         raise RequestError(f"{out}: cannot be written: {error.strerror}") from error
-
-
-def write(path: Path, text: str) -> Path:
-    """Write a file beside its place first, so that it is whole or not there; OSError where that fails."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
 
 
 def pareto(rows: Iterable[Row]) -> str:
@@ -100,7 +98,7 @@ def along(rows: Iterable[Row]) -> str:
             _lines(top, curve, lambda r: r.cost.cheaper)
             _lines(bottom, curve, lambda r: r.share_of("margin").share.value)
             for axes in (top, bottom):
-                _plain(axes.yaxis)
+                _decimal(axes.yaxis)
             bottom.axhline(1.0, color=VERMILION, linestyle="--", linewidth=1.0)
             _ticks(top, bottom, curve)
             top.set_title(curve.data.replace(", ", "\n"), fontsize="small")
@@ -116,8 +114,8 @@ def _panel(axes: "Axes", own: Sequence[Row]) -> None:
     # before anything is drawn, so that margins are those of these scales
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=LINEAR)
-    _plain(axes.xaxis)
-    _plain(axes.yaxis)
+    _decimal(axes.xaxis)
+    _decimal(axes.yaxis)
     axes.grid(color=FAINT, alpha=0.2, linewidth=0.5)
     axes.axhline(0.0, color=FAINT, linewidth=0.6)
     for row in own:
@@ -128,8 +126,8 @@ def _panel(axes: "Axes", own: Sequence[Row]) -> None:
     axes.axvline(1.0, color=FAINT, linewidth=1.2)
     for row in own:
         if (place := _at(row)) is not None:
-            look = _look(row.method) | {"fillstyle": "none" if row.cell.variant == "published" else "full"}
-            axes.plot(*place, linestyle="none", label=row.method, **look)
+            style = _style(row.method) | {"fillstyle": "none" if row.cell.variant == "published" else "full"}
+            axes.plot(*place, linestyle="none", label=row.method, **style)
 
 
 def _at(row: Row) -> tuple[float, float] | None:
@@ -138,7 +136,7 @@ def _at(row: Row) -> tuple[float, float] | None:
     return 1 / row.cost.cheaper, row.both
 
 
-def _look(method: str) -> dict[str, Any]:
+def _style(method: str) -> dict[str, Any]:
     """A method's colour and sign, the same in every figure."""
     if method == "steer":
         return {"color": INK, "marker": "*", "markersize": 11}
@@ -157,7 +155,7 @@ def _lines(axes: "Axes", curve: Curve, read_one: Callable[[Row], float | None]) 
     for method, points in by_method.items():
         width = 1.8 if method == "steer" else 0.9
         at = sorted(points)
-        axes.plot(at, [points[x] for x in at], label=method, linewidth=width, **_look(method))
+        axes.plot(at, [points[x] for x in at], label=method, linewidth=width, **_style(method))
     axes.set_xscale("log")
     axes.grid(color=FAINT, alpha=0.2, linewidth=0.5)
 
@@ -170,7 +168,7 @@ def _ticks(top: "Axes", bottom: "Axes", curve: Curve) -> None:
         axes.set_xticks([], minor=True)
 
 
-def _plain(axis: "Axis") -> None:
+def _decimal(axis: "Axis") -> None:
     """Numbers as they are written, since the style draws no formulas, and only at the main ticks."""
     from matplotlib.ticker import NullFormatter
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from efface.bench import networks, sets
-from efface.bench.networks import LEVELS, Fit
-from efface.bench.sets import NUMBERS, Data
+from benchmarks.harness import networks, sets
+from benchmarks.harness.networks import LEVELS, Fit
+from benchmarks.harness.sets import NUMBERS, Data
 from efface.errors import RequestError
 from efface.options import nearest
 from efface.task import Task
 
-MOST_USUAL = 15_000
+MAX_USUAL = 15_000
 KNOWN = 0.98  # share of its own records that a model knows at the full length of training
 
 
@@ -25,7 +25,7 @@ class Problem:
 
     `epochs` is the length of training, per number of training records: the first epoch after which a model knows 98 %
     of its own records or, where it does not get there, the last one before its training loss has stopped falling.
-    `early` is the epoch of the best accuracy on the holdout. Both are what `efface bench lengths` prints.
+    `early` is the epoch of the best accuracy on the holdout. Both are what `python -m benchmarks lengths` prints.
     """
 
     key: str
@@ -40,7 +40,7 @@ class Problem:
     batch: int = 128
     momentum: float | None = None
     perturb: Callable[[Any, torch.Generator], Any] | None = None
-    strangers: str = "test"  # never-seen records that the loss attack compares with: test, or holdout
+    nonmembers: str = "test"  # never-seen records that the loss attack compares with: test, or holdout
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -50,7 +50,7 @@ class Problem:
     @property
     def usual(self) -> int:
         """The number of training records where a suite does not say."""
-        return max([n for n in self.epochs if n <= MOST_USUAL] or [min(self.epochs)])
+        return max([n for n in self.epochs if n <= MAX_USUAL] or [min(self.epochs)])
 
     def fit(self, records: int) -> Fit:
         """The recipe for so many training records."""
@@ -176,7 +176,7 @@ PROBLEMS: dict[str, Problem] = {
             decay=5e-4,
             batch=32,
             momentum=0.9,
-            strangers="holdout",
+            nonmembers="holdout",
         ),
         # a loader for a local folder; nothing here was run on it, and its length is a guess
         Problem("cifar10", sets.cifar10, networks.cifar_cnn, 5000, 4800, {50000: 30}, {50000: 30}),

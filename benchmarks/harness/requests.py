@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from efface.bench.problems import Problem
+from benchmarks.harness.problems import Problem
 from efface.data.records import Records
 from efface.ensembles import Plan, train_ensemble
 from efface.models import Recipe, logits_of
@@ -28,7 +28,7 @@ SHARE = 0.01  # of the training records, where a suite does not say
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchRequest:
     """Training records to forget, in the parts that they are asked for in, and the task."""
 
     problem: Problem
@@ -46,59 +46,67 @@ class Asked:
         return len(self.task.train)  # type: ignore[arg-type]
 
     @property
-    def kept(self) -> Indices:
+    def retain(self) -> Indices:
         """The retain set."""
         return np.setdiff1d(np.arange(self.records), self.forget)
 
 
-def ask(problem: Problem, records: int, kind: str, share: float, draw: int, cache: Path) -> Asked:
-    """Draw a request: another `draw` takes other records.
+def make_request(problem: Problem, records: int, kind: str, share: float, draw: int, cache: Path) -> BenchRequest:
+    """Draw a request.
 
-    random: drawn at random. memorised: a third of the records that models most know only if they saw them, three times
-    as many as asked for, by eight models on random halves. flipped: drawn at random, with wrong labels in the training
-    set. class: all records of a class. cluster: a cluster of inputs of about
-    twice the size asked for. sequence: as random,
-    asked for in four requests in turn.
+    Args:
+        problem: whose training records to forget.
+        records: number of training records.
+        kind: random: drawn at random. memorised: a third of three times as many records, those that models most know
+            only if they saw them, by eight models on random halves. flipped: drawn at random, with wrong labels in the
+            training set. class: all records of a class. cluster: a cluster of inputs of about twice the size asked
+            for. sequence: as random, in four requests in turn.
+        share: of the training records, to forget.
+        draw: another one takes other records.
+        cache: folder of the models by which memorised records are chosen.
+
+    Returns:
+        The request, with the task in which it is made.
     """
     task, rng, data = problem.task(records), np.random.default_rng([draw, 7]), problem.load()
     size = max(1, round(share * records))
     if kind == "memorised":
         score = _memorisation(problem, records, cache)
-        return Asked(problem, task, (np.sort(np.argsort(-score)[: 3 * size][draw % 3 :: 3]),))
+        return BenchRequest(problem, task, (np.sort(np.argsort(-score)[: 3 * size][draw % 3 :: 3]),))
     if kind == "class":
-        return Asked(problem, task, (np.flatnonzero((data.y[:records] == CLASS + draw).numpy()),))
+        return BenchRequest(problem, task, (np.flatnonzero((data.y[:records] == CLASS + draw).numpy()),))
     if kind == "cluster":
         inside = PCA(min(32, data.x[0].numel()), random_state=0).fit_transform(_described(data.x[:records]))
         label = KMeans(max(2, round(0.5 / share)), n_init=1, random_state=draw).fit_predict(inside)
         nearest = np.argsort(abs(np.bincount(label) - 2 * size))[0]
-        return Asked(problem, task, (np.flatnonzero(label == nearest),))
+        return BenchRequest(problem, task, (np.flatnonzero(label == nearest),))
     drawn = np.sort(rng.choice(records, size, replace=False))
     if kind == "flipped":
         y = data.y[:records].clone()
         y[drawn] = (y[drawn] + torch.from_numpy(rng.integers(1, data.classes, size))) % data.classes
-        return Asked(problem, problem.task(records, y), (drawn,))
+        return BenchRequest(problem, problem.task(records, y), (drawn,))
     if kind == "sequence":
         parts = np.array_split(np.random.default_rng(3).permutation(drawn), PARTS)
-        return Asked(problem, task, tuple(np.sort(p) for p in parts))
-    return Asked(problem, task, (drawn,))
+        return BenchRequest(problem, task, tuple(np.sort(p) for p in parts))
+    return BenchRequest(problem, task, (drawn,))
 
 
-def originals(asked: Asked, count: int, cache: Path) -> list[nn.Module]:
+def train_originals(request: BenchRequest, count: int, cache: Path) -> list[nn.Module]:
     """Models trained on all records, the same for all requests that change no label."""
-    return trained(asked, [np.arange(asked.records)] * count, 0, cache)
+    return train_models(request, [np.arange(request.records)] * count, 0, cache)
 
 
-def retrained(asked: Asked, count: int, cache: Path) -> list[nn.Module]:
+def train_retrained(request: BenchRequest, count: int, cache: Path) -> list[nn.Module]:
     """Models trained without the forget records."""
-    return trained(asked, [asked.kept] * count, RETRAINED_SEED, cache)
+    return train_models(request, [request.retain] * count, RETRAINED_SEED, cache)
 
 
-def trained(asked: Asked, positions: list[Indices], seed: int, cache: Path) -> list[nn.Module]:
+def train_models(request: BenchRequest, positions: list[Indices], seed: int, cache: Path) -> list[nn.Module]:
     """One model for each of the sets of training records, with seeds from `seed` on, in this process."""
     plans = [Plan(None, at, seed + i) for i, at in enumerate(positions)]
     made = train_ensemble(
-        asked.task,
-        asked.problem.build(),
+        request.task,
+        request.problem.build(),
         plans,
         recipe=Recipe(),
         use_fit=True,
@@ -114,8 +122,8 @@ def half_models(problem: Problem, records: int, cache: Path) -> tuple[NDArray[np
     """Models on random halves of the training records, and who was in which: (models, records)."""
     rng = np.random.default_rng(99)
     inside = np.stack([rng.permutation(np.arange(records) % 2 == 0) for _ in range(HALVES)])
-    whole = Asked(problem, problem.task(records), (np.arange(0),))
-    return inside, trained(whole, [np.flatnonzero(row) for row in inside], HALVES_SEED, cache)
+    whole = BenchRequest(problem, problem.task(records), (np.arange(0),))
+    return inside, train_models(whole, [np.flatnonzero(row) for row in inside], HALVES_SEED, cache)
 
 
 def _memorisation(problem: Problem, records: int, cache: Path) -> Floats:

@@ -1,28 +1,22 @@
-"""A folder of the benchmark's JSON files as frozen rows, one a cell."""
+"""Results of the benchmark as frozen rows, one a cell, of a folder that a run wrote or of a committed table."""
 
-import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from efface.bench.cell import SCHEMA
-from efface.bench.problems import PROBLEMS
-from efface.bench.requests import KINDS
-from efface.bench.suite import CONTROLS, Cell, Setting
-from efface.errors import RequestError
+from benchmarks.harness.problems import PROBLEMS
+from benchmarks.harness.records import EDGES, ON, Record
+from benchmarks.harness.requests import KINDS
+from benchmarks.harness.stored import read_records, read_tuning_results
+from benchmarks.harness.suite import CONTROLS, Cell, Setting
 
-TUNING = "-tuning.json"
-GROUPS = ("original", "unlearned", "retrained")
-SPREADS = ("accuracy forget", "accuracy retain", "accuracy test", "auc")
-SINGLES = ("variation", "divergence")
 QUARTER = 4.0  # how many times cheaper than retraining a method must be to be compared with
 LEADING = (*CONTROLS, "steer")  # the first rows of a table
 
 
 class Interval(NamedTuple):
-    """A value with the ends of its 95 % interval; None for what could not be told."""
+    """A value with the ends of its 95 % interval; None for what could not be computed."""
 
     value: float | None = None
     low: float | None = None
@@ -33,7 +27,7 @@ UNKNOWN = Interval()
 
 
 class Spread(NamedTuple):
-    """A mean and the standard deviation over models; None for what could not be told."""
+    """A mean and the standard deviation over models; None for what could not be computed."""
 
     mean: float | None = None
     sd: float | None = None
@@ -62,11 +56,9 @@ class Spending:
 
 @dataclass(frozen=True)
 class Row:
-    """A cell's result; where it `failed`, that says why and all else is empty.
+    """A cell's result; where it `failed`, that says why and there are no measurements.
 
-    shares and d2 are by statistic (`efface.strong.reading.CELLS`), d2 then by group of models and, of retain and test
-    records, `change`. spreads and singles are by name, then by group; `singles["predicted"]` is there only where all
-    forget records are of one class. tuning_s: CPU seconds of the tuning's draws; None for a row that was not tuned.
+    tuning_s: CPU seconds of the tuning's draws; None for a row that was not tuned.
     """
 
     cell: Cell
@@ -76,10 +68,7 @@ class Row:
     failed: str | None
     tuning_s: float | None
     cost: Spending
-    shares: Mapping[str, Share]
-    d2: Mapping[str, Mapping[str, Interval]]
-    spreads: Mapping[str, Mapping[str, Spread]]
-    singles: Mapping[str, Mapping[str, float | None]]
+    measured: Record
     made_on: Mapping[str, Mapping[str, Any]]  # git, versions, machine
 
     @property
@@ -99,25 +88,35 @@ class Row:
 
     def share_of(self, key: str) -> Share:
         """What is left by a statistic; empty where it was not measured."""
-        return self.shares.get(key, Share())
+        return Share(self._interval(f"share.{key}"), bool(self.measured.get(f"informative.{key}")))
 
     def distance(self, key: str, group: str = "unlearned") -> Interval:
         """Excess d2 of a group by a statistic, or its `change`; empty where it was not measured."""
-        return self.d2.get(key, {}).get(group, UNKNOWN)
+        return self._interval(f"d2.{key}.{group}")
 
     def spread(self, key: str, group: str = "unlearned") -> Spread:
-        """A plain number of a group of models; empty where it was not measured."""
-        return self.spreads.get(key, {}).get(group, Spread())
+        """Accuracy or AUC of a group of models; empty where it was not measured."""
+        name = f"{key.replace(' ', '_')}.{group}"
+        return Spread(self.measured.get(name), self.measured.get(f"{name}.sd"))
 
     def single(self, key: str, group: str = "unlearned") -> float | None:
         """A number that a group has one of; None where it was not measured."""
-        return self.singles.get(key, {}).get(group)
+        value: float | None = self.measured.get(f"{key}.{group}")
+        return value
+
+    @property
+    def predicts(self) -> bool:
+        """Whether all forget records are of one class, so that it was counted how often that is predicted."""
+        return self.single("predicted", "original") is not None
 
     @property
     def both(self) -> float | None:
         """Excess d2 of margins on forget and retain records together."""
         parts = self.distance("margin").value, self.distance("retain").value
         return None if None in parts else sum(p for p in parts if p is not None)
+
+    def _interval(self, key: str) -> Interval:
+        return Interval(*(self.measured.get(f"{key}{edge}") for edge in EDGES))
 
 
 @dataclass(frozen=True)
@@ -130,39 +129,50 @@ class TuningCost:
     cpu_s: float
 
 
-def has_results(folder: Path) -> bool:
-    """Whether there is a file of a cell in the folder, which may be absent."""
-    return any(True for _ in _cell_files(folder))
+def read(*places: Path) -> tuple[Row, ...]:
+    """Rows of all cells, in the order of tables; of a cell that is in several places, the first one's.
 
+    Args:
+        places: folders that `run` wrote to, or committed tables.
 
-def read(*folders: Path) -> tuple[Row, ...]:
-    """Rows of all cells in the folders, in the order of tables; of a cell that is in several, the first one's.
-
-    Raises RequestError with everything that is wrong: a folder that is absent or has no results, a damaged file.
+    Raises:
+        RequestError: everything that is wrong: a place that is absent or has no results, a damaged file.
     """
-    problems: list[str] = []
     found: dict[str, Row] = {}
-    for folder in folders:
-        files = list(_cell_files(folder))
-        if not files:
-            problems.append(f"{folder}: no results in it" if folder.is_dir() else f"{folder}: there is no such folder")
-        for file in files:
-            row = _parsed(problems, file, _row)
-            if row is not None:
-                found.setdefault(row.cell.name, row)
-    if problems:
-        raise RequestError(problems)
+    for record in read_records(*places):
+        row = row_of(record)
+        found.setdefault(row.cell.name, row)
     return ordered(found.values())
 
 
-def read_tunings(folder: Path) -> tuple[TuningCost, ...]:
-    """What the tunings in a folder cost; none where nothing was tuned. RequestError for damaged files."""
-    problems: list[str] = []
-    files = sorted(folder.glob(f"*{TUNING}"))
-    found = [_parsed(problems, file, _tuning) for file in files]
-    if problems:
-        raise RequestError(problems)
-    return tuple(t for t in found if t is not None)
+def read_tunings(place: Path) -> tuple[TuningCost, ...]:
+    """What the tunings of a folder or of a committed table cost; none where nothing was tuned."""
+    return tuple(
+        TuningCost(Setting(**t["tuned"]["setting"]), str(t["tuned"]["method"]), len(t["tried"]), float(t["cpu_s"]))
+        for t in read_tuning_results(place)
+    )
+
+
+def row_of(record: Record) -> Row:
+    """The row of a record."""
+    setting = Setting(**{key: record[key] for key in Setting.__dataclass_fields__})
+    cost = Spending(
+        record.get("cpu_s"),
+        record.get("cpu_s.sd"),
+        record.get("epoch_cpu_s"),
+        *(record.get(key) for key in ("cheaper", "cheaper_wall", "cheaper_early", "examples")),
+    )
+    return Row(
+        cell=Cell(setting, record["method"], record["variant"], record["models"]),
+        forget=record["forget"],
+        epochs=record["epochs"],
+        early=record["early"],
+        failed=record["failed"],
+        tuning_s=record["tuning_cpu_s"],
+        cost=cost,
+        measured=record,
+        made_on={key: record[key] for key in ON},
+    )
 
 
 def ordered(rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -188,81 +198,3 @@ def _rank(s: Setting) -> tuple[Any, ...]:
     problem = known.index(s.problem) if s.problem in known else len(known)
     kind = KINDS.index(s.request) if s.request in KINDS else len(KINDS)
     return problem, s.problem, s.records, kind, s.request, s.share, s.draw
-
-
-def _cell_files(folder: Path) -> Iterable[Path]:
-    return (file for file in sorted(folder.glob("*.json")) if not file.name.endswith(TUNING))
-
-
-def _parsed(problems: list[str], file: Path, parse: Any) -> Any:
-    try:
-        return parse(json.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        problems.append(f"{file}: cannot be read: {error.strerror}")
-    except ValueError as error:  # no JSON, no UTF-8, or no number
-        problems.append(f"{file}: damaged: {' '.join(str(error).split())}; delete it and run its suite again")
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        problems.append(f"{file}: is no result of the benchmark ({what}); delete it and run its suite again")
-    return None
-
-
-def _row(told: Mapping[str, Any]) -> Row:
-    if told["schema"] != SCHEMA:
-        raise ValueError(f"expected schema {SCHEMA}, got {told['schema']}")
-    cell = told["cell"]
-    made_on = {key: told[key] or {} for key in ("git", "versions", "machine")}
-    failed = told["failed"]
-    tuning = told["tuning"]
-    singles = (*SINGLES, *(["predicted"] if "predicted" in told else []))
-    return Row(
-        Cell(**{**cell, "setting": Setting(**cell["setting"])}),
-        int(told["forget"]),
-        int(told["epochs"]),
-        int(told["early"]),
-        None if failed is None else str(failed),
-        None if tuning is None else _number(tuning["cpu_s"]),
-        Spending() if failed is not None else _spending(told["cost"]),
-        *(
-            ({}, {}, {}, {})
-            if failed is not None
-            else (
-                {k: Share(_interval(v["share"]), bool(v["informative"])) for k, v in told["remains"].items()},
-                {k: {w: _interval(v) for w, v in of.items()} for k, of in told["d2"].items()},
-                {k: {w: Spread(*map(_number, told[k][w])) for w in GROUPS} for k in SPREADS},
-                {k: {w: _number(told[k][w]) for w in GROUPS} for k in singles},
-            )
-        ),
-        made_on,
-    )
-
-
-def _spending(told: Mapping[str, Any]) -> Spending:
-    own = told["unlearn"]
-    each = [float(v) for v in own.get("each", [])]
-    middle = sum(each) / max(1, len(each))
-    sd = math.sqrt(sum((v - middle) ** 2 for v in each) / (len(each) - 1)) if len(each) > 1 else None
-    return Spending(
-        _number(own["cpu_s"]),
-        sd,
-        _number(told["epoch_cpu_s"]),
-        *(_number(told.get(key)) for key in ("cheaper", "cheaper_wall", "cheaper_early", "examples")),
-    )
-
-
-def _tuning(told: Mapping[str, Any]) -> TuningCost:
-    tuned = told["tuned"]
-    return TuningCost(Setting(**tuned["setting"]), str(tuned["method"]), len(told["tried"]), float(told["cpu_s"]))
-
-
-def _interval(values: Any) -> Interval:
-    return Interval(*map(_number, values))
-
-
-def _number(value: Any) -> float | None:
-    """A number; None for what is missing, or is none that a table could show."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"expected a number, got {value!r}")
-    return float(value) if math.isfinite(value) else None

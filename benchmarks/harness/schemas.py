@@ -1,4 +1,4 @@
-"""What types the values of a suite and of a recipe have, as JSON schemas; names are looked at where they are read."""
+"""What types the values of a suite and of a recipe have, as JSON schemas; names are checked where they are read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +46,7 @@ RECIPE: Mapping[str, Any] = {
 }
 
 
-def misshapen(value: Any, schema: Mapping[str, Any], where: str) -> list[str]:
+def schema_problems(value: Any, schema: Mapping[str, Any], where: str) -> list[str]:
     """What is wrong with the types and ranges in a table, one sentence each, with the place of the value."""
     errors = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: [str(p) for p in e.absolute_path])
     return [f"{'.'.join([where, *map(str, e.absolute_path)])}: {e.message}" for e in errors]

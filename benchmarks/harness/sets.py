@@ -16,8 +16,9 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from efface.bench.fetch import data_folder, member
-from efface.data.sets import distinct, fashion_mnist
+from benchmarks.harness.fashion import fashion_mnist
+from benchmarks.harness.fetch import data_folder, member
+from efface.data.sets import distinct
 from efface.errors import RequestError
 
 SPLIT_SEED = 1
@@ -30,7 +31,8 @@ NUMBERS = ("age", "fnlwgt", "educational-num", "capital-gain", "capital-loss", "
 CATEGORIES = (
     "workclass", "education", "marital-status", "occupation", "relationship", "race", "gender", "native-country",
 )  # fmt: skip
-WORDS, LONGEST, FEWEST = 12_000, 200, 5  # vocabulary of 20 Newsgroups, words read of a document, fewest known ones
+WORDS = 12_000  # vocabulary of 20 Newsgroups
+MAX_WORDS, MIN_WORDS = 200, 5  # read of a document; known, of one that is kept
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,11 @@ def news() -> Data:
     counts = Counter(word for document in documents for word in set(document))
     common = [w for w, c in sorted(counts.items(), key=lambda p: (-p[1], p[0])) if 3 <= c <= len(documents) // 4]
     code = {word: i + 1 for i, word in enumerate(common[:WORDS])}
-    x = torch.zeros(len(documents), LONGEST, dtype=torch.int64)
+    x = torch.zeros(len(documents), MAX_WORDS, dtype=torch.int64)
     for i, words in enumerate(documents):
-        known = [code[w] for w in words if w in code][:LONGEST]
+        known = [code[w] for w in words if w in code][:MAX_WORDS]
         x[i, : len(known)] = torch.tensor(known)
-    kept = (x > 0).sum(1) >= FEWEST
+    kept = (x > 0).sum(1) >= MIN_WORDS
     y = torch.from_numpy(np.unique(labels, return_inverse=True)[1])
     return _shuffled(x[kept], y[kept])
 

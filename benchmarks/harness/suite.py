@@ -5,21 +5,21 @@ import math
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from efface.bench.problems import PROBLEMS
-from efface.bench.requests import KINDS, PARTS, SHARE
-from efface.bench.shape import RECIPE, SETTING, SUITE, TUNING, misshapen
+from benchmarks.harness.problems import PROBLEMS
+from benchmarks.harness.requests import KINDS, PARTS, SHARE
+from benchmarks.harness.schemas import RECIPE, SETTING, SUITE, TUNING, schema_problems
 from efface.errors import RequestError, attempt
 from efface.methods import REGISTRY
-from efface.metrics.distance import FEWEST
+from efface.metrics.distance import FEWEST as MIN_RETRAINED
 from efface.options import nearest
 
 CONTROLS = ("noop", "retrain")
 PSEUDO = ("epochs", "forget_epochs")  # lengths in passes over the retain or forget records, for methods with `steps`
-FEWEST_RETRAINED = 2 * FEWEST  # two halves, of which one is judged by the other
+MIN_HALVES = 2 * MIN_RETRAINED  # two halves, of which one is judged by the other
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,10 @@ class Cell:
         """Its name in file names."""
         return f"{self.setting.name}-{self.method}-{self.variant}"
 
+    def as_json(self) -> dict[str, Any]:
+        """Its description in a result."""
+        return asdict(self)
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -100,7 +104,7 @@ def read_suite(path: Path) -> Suite:
     tables, in which problem, records, request and share may be lists; every combination is a setting.
     """
     whole = _toml(path)
-    problems = misshapen(whole, SUITE, path.name)
+    problems = schema_problems(whole, SUITE, path.name)
     if problems:
         raise RequestError(problems)
     _known(problems, path.name, whole, ("title", "methods", "tuning", "settings"))
@@ -150,7 +154,7 @@ def _recipes(problems: list[str], path: Path) -> dict[str, Recipe]:
         if key not in REGISTRY:
             problems.append(f"{where}: there is no such method ({nearest(key, list(REGISTRY))})")
             continue
-        wrong = misshapen(table, RECIPE, where)
+        wrong = schema_problems(table, RECIPE, where)
         if wrong:
             problems += wrong
             continue
@@ -161,25 +165,25 @@ def _recipes(problems: list[str], path: Path) -> dict[str, Recipe]:
             _known(problems, f"{where}.{part}", table.get(part, {}), names)
         space = table.get("space", {})
         problems += [f"{where}.space.{k}: expected [low, high], got {v}" for k, v in space.items() if v[0] > v[1]]
-        plain = {k: v for k, v in table.get("published", {}).items() if k in names and k not in PSEUDO}
+        options = {k: v for k, v in table.get("published", {}).items() if k in names and k not in PSEUDO}
         lengths = [v for k, v in table.get("published", {}).items() if k in PSEUDO]
         if not all(isinstance(v, int | float) and v > 0 for v in lengths):
             problems.append(f"{where}.published: expected passes above 0, got {lengths}")
-        elif attempt(problems, REGISTRY[key], **plain) is not None:
+        elif attempt(problems, REGISTRY[key], **options) is not None:
             ranges = {k: (float(v[0]), float(v[1])) for k, v in space.items()}
             found[key] = Recipe(table.get("published", {}), bool(table.get("evidence")), ranges, table.get("note", ""))
     return found
 
 
 def _tuning(problems: list[str], table: Mapping[str, Any] | None) -> Tuning | None:
-    wrong = [] if table is None else misshapen(table, TUNING, "tuning")
+    wrong = [] if table is None else schema_problems(table, TUNING, "tuning")
     problems += wrong
     if table is None or wrong:
         return None
     _known(problems, "tuning", table, [f.name for f in fields(Tuning)])
     made = Tuning(**{k: v for k, v in table.items() if k in {f.name for f in fields(Tuning)}})
-    if made.retrained < FEWEST:
-        problems.append(f"tuning: retrained: expected {FEWEST} or more, got {made.retrained}")
+    if made.retrained < MIN_RETRAINED:
+        problems.append(f"tuning: retrained: expected {MIN_RETRAINED} or more, got {made.retrained}")
     return made
 
 
@@ -187,12 +191,12 @@ def _cells(
     problems: list[str], where: str, row: Mapping[str, Any], recipes: Mapping[str, Recipe], tuning: Tuning | None
 ) -> list[Cell]:
     keys = ("problem", "records", "request", "share", "draw", "methods", "originals", "retrained", "others", "tuned")
-    wrong = misshapen(row, SETTING, where)
+    wrong = schema_problems(row, SETTING, where)
     if wrong:
         problems += wrong
         return []
     _known(problems, where, row, keys)
-    originals, again = row.get("originals", 16), row.get("retrained", 32)
+    originals, retrained = row.get("originals", 16), row.get("retrained", 32)
     others, methods = row.get("others", 4), _list(row.get("methods", "all"))
     if methods == ["all"]:
         methods = [k for k in REGISTRY if k not in CONTROLS]
@@ -206,8 +210,8 @@ def _cells(
     ]
     wrong += [f"there is no method {k!r} ({nearest(k, list(REGISTRY))})" for k in methods if k not in REGISTRY]
     wrong += [f"{k} is missing" for k in ("problem", "request") if not row.get(k)]
-    if again < FEWEST_RETRAINED or again % 2:
-        wrong.append(f"retrained: expected an even number of {FEWEST_RETRAINED} or more, got {again}")
+    if retrained < MIN_HALVES or retrained % 2:
+        wrong.append(f"retrained: expected an even number of {MIN_HALVES} or more, got {retrained}")
     if not 2 <= others <= originals:
         wrong.append(f"others: expected 2 to originals ({originals}), got {others}")
     if wrong:
@@ -223,7 +227,7 @@ def _cells(
             if records not in PROBLEMS[key].sizes:
                 problems.append(f"{where}: {key} comes in {PROBLEMS[key].sizes} records, not {records}")
                 continue
-            setting = Setting(key, records, request, share, row.get("draw", 1), originals, again)
+            setting = Setting(key, records, request, share, row.get("draw", 1), originals, retrained)
             for method in [*CONTROLS, *methods]:
                 count = originals if method in ("steer", *CONTROLS) else others
                 cells += [Cell(setting, method, v, count) for v in _variants(row, method, recipes, tuning)]

@@ -8,21 +8,24 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from efface.bench.cell import cell_key, time_epoch, unlearn_all
-from efface.bench.ground import Ground, judged
-from efface.bench.problems import problem
-from efface.bench.requests import ask, retrained, trained
-from efface.bench.suite import Cell, Recipe, Setting, Tuning
+from benchmarks.harness.cell import HowRun, unlearn_all
+from benchmarks.harness.cost import time_epoch
+from benchmarks.harness.evaluator import Evaluator, compare
+from benchmarks.harness.readings import request_of
+from benchmarks.harness.requests import train_models, train_retrained
+from benchmarks.harness.suite import Cell, Recipe, Setting, Suite, Tuning
+from benchmarks.harness.versions import is_current, versions_of
 from efface.errors import EffaceError
 from efface.methods import REGISTRY
-from efface.runtime import derive_seed, threads
+from efface.runtime import derive_seed, threads, versions
 
 ORIGINALS_SEED = 500  # of models that no cell unlearns
 # by what the draws are compared: excess d2 of margins
 SCORED: Mapping[str, str] = {"forget": "margin", "retain": "retain"}
 AFFORDABLE = 0.25  # of a retraining, what options may cost in a run
-VERSION = 2  # of how draws are made and compared
-WORST = 1e9  # score of options that gave no model
+# Raised by hand when draws are made or compared in another way.
+TUNING_VERSION = 2
+MAX_SCORE = 1e9  # score of options that gave no model
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,13 @@ def tuned_for(cell: Cell, tuning: Tuning) -> Tuned:
     return Tuned(s, cell.method)
 
 
+def tunings_of(suite: Suite) -> tuple[Tuned, ...]:
+    """All that a suite tunes."""
+    if suite.tuning is None:
+        return ()
+    return tuple(dict.fromkeys(tuned_for(c, suite.tuning) for c in suite.cells if c.variant == "tuned"))
+
+
 def drawn(tuned: Tuned, recipe: Recipe, tuning: Tuning) -> list[dict[str, Any]]:
     """Published options with those of the space drawn log-uniformly; a method draws the same in every setting."""
     rng = np.random.default_rng(derive_seed(0, "tuning", tuned.method))
@@ -57,10 +67,16 @@ def drawn(tuned: Tuned, recipe: Recipe, tuning: Tuning) -> list[dict[str, Any]]:
     return found
 
 
-def tuning_key(tuned: Tuned, recipe: Recipe, tuning: Tuning) -> str:
-    """What a tuning's result depends on."""
-    cell = Cell(tuned.setting, tuned.method, "tuning", tuning.models)
-    return cell_key(cell, {"recipe": {**asdict(recipe), "note": ""}, "tuning": asdict(tuning), "version": VERSION})
+def tuning_is_current(result: Mapping[str, Any], tuned: Tuned, suite: Suite) -> bool:
+    """Whether a tuning's result has the draws that would be made now, by the versions of now."""
+    recipe, tuning = suite.recipes[tuned.method], suite.tuning
+    return (
+        tuning is not None
+        and [t["options"] for t in result["tried"]] == drawn(tuned, recipe, tuning)
+        and is_current(
+            result, tuned.method, tuned=asdict(tuned), evidence=recipe.evidence, tuning_version=TUNING_VERSION
+        )
+    )
 
 
 def tune(tuned: Tuned, recipe: Recipe, tuning: Tuning, cache: Path) -> dict[str, Any]:
@@ -68,35 +84,38 @@ def tune(tuned: Tuned, recipe: Recipe, tuning: Tuning, cache: Path) -> dict[str,
 
     Of the draws that cost at most a quarter of retraining, if there are any: what costs more is no rival in the tables.
     """
-    s, key = tuned.setting, tuning_key(tuned, recipe, tuning)
     with threads(1):
-        asked = ask(problem(s.problem), s.records, s.request, s.share, s.draw, cache / "models")
-        models = trained(asked, [np.arange(asked.records)] * tuning.models, ORIGINALS_SEED, cache / "models")
-        again = retrained(asked, tuning.retrained, cache / "models")
-        ground = Ground(asked, again[0])
-        limit = AFFORDABLE * time_epoch(asked).cpu_s * asked.problem.epochs[s.records]
-        first, gold = ground.reads(models), ground.reads(again)
+        request = request_of(tuned.setting, cache)
+        positions = [np.arange(request.records)] * tuning.models
+        models = train_models(request, positions, ORIGINALS_SEED, cache / "models")
+        controls = train_retrained(request, tuning.retrained, cache / "models")
+        evaluator = Evaluator(request, controls[0])
+        limit = AFFORDABLE * time_epoch(request).cpu_s * request.problem.epochs[request.records]
+        original, retrained = evaluator.read_all(models), evaluator.read_all(controls)
         tried = []
         for options in drawn(tuned, recipe, tuning):
             start = time.process_time()
             try:
-                unlearned, cost = unlearn_all(asked, models, tuned.method, recipe, options)
+                unlearned, cost = unlearn_all(request, models, tuned.method, HowRun(recipe, options))
                 spent = cost["cpu_s"]
-                far = judged(first, ground.reads(unlearned), gold)
+                far = compare(original, evaluator.read_all(unlearned), retrained)
                 parts: dict[str, Any] = {place: far[key].unlearned.value for place, key in SCORED.items()}
                 score = sum(parts.values())
             except EffaceError as error:
-                parts, score, spent = {"failed": str(error)}, WORST, (time.process_time() - start) / len(models)
-            score = score if np.isfinite(score) else WORST
+                failed = " ".join(str(error).split())
+                parts, score, spent = {"failed": failed}, MAX_SCORE, (time.process_time() - start) / len(models)
+            score = score if np.isfinite(score) else MAX_SCORE
             tried.append({"options": options, "score": score, "cpu_s": spent, **parts})
-    affordable = [t for t in tried if t["cpu_s"] <= limit and t["score"] < WORST]
+    affordable = [t for t in tried if t["cpu_s"] <= limit and t["score"] < MAX_SCORE]
     best = min(affordable or tried, key=lambda t: t["score"])
     return {
-        "key": key,
         "tuned": asdict(tuned),
+        "evidence": recipe.evidence,
+        **versions_of(tuned.method),
+        "tuning_version": TUNING_VERSION,
+        "versions": versions(),
         "tried": tried,
         "best": best["options"],
         "limit_s": limit,
         "cpu_s": sum(t["cpu_s"] for t in tried) * tuning.models,
-        "models": {"originals": tuning.models, "retrained": tuning.retrained},
     }

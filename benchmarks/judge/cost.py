@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from efface.bench.networks import tensors_of
 from mlp_tasks import SIZES, mlp, trained
 from torch.utils.data import TensorDataset
 
 import efface
-from efface.bench.networks import tensors_of
 from efface.data.sets import fashion_mnist
 from efface.demo import fashion_setting
 from efface.models import Recipe, retrain

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from bench_cells import cell, controls, tuning, written
-
 from efface.bench.docs import generated, update
 from efface.bench.suite import read_suite
 from efface.bench.tuning import tuned_for
+
 from efface.errors import RequestError
 
 ROOT = Path(__file__).parent.parent

@@ -13,9 +13,6 @@ import numpy as np
 import pytest
 import torch
 from command_line import run
-from torch import Tensor
-
-import efface
 from efface.bench import fetch, problems, requests, sets, sources
 from efface.bench.cell import resolve
 from efface.bench.fetch import Package, fetched, member
@@ -25,6 +22,9 @@ from efface.bench.networks import Fit, cnn, tensors_of
 from efface.bench.problems import PROBLEMS, problem
 from efface.bench.requests import KINDS, Asked, ask
 from efface.bench.suite import Setting
+from torch import Tensor
+
+import efface
 from efface.cli import bench as command
 from efface.data.splits import make_splits
 from efface.errors import RequestError

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from command_line import listing, run
 from distributed import LocalCluster, SchedulerPlugin
-
-import efface
 from efface.bench import backend, cell, runner
 from efface.bench.runner import Job, run_suite
 from efface.bench.suite import Suite, read_suite
+
+import efface
 from efface.cli import bench as command
 from efface.errors import RequestError
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-
-import efface
 from efface.bench.problems import PROBLEMS
 from efface.bench.requests import SHARE
 from efface.bench.suite import CONTROLS, Cell, Setting, Suite, Tuning, read_suite
+
+import efface
 from efface.errors import RequestError
 from efface.methods import REGISTRY
 

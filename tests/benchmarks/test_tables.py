@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from bench_cells import cell, controls, tuning, written
-
 from efface.bench.grids import curves
 from efface.bench.headline import bars, headline, large, standings, summary
 from efface.bench.markup import number
 from efface.bench.plots import draw
 from efface.bench.results import has_results, read, read_tunings
 from efface.bench.tables import render
+
 from efface.errors import RequestError
 
 REFUSED = "the request was refused:\n  - the loss became nan: try a smaller | learning rate"

@@ -3,9 +3,22 @@
 import statistics
 from collections.abc import Iterable, Sequence
 
-from efface.bench.markup import NONE, left, name, number, percent, plural, signed, spread, table, times, titled, why
-from efface.bench.results import Row, Spread, TuningCost, by_setting
-from efface.bench.suite import CONTROLS
+from benchmarks.harness.markdown import (
+    NONE,
+    left,
+    name,
+    number,
+    percent,
+    plural,
+    signed,
+    spread,
+    table,
+    times,
+    titled,
+    why,
+)
+from benchmarks.harness.results import Row, Spread, TuningCost, by_setting
+from benchmarks.harness.suite import CONTROLS
 
 SHARES = ("margin", "perturbed", "other_classes", "logits", "neighbours")
 DEAR = "†"

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from efface.bench.headline import large
-from efface.bench.markup import NONE, left, name, number, percent, request, table, times, why
-from efface.bench.results import LEADING, Row, ordered
-from efface.bench.suite import CONTROLS, Setting
+from benchmarks.harness.markdown import NONE, left, name, number, percent, request, table, times, why
+from benchmarks.harness.results import LEADING, Row, ordered
+from benchmarks.harness.suite import CONTROLS, Setting
+from benchmarks.harness.tables.headline import large
 
 ENTRY = "share of doing nothing's excess d2 left by margin, change on retain, times cheaper than retraining"
 GONE = (
@@ -42,7 +42,7 @@ def field(rows: Iterable[Row]) -> str:
         parts.append(f"**{problem}**, {records:,} records\n\n{grid}")
     if not parts:
         return ""
-    gone = any("predicted" in r.singles and r.setting.request == "class" for own in groups.values() for r in own)
+    gone = any(r.predicts and r.setting.request == "class" for own in groups.values() for r in own)
     return "\n\n".join((f"Entries: {ENTRY}.{f' {GONE}' if gone else ''}", *parts))
 
 
@@ -112,7 +112,7 @@ def _entry(row: Row) -> str:
     if row.failed is not None:
         return why(row)
     cheaper = "" if row.cost.cheaper is None else f", {times(row.cost.cheaper)}x"
-    if row.setting.request == "class" and "predicted" in row.singles:
+    if row.setting.request == "class" and row.predicts:
         ours, theirs = row.single("variation"), row.single("variation", "retrained")
         ratio = NONE if ours is None or not theirs else number(ours / theirs)
         return f"{number(row.single('predicted'), 3)}, {ratio}{cheaper}"

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from efface.bench.markup import NONE, left, name, number, plural, signed, table, times, titled, why
-from efface.bench.results import Interval, Row, by_setting
-from efface.bench.suite import CONTROLS
+from benchmarks.harness.markdown import NONE, left, name, number, plural, signed, table, times, titled, why
+from benchmarks.harness.results import Interval, Row, by_setting
+from benchmarks.harness.suite import CONTROLS
 
 BAR, LARGE_BAR = 15.0, 30.0  # times cheaper than retraining; with so many records or more
 LARGE = 60_000

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from efface.bench.markup import NONE, table
-from efface.bench.suite import CONTROLS, Recipe
+from benchmarks.harness.markdown import NONE, table
+from benchmarks.harness.suite import CONTROLS, Recipe
 from efface.methods import REGISTRY
 
 HEADER = ("key", "what it does", "source", "published values", "tuned over", "note")

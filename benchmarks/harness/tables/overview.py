@@ -3,20 +3,27 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from efface.bench.full import full
-from efface.bench.grids import curves, curves_of, field
-from efface.bench.headline import headline, summary
-from efface.bench.markup import name, number, spread, table, times, why
-from efface.bench.results import Row, Spread, by_setting, read, read_tunings
+from benchmarks.harness.markdown import name, number, spread, table, times, why
+from benchmarks.harness.results import Row, Spread, by_setting, read, read_tunings
+from benchmarks.harness.tables.full import full
+from benchmarks.harness.tables.grids import curves, curves_of, field
+from benchmarks.harness.tables.headline import headline, summary
 
 DIGITS = "noisy-digits"
 FIELD = 3  # kinds of requests from which a table of them is worth its place
 PUBLIC = ("accuracy forget", "accuracy retain", "accuracy test", "auc")  # columns that public tools are quoted in
 
 
-def render(folder: Path) -> str:
-    """Everything that the results of a folder have to tell; RequestError for none, or damaged ones."""
-    rows, tunings = read(folder), read_tunings(folder)
+def render(place: Path) -> str:
+    """Every table that results call for.
+
+    Args:
+        place: a folder that `run` wrote to, or a committed table.
+
+    Raises:
+        RequestError: there are no results, or damaged ones.
+    """
+    rows, tunings = read(place), read_tunings(place)
     problems = {r.setting.problem for r in rows}
     steered = {r.setting.request for r in rows if r.method == "steer"}
     parts: list[tuple[str, str]] = []
@@ -57,31 +64,33 @@ def digits(rows: Iterable[Row]) -> str:
 
 def machine(rows: Sequence[Row]) -> str:
     """One line: the code, the machine and the versions that results were made with; all that there were."""
-    told: dict[str, dict[str, None]] = {}
+    found: dict[str, dict[str, None]] = {}
     for row in rows:
         git, versions, on = (row.made_on.get(key, {}) for key in ("git", "versions", "machine"))
         commit = str(git["commit"])[:12] if git.get("commit") else "unknown"
-        _add(told, "commit", f"{commit}{' with uncommitted changes' if git.get('dirty') else ''}")
+        _add(found, "commit", f"{commit}{' with uncommitted changes' if git.get('dirty') else ''}")
         _add(
-            told, "CPU", f"{on.get('cpu', 'unknown')}, {on.get('cores', '?')} cores, {on.get('threads', '?')} thread(s)"
+            found,
+            "CPU",
+            f"{on.get('cpu', 'unknown')}, {on.get('cores', '?')} cores, {on.get('threads', '?')} thread(s)",
         )
-        _add(told, "device", str(on.get("device", "unknown")))
+        _add(found, "device", str(on.get("device", "unknown")))
         for key, version in versions.items():
             if key == "platform":  # a kernel's build number, which no result depends on
                 continue
-            _add(told, key, str(version))
-    shown = (f"{key} {' or '.join(values)}" for key, values in told.items())
+            _add(found, key, str(version))
+    shown = (f"{key} {' or '.join(values)}" for key, values in found.items())
     return f"Made with {'; '.join(shown)}."
 
 
 def _public(label: str, row: Row, group: str) -> list[str]:
-    apart = Spread(row.single("divergence", group))
+    distance = Spread(row.single("divergence", group))
     cheaper = "" if group == "original" else times(row.cost.cheaper)
-    return [label, *(spread(row.spread(key, group)) for key in PUBLIC), number(apart.mean, 3), cheaper]
+    return [label, *(spread(row.spread(key, group)) for key in PUBLIC), number(distance.mean, 3), cheaper]
 
 
-def _add(told: dict[str, dict[str, None]], key: str, value: str) -> None:
-    told.setdefault(key, {})[value] = None
+def _add(found: dict[str, dict[str, None]], key: str, value: str) -> None:
+    found.setdefault(key, {})[value] = None
 
 
 TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {

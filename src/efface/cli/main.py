@@ -1,4 +1,4 @@
-"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store and of the benchmark."""
+"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store."""
 
 import io
 import sys
@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from efface.audit import FEWEST_MODELS, MODELS, REFERENCES
-from efface.cli import bench, requests, store
+from efface.cli import requests, store
 from efface.cli.display import describe, show_methods, show_report, show_unjudged
 from efface.cli.failures import Code, guarded
 from efface.cli.loading import check_level, choose_method, load_inputs, reference_files, working_folder_importable
@@ -40,7 +40,6 @@ app = typer.Typer(
 )
 store.register(app)
 app.add_typer(requests.app, name="request")
-app.add_typer(bench.app, name="bench")
 
 TaskPath = Annotated[
     str,
@@ -258,10 +257,9 @@ def methods(as_json: Json = False) -> None:
             show_methods(described, stdout)
 
 
-@app.command(epilog="Example:\n\nefface demo --out demo-run --data digits")
+@app.command(epilog="Example:\n\nefface demo --out demo-run")
 def demo(
     out: Out,
-    data: Annotated[str, typer.Option(metavar="NAME", help="digits or fashion-mnist.")] = "digits",
     seed: Seed = 0,
     device: Device = "auto",
     force: Force = False,
@@ -276,7 +274,7 @@ def demo(
         attempt(problems, check_folder, out, force)
         if problems:
             raise RequestError(problems)
-        run = run_demo(data, seed, device)
+        run = run_demo(seed=seed, device=device)
         _finish(out, run.result, run.report, as_json, stdout)
 
 
