@@ -3,13 +3,13 @@
 import contextlib
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmarks.progress import show_progress
 from efface.cli.failures import Code, guarded
 from efface.cli.output import check_folder, save
 from efface.ensembles.cache import check_cache
@@ -104,7 +104,7 @@ def run(
 
         # workers of a cluster stand in other folders
         folders = Folders(target.absolute(), cache.absolute(), None if every else RESULTS)
-        with _processes(jobs, dask) as count, _progress() as progress:
+        with _processes(jobs, dask) as count, show_progress() as progress:
             run_suite(read, folders, count, Messages(announce, progress), dry_run)
         if not dry_run:
             print(f"Results in {target}; see python -m benchmarks table {target}", file=stdout)
@@ -266,30 +266,6 @@ def _processes(jobs: int | None, dask: str | None) -> Iterator[int]:
 
     with dask_workers(dask) as count:
         yield count
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """Show each job that is done and how long the rest will take: one line on a terminal, a line a job elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda name, left: print(f"{name}; {_left(left)}", file=sys.stderr, flush=True)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    text = [TextColumn(f"{{task.{name}}}", markup=False) for name in ("description", "fields[left]")]
-    with Progress(text[0], BarColumn(), text[1], TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-        task, start = bar.add_task("starting", total=None, left=""), time.monotonic()
-
-        def done(name: str, left: float) -> None:
-            spent = time.monotonic() - start
-            bar.update(task, description=name, completed=spent, total=spent + left, left=_left(left))
-
-        yield done
-
-
-def _left(seconds: float) -> str:
-    return f"about {duration(seconds)} left"
 
 
 def _existing(path: Path) -> Path:

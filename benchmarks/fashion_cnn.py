@@ -1,7 +1,7 @@
 """Fashion-MNIST, all 60,000 records, a CNN, 600 random records erased: cost and evidence of every method.
 
-    python benchmarks/fashion_cnn.py                      # 3 originals, 4 retrained models; about 15 minutes
-    python benchmarks/fashion_cnn.py --methods steer --json results.json
+    python -m benchmarks.fashion_cnn                      # 3 originals, 4 retrained models; about 15 minutes
+    python -m benchmarks.fashion_cnn --methods steer --json results.json
 
 Everything is timed in the same run on one CPU thread, and every phase of unlearning is charged (record checks,
 reference model, targets, steps, stop checks). "Remains" is (unlearned - retrained) / (original - retrained), of the
@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 import efface
+from benchmarks.fashion_demo import fashion_setting
 from efface.data.records import Records
-from efface.demo import fashion_setting
 from efface.metrics.membership import separate
 from efface.models import Recipe, logits_of, retrain
 from efface.numerics.logits import log_likelihood

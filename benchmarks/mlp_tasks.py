@@ -1,7 +1,7 @@
 """Two MLP tasks on Fashion-MNIST: distance to retrained models and CPU time, original / steer / retrained.
 
-    python benchmarks/mlp_tasks.py small     # 5,000 records, 250 to forget, 12 + 24 models
-    python benchmarks/mlp_tasks.py large     # 30,000 records, 300 to forget, 4 + 8 models
+    python -m benchmarks.mlp_tasks small     # 5,000 records, 250 to forget, 12 + 24 models
+    python -m benchmarks.mlp_tasks large     # 30,000 records, 300 to forget, 4 + 8 models
 
 Excess d2 is on the symmetric log of a statistic, each model's level and scale on test records taken out: 0 for
 retrained models. One CPU thread.
@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import efface
-from efface.data.sets import fashion_mnist
+from benchmarks.harness.fashion import fashion_mnist
 from efface.metrics.distance import excess_d2
 from efface.metrics.membership import separate
 from efface.numerics.logits import log_likelihood, margin, other_gap, squash

@@ -52,7 +52,6 @@ ORDER = (
     "store",
     "__init__",  # what users import, and what the following may
     "demo",
-    "bench",
     "cli",
     "__main__",
 )

@@ -71,7 +71,7 @@ def make_request(problem: Problem, records: int, kind: str, share: float, draw: 
     task, rng, data = problem.task(records), np.random.default_rng([draw, 7]), problem.load()
     size = max(1, round(share * records))
     if kind == "memorised":
-        score = _memorisation(problem, records, cache)
+        score = memorisation_scores(problem, records, cache)
         return BenchRequest(problem, task, (np.sort(np.argsort(-score)[: 3 * size][draw % 3 :: 3]),))
     if kind == "class":
         return BenchRequest(problem, task, (np.flatnonzero((data.y[:records] == CLASS + draw).numpy()),))
@@ -126,18 +126,19 @@ def half_models(problem: Problem, records: int, cache: Path) -> tuple[NDArray[np
     return inside, train_models(whole, [np.flatnonzero(row) for row in inside], HALVES_SEED, cache)
 
 
-def _memorisation(problem: Problem, records: int, cache: Path) -> Floats:
+def memorisation_scores(problem: Problem, records: int, cache: Path) -> Floats:
     """How much higher a record's margin is in models that saw it: (records,)."""
     inside, models = half_models(problem, records, cache)
     task = problem.task(records)
-    z = torch.stack([_margins(task, m) for m in models]).numpy()
+    z = torch.stack([margins_of(task, m) for m in models]).numpy()
     saw, missed = inside.sum(0), (~inside).sum(0)
     score: Floats = (z * inside).sum(0) / saw.clip(1) - (z * ~inside).sum(0) / missed.clip(1)
     score[(saw < 2) | (missed < 2)] = -np.inf
     return score
 
 
-def _margins(task: Task, model: nn.Module) -> Tensor:
+def margins_of(task: Task, model: nn.Module) -> Tensor:
+    """A model's margin on each training record."""
     data = Records(task.train, task)
     every = np.arange(len(data))
     return margin(logits_of(task, model, data, every, Meter()), data.targets(every))

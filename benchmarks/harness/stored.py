@@ -95,7 +95,8 @@ def table_text(records: Sequence[Record], title: str) -> tuple[str, str]:
         rows.append({**{k: v for k, v in record.items() if k not in ON}, "made": made.index(on)})
     counts = [sum(row["made"] == i for row in rows) for i in range(len(made))]
     beside = {"title": title, "made": [{"cells": n, **on} for n, on in zip(counts, made, strict=True)]}
-    return csv_text(rows), json.dumps(beside, indent=1) + "\n"
+    others = {key for row in rows for key, value in row.items() if value is not None} - {*REQUIRED, "made"}
+    return csv_text(rows, [*REQUIRED, "made", *sorted(others)]), json.dumps(beside, indent=1) + "\n"
 
 
 def read_tunings_table(file: Path, suite: str | None = None) -> list[dict[str, Any]]:
@@ -135,12 +136,11 @@ def tunings_text(tunings: Iterable[Mapping[str, Any]]) -> str:
         for tried in tuning["tried"]:
             chosen = tried["options"] == best
             rows.append({**start, "chosen": chosen, **{key: tried.get(key) for key in TRIED}})
-    return csv_text(rows)
+    return csv_text(rows, ["suite", *SETTING, "method", *TUNED, "torch", "chosen", *TRIED])
 
 
-def csv_text(rows: Sequence[Record]) -> str:
-    """Rows as CSV, their columns in the order in which they are first met; nothing for None."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+def csv_text(rows: Sequence[Record], columns: Sequence[str]) -> str:
+    """Those columns of rows as CSV; nothing for None."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -39,8 +39,8 @@ def train_and_watch(problem: Problem, records: int, max_epochs: int, seed: int =
             loss = next(passes)
         spent += time.process_time() - start
         model.eval()
-        known = _right(model, x, y)
-        yield Epoch(number, loss, known, _right(model, *held), spent)
+        known = share_right(model, x, y)
+        yield Epoch(number, loss, known, share_right(model, *held), spent)
         lowest, since = min(lowest, loss), 0 if loss < lowest else since + 1
         if known >= KNOWN or since >= STILL:
             return
@@ -59,6 +59,7 @@ def choose(epochs: Sequence[Epoch]) -> str:
     return f"{why}; best accuracy on the holdout after {best.number}"
 
 
-def _right(model: nn.Module, x: Tensor, y: Tensor) -> float:
+def share_right(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    """The share of records whose label the model predicts."""
     with torch.no_grad():
         return float(torch.cat([model(part).argmax(1) for part in x.split(1024)]).eq(y).double().mean())

@@ -1,6 +1,6 @@
 """Our scores beside their authors' public code, on the same seeded numbers: prints the greatest differences.
 
-    python benchmarks/agreement.py --klom ../EasyDUB-code --klom ../data-unlearning-bench \\
+    python -m benchmarks.judge.agreement --klom ../EasyDUB-code --klom ../data-unlearning-bench \\
         --rmia ../ml_privacy_meter --ulira ../data-unlearning-bench --epsilon ../unlearning_evaluation
 
 Each option takes a local clone: github.com/easydub/EasyDUB-code, RoyRin/data-unlearning-bench (for --ulira with its

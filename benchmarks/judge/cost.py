@@ -1,8 +1,8 @@
 """What an audit costs at each level, and how a method stands by every statistic of the strong one.
 
-    python benchmarks/judge_cost.py fashion   # quick, standard: 60,000 records, CNN, 600 forgotten
-    python benchmarks/judge_cost.py mlp       # strong, 32 + 32 models: 5,000 records, MLP, 250 forgotten
-    python benchmarks/judge_cost.py mlp --method retrain --models 16 --out report-folder
+    python -m benchmarks.judge.cost fashion   # quick, standard: 60,000 records, CNN, 600 forgotten
+    python -m benchmarks.judge.cost mlp       # strong, 32 + 32 models: 5,000 records, MLP, 250 forgotten
+    python -m benchmarks.judge.cost mlp --method retrain --models 16 --out report-folder
 
 Everything is timed in the same run: CPU seconds of this process and, for ensembles, of its workers. fashion takes about
 4 minutes, mlp about 8 of CPU time. --cache FOLDER keeps the ensembles; what is found there is not charged.
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from efface.bench.networks import tensors_of
-from mlp_tasks import SIZES, mlp, trained
 from torch.utils.data import TensorDataset
 
 import efface
-from efface.data.sets import fashion_mnist
-from efface.demo import fashion_setting
+from benchmarks.fashion_demo import fashion_setting
+from benchmarks.harness.fashion import fashion_mnist
+from benchmarks.harness.networks import tensors_of
+from benchmarks.mlp_tasks import SIZES, mlp, trained
 from efface.models import Recipe, retrain
 from efface.runtime import Meter, threads, versions
 

@@ -1,4 +1,4 @@
-"""False "unlearned" models made from an original, each wrong in its own way; `judge_power.py` asks what catches them.
+"""False "unlearned" models made from an original, each wrong in its own way; `power.py` asks what catches them.
 
 Every one is made by somebody who knows what retraining would give and wants to look like it in one respect. None is
 an unlearning method. On Fashion-MNIST's MLP and 5,000 records each takes 0.1 to 1 CPU second.

@@ -1,8 +1,8 @@
 """Known error rates: models retrained without the forget set are audited as if they were unlearned.
 
-    python benchmarks/judge_null.py --task ridge --level quick
-    python benchmarks/judge_null.py --task net --level standard --retrained 3
-    python benchmarks/judge_null.py --task ridge --level strong --method retrain --json /tmp/null.json
+    python -m benchmarks.judge.null_rates --task ridge --level quick
+    python -m benchmarks.judge.null_rates --task net --level standard --retrained 3
+    python -m benchmarks.judge.null_rates --task ridge --level strong --method retrain --json /tmp/null.json
 
 Every draw has new records, a new request and new models. Each test may reject at most 17 of 200 draws at 5 %, and so
 may the verdict (`not_verified`): more has a chance of 1.5 % at a true rate of 5 %. Tasks: `ridge` (a closed form) and

@@ -1,8 +1,8 @@
 """What catches what: false "unlearned" models before the audit, test by test, and retrained ones, which must pass.
 
-    python benchmarks/judge_power.py table --forget 30 60 120 250 500 --draws 6      # false models x tests: 230 CPU s
-    python benchmarks/judge_power.py draws --records 15000 --forget 300 --draws 20   # the bar: 37 CPU s a draw
-    python benchmarks/judge_power.py strong --forget 250                             # ensembles' distances: 300 CPU s
+    python -m benchmarks.judge.power table --forget 30 60 120 250 500 --draws 6      # false models x tests: 230 CPU s
+    python -m benchmarks.judge.power draws --records 15000 --forget 300 --draws 20   # the bar: 37 CPU s a draw
+    python -m benchmarks.judge.power strong --forget 250                             # ensembles' distances: 300 CPU s
 
 Fashion-MNIST, an MLP, 40 epochs, a share `--noise` of all labels drawn at random so that there is something to
 memorise; 10,000 others held out, 2,000 test records. A draw is a new forget set, new noise and new models. The bar:
@@ -17,15 +17,16 @@ from statistics import mean
 
 import numpy as np
 import torch
-from imposters import IMPOSTERS, Case, accuracy
-from mlp_tasks import mlp, trained
 from torch.utils.data import TensorDataset
 
 import efface
+from benchmarks.harness.fashion import fashion_mnist
+from benchmarks.judge.imposters import IMPOSTERS, Case, accuracy
+from benchmarks.mlp_tasks import mlp, trained
 from efface.attacks.views import Sight, View, sights
 from efface.audit import REFERENCES
 from efface.data.records import Records
-from efface.data.sets import distinct, fashion_mnist
+from efface.data.sets import distinct
 from efface.data.splits import make_splits
 from efface.models import train
 from efface.runtime import Meter, seeded

@@ -1,17 +1,18 @@
 """Suites: what is read of a TOML file, and that all that is wrong in one is told at once."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from efface.bench.problems import PROBLEMS
-from efface.bench.requests import SHARE
-from efface.bench.suite import CONTROLS, Cell, Setting, Suite, Tuning, read_suite
 
-import efface
+from benchmarks.harness.problems import PROBLEMS
+from benchmarks.harness.requests import SHARE
+from benchmarks.harness.suite import CONTROLS, Cell, Setting, Suite, Tuning, read_suite
 from efface.errors import RequestError
 from efface.methods import REGISTRY
 
-SUITES = Path(efface.__file__).parents[2] / "benchmarks"
+SUITES = Path(__file__).parents[2] / "benchmarks" / "suites"
 RECIPES = """
 [finetune]
 published = { lr = 0.01, epochs = 10.0 }
@@ -237,3 +238,8 @@ def test_the_usual_number_of_records_is_taken_where_a_setting_does_not_say(folde
     cells = suite(folder, with_lines('problem = ["fashion", "letter"]')).cells
     assert {(c.setting.problem, c.setting.records) for c in cells} == {("fashion", 15000), ("letter", 12500)}
     assert PROBLEMS["fashion-resnet"].usual == 5000
+
+
+def test_a_setting_is_json_and_names_files() -> None:
+    setting = Setting("letter", 12500, "random", 0.01, 1, 4, 8)
+    assert setting.name == "letter-12500-random-0.01-1" and json.dumps(asdict(setting))

@@ -5,14 +5,15 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from bench_cells import cell, controls, tuning, written
-from efface.bench.grids import curves
-from efface.bench.headline import bars, headline, large, standings, summary
-from efface.bench.markup import number
-from efface.bench.plots import draw
-from efface.bench.results import has_results, read, read_tunings
-from efface.bench.tables import render
+from helpers.benchmark_cells import cell, controls, tuning, written
 
+from benchmarks.harness.markdown import number
+from benchmarks.harness.plots import draw
+from benchmarks.harness.results import read, read_tunings
+from benchmarks.harness.stored import has_results
+from benchmarks.harness.tables.grids import curves
+from benchmarks.harness.tables.headline import bars, headline, large, standings, summary
+from benchmarks.harness.tables.overview import render
 from efface.errors import RequestError
 
 REFUSED = "the request was refused:\n  - the loss became nan: try a smaller | learning rate"
@@ -231,7 +232,7 @@ def test_what_is_wrong_with_a_folder_is_told_at_once(tmp_path: Path) -> None:
         read(empty, tmp_path / "absent", bad)
     said = "\n".join(caught.value.problems)
     assert len(caught.value.problems) == 7
-    for words in ("no results in it", "no such folder", "expected schema 1, got 99", "expected a number, got 'fast'"):
+    for words in ("no results in it", "no such folder", "expected schema 2, got 99", "expected a number, got 'fast'"):
         assert words in said
     assert "less.json: is no result of the benchmark (no 'schema')" in said
     (empty / "x-tuning.json").write_text("null")
