@@ -39,9 +39,9 @@ def scores(task, model, forget, keep):
         "test": (test, range(len(test))),
     }
     z = {name: (logits_of(task, model, r, at, meter), r.targets(at)) for name, (r, at) in places.items()}
-    told = {name: float((a.argmax(1) == b).double().mean()) for name, (a, b) in z.items()}
-    told["auc"] = separate(log_likelihood(*z["forget"]), log_likelihood(*z["test"])).value
-    return told
+    found = {name: float((a.argmax(1) == b).double().mean()) for name, (a, b) in z.items()}
+    found["auc"] = separate(log_likelihood(*z["forget"]), log_likelihood(*z["test"])).value
+    return found
 
 
 def fresh(task, template, positions, seed):
@@ -105,7 +105,7 @@ def main():
     print(f"{'':13s} {'CPU s':>7s} {'cheaper':>7s} {titles}    remains: forget accuracy, AUC")
     show("original", original, 0, again, original, retrained)
     show("retrained", retrained, again, again, original, retrained)
-    told = {"retrain_cpu_s": times, "original": original, "retrained": retrained, "original_knows": knows}
+    found = {"retrain_cpu_s": times, "original": original, "retrained": retrained, "original_knows": knows}
     for method in args.methods:
         results = [
             efface.unlearn(m, task=task, forget=forget.tolist(), method=method, seed=s, progress=False)
@@ -119,9 +119,9 @@ def main():
         print(
             f"{'':13s} stop: {'; '.join(r.evidence.outcome + ' after ' + str(r.evidence.chosen_step) for r in results)}"
         )
-        told[method] = {"scores": rows, "evidence": [asdict(r.evidence) for r in results], "phases": phases}
+        found[method] = {"scores": rows, "evidence": [asdict(r.evidence) for r in results], "phases": phases}
     if args.json:
-        args.json.write_text(json.dumps(told, indent=1))
+        args.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

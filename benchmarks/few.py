@@ -67,13 +67,13 @@ def main():
             before, after = (logits_of(request.task, m, test, others[:1000], Meter()) for m in (original, done.model))
             moved.append(float((after.softmax(1) - before.softmax(1)).abs().sum(1).mean() / 2))
             kept.append(float((after.argmax(1) == test.targets(others[:1000])).double().mean()))
-        told = []
+        lines = []
         for name, values in rows.items():
             rank = torch.cat(values).numpy()
-            told.append(f"{name} mean {rank.mean():.3f}, KS p {kstest(rank, 'uniform').pvalue:.4f}")
+            lines.append(f"{name} mean {rank.mean():.3f}, KS p {kstest(rank, 'uniform').pvalue:.4f}")
         base = logits_of(request.task, original, test, others[:1000], Meter())
         accuracy = float((base.argmax(1) == test.targets(others[:1000])).double().mean())
-        print(f"{args.problem}, {size} of {len(train)} records, {args.repeats} requests: " + "; ".join(told))
+        print(f"{args.problem}, {size} of {len(train)} records, {args.repeats} requests: " + "; ".join(lines))
         print(
             f"  {np.mean(spent):.2f} CPU s each; test accuracy {np.mean(kept):.4f} (original {accuracy:.4f}), "
             f"outputs on test records move by {np.mean(moved):.4f} of total variation",

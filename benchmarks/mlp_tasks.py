@@ -48,23 +48,23 @@ def logits(model, x):
 def read(model, places):
     """Accuracy on forget and test, loss-attack AUC, and each place's standardised statistics."""
     z = {name: (logits(model, x), y) for name, (x, y) in places.items()}
-    told = {"forget": accuracy(*z["forget"]), "test": accuracy(*z["test"])}
-    told["auc"] = separate(log_likelihood(*z["forget"]), log_likelihood(*z["test"])).value
+    found = {"forget": accuracy(*z["forget"]), "test": accuracy(*z["test"])}
+    found["auc"] = separate(log_likelihood(*z["forget"]), log_likelihood(*z["test"])).value
     for kind in (margin, other_gap):
         base = squash(kind(*z["test"]))
         for name, seen in z.items():
-            told[name, kind] = (squash(kind(*seen)) - base.mean()) / base.std()
-    return told
+            found[name, kind] = (squash(kind(*seen)) - base.mean()) / base.std()
+    return found
 
 
 def accuracy(z, y):
     return float((z.argmax(1) == y).double().mean())
 
 
-def row(label, ours, gold, cpu):
+def row(label, ours, others, cpu):
     mean = {key: sum(t[key] for t in ours) / len(ours) for key in ("forget", "test", "auc")}
     d2 = [
-        excess_d2(torch.stack([t[place, kind] for t in ours]), torch.stack([t[place, kind] for t in gold]))
+        excess_d2(torch.stack([t[place, kind] for t in ours]), torch.stack([t[place, kind] for t in others]))
         for place, kind in (("forget", margin), ("forget", other_gap), ("retain", margin), ("test", margin))
     ]
     print(
@@ -96,18 +96,18 @@ def main():
     start = time.process_time()
     retrained = [trained(x[n_forget:], y[n_forget:], epochs, 1000 + s) for s in range(2 * k)]
     again = (time.process_time() - start) / (2 * k)
-    gold = [read(m, places) for m in retrained[k:]]
+    others = [read(m, places) for m in retrained[k:]]
     print(f"{args.size}: {k} models a row against {k} retrained; CPU seconds a model")
     print(f"{'':22s} {'CPU s':>7s} | forget test  AUC  | d2: forget, other classes, retain, test")
-    row("original", [read(m, places) for m in originals], gold, 0)
-    row("retrained", [read(m, places) for m in retrained[:k]], gold, again)
+    row("original", [read(m, places) for m in originals], others, 0)
+    row("retrained", [read(m, places) for m in retrained[:k]], others, again)
 
     results = [
         efface.unlearn(m, train=train, holdout=holdout, forget=forget, seed=s, progress=False)
         for s, m in enumerate(originals)
     ]
     cpu = sum(r.cost.cpu_s for r in results) / k
-    row("steer", [read(r.model, places) for r in results], gold, cpu)
+    row("steer", [read(r.model, places) for r in results], others, cpu)
     phases = {name: sum(r.cost.phases[name].cpu_s for r in results) / k for name in results[0].cost.phases}
     print("    " + ", ".join(f"{name} {s:.2f}" for name, s in phases.items()) + f"; {again / cpu:.1f} times cheaper")
 

@@ -35,7 +35,7 @@ from efface.runtime import threads
 FEATURES, CLASSES = 256, 10
 ROW = np.dtype([("x", np.float32, FEATURES), ("y", np.int32)])
 OTHERS = {"holdout": 5_000, "test": 2_000}
-CHUNK, BATCH, LEAST_STEPS = 10_000, 500, 200
+CHUNK, BATCH, MIN_STEPS = 10_000, 500, 200
 SHIFT, NOISE = 2.5, 0.1
 REFERENCES = 2
 LOOKUPS = 100_000
@@ -104,7 +104,7 @@ def make(folder: Path, records: int, seed: int) -> float:
     torch.manual_seed(seed)
     model = network()
     optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
-    passes = -(-LEAST_STEPS * BATCH // records)
+    passes = -(-MIN_STEPS * BATCH // records)
     with threads(1):
         for start in list(range(0, records, BATCH)) * passes:
             rows = train.block(start, BATCH)

@@ -1,4 +1,4 @@
-"""Known error rates, in short: retrained models judged as if they were unlearned (benchmarks.judge.null_rates at length).
+"""Known error rates in short: retrained models judged as unlearned (at length: benchmarks.judge.null_rates).
 
 Seeds are fixed. A test that rejects at 5 % as it says passes each bound 99 times in 100, one that rejects at 20 % once
 in 15.

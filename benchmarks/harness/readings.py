@@ -25,8 +25,8 @@ def request_of(setting: Setting, cache: Path) -> BenchRequest:
 
 def readings_place(setting: Setting, cache: Path) -> Path:
     """File of the readings of a setting's original and retrained models."""
-    named = {"setting": asdict(setting), "evaluator": EVALUATOR_VERSION, "torch": str(torch.__version__)}
-    key = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
+    description = {"setting": asdict(setting), "evaluator": EVALUATOR_VERSION, "torch": str(torch.__version__)}
+    key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
     return cache / "readings" / f"{key}.safetensors"
 
 

@@ -17,7 +17,7 @@ import efface
 
 Records = tuple[Tensor, Tensor]  # inputs, labels
 BATCH = 128
-MOST_STEPS = 2000
+MAX_STEPS = 2000
 LOOK = 10  # steps between looks at whether an imposter is there
 
 
@@ -136,7 +136,7 @@ def _tuned(case: Case, push: Callable, done: Callable, lr: float = 1e-3) -> nn.M
 
 def _trained(case: Case, model: nn.Module, moved, loss: Callable, done: Callable, lr: float) -> nn.Module:
     optimiser, drawn = torch.optim.Adam(moved, lr=lr), torch.Generator().manual_seed(case.seed)
-    for step in range(MOST_STEPS):
+    for step in range(MAX_STEPS):
         if step % LOOK == 0:
             with torch.no_grad():
                 if done():

@@ -47,22 +47,22 @@ def block(what: str, inside: str = "") -> str:
 
 
 def test_blocks_are_filled_and_nothing_else_changes(tmp_path: Path) -> None:
-    readme = f"before\n{block('headline a')}between\n{block('full a')}{block('headline gone')}after\n"
-    page = block("plot-pareto a gone", "old\n") + block("methods") + block("machine a") + block("curves a")
+    readme = f"before\n{block('headline a')}between\n{block('full a')}{block('headline absent')}after\n"
+    page = block("plot-pareto a absent", "old\n") + block("methods") + block("machine a") + block("curves a")
     root = checkout(tmp_path, readme, page)
     tabled(root / "benchmarks/results/a.csv", *controls(), cell("steer", "default"), cell("ssd"), tuning("ssd", 3.0))
     changed = update(root)
-    figure = root / "benchmarks/results/pareto-a-gone.svg"
+    figure = root / "benchmarks/results/pareto-a-absent.svg"
     assert sorted(changed) == sorted([root / "README.md", root / "docs/bench.md", figure])
     page_text = (root / "README.md").read_text()
     assert page_text.startswith(
         "before\n<!-- bench: headline a -->\n\n`python -m benchmarks run benchmarks/suites/a.toml`, "
     )
     assert "then `python -m benchmarks table benchmarks/results/a.csv`:\n\n| data, request |" in page_text
-    assert "<!-- bench: headline gone -->\n\n*no results yet*\n\n<!-- /bench -->\nafter\n" in page_text
+    assert "<!-- bench: headline absent -->\n\n*no results yet*\n\n<!-- /bench -->\nafter\n" in page_text
     assert "\n<!-- /bench -->\nbetween\n<!-- bench: full a -->\n" in page_text and "1 tuning of 2 draws" in page_text
     shown = (root / "docs/bench.md").read_text()
-    assert "](../benchmarks/results/pareto-a-gone.svg)" in shown and "old" not in shown
+    assert "](../benchmarks/results/pareto-a-absent.svg)" in shown and "old" not in shown
     assert "then `python -m benchmarks docs`" in shown and "Made with commit" in shown
     assert "| `finetune` |" in shown and "| lr 0.01, epochs 10 | lr 0.001 to 0.1 | as printed |" in shown
     # nothing varies, so there is no curve

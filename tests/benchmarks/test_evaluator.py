@@ -32,9 +32,9 @@ def slow_distances(ours: Tensor, retrained: Tensor, same: bool) -> tuple[float, 
 def test_models_are_as_far_apart_as_a_slow_loop_says() -> None:
     ours, retrained = probabilities(3, 0), probabilities(4, 1)
     ours[0, 0] = torch.tensor([1.0, 0.0, 0.0])  # logarithms of 0
-    told = {"probabilities": ours}, {"probabilities": retrained}
-    assert output_distances(*told) == pytest.approx(slow_distances(ours, retrained, False), rel=1e-12)
-    assert output_distances(told[1], told[1]) == pytest.approx(slow_distances(retrained, retrained, True), rel=1e-12)
+    found = {"probabilities": ours}, {"probabilities": retrained}
+    assert output_distances(*found) == pytest.approx(slow_distances(ours, retrained, False), rel=1e-12)
+    assert output_distances(found[1], found[1]) == pytest.approx(slow_distances(retrained, retrained, True), rel=1e-12)
 
 
 def test_total_opposites_are_as_far_apart_as_can_be() -> None:
@@ -54,7 +54,7 @@ def test_a_change_is_that_of_squared_distances_in_retrained_spread() -> None:
     assert two.value == pytest.approx(4, abs=0.3) and np.isnan([two.low, two.high]).all()
 
 
-def test_what_remains_is_told_of_the_statistics_that_were_read() -> None:
+def test_what_remains_is_said_of_the_statistics_that_were_read() -> None:
     generator = torch.Generator().manual_seed(0)
     read = [{"margin": torch.randn(8, 20, generator=generator, dtype=torch.float64) + at} for at in (3.0, 3.0, 0.0)]
     far = compare(read[0], read[0], read[2])

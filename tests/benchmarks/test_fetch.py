@@ -64,7 +64,7 @@ def test_a_damaged_archive_is_refused(data: Path, monkeypatch: pytest.MonkeyPatc
         member("made", "inside")
 
 
-def test_what_cannot_be_fetched_is_told_with_the_command(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_fetched_is_said_with_the_command(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(data))  # where no npm is
     with pytest.raises(RequestError, match=r"made\.tgz could not be fetched .*npm.*: run `npm pack made@1` in "):
         fetched(Package("made.tgz", ("npm", "pack", "made@1"), ""))

@@ -107,13 +107,13 @@ def test_a_second_run_makes_nothing_new(smoke: Done) -> None:
 
 
 def test_only_a_missing_cell_is_made_again(smoke: Done, copied: Path) -> None:
-    gone = copied / f"{SETTING}-1-finetune-published.json"
-    gone.unlink()
+    missing = copied / f"{SETTING}-1-finetune-published.json"
+    missing.unlink()
     before = {p: p.stat().st_mtime_ns for p in copied.iterdir()}
     again = run_suite(SMOKE, copied, smoke.cache, "--jobs", "1")
     assert "5 cells, 1 of them to do, in 1 jobs" in again.stdout
-    assert {p: p.stat().st_mtime_ns for p in copied.iterdir() if p != gone} == before
-    same(read_json(gone), smoke.cell("finetune-published"))
+    assert {p: p.stat().st_mtime_ns for p in copied.iterdir() if p != missing} == before
+    same(read_json(missing), smoke.cell("finetune-published"))
 
 
 def test_a_damaged_cell_is_made_again(smoke: Done, copied: Path, planned: list[str]) -> None:

@@ -30,25 +30,25 @@ def cifar(folder: Path, records: int) -> dict[bytes, int]:
     """Six made-up files, one record in two files; label by picture."""
     rng = np.random.default_rng(0)
     folder.mkdir()
-    told = {}
+    found = {}
     for name in sets.CIFAR_FILES:
         labels = rng.integers(0, 10, (records, 1), dtype=np.uint8)
         pixels = rng.integers(0, 256, (records, 3072), dtype=np.uint8)
-        if told:
-            pixels[0], labels[0] = np.frombuffer(next(iter(told)), np.uint8), next(iter(told.values()))
+        if found:
+            pixels[0], labels[0] = np.frombuffer(next(iter(found)), np.uint8), next(iter(found.values()))
         (folder / name).write_bytes(np.hstack([labels, pixels]).tobytes())
-        told |= {p.tobytes(): int(y) for p, y in zip(pixels, labels[:, 0], strict=True)}
-    return told
+        found |= {p.tobytes(): int(y) for p, y in zip(pixels, labels[:, 0], strict=True)}
+    return found
 
 
 def test_cifar_is_read_of_a_local_folder_without_duplicates(data: Path) -> None:
-    told = cifar(data / "cifar-10-batches-bin", 3)
+    found = cifar(data / "cifar-10-batches-bin", 3)
     read = sets.cifar10()
-    assert read.given == 18 and len(read.y) == len(told) == 13
+    assert read.given == 18 and len(read.y) == len(found) == 13
     assert read.x.shape[1:] == (3, 32, 32) and read.x.min() >= -1 and read.x.max() <= 1
     for x, y in zip(read.x, read.y, strict=True):
         pixels = ((x + 1) * 127.5).round().to(torch.uint8).numpy().tobytes()
-        assert told[pixels] == int(y)
+        assert found[pixels] == int(y)
 
 
 def test_a_cifar_folder_that_is_not_whole_is_refused(data: Path) -> None:

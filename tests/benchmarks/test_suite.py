@@ -1,4 +1,4 @@
-"""Suites: what is read of a TOML file, and that all that is wrong in one is told at once."""
+"""Suites: what is read of a TOML file, and that all that is wrong in one is said at once."""
 
 import json
 from dataclasses import asdict
@@ -152,10 +152,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_wrong_in_a_suite_is_told(folder: Path, name: str) -> None:
+def test_what_is_wrong_in_a_suite_is_said(folder: Path, name: str) -> None:
     text, said = REFUSED[name]
-    (told,) = refused(folder, text)
-    assert told.startswith(said)
+    (found,) = refused(folder, text)
+    assert found.startswith(said)
 
 
 WRONG_RECIPES = {
@@ -198,21 +198,21 @@ WRONG_RECIPES = {
 
 
 @pytest.mark.parametrize("name", WRONG_RECIPES)
-def test_what_is_wrong_in_a_recipe_is_told(folder: Path, name: str) -> None:
+def test_what_is_wrong_in_a_recipe_is_said(folder: Path, name: str) -> None:
     text, said = WRONG_RECIPES[name]
     (folder / "methods.toml").write_text(text, encoding="utf-8")
-    (told,) = refused(folder, SETTINGS)
-    assert told.startswith(said)
+    (found,) = refused(folder, SETTINGS)
+    assert found.startswith(said)
 
 
-def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
+def test_all_that_is_wrong_is_said_at_once(folder: Path) -> None:
     (folder / "methods.toml").write_text("[fintune]\n[finetune]\nspace = { lr = 3 }", encoding="utf-8")
     first = with_lines(
         'problem = "mnits"', 'request = "rundom"', 'methods = ["fintune"]', "retrained = 3", "others = 9"
     )
-    told = refused(folder, "other = 1\n[tuning]\nmodels = 0\n" + first + with_lines("records = [600, 1]"))
-    assert len(told) == 10
-    assert [t.split(":")[0] for t in told] == [
+    found = refused(folder, "other = 1\n[tuning]\nmodels = 0\n" + first + with_lines("records = [600, 1]"))
+    assert len(found) == 10
+    assert [t.split(":")[0] for t in found] == [
         *("suite.toml", "methods.toml, fintune", "methods.toml, finetune.space.lr", "tuning.models"),
         *["settings 1"] * 5,
         "settings 2",
@@ -220,18 +220,18 @@ def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
 
 
 def test_files_that_are_none_are_refused(folder: Path) -> None:
-    (told,) = refused(folder, "a = = 1")
-    assert "suite.toml: not a TOML file" in told
+    (found,) = refused(folder, "a = = 1")
+    assert "suite.toml: not a TOML file" in found
     for odd in ("a = nan", "a = -inf", "a = " + "1" * 5000, "a = " + "[" * 5000):
-        (told,) = refused(folder, odd)
-        assert "suite.toml: not a TOML file" in told
+        (found,) = refused(folder, odd)
+        assert "suite.toml: not a TOML file" in found
     with pytest.raises(RequestError, match=r"no\.toml: cannot be read: No such file or directory"):
         read_suite(folder / "no.toml")
     (folder / "latin.toml").write_bytes(b"title = 'caf\xe9'")
     with pytest.raises(RequestError, match=r"latin\.toml: not a TOML file"):
         read_suite(folder / "latin.toml")
-    (told,) = refused(folder, "methods = 'others.toml'\n" + SETTINGS)
-    assert "others.toml: cannot be read" in told
+    (found,) = refused(folder, "methods = 'others.toml'\n" + SETTINGS)
+    assert "others.toml: cannot be read" in found
 
 
 def test_the_usual_number_of_records_is_taken_where_a_setting_does_not_say(folder: Path) -> None:

@@ -12,11 +12,11 @@ DIGITS = PROBLEMS["noisy-digits"]
 
 
 def test_lengths_stop_at_the_most_epochs_and_are_the_same_again() -> None:
-    told = [list(train_and_watch(DIGITS, 600, max_epochs=2)) for _ in range(2)]
-    assert [e.number for e in told[0]] == [1, 2]
-    assert [replace(e, cpu_s=0.0) for e in told[0]] == [replace(e, cpu_s=0.0) for e in told[1]]
-    assert all(0 <= e.known <= 1 and 0 <= e.held <= 1 and e.loss > 0 for e in told[0])
-    assert 0 < told[0][0].cpu_s < told[0][1].cpu_s
+    found = [list(train_and_watch(DIGITS, 600, max_epochs=2)) for _ in range(2)]
+    assert [e.number for e in found[0]] == [1, 2]
+    assert [replace(e, cpu_s=0.0) for e in found[0]] == [replace(e, cpu_s=0.0) for e in found[1]]
+    assert all(0 <= e.known <= 1 and 0 <= e.held <= 1 and e.loss > 0 for e in found[0])
+    assert 0 < found[0][0].cpu_s < found[0][1].cpu_s
 
 
 def test_lengths_end_when_records_are_known_or_the_loss_falls_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +42,7 @@ def test_lengths_end_when_records_are_known_or_the_loss_falls_no_more(monkeypatc
 )
 def test_a_length_is_chosen_by_the_rule(losses: list[float], known: list[float], said: str) -> None:
     # the last epoch would be best, but it may come after the chosen length
-    told = [Epoch(i + 1, loss, k, i / 10, 1.0) for i, (loss, k) in enumerate(zip(losses, known, strict=True))]
-    words = choose(told)
+    found = [Epoch(i + 1, loss, k, i / 10, 1.0) for i, (loss, k) in enumerate(zip(losses, known, strict=True))]
+    words = choose(found)
     length = 3 if "not settled" in said else 2
     assert words.startswith(said) and words.endswith(f"after {length}")

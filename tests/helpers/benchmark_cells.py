@@ -161,3 +161,7 @@ def tabled(table: Path, *results: dict[str, Any]) -> Path:
     tunings = [{"suite": table.stem, **one} for one in results if "tuned" in one]
     write_whole(table.with_name("tunings.csv"), tunings_text(tunings))
     return table
+
+
+def lines(text: str, start: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(start)]

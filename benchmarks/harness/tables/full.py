@@ -70,10 +70,10 @@ def _title(own: Sequence[Row]) -> str:
     whole = [r.cost.cpu_s for r in own if r.method == "retrain" and r.cost.cpu_s is not None]
     cost = number(statistics.median(epochs), 1) if epochs else NONE
     timed = f" (a whole one: {number(whole[0], 1)})" if whole else ""
-    gone = percent(round(row.forget / s.records, 4))
+    share = percent(round(row.forget / s.records, 4))
     unlearned = sorted({r.cell.models for r in own if r.method not in CONTROLS})
     return (
-        f"**{titled(s)}**: {s.records:,} records, {row.forget:,} forgotten ({gone}); "
+        f"**{titled(s)}**: {s.records:,} records, {row.forget:,} forgotten ({share}); "
         f"{row.epochs} epochs (early-stopped {row.early}); {' or '.join(map(str, models))} retrained models, "
         f"{' or '.join(map(str, unlearned)) or 0} unlearned a row; a retraining takes {cost} CPU s{timed}."
     )

@@ -10,7 +10,7 @@ from benchmarks.harness.suite import CONTROLS, Setting
 from benchmarks.harness.tables.headline import large
 
 ENTRY = "share of doing nothing's excess d2 left by margin, change on retain, times cheaper than retraining"
-GONE = (
+OF_A_CLASS = (
     "Of a class: how often it is still predicted on its records, total variation of outputs on them to retrained "
     "models over that between retrained models, times cheaper."
 )
@@ -42,8 +42,8 @@ def field(rows: Iterable[Row]) -> str:
         parts.append(f"**{problem}**, {records:,} records\n\n{grid}")
     if not parts:
         return ""
-    gone = any(r.predicts and r.setting.request == "class" for own in groups.values() for r in own)
-    return "\n\n".join((f"Entries: {ENTRY}.{f' {GONE}' if gone else ''}", *parts))
+    whole_classes = any(r.predicts and r.setting.request == "class" for own in groups.values() for r in own)
+    return "\n\n".join((f"Entries: {ENTRY}.{f' {OF_A_CLASS}' if whole_classes else ''}", *parts))
 
 
 def curves(rows: Iterable[Row]) -> str:
@@ -54,7 +54,7 @@ def curves(rows: Iterable[Row]) -> str:
         return ""
     parts = []
     for c in found:
-        shown: Callable[[Any], str] = percent if c.along == "share forgotten" else _plain
+        shown: Callable[[Any], str] = percent if c.along == "share forgotten" else _written
         at = c.at
         grid = _grid(c.rows, lambda r, at=at, shown=shown: shown(at(r.setting)), [shown(p) for p in c.points])  # type: ignore[misc]
         parts.append(f"**{c.data}** by {c.along}\n\n{grid}")
@@ -120,7 +120,7 @@ def _entry(row: Row) -> str:
     return f"{left(row.share_of('margin'))}, {change}{cheaper}"
 
 
-def _plain(value: Any) -> str:
+def _written(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

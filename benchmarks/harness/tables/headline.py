@@ -109,10 +109,10 @@ def summary(rows: Iterable[Row]) -> str:
 def large(rows: Iterable[Row]) -> str:
     """What was aimed at with 60,000 records, as one line of a list; nothing without such rows."""
     found = [r for r in rows if r.method == "steer" and r.setting.records >= LARGE]
-    told = [f"{r.setting.problem} {times(r.cost.cheaper)}" for r in found]
+    reached_by = [f"{r.setting.problem} {times(r.cost.cheaper)}" for r in found]
     reached = sum(r.cost.cheaper is not None and r.cost.cheaper >= LARGE_BAR for r in found)
     return (
-        f"- {LARGE_BAR:g} times cheaper with {LARGE:,} records: {reached} of {len(found)} ({', '.join(told)})."
+        f"- {LARGE_BAR:g} times cheaper with {LARGE:,} records: {reached} of {len(found)} ({', '.join(reached_by)})."
         if found
         else ""
     )
@@ -170,16 +170,16 @@ def _distance(
     nearer: Callable[[Standing], bool | None],
     rival: Callable[[Standing], Row | None],
 ) -> str:
-    told = [(s, by) for s in found if (by := rival(s)) is not None]
-    missed = [f"{titled(s.steer.setting)} ({_beaten(s, by)})" for s, by in told if not nearer(s)]
+    compared = [(s, by) for s in found if (by := rival(s)) is not None]
+    missed = [f"{titled(s.steer.setting)} ({_beaten(s, by)})" for s, by in compared if not nearer(s)]
     text = (
         f"- Nearer to retrained models than every baseline at a quarter of retraining's cost, by {measure}: "
-        f"{len(told) - len(missed)} of {plural(len(told), 'row')}."
+        f"{len(compared) - len(missed)} of {plural(len(compared), 'row')}."
     )
     if missed:
         text += f" Missed: {'; '.join(missed)}."
-    if len(told) < len(found):
-        text += f" No baseline is that cheap in {len(found) - len(told)} of {plural(len(found), 'row')}."
+    if len(compared) < len(found):
+        text += f" No baseline is that cheap in {len(found) - len(compared)} of {plural(len(found), 'row')}."
     return text
 
 
