@@ -1,4 +1,4 @@
-"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store and of the benchmark."""
+"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store."""
 
 import io
 import sys
@@ -10,7 +10,7 @@ import typer
 from efface.auditing.api import MIN_MODELS, MODELS, REFERENCES
 from efface.auditing.config import Level
 from efface.auditing.report.build import Report
-from efface.cli import bench, requests, store
+from efface.cli import requests, store
 from efface.cli.display import describe, show_methods, show_report, show_unjudged
 from efface.cli.failures import Code, guarded
 from efface.cli.loading import check_level, choose_method, load_inputs, reference_files, working_folder_importable
@@ -41,7 +41,6 @@ app = typer.Typer(
 )
 store.register(app)
 app.add_typer(requests.app, name="request")
-app.add_typer(bench.app, name="bench")
 
 TaskPath = Annotated[
     str,
@@ -259,10 +258,9 @@ def methods(as_json: Json = False) -> None:
             show_methods(described, stdout)
 
 
-@app.command(epilog="Example:\n\nefface demo --out demo-run --data digits")
+@app.command(epilog="Example:\n\nefface demo --out demo-run")
 def demo(
     out: Out,
-    data: Annotated[str, typer.Option(metavar="NAME", help="digits or fashion-mnist.")] = "digits",
     seed: Seed = 0,
     device: Device = "auto",
     force: Force = False,
@@ -277,7 +275,7 @@ def demo(
         collect_errors(problems, check_folder, out, force)
         if problems:
             raise RequestError(problems)
-        run = run_demo(data, seed, device)
+        run = run_demo(seed=seed, device=device)
         _finish(out, run.result, run.report, as_json, stdout)
 
 
