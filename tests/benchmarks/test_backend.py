@@ -13,7 +13,7 @@ from efface.errors import RequestError
 from helpers.benchmark_command import SMOKE, bench
 from helpers.command_line import listing
 
-QUIET: dict[str, Any] = {"processes": False, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+QUIET: dict[str, Any] = {"processes": False, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
 
 
 @pytest.mark.parametrize(("workers", "each", "said"), [(2, 2, "up to 2 threads"), (1, 1, "fewer than 2 workers")])
