@@ -27,7 +27,7 @@ KEYS = (
 )
 # what another run of the same cell may have otherwise
 PASSING = ("cost", "git", "machine", "tuning")
-QUIET: dict[str, Any] = {"processes": True, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+QUIET: dict[str, Any] = {"processes": True, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
 REDUCED = f"""
 methods = '{SUITES / "methods.toml"}'
 [[settings]]
