@@ -281,9 +281,9 @@ def test_demo_writes_the_same_files(here: Path, monkeypatch: pytest.MonkeyPatch)
         return SimpleNamespace(result=result, report=report)
 
     monkeypatch.setattr("efface.cli.demo.run_demo", run_demo)
-    outcome = run("demo", "--out", "run", "--data", "digits", "--seed", "3", "--device", "cpu")
+    outcome = run("demo", "--out", "run", "--seed", "3", "--device", "cpu")
     assert outcome.exit_code == 3, outcome.output
-    assert asked == [(("digits", 3, "cpu"), {})]
+    assert asked == [((), {"seed": 3, "device": "cpu"})]
     assert new_files(here) == FILES
     refused = run("demo", "--out", "run", "--device", "tpu")
     assert refused.exit_code == 2

@@ -1,4 +1,4 @@
-"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store and of the benchmark.
+"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store.
 
 A command first checks what needs no model. Only then does it import torch, within its function: help and most refusals
 do not wait for it.
@@ -13,7 +13,7 @@ import typer
 
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
-from efface.cli import bench, store, store_requests
+from efface.cli import store, store_requests
 from efface.cli.checks import check_for_strong, check_inputs, check_level, check_method, reference_files
 from efface.cli.failures import Code, guarded
 from efface.cli.output import check_folder, print_json, save, summary
@@ -64,7 +64,6 @@ app = typer.Typer(
 )
 store.register(app)
 app.add_typer(store_requests.app, name="request")
-app.add_typer(bench.app, name="bench")
 
 
 @app.callback(invoke_without_command=True)
@@ -258,10 +257,9 @@ def methods(as_json: Json = False) -> None:
             show_methods(described, stdout)
 
 
-@app.command(epilog="Example:\n\nefface demo --out demo-run --data digits")
+@app.command(epilog="Example:\n\nefface demo --out demo-run")
 def demo(
     out: Out,
-    data: Annotated[str, typer.Option(metavar="NAME", help="digits or fashion-mnist.")] = "digits",
     seed: Seed = 0,
     device: Device = "auto",
     force: Force = False,
@@ -278,7 +276,7 @@ def demo(
 
         from efface.cli.demo import run_demo
 
-        run = run_demo(data, seed, device)
+        run = run_demo(seed=seed, device=device)
         _finish(out, run.result, run.report, as_json, stdout)
 
 
