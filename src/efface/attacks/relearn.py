@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from efface.data.records import Batch, Records
@@ -49,6 +48,8 @@ def matched(ours: Tensor, candidates: Tensor, our_classes: Tensor, candidate_cla
     None twice, so m >= n; the sum of the differences is least. Another class only where a class runs short. A few hard
     records rule how fast a set is learned, and one class is learned faster than many.
     """
+    from scipy.optimize import linear_sum_assignment
+
     cost = (ours.double()[:, None] - candidates.double()).abs()
     # a pair of two classes costs more than all differences together
     cost += (float(cost.sum()) + 1) * (our_classes[:, None] != candidate_classes)

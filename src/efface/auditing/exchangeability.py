@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import ks_2samp
 from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs
@@ -30,6 +29,8 @@ def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchange
     Both kinds are members of the original, so membership plays no part: what differs is how the request was chosen.
     p values are adjusted by Holm's method. A small request may differ without showing it.
     """
+    from scipy.stats import ks_2samp
+
     found = [("labels", _labels(forget.targets, retain.targets, seed))]
     for title, read in (
         ("margin", plain_margin),

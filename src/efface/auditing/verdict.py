@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
-from scipy.stats import norm
-from scipy.stats import t as student
 
 from efface.metrics.multiplicity import holm
 from efface.types import Estimate
@@ -169,6 +167,9 @@ def uninformative_reason(original: Estimate, error: float, margin: float, test_c
     """
     if not original.excludes(0.0):
         return "doing nothing itself is not told from having forgotten"
+    from scipy.stats import norm
+    from scipy.stats import t as student
+
     power = 1 - (1 - POWER) / test_count
     quantile = norm.ppf if math.isinf(df) else student(df).ppf
     needed = (float(quantile((1 + EQUIVALENCE) / 2)) + float(quantile((1 + power) / 2))) * error
@@ -287,6 +288,8 @@ def _hidden(tests: Sequence[AuditTest]) -> list[str]:
 
 def _detectable(e: Estimate) -> float:
     """The effect that an interval as wide as this one excludes 0 for, four times in five."""
+    from scipy.stats import norm
+
     quantile = float(norm.ppf((1 + e.level) / 2))
     return (e.high - e.low) / 2 * (1 + float(norm.ppf(0.8)) / quantile)
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from efface.errors import RequestError
@@ -13,6 +12,8 @@ DIGITS_MEAN, DIGITS_STD = 4.884, 6.017
 
 def digits() -> tuple[Tensor, Tensor]:
     """scikit-learn's handwritten digits, (n, 1, 8, 8) with mean 0 and variance 1, exact duplicates left out."""
+    from sklearn.datasets import load_digits
+
     bunch = load_digits()
     x = torch.from_numpy(bunch.images.astype(np.float32)).unsqueeze(1)
     y = torch.from_numpy(bunch.target.astype(np.int64))

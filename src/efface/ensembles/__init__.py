@@ -6,15 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import joblib  # type: ignore[import-untyped]
 from torch import nn
 from torch.utils.data import Dataset
 
 from efface.ensembles.cache import ModelCache
-from efface.ensembles.hashing import same_structure
-from efface.ensembles.keys import model_keys
 from efface.ensembles.training import ModelJob, TrainedModel, Workload, train_one
-from efface.ensembles.workers import train_in_workers
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
 from efface.models.init import fresh_model
@@ -25,7 +21,7 @@ from efface.runtime.progress import track
 from efface.task import Task
 from efface.types import Indices
 
-# a worker takes seconds to import torch, so less work than this is done sooner mask_classes any
+# a worker takes seconds to import torch, so less work than this is done sooner without workers
 WORTH_WORKERS_S = 10.0
 
 
@@ -93,6 +89,10 @@ def train_ensemble(
     Raises:
         RequestError, DivergedError: With the number and seed of the model whose training failed.
     """
+    # joblib is slow to import
+    from efface.ensembles.hashing import same_structure
+    from efface.ensembles.keys import model_keys
+
     if training.jobs is not None and training.jobs < 1:
         raise RequestError(f"jobs: expected a number of processes, got {training.jobs}")
     load, models = _workload(task, original, specs, training.recipe)
@@ -140,6 +140,10 @@ def _workload(
 
 def _train(load: Workload, todo: Sequence[int], jobs: int | None) -> Generator[tuple[int, TrainedModel]]:
     """Each model that is to be trained, as soon as it is, in any order."""
+    import joblib  # type: ignore[import-untyped]
+
+    from efface.ensembles.workers import train_in_workers
+
     left = dict.fromkeys(todo)
     if jobs is None:
         on_cpu = device_of(load.original).type == "cpu"

@@ -9,12 +9,14 @@ from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unused-ignore]
 
 from efface.errors import EffaceError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unused-ignore]
 
 SCHEMA_VERSION = 3
 _SHOWN_PROBLEMS = 5
@@ -81,7 +83,9 @@ def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[
 
 
 @cache
-def _validator() -> Draft202012Validator:
+def _validator() -> "Draft202012Validator":
+    from jsonschema import Draft202012Validator
+
     return Draft202012Validator(schema())
 
 

@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from efface.auditing.report import data, plots, rows
 from efface.auditing.report.plots.roc import rates
 from efface.auditing.report.words import OUTCOMES, STEPS, SYMBOLS, VERDICTS, chance, duration, number, percent, ratio
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["VERDICTS", "duration", "number", "ratio", "render"]
 
@@ -67,7 +69,9 @@ def _data(document: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 @cache
-def _template() -> Template:
+def _template() -> "Template":
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
