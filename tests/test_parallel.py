@@ -24,6 +24,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "helpers.processes")
     tests = Path(__file__).parent
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTHONWARNINGS"] = "error::FutureWarning"
     environment["PYTHONPATH"] = os.pathsep.join([str(tests), *sys.path])
     done = subprocess.run(
         [sys.executable, *launch, str(folder)], env=environment, capture_output=True, text=True, timeout=300

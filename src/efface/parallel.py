@@ -1,9 +1,9 @@
 """One request by several processes of `torch.distributed`, each of which computes its rows of every batch.
 
 All passes of a model go through `Task.forward`. Every process reads the whole batch, computes its own rows, and gets
-what the others say of theirs, so that each has the loss of the whole batch. Backwards, that loss reaches the process's
-own rows only; times the number of processes, the mean over processes that DistributedDataParallel takes is the
-gradient. What is not divided, such as a penalty on weights, has the same slope everywhere, so that its mean is right.
+the outputs of the others, so that each has the loss of the whole batch. Its gradient by a process's own rows, times the
+number of processes, has as its mean, which DistributedDataParallel takes, the gradient. What is not divided, such as a
+penalty on weights, has the same gradient everywhere, so that its mean is right.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import joblib
+import joblib  # type: ignore[import-untyped]
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -91,7 +91,8 @@ class Shared:
         part = map_tensors(inputs, lambda t: t[at.to(t.device)])
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in model.parameters())
         if learns and model not in self.averaged:
-            self.averaged[model] = DistributedDataParallel(Pass(self.task, model), broadcast_buffers=False)
+            self.averaged[model] = DistributedDataParallel(Pass(self.task, model))
+            self.averaged[model].broadcast_buffers = False  # they are equal, and not to be written to between passes
         own: Tensor = self.averaged[model](part) if learns else self.task.forward(model, part)
         if own.requires_grad:
             own.register_hook(lambda slope: slope * world)

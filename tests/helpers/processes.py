@@ -90,11 +90,11 @@ def named(tiny: Tiny) -> Found:
     return erase(tiny, model, task={"unpack": unpack, "forward": forward})
 
 
-def apart(tiny: Tiny, layer: nn.Module) -> Found:
-    """A layer for which train mode needs the whole batch, by a method that trains in it."""
+def apart(tiny: Tiny, layer: nn.Module, method: str = "finetune") -> Found:
+    """A layer for which train mode needs the whole batch, by a method that trains in it or, as steer, does not."""
     torch.manual_seed(0)
     model = memorise(nn.Sequential(Counting(), layer, mlp()).double(), tiny.x, tiny.y, steps=60)
-    return erase(tiny, model, "finetune")
+    return erase(tiny, model, method)
 
 
 CASES: dict[str, Callable[[Tiny], Found]] = {
@@ -103,6 +103,7 @@ CASES: dict[str, Callable[[Tiny], Found]] = {
     "one row": lambda tiny: erase(tiny, tiny.model, "gradient_ascent", options={"batch": "2"}, evaluate=False),
     "named": named,
     "batch norm": lambda tiny: apart(tiny, nn.BatchNorm1d(FEATURES)),
+    "batch norm in eval mode": lambda tiny: apart(tiny, nn.BatchNorm1d(FEATURES), "steer"),
     "dropout": lambda tiny: apart(tiny, nn.Dropout(0.2)),
 }
 
