@@ -1,9 +1,8 @@
 """One request by several processes of `torch.distributed`, each of which computes its rows of every batch.
 
-All passes of a model go through `Task.forward`. Every process reads the whole batch, computes its own rows, and gets
-the outputs of the others, so that each has the loss of the whole batch. Its gradient by a process's own rows, times the
-number of processes, has as its mean, which DistributedDataParallel takes, the gradient. What is not divided, such as a
-penalty on weights, has the same gradient everywhere, so that its mean is right.
+All passes of a model go through `Task.forward`: a process computes its own rows and gets the outputs of the others, so
+that each has the loss of the whole batch. Its gradient by own rows, times the number of processes, has the gradient as
+its mean, which DistributedDataParallel takes; so has that of a penalty on weights, which is the same in each process.
 """
 
 import os
