@@ -123,7 +123,7 @@ def _needs_whole_batch(model: nn.Module) -> bool:
 def _check(model: nn.Module, forget: Sequence[RecordId], method: Method, seed: object) -> None:
     if not isinstance(method, Steer | Descent) or method.key in UNDIVIDED:
         raise RequestError(f"{method.key} is not divided among processes, only steer and descent methods: use one")
-    for kind in {kind for module in model.modules() for kind in type(module).__mro__}:
+    for kind in (kind for module in model.modules() for kind in type(module).__mro__):
         if kind.__module__.startswith(("torch.distributed", "torch.nn.parallel")):
             raise RequestError(f"{kind.__name__} divides or shards the model itself: give the network within it")
     if _differs((weights_digest(model), repr((list(forget), method, seed)))):
