@@ -1,6 +1,6 @@
 """What can be checked of a command's words before torch is imported, which takes longer than all of this."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from efface.auditing.config import Level
@@ -11,6 +11,7 @@ from efface.methods import check_key
 from efface.models.weights_file import SUFFIXES, check_weights_file
 from efface.options import nearest
 from efface.runtime.devices import check_device_name
+from efface.runtime.files import check_writable
 
 
 def check_inputs(
@@ -49,15 +50,16 @@ def check_level(level: str) -> None:
         raise RequestError(f"level {level!r} is unknown ({nearest(level, known)}) (--level)")
 
 
-def check_for_strong(level: str, given: Mapping[str, object]) -> None:
-    """Whether options that only level strong uses were left out at other levels.
-
-    Args:
-        given: the value of each such option, None where it was left out.
-    """
-    unused = [name for name, value in given.items() if value is not None]
-    if unused and level in (Level.QUICK, Level.STANDARD):
-        raise RequestError([f"{name} is for --level strong" for name in unused])
+def check_audit(problems: list[str], level: str, cache: Path | None, method: str | None = None) -> None:
+    """Whether there is the level, and options that only level strong uses are given at no other; adds to `problems`."""
+    collect_errors(problems, check_level, level)
+    if level in (Level.QUICK, Level.STANDARD):
+        unused = [name for name, value in (("--cache", cache), ("--method", method)) if value is not None]
+        problems += [f"{name} is for --level strong" for name in unused]
+    elif cache is not None:
+        collect_errors(problems, check_writable, cache, "cache")
+    if method is not None:
+        collect_errors(problems, check_key, method)
 
 
 def check_method(key: str, words: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ import typer
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
 from efface.cli import store, store_requests
-from efface.cli.checks import check_for_strong, check_inputs, check_level, check_method, reference_files
+from efface.cli.checks import check_audit, check_inputs, check_method, reference_files
 from efface.cli.failures import Code, guarded
 from efface.cli.output import check_folder, print_json, save, summary
 from efface.cli.parameters import (
@@ -39,7 +39,6 @@ from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
 from efface.runtime.devices import check_device_name, resolve_device
-from efface.runtime.files import check_writable
 from efface.runtime.provenance import efface_version
 
 if TYPE_CHECKING:
@@ -114,10 +113,7 @@ def unlearn(
         lines = check_inputs(problems, task, [("--checkpoint", checkpoint)], forget, device)
         options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_folder, out, force, [checkpoint])
-        collect_errors(problems, check_level, level)
-        collect_errors(problems, check_for_strong, level, {"--cache": cache})
-        if cache is not None:
-            collect_errors(problems, check_writable, cache, "cache")
+        check_audit(problems, level, cache)
         if no_audit and level != Level.STANDARD:
             problems.append("--level says how to audit, and --no-audit not to: leave one out")
         if problems or lines is None:
@@ -202,12 +198,7 @@ def audit(
         ]
         lines = check_inputs(problems, task, checkpoints, forget, device)
         collect_errors(problems, check_folder, out, force)
-        collect_errors(problems, check_level, level)
-        collect_errors(problems, check_for_strong, level, {"--cache": cache, "--method": method})
-        if cache is not None:
-            collect_errors(problems, check_writable, cache, "cache")
-        if method is not None:
-            collect_errors(problems, check_method, method, [])
+        check_audit(problems, level, cache, method)
         if references is not None and level == Level.QUICK:
             problems.append("--references is for levels standard and strong")
         if problems or lines is None:
