@@ -59,7 +59,12 @@ def main():
             at = np.sort([own, *others_asked])
             # evidence on so few records decides nothing
             done = efface.unlearn(
-                original, task=asked.task, forget=at.tolist(), seed=seed, progress=False, evaluate=False
+                original,
+                task=asked.task,
+                forget=at.tolist(),
+                seed=seed,
+                progress=False,
+                options=efface.UnlearnOptions(evaluate=False),
             )
             for name, model in (("doing nothing", original), ("unlearned", done.model), ("retrained", again[0])):
                 rows[name].append(placed(model, np.array([own])))

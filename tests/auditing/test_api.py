@@ -161,7 +161,13 @@ def test_the_audit_keeps_to_records_that_the_method_did_not_use(known: Memorised
 
 def test_a_method_never_sees_the_audits_records(known: Memorised) -> None:
     task, seen = spied(known)
-    result = efface.unlearn(known.original, forget=FORGET, task=task, method=known.steered.method, reference=REFERENCE)
+    result = efface.unlearn(
+        known.original,
+        forget=FORGET,
+        task=task,
+        method=known.steered.method,
+        options=efface.UnlearnOptions(reference=REFERENCE),
+    )
     assert not (seen["scored"] | seen["trained"]) & rows_of(task.holdout, result.splits.audit)
     assert seen["trained"] == rows_of(task.train, result.splits.reference)
 

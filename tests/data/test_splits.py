@@ -24,7 +24,9 @@ ALL = 100_000  # a batch that takes every retain record, so that its order does 
 
 def run(tiny: Tiny, method: Method, model: nn.Module | None = None, **task: Any) -> Any:
     chosen = tiny.model if model is None else model
-    return efface.unlearn(chosen, forget=tiny.forget, task=tiny.task(**task), method=method, evaluate=False)
+    return efface.unlearn(
+        chosen, forget=tiny.forget, task=tiny.task(**task), method=method, options=efface.UnlearnOptions(evaluate=False)
+    )
 
 
 def read(result: Any) -> Any:
@@ -110,7 +112,13 @@ def test_cfk_first_step_by_hand(tiny: Tiny) -> None:
 def test_what_comes_before_the_last_layers_stays_bit_for_bit(kind: type[CFK | EUK], tiny: Tiny) -> None:
     model, task = make("batch norm", tiny)
     for k, stays in ((1, ("1.", "2.")), (2, ("1.",))):
-        result = efface.unlearn(model, forget=tiny.forget, task=task, method=kind(steps=5, k=k), evaluate=False)
+        result = efface.unlearn(
+            model,
+            forget=tiny.forget,
+            task=task,
+            method=kind(steps=5, k=k),
+            options=efface.UnlearnOptions(evaluate=False),
+        )
         before, after = weights(model), weights(result.model)
         assert {n for n in after if after[n] == before[n]} == {n for n in after if n.startswith(stays)}
         assert all(p.requires_grad for p in result.model.parameters())
@@ -119,7 +127,9 @@ def test_what_comes_before_the_last_layers_stays_bit_for_bit(kind: type[CFK | EU
 def test_a_frozen_norm_among_the_last_layers_keeps_its_statistics(tiny: Tiny) -> None:
     model, task = make("batch norm", tiny)
     model[2].requires_grad_(False)
-    ours = efface.unlearn(model, forget=tiny.forget, task=task, method=CFK(steps=3, k=2), evaluate=False).model
+    ours = efface.unlearn(
+        model, forget=tiny.forget, task=task, method=CFK(steps=3, k=2), options=efface.UnlearnOptions(evaluate=False)
+    ).model
     assert torch.equal(ours[2].running_mean, model[2].running_mean)
     assert not torch.equal(ours[1].weight, model[1].weight)
 
@@ -144,7 +154,13 @@ def test_dropout_before_the_last_layers_is_off_and_within_them_on(tiny: Tiny) ->
 def test_a_tied_weight_counts_at_its_first_place(tiny: Tiny) -> None:
     model, task = make("tied", tiny)
     for kind in (CFK, EUK):
-        ours = efface.unlearn(model, forget=tiny.forget, task=task, method=kind(steps=3, k=2), evaluate=False).model
+        ours = efface.unlearn(
+            model,
+            forget=tiny.forget,
+            task=task,
+            method=kind(steps=3, k=2),
+            options=efface.UnlearnOptions(evaluate=False),
+        ).model
         assert ours.second.weight is ours.first.weight
         assert torch.equal(ours.first.weight, model.first.weight)
         assert not torch.equal(ours.second.bias, model.second.bias)
@@ -153,7 +169,9 @@ def test_a_tied_weight_counts_at_its_first_place(tiny: Tiny) -> None:
 def test_euk_begins_the_last_layers_anew(tiny: Tiny) -> None:
     model, task = make("batch norm", tiny)
     method = EUK(steps=1, lr=1e-8, k=2, batch=ALL)
-    result = efface.unlearn(model, forget=tiny.forget, task=task, method=method, evaluate=False)
+    result = efface.unlearn(
+        model, forget=tiny.forget, task=task, method=method, options=efface.UnlearnOptions(evaluate=False)
+    )
     fresh = fresh_model(task, model, derive_seed(0, "euk", "fresh"))
     assert torch.allclose(result.model[5].weight, fresh[5].weight, atol=1e-6)
     assert not torch.allclose(result.model[5].weight, model[5].weight, atol=0.05)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-import efface
 from efface import RequestError, Task
+from helpers.calls import unlearn
 from helpers.tiny import CLASSES, FEATURES, HOLDOUT, RECORDS, Tiny, bits, mlp
 
 Break = Callable[[Tiny], dict[str, Any]]
@@ -171,7 +171,7 @@ def check_refused(broken: Break, message: str, tiny: Tiny, monkeypatch: pytest.M
         # some options are refused already here
         request = {"model": tiny.model, "forget": tiny.forget, "task": tiny.task(), **broken(tiny)}
         state = torch.get_rng_state()
-        efface.unlearn(**request)
+        unlearn(**request)
     assert message in str(caught.value)
     assert all("\n" not in line for line in caught.value.problems)
     assert bits(tiny.model) == before

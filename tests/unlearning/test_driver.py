@@ -16,6 +16,7 @@ from efface.methods.base import Problem, Step
 from efface.models.checkpoint import load_weights, weights_digest
 from efface.unlearning.evidence import Evaluation, Outcome
 from efface.unlearning.stopping import Decision, LooksUnseen, StopRule, UtilityFloor
+from helpers.calls import unlearn
 from helpers.judged import GONE, class_problem
 from helpers.tiny import REFERENCE, Tiny, memorise, weights
 
@@ -78,7 +79,7 @@ def spoil(model: nn.Module) -> None:
 
 def run(tiny: Tiny, *moves: Move, stop: StopRule | None = None, only_last: bool = False, **call: Any) -> Result:
     method = Scripted(moves=moves, only_last=only_last)
-    return efface.unlearn(
+    return unlearn(
         tiny.model, forget=tiny.forget, task=tiny.task(), method=method, stop=stop, reference=REFERENCE, **call
     )
 
@@ -193,7 +194,9 @@ def test_bare_data_sets_do_without_a_task(tiny: Tiny) -> None:
     task, names = tiny.task(), [f"r{i}" for i in range(len(tiny.x))]
     method = Scripted(moves=(shift(1e-4),))
     data = {"train": task.train, "holdout": task.holdout, "ids": names}
-    result = efface.unlearn(tiny.model, forget=["r9", "r3"], method=method, reference=REFERENCE, **data)
+    result = efface.unlearn(
+        tiny.model, forget=["r9", "r3"], method=method, options=efface.UnlearnOptions(reference=REFERENCE), **data
+    )
     assert result.forget == ("r9", "r3") and result.splits.forget.tolist() == [3, 9]
     assert result.task.ids == names
 

@@ -20,7 +20,8 @@ from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 from efface.task import Task
 from efface.types import RecordId
-from efface.unlearning.result import Result, Settings
+from efface.unlearning.options import DEFAULT_OPTIONS
+from efface.unlearning.result import Result
 
 __all__ = ["audit"]
 
@@ -175,8 +176,8 @@ def _orders(
     if wrong:
         raise RequestError(wrong)
     training = Training(recipe or Recipe(), None if cache is None else Path(cache), jobs, progress)  # type: ignore[arg-type]
-    settings = result.settings if isinstance(result, Result) else Settings()
-    remake = None if chosen is None else MethodSpec(chosen, settings)
+    options = result.options if isinstance(result, Result) else DEFAULT_OPTIONS
+    remake = None if chosen is None else MethodSpec(chosen, options)
     return Orders(Level(level), count, given, remake, models, training)  # type: ignore[arg-type]
 
 

@@ -28,7 +28,8 @@ from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.evidence import Evaluation, Evidence, Outcome
 from efface.unlearning.observer import Observer
-from efface.unlearning.result import Result, Settings
+from efface.unlearning.options import DEFAULT_OPTIONS, UnlearnOptions
+from efface.unlearning.result import Result
 from efface.unlearning.stopping import Decision, StopRule, conclude, default_rule
 
 # Coverage of the evidence over all evaluations of a run together: that of two one-sided tests at 5 %, which is what an
@@ -51,32 +52,39 @@ def unlearn(
     ids: Sequence[RecordId] | None = None,
     method: str | Method = "steer",
     seed: int = 0,
-    stop: StopRule | None = None,
-    evaluate: bool = True,
-    checks: bool = True,
-    reference: Recipe | None = None,
-    splits: Splits | None = None,
+    options: UnlearnOptions = DEFAULT_OPTIONS,
     progress: bool | None = None,
 ) -> Result:
     """Erase training records from a copy of `model`.
 
-    Give either a `task`, or `train` and `holdout` (and `ids`). `stop` is the stop rule (by default a utility floor,
-    then an equivalence test); `evaluate=False` runs to the step limit with no evidence at all. `checks=False` compares
-    no records: twins of forget records, holdout records seen in training and NaN then go unnoticed.
-    `reference` is the recipe by which the reference model is trained. `splits` are who is used for
-    what, by default drawn by `seed`: give those of another run of the same request to keep to its parts. `progress`
-    shows a bar (by default on a terminal).
+    `model`, the global random generators and torch's global switches are left as they were.
 
-    Raises RequestError, with every problem, before any work; DivergedError if weights became NaN on the way. `model`
-    and everything global are left as they were.
+    Args:
+        model: The trained classifier; it is copied, not changed.
+        forget: Ids of the training records to erase.
+        task: The problem. Give either this, or `train` and `holdout`.
+        train: Every record that `model` was trained on.
+        holdout: Records that `model` never saw.
+        ids: One id a record of `train`, in its order; by default a record's index.
+        method: The unlearning method, or the key of one in `efface.methods`.
+        seed: Seed of all draws of the run; the same seed gives the same weights on one machine.
+        options: How the run stops, what it checks, and which records serve for what.
+        progress: Whether to show a bar; by default only on a terminal.
+
+    Returns:
+        The unlearned model, with the evidence, the cost and the splits of the run.
+
+    Raises:
+        RequestError: The request cannot be honoured as stated. All problems are listed, and no work was done.
+        DivergedError: The weights or the logits became NaN or infinite during the run.
     """
     meter, used = Meter(), list[str]()
     with unchanged_globals(), meter.phase("other"):
         with meter.phase("checks"):
             problems: list[str] = []
-            collect_errors(problems, _check_call, seed, stop, reference)
-            chosen, request = _agree(problems, model, forget, method, task, train, holdout, ids, evaluate, checks)
-            parts = splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)
+            collect_errors(problems, _check_call, seed, options)
+            chosen, request = _agree(problems, model, forget, method, task, train, holdout, ids, options)
+            parts = options.splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)
             if not np.array_equal(np.sort(request.forget), parts.forget):
                 raise RequestError("splits: they are those of another request; leave them out, or give this one's own")
         # one seed for whatever draws from the global generators on the way, such as Dropout in a descent method
@@ -84,7 +92,7 @@ def unlearn(
 
             @cache
             def expected() -> CounterfactualLogits:
-                trained = _train_reference(model, request, parts, reference or RECIPE, seed, meter)
+                trained = _train_reference(model, request, parts, options.reference or RECIPE, seed, meter)
                 used.append(weights_digest(trained))
                 with meter.phase("targets"):
                     return CounterfactualLogits(
@@ -117,12 +125,12 @@ def unlearn(
                 meter=meter,
             )
             observer = None
-            if evaluate and chosen.max_evaluations:
+            if options.evaluate and chosen.max_evaluations:
                 level = 1 - (1 - LEVEL) / chosen.max_evaluations
                 observer = Observer(request, parts, expected(), meter, level)
             supposed = assumptions(expected(), request, parts.forget) if observer or chosen.needs_fresh else ()
             odd = next((a.sentence for a in supposed if not a.met and a.name in JUDGEABLE), None)
-            evidence = _run(chosen, problem, observer, stop or default_rule(), progress, odd)
+            evidence = _run(chosen, problem, observer, options.stop or default_rule(), progress, odd)
             _restore(working, frozen)
     warnings = (*request.warnings, *([NOTHING_DONE] if evidence.evaluations and not evidence.chosen_step else []))
     warnings += tuple(a.sentence for a in supposed if not a.met and not chosen.is_control)
@@ -137,7 +145,7 @@ def unlearn(
         evidence=evidence,
         seed=seed,
         reference=used[0] if used else None,
-        settings=Settings(stop, evaluate, reference),
+        options=options,
         warnings=warnings,
         assumptions=supposed,
     )
@@ -152,27 +160,24 @@ def _agree(
     train: Dataset[Any] | None,
     holdout: Dataset[Any] | None,
     ids: Sequence[RecordId] | None,
-    evaluate: bool,
-    checks: bool,
+    options: UnlearnOptions,
 ) -> tuple[Method, Request]:
     """The method and the request; RequestError with `problems` and theirs where there are any."""
     chosen = collect_errors(problems, get, method)
     whole = collect_errors(problems, make_task, task, train, holdout, ids=ids)
     request = None
     if whole is not None:
-        fresh = chosen is not None and (chosen.needs_fresh or (evaluate and chosen.max_evaluations > 0))
-        request = collect_errors(problems, check_request, model, whole, forget, full=checks, fresh=fresh)
+        fresh = chosen is not None and (chosen.needs_fresh or (options.evaluate and chosen.max_evaluations > 0))
+        request = collect_errors(problems, check_request, model, whole, forget, full=options.checks, fresh=fresh)
     if problems or chosen is None or request is None:
         raise RequestError(problems)
     return chosen, request
 
 
-def _check_call(seed: object, stop: object, reference: object) -> None:
+def _check_call(seed: object, options: object) -> None:
     wrong = [] if isinstance(seed, int) else [f"seed: expected an integer, got {seed!r}"]
-    if not isinstance(stop, StopRule | None):
-        wrong.append(f"stop: expected a rule of efface.unlearning.stopping, got {stop!r}")
-    if not isinstance(reference, Recipe | None):
-        wrong.append(f"reference: expected an efface.Recipe, got {reference!r}")
+    if not isinstance(options, UnlearnOptions):
+        wrong.append(f"options: expected an efface.UnlearnOptions, got {type(options).__name__}")
     if wrong:
         raise RequestError(wrong)
 
@@ -229,7 +234,7 @@ def _run(
 
 
 class _Best:
-    """The weights at the evaluation whose conditional AUC was nearest to the target, to go back to after a step too far.
+    """The weights at the evaluation whose conditional AUC was nearest to the target, to go back to where need be.
 
     The original's are kept only for want of any other.
     """

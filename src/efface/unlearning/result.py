@@ -10,21 +10,11 @@ from efface.calibration.assumptions import Assumption
 from efface.data.splits import Splits
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
-from efface.models.training import Recipe
 from efface.runtime.cost import Cost
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.evidence import Evidence
-from efface.unlearning.stopping import StopRule
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a run was made beside its method, so that an audit can make more like it; see `efface.unlearn`."""
-
-    stop: StopRule | None = None
-    evaluate: bool = True
-    reference: Recipe | None = None
+from efface.unlearning.options import UnlearnOptions
 
 
 @dataclass(frozen=True)
@@ -35,7 +25,7 @@ class Result:
     splits: which records served for what, so that an audit can stay away from them.
     reference: digest of the weights of the run's reference model, by which its targets and its stop rule were made;
         None where it trained none.
-    settings: stop rule, whether to evaluate, and reference recipe that were asked for.
+    options: the options of the run.
     warnings: what the checks found that did not refuse the request, which checks were off, and assumptions not met.
     assumptions: what targets made from the reference suppose of the request, and the records that do not meet it; empty
         where the run trained no reference.
@@ -51,7 +41,7 @@ class Result:
     evidence: Evidence
     seed: int
     reference: str | None
-    settings: Settings
+    options: UnlearnOptions
     warnings: Sequence[str]
     assumptions: tuple[Assumption, ...] = ()
 
