@@ -156,7 +156,7 @@ def test_the_audit_keeps_to_records_that_the_method_did_not_use(known: Memorised
     assert rows_of(holdout, splits.audit) <= seen["scored"]
     assert seen["trained"] == rows_of(train, splits.audit_reference)
     assert rows_of(train, FORGET) <= seen["relearned"] <= rows_of(train, FORGET) | rows_of(holdout, splits.audit)
-    assert not seen["trained"] & rows_of(train, [*splits.reference, *splits.members, *FORGET])
+    assert not seen["trained"] & rows_of(train, [*splits.reference, *splits.heldout_retain, *FORGET])
 
 
 def test_a_method_never_sees_the_audits_records(known: Memorised) -> None:

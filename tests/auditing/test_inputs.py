@@ -99,7 +99,7 @@ def test_the_reference_is_taught_by_its_own_records_alone(tiny: Tiny, monkeypatc
     ).splits
     [(taught, held)] = read
     assert taught == set(splits.reference.tolist()) and not held
-    for part in (splits.forget, splits.members, splits.audit_reference):
+    for part in (splits.forget, splits.heldout_retain, splits.audit_reference):
         assert len(part) and not taught & set(part.tolist())
 
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import nn
-from torch.utils.data import Dataset
 
 from efface.auditing.config import Level
 from efface.auditing.inputs import make_claim, prepare
@@ -19,7 +17,7 @@ from efface.models.training import Recipe
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 from efface.task import Task
-from efface.types import RecordId
+from efface.types import RecordId, SizedDataset
 from efface.unlearning.options import DEFAULT_OPTIONS
 from efface.unlearning.result import Result
 
@@ -37,9 +35,9 @@ def audit(
     unlearned: nn.Module | None = None,
     forget: Sequence[RecordId] | None = None,
     task: Task | None = None,
-    train: Dataset[Any] | None = None,
-    holdout: Dataset[Any] | None = None,
-    test: Dataset[Any] | None = None,
+    train: SizedDataset | None = None,
+    holdout: SizedDataset | None = None,
+    test: SizedDataset | None = None,
     ids: Sequence[RecordId] | None = None,
     level: str = "standard",
     references: int | Sequence[nn.Module] = REFERENCES,

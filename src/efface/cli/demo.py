@@ -161,7 +161,7 @@ def run_demo(data: str = "digits", seed: int = 0, device: str = "auto", progress
     with unchanged_globals(), threads(1):
         setting = SETTINGS[data](seed)
         task, forget = setting.task, [i for ids in setting.groups.values() for i in ids]
-        everything = np.arange(len(task.train))  # type: ignore[arg-type]
+        everything = np.arange(len(task.train))
         keep = np.setdiff1d(everything, forget)
         models, meter = [], Meter()
         template = setting.build().to(resolve_device(device))

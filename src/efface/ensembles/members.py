@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from efface.data.checks import told
 from efface.data.records import Records
 from efface.ensembles.identity import structure
-from efface.errors import DivergedError, EffaceError, RequestError
+from efface.errors import DivergedError, EffaceError, RequestError, describe_error
 from efface.models.checkpoint import weights_digest
 from efface.models.init import fresh_model
 from efface.models.training import Recipe, retrain, train
@@ -111,7 +110,7 @@ def naming(name: str) -> Iterator[None]:
     except EffaceError:
         raise
     except Exception as error:  # the user's own code
-        raise RequestError(f"{name}: training raised {told(error)}") from error
+        raise RequestError(f"{name}: training raised {describe_error(error)}") from error
 
 
 def member_seconds(work: Work, number: int) -> float | None:

@@ -23,7 +23,7 @@ from efface.store.errors import BusyError, DamagedError, StorageError, StoreErro
 from efface.store.failpoints import armed, reach
 from efface.store.plan import Outcome, Plan
 from efface.store.task_view import Remaining, named, subset_task
-from efface.task import Task
+from efface.task import Task, missing_build_model
 from efface.types import Indices
 
 # as which the other processes raise what the main one raised
@@ -58,7 +58,7 @@ class End:
 def load(task: Task, path: Any, device: torch.device) -> nn.Module:
     """The network of a checkpoint."""
     if task.build_model is None:
-        raise RequestError("the task has no build_model: set Task.build_model, which makes the network to load into")
+        raise RequestError(missing_build_model())
     model = task.build_model()
     load_weights(model, path)
     return model.to(device).eval()
