@@ -17,7 +17,7 @@ from efface.cli.main import app
 from efface.cli.output import run_of
 from efface.data.splits import Splits, make_splits
 from efface.models.checkpoint import load_weights, weights_digest
-from efface.unlearning import driver as unlearning
+from efface.unlearning import driver, reference
 from efface.unlearning.evidence import Outcome
 from helpers.command_line import AUDIT, SMALL, UNLEARN, make_workshop
 from helpers.memorised import FORGET, HOLDOUT, Memorised
@@ -57,7 +57,7 @@ def spied(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> tuple[Spying, Spying]:
         holdout.read.clear()
         return make_splits(*given)
 
-    monkeypatch.setattr(unlearning, "make_splits", split)
+    monkeypatch.setattr(driver, "make_splits", split)
     return train, holdout
 
 
@@ -85,14 +85,14 @@ def test_no_method_reads_the_records_that_judge_it(
 
 def test_the_reference_is_taught_by_its_own_records_alone(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     train, holdout = spied(tiny, monkeypatch)
-    real, read = unlearning.reference_model, []
+    real, read = reference.reference_model, []
 
     def distilled(*given: Any) -> nn.Module:
         done = real(*given)
         read.append((set(train.read), set(holdout.read)))
         return done
 
-    monkeypatch.setattr(unlearning, "reference_model", distilled)
+    monkeypatch.setattr(reference, "reference_model", distilled)
     task = tiny.task(train=train, holdout=holdout)
     splits = efface.unlearn(
         tiny.model, forget=tiny.forget, task=task, method="perturb", options=efface.UnlearnOptions(reference=REFERENCE)
@@ -171,14 +171,14 @@ def test_what_the_method_used_is_no_reference_of_the_audit(known: Memorised) -> 
     """Nor is what is judged, in whatever object it comes."""
     result, fair = known.steered, known.again[0]
     own: list[nn.Module] = []
-    real = unlearning._train_reference
+    real = reference.reference_model
 
     def spied(*args: Any) -> nn.Module:
         own.append(real(*args))
         return own[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unlearning, "_train_reference", spied)
+        patch.setattr(reference, "reference_model", spied)
         again = efface.unlearn(
             known.original,
             forget=FORGET,

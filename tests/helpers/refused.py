@@ -164,8 +164,8 @@ def check_refused(broken: Break, message: str, tiny: Tiny, monkeypatch: pytest.M
     def work(*_: Any, **__: Any) -> None:
         raise AssertionError("work began")
 
-    for name in ("reference_model", "CounterfactualLogits", "_run"):
-        monkeypatch.setattr(f"efface.unlearning.driver.{name}", work)
+    for name in ("reference.reference_model", "reference.CounterfactualLogits", "driver.run_steps"):
+        monkeypatch.setattr(f"efface.unlearning.{name}", work)
     before, state = bits(tiny.model), torch.get_rng_state()
     with pytest.raises(RequestError) as caught:
         # some options are refused already here

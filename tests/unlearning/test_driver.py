@@ -153,7 +153,16 @@ def test_a_result_names_the_reference_that_it_was_made_by(tiny: Tiny) -> None:
 def test_a_run_can_keep_to_the_parts_of_another(tiny: Tiny) -> None:
     first, other = run(tiny, shift(1e-4), seed=3), run(tiny, shift(1e-4), seed=4)
     again = run(tiny, shift(1e-4), seed=4, splits=first.splits)
-    for part in ("forget", "retain", "reference", "heldout_retain", "audit_reference", "calibration", "stopping", "audit"):
+    for part in (
+        "forget",
+        "retain",
+        "reference",
+        "heldout_retain",
+        "audit_reference",
+        "calibration",
+        "stopping",
+        "audit",
+    ):
         assert getattr(again.splits, part).tolist() == getattr(first.splits, part).tolist(), part
     assert first.splits.audit.tolist() != other.splits.audit.tolist()
     # trained on the same records by another seed, or on others by the same

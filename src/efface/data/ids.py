@@ -56,6 +56,11 @@ class RecordIndex:
         # hashes of strings differ from process to process
         return RecordIndex, (self._ids, self._records)
 
+    @property
+    def largest_bucket(self) -> int:
+        """The most records in one bucket of the table, which a look-up walks through; 0 without a table."""
+        return 0 if self._ids is None else int(np.diff(self._starts).max())
+
     def position(self, record: object) -> int | None:
         """Position of the record of that id, or None where there is none."""
         if not _is_id(record):
