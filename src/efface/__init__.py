@@ -9,34 +9,78 @@ from efface.runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from efface.auditing.api import audit
     from efface.auditing.report.build import Report
+    from efface.calibration.assumptions import Assumption
+    from efface.data.splits import Splits
+    from efface.methods.base import Method, Problem, Step
     from efface.models.training import Recipe
+    from efface.runtime.cost import Cost, PhaseCost
     from efface.store import Store
     from efface.task import Task
+    from efface.types import Estimate, RecordId
     from efface.unlearning.driver import unlearn
+    from efface.unlearning.evidence import Evaluation, Evidence, Outcome
+    from efface.unlearning.options import UnlearnOptions
     from efface.unlearning.result import Result
+    from efface.unlearning.stopping import AnyOf, Decision, LooksUnseen, StopRule, UtilityFloor
 
 # what needs torch is imported when it is first asked for, so that `efface --help` and the like need not wait for it
 _HOMES = {
+    "AnyOf": "efface.unlearning.stopping",
+    "Assumption": "efface.calibration.assumptions",
+    "Cost": "efface.runtime.cost",
+    "Decision": "efface.unlearning.stopping",
+    "Estimate": "efface.types",
+    "Evaluation": "efface.unlearning.evidence",
+    "Evidence": "efface.unlearning.evidence",
+    "LooksUnseen": "efface.unlearning.stopping",
+    "Method": "efface.methods.base",
+    "Outcome": "efface.unlearning.evidence",
+    "PhaseCost": "efface.runtime.cost",
+    "Problem": "efface.methods.base",
     "Recipe": "efface.models.training",
+    "RecordId": "efface.types",
     "Report": "efface.auditing.report.build",
     "Result": "efface.unlearning.result",
+    "Splits": "efface.data.splits",
+    "Step": "efface.methods.base",
+    "StopRule": "efface.unlearning.stopping",
     "Store": "efface.store",
     "Task": "efface.task",
+    "UnlearnOptions": "efface.unlearning.options",
+    "UtilityFloor": "efface.unlearning.stopping",
     "audit": "efface.auditing.api",
     "unlearn": "efface.unlearning.driver",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
+    "AnyOf",
+    "Assumption",
     "CheckpointError",
+    "Cost",
+    "Decision",
     "DivergedError",
     "EffaceError",
+    "Estimate",
+    "Evaluation",
+    "Evidence",
+    "LooksUnseen",
+    "Method",
+    "Outcome",
+    "PhaseCost",
+    "Problem",
     "Recipe",
+    "RecordId",
     "Report",
     "RequestError",
     "Result",
+    "Splits",
+    "Step",
+    "StopRule",
     "Store",
     "Task",
+    "UnlearnOptions",
+    "UtilityFloor",
     "audit",
     "methods",
     "unlearn",

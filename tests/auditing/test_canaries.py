@@ -22,7 +22,6 @@ from efface.data.records import Records
 from efface.ensembles import Training
 from efface.metrics.epsilon import canary_epsilon
 from efface.runtime.cost import Meter
-from efface.unlearning.result import Settings
 from helpers.judged import FORGET, MODELS, Judged, problem, strong
 from helpers.tiny import CLASSES, REFERENCE
 
@@ -208,7 +207,9 @@ def tried(judged: Judged, task: Task, forget: Any) -> Canaries | str:
     """What `try_canaries` makes of a request, without the rest of an audit."""
     subject = judged.audit(forget=forget, task=task, level="quick").subject
     training = Training(REFERENCE, None, 1, False)
-    return try_canaries(subject, MethodSpec(efface.methods.get("noop"), Settings()), 2, training, 0, Meter())
+    return try_canaries(
+        subject, MethodSpec(efface.methods.get("noop"), efface.UnlearnOptions()), 2, training, 0, Meter()
+    )
 
 
 def test_a_large_request_leaves_room_for_fewer_canaries_or_says_why_for_none() -> None:

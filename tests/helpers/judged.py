@@ -18,6 +18,7 @@ from efface import Report, Result, Task
 from efface.data.records import Records
 from efface.models.training import retrain
 from efface.runtime.cost import Meter
+from helpers.calls import unlearn
 from helpers.tiny import FEATURES, REFERENCE, memorise, mlp
 from helpers.tiny import records as noisy_records
 
@@ -50,7 +51,7 @@ class Judged:
         return retrain(self.task, self.original, keep, seed, Meter(), REFERENCE)
 
     def unlearned(self, method: str, **changes: Any) -> Result:
-        return efface.unlearn(
+        return unlearn(
             self.original, forget=self.forget, method=method, reference=REFERENCE, **{"task": self.task, **changes}
         )
 

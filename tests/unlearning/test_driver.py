@@ -16,6 +16,7 @@ from efface.methods.base import Problem, Step
 from efface.models.checkpoint import load_weights, weights_digest
 from efface.unlearning.evidence import Evaluation, Outcome
 from efface.unlearning.stopping import Decision, LooksUnseen, StopRule, UtilityFloor
+from helpers.calls import unlearn
 from helpers.judged import GONE, class_problem
 from helpers.tiny import REFERENCE, Tiny, memorise, weights
 
@@ -78,7 +79,7 @@ def spoil(model: nn.Module) -> None:
 
 def run(tiny: Tiny, *moves: Move, stop: StopRule | None = None, only_last: bool = False, **call: Any) -> Result:
     method = Scripted(moves=moves, only_last=only_last)
-    return efface.unlearn(
+    return unlearn(
         tiny.model, forget=tiny.forget, task=tiny.task(), method=method, stop=stop, reference=REFERENCE, **call
     )
 
@@ -152,7 +153,16 @@ def test_a_result_names_the_reference_that_it_was_made_by(tiny: Tiny) -> None:
 def test_a_run_can_keep_to_the_parts_of_another(tiny: Tiny) -> None:
     first, other = run(tiny, shift(1e-4), seed=3), run(tiny, shift(1e-4), seed=4)
     again = run(tiny, shift(1e-4), seed=4, splits=first.splits)
-    for part in ("forget", "retain", "reference", "members", "audit_reference", "calibration", "stopping", "audit"):
+    for part in (
+        "forget",
+        "retain",
+        "reference",
+        "heldout_retain",
+        "audit_reference",
+        "calibration",
+        "stopping",
+        "audit",
+    ):
         assert getattr(again.splits, part).tolist() == getattr(first.splits, part).tolist(), part
     assert first.splits.audit.tolist() != other.splits.audit.tolist()
     # trained on the same records by another seed, or on others by the same
@@ -171,7 +181,7 @@ def test_a_whole_class_can_be_forgotten(looks: bool) -> None:
         assert (before == after).double().mean() > 0.9
     assert "the request takes every record of class 0" in result.warnings
     assert result.splits.forget.tolist() == list(judged.forget)
-    for part in (result.splits.reference, result.splits.members):
+    for part in (result.splits.reference, result.splits.heldout_retain):
         assert not judged.y[part].eq(GONE).any()
 
 
@@ -193,7 +203,9 @@ def test_bare_data_sets_do_without_a_task(tiny: Tiny) -> None:
     task, names = tiny.task(), [f"r{i}" for i in range(len(tiny.x))]
     method = Scripted(moves=(shift(1e-4),))
     data = {"train": task.train, "holdout": task.holdout, "ids": names}
-    result = efface.unlearn(tiny.model, forget=["r9", "r3"], method=method, reference=REFERENCE, **data)
+    result = efface.unlearn(
+        tiny.model, forget=["r9", "r3"], method=method, options=efface.UnlearnOptions(reference=REFERENCE), **data
+    )
     assert result.forget == ("r9", "r3") and result.splits.forget.tolist() == [3, 9]
     assert result.task.ids == names
 

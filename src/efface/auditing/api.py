@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import nn
-from torch.utils.data import Dataset
 
 from efface.auditing.config import MIN_MODELS, MODELS, REFERENCES, Level
 from efface.auditing.inputs import make_claim, prepare
@@ -20,8 +18,9 @@ from efface.models.training import Recipe
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 from efface.task import Task
-from efface.types import RecordId
-from efface.unlearning.result import Result, Settings
+from efface.types import RecordId, SizedDataset
+from efface.unlearning.options import DEFAULT_OPTIONS
+from efface.unlearning.result import Result
 
 __all__ = ["audit"]
 
@@ -33,9 +32,9 @@ def audit(
     unlearned: nn.Module | None = None,
     forget: Sequence[RecordId] | None = None,
     task: Task | None = None,
-    train: Dataset[Any] | None = None,
-    holdout: Dataset[Any] | None = None,
-    test: Dataset[Any] | None = None,
+    train: SizedDataset | None = None,
+    holdout: SizedDataset | None = None,
+    test: SizedDataset | None = None,
     ids: Sequence[RecordId] | None = None,
     level: str = "standard",
     references: int | Sequence[nn.Module] = REFERENCES,
@@ -172,8 +171,8 @@ def _orders(
     if wrong:
         raise RequestError(wrong)
     training = Training(recipe or Recipe(), None if cache is None else Path(cache), jobs, progress)  # type: ignore[arg-type]
-    settings = result.settings if isinstance(result, Result) else Settings()
-    remake = None if chosen is None else MethodSpec(chosen, settings)
+    options = result.options if isinstance(result, Result) else DEFAULT_OPTIONS
+    remake = None if chosen is None else MethodSpec(chosen, options)
     return Orders(Level(level), count, given, remake, models, training)  # type: ignore[arg-type]
 
 

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from efface.data.checks import shorten
+from efface.data.ids import as_python_ids
 from efface.data.splits import Splits, make_splits
-from efface.errors import RequestError
+from efface.errors import RequestError, shorten
 from efface.models.checkpoint import weights_digest
-from efface.request import Request, as_python_ids, check_others, check_request, make_task
+from efface.request import Request, check_others, check_request, make_task
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
-from efface.types import Indices, RecordId
+from efface.types import Indices, RecordId, SizedDataset
 from efface.unlearning.result import Result
 
 MAX_RETAIN = 2000  # retain records on which utility is read
@@ -71,8 +70,8 @@ class AuditInputs:
 def make_claim(
     result: Result | None,
     pieces: Mapping[str, Any],
-    sets: Mapping[str, Dataset[Any] | Sequence[RecordId] | None],
-    test: Dataset[Any] | None,
+    sets: Mapping[str, SizedDataset | Sequence[RecordId] | None],
+    test: SizedDataset | None,
 ) -> Claim:
     """A claim from a result, or from its pieces: models, forget ids, a task, and what is known of the run."""
     if result is not None:
@@ -110,7 +109,7 @@ def prepare(
     seed: int,
 ) -> AuditInputs:
     """Check the request and set aside what the method used; `references` are those that were handed in."""
-    request = check_request(claim.original, claim.task, claim.forget, full=True, judging=True, fresh=False)
+    request = check_request(claim.original, claim.task, claim.forget, full=True, for_audit=True, fresh=False)
     again = {f"retrained[{i}]": m for i, m in enumerate(retrained)}
     given = {f"references[{i}]": m for i, m in enumerate(references)}
     check_others({"unlearned": claim.unlearned, **again, **given}, request)
@@ -121,7 +120,9 @@ def prepare(
     # all of the holdout; where it is too much, a sample, since data sets are often sorted by class
     shuffled = np.random.default_rng(derive_seed(seed, "audit", "holdout")).permutation(len(request.holdout))
     nonmembers = splits.audit if known else shuffled
-    unused = np.setdiff1d(splits.retain, np.concatenate([splits.reference, splits.members, splits.audit_reference]))
+    unused = np.setdiff1d(
+        splits.retain, np.concatenate([splits.reference, splits.heldout_retain, splits.audit_reference])
+    )
     pool = unused if len(unused) >= MAX_RETAIN else splits.retain
     digests, same = _digests(claim)
     told = [WHOLE_HOLDOUT] if not known else [] if claim.splits is not None else [TOLD]

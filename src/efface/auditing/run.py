@@ -28,10 +28,10 @@ from efface.ensembles import Training
 from efface.ensembles.cache import check_cache
 from efface.errors import DivergedError, RequestError, collect_errors
 from efface.models.checkpoint import weights_digest
+from efface.models.checks import check_fresh
 from efface.models.init import fresh_model
 from efface.models.running import logits_of
 from efface.models.training import train
-from efface.request import check_fresh
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed

@@ -1,7 +1,7 @@
 """The ensembles of a strong audit: originals, the same unlearned, and models trained without the forget set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import nn
@@ -16,7 +16,7 @@ from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices, RecordId
 from efface.unlearning.driver import unlearn
-from efface.unlearning.result import Settings
+from efface.unlearning.options import UnlearnOptions
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class MethodSpec:
     """How the unlearned model was made, so that others can be made of other originals."""
 
     method: Method
-    settings: Settings
+    options: UnlearnOptions
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,8 @@ def forgotten(
             task=task,
             forget=ids,
             method=remake.method,
-            stop=remake.settings.stop,
-            evaluate=remake.settings.evaluate,
-            reference=remake.settings.reference,
+            options=replace(remake.options, splits=splits, checks=False),
             seed=seed,
-            splits=splits,
-            checks=False,
             progress=False,
         )
         spent = result.cost.total

@@ -8,11 +8,11 @@ from torch import nn
 
 from efface.cli.ids import IdLines, as_ids
 from efface.cli.taskpath import load_task, user_failure
-from efface.data.checks import Findings, check_ids
+from efface.data.checks import Findings, check_forget
 from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import load_weights
 from efface.runtime.devices import resolve_device
-from efface.task import Task
+from efface.task import Task, missing_build_model
 from efface.types import RecordId
 
 
@@ -37,13 +37,13 @@ def load_inputs(
     before = len(problems)
     task = collect_errors(problems, load_task, task_path)
     if task is not None and task.build_model is None:
-        problems.append(f"{task_path} has no build_model: set Task.build_model, which makes the network to load into")
+        problems.append(missing_build_model(task_path))
     models = [collect_errors(problems, load_model, task, path) for path in checkpoints] if task is not None else []
     ids = collect_errors(problems, as_ids, lines, task) if task is not None else None
     if task is not None and ids is not None and hasattr(task.train, "__len__"):
         # the library checks this too, but only once everything else is right
         found = Findings()
-        check_ids(task, ids, len(task.train), found)
+        check_forget(task, ids, len(task.train), found)
         problems += found.problems
     place = collect_errors(problems, resolve_device, device)
     if len(problems) > before or task is None or ids is None:

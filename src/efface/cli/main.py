@@ -127,7 +127,12 @@ def unlearn(
         if problems or inputs is None or chosen is None:
             raise RequestError(problems)
         result = efface.unlearn(
-            inputs.models[0], forget=inputs.forget, task=inputs.task, method=chosen, seed=seed, checks=not no_checks
+            inputs.models[0],
+            forget=inputs.forget,
+            task=inputs.task,
+            method=chosen,
+            seed=seed,
+            options=efface.UnlearnOptions(checks=not no_checks),
         )
         report = None
         if not no_audit:

@@ -108,12 +108,13 @@ def init(
 
         from efface.cli.loading import load_model
         from efface.store import Limits
+        from efface.task import missing_build_model
 
         loaded = collect_errors(problems, load_task, task)
         model = None if loaded is None else collect_errors(problems, load_model, loaded, checkpoint)
         place = collect_errors(problems, resolve_device, device)
         if loaded is not None and loaded.build_model is None:
-            problems.append(f"{task} has no build_model: set Task.build_model, which makes the network to load into")
+            problems.append(missing_build_model(task))
         if problems or loaded is None or model is None:
             raise RequestError(problems)
         made = efface.Store.create(

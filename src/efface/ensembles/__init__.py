@@ -4,10 +4,8 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
-from torch.utils.data import Dataset
 
 from efface.ensembles.cache import ModelCache
 from efface.ensembles.training import ModelJob, TrainedModel, Workload, train_one
@@ -19,7 +17,7 @@ from efface.models.training import Recipe
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.progress import track
 from efface.task import Task
-from efface.types import Indices
+from efface.types import Indices, SizedDataset
 
 # a worker takes seconds to import torch, so less work than this is done sooner without workers
 WORTH_WORKERS_S = 10.0
@@ -46,7 +44,7 @@ class Training:
 class ModelSpec:
     """One model to train: on the records at `positions` of `dataset`, or of the task's training records if None."""
 
-    dataset: Dataset[Any] | None
+    dataset: SizedDataset | None
     positions: Indices
     seed: int
 

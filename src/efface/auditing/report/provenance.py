@@ -26,7 +26,7 @@ def _uses(subject: AuditInputs, judgement: AuditResult) -> Iterator[dict[str, An
     parts = subject.splits
     if subject.known:
         yield _training(subject, "method: its reference model", parts.reference)
-        yield _training(subject, "method: members that its reference never saw", parts.members)
+        yield _training(subject, "method: retain records that its reference never saw", parts.heldout_retain)
         yield _holdout("method: calibration of its targets", parts.calibration)
         yield _holdout("stop rule", parts.stopping)
     yield _holdout("audit: never-seen records to compare with", subject.nonmembers)
