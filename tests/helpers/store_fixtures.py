@@ -58,5 +58,5 @@ def table() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def fresh_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts how often a fail point is reached from nought, and draws no figures."""
-    monkeypatch.setattr(failpoints, "_reached", {})
+    failpoints.reset()
     undrawn(monkeypatch)

@@ -13,7 +13,7 @@ import pytest
 
 from efface import Task
 from efface.errors import RequestError
-from efface.store import BusyError, Plan, Stage, StorageError, Store, failpoints, ledger
+from efface.store import BusyError, RunPlan, Stage, StorageError, Store, failpoints, ledger
 from efface.store.clock import now as true_now
 from helpers import store_fixtures as given
 from helpers.store_cases import (
@@ -57,7 +57,7 @@ WRITES = (
     "checkpoint.synced",
     "checkpoint.renamed",
     "checkpoint.folder-synced",
-    "unlearned.before-commit",
+    "made.before-commit",
     "report.folder",
     "report.written",
     "report.synced",
@@ -66,12 +66,12 @@ WRITES = (
     "baseline.temporary",
     "baseline.renamed",
     "version.appended",
-    "version.plain-deleted",
+    "version.ids-deleted",
     "version.honoured",
     "version.before-commit",
-    "emptied.before-commit",
-    "link.temporary",
-    "link.replaced",
+    "cleared.before-commit",
+    "link.synced",
+    "link.renamed",
     "removed.before-commit",
 )
 
@@ -94,7 +94,7 @@ def test_a_full_disk_at_every_write(
     assert not wrong_after(path, task, asked, expected)
 
 
-@pytest.mark.parametrize("point", ["head.temporary", "head.replaced"])
+@pytest.mark.parametrize("point", ["head.synced", "head.renamed"])
 def test_what_is_done_is_not_refused_because_the_head_cannot_be_noted(
     grown: Path, task: Task, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -290,7 +290,7 @@ def test_an_interrupted_run_that_another_plan_follows(
     path: Path, task: Task, weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(failpoints.VARIABLE, "report.folder:full")
-    other = Plan(options={"rounds": 2, "steps": 11}, references=1, accept="any")
+    other = RunPlan(options={"rounds": 2, "steps": 11}, references=1, accept="any")
     refuses(StorageError, "No space left", "full disk, then another plan", lambda: Store(path, task).run(other))
     monkeypatch.delenv(failpoints.VARIABLE)
     assert Store(path, task).verify(level=None).problems == ()

@@ -15,7 +15,7 @@ import pytest
 import efface.store
 from efface.store import Store
 from efface.store.failpoints import POINTS
-from efface.store.files import KEPT
+from efface.store.files import KINDS
 from helpers.store_cases import (
     AUDITED,
     asked_for,
@@ -36,25 +36,25 @@ ANEW_ONLY = {"baseline.temporary", "baseline.renamed"}
 ANEW_TOO = (
     "run.unlearned",
     "checkpoint.renamed",
-    "run.staged",
+    "run.made",
     "version.before-commit",
     "run.committed",
     "sweep.removing",
 )
 AGAIN = (
     *(f"unlearn.forward:kill:{n}" for n in (30, 100)),
-    *(f"head.temporary:kill:{n}" for n in (2, 3, 5)),  # after later events of a run
-    "head.replaced:kill:4",
+    *(f"head.synced:kill:{n}" for n in (2, 3, 5)),  # after later events of a run
+    "head.renamed:kill:4",
 )
 # killed, and killed again while the next run takes up what was left
 TWICE = (
     ("checkpoint.written:kill", "recover.temporary:kill"),
     ("checkpoint.renamed:kill", "recover.orphans:kill", "checkpoint.renamed:kill"),
-    ("unlearn.forward:kill:30", "run.staged:kill", "report.renamed:kill", "version.before-commit:kill"),
+    ("unlearn.forward:kill:30", "run.made:kill", "report.renamed:kill", "version.before-commit:kill"),
     ("report.renamed:kill", "report.synced:kill"),
-    ("run.committed:kill", "link.temporary:kill", "run.truncated:kill", "removed.before-commit:kill"),
-    ("run.committed:kill", "emptied.before-commit:kill", "sweep.removing:kill"),
-    ("link.replaced:kill", "sweep.removing:kill"),
+    ("run.committed:kill", "link.synced:kill", "run.truncated:kill", "removed.before-commit:kill"),
+    ("run.committed:kill", "cleared.before-commit:kill", "sweep.removing:kill"),
+    ("link.renamed:kill", "sweep.removing:kill"),
 )
 CASES: list[tuple[str, tuple[str, ...]]] = [
     *(("audited", (f"{point}:kill",)) for point in POINTS if point not in ANEW_ONLY),
@@ -109,7 +109,7 @@ def reached_in_source() -> set[str]:
                 found.add(name.value)
             else:
                 assert isinstance(name, ast.JoinedStr) and isinstance(name.values[-1], ast.Constant), ast.dump(name)
-                found |= {f"{kind.removesuffix('s')}{name.values[-1].value}" for kind in KEPT}
+                found |= {f"{kind.removesuffix('s')}{name.values[-1].value}" for kind in KINDS}
     return found
 
 

@@ -83,9 +83,9 @@ def rows(store: Store) -> dict[str, list[tuple[Any, ...]]]:
 
 def test_before_the_run_ids_stand_in_one_table_alone(store: Store) -> None:
     held = rows(store)
-    assert sorted(json.loads(row[3]) for row in held["plain"]) == sorted(ASKED)
+    assert sorted(json.loads(row[3]) for row in held["pending_ids"]) == sorted(ASKED)
     for table, values in held.items():
-        if table != "plain":
+        if table != "pending_ids":
             assert not [
                 row for row in values for name in ASKED if name in repr(row) or name.encode() in repr(row).encode()
             ]
@@ -160,7 +160,7 @@ def test_deleted_ids_leave_no_traces_between_those_that_stay(
 ) -> None:
     """Pages of a database are split, merged and used again; ids of all lengths come and go."""
     monkeypatch.setattr("efface.store.build.unlearn", shift)
-    monkeypatch.setattr("efface.store.run.MAX_SHARE", 1.0)
+    monkeypatch.setattr("efface.store.batch.MAX_SHARE", 1.0)
     draw = random.Random(seed)
     ids = [f"person-{at:03d}-{'x' * draw.choice([0, 5, 60, 900])}@example.org" for at in range(RECORDS)]
     store = Store.create(tmp_path / "store", replace(task_of(tiny), ids=ids), tiny.model)
@@ -194,11 +194,11 @@ def test_a_reader_of_the_log_delays_its_end_and_is_named(
     monkeypatch.setattr("efface.store.gc.TRIES", 1)
     reader = sqlite3.connect(store.path / "ledger.sqlite", isolation_level=None)
     reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM plain").fetchone()
+    reader.execute("SELECT count(*) FROM pending_ids").fetchone()
     store.run(replace(QUICK))
     assert places(store.path, (ANNA,), written)  # in the log, which the reader still needs
     assert "deleted ids may still stand in the write-ahead log: efface run empties it" in store.status().warnings
-    residues = [r.what for r in store.verify(level=None).residues if r.found]
+    residues = [r.what for r in store.verify(level=None).leftovers if r.found]
     assert "ledger.sqlite-wal: ids that were deleted may still stand in it" in residues
     reader.close()
     assert store.run(QUICK).status == "nothing"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from efface import Store, Task
-from efface.store import BusyError, DamagedError, Plan, Stage, failpoints
+from efface.store import BusyError, DamagedError, RunPlan, Stage, failpoints
 from efface.store import gc as upkeep
 from efface.store import verify as verifying
 from efface.store.keys import make_key
@@ -29,7 +29,7 @@ task, grown, path, fresh_points = given.task, given.grown, given.path, given.fre
 def test_a_run_that_died_before_the_link_was_set_is_seen(
     path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(failpoints.VARIABLE, "link.temporary:full")
+    monkeypatch.setenv(failpoints.VARIABLE, "link.synced:full")
     with pytest.raises(Exception, match="No space left"):
         Store(path, task).run(QUICK)
     monkeypatch.delenv(failpoints.VARIABLE)
@@ -109,7 +109,7 @@ def test_a_history_that_changes_behind_an_open_store_is_seen(path: Path, task: T
 
 def test_a_bundle_has_no_rows_of_others(path: Path, task: Task, tmp_path: Path) -> None:
     store = Store(path, task)
-    store.run(Plan(options={"rounds": 2, "steps": 10}, references=1, accept="any"))
+    store.run(RunPlan(options={"rounds": 2, "steps": 10}, references=1, accept="any"))
     store.export(2, tmp_path / "bundle")
     whole = json.loads((store.report_folder(2) / "report.json").read_text())
     own = json.loads((tmp_path / "bundle" / "report.json").read_text())
@@ -179,12 +179,12 @@ def test_a_retrained_model_that_learned_nothing_is_not_served(path: Path, task: 
             torch.nn.init.zeros_(parameter)
 
     store, before = Store(path, replace(task, fit=spoil)), served(path)
-    outcome = store.run(Plan(retrain=True))
+    outcome = store.run(RunPlan(retrain=True))
     assert (outcome.status, outcome.version) == ("retrained", None)
     assert "which is past the limit of 0.020" in outcome.reasons[0]
     assert served(path) == before
     assert [r.number for r in store.status().pending] == [2, 3]
-    assert store.run(Plan(retrain=True, accept="any")).version is not None
+    assert store.run(RunPlan(retrain=True, accept="any")).version is not None
 
 
 def test_reports_that_no_event_names_are_removed(path: Path, task: Task) -> None:
@@ -239,7 +239,7 @@ def test_old_versions_have_their_days_of_grace_from_when_they_were_wrong(
 ) -> None:
     """A version out of service for months, which only now knows somebody, is kept for audits as any other."""
     store = Store(path, task)
-    store.run(Plan(retrain=True, accept="any"))
+    store.run(RunPlan(retrain=True, accept="any"))
     store.rollback(2) if not store.history().knows(2) else None
     monkeypatch.setattr("efface.store.clock.now", lambda: datetime.now(UTC) + timedelta(days=40))
     store.add(people([90]))

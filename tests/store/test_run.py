@@ -15,7 +15,7 @@ from efface.auditing.verdict import Status
 from efface.errors import DivergedError
 from efface.methods import REGISTRY, get
 from efface.models.checkpoint import load_weights, weights_digest
-from efface.store import Limits, Plan, Stage, Store
+from efface.store import DriftLimits, RunPlan, Stage, Store
 from efface.store.plan import check_plan
 from helpers.store_cases import ANEW, AUDITED, IDS, QUICK, people, task_of
 from helpers.store_verbs import DAY, at, everything, refused, serving
@@ -31,7 +31,7 @@ def store(tmp_path: Path, tiny: Tiny) -> Store:
     return made
 
 
-def interrupt(store: Store, plan: Plan, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupt(store: Store, plan: RunPlan, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a run die at a point, as if the disk were full there."""
     monkeypatch.setattr("efface.store.failpoints._reached", {})
     monkeypatch.setenv("EFFACE_FAILPOINT", f"{point}:full")
@@ -83,7 +83,7 @@ def test_accept_says_which_conclusions_pass(
     report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
     monkeypatch.setattr("efface.store.run.audit", lambda **_: report)
     passes = accept == "any" or status == "verified" or accept == status
-    outcome = store.run(Plan(options=dict(QUICK.options), accept=accept))
+    outcome = store.run(RunPlan(options=dict(QUICK.options), accept=accept))
     assert (outcome.status, outcome.reasons, outcome.version is not None) == (status, ("said so",), passes)
     run = store.history().runs[1]
     assert run.stage is (Stage.DONE if passes else Stage.REJECTED)
@@ -94,7 +94,7 @@ def test_accept_says_which_conclusions_pass(
 
 def test_a_model_that_still_knows_the_records_is_not_served(store: Store, tiny: Tiny) -> None:
     store.add(people(range(20, 53)))
-    outcome = store.run(Plan(options=HARDLY, references=2))
+    outcome = store.run(RunPlan(options=HARDLY, references=2))
     assert (outcome.status, outcome.version) == ("not_verified", None)
     assert "forget records are still known" in outcome.reasons[0]
     assert (pending(store), store.status().serving.number) == ([1, 2], 1)
@@ -121,7 +121,7 @@ def test_a_model_that_still_knows_the_records_is_not_served(store: Store, tiny: 
 )
 def test_a_plan_is_refused_before_any_work(store: Store, plan: dict[str, Any], lines: list[str]) -> None:
     before = everything(store.path)
-    problems = refused(store.run, Plan(**plan))
+    problems = refused(store.run, RunPlan(**plan))
     assert len(problems) == len(lines)
     assert all(line in problem for line, problem in zip(lines, problems, strict=True))
     assert everything(store.path) == before
@@ -208,7 +208,7 @@ def test_a_retraining_needs_no_request(tmp_path: Path, tiny: Tiny) -> None:
 # interrupted runs
 
 
-@pytest.mark.parametrize("point", ["run.began", "run.staged", "run.judged"])
+@pytest.mark.parametrize("point", ["run.began", "run.made", "run.judged"])
 def test_the_same_plan_goes_on_and_another_one_begins_anew(
     store: Store, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,7 +221,7 @@ def test_the_same_plan_goes_on_and_another_one_begins_anew(
     same = store.run(QUICK)
     assert (same.run, same.resumed, same.requests) == (1, True, (1,))
     interrupt(store, QUICK, point, monkeypatch)
-    other = store.run(Plan(options={"rounds": 2, "steps": 12}, level=None))
+    other = store.run(RunPlan(options={"rounds": 2, "steps": 12}, level=None))
     assert (other.run, other.resumed, other.requests) == (3, False, (2,))
     assert [r.stage for r in store.history().runs.values()] == [Stage.DONE, Stage.ABANDONED, Stage.DONE]
     assert store.verify(level=None).problems == ()
@@ -230,7 +230,7 @@ def test_the_same_plan_goes_on_and_another_one_begins_anew(
 
 def test_a_request_of_an_interrupted_run_may_be_cancelled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.add(people([11]))
-    interrupt(store, QUICK, "run.staged", monkeypatch)
+    interrupt(store, QUICK, "run.made", monkeypatch)
     store.cancel(1)
     run = store.history().runs[1]
     assert (run.stage, run.why) == (Stage.ABANDONED, "request 1 was cancelled")
@@ -244,7 +244,7 @@ def test_a_rollback_gives_an_interrupted_run_up(store: Store, monkeypatch: pytes
     store.run(QUICK)
     store.run(ANEW)
     store.add(people([11]))
-    interrupt(store, QUICK, "run.staged", monkeypatch)
+    interrupt(store, QUICK, "run.made", monkeypatch)
     store.rollback(2)
     outcome = store.run(QUICK)
     assert outcome.version is not None
@@ -274,14 +274,14 @@ def test_drift_agrees_with_counting_one_record_after_the_other(store: Store, tin
 @pytest.mark.parametrize(
     ("limits", "due"),
     [
-        (Limits(changed=0.9, accuracy=0.9), []),
-        (Limits(changed=0.0, accuracy=0.9), ["of holdout answers differ from the first model's (limit 0.0%)"]),
-        (Limits(changed=0.9, accuracy=0.0), ["holdout accuracy fell by"]),
-        (Limits(changed=0.0, accuracy=0.0), ["of holdout answers differ", "holdout accuracy fell by"]),
+        (DriftLimits(changed=0.9, accuracy=0.9), []),
+        (DriftLimits(changed=0.0, accuracy=0.9), ["of holdout answers differ from the first model's (limit 0.0%)"]),
+        (DriftLimits(changed=0.9, accuracy=0.0), ["holdout accuracy fell by"]),
+        (DriftLimits(changed=0.0, accuracy=0.0), ["of holdout answers differ", "holdout accuracy fell by"]),
     ],
 )
 def test_limits_say_when_a_retraining_is_due(
-    tmp_path: Path, tiny: Tiny, limits: Limits, due: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: Tiny, limits: DriftLimits, due: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A class is preferred from then on, so answers change and accuracy falls."""
 
@@ -317,7 +317,7 @@ def test_a_shorter_holdout_gives_no_drift_and_says_why(store: Store, tiny: Tiny)
 
 
 def test_without_days_of_grace_superseded_checkpoints_go_at_once(tmp_path: Path, tiny: Tiny) -> None:
-    store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, grace_days=0)
+    store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, settings=StoreSettings(grace_days=0))
     store.add(people([5]))
     store.run(QUICK)
     assert [p.stem for p in (store.path / "checkpoints").iterdir()] == [store.status().serving.file]
@@ -332,10 +332,10 @@ def test_superseded_checkpoints_go_once_the_days_of_grace_are_over(
     tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at(monkeypatch, DAY)
-    store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, grace_days=30)
+    store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, settings=StoreSettings(grace_days=30))
     store.add(people([5]))
     store.run(QUICK)
-    (own,) = [r for r in store.verify(level=None).residues if "in the store" in r.what]
+    (own,) = [r for r in store.verify(level=None).leftovers if "in the store" in r.what]
     assert own.what == "version 1 in the store: knows the records of request 1"
     assert own.found
     assert own.advice == "kept for audits until 2031-06-16, then removed by the next run"
@@ -346,11 +346,11 @@ def test_superseded_checkpoints_go_once_the_days_of_grace_are_over(
     assert store.run(QUICK).status == "nothing"
     assert store.history().versions[1].removed
     assert [p.stem for p in (store.path / "checkpoints").iterdir()] == [store.status().serving.file]
-    assert not [r for r in store.verify(level=None).residues if "in the store" in r.what]
+    assert not [r for r in store.verify(level=None).leftovers if "in the store" in r.what]
 
 
 def test_a_version_that_knows_nothing_more_is_kept(tmp_path: Path, tiny: Tiny) -> None:
-    store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, grace_days=0)
+    store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, settings=StoreSettings(grace_days=0))
     store.add(people([5]))
     store.run(QUICK)
     store.run(ANEW)
@@ -367,12 +367,12 @@ def test_residues_name_what_else_may_hold_the_records(tmp_path: Path, tiny: Tiny
     torch.save({"made": "elsewhere"}, given)
     backup.write_bytes(b"older")
     store = Store.create(
-        tmp_path / "store", tiny.task(build_model=normed, ids=IDS), normed().eval(), source=given, grace_days=7
+        tmp_path / "store", tiny.task(build_model=normed, ids=IDS), normed().eval(), source=given, settings=StoreSettings(grace_days=7)
     )
-    assert not [r for r in store.verify(level=None).residues if str(given) in r.what]  # nothing is forgotten yet
+    assert not [r for r in store.verify(level=None).leftovers if str(given) in r.what]  # nothing is forgotten yet
     store.add(people([5, 7]))
-    store.run(Plan(method="finetune", options={"steps": 5}, level=None))
-    found = [r.what for r in store.verify(level=None).residues if r.found]
+    store.run(RunPlan(method="finetune", options={"steps": 5}, level=None))
+    found = [r.what for r in store.verify(level=None).leftovers if r.found]
     assert found == [
         "version 1 in the store: knows the records of request 1",
         f"{given}: the file that the store was made from",
@@ -384,13 +384,13 @@ def test_residues_name_what_else_may_hold_the_records(tmp_path: Path, tiny: Tiny
     backup.unlink()
     kept = [i for i in range(len(IDS)) if i not in (5, 7)]
     less = tiny.task(build_model=normed, ids=people(kept), train=subset(tiny, kept))
-    found = [r.what for r in Store(store.path, less).verify(level=None).residues if r.found]
+    found = [r.what for r in Store(store.path, less).verify(level=None).leftovers if r.found]
     assert [what.split(":")[0] for what in found] == [
         "version 1 in the store",
         "running statistics of 1 normalisation layers (1, ...)",
     ]
-    assert [r.found for r in store.verify(level=None).residues] == sorted(
-        (r.found for r in store.verify(level=None).residues), reverse=True
+    assert [r.found for r in store.verify(level=None).leftovers] == sorted(
+        (r.found for r in store.verify(level=None).leftovers), reverse=True
     )
 
 
@@ -399,6 +399,6 @@ def test_options_mean_the_same_as_words_and_as_values() -> None:
         method = get(key)
         options = asdict(method)
         words = {name: str(value) for name, value in options.items()}
-        assert Plan(method=key, options=options).chosen() == Plan(method=key, options=words).chosen() == method
-    assert Plan(method="boundary", options={"expand": True}).chosen() != get("boundary")
-    assert "steps" in refused(check_plan, Plan(options={"steps": 10.7}), Task(train=[], holdout=[], build_model=mlp))[0]
+        assert RunPlan(method=key, options=options).chosen() == RunPlan(method=key, options=words).chosen() == method
+    assert RunPlan(method="boundary", options={"expand": True}).chosen() != get("boundary")
+    assert "steps" in refused(check_plan, RunPlan(options={"steps": 10.7}), Task(train=[], holdout=[], build_model=mlp))[0]

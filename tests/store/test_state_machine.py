@@ -31,7 +31,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from efface import Task
-from efface.store import Limits, Plan, Store
+from efface.store import DriftLimits, RunPlan, Store, StoreSettings, failpoints
 from efface.store.errors import StoreError
 from efface.store.failpoints import POINTS, VARIABLE
 from helpers.store_cases import HARMLESS
@@ -43,13 +43,13 @@ IDS = tuple(f"person-{at:02d}@example.org" for at in range(40))
 PEOPLE = st.sampled_from(IDS[:8])
 # of the others an unlearning by a double, without an audit, passes none
 REACHED = [p for p in POINTS if p.split(".")[0] not in ("unlearn", "report", "audited") and p != "run.audited"]
-PLANS = [Plan(method="finetune", seed=seed, level=None) for seed in (0, 1)]
+PLANS = [RunPlan(method="finetune", seed=seed, level=None) for seed in (0, 1)]
 BEGAN = datetime(2031, 5, 17, 12, tzinfo=UTC)
 
 
-def anew(plan: Plan) -> Plan:
+def anew(plan: RunPlan) -> RunPlan:
     """A retraining, which takes no method."""
-    return Plan(seed=plan.seed, level=None, retrain=True)
+    return RunPlan(seed=plan.seed, level=None, retrain=True)
 
 
 def fill(model: nn.Module, dataset: Dataset[Any], seed: int) -> None:
@@ -134,9 +134,10 @@ class Life(RuleBasedStateMachine):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = mlp()
-        self.store = Store.create(self.folder / "store", self.task, model, grace_days=grace, limits=Limits(1.0, 1.0))
+        settings = StoreSettings(grace_days=grace, limits=DriftLimits(1.0, 1.0))
+        self.store = Store.create(self.folder / "store", self.task, model, settings=settings)
         self.promise = Promise()
-        self.open: tuple[Plan, int, tuple[int, ...]] | None = None
+        self.open: tuple[RunPlan, int, tuple[int, ...]] | None = None
         self.broken = False  # by a fault that no run has cleared up after yet
         # as long as somebody has the database open, SQLite does not empty its log by itself
         self.idle = sqlite3.connect(self.store.path / "ledger.sqlite")
@@ -178,7 +179,7 @@ class Life(RuleBasedStateMachine):
             self.open = None
 
     @rule(plan=st.sampled_from(PLANS), retrain=st.sampled_from([False, False, True]), more=st.sets(PEOPLE, max_size=2))
-    def run(self, plan: Plan, retrain: bool, more: set[str]) -> None:
+    def run(self, plan: RunPlan, retrain: bool, more: set[str]) -> None:
         if more:
             self.add(more, False)
         plan = anew(plan) if retrain else plan
@@ -204,7 +205,7 @@ class Life(RuleBasedStateMachine):
         self.add(data.draw(st.sets(st.sampled_from(sorted(whole)), min_size=1, max_size=2)), False)
         self.run(replace(plan, retrain=False), plan.retrain, set())
 
-    def _batch(self, plan: Plan) -> tuple[tuple[int, ...], bool]:
+    def _batch(self, plan: RunPlan) -> tuple[tuple[int, ...], bool]:
         if self.open is not None and self.open[:2] == (plan, self.promise.current):
             return self.open[2], True
         return self.promise.numbers("pending"), False
@@ -279,7 +280,7 @@ class Life(RuleBasedStateMachine):
     def _broken_off(self, call: Callable[[], Any], fault: str, after: Promise, isrun: bool) -> None:
         """Afterwards the verb was carried out, or it was not; nothing in between."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("efface.store.failpoints._reached", {})
+            failpoints.reset()
             patch.setenv(VARIABLE, fault)
             try:
                 call()
@@ -357,7 +358,7 @@ class Life(RuleBasedStateMachine):
 
 def test_any_order_of_verbs_and_faults_keeps_the_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("efface.store.build.unlearn", shift)
-    monkeypatch.setattr("efface.store.run.MAX_SHARE", 1.0)
+    monkeypatch.setattr("efface.store.batch.MAX_SHARE", 1.0)
     monkeypatch.setattr("efface.store.clock.now", lambda: BEGAN + Life.offset)
     monkeypatch.setattr(Life, "base", tmp_path, raising=False)
     run_state_machine_as_test(

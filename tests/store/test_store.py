@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 
 from efface import Task
 from efface.models.checkpoint import weights_digest
-from efface.store import Limits, Plan, Stage, Store
+from efface.store import DriftLimits, RunPlan, Stage, Store
 from helpers.store_cases import IDS, QUICK, fit, people, task_of
 from helpers.store_verbs import DAY, at, everything, refused, serving
 from helpers.tiny import HOLDOUT, RECORDS, Tiny, mlp, records, weights
@@ -47,7 +47,7 @@ def test_a_new_store_serves_the_model(store: Store, tiny: Tiny, tmp_path: Path) 
         ({"grace_days": float("nan")}, ["grace_days: expected a number"]),
         ({"grace_days": 1e10}, ["grace_days: expected at most 365,000 days"]),
         ({"grace_days": "thirty"}, ["grace_days: expected a number"]),
-        ({"limits": Limits(changed=-0.1, accuracy=float("inf"))}, ["changed: expected", "accuracy: expected"]),
+        ({"limits": DriftLimits(changed=-0.1, accuracy=float("inf"))}, ["changed: expected", "accuracy: expected"]),
         ({"source": "no-such-file.pt"}, ["there is no such file, which the model is said to come from"]),
         ({"device": "abacus"}, ["abacus"]),
         (
@@ -278,7 +278,7 @@ def test_rollback_goes_only_where_no_honoured_request_is_undone(tmp_path: Path, 
     for wanted in ([5], [7]):
         store.add(people(wanted))
         store.run(QUICK)
-    store.run(Plan(retrain=True))
+    store.run(RunPlan(retrain=True))
     assert refused(store.rollback, 9) == ("there is no version 9 (there are: 1 to 4)",)
     assert refused(store.rollback, 4) == ("version 4 is in service already",)
     (one,) = refused(store.rollback, 2)
@@ -297,7 +297,7 @@ def test_rollback_goes_only_where_no_honoured_request_is_undone(tmp_path: Path, 
 def test_after_a_rollback_a_run_starts_from_the_version_in_service(store: Store, tiny: Tiny) -> None:
     store.add(people([5]))
     store.run(QUICK)
-    store.run(Plan(retrain=True))
+    store.run(RunPlan(retrain=True))
     store.rollback(2)
     store.add(people([7]))
     version = store.run(QUICK).version
