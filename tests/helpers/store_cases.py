@@ -3,14 +3,14 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 from sqlalchemy import select
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from efface import Task
 from efface.auditing.report import plots
@@ -23,6 +23,7 @@ from helpers.tiny import Tiny, memorise, mlp
 
 IDS = tuple(f"person-{at:04d}@example.org" for at in range(300))
 FIRST, SECOND, THIRD = range(5, 65, 5), range(2, 40, 6), (20, 26, 150, 151)  # later ones name records of earlier ones
+BATCHES = (FIRST, SECOND, range(100, 108))  # of which the second names one record of the first
 QUICK = RunPlan(options={"rounds": 2, "steps": 10}, level=None)
 AUDITED = RunPlan(options={"rounds": 2, "steps": 10}, references=1, accept="any")
 ANEW = RunPlan(retrain=True)
@@ -167,3 +168,8 @@ def undrawn(patch: pytest.MonkeyPatch) -> None:
     """Let reports have no figures: drawing takes a second, and no store depends on it."""
     for name in plots.__all__:
         patch.setattr(plots, name, lambda *_: None)
+
+
+def subset(tiny: Tiny, positions: Sequence[int]) -> TensorDataset:
+    """The training records at some positions."""
+    return TensorDataset(tiny.x[positions], tiny.y[positions])

@@ -90,7 +90,7 @@ def meaning(store: Store) -> dict[str, Any]:
 
 
 def ends_well(path: Path, task: Task, weights: str, plan: RunPlan = QUICK) -> None:
-    """Whether a run, now that the fault is gone, ends as if it had never been."""
+    """Whether a run, now that the fault is over, ends as if it had never been."""
     asked = asked_for(Store(path, task))
     Store(path, task).run(plan)
     if wrong := wrong_after(path, task, asked, weights):

@@ -53,7 +53,7 @@ def test_one_run_at_a_time(seen: dict[str, Any]) -> None:
 
 def test_what_serves_is_whole_all_the_while(seen: dict[str, Any]) -> None:
     found = seen["watching"]
-    assert found["code"] == 0 and found["looks"] > 3
+    assert found["code"] == 0 and found["readings"] > 3
     assert not found["wrong"]
     assert set(found["states"]) <= {"2 2", "3 0"}
     assert found["cleared"] == "nothing"

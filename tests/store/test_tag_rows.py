@@ -7,7 +7,6 @@ import pytest
 
 from efface import Task
 from efface.store import DamagedError, Store
-from helpers import store_fixtures as given
 from helpers.store_cases import (
     QUICK,
     served,
@@ -18,16 +17,6 @@ from helpers.store_damage import (
     ends_well,
     keeps_serving,
 )
-
-task, grown, weights, path, table, fresh_points = (
-    given.task,
-    given.grown,
-    given.weights,
-    given.path,
-    given.table,
-    given.fresh_points,
-)
-
 
 ONE = "request = 2 AND place = (SELECT max(place) FROM pending_ids WHERE request = 2)"
 ADDRESS = '"person-0299@example.org"'
