@@ -12,6 +12,7 @@ from sqlalchemy import select
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+import efface
 from efface import Task
 from efface.auditing.report import plots
 from efface.models.checkpoint import load_weights, weights_digest
@@ -173,3 +174,9 @@ def undrawn(patch: pytest.MonkeyPatch) -> None:
 def subset(tiny: Tiny, positions: Sequence[int]) -> TensorDataset:
     """The training records at some positions."""
     return TensorDataset(tiny.x[positions], tiny.y[positions])
+
+
+def child_environment() -> dict[str, str]:
+    """What a script of the helpers needs to run with this very package on one thread."""
+    paths = Path(__file__).parents[1], Path(efface.__file__).parents[1]
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, paths))}

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import random
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from efface.store.failpoints import POINTS
 from helpers.store_cases import (
     AUDITED,
     asked_for,
+    child_environment,
     copied,
     long_only,
     make_grown,
@@ -28,10 +28,11 @@ from helpers.store_cases import (
 )
 from helpers.tiny import Tiny
 
-HERE = Path(__file__).parents[1]
-FORKS, WORKER = HERE / "helpers/store_forks.py", HERE / "helpers/store_worker.py"
-# a retraining has answers of its own to keep, and neither checkpoint to read nor audit
-ANEW_ONLY = {"baseline.temporary", "baseline.renamed"}
+HELPERS = Path(__file__).parents[1] / "helpers"
+ENVIRONMENT = child_environment()
+FORKS, WORKER = HELPERS / "store_forks.py", HELPERS / "store_worker.py"
+# a retraining has answers of its own to write, and neither checkpoint to read nor audit
+ANEW_ONLY = {point for point in POINTS if point.startswith("baseline.")}
 ANEW_TOO = (
     "run.unlearned",
     "checkpoint.renamed",
@@ -61,14 +62,15 @@ CASES: list[tuple[str, tuple[str, ...]]] = [
     *(("audited", (point,)) for point in AGAIN),
     *(("audited", points) for points in TWICE),
 ]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
 
 
 def killed_at(cases: list[tuple[str, tuple[str, ...]]], folder: Path) -> list[dict[str, Any]]:
     """What became of each case; all of them share one process, see store_forks.py."""
     listed = folder / "cases.json"
     listed.write_text(json.dumps(cases), encoding="utf-8")
-    done = subprocess.run([sys.executable, FORKS, folder, listed], env=ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, FORKS, folder, listed], env=ENVIRONMENT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     seen = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
     assert len(seen) == len(cases)
@@ -135,7 +137,9 @@ def test_processes_killed_at_random_times(tmp_path: Path, tiny: Tiny) -> None:
     draw, killed, lasts, weights = random.Random(0), 0, 0.0, ""
     for number in range(41):
         path = copied(made, tmp_path / f"case-{number}")
-        with subprocess.Popen([sys.executable, WORKER, path], env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [sys.executable, WORKER, path], env=ENVIRONMENT, stdout=subprocess.PIPE
+        ) as process:
             assert process.stdout is not None and process.stdout.readline() == b"ready\n"
             began = time.monotonic()
             if number == 0:  # undisturbed

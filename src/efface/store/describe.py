@@ -5,7 +5,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from efface.runtime.provenance import versions
 from efface.store import clock
 from efface.store.context import StoreContext
 from efface.store.database import events, notes
@@ -18,6 +17,8 @@ def describe(context: StoreContext, number: int) -> dict[str, Any]:
     with context.reading() as snapshot:
         history = snapshot.history
         request = history.request(number)
+        from efface.runtime.provenance import versions  # needs torch, which a refusal does without
+
         note = snapshot.connection.execute(select(notes.c.text).where(notes.c.request == number)).scalar()
         rows = snapshot.connection.execute(select(events).order_by(events.c.seq)).all()
     run = next((r for r in history.runs.values() if number in r.requests and r.stage is Stage.DONE), None)

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from efface.auditing.report.html import render
 from efface.errors import RequestError
 from efface.store.context import StoreContext
 from efface.store.database import translate_errors
@@ -63,6 +62,8 @@ def export(context: StoreContext, number: int, out: Path) -> list[Path]:
 
 def _write_report(context: StoreContext, document: dict[str, Any], folder: Path) -> None:
     """The report of the request's run, with the rows of its own records only."""
+    from efface.auditing.report.html import render  # needs torch, which a refusal does without
+
     made = context.folder.report_of(document["run"])
     for name, digest in document["report"].items():
         source = made / Path(name).name

@@ -152,10 +152,10 @@ class Store:
         Returns:
             The request, and what is known of its records.
         """
+        day, records = read_date(due, "due") if isinstance(due, str) else due, self._records()
         from efface.store.add import add
 
-        day = read_date(due, "due") if isinstance(due, str) else due
-        return add(self._context, self._records(), ids, note, day)
+        return add(self._context, records, ids, note, day)
 
     def cancel(self, number: int) -> DeletionRequest:
         """Withdraw a request that is still pending, and delete its ids."""
@@ -195,10 +195,10 @@ class Store:
         Returns:
             The audit's conclusion, and the new version where the model went into service.
         """
+        task = self._checked_task()
         from efface.runtime.devices import resolve_device
         from efface.store.run import run
 
-        task = self._checked_task()
         return run(self._context, task, plan or RunPlan(), resolve_device(self._device), wait_s, progress)
 
     def report_folder(self, run: int) -> Path:
@@ -259,10 +259,10 @@ class Store:
 
     def _records(self) -> "RecordIndex":
         """The index of the training records' ids, made once."""
-        from efface.data.ids import RecordIndex
-
         task = self._checked_task()
         if self._index is None:
+            from efface.data.ids import RecordIndex
+
             self._index = RecordIndex(task.ids, len(task.train))  # type: ignore[arg-type]
         return self._index
 
