@@ -16,9 +16,10 @@ import efface
 from efface import Report, Task
 from efface.auditing import canaries
 from efface.auditing.canaries import CANARIES, Canaries, Relabelled, guessed, relabelled, try_canaries
-from efface.auditing.shadow_models import MethodSpec, Training, forgotten
+from efface.auditing.shadow_models import MethodSpec, forgotten
 from efface.data.checks import MAX_SHARE
 from efface.data.records import Records
+from efface.ensembles import Training
 from efface.metrics.epsilon import canary_epsilon
 from efface.runtime.cost import Meter
 from efface.unlearning.result import Settings

@@ -23,7 +23,7 @@ from efface.auditing.report.document import validate
 from efface.auditing.run import MAX_TARGETS
 from efface.auditing.verdict import Status, decide, ladder
 from efface.data.records import Records
-from efface.ensembles import Plan, train_ensemble
+from efface.ensembles import ModelSpec, Training, train_ensemble
 from efface.metrics.klom import MIN_MODELS
 from efface.models.running import logits_of
 from efface.numerics.logits import margin
@@ -90,9 +90,9 @@ def slow_share(report: Report, judged: Judged) -> float:
     own = derive_seed(0, "audit")
     sides = []
     for what, at in (("original", np.arange(len(judged.y))), ("retrained", report.subject.splits.retain)):
-        plans = [Plan(None, at, derive_seed(own, "ensemble", what, str(k))) for k in range(MODELS)]
-        common = {"recipe": REFERENCE, "use_fit": True, "meter": Meter(), "jobs": 1, "cache": kept_models()}
-        made = train_ensemble(judged.task, judged.original, plans, **common)  # type: ignore[arg-type]
+        specs = [ModelSpec(None, at, derive_seed(own, "ensemble", what, str(k))) for k in range(MODELS)]
+        training = Training(REFERENCE, kept_models(), jobs=1)
+        made = train_ensemble(judged.task, judged.original, specs, training, Meter())
         assert made.found == MODELS, "the audit's own models"
         lines = []
         for model in made.models:
@@ -291,22 +291,23 @@ def test_shadows_keep_to_the_parts_of_the_run(monkeypatch: pytest.MonkeyPatch) -
 def test_shadows_of_a_run_that_is_not_known_stay_off_their_own_control(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strangers are then the whole holdout, but what the ensembles' scale is read from must be unseen by shadows."""
     judged, spy, read = problem(), Spy(monkeypatch), []
-    places = strong_reading._places
+    read_views = strong_reading.read_views
 
-    def kept(*args: Any) -> Any:
-        read.append(places(*args))
-        return read[-1]
+    def noted(task: Any, model: Any, places: Any, meter: Any) -> Any:
+        read.append(places)
+        return read_views(task, model, places, meter)
 
-    monkeypatch.setattr(strong_reading, "_places", kept)
+    monkeypatch.setattr(strong_reading, "read_views", noted)
     method, task = efface.methods.get("steer", STEER), replace(judged.task, test=None)
     report = judged.audit(method=method, task=task, level="strong", cache=kept_models())
     assert len(report.subject.nonmembers) == len(judged.task.holdout)  # type: ignore[arg-type]
     assert spy.calls and rows_of(judged.task.train, FORGET) <= spy.seen
-    [here] = read
+    here = read[0]
+    assert all(places is here for places in read)
     for name in ("control", "near", "test"):
-        records, at = here[name]
+        records, at = here[name].records, here[name].at
         assert len(at) and not spy.seen & rows_of(records.dataset, at), name
-    control, elsewhere = here["control"][1], here["test"][1]
+    control, elsewhere = here["control"].at, here["test"].at
     assert not set(control.tolist()) & set(elsewhere.tolist()) and len(control) == len(elsewhere) == 50
 
 

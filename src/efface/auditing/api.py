@@ -11,8 +11,9 @@ from efface.auditing.config import Level
 from efface.auditing.inputs import make_claim, prepare
 from efface.auditing.report.build import Report
 from efface.auditing.run import Orders, judge
-from efface.auditing.shadow_models import MethodSpec, Training
+from efface.auditing.shadow_models import MethodSpec
 from efface.data.checks import Findings
+from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
 from efface.methods import Method, get
 from efface.models.training import Recipe

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from efface.auditing.inputs import AuditInputs
-from efface.auditing.shadow_models import MethodSpec, Training, forgotten, train_all
+from efface.auditing.shadow_models import MethodSpec, forgotten, train_all
 from efface.data.checks import MAX_SHARE, MIN_RETAIN
 from efface.data.records import Records
-from efface.ensembles import Plan
+from efface.ensembles import ModelSpec, Training
 from efface.metrics.epsilon import canary_epsilon
 from efface.models.running import logits_of
 from efface.numerics.logits import margin, symlog
@@ -107,8 +107,8 @@ def try_canaries(
     task = subject.request.task
     before: list[Tensor] = []
     after: list[Tensor] = []
-    plans = [Plan(planted.train, at, derive_seed(seed, "canaries", str(k))) for k, at in enumerate(planted.held)]
-    originals = train_all(subject, plans, "canaries", training, meter).models
+    specs = [ModelSpec(planted.train, at, derive_seed(seed, "canaries", str(k))) for k, at in enumerate(planted.held)]
+    originals = train_all(subject, specs, "canaries", training, meter).models
     records = Records(planted.train if planted.read is None else planted.read, task)
     with track("forgetting the canaries", shadows, training.progress) as advance:
         for k, model in enumerate(originals):

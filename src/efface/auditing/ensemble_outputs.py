@@ -21,9 +21,11 @@ from efface.numerics.logits import centre, symlog
 from efface.runtime.cost import Meter
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
+from efface.task import Task
 from efface.types import Indices
 
 MAX_ELSEWHERE = 1000  # records of retain and of test
+COPIED = ("forget", "control")  # places of which slightly changed copies are read too
 RAW = "raw margins"  # as published attacks read them, with nothing taken out
 
 
@@ -73,7 +75,7 @@ def read_ensembles(subject: AuditInputs, made: Ensembles, seed: int, meter: Mete
 
     A model's level and scale on the audit's nonmembers, common to all its records and no trace of any, are taken out.
     """
-    places = _places(subject, made, meter)
+    places = _places(subject, made, seed, meter)
     groups = [[subject.original], [subject.unlearned], made.retrained]
     groups += [made.originals, made.unlearned] if made.remade else []
     found: list[Mapping[str, Tensor]] = []
@@ -81,7 +83,7 @@ def read_ensembles(subject: AuditInputs, made: Ensembles, seed: int, meter: Mete
         for models in groups:
             rows: dict[str, list[Tensor]] = {}
             for model in models:
-                for key, value in _read(subject, model, places, seed, meter).items():
+                for key, value in _read(subject, model, places, meter).items():
                     rows.setdefault(key, []).append(value)
                 advance()
             found.append({key: torch.stack(values) for key, values in rows.items()})
@@ -90,10 +92,59 @@ def read_ensembles(subject: AuditInputs, made: Ensembles, seed: int, meter: Mete
     return Statistics(original, unlearned, found[2], own, made.remade)
 
 
-Places = Mapping[str, tuple[Records, Indices]]
+@dataclass(frozen=True)
+class Place:
+    """Records at positions; `copied`: their slightly changed copies are read too, drawn by `seed`."""
+
+    records: Records
+    at: Indices
+    seed: int
+    copied: bool = False
 
 
-def _places(subject: AuditInputs, made: Ensembles, meter: Meter) -> Places:
+Places = Mapping[str, Place]
+
+
+def read_views(task: Task, model: nn.Module, places: Places, meter: Meter) -> dict[str, RecordOutputs]:
+    """One model's logits on each place, those of copies made as for records of the place `forget`.
+
+    Raises:
+        DivergedError: a logit is NaN or infinite.
+    """
+    perturb = copier(task, places["forget"].records)
+    views = {}
+    for name, p in places.items():
+        views[name] = view(task, model, p.records, p.at, p.seed, meter, perturb if p.copied else None)
+        if not views[name].logits.isfinite().all():
+            raise DivergedError("the logits of a model hold NaN or infinite values, so nothing can be compared")
+    return views
+
+
+def standardised(views: Mapping[str, RecordOutputs]) -> dict[str, Tensor]:
+    """Each cell's statistic on the symmetric log, without the model's level and scale on the place `control`.
+
+    Cells whose place was not read, or whose statistic the records do not have, are left out. NaN for a model that says
+    the same of every control record.
+    """
+    found = {}
+    for cell in CELLS:
+        values = cell.read(views[cell.place], ()) if cell.place in views else None
+        control = cell.read(views["control"], ())
+        if values is not None and control is not None:
+            found[cell.key] = standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0]
+    return found
+
+
+def nearest(task: Task, model: nn.Module, forget: Place, others: Place, meter: Meter) -> Indices:
+    """The other record most like each forget record, each once, to a model that saw neither (cosine of features)."""
+    seen = [_described(task, model, place, meter) for place in (forget, others)]
+    ours, theirs = (nn.functional.normalize(v.double() - seen[1].double().mean(0), dim=1) for v in seen)
+    best = torch.cat([(part @ theirs.T).argmax(1) for part in ours.split(512)])
+    chosen: Indices = others.at[np.unique(best.numpy())]
+    return chosen
+
+
+def _places(subject: AuditInputs, made: Ensembles, seed: int, meter: Meter) -> Places:
     request, nonmembers = subject.request, subject.nonmembers
     if made.remade:  # of a run that is not known they are the whole holdout, some of which the shadows' method used
         nonmembers = nonmembers[np.isin(nonmembers, subject.splits.audit)]
@@ -101,51 +152,29 @@ def _places(subject: AuditInputs, made: Ensembles, meter: Meter) -> Places:
     control, spare = nonmembers, (request.holdout, nonmembers[half:])
     if request.test is None:
         control = control[:half]
-    everywhere = spare if request.test is None else (request.test, np.arange(len(request.test), dtype=np.int64))
-    forget = (request.train, request.forget)
+    elsewhere, at = spare if request.test is None else (request.test, np.arange(len(request.test), dtype=np.int64))
+
+    def place(name: str, records: Records, positions: Indices) -> Place:
+        return Place(records, positions, derive_seed(seed, name), name in COPIED)
+
+    forget = place("forget", request.train, request.forget)
+    others = place("others", elsewhere, at)
     return {
         "forget": forget,
-        "control": (request.holdout, control),
-        "retain": (request.train, subject.retain[:MAX_ELSEWHERE]),
-        "test": (everywhere[0], everywhere[1][:: max(1, len(everywhere[1]) // MAX_ELSEWHERE)]),
-        "near": (everywhere[0], _nearest(subject, made.retrained[0], forget, everywhere, meter)),
+        "control": place("control", request.holdout, control),
+        "retain": place("retain", request.train, subject.retain[:MAX_ELSEWHERE]),
+        "test": place("test", elsewhere, at[:: max(1, len(at) // MAX_ELSEWHERE)]),
+        "near": place("near", elsewhere, nearest(request.task, made.retrained[0], forget, others, meter)),
     }
 
 
-def _nearest(
-    subject: AuditInputs,
-    model: nn.Module,
-    forget: tuple[Records, Indices],
-    others: tuple[Records, Indices],
-    meter: Meter,
-) -> Indices:
-    """The other record most like each forget record, each once, to a model that saw neither (cosine of features)."""
-    seen = [_described(subject, model, records, at, meter) for records, at in (forget, others)]
-    ours, theirs = (nn.functional.normalize(v.double() - seen[1].double().mean(0), dim=1) for v in seen)
-    best = torch.cat([(part @ theirs.T).argmax(1) for part in ours.split(512)])
-    chosen: Indices = others[1][np.unique(best.numpy())]
-    return chosen
+def _described(task: Task, model: nn.Module, place: Place, meter: Meter) -> Tensor:
+    features = penultimate(task, model, place.records, place.at, meter)
+    return logits_of(task, model, place.records, place.at, meter) if features is None else features[0]
 
 
-def _described(subject: AuditInputs, model: nn.Module, records: Records, at: Indices, meter: Meter) -> Tensor:
-    task = subject.request.task
-    features = penultimate(task, model, records, at, meter)
-    return logits_of(task, model, records, at, meter) if features is None else features[0]
-
-
-def _read(subject: AuditInputs, model: nn.Module, places: Places, seed: int, meter: Meter) -> dict[str, Tensor]:
-    task = subject.request.task
-    perturb = copier(task, subject.request.train)
-    views = {}
-    for name, (records, at) in places.items():
-        copied = perturb if name in ("forget", "control") else None
-        views[name] = view(task, model, records, at, derive_seed(seed, name), meter, copied)
-        if not views[name].logits.isfinite().all():
-            raise DivergedError("the logits of a model hold NaN or infinite values, so nothing can be compared")
-    told = {}
-    for cell in CELLS:
-        values, control = cell.read(views[cell.place], ()), cell.read(views["control"], ())
-        if values is not None and control is not None:
-            level = standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0].float()
-            told[cell.key] = level.nan_to_num(0.0, 0.0, 0.0)  # of a model that says the same of every record
-    return told | {RAW: plain_margin(views["forget"], ())}
+def _read(subject: AuditInputs, model: nn.Module, places: Places, meter: Meter) -> dict[str, Tensor]:
+    views = read_views(subject.request.task, model, places, meter)
+    # a model that says the same of every record has a statistic all the same
+    found = {key: v.float().nan_to_num(0.0, 0.0, 0.0) for key, v in standardised(views).items()}
+    return found | {RAW: plain_margin(views["forget"], ())}

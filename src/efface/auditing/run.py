@@ -19,11 +19,12 @@ from efface.auditing.ensemble_outputs import read_ensembles
 from efface.auditing.exchangeability import Exchangeability, compare
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
-from efface.auditing.shadow_models import Ensembles, MethodSpec, Training, make_ensembles
+from efface.auditing.shadow_models import Ensembles, MethodSpec, make_ensembles
 from efface.auditing.table import Place, Table
 from efface.auditing.verdict import ALPHA, AuditTest, Verdict, decide, ladder
 from efface.calibration.reference import check_reference
 from efface.data.checks import Findings
+from efface.ensembles import Training
 from efface.ensembles.cache import check_cache
 from efface.errors import DivergedError, RequestError, collect_errors
 from efface.models.checkpoint import weights_digest

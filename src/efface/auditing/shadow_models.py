@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from efface.auditing.inputs import AuditInputs
 from efface.data.splits import Splits
-from efface.ensembles import Plan, Trained, train_ensemble
+from efface.ensembles import ModelSpec, TrainedEnsemble, Training, train_ensemble
 from efface.methods.base import Method
-from efface.models.training import Recipe
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
@@ -19,16 +17,6 @@ from efface.task import Task
 from efface.types import Indices, RecordId
 from efface.unlearning.driver import unlearn
 from efface.unlearning.result import Settings
-
-
-@dataclass(frozen=True)
-class Training:
-    """How ensembles are trained: by Task.fit or else `recipe`, kept in `cache`, by `jobs` processes at once."""
-
-    recipe: Recipe
-    cache: Path | None
-    jobs: int | None
-    progress: bool | None
 
 
 @dataclass(frozen=True)
@@ -77,27 +65,19 @@ def make_ensembles(
 
 def fit(
     subject: AuditInputs, positions: Indices, count: int, what: str, training: Training, seed: int, meter: Meter
-) -> Trained:
+) -> TrainedEnsemble:
     """So many models trained on the same records, each with a seed of its own."""
-    plans = [Plan(None, positions, derive_seed(seed, "ensemble", what, str(k))) for k in range(count)]
-    return train_all(subject, plans, what, training, meter)
+    specs = [ModelSpec(None, positions, derive_seed(seed, "ensemble", what, str(k))) for k in range(count)]
+    return train_all(subject, specs, what, training, meter)
 
 
-def train_all(subject: AuditInputs, plans: Sequence[Plan], what: str, training: Training, meter: Meter) -> Trained:
-    """The models that are planned, charged to a phase of their own."""
+def train_all(
+    subject: AuditInputs, specs: Sequence[ModelSpec], what: str, training: Training, meter: Meter
+) -> TrainedEnsemble:
+    """The models that are specified, charged to a phase of their own."""
     with meter.phase(f"ensemble, {what}"):
-        return train_ensemble(
-            subject.request.task,
-            subject.original,
-            plans,
-            recipe=training.recipe,
-            use_fit=True,
-            meter=meter,
-            cache=training.cache,
-            jobs=training.jobs,
-            progress=training.progress,
-            title=f"training {len(plans)} models ({what})",
-        )
+        title = f"training {len(specs)} models ({what})"
+        return train_ensemble(subject.request.task, subject.original, specs, training, meter, title)
 
 
 def forgotten(
