@@ -10,7 +10,7 @@ import pytest
 
 from efface import Task
 from efface.errors import EffaceError
-from efface.store import BusyError, DamagedError, Store
+from efface.store import BusyError, DamagedError, Store, StoreError
 from helpers.store_cases import (
     LONG,
     QUICK,
@@ -110,3 +110,20 @@ def test_deleted_ids_leave_no_traces_between_those_that_stay(
         kept = set().union(*waiting.values()) - forgotten
         assert [name for name in ids if (name[:10].encode() in held) != (name in kept)] == []
     assert forgotten
+
+
+@pytest.mark.parametrize(
+    ("pragma", "kind", "words"),
+    [
+        ("user_version = 1", StoreError, "has format 1, this version of efface reads 2: use the version of efface that"),
+        ("user_version = 3", StoreError, "has format 3, this version of efface reads 2: update efface"),
+        ("application_id = 7", DamagedError, "is not the database of an efface store"),
+    ],
+)
+def test_a_database_of_another_format_is_refused(path: Path, pragma: str, kind: type[StoreError], words: str) -> None:
+    with sqlite3.connect(path / "ledger.sqlite") as raw:
+        raw.execute(f"PRAGMA {pragma}")
+    raw.close()
+    with pytest.raises(StoreError, match=words) as caught:
+        Store(path)
+    assert type(caught.value) is kind

@@ -68,9 +68,7 @@ def killed_at(cases: list[tuple[str, tuple[str, ...]]], folder: Path) -> list[di
     """What became of each case; all of them share one process, see store_forks.py."""
     listed = folder / "cases.json"
     listed.write_text(json.dumps(cases), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, FORKS, folder, listed], env=ENVIRONMENT, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, FORKS, folder, listed], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     seen = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
     assert len(seen) == len(cases)
@@ -137,9 +135,7 @@ def test_processes_killed_at_random_times(tmp_path: Path, tiny: Tiny) -> None:
     draw, killed, lasts, weights = random.Random(0), 0, 0.0, ""
     for number in range(41):
         path = copied(made, tmp_path / f"case-{number}")
-        with subprocess.Popen(
-            [sys.executable, WORKER, path], env=ENVIRONMENT, stdout=subprocess.PIPE
-        ) as process:
+        with subprocess.Popen([sys.executable, WORKER, path], env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None and process.stdout.readline() == b"ready\n"
             began = time.monotonic()
             if number == 0:  # undisturbed

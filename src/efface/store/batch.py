@@ -47,7 +47,7 @@ class PendingRecords:
 
 
 @dataclass(frozen=True)
-class Batch:
+class DeletionBatch:
     """The records that a run is to forget, as the task has them.
 
     Args:
@@ -90,7 +90,7 @@ def read_pending(context: StoreContext, run: RunRecord) -> PendingRecords:
     return PendingRecords(names, forgotten)
 
 
-def find_batch(context: StoreContext, task: Task, pending: PendingRecords, retrain: bool) -> Batch:
+def find_batch(context: StoreContext, task: Task, pending: PendingRecords, retrain: bool) -> DeletionBatch:
     """Find the records that a run is to forget in the task.
 
     Args:
@@ -107,7 +107,7 @@ def find_batch(context: StoreContext, task: Task, pending: PendingRecords, retra
     if not retrain:
         _check_missing([short_tag(tag) for tag, position in found.items() if position is None])
         _check_share(len(leaving), len(view.positions))
-    return Batch(view, leaving)
+    return DeletionBatch(view, leaving)
 
 
 def _check_missing(missing: list[str]) -> None:

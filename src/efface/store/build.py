@@ -16,7 +16,7 @@ from efface.errors import CheckpointError, RequestError
 from efface.models.checkpoint import load_weights, save_weights
 from efface.models.training import Recipe, retrain
 from efface.runtime.cost import Meter
-from efface.store.batch import Batch
+from efface.store.batch import DeletionBatch
 from efface.store.errors import StorageError
 from efface.store.plan import RunPlan
 from efface.task import Task
@@ -48,7 +48,7 @@ def save(model: nn.Module, path: Path) -> None:
 
 
 def unlearn_batch(
-    original: nn.Module, batch: Batch, plan: RunPlan, progress: bool | None
+    original: nn.Module, batch: DeletionBatch, plan: RunPlan, progress: bool | None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy of `original` that has forgotten a batch, and what the history notes of how it was made."""
     result = unlearn(
@@ -59,7 +59,7 @@ def unlearn_batch(
 
 
 def retrain_without(
-    batch: Batch, seed: int, device: torch.device, progress: bool | None
+    batch: DeletionBatch, seed: int, device: torch.device, progress: bool | None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A model trained anew on all records but a batch, and what the history notes of how it was made."""
     task = batch.task

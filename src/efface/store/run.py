@@ -1,6 +1,6 @@
 """A run: all pending requests are unlearned as one batch, judged, and put into service or refused."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -8,11 +8,11 @@ from sqlalchemy import delete
 from torch import nn
 
 from efface.auditing.api import audit
-from efface.auditing.verdict import Status
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
 from efface.runtime.seeds import unchanged_globals
-from efface.store.batch import Batch, PendingRecords, find_batch, read_pending
+from efface.store.assessment import Assessment
+from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
 from efface.store.build import load, retrain_without, save, unlearn_batch
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
@@ -60,35 +60,6 @@ def run(
         return RunOutcome("nothing") if begun is None else begun.carry_out()
 
 
-@dataclass(frozen=True)
-class Assessment:
-    """What was found of a new model.
-
-    Args:
-        status: the audit's conclusion, `not_audited` or `retrained`.
-        reasons: of that conclusion, one line each.
-        files: hashes of the report's files, by name.
-        within_limits: whether a retrained model lost no more accuracy than the store's limit.
-    """
-
-    status: str
-    reasons: list[str]
-    files: dict[str, str]
-    within_limits: bool = True
-
-    def passes(self, accept: str) -> bool:
-        """Whether the model goes into service."""
-        if accept == "any":
-            return True
-        good = self.status in (NOT_AUDITED, RETRAINED, Status.VERIFIED)
-        return self.within_limits and (good or self.status == accept == Status.UNDECIDED)
-
-    @property
-    def noted(self) -> dict[str, Any]:
-        """What the history notes of it."""
-        return {"status": self.status, "reasons": self.reasons, "files": self.files}
-
-
 class StoreRun:
     """One run, and what its steps share.
 
@@ -110,7 +81,7 @@ class StoreRun:
         self.parent: Version  # that the run starts from
         self.limits: DriftLimits
         self.pending: PendingRecords
-        self.batch: Batch
+        self.batch: DeletionBatch
 
     def begin(self) -> "StoreRun | None":
         """Take up the run that was interrupted, or begin one; None where there is nothing to do."""
