@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import RequestError
-from efface.runtime.files import atomic_write, check_writable, folder_problem
+from efface.runtime.files import atomic_write, check_writable, folder_problem, replace_durably
 
 
 def mode_of(path: Path) -> int:
@@ -103,3 +103,42 @@ def test_folders_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert folder_problem(tmp_path) == "cannot be written to"
     assert folder_problem(tmp_path / "new") == f"cannot be made in {tmp_path}"
+
+
+@pytest.mark.parametrize("stage", ["block", "synced"])
+def test_a_failure_before_the_name_is_given_leaves_what_was_there(tmp_path: Path, stage: str) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fails(reached: str) -> None:
+        if reached == stage:
+            raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"), atomic_write(path, reached=fails) as temporary:
+        temporary.write_text("new")
+        fails("block")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_takes_the_place_of_an_empty_one(tmp_path: Path) -> None:
+    made, place = tmp_path / "made", tmp_path / "place"
+    for folder in (made, place):
+        folder.mkdir()
+    (made / "file").write_text("new")
+    replace_durably(made, place)
+    assert [p.name for p in tmp_path.rglob("*")] == ["place", "file"]
+    made.mkdir()
+    with pytest.raises(OSError):
+        replace_durably(made, place)
+    assert (place / "file").read_text() == "new"
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link").symlink_to("old")
+    (tmp_path / "made").symlink_to("new")
+    replace_durably(tmp_path / "made", tmp_path / "link")
+    assert os.readlink(tmp_path / "link") == "new"
+    assert (tmp_path / "old").read_text() == "old"

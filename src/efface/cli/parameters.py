@@ -7,8 +7,8 @@ import typer
 
 from efface.auditing.config import MIN_MODELS
 from efface.methods import available
+from efface.store.place import KEY_VARIABLE
 
-KEY_VARIABLE = "EFFACE_KEY"
 DEFAULT_STORE = Path("efface-store")
 
 TaskPath = Annotated[

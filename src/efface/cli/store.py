@@ -27,20 +27,19 @@ from efface.cli.parameters import (
     StorePlace,
     TaskPath,
 )
+from efface.cli.store_opening import check_store_words, open_store, open_with_task
 from efface.cli.taskpath import check_task_path, load_task, working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.options import nearest
 from efface.runtime.devices import check_device_name, resolve_device
-from efface.store.place import check_new_store, check_store
+from efface.store.place import check_new_store, key_beside
+from efface.store.plan import ACCEPT, RunPlan
+from efface.store.settings import DriftLimits, StoreSettings
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from efface.store import Store
     from efface.task import Task
-
-ACCEPT = ("verified", "undecided", "any")
-GRACE_DAYS, MAX_CHANGED, MAX_LOST = 30.0, 0.10, 0.02
 
 
 def register(app: typer.Typer) -> None:
@@ -54,30 +53,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example:\n\nefface retire --yes")(retire)
 
 
-def open_store(place: Path, key: Path | None) -> "Store":
-    """The store without its task, for verbs that read no records."""
-    check_store(place.absolute())
-    return efface.Store(place, key=key, device="cpu")
-
-
-def open_with_task(place: Path, key: Path | None, path: str | None, device: str = "cpu") -> "tuple[Store, Task]":
-    """The store and its task: the one at a path, by default the one that the store was made with."""
-    path = path or open_store(place, key).task_path
-    if path is None:
-        raise RequestError("the store was made without a task's name: give it (--task MODULE:NAME)")
-    task = load_task(path)
-    return efface.Store(place, task, key=key, device=device), task
-
-
-def check_store_words(problems: list[str], place: Path, task: str | None, device: str | None = None) -> None:
-    """What can be checked of a verb's words before torch is imported; what is wrong goes to `problems`."""
-    collect_errors(problems, check_store, place.absolute())
-    if task is not None:
-        collect_errors(problems, check_task_path, task)
-    if device is not None:
-        collect_errors(problems, check_device_name, device)
-
-
 def init(
     task: TaskPath,
     checkpoint: Checkpoint,
@@ -86,13 +61,13 @@ def init(
     grace: Annotated[
         float,
         typer.Option(min=0.0, help="Days for which superseded models, which know the records, are kept for audits."),
-    ] = GRACE_DAYS,
+    ] = StoreSettings.grace_days,
     most_changed: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of changed holdout answers past which a retraining is due.")
-    ] = MAX_CHANGED,
+    ] = DriftLimits.changed,
     most_lost: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Lost holdout accuracy past which a retraining is due.")
-    ] = MAX_LOST,
+    ] = DriftLimits.accuracy,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -102,12 +77,12 @@ def init(
         collect_errors(problems, check_task_path, task)
         collect_errors(problems, check_weights_of, "--checkpoint", checkpoint)
         collect_errors(problems, check_device_name, device)
-        collect_errors(problems, check_new_store, store.absolute(), None if key is None else key.absolute())
+        folder = store.absolute()
+        collect_errors(problems, check_new_store, folder, key_beside(folder) if key is None else key.absolute())
         if problems:
             raise RequestError(problems)
 
         from efface.cli.loading import load_model
-        from efface.store import Limits
         from efface.task import missing_build_model
 
         loaded = collect_errors(problems, load_task, task)
@@ -122,10 +97,9 @@ def init(
             loaded,
             model.to(place).eval(),
             key=key,
-            source=checkpoint,
-            task_path=task,
-            grace_days=grace,
-            limits=Limits(most_changed, most_lost),
+            settings=StoreSettings(
+                grace_days=grace, limits=DriftLimits(most_changed, most_lost), source=checkpoint, task_path=task
+            ),
             device=device,
         )
         if as_json:
@@ -171,13 +145,12 @@ def run(
             raise RequestError(problems)
 
         from efface.cli.store_display import show_run, to_jsonable
-        from efface.store import Plan
 
         chosen = collect_errors(problems, efface.methods.get, method, options)
         opened = collect_errors(problems, open_with_task, store, key, task, device)
         if problems or opened is None or chosen is None:
             raise RequestError(problems)
-        plan = Plan(
+        plan = RunPlan(
             method=method,
             options=asdict(chosen) if option else {},
             seed=seed,

@@ -8,7 +8,7 @@ from efface.cli.failures import guarded
 from efface.cli.ids import as_ids, read_id_lines
 from efface.cli.output import print_json
 from efface.cli.parameters import DEFAULT_STORE, Json, KeyFile, OtherTask, RequestNumber, StorePlace
-from efface.cli.store import check_store_words, open_store, open_with_task
+from efface.cli.store_opening import check_store_words, open_store, open_with_task
 from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.store.clock import read_date

@@ -1,31 +1,44 @@
-"""Deletion requests against a live model: a ledger of them, the versions that honour them, and the evidence."""
+"""Deletion requests against a live model: a ledger of them, the versions that honour them, and the evidence.
+
+Names are imported when they are first asked for: the command line refuses a store that is not there without the time
+that SQLAlchemy and torch take.
+"""
 
 from typing import TYPE_CHECKING
 
 from efface.runtime.lazy import lazy_names
-from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
 
 if TYPE_CHECKING:
-    from efface.store.drift import Limits
-    from efface.store.history import Request, Stage, Version
+    from efface.store.add import Answer
+    from efface.store.entries import DeletionRequest, RunRecord, Stage, Version
+    from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
+    from efface.store.history import History
+    from efface.store.leftovers import Leftover
     from efface.store.overview import Overview
-    from efface.store.plan import Outcome, Plan
-    from efface.store.requests import Answer
+    from efface.store.plan import RunOutcome, RunPlan
+    from efface.store.settings import DriftLimits, StoreSettings
     from efface.store.store import Store
     from efface.store.verify import Verification
 
-# what needs a database or torch is imported when it is first asked for
 _HOMES = {
-    "Answer": "efface.store.requests",
-    "Limits": "efface.store.drift",
-    "Outcome": "efface.store.plan",
+    "Answer": "efface.store.add",
+    "BusyError": "efface.store.errors",
+    "DamagedError": "efface.store.errors",
+    "DeletionRequest": "efface.store.entries",
+    "DriftLimits": "efface.store.settings",
+    "History": "efface.store.history",
+    "Leftover": "efface.store.leftovers",
     "Overview": "efface.store.overview",
-    "Plan": "efface.store.plan",
-    "Request": "efface.store.history",
-    "Stage": "efface.store.history",
+    "RunOutcome": "efface.store.plan",
+    "RunPlan": "efface.store.plan",
+    "RunRecord": "efface.store.entries",
+    "Stage": "efface.store.entries",
+    "StorageError": "efface.store.errors",
     "Store": "efface.store.store",
+    "StoreError": "efface.store.errors",
+    "StoreSettings": "efface.store.settings",
     "Verification": "efface.store.verify",
-    "Version": "efface.store.history",
+    "Version": "efface.store.entries",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
@@ -33,15 +46,19 @@ __all__ = [
     "Answer",
     "BusyError",
     "DamagedError",
-    "Limits",
-    "Outcome",
+    "DeletionRequest",
+    "DriftLimits",
+    "History",
+    "Leftover",
     "Overview",
-    "Plan",
-    "Request",
+    "RunOutcome",
+    "RunPlan",
+    "RunRecord",
     "Stage",
     "StorageError",
     "Store",
     "StoreError",
+    "StoreSettings",
     "Verification",
     "Version",
 ]

@@ -1,20 +1,92 @@
-"""Where a store lies. Light to import, so that a store that is not there is refused at once."""
+"""Where a store and its key lie. Light to import, so that a store that is not there is refused at once."""
 
 import os
 from pathlib import Path
 
-from efface.errors import RequestError
+from efface.errors import RequestError, collect_errors
+from efface.store.errors import storage_error
 
 DATABASE = "ledger.sqlite"
+KEY_VARIABLE = "EFFACE_KEY"
 
 
 def check_store(folder: Path) -> None:
-    """Refuse, by RequestError, a folder that holds no store."""
-    if not folder.is_dir() or not (folder / DATABASE).is_file():
+    """Refuse a folder that holds no store.
+
+    Raises:
+        RequestError: there is no store.
+        StorageError: the folder cannot be read, such as somebody else's.
+    """
+    try:
+        there = folder.is_dir() and (folder / DATABASE).is_file()
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    if not there:
         raise RequestError(f"{folder}: there is no store: make one (efface init), or name another (--store)")
 
 
-def check_new_store(folder: Path, key: Path | None) -> None:
-    """Refuse, by RequestError, a place at which no store can be made."""
+def check_new_store(folder: Path, key_path: Path) -> None:
+    """Refuse, by a RequestError with all problems, places at which no store and no key can be made; both absolute."""
+    problems: list[str] = []
+    for check in (_check_folder, _check_key):
+        collect_errors(problems, check, folder, key_path)
+    if problems:
+        raise RequestError(problems)
+
+
+def unfinished(folder: Path) -> Path:
+    """Where a store is made before it is moved to its place."""
+    return folder.with_name(f".{folder.name}.new")
+
+
+def key_beside(folder: Path) -> Path:
+    """Where a store's key is looked for, unless another place is named."""
+    return folder.with_name(f"{folder.name}.key")
+
+
+def find_key(folder: Path, given: Path | None) -> Path:
+    """The place of a store's key: the one given, else that in EFFACE_KEY, else beside the store.
+
+    It is never a place that the store itself names: whoever can write there could bring a key of their own.
+
+    Raises:
+        RequestError: the key would lie inside the store.
+    """
+    variable = os.environ.get(KEY_VARIABLE)
+    path = given or (Path(variable).absolute() if variable else key_beside(folder))
+    check_outside(folder, path)
+    return path
+
+
+def check_outside(folder: Path, key_path: Path) -> None:
+    """Refuse, by RequestError, a key that lies inside the store."""
+    if folder == key_path or folder in key_path.parents:
+        raise RequestError(f"{key_path}: the key must lie outside of the store (--key, or {KEY_VARIABLE})")
+
+
+def key_exists(path: Path) -> RequestError:
+    """The refusal to write a key over a file."""
+    return RequestError(
+        f"{path}: there is a file already, and a key is never replaced: name another place (--key), or remove it if no "
+        "store needs it"
+    )
+
+
+def _check_folder(folder: Path, _: Path) -> None:
     if os.path.lexists(folder):
         raise RequestError(f"{folder}: there is something already; name another folder (--store)")
+    if os.path.lexists(unfinished(folder)):
+        raise RequestError(
+            f"{unfinished(folder)}: an efface init is at work there or was interrupted; it holds a copy of the model: "
+            "remove it, and the key that was made with it"
+        )
+    if not folder.parent.is_dir():
+        raise RequestError(f"{folder}: there is no folder {folder.parent} to make the store in (--store)")
+    if not os.access(folder.parent, os.W_OK | os.X_OK):
+        raise RequestError(f"{folder}: cannot be made in {folder.parent}, which cannot be written to (--store)")
+
+
+def _check_key(folder: Path, key_path: Path) -> None:
+    check_outside(folder, key_path)
+    if os.path.lexists(key_path):
+        raise key_exists(key_path)
