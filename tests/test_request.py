@@ -292,7 +292,7 @@ def test_what_is_odd_but_possible_is_a_warning(tiny: Tiny) -> None:
     ]
 
 
-def test_augmenting_records_with_their_plain_ones_are_taken(tiny: Tiny) -> None:
+def test_augmenting_records_are_taken_with_those_that_do_not(tiny: Tiny) -> None:
     task = tiny.task(train=Augmenting(tiny), eval_records=data(tiny.x, tiny.y))
     assert efface.unlearn(tiny.model, forget=tiny.forget, task=task, method="noop").warnings == ()
 

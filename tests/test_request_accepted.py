@@ -90,8 +90,8 @@ def test_other_models_are_checked_by_name(tiny: Tiny) -> None:
     )
 
 
-def test_test_records_are_compared_without_reading_the_others_again(tiny: Tiny) -> None:
-    """Each record is read by the pass over all, and besides by the few looks at the first ones and those to forget."""
+def test_test_records_are_compared_without_another_pass_over_the_others(tiny: Tiny) -> None:
+    """Each record is read by the pass over all, and besides by the few checks of the first ones and those to forget."""
 
     class Counting(TensorDataset):
         def __getitem__(self, at: int) -> Any:
@@ -118,7 +118,7 @@ def test_records_padded_to_different_lengths_are_compared_alone(tiny: Tiny) -> N
         (lambda *_: {}["lr"], "Task.fit raised KeyError: 'lr'"),
     ],
 )
-def test_a_fit_that_is_wrong_is_told_in_a_line(fit: Any, message: str, tiny: Tiny) -> None:
+def test_a_fit_that_is_wrong_is_refused_in_a_line(fit: Any, message: str, tiny: Tiny) -> None:
     with pytest.raises(RequestError) as caught:
         efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(fit=fit), method="retrain")
     (line,) = caught.value.problems

@@ -93,8 +93,8 @@ def test_an_index_is_like_a_dict(ids: list[RecordId], others: list[RecordId]) ->
     assert index.positions(others) == {name: table[name] for name in others if name in table}
     assert list(index.positions(reversed(ids))) == ids[::-1]
     assert [index.position(odd) for odd in MISSING] == [None] * len(MISSING)
-    again = pickle.loads(pickle.dumps(index))
-    assert [again.position(name) for name in ids] == list(range(len(ids)))
+    copy = pickle.loads(pickle.dumps(index))
+    assert [copy.position(name) for name in ids] == list(range(len(ids)))
 
 
 @given(st.integers(0, 50), st.lists(numbers, max_size=20))
@@ -145,9 +145,9 @@ def test_ids_in_any_sequence(ids: Any) -> None:
     index = RecordIndex(ids, 3)
     own = [ids[at] for at in range(3)]
     assert [index.position(i) for i in own] == [0, 1, 2]
-    plain = [i.item() if isinstance(i, np.generic) else i for i in own]
-    assert [index.position(i) for i in plain] == [0, 1, 2]
-    other: Iterable[RecordId] = [str(i) if isinstance(i, int) else int(i[-1]) for i in plain]
+    python = [i.item() if isinstance(i, np.generic) else i for i in own]
+    assert [index.position(i) for i in python] == [0, 1, 2]
+    other: Iterable[RecordId] = [str(i) if isinstance(i, int) else int(i[-1]) for i in python]
     assert index.positions(other) == {}
 
 

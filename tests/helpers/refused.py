@@ -116,7 +116,7 @@ class Adapted(nn.Linear):
 
 
 class Demanding(nn.Linear):
-    """Resets itself only when told the scale."""
+    """Resets itself only when given the scale."""
 
     def reset_parameters(self, scale: float | None = None) -> None:
         if hasattr(self, "built"):

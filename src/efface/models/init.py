@@ -112,10 +112,10 @@ def _as(model: nn.Module, original: nn.Module) -> nn.Module:
     dtypes = {p.dtype for p in original.parameters() if p.is_floating_point()}
     if len(dtypes) == 1:
         return model.to(dtype=dtypes.pop())
-    theirs = _tensors(original)
+    wanted = _tensors(original)
     for name, tensor in _tensors(model).items():
-        if tensor.is_floating_point() and name in theirs and theirs[name].is_floating_point():
-            tensor.data = tensor.data.to(theirs[name].dtype)
+        if tensor.is_floating_point() and name in wanted and wanted[name].is_floating_point():
+            tensor.data = tensor.data.to(wanted[name].dtype)
     return model
 
 
@@ -124,10 +124,10 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _same_weights(one: nn.Module, other: nn.Module) -> bool:
-    ours, theirs = dict(one.named_parameters()), dict(other.named_parameters())
-    return ours.keys() == theirs.keys() and all(
-        not is_lazy(theirs[name]) and p.shape == theirs[name].shape and torch.equal(p.to(theirs[name]), theirs[name])
-        for name, p in ours.items()
+    first, second = dict(one.named_parameters()), dict(other.named_parameters())
+    return first.keys() == second.keys() and all(
+        not is_lazy(second[name]) and p.shape == second[name].shape and torch.equal(p.to(second[name]), second[name])
+        for name, p in first.items()
     )
 
 
