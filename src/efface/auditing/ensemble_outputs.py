@@ -1,18 +1,17 @@
 """What every model of a strong audit says of forget records, their neighbours, retain and test records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from efface.attacks import Score
-from efface.attacks.outputs import RecordOutputs, copier, view
+from efface.attacks.outputs import RecordOutputs, RecordSet, copier, read_outputs
 from efface.attacks.statistics import other_classes, perturbed_margin, plain_margin
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.shadow_models import Ensembles
-from efface.data.records import Records
 from efface.errors import DivergedError
 from efface.metrics.distance import standardise_by_nonmembers
 from efface.models.features import penultimate
@@ -21,6 +20,7 @@ from efface.numerics.logits import centre, symlog
 from efface.runtime.cost import Meter
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
+from efface.task import Task
 from efface.types import Indices
 
 MAX_ELSEWHERE = 1000  # records of retain and of test
@@ -29,7 +29,7 @@ RAW = "raw margins"  # as published attacks read them, with nothing taken out
 
 @dataclass(frozen=True)
 class Cell:
-    """One statistic on one place; `decides` are those on forget records and their neighbours."""
+    """One statistic on the records of one place; those on forget records and their neighbours decide."""
 
     key: str
     title: str
@@ -38,8 +38,8 @@ class Cell:
     decides: bool
 
 
-def _logits(seen: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
-    return centre(seen.logits.double()).flatten()
+def _logits(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
+    return centre(outputs.logits.double()).flatten()
 
 
 CELLS = (
@@ -55,97 +55,96 @@ CELLS = (
 
 @dataclass(frozen=True)
 class Statistics:
-    """Each cell's statistic on the symmetric log, (models, records), of the three ensembles; levels taken out.
+    """Each cell's statistic, on the symmetric log and without the models' level and scale, (models, records).
 
-    `own` is that of the original and the unlearned model that are judged, (1, records) each. With `remade` false they
-    are all that there is of original and unlearned models.
+    Args:
+        original: Of the ensemble of originals.
+        unlearned: Of the same models unlearned.
+        retrained: Of models trained without the forget set.
+        own: Of the original and the unlearned model that are judged, (1, records) each.
+        of_method: Whether there are ensembles of originals and unlearned models. Otherwise those are `own`.
     """
 
     original: Mapping[str, Tensor]
     unlearned: Mapping[str, Tensor]
     retrained: Mapping[str, Tensor]
     own: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
-    remade: bool
+    of_method: bool
 
 
-def read_ensembles(subject: AuditInputs, made: Ensembles, seed: int, meter: Meter, progress: bool | None) -> Statistics:
-    """Score every model of the ensembles on forget, retain and test records.
+def read_ensembles(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> Statistics:
+    """Read every model of the ensembles on forget, retain and test records.
 
     A model's level and scale on the audit's nonmembers, common to all its records and no trace of any, are taken out.
     """
-    places = _places(subject, made, meter)
-    groups = [[subject.original], [subject.unlearned], made.retrained]
-    groups += [made.originals, made.unlearned] if made.remade else []
+    places = ensemble_places(inputs, ensembles, meter)
+    groups = [[inputs.original], [inputs.unlearned], ensembles.retrained]
+    groups += [ensembles.originals, ensembles.unlearned] if ensembles.of_method else []
     found: list[Mapping[str, Tensor]] = []
-    with track("scoring the ensembles", sum(map(len, groups)), progress) as advance:
+    with track("scoring the ensembles", sum(map(len, groups)), inputs.options.progress) as advance:
         for models in groups:
             rows: dict[str, list[Tensor]] = {}
             for model in models:
-                for key, value in _read(subject, model, places, seed, meter).items():
+                for key, value in _read(inputs, model, places, meter).items():
                     rows.setdefault(key, []).append(value)
                 advance()
             found.append({key: torch.stack(values) for key, values in rows.items()})
     own = found[0], found[1]
-    original, unlearned = (found[3], found[4]) if made.remade else own
-    return Statistics(original, unlearned, found[2], own, made.remade)
+    original, unlearned = (found[3], found[4]) if ensembles.of_method else own
+    return Statistics(original, unlearned, found[2], own, ensembles.of_method)
 
 
-Places = Mapping[str, tuple[Records, Indices]]
+Places = Mapping[str, RecordSet]
 
 
-def _places(subject: AuditInputs, made: Ensembles, meter: Meter) -> Places:
-    request, nonmembers = subject.request, subject.nonmembers
-    if made.remade:  # of a run that is not known they are the whole holdout, some of which the shadows' method used
-        nonmembers = nonmembers[np.isin(nonmembers, subject.splits.audit)]
+def ensemble_places(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> Places:
+    """The records that every model is read on, by the name of the place; those of `control` give level and scale."""
+    request, nonmembers = inputs.request, inputs.nonmembers
+    if ensembles.of_method:  # where the run is not known they are the whole holdout, some of which the shadows used
+        nonmembers = nonmembers[np.isin(nonmembers, inputs.splits.audit)]
     half = len(nonmembers) // 2
-    control, spare = nonmembers, (request.holdout, nonmembers[half:])
+    control, spare = nonmembers, RecordSet(request.holdout, nonmembers[half:])
     if request.test is None:
         control = control[:half]
-    everywhere = spare if request.test is None else (request.test, np.arange(len(request.test), dtype=np.int64))
-    forget = (request.train, request.forget)
-    return {
+    elsewhere = spare if request.test is None else RecordSet(request.test, np.arange(len(request.test), dtype=np.int64))
+    forget = RecordSet(request.train, request.forget)
+    places = {
         "forget": forget,
-        "control": (request.holdout, control),
-        "retain": (request.train, subject.retain[:MAX_ELSEWHERE]),
-        "test": (everywhere[0], everywhere[1][:: max(1, len(everywhere[1]) // MAX_ELSEWHERE)]),
-        "near": (everywhere[0], _nearest(subject, made.retrained[0], forget, everywhere, meter)),
+        "control": RecordSet(request.holdout, control),
+        "retain": RecordSet(request.train, inputs.retain[:MAX_ELSEWHERE]),
+        "test": replace(elsewhere, positions=elsewhere.positions[:: max(1, len(elsewhere.positions) // MAX_ELSEWHERE)]),
+        "near": replace(elsewhere, positions=_nearest(request.task, ensembles.retrained[0], forget, elsewhere, meter)),
     }
+    return {name: replace(place, seed=derive_seed(inputs.seed, name)) for name, place in places.items()}
 
 
-def _nearest(
-    subject: AuditInputs,
-    model: nn.Module,
-    forget: tuple[Records, Indices],
-    others: tuple[Records, Indices],
-    meter: Meter,
-) -> Indices:
+def _nearest(task: Task, model: nn.Module, forget: RecordSet, others: RecordSet, meter: Meter) -> Indices:
     """The other record most like each forget record, each once, to a model that saw neither (cosine of features)."""
-    seen = [_described(subject, model, records, at, meter) for records, at in (forget, others)]
-    ours, theirs = (nn.functional.normalize(v.double() - seen[1].double().mean(0), dim=1) for v in seen)
-    best = torch.cat([(part @ theirs.T).argmax(1) for part in ours.split(512)])
-    chosen: Indices = others[1][np.unique(best.numpy())]
+    described = [_described(task, model, place, meter) for place in (forget, others)]
+    level = described[1].double().mean(0)
+    of_forget, of_others = (nn.functional.normalize(v.double() - level, dim=1) for v in described)
+    best = torch.cat([(part @ of_others.T).argmax(1) for part in of_forget.split(512)])
+    chosen: Indices = others.positions[np.unique(best.numpy())]
     return chosen
 
 
-def _described(subject: AuditInputs, model: nn.Module, records: Records, at: Indices, meter: Meter) -> Tensor:
-    task = subject.request.task
-    features = penultimate(task, model, records, at, meter)
-    return logits_of(task, model, records, at, meter) if features is None else features[0]
+def _described(task: Task, model: nn.Module, place: RecordSet, meter: Meter) -> Tensor:
+    features = penultimate(task, model, place.records, place.positions, meter)
+    return logits_of(task, model, place.records, place.positions, meter) if features is None else features[0]
 
 
-def _read(subject: AuditInputs, model: nn.Module, places: Places, seed: int, meter: Meter) -> dict[str, Tensor]:
-    task = subject.request.task
-    perturb = copier(task, subject.request.train)
-    views = {}
-    for name, (records, at) in places.items():
-        copied = perturb if name in ("forget", "control") else None
-        views[name] = view(task, model, records, at, derive_seed(seed, name), meter, copied)
-        if not views[name].logits.isfinite().all():
+def _read(inputs: AuditInputs, model: nn.Module, places: Places, meter: Meter) -> dict[str, Tensor]:
+    task = inputs.request.task
+    perturb = copier(task, inputs.request.train)
+    outputs = {}
+    for name, place in places.items():
+        outputs[name] = read_outputs(task, model, place, meter, perturb if name in ("forget", "control") else None)
+        if not outputs[name].logits.isfinite().all():
             raise DivergedError("the logits of a model hold NaN or infinite values, so nothing can be compared")
-    told = {}
+    found = {}
     for cell in CELLS:
-        values, control = cell.read(views[cell.place], ()), cell.read(views["control"], ())
+        values, control = cell.read(outputs[cell.place], ()), cell.read(outputs["control"], ())
         if values is not None and control is not None:
             level = standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0].float()
-            told[cell.key] = level.nan_to_num(0.0, 0.0, 0.0)  # of a model that says the same of every record
-    return told | {RAW: plain_margin(views["forget"], ())}
+            found[cell.key] = level.nan_to_num(0.0, 0.0, 0.0)  # of a model that says the same of every record
+    return found | {RAW: plain_margin(outputs["forget"], ())}
