@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 import efface
 from efface import Report, RequestError, Result, Task
-from efface.auditing import ensemble_outputs as strong_reading
-from efface.auditing import shadow_models as shadows
-from efface.auditing.distance_rows import ALONE, metrics_of
+from efface.auditing import run, shadow_models
+from efface.auditing.audit_test import adjust_tests
 from efface.auditing.distance_tests import distance_tests, recipe_mismatch
-from efface.auditing.ensemble_outputs import RAW, Statistics
+from efface.auditing.ensemble_outputs import RAW, Statistics, ensemble_places
+from efface.auditing.ensemble_rows import NO_ENSEMBLE, ensemble_rows
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import validate
 from efface.auditing.run import MAX_TARGETS
-from efface.auditing.verdict import Status, decide, ladder
+from efface.auditing.verdict import Status, decide
 from efface.data.records import Records
 from efface.ensembles import Plan, train_ensemble
 from efface.metrics.klom import MIN_MODELS
@@ -32,7 +32,7 @@ from efface.runtime.seeds import derive_seed
 from helpers.judged import FORGET, MODELS, Judged, alone, fit, kept_models, problem, stable, strong, tune
 from helpers.tiny import REFERENCE
 
-ALONES = {"ulira", "klom_mean", "klom_95", "epsilon"}
+ENSEMBLE_KEYS = {"ulira", "klom_mean", "klom_95", "epsilon"}
 STEER = {"rounds": "1", "steps": "5"}
 
 
@@ -47,12 +47,12 @@ def values(metric: Metric) -> list[float]:
 
 
 def distances(report: Report) -> dict[str, Any]:
-    """Rungs of this model."""
+    """Tests of this model."""
     return {r.key: r for r in report.tests if r.family == "model"}
 
 
 def of_method(report: Report) -> dict[str, Any]:
-    """Rungs of other models by the same method."""
+    """Tests of other models by the same method."""
     return {r.key.removeprefix("method_"): r for r in report.tests if r.family == "method"}
 
 
@@ -89,7 +89,7 @@ def slow_share(report: Report, judged: Judged) -> float:
     """Excess d2 of doing nothing by plain loops, from models trained here by the seeds of the ensembles."""
     own = derive_seed(0, "audit")
     sides = []
-    for what, at in (("original", np.arange(len(judged.y))), ("retrained", report.subject.splits.retain)):
+    for what, at in (("original", np.arange(len(judged.y))), ("retrained", report.inputs.splits.retain)):
         plans = [Plan(None, at, derive_seed(own, "ensemble", what, str(k))) for k in range(MODELS)]
         common = {"recipe": REFERENCE, "use_fit": True, "meter": Meter(), "jobs": 1, "cache": kept_models()}
         made = train_ensemble(judged.task, judged.original, plans, **common)  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ def slow_share(report: Report, judged: Judged) -> float:
         lines = []
         for model in made.models:
             told = []
-            for data, where in ((judged.task.train, list(FORGET)), (judged.task.holdout, report.subject.nonmembers)):
+            for data, where in ((judged.task.train, list(FORGET)), (judged.task.holdout, report.inputs.nonmembers)):
                 records = Records(data, judged.task)
                 z = logits_of(judged.task, model, records, where, Meter())
                 v = margin(z, records.targets(where)).numpy()
@@ -146,13 +146,13 @@ def drawn(n: int, seed: int, shift: float = 0.0) -> dict[str, Tensor]:
 
 def of_ensembles(original: Any, unlearned: Any, retrained: Any) -> Statistics:
     own = tuple({k: v[:1] for k, v in side.items()} for side in (original, unlearned))
-    return Statistics(original, unlearned, retrained, own, remade=True)  # type: ignore[arg-type]
+    return Statistics(original, unlearned, retrained, own, of_method=True)  # type: ignore[arg-type]
 
 
 def test_with_enough_models_klom_is_measured_and_tells_models_apart() -> None:
     for n, halves in ((MIN_MODELS, "not_measured"), (2 * MIN_MODELS, "measured")):
         seen = of_ensembles(drawn(n, 0, 3.0), drawn(n, 1), drawn(n, 2))
-        found = {m.key: m for m in metrics_of(seen)}
+        found = {m.key: m for m in ensemble_rows(seen)}
         for key in ("klom_mean", "klom_95"):
             assert (found[key].original.state, found[key].retrained.state) == ("measured", halves)
             told = values(found[key])
@@ -160,8 +160,8 @@ def test_with_enough_models_klom_is_measured_and_tells_models_apart() -> None:
         assert values(found["ulira"])[1:] == pytest.approx([0.5, 0.5], abs=0.03) and values(found["ulira"])[0] > 0.8
 
 
-def test_distance_rungs_reject_models_that_are_alike_at_the_nominal_rate() -> None:
-    """The whole ladder's adjusted p values, over 40 draws of 8 + 8 models that differ by chance alone."""
+def test_distance_tests_reject_models_that_are_alike_at_the_nominal_rate() -> None:
+    """Adjusted p values of all distances, over 40 draws of 8 + 8 models that differ by chance alone."""
     least, plain = [], []
     for seed in range(40):
         one, two, three = (drawn(MODELS, 3 * seed + k, shift) for k, shift in ((0, 2.0), (1, 0.0), (2, 0.0)))
@@ -179,10 +179,10 @@ def test_without_a_method_only_the_one_model_is_compared() -> None:
     assert report.document["ensembles"]["unlearned"] == report.document["ensembles"]["originals"] == 1
     assert report.document["ensembles"]["retrained"] == MODELS
     assert report.document["canaries"] is None
-    for key in ALONES:
+    for key in ENSEMBLE_KEYS:
         found = row(report, key)
         for reading in (found.original, found.unlearned, found.retrained):
-            assert (reading.state, reading.why) == ("not_measured", ALONE)
+            assert (reading.state, reading.why) == ("not_measured", NO_ENSEMBLE)
     # retrained elsewhere, it is not told from the retrained ones; and with 1 + 8 models nothing else could be shown
     assert report.verdict.status is not Status.NOT_VERIFIED, report.verdict.reasons
     for test in distances(report).values():
@@ -217,7 +217,7 @@ def test_a_method_that_forgets_does_not_speak_for_weights_that_it_did_not_make()
     assert mixed.verdict.status is Status.NOT_VERIFIED
     only = [
         dataclasses.replace(r, uninformative_reason="" if r.family == "method" else "too few")
-        for r in ladder(mixed.tests)
+        for r in adjust_tests(mixed.tests)
     ]
     told = [dataclasses.replace(r, p=1.0, p_adjusted=1.0) for r in only]
     found = decide(told, None, 0.03, 60, "them")
@@ -268,7 +268,7 @@ class Spy:
 
             return real(model, task=replace(task, forward=forward), **rest)
 
-        monkeypatch.setattr(shadows, "unlearn", unlearn)
+        monkeypatch.setattr(shadow_models, "unlearn", unlearn)
 
 
 def rows_of(dataset: Any, positions: Any) -> set[bytes]:
@@ -283,30 +283,30 @@ def test_shadows_keep_to_the_parts_of_the_run(monkeypatch: pytest.MonkeyPatch) -
     assert all(c["splits"] is result.splits and tuple(c["forget"]) == FORGET for c in spy.calls)
     assert all(c["method"] == result.method for c in spy.calls)
     task, splits = judged.task, result.splits
-    assert not spy.seen & rows_of(task.holdout, report.subject.nonmembers)
+    assert not spy.seen & rows_of(task.holdout, report.inputs.nonmembers)
     assert not spy.seen & rows_of(task.train, splits.audit_reference) - rows_of(task.train, range(24))
     assert spy.seen >= rows_of(task.train, FORGET) | rows_of(task.holdout, splits.calibration), "the spy saw the run"
 
 
 def test_shadows_of_a_run_that_is_not_known_stay_off_their_own_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Strangers are then the whole holdout, but what the ensembles' scale is read from must be unseen by shadows."""
-    judged, spy, read = problem(), Spy(monkeypatch), []
-    places = strong_reading._places
+    """Nonmembers are then the whole holdout, but what the ensembles' scale is read from must be unseen by shadows."""
+    judged, spy, made = problem(), Spy(monkeypatch), []
+    real = shadow_models.make_ensembles
 
-    def kept(*args: Any) -> Any:
-        read.append(places(*args))
-        return read[-1]
+    def remembered(*args: Any) -> Any:
+        made.append(real(*args))
+        return made[-1]
 
-    monkeypatch.setattr(strong_reading, "_places", kept)
+    monkeypatch.setattr(run, "make_ensembles", remembered)
     method, task = efface.methods.get("steer", STEER), replace(judged.task, test=None)
     report = judged.audit(method=method, task=task, level="strong", cache=kept_models())
-    assert len(report.subject.nonmembers) == len(judged.task.holdout)  # type: ignore[arg-type]
+    assert len(report.inputs.nonmembers) == len(judged.task.holdout)  # type: ignore[arg-type]
     assert spy.calls and rows_of(judged.task.train, FORGET) <= spy.seen
-    [here] = read
+    places = ensemble_places(report.inputs, made[0], Meter())
     for name in ("control", "near", "test"):
-        records, at = here[name]
-        assert len(at) and not spy.seen & rows_of(records.dataset, at), name
-    control, elsewhere = here["control"][1], here["test"][1]
+        place = places[name]
+        assert len(place.positions) and not spy.seen & rows_of(place.records.dataset, place.positions), name
+    control, elsewhere = places["control"].positions, places["test"].positions
     assert not set(control.tolist()) & set(elsewhere.tolist()) and len(control) == len(elsewhere) == 50
 
 

@@ -227,8 +227,8 @@ def _judge(
     task = to_forget(left, leaving)
     original = load(task, core.folder.checked("checkpoints", parent.file, f"version {parent.number}"), device)
     report = audit_models(
-        original,
-        made,
+        original=original,
+        unlearned=made,
         forget=sorted(leaving.values()),
         task=task,
         level=plan.level,

@@ -193,8 +193,8 @@ def _audit(
     told = named(left, {position: shown(tag) for position, tag in at.items()})
     try:
         report = audit_models(
-            original,
-            model,
+            original=original,
+            unlearned=model,
             forget=[shown(tag) for tag in sorted(at.values())],
             task=told,
             level=level,
