@@ -1,16 +1,18 @@
-"""Imports point downwards: each module imports only from modules before it in ORDER, or from its own package."""
+"""Imports point downwards: each room imports only from rooms before it in ORDER; docs/architecture.md describes them."""
 
 import ast
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 import pytest
 
 import efface
+from helpers.import_graph import imported, imports_of, modules, room_graph
 
 SOURCE = Path(efface.__file__).parent
+PAGE = SOURCE.parents[1] / "docs" / "architecture.md"
 
-# Lowest first. A folder of modules is one entry; a new module gets a line here.
+# Lowest first. A room is a module or a folder; a new one gets a line here and a paragraph in docs/architecture.md.
 ORDER = (
     "errors",
     "types",
@@ -28,69 +30,43 @@ ORDER = (
     "ensembles",
     "unlearning",
     "auditing",
-    "parallel",
     "store",
     "__init__",  # what users import, and what the following may
-    "bench",
     "cli",
     "__main__",
 )
+MAX_ROOMS = 20
 
 # What several methods share; every other file in methods is one method.
-SHARED = ("base", "curvature", "descent", "init", "adversarial")
+SHARED = {"base", "curvature", "descent", "init", "adversarial"}
 
 # A method must not see the evidence that judges it.
 JUDGES = {"attacks", "metrics", "unlearning", "auditing"}
 
-MODULES = sorted(path.relative_to(SOURCE).with_suffix("").parts for path in SOURCE.rglob("*.py"))
+METHODS = [module for module in modules(SOURCE) if module[0] == "methods"]
 
 
-def imported(tree: ast.AST) -> Iterator[tuple[str, ...]]:
-    """Dotted parts below `efface` of everything imported anywhere in a module, inside functions too."""
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"line {node.lineno}: a relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            parts = tuple(name.split("."))
-            if parts[0] == "efface":
-                yield parts[1:]
+@pytest.mark.parametrize("room", sorted(room_graph(SOURCE)))
+def test_imports_point_downwards(room: str) -> None:
+    assert room in ORDER, f"efface.{room} is new: add it to ORDER in tests/test_layers.py, above all that it imports"
+    above = {other for other in room_graph(SOURCE)[room] if ORDER.index(other) > ORDER.index(room)}
+    assert not above, f"efface.{room} imports from {', '.join(sorted(above))}, which stand above it in ORDER"
 
 
-def imports_of(module: tuple[str, ...]) -> list[tuple[str, ...]]:
-    return list(imported(ast.parse(SOURCE.joinpath(*module).with_suffix(".py").read_text())))
+def test_the_front_door_is_small_and_described() -> None:
+    rooms = set(room_graph(SOURCE))
+    assert rooms == set(ORDER) and len(rooms) <= MAX_ROOMS
+    described = set(re.findall(r"^### `(\w+?)(?:\.py|/)`", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert described == rooms
 
 
-def names(modules: list[tuple[str, ...]]) -> list[str]:
-    return [".".join(m) for m in modules]
-
-
-@pytest.mark.parametrize("module", MODULES, ids=".".join)
-def test_imports_point_downwards(module: tuple[str, ...]) -> None:
-    own = module[0]
-    assert own in ORDER, (
-        f"efface.{own} is new: add a line for it to ORDER in tests/test_layers.py, above all it imports"
-    )
-    for parts in imports_of(module):
-        # `from efface import name` is an entry's own name, or one that `efface/__init__` re-exports
-        other = parts[0] if parts and parts[0] in ORDER else "__init__"
-        lower = other == own or ORDER.index(other) < ORDER.index(own)
-        assert lower, f"efface.{'.'.join(module)} imports efface.{'.'.join(parts)}, which is not below {own} in ORDER"
-
-
-@pytest.mark.parametrize("module", [m for m in MODULES if m[0] == "methods"], ids=".".join)
+@pytest.mark.parametrize("module", METHODS, ids=".".join)
 def test_methods_see_no_judge_and_no_other_method(module: tuple[str, ...]) -> None:
-    found = imports_of(module)
-    assert not JUDGES & {parts[0] for parts in found if parts}, names(found)
-    if module[1] == "__init__":
-        return
-    siblings = {parts[1] for parts in found if parts[0] == "methods"}
-    assert siblings <= set(SHARED), f"a method imports only {', '.join(SHARED)} of its package, not {siblings}"
-    if module[1] == "base":
-        assert not siblings
+    found = imports_of(SOURCE, module)
+    assert not JUDGES & {parts[0] for parts in found if parts}
+    if module[1] != "__init__":
+        siblings = {parts[1] for parts in found if parts[0] == "methods"}
+        assert siblings <= (set() if module[1] == "base" else SHARED), f"a method imports only {SHARED} of its room"
 
 
 def test_lazy_and_plain_imports_are_both_read() -> None:

@@ -29,6 +29,10 @@ class RequestError(EffaceError):
         )
         super().__init__("\n".join([head + ":", *(f"  - {p}" for p in self.problems)]))
 
+    def __reduce__(self) -> tuple[type["RequestError"], tuple[tuple[str, ...]]]:
+        """Come out of a pickle with the same problems: pickle alone would take the whole text for one problem."""
+        return type(self), (self.problems,)
+
 
 class CheckpointError(RequestError):
     """A weights file that is missing, damaged or does not fit the model."""

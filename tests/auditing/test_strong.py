@@ -23,7 +23,7 @@ from efface.auditing.report.document import validate
 from efface.auditing.run import MAX_TARGETS
 from efface.auditing.verdict import Status, decide
 from efface.data.records import Records
-from efface.ensembles import Plan, train_ensemble
+from efface.ensembles import ModelSpec, Training, train_ensemble
 from efface.metrics.klom import MIN_MODELS
 from efface.models.running import logits_of
 from efface.numerics.logits import margin
@@ -90,9 +90,9 @@ def slow_share(report: Report, judged: Judged) -> float:
     own = derive_seed(0, "audit")
     sides = []
     for what, at in (("original", np.arange(len(judged.y))), ("retrained", report.inputs.splits.retain)):
-        plans = [Plan(None, at, derive_seed(own, "ensemble", what, str(k))) for k in range(MODELS)]
-        common = {"recipe": REFERENCE, "use_fit": True, "meter": Meter(), "jobs": 1, "cache": kept_models()}
-        made = train_ensemble(judged.task, judged.original, plans, **common)  # type: ignore[arg-type]
+        specs = [ModelSpec(None, at, derive_seed(own, "ensemble", what, str(k))) for k in range(MODELS)]
+        training = Training(REFERENCE, kept_models(), jobs=1)
+        made = train_ensemble(judged.task, judged.original, specs, training, Meter())
         assert made.found == MODELS, "the audit's own models"
         lines = []
         for model in made.models:

@@ -144,7 +144,7 @@ def test_the_strong_level_trains_ensembles_once(here: Path) -> None:
     assert [first["ensembles"][k] for k in ("originals", "unlearned", "retrained", "found")] == [8, 8, 8, 0]
     assert {t["kind"] for t in first["tests"]} >= {"attack", "distance"}
     cached = listing(here / "cache")
-    assert len(cached) == 2 * 20
+    assert len(cached) == 20
 
     words = {"my_task:task": "fitted:task", "other.safetensors": "run/unlearned.safetensors", "run": "again"}
     result = run(*(words.get(w, w) for w in AUDIT), *STRONG)

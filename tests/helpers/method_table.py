@@ -1,6 +1,5 @@
-"""The contract table: every method's options on a scale that takes milliseconds. A new method adds its row."""
+"""The contract table: every method, on a scale that takes milliseconds. A new method adds its row."""
 
-# The contract table: every method, on a scale that takes milliseconds. A new method adds its row.
 SMALL: dict[str, dict[str, str]] = {
     "steer": {"rounds": "2", "steps": "8"},
     "perturb": {"steps": "8", "every": "4"},

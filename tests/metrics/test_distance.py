@@ -205,12 +205,12 @@ def test_drawn_permutations_come_close_to_all_of_them() -> None:
         "one": (0.25 + normal(4, 20), normal(7, 20, seed=1)),
         "two": (normal(4, 20, seed=2), normal(7, 20, seed=3)),
     }
-    every, drawn = permutation(cells, seed=0), permutation(cells, seed=0, most=300)
-    assert drawn == permutation(cells, seed=0, most=300) != permutation(cells, seed=1, most=300)
+    every, drawn = permutation(cells, seed=0), permutation(cells, seed=0, max_assignments=300)
+    assert drawn == permutation(cells, seed=0, max_assignments=300) != permutation(cells, seed=1, max_assignments=300)
     for key in cells:
         assert drawn[key] == pytest.approx(every[key], abs=0.1)
         assert every[key][1] >= every[key][0]
-    sure = permutation({"far": (9 + normal(4, 20), normal(7, 20))}, seed=0, most=99)
+    sure = permutation({"far": (9 + normal(4, 20), normal(7, 20))}, seed=0, max_assignments=99)
     assert sure["far"] == (0.01, 0.01)  # the observed one among a hundred
 
 

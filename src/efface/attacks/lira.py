@@ -15,7 +15,7 @@ def lira(view: RecordOutputs, references: Sequence[RecordOutputs], spread: float
 
     (n,), any sign, higher = member. The paper's offline attack with its fixed variance, which it prefers for few
     references; all references are models that never saw the records. It has the rank of the paper's
-    log P[N(mean, spread) < log-odds], which saturates. No rank depends on `spread`, so it is 1 unless told (see
+    log P[N(mean, spread) < log-odds], which saturates. No rank depends on `spread`, so it is 1 by default (see
     `pooled_spread`): read from the records of one view, it would give forget records and nonmembers, which are scored
     apart, different units, and so tell apart what is alike. None without references.
     """
@@ -27,7 +27,7 @@ def lira(view: RecordOutputs, references: Sequence[RecordOutputs], spread: float
 def pooled_spread(*sets: Sequence[RecordOutputs]) -> float:
     """Standard deviation of the log-odds between references, pooled over the records of every set of views.
 
-    Each of `sets` holds the references' views of one set of records. 1 where it cannot be told: with fewer than two
+    Each of `sets` holds the references' views of one set of records. 1 where it is not known: with fewer than two
     references, or where they do not differ.
     """
     if any(len(references) < 2 for references in sets):

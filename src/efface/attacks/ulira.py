@@ -46,14 +46,14 @@ def ulira(unlearned: Tensor, retrained: Tensor) -> ULira:
         )
     # a record's own centre, so that sums of squares do not cancel
     centre = torch.cat([unlearned, retrained]).double().mean(0)
-    ours, theirs = unlearned.double() - centre, retrained.double() - centre
-    tiny = 1e-12 * float(torch.cat([ours, theirs]).square().mean()) + torch.finfo(torch.float64).tiny
-    (our_means, our_squares), (their_means, their_squares) = _without_each(ours), _without_each(theirs)
+    first, second = unlearned.double() - centre, retrained.double() - centre
+    tiny = 1e-12 * float(torch.cat([first, second]).square().mean()) + torch.finfo(torch.float64).tiny
+    (means_u, squares_u), (means_r, squares_r) = _leave_one_out(first), _leave_one_out(second)
     right, above = 0.0, 0.0
     for i in range(k):  # one at a time: a table of k x r x n may not fit
-        variances = _variances(our_squares[i].expand_as(their_squares), k - 1, their_squares, r - 1)
-        fit = (our_means[i], variances[0].clamp_min(tiny), their_means, variances[1].clamp_min(tiny))
-        one, other = _ratio(ours[i], *fit), _ratio(theirs, *fit)
+        variances = _variances(squares_u[i].expand_as(squares_r), k - 1, squares_r, r - 1)
+        fit = (means_u[i], variances[0].clamp_min(tiny), means_r, variances[1].clamp_min(tiny))
+        one, other = _ratio(first[i], *fit), _ratio(second, *fit)
         right += float((_step(one) + 1 - _step(other)).mean()) / 2 / k
         ordered = other.sort(1).values
         below = torch.searchsorted(ordered, one) + torch.searchsorted(ordered, one, right=True)
@@ -61,7 +61,7 @@ def ulira(unlearned: Tensor, retrained: Tensor) -> ULira:
     return ULira(right, above)
 
 
-def _without_each(values: Tensor) -> tuple[Tensor, Tensor]:
+def _leave_one_out(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and sum of squares about it of the other models, for each model of values (m, n): both (m, n)."""
     m, mean = len(values), values.mean(0)
     off = values - mean

@@ -15,7 +15,7 @@ from efface.auditing.inputs import AuditInputs
 from efface.auditing.shadow_models import forget_by_method, train_shadows
 from efface.data.checks import MAX_SHARE, MIN_RETAIN
 from efface.data.records import Records
-from efface.ensembles import Plan
+from efface.ensembles import ModelSpec
 from efface.metrics.epsilon import canary_epsilon
 from efface.models.running import logits_of
 from efface.numerics.logits import margin, symlog
@@ -117,8 +117,9 @@ def try_canaries(inputs: AuditInputs, meter: Meter) -> Canaries | str:
         return planted
     before: list[Tensor] = []
     after: list[Tensor] = []
-    plans = [Plan(planted.train, at, derive_seed(inputs.seed, "canaries", str(k))) for k, at in enumerate(planted.held)]
-    originals = train_shadows(inputs, plans, "canaries", meter).models
+    seeds = [derive_seed(inputs.seed, "canaries", str(k)) for k in range(shadows)]
+    specs = [ModelSpec(planted.train, at, seed) for at, seed in zip(planted.held, seeds, strict=True)]
+    originals = train_shadows(inputs, specs, "canaries", meter).models
     records = Records(planted.train if planted.read is None else planted.read, task)
     with track("forgetting the canaries", shadows, inputs.options.progress) as advance:
         for k, model in enumerate(originals):

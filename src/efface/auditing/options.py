@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from efface.auditing.config import MIN_MODELS, MODELS
+from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
 from efface.methods import Method, get
 from efface.models.training import Recipe
@@ -78,6 +79,12 @@ class AuditOptions:
             collect_errors(problems, get, self.method)
         if problems:
             raise RequestError(problems)
+
+    @property
+    def training(self) -> Training:
+        """How ensembles are trained and kept."""
+        cache = None if self.cache is None else Path(self.cache)
+        return Training(self.recipe, cache, self.jobs, self.progress)
 
 
 def _is_at_least(value: object, least: int) -> bool:

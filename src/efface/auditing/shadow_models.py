@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from efface.auditing.inputs import AuditInputs
 from efface.data.splits import Splits
-from efface.ensembles import Plan, Trained, train_ensemble
+from efface.ensembles import ModelSpec, TrainedEnsemble, train_ensemble
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
@@ -60,28 +59,17 @@ def make_ensembles(inputs: AuditInputs, meter: Meter) -> Ensembles:
     return Ensembles(originals.models, unlearned, retrained.models, True, found, retrained.cost or originals.cost)
 
 
-def _train_alike(inputs: AuditInputs, positions: Indices, kind: str, meter: Meter) -> Trained:
+def _train_alike(inputs: AuditInputs, positions: Indices, kind: str, meter: Meter) -> TrainedEnsemble:
     """An ensemble trained on the same records, each model with a seed of its own."""
     seeds = [derive_seed(inputs.seed, "ensemble", kind, str(k)) for k in range(inputs.options.models)]
-    return train_shadows(inputs, [Plan(None, positions, seed) for seed in seeds], kind, meter)
+    return train_shadows(inputs, [ModelSpec(None, positions, seed) for seed in seeds], kind, meter)
 
 
-def train_shadows(inputs: AuditInputs, plans: Sequence[Plan], kind: str, meter: Meter) -> Trained:
-    """Train the models that are planned; `kind` names them in the cost and on the progress bar."""
-    options = inputs.options
+def train_shadows(inputs: AuditInputs, specs: Sequence[ModelSpec], kind: str, meter: Meter) -> TrainedEnsemble:
+    """Train the models that are specified; `kind` names them in the cost and on the progress bar."""
+    title = f"training {len(specs)} models ({kind})"
     with meter.phase(f"ensemble, {kind}"):
-        return train_ensemble(
-            inputs.request.task,
-            inputs.original,
-            plans,
-            recipe=options.recipe,
-            use_fit=True,
-            meter=meter,
-            cache=None if options.cache is None else Path(options.cache),
-            jobs=options.jobs,
-            progress=options.progress,
-            title=f"training {len(plans)} models ({kind})",
-        )
+        return train_ensemble(inputs.request.task, inputs.original, specs, inputs.options.training, meter, title)
 
 
 def forget_by_method(

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from efface.bench.problems import Problem
 from efface.data.records import Records
-from efface.ensembles import Plan, train_ensemble
-from efface.models.running import logits_of
-from efface.models.training import Recipe
+from efface.ensembles import ModelSpec, Training, train_ensemble
+from efface.models import logits_of
 from efface.numerics.logits import margin
-from efface.runtime.cost import Meter
+from efface.runtime import Meter
 from efface.task import Task
 from efface.types import Floats, Indices
 
@@ -96,19 +95,9 @@ def retrained(asked: Asked, count: int, cache: Path) -> list[nn.Module]:
 
 def trained(asked: Asked, positions: list[Indices], seed: int, cache: Path) -> list[nn.Module]:
     """One model for each of the sets of training records, with seeds from `seed` on, in this process."""
-    plans = [Plan(None, at, seed + i) for i, at in enumerate(positions)]
-    made = train_ensemble(
-        asked.task,
-        asked.problem.build(),
-        plans,
-        recipe=Recipe(),
-        use_fit=True,
-        meter=Meter(),
-        cache=cache,
-        jobs=1,
-        progress=False,
-    )
-    return made.models
+    specs = [ModelSpec(None, at, seed + i) for i, at in enumerate(positions)]
+    training = Training(cache=cache, jobs=1, progress=False)
+    return train_ensemble(asked.task, asked.problem.build(), specs, training, Meter()).models
 
 
 def half_models(problem: Problem, records: int, cache: Path) -> tuple[NDArray[np.bool_], list[nn.Module]]:

@@ -1,8 +1,8 @@
-"""Ensembles: many models trained alike, in worker processes, each kept in a cache as soon as it is done."""
+"""Ensembles: many models trained alike, in several processes, each kept in a cache as soon as it is done."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ import joblib  # type: ignore[import-untyped]
 from torch import nn
 from torch.utils.data import Dataset
 
-from efface.ensembles.cache import Cache
-from efface.ensembles.keys import content_keys
-from efface.ensembles.members import Member, Outcome, Work, member_seconds, train_member
-from efface.ensembles.stacked import train_stacked
+from efface.ensembles.cache import ModelCache
+from efface.ensembles.hashing import same_structure
+from efface.ensembles.keys import model_keys
+from efface.ensembles.training import ModelJob, TrainedModel, Workload, train_one
 from efface.ensembles.workers import train_in_workers
 from efface.errors import RequestError
+from efface.models.checkpoint import weights_digest
 from efface.models.init import fresh_model
 from efface.models.running import device_of
 from efface.models.training import Recipe
@@ -29,7 +30,24 @@ WORTH_WORKERS_S = 10.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class Training:
+    """How ensembles are trained and kept.
+
+    recipe: the default recipe, for a task without `Task.fit`.
+    cache: folder of finished models; what is found there is not trained again. See `efface.ensembles.keys` for what
+        a model is found by.
+    jobs: processes; None takes as many as there are cores, but only on a CPU and where they save time.
+    progress: whether to show a bar; None shows one on a terminal only.
+    """
+
+    recipe: Recipe = field(default_factory=Recipe)
+    cache: Path | None = None
+    jobs: int | None = None
+    progress: bool | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
     """One model to train: on the records at `positions` of `dataset`, or of the task's training records if None."""
 
     dataset: Dataset[Any] | None
@@ -38,14 +56,13 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The models in the order of their plans, on the original's device, and the content keys they are cached under.
+class TrainedEnsemble:
+    """The models in the order of their specifications, on the original's device.
 
     `found` of them came from the cache; `cost` is the mean cost of training one of the others, None without any.
     """
 
     models: list[nn.Module]
-    keys: list[str]
     found: int
     cost: PhaseCost | None
 
@@ -53,98 +70,91 @@ class Trained:
 def train_ensemble(
     task: Task,
     original: nn.Module,
-    plans: Sequence[Plan],
-    *,
-    recipe: Recipe,
-    use_fit: bool,
+    specs: Sequence[ModelSpec],
+    training: Training,
     meter: Meter,
-    cache: Path | None = None,
-    jobs: int | None = None,
-    together: bool = False,
-    progress: bool | None = None,
     title: str = "training models",
-) -> Trained:
-    """Train each plan's model as `efface.models.training.retrain` does: by `Task.fit` if there is one and `use_fit`.
+) -> TrainedEnsemble:
+    """Train each model that is specified as `efface.models.training.retrain` does.
 
-    On a CPU the models are the same bit for bit whatever `jobs` is and whether they were cached: each is trained on
-    one torch thread, by whichever process.
+    On a CPU the models are the same bit for bit whatever `Training.jobs` is and whether they were cached: each is
+    trained on one torch thread, by whichever process. Work goes where `joblib.parallel_config` says, such as to a
+    Dask cluster; by default to processes of this machine.
 
-    cache: folder of finished models; what is found there is not trained again. See `efface.ensembles.keys` for what
-        it is found by. A network that `Task.fit` replaces by one of another kind is not kept.
-    jobs: processes; None takes as many as there are cores, but only on a CPU and where they save time. A task that
-        cannot be sent to another process is trained in this one.
-    together: train the default recipe's models as one, their weights stacked; equal up to rounding. Models that
-        this cannot be done to (unequal numbers of records, batch statistics, dropout) are trained one by one.
-    The meter is charged with what workers spend on training, but not on starting (some seconds of CPU time each).
-    Raises RequestError or DivergedError with the name of the model whose training failed.
+    Args:
+        task: Its `fit` trains the models where there is one. A task that cannot be sent to another process is
+            trained in this one, and a network that `fit` replaces by one of another kind is not kept.
+        original: The model whose untrained likes are trained.
+        specs: The models to train.
+        training: How they are trained and kept.
+        meter: Charged with what workers spend on training, but not on starting (some seconds of CPU time each).
+        title: Of the progress bar.
+
+    Raises:
+        RequestError, DivergedError: With the number and seed of the model whose training failed.
     """
-    if jobs is not None and jobs < 1:
-        raise RequestError(f"jobs: expected a number of processes, got {jobs}")
-    work = _work(task, original, plans, recipe, use_fit)
-    models = [fresh_model(task, original, plan.seed) for plan in plans]
-    together = together and work.by_recipe
-    work = content_keys(work, models, together)
-    kept = Cache(cache) if cache is not None else None
-    todo = [i for i, member in enumerate(work.members) if kept is None or not kept.load(member.key, models[i])]
+    if training.jobs is not None and training.jobs < 1:
+        raise RequestError(f"jobs: expected a number of processes, got {training.jobs}")
+    load, models = _workload(task, original, specs, training.recipe)
+    cache = None if training.cache is None else ModelCache(training.cache)
+    keys = [None] * len(specs) if cache is None else model_keys(load, models)
+    todo = [i for i, key in enumerate(keys) if cache is None or key is None or not cache.load(key, models[i])]
     costs = []
-    with track(title, len(todo), progress) as advance, closing(_outcomes(work, todo, jobs, together)) as outcomes:
-        for i, outcome in outcomes:
-            # a network made here takes over the weights, so that all ways to them end in the same model
-            if outcome.whole is not None:
-                models[i] = outcome.whole.to(device_of(original))
+    with (
+        track(title, len(todo), training.progress) as advance,
+        closing(_train(load, todo, training.jobs)) as trained,
+    ):
+        for i, one in trained:
+            # the network made here takes over the weights, so that all ways to them end in the same model
+            if same_structure(models[i], one.model):
+                models[i].load_state_dict(one.model.state_dict())
+                if cache is not None and (key := keys[i]) is not None:
+                    cache.save(key, models[i])
             else:
-                models[i].load_state_dict(outcome.state)
-                if kept is not None:
-                    kept.save(work, i, models[i], outcome.cost)
+                models[i] = one.model.to(device_of(original))
             # this process's own clock has counted what was trained here
-            meter.charge(replace(outcome.cost, wall_s=0.0, cpu_s=outcome.cost.cpu_s if outcome.elsewhere else 0.0))
-            costs.append(outcome.cost)
+            meter.charge(replace(one.cost, wall_s=0.0, cpu_s=one.cost.cpu_s if one.elsewhere else 0.0))
+            costs.append(one.cost)
             advance()
-    return Trained(models, [m.key for m in work.members], len(plans) - len(todo), _mean(costs))
+    return TrainedEnsemble(models, len(specs) - len(todo), _mean(costs))
 
 
-def _work(task: Task, original: nn.Module, plans: Sequence[Plan], recipe: Recipe, use_fit: bool) -> Work:
-    if not use_fit:
-        task = replace(task, fit=None)
-    tasks: list[Task] = []
-    place: dict[int, int] = {}
-    members = []
-    for number, plan in enumerate(plans):
-        name = f"model {number + 1} of {len(plans)} (seed {plan.seed})"
-        if not len(plan.positions):
+def _workload(
+    task: Task, original: nn.Module, specs: Sequence[ModelSpec], recipe: Recipe
+) -> tuple[Workload, list[nn.Module]]:
+    """What is to be trained, and the untrained networks."""
+    tasks: dict[int, Task] = {}
+    models, jobs = [], []
+    for number, spec in enumerate(specs):
+        name = f"model {number + 1} of {len(specs)} (seed {spec.seed})"
+        if not len(spec.positions):
             raise RequestError(f"{name}: there are no records to train it on")
-        if id(plan.dataset) not in place:
-            place[id(plan.dataset)] = len(tasks)
-            own = task if plan.dataset is None else replace(task, train=plan.dataset, eval_records=None)
-            tasks.append(own)
-        members.append(Member(name, place[id(plan.dataset)], plan.positions, plan.seed))
-    return Work(tuple(tasks), original, recipe, tuple(members), task.fit is None)
+        if id(spec.dataset) not in tasks:
+            own = task if spec.dataset is None else replace(task, train=spec.dataset, eval_records=None)
+            tasks[id(spec.dataset)] = own
+        models.append(fresh_model(task, original, spec.seed))
+        start = weights_digest(models[-1])
+        jobs.append(ModelJob(name, tasks[id(spec.dataset)], spec.positions, spec.seed, start))
+    return Workload(original, recipe, tuple(jobs)), models
 
 
-def _outcomes(work: Work, todo: list[int], jobs: int | None, together: bool) -> Generator[tuple[int, Outcome]]:
+def _train(load: Workload, todo: Sequence[int], jobs: int | None) -> Generator[tuple[int, TrainedModel]]:
     """Each model that is to be trained, as soon as it is, in any order."""
     left = dict.fromkeys(todo)
-    if together:
-        for i, outcome in train_stacked(work, todo):
-            del left[i]
-            yield i, outcome
     if jobs is None:
-        jobs = int(joblib.cpu_count()) if device_of(work.original).type == "cpu" and len(left) > 1 else 1
-        if jobs > 1:
-            each = member_seconds(work, next(iter(left)))
-            if each is None:  # the first one's own time will tell
-                i = next(iter(left))
-                outcome = train_member(work, i)
-                del left[i]
-                yield i, outcome
-                each = outcome.cost.wall_s
-            jobs = jobs if each * len(left) > WORTH_WORKERS_S else 1
+        on_cpu = device_of(load.original).type == "cpu"
+        jobs = int(joblib.effective_n_jobs(-1)) if on_cpu and len(left) > 1 else 1
+        if jobs > 1:  # the first one's time tells whether workers are worth their start
+            first = train_one(load, todo[0])
+            del left[todo[0]]
+            yield todo[0], first
+            jobs = jobs if first.cost.wall_s * len(left) > WORTH_WORKERS_S else 1
     if min(jobs, len(left)) > 1:
-        for i, outcome in train_in_workers(work, list(left), min(jobs, len(left))):
+        for i, one in train_in_workers(load, list(left), min(jobs, len(left))):
             del left[i]
-            yield i, outcome
+            yield i, one
     for i in left:
-        yield i, train_member(work, i)
+        yield i, train_one(load, i)
 
 
 def _mean(costs: Sequence[PhaseCost]) -> PhaseCost | None:

@@ -1,75 +1,66 @@
 """Content keys: what makes two trained models the same, as one hash.
 
-A key covers the content of the records and their order, the recipe and the task's hooks or `Task.fit`, the untrained
-network (code, structure and weights), the seed, the versions of efface and torch, and the kind of device. What it
-cannot see: random augmentation in `Task.train` beside `Task.eval_records`, and what `efface.ensembles.identity` leaves
-out, above all code that `Task.fit` calls in other modules. Delete the cache after changing such code.
+A key covers `RECIPE_VERSION`, the content of the records and their order, the recipe and the task's hooks or
+`Task.fit`, the untrained network (code, structure and weights), the seed, torch's version and settings, and the kind
+of device. What it cannot see is said in `efface.ensembles.hashing`.
 """
 
 import hashlib
-import json
+import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import nn
 
 from efface.data.records import Records
-from efface.ensembles.identity import told_function, told_network
-from efface.ensembles.members import Member, Work, records_of
-from efface.models.checkpoint import weights_digest
+from efface.ensembles.hashing import UnhashableError, content_hash, structure
+from efface.ensembles.training import ModelJob, Workload
+from efface.ensembles.workers import SETTINGS
 from efface.models.running import device_of
-from efface.runtime.provenance import versions
 from efface.runtime.seeds import seeded
-from efface.types import Indices
+
+# to be raised where training comes to other numbers, here or in `efface.models`
+RECIPE_VERSION = 1
 
 
-def content_keys(work: Work, fresh: Sequence[nn.Module], together: bool) -> Work:
-    """The same work with each member's key and the digest of its untrained network; reads each dataset once."""
-    if not work.members:
-        return work
-    shared = {
-        "training": _training(work),
-        "network": told_network(fresh[0]),  # the others differ in their weights alone
-        **{name: versions()[name] for name in ("efface", "torch")},
-        "device": device_of(work.original).type,
-        "dtypes": sorted({str(p.dtype) for p in work.original.parameters()}),
-        "together": together,
-    }
-    digests = _data_digests(work)
-    members = []
-    for member, model, data in zip(work.members, fresh, digests, strict=True):
-        start = weights_digest(model)
-        text = json.dumps({**shared, "data": data, "start": start, "seed": member.seed}, sort_keys=True)
-        members.append(replace(member, start=start, key=hashlib.sha256(text.encode()).hexdigest()))
-    return replace(work, members=tuple(members))
+def model_keys(load: Workload, fresh: Sequence[nn.Module]) -> list[str | None]:
+    """What each model is cached under; None, with a warning, where that cannot be known. Reads each dataset once."""
+    if not load.jobs:
+        return []
+    try:
+        shared = content_hash([RECIPE_VERSION, torch.__version__, [now() for now, _ in SETTINGS], _training(load)])
+        networks = [(structure(m), [n for n, p in m.named_parameters() if p.requires_grad]) for m in fresh]
+        parts = zip(load.jobs, networks, _data_hashes(load), strict=True)
+        return [content_hash([shared, job.start, job.seed, network, data]) for job, network, data in parts]
+    except UnhashableError as error:
+        warnings.warn(f"cache: the models are not kept, since what they come from has no hash: {error}", stacklevel=4)
+        return [None] * len(load.jobs)
 
 
-def _training(work: Work) -> list[str]:
-    task = work.tasks[0]
-    if task.fit is not None and not work.by_recipe:
-        return ["fit", told_function(task.fit)]
-    return ["recipe", repr(work.recipe), *map(told_function, (task.unpack, task.forward, task.collate))]
+def _training(load: Workload) -> list[object]:
+    task, device = load.jobs[0].task, device_of(load.original).type
+    if task.fit is not None:
+        return [device, task.fit]
+    return [device, load.recipe, task.unpack, task.forward, task.collate]
 
 
-def _data_digests(work: Work) -> list[str]:
-    hashes = [
-        _Hashes(records_of(work, of[0]), np.unique(np.concatenate([m.positions for m in of])))
-        for of in ([m for m in work.members if m.task == number] for number in range(len(work.tasks)))
+def _data_hashes(load: Workload) -> list[str]:
+    """The content of each job's records, in order."""
+    alike: dict[int, list[ModelJob]] = {}
+    for job in load.jobs:
+        alike.setdefault(id(job.task), []).append(job)
+    rows = {key: _rows(jobs) for key, jobs in alike.items()}
+    return [
+        hashlib.sha256(b"".join(rows[id(j.task)][at] for at in j.positions.tolist())).hexdigest() for j in load.jobs
     ]
-    return [hashes[member.task].digest(member) for member in work.members]
 
 
-class _Hashes:
-    """Content hashes of some records of a dataset, read once."""
-
-    def __init__(self, records: Records, positions: Indices) -> None:
-        self._positions = positions
-        with seeded(0):  # a dataset may draw at random as it is read
-            found = b"".join(records.hashes(positions))
-        self._rows: NDArray[np.uint8] = np.frombuffer(found, dtype=np.uint8).reshape(len(positions), -1)
-
-    def digest(self, member: Member) -> str:
-        at = np.searchsorted(self._positions, member.positions)
-        return hashlib.sha256(self._rows[at].tobytes()).hexdigest()
+def _rows(jobs: Sequence[ModelJob]) -> dict[int, bytes]:
+    """The content of every record that some job of a task is trained on, by its position."""
+    task, positions = jobs[0].task, np.unique(np.concatenate([job.positions for job in jobs]))
+    with seeded(0):  # a dataset may draw at random as it is read
+        hashes = Records(task.eval_records or task.train, task).hashes(positions)
+    # what `fit` reads beside eval_records may be drawn at random, so the dataset's own code and values must do
+    drawn = content_hash(task.train).encode() if task.fit is not None and task.eval_records is not None else b""
+    return {at: content + drawn for at, content in zip(positions.tolist(), hashes, strict=True)}

@@ -1,134 +1,114 @@
-"""Training members in other processes: each gets the data once, and gives back one member at a time."""
+"""Training models where joblib runs its work: in processes of this machine, or wherever the caller has set."""
 
 import pickle
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import threading
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
+import joblib  # type: ignore[import-untyped]
+import numpy as np
 import torch
-from joblib.externals.loky import (  # type: ignore[import-untyped]
-    FIRST_COMPLETED,
-    BrokenProcessPool,
-    ProcessPoolExecutor,
-    wait,
+from numpy.typing import NDArray
+
+from efface.ensembles.training import TrainedModel, Workload, train_one
+from efface.errors import EffaceError
+from efface.models.checkpoint import weights_digest
+from efface.models.init import fresh_model
+
+# what a process can set for all of torch, and a new process starts without
+SETTINGS: tuple[tuple[Any, Any], ...] = (
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
 )
 
-from efface.ensembles.members import Outcome, StrangerError, Work, train_member
-from efface.errors import DivergedError, RequestError
-
-# libraries read these as they are imported, before torch.set_num_threads could tell them
-ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+# random numbers are a process's own: where workers are threads of one process, they take turns
+_TURN = threading.Lock()
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """What training a member raised; efface's own errors do not come through a pickle as they were."""
-
-    problems: tuple[str, ...]
-    diverged: bool
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What a process can set for all of torch; a new process starts without."""
-
-    dtype: torch.dtype
-    deterministic: bool
-    warn_only: bool
-    precision: str
-
-    @classmethod
-    def now(cls) -> "_Settings":
-        return cls(
-            torch.get_default_dtype(),
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-            torch.get_float32_matmul_precision(),
-        )
-
-    def apply(self) -> None:
-        torch.set_default_dtype(self.dtype)
-        torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
-        torch.set_float32_matmul_precision(self.precision)
-
-
-def train_in_workers(work: Work, todo: Sequence[int], jobs: int) -> Iterator[tuple[int, Outcome]]:
-    """Train members in `jobs` processes and give each as it is done; leaves out what other processes cannot train.
+def train_in_workers(load: Workload, todo: Sequence[int], jobs: int) -> Iterator[tuple[int, TrainedModel]]:
+    """Train models in `jobs` workers and give each as it is done; leaves out what workers cannot train.
 
     That is all of them where the task cannot be pickled or its modules cannot be imported there, and what a worker
-    that was killed had not given back. Raises RequestError or DivergedError once the others that are done are given.
+    that was killed had not given back. Raises RequestError or DivergedError where a training failed.
     """
+    settings = [current() for current, _ in SETTINGS]
     try:
-        payload = cloudpickle.dumps((_Settings.now(), _needed(work)))
+        payload = cloudpickle.dumps((settings, _needed(load)))
     except Exception:  # a user's own objects can raise anything here
         return
-    pool = ProcessPoolExecutor(jobs, initializer=_hold, initargs=(payload,), env=ENVIRONMENT)
-    whole = False
+    # as an array, which joblib hands over once and not with every job
+    shared = np.frombuffer(payload, dtype=np.uint8)
+    work = (joblib.delayed(_train_apart)(shared, number) for number in todo)
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
     try:
-        running = {pool.submit(_train, i): i for i in todo}
-        while running:
-            failure = None
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                number = running.pop(future)
-                answer = pickle.loads(future.result())
-                if isinstance(answer, Outcome):
+        with _closing(parallel(work)) as answers:
+            for number, packed in answers:
+                answer = None if packed is None else pickle.loads(packed)
+                if isinstance(answer, EffaceError):
+                    raise answer
+                if answer is not None:
                     yield number, answer
-                failure = answer if isinstance(answer, _Failure) else failure
-            if failure is not None:
-                raise DivergedError(*failure.problems) if failure.diverged else RequestError(failure.problems)
-        whole = True
-    except BrokenProcessPool:
+    except BrokenProcessPool:  # a worker was killed
         return
-    finally:
-        pool.shutdown(wait=True, kill_workers=not whole)
 
 
-def _needed(work: Work) -> Work:
-    """The work without the records that no training reads."""
-    tasks = []
-    for task in work.tasks:
-        small = replace(task, holdout=[], test=None, ids=None, perturb=None)  # type: ignore[arg-type]
-        if work.by_recipe:
-            small = replace(small, train=task.eval_records or task.train, eval_records=None)
-        tasks.append(small)
-    return replace(work, tasks=tuple(tasks))
+def _needed(load: Workload) -> Workload:
+    """The jobs without the records that no training reads."""
+    small = {id(job.task): job.task for job in load.jobs}
+    for key, task in small.items():
+        read = {} if task.fit is not None else {"train": task.eval_records or task.train, "eval_records": None}
+        small[key] = replace(task, holdout=[], test=None, ids=None, perturb=None, **read)  # type: ignore[arg-type]
+    return replace(load, jobs=tuple(replace(job, task=small[id(job.task)]) for job in load.jobs))
 
 
-_payload: bytes | None = None
-_work: Work | None = None
+def _train_apart(payload: NDArray[np.uint8], number: int) -> tuple[int, bytes | None]:
+    """In a worker: a pickled TrainedModel or EffaceError, or None for what this process cannot train.
 
-
-def _hold(payload: bytes) -> None:
-    global _payload
-    _payload = payload
-
-
-def _train(number: int) -> bytes:
-    """In a worker: a pickled Outcome or _Failure, or None for what this process cannot train.
-
-    Bytes, since loky's own pickling of tensors depends on what else torch has set up.
+    Bytes, since joblib's own pickling of tensors depends on what else torch has set up.
     """
-    global _payload, _work
-    if _work is None:
-        if _payload is None:
-            return pickle.dumps(None)
+    try:
+        settings, load = pickle.loads(payload.data)
+    except Exception:  # a module that only the first process can import
+        return number, None
+    answer: TrainedModel | EffaceError
+    with _TURN, _set(settings):
         try:
-            settings, _work = pickle.loads(_payload)
-            settings.apply()
-        except Exception:  # a module that only the first process can import
-            return pickle.dumps(None)
-        finally:
-            _payload = None
+            fresh = fresh_model(load.jobs[number].task, load.original, load.jobs[number].seed)
+            if weights_digest(fresh) != load.jobs[number].start:  # another network than the one asked for
+                return number, None
+            one = train_one(load, number)
+            answer = replace(one, model=one.model.cpu(), elsewhere=True)
+        except EffaceError as error:
+            answer = error
     try:
-        outcome = train_member(_work, number, same_start=True)
-    except RequestError as error:
-        return pickle.dumps(_Failure(error.problems, False))
-    except DivergedError as error:
-        return pickle.dumps(_Failure((str(error),), True))
-    except StrangerError:
-        return pickle.dumps(None)
-    try:
-        state = {name: tensor.cpu() for name, tensor in outcome.state.items()}
-        return bytes(cloudpickle.dumps(replace(outcome, state=state, elsewhere=True)))
+        return number, cloudpickle.dumps(answer)
     except Exception:  # a network of the user's own making
-        return pickle.dumps(None)
+        return number, None
+
+
+@contextmanager
+def _closing(answers: Generator[Any]) -> Iterator[Generator[Any]]:
+    try:
+        yield answers
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib warns of work that it gives up, as it is meant to
+            answers.close()
+
+
+@contextmanager
+def _set(settings: Sequence[Any]) -> Iterator[None]:
+    before = [current() for current, _ in SETTINGS]
+    try:
+        for (_, change), value in zip(SETTINGS, settings, strict=True):
+            change(value)
+        yield
+    finally:
+        for (_, change), value in zip(SETTINGS, before, strict=True):
+            change(value)

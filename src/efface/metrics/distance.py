@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import torch
-from scipy.stats import t as student
 from torch import Tensor
 
 from efface.types import Estimate
@@ -16,20 +15,20 @@ MIN_RETRAINED = 4  # retrained models from which what remains can be judged
 TIE = 1e-9  # relative: an exchange of two groups gives the same distance up to rounding
 
 
-def excess_d2(ours: Tensor, retrained: Tensor) -> float:
+def excess_d2(models: Tensor, retrained: Tensor) -> float:
     """Unbiased squared distance between two ensembles' mean statistics, in units of the spread between trainings.
 
-    ours (k, n) and retrained (r, n) hold one statistic of each of n records; r >= 2. The mean over records of
-    (mean_ours - mean_retrained)^2 - s^2 (1/k + 1/r), over the mean of s^2, the variance within a record pooled over
+    models (k, n) and retrained (r, n) hold one statistic of each of n records; r >= 2. The mean over records of
+    (mean_models - mean_retrained)^2 - s^2 (1/k + 1/r), over the mean of s^2, the variance within a record pooled over
     both ensembles. 0 in expectation for models trained alike, whatever their number; can be negative by chance. NaN
     where the models of an ensemble do not differ, so that there is no unit.
     """
-    k, r = len(ours), len(retrained)
-    squares = ((retrained - retrained.mean(0)) ** 2).sum(0) + ((ours - ours.mean(0)) ** 2).sum(0)
+    k, r = len(models), len(retrained)
+    squares = ((retrained - retrained.mean(0)) ** 2).sum(0) + ((models - models.mean(0)) ** 2).sum(0)
     spread = squares / (k + r - 2)
     if float(spread.mean()) <= NO_SPREAD * float(retrained.square().mean()):
         return float("nan")
-    gap = (ours.mean(0) - retrained.mean(0)) ** 2 - spread * (1 / k + 1 / r)
+    gap = (models.mean(0) - retrained.mean(0)) ** 2 - spread * (1 / k + 1 / r)
     return float(gap.mean() / spread.mean())
 
 
@@ -39,7 +38,7 @@ def standardise_by_nonmembers(values: Tensor, control: Tensor) -> Tensor:
     Those are common to all records of a model, and no trace of any one. NaN for a model whose control does not vary.
     """
     # A regression of each model's control on the ensemble's mean is no sharper (the error of its slope is the same to
-    # first order), would tie every model to the others, and blows up for a broken model.
+    # first order), would tie every model to the others, and blows up for a model that gives NaN.
     control = control.double()
     scale = control.std(1, keepdim=True)
     return (values.double() - control.mean(1, keepdim=True)) / scale.where(scale > 0, math.nan)
@@ -79,8 +78,8 @@ def residual_distance(
     if r < MIN_RETRAINED:
         raise ValueError(f"{r} retrained models: what remains needs {MIN_RETRAINED}")
     gram = _gram(torch.cat([original, unlearned, retrained]))
-    first, second, again = list(range(o)), list(range(o, o + u)), list(range(o + u, o + u + r))
-    unit = float(_unit(gram, again))
+    first, second, third = list(range(o)), list(range(o, o + u)), list(range(o + u, o + u + r))
+    unit = float(_unit(gram, third))
     if not unit > NO_SPREAD * float(retrained.double().square().mean()):
         nothing = Estimate(math.nan, math.nan, math.nan, level)
         return ResidualDistance(nothing, nothing, nothing, nothing)
@@ -90,29 +89,29 @@ def residual_distance(
         gaps = torch.stack([_gap(gram, a, c), _gap(gram, b, c)])
         return torch.cat([gaps / own, gaps[1:] / gaps[:1]])
 
-    value = both(first, second, again)
+    value = both(first, second, third)
     far, share = float(value[0]) or math.nan, float(value[2])
-    parts = [_jackknife([both(first, second, _without(again, i)) for i in range(r)])]
+    parts = [_jackknife([both(first, second, _leave_out(third, i)) for i in range(r)])]
     if paired and o == u > 2:
-        parts.append(_jackknife([both(_without(first, i), _without(second, i), again) for i in range(o)]))
+        parts.append(_jackknife([both(_leave_out(first, i), _leave_out(second, i), third) for i in range(o)]))
     else:
         if o > 2:
-            parts.append(_jackknife([both(_without(first, i), second, again) for i in range(o)]))
+            parts.append(_jackknife([both(_leave_out(first, i), second, third) for i in range(o)]))
         else:
-            parts.append(_swapped(gram, first, again, [1 / unit, 0, share / (unit * far)]))
+            parts.append(_swapped(gram, first, third, [1 / unit, 0, share / (unit * far)]))
         if u > 2:
-            parts.append(_jackknife([both(first, _without(second, i), again) for i in range(u)]))
+            parts.append(_jackknife([both(first, _leave_out(second, i), third) for i in range(u)]))
         else:
-            parts.append(_swapped(gram, second, again, [0, 1 / unit, 1 / (unit * far)]))
-    chance = [_chance(gram, side, again) / unit**2 for side in (first, second)]
+            parts.append(_swapped(gram, second, third, [0, 1 / unit, 1 / (unit * far)]))
+    chance = [_chance(gram, side, third) / unit**2 for side in (first, second)]
     chance.append(chance[1] / far**2)
-    ours, theirs, ratio = (
+    before, after, ratio = (
         _estimate(float(value[i]), [(variances[i], df) for variances, df in parts], chance[i], level) for i in range(3)
     )
     halves = retrained[::2].double(), retrained[1::2].double()
-    null = 2 * float(_tr2(gram, again)) * (sum(1 / len(h) for h in halves) / unit) ** 2
+    null = 2 * float(_tr2(gram, third)) * (sum(1 / len(h) for h in halves) / unit) ** 2
     same = _estimate(excess_d2(*halves), [(2 * null, r - 1)], null, level)
-    return ResidualDistance(ours, theirs, same, ratio)
+    return ResidualDistance(before, after, same, ratio)
 
 
 def chance_error(retrained: Tensor, unlearned: int) -> float:
@@ -126,19 +125,19 @@ def chance_error(retrained: Tensor, unlearned: int) -> float:
 
 
 def permutation(
-    cells: Mapping[str, tuple[Tensor, Tensor]], seed: int, most: int = 1999
+    cells: Mapping[str, tuple[Tensor, Tensor]], seed: int, max_assignments: int = 1999
 ) -> dict[str, tuple[float, float]]:
     """Permutation test that unlearned models are exchangeable with retrained ones: p, and p adjusted for all cells.
 
     A cell holds a statistic (u, n) of the unlearned models and (r, n) of the retrained ones, which are the same models
     in every cell, at least three; so their labels are permuted for all cells at once. One-sided: small where unlearned
     models lie further from retrained ones by excess d2 than such models do from each other. All assignments where they
-    are at most `most`, else that many at random besides the observed one. Adjusted by the largest standardised distance
-    over cells (Westfall and Young 1993, single step). NaN for a cell whose distances are all alike. Unlearned models
-    must be independent: made from different originals.
+    are at most `max_assignments`, else that many at random besides the observed one. Adjusted by the largest
+    standardised distance over cells (Westfall and Young 1993, single step). NaN for a cell whose distances are all
+    alike. Unlearned models must be independent: made from different originals.
     """
     u, r = next((len(a), len(b)) for a, b in cells.values())
-    labels = _assignments(u, r, seed, most)
+    labels = _assignments(u, r, seed, max_assignments)
     found = {key: _permuted(torch.cat(pair), labels) for key, pair in cells.items()}
     scaled = {key: (v - v.mean()) / v.std() for key, v in found.items() if bool(v.std() > TIE * v.abs().mean())}
     if not scaled:
@@ -152,18 +151,18 @@ def permutation(
     }
 
 
-def _share_above(values: Tensor, ours: Tensor) -> float:
-    """Share of `values` at least as large as the observed one of `ours`, which comes first."""
-    return float((values >= ours[0] - TIE * (1 + ours[0].abs())).double().mean())
+def _share_above(values: Tensor, own: Tensor) -> float:
+    """Share of `values` at least as large as the observed one of `own`, which comes first."""
+    return float((values >= own[0] - TIE * (1 + own[0].abs())).double().mean())
 
 
-def _assignments(u: int, r: int, seed: int, most: int) -> Tensor:
+def _assignments(u: int, r: int, seed: int, max_assignments: int) -> Tensor:
     """Which models are called unlearned, (assignments, u + r), the observed one first."""
-    if math.comb(u + r, u) <= most:
+    if math.comb(u + r, u) <= max_assignments:
         at = torch.tensor(list(combinations(range(u + r), u)))
     else:
         generator = torch.Generator().manual_seed(seed)
-        drawn = torch.rand(most, u + r, generator=generator).argsort(1)[:, :u]
+        drawn = torch.rand(max_assignments, u + r, generator=generator).argsort(1)[:, :u]
         at = torch.cat([torch.arange(u)[None], drawn])
     return torch.zeros(len(at), u + r, dtype=torch.float64).scatter_(1, at, 1.0)
 
@@ -186,7 +185,7 @@ def _gram(values: Tensor) -> Tensor:
     return centred @ centred.T / centred.shape[1]
 
 
-def _without(rows: list[int], i: int) -> list[int]:
+def _leave_out(rows: list[int], i: int) -> list[int]:
     return rows[:i] + rows[i + 1 :]
 
 
@@ -201,11 +200,11 @@ def _unit(gram: Tensor, rows: list[int]) -> Tensor:
     return gram.diagonal()[rows].mean() - _cross(gram, rows)
 
 
-def _gap(gram: Tensor, ours: list[int], again: list[int]) -> Tensor:
+def _gap(gram: Tensor, rows: list[int], retrained: list[int]) -> Tensor:
     """Unbiased mean squared distance between two ensembles, whose spreads may differ."""
     # the spread of one model is not known: it is taken to be that of the retrained ones
-    own = _cross(gram, ours) if len(ours) > 1 else gram[ours[0], ours[0]] - _unit(gram, again)
-    return own + _cross(gram, again) - 2 * gram[ours][:, again].mean()
+    own = _cross(gram, rows) if len(rows) > 1 else gram[rows[0], rows[0]] - _unit(gram, retrained)
+    return own + _cross(gram, retrained) - 2 * gram[rows][:, retrained].mean()
 
 
 def _jackknife(replicates: list[Tensor]) -> tuple[list[float], int]:
@@ -214,21 +213,21 @@ def _jackknife(replicates: list[Tensor]) -> tuple[list[float], int]:
     return ((k - 1) / k * (rows - rows.mean(0)).square().sum(0)).tolist(), k - 1
 
 
-def _swapped(gram: Tensor, ours: list[int], again: list[int], slopes: list[float]) -> tuple[list[float], int]:
+def _swapped(gram: Tensor, rows: list[int], retrained: list[int], slopes: list[float]) -> tuple[list[float], int]:
     """The same for one or two models, whose spread is not known: by each retrained model's deviation in their place.
 
     `slopes` say how each number follows the gap.
     """
-    shifts = 2 * (gram[ours][:, again].mean(0) - gram[again][:, again].mean(0))
-    variance = float(shifts.var()) / len(ours)
-    return [variance * slope**2 for slope in slopes], len(again) - 1
+    shifts = 2 * (gram[rows][:, retrained].mean(0) - gram[retrained][:, retrained].mean(0))
+    variance = float(shifts.var()) / len(rows)
+    return [variance * slope**2 for slope in slopes], len(retrained) - 1
 
 
-def _chance(gram: Tensor, ours: list[int], again: list[int]) -> float:
+def _chance(gram: Tensor, rows: list[int], retrained: list[int]) -> float:
     """Variance of a gap whose true value is 0: products of the noise of two trainings, in every pair of models."""
-    theirs = _tr2(gram, again)
-    own = _tr2(gram, ours) if len(ours) >= MIN_RETRAINED else theirs
-    return float(2 * (own.sqrt() / len(ours) + theirs.sqrt() / len(again)) ** 2)
+    noise = _tr2(gram, retrained)
+    own = _tr2(gram, rows) if len(rows) >= MIN_RETRAINED else noise
+    return float(2 * (own.sqrt() / len(rows) + noise.sqrt() / len(retrained)) ** 2)
 
 
 def _tr2(gram: Tensor, rows: list[int]) -> Tensor:
@@ -240,8 +239,10 @@ def _tr2(gram: Tensor, rows: list[int]) -> Tensor:
 
 
 def _estimate(value: float, parts: list[tuple[float, float]], chance: float, level: float) -> Estimate:
+    from scipy.stats import t
+
     # each pair of models counts twice in a jackknife, once for either model, so `chance` is once too much
     variance = sum(v for v, _ in parts)
     df = variance**2 / sum(v * v / f for v, f in parts) if variance > 0 else math.inf
-    half = float(student.ppf((1 + level) / 2, df)) * math.sqrt(max(variance - chance, chance))
+    half = float(t.ppf((1 + level) / 2, df)) * math.sqrt(max(variance - chance, chance))
     return Estimate(value, value - half, value + half, level)

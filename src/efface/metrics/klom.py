@@ -14,12 +14,12 @@ FLOOR = 1e-5  # of a retrained bin's share where unlearned models fall into it
 def klom(unlearned: Tensor, retrained: Tensor) -> Tensor:
     """KL(unlearned || retrained), in nats, between histograms of each record's margins.
 
-    unlearned (k, n) and retrained (r, n), at least MIN_MODELS of each; (n,), >= 0, 0 where the histograms agree, at most
-    -log FLOOR = 11.5. Margins are clipped to +-CLIP; BINS equal bins span both ensembles' range. As published (appendix
-    E.1 and the authors' code, RoyRin/data-unlearning-bench): the floored retrained shares are scaled to a sum of 1,
-    and bins are open on the right, so that the greatest of all margins is in no bin. Departure: where several margins
-    are the greatest, by clipping or ties, they count in the last bin; the published code drops them all, and so gives
-    NaN (0 in its successor easydub/EasyDUB-code) to unlearned models that all lie at the clip.
+    unlearned (k, n) and retrained (r, n), at least MIN_MODELS of each; (n,), >= 0, 0 where the histograms agree, at
+    most -log FLOOR = 11.5. Margins are clipped to +-CLIP; BINS equal bins span both ensembles' range. As published
+    (appendix E.1 and the authors' code, RoyRin/data-unlearning-bench): the floored retrained shares are scaled to a sum
+    of 1, and bins are open on the right, so that the greatest of all margins is in no bin. Departure: where several
+    margins are the greatest, by clipping or ties, they count in the last bin; the published code drops them all, and so
+    gives NaN (0 in its successor easydub/EasyDUB-code) to unlearned models that all lie at the clip.
 
     Not 0 in expectation for models trained alike: the histograms of 32 + 32 models differ by chance. Compare with the
     value between two halves of the retrained models.
@@ -38,11 +38,11 @@ def klom(unlearned: Tensor, retrained: Tensor) -> Tensor:
     bins = torch.searchsorted(edges, values, right=True) - 1
     greatest = bins == BINS
     bins[greatest & (greatest.sum(1, keepdim=True) > 1)] = BINS - 1
-    ours, theirs = _shares(bins[:, :k]), _shares(bins[:, k:])
-    theirs = torch.where(ours > 0, theirs.clamp_min(FLOOR), theirs)
-    theirs = theirs / theirs.sum(1, keepdim=True)
-    # a bin with none of ours adds 0, whatever the other share
-    return torch.where(ours > 0, ours * (ours / theirs).log(), 0.0).sum(1)
+    p, q = _shares(bins[:, :k]), _shares(bins[:, k:])
+    q = torch.where(p > 0, q.clamp_min(FLOOR), q)
+    q = q / q.sum(1, keepdim=True)
+    # a bin without unlearned models adds 0, whatever the other share
+    return torch.where(p > 0, p * (p / q).log(), 0.0).sum(1)
 
 
 def _shares(bins: Tensor) -> Tensor:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import norm
-from scipy.stats import t as student
 from torch import Tensor
 
 from efface.numerics.neighbours import blocks, by_block, windows
@@ -82,15 +80,17 @@ class Effect:
         beyond = max(0.0, abs(self.value) - tolerance)
         if self.variance <= 0:
             return 1.0 if beyond == 0 else 0.0
+        from scipy.stats import norm, t
+
         z = beyond / math.sqrt(self.variance)
-        return 2 * float(norm.sf(z) if math.isinf(self.df) else student.sf(z, self.df))
+        return 2 * float(norm.sf(z) if math.isinf(self.df) else t.sf(z, self.df))
 
 
 def conditional_auc(
     members: Tensor,
     nonmembers: Tensor,
     member_difficulty: Tensor | None = None,
-    stranger_difficulty: Tensor | None = None,
+    nonmember_difficulty: Tensor | None = None,
     width: int | None = None,
 ) -> AucResult:
     """Compare each forget record's score with those of the `width` nonmembers of the most similar difficulty.
@@ -103,25 +103,25 @@ def conditional_auc(
     width = width or min(50, max(10, len(nonmembers) // 10))
 
     def compared(part: slice) -> tuple[Tensor, Tensor]:
-        """Strangers that some forget records are compared with, and whether each of these scores higher."""
+        """Nonmembers that some forget records are compared with, and whether each of these scores higher."""
         values = members[part].double()[:, None]
-        if member_difficulty is None or stranger_difficulty is None:
+        if member_difficulty is None or nonmember_difficulty is None:
             at = torch.arange(len(nonmembers)).expand(len(values), -1)
             among = nonmembers.double()[at]
         else:
-            at = windows(member_difficulty[part], stranger_difficulty, width)
+            at = windows(member_difficulty[part], nonmember_difficulty, width)
             among = _levelled(
-                nonmembers.double()[at], member_difficulty[part].double(), stranger_difficulty.double()[at]
+                nonmembers.double()[at], member_difficulty[part].double(), nonmember_difficulty.double()[at]
             )
         return at, (among < values).double() + 0.5 * (among == values).double()
 
     parts = list(blocks(len(members)))
     # several blocks are compared twice, since the mean must be known first, and to keep all of them takes much memory
-    kept = compared(parts[0]) if len(parts) == 1 else None
-    ranks = by_block(lambda part: (kept or compared(part))[1].mean(1), len(members))
+    only = compared(parts[0]) if len(parts) == 1 else None
+    ranks = by_block(lambda part: (only or compared(part))[1].mean(1), len(members))
     mean, influence = ranks.mean(), torch.zeros(len(nonmembers), dtype=torch.float64)
     for part in parts:
-        at, wins = kept or compared(part)
+        at, wins = only or compared(part)
         influence.index_add_(0, at.reshape(-1), ((wins - mean) / (len(members) * wins.shape[1])).reshape(-1))
     return AucResult(ranks, influence)
 
@@ -152,7 +152,9 @@ def prediction_interval(values: Sequence[float], level: float, lowest: float, hi
     mean = float(v.mean())
     if k < 2:
         return Estimate(mean, math.nan, math.nan, level)
-    half = float(student.ppf((1 + level) / 2, k - 1) * v.std() * (1 + 1 / k) ** 0.5)
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + level) / 2, k - 1) * v.std() * (1 + 1 / k) ** 0.5)
     return Estimate(mean, max(lowest, mean - half), min(highest, mean + half), level)
 
 
@@ -160,8 +162,10 @@ def interval(
     value: float, variance: float, level: float, lowest: float, highest: float, df: float = math.inf
 ) -> Estimate:
     """An interval of coverage `level`, cut to [lowest, highest]: normal, or Student's t with so much `df`."""
+    from scipy.stats import norm, t
+
     at = (1 + level) / 2
-    half = float(norm.ppf(at) if math.isinf(df) else student.ppf(at, df)) * math.sqrt(max(variance, 0.0))
+    half = float(norm.ppf(at) if math.isinf(df) else t.ppf(at, df)) * math.sqrt(max(variance, 0.0))
     return Estimate(value, max(lowest, value - half), min(highest, value + half), level)
 
 

@@ -1,7 +1,6 @@
 """p-values adjusted for the number of tests."""
 
 import torch
-from scipy.stats import false_discovery_control
 from torch import Tensor
 
 from efface.errors import RequestError
@@ -25,6 +24,8 @@ def benjamini_hochberg(p: Tensor) -> Tensor:
 
     In [0, 1], in the same order. Holds for independent or positively dependent tests.
     """
+    from scipy.stats import false_discovery_control
+
     p = _checked(p)
     return torch.from_numpy(false_discovery_control(p.numpy(), method="bh")).to(p) if len(p) else p
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import beta
 from torch import Tensor
 
 from efface.types import Estimate
@@ -20,26 +19,41 @@ class Curve:
 
 
 def roc(members: Tensor, nonmembers: Tensor) -> Curve:
-    """The curve of a score that is higher for members; equal scores are passed in one step."""
-    thresholds = torch.cat([members, nonmembers]).double().unique().flip(0)
-    return Curve(*(_passed(group, thresholds) for group in (nonmembers, members)))
+    """The curve of a membership score.
 
+    Args:
+        members: scores (n,) of members, higher = member.
+        nonmembers: scores (m,) of nonmembers.
 
-def _passed(values: Tensor, thresholds: Tensor) -> Tensor:
-    ordered = values.double().sort().values
-    passed = len(values) - torch.searchsorted(ordered, thresholds)
-    return torch.cat([torch.zeros(1, dtype=torch.float64), passed.double() / len(values)])
+    Returns:
+        Points from (0, 0) to (1, 1), one for each distinct score; equal scores are passed in one step.
+    """
+    from sklearn.metrics import roc_curve
+
+    scores = torch.cat([members, nonmembers]).double().numpy()
+    is_member = torch.cat([torch.ones(len(members)), torch.zeros(len(nonmembers))]).numpy()
+    fpr, tpr, _ = roc_curve(is_member, scores, drop_intermediate=False)
+    return Curve(torch.from_numpy(fpr), torch.from_numpy(tpr))
 
 
 def tpr_at(members: Tensor, nonmembers: Tensor, fpr: float, level: float) -> Estimate:
-    """Share of members above the threshold that at most `fpr` of nonmembers pass, with Clopper and Pearson's interval.
+    """Share of members above the threshold that at most `fpr` of nonmembers pass.
 
     The threshold is the lowest that keeps to `fpr`; ties count against the attack.
+
+    Args:
+        members: scores (n,) of members, higher = member.
+        nonmembers: scores (m,) of nonmembers.
+        fpr: allowed share of false positives, in [0, 1).
+        level: coverage of the interval, in (0, 1).
+
+    Returns:
+        The share, in [0, 1], with Clopper and Pearson's interval (1934).
     """
+    from scipy.stats import binomtest
+
     allowed = int(fpr * len(nonmembers))
     threshold = nonmembers.double().sort(descending=True).values[allowed]
-    caught, n = int((members.double() > threshold).sum()), len(members)
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, caught, n - caught + 1)) if caught else 0.0
-    high = float(beta.ppf(1 - tail, caught + 1, n - caught)) if caught < n else 1.0
-    return Estimate(caught / n, low, high, level)
+    found, n = int((members.double() > threshold).sum()), len(members)
+    interval = binomtest(found, n).proportion_ci(level, method="exact")
+    return Estimate(found / n, float(interval.low), float(interval.high), level)

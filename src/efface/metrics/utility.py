@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
 from efface.metrics.membership import interval
@@ -24,15 +23,24 @@ def mean_over_records(values: Tensor, level: float, lowest: float = 0.0, highest
 
 
 def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimate:
-    """Accuracy, averaged over models where there are several, with Wilson's interval (1927) over records.
+    """Accuracy of a model, or the mean accuracy of several.
 
-    The interval is that of one model's accuracy: a little too wide for a mean, but not empty at 0 or 1.
+    Args:
+        logits: logits (n, classes) of each model.
+        targets: labels (n,).
+        level: coverage of the interval, in (0, 1).
+
+    Returns:
+        The share of right answers, in [0, 1], with Wilson's interval (1927) over records. For several models it is the
+        mean of their intervals: a little too wide for a mean, but not empty at 0 or 1.
     """
-    share, n = float(torch.stack([correct(z, targets) for z in logits]).mean()), len(targets)
-    z2 = float(norm.ppf((1 + level) / 2)) ** 2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    return Estimate(share, min(share, middle - half), max(share, middle + half), level)
+    from scipy.stats import binomtest
+
+    right = [int(correct(z, targets).sum()) for z in logits]
+    intervals = [binomtest(k, len(targets)).proportion_ci(level, method="wilson") for k in right]
+    share = sum(right) / (len(right) * len(targets))
+    low, high = (sum(float(getattr(i, end)) for i in intervals) / len(right) for end in ("low", "high"))
+    return Estimate(share, min(share, low), max(share, high), level)
 
 
 def mean_loss(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimate:

@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def centre(logits: Tensor, forget_classes: Sequence[int] = ()) -> Tensor:
-    """Logits less their mean over the classes other than `forget_classes`: what a softmax sees, without its free constant."""
+    """Logits less their mean over the classes other than `forget_classes`: all that a softmax sees of them."""
     return logits - _kept(logits, forget_classes).mean(1, keepdim=True)
 
 
 def mask_classes(logits: Tensor, forget_classes: Sequence[int] = ()) -> Tensor:
-    """Centred logits of a model that does not know the classes `forget_classes`: each has the lowest logit of the others.
+    """Centred logits of a model that does not know `forget_classes`: each of these has the lowest of the other logits.
 
     A model that never saw a class gives it next to no probability, so how low its logit lies hardly matters.
     """
