@@ -163,14 +163,14 @@ def test_what_the_method_used_is_no_reference_of_the_audit(known: Memorised) -> 
     """Nor is what is judged, in whatever object it comes."""
     result, fair = known.steered, known.again[0]
     own: list[nn.Module] = []
-    real = unlearning._train_reference
+    real = unlearning.reference_model
 
     def spied(*args: Any) -> nn.Module:
         own.append(real(*args))
         return own[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unlearning, "_train_reference", spied)
+        patch.setattr(unlearning, "reference_model", spied)
         again = efface.unlearn(
             known.original, forget=FORGET, task=known.task, method=result.method, reference=REFERENCE
         )

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from efface.attacks.outputs import RecordSet
 from efface.attacks.relearn import matched, relearn
 from efface.attacks.statistics import plain_margin
 from efface.auditing.audit_test import CONFIDENCE
@@ -59,13 +60,10 @@ def _relearned(inputs: AuditInputs, scores: Scores, retrained: Sequence[nn.Modul
     )
     known = scores.original
     at = matched(difficulty[chosen], nonmember_difficulty, known.forget.targets[chosen], known.nonmembers.targets)
-    controls = (request.holdout, inputs.nonmembers[at.numpy()])
-    values = [
-        relearn(
-            request.task, model, request.train, request.forget[chosen], controls, seed=inputs.seed, meter=meter
-        ).ratio
-        for model in (inputs.original, inputs.unlearned, *retrained[:MAX_RETRAINED])
-    ]
+    forget = RecordSet(request.train, request.forget[chosen])
+    controls = RecordSet(request.holdout, inputs.nonmembers[at.numpy()])
+    models = (inputs.original, inputs.unlearned, *retrained[:MAX_RETRAINED])
+    values = [relearn(request.task, m, forget, controls, inputs.seed, meter).ratio for m in models]
     return _row("relearn", RELEARN, [_doubt(v) for v in values[:2]], values[2:])
 
 
