@@ -1,7 +1,7 @@
 """Fashion-MNIST, all 60,000 records, a CNN, 600 random records erased: cost and evidence of every method.
 
-    python benchmarks/fashion_cnn.py                      # 3 originals, 4 retrained models; about 15 minutes
-    python benchmarks/fashion_cnn.py --methods steer --json results.json
+    python -m benchmarks.fashion_cnn                      # 3 originals, 4 retrained models; about 15 minutes
+    python -m benchmarks.fashion_cnn --methods steer --json results.json
 
 Everything is timed in the same run on one CPU thread, and every phase of unlearning is charged (record checks,
 reference model, targets, steps, stop checks). "ResidualDistance" is (unlearned - retrained) / (original - retrained), of the
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import efface
-from efface.cli.demo import fashion_setting
+from benchmarks.fashion_demo import fashion_setting
 from efface.data.records import Records
 from efface.metrics.membership import conditional_auc
 from efface.models.running import logits_of
@@ -42,9 +42,9 @@ def scores(task, model, forget, keep):
         "test": (test, range(len(test))),
     }
     z = {name: (logits_of(task, model, r, at, meter), r.targets(at)) for name, (r, at) in places.items()}
-    told = {name: float((a.argmax(1) == b).double().mean()) for name, (a, b) in z.items()}
-    told["auc"] = conditional_auc(log_likelihood(*z["forget"]), log_likelihood(*z["test"])).value
-    return told
+    found = {name: float((a.argmax(1) == b).double().mean()) for name, (a, b) in z.items()}
+    found["auc"] = conditional_auc(log_likelihood(*z["forget"]), log_likelihood(*z["test"])).value
+    return found
 
 
 def fresh(task, template, positions, seed):
@@ -108,7 +108,7 @@ def main():
     print(f"{'':13s} {'CPU s':>7s} {'cheaper':>7s} {titles}    remains: forget accuracy, AUC")
     show("original", original, 0, again, original, retrained)
     show("retrained", retrained, again, again, original, retrained)
-    told = {"retrain_cpu_s": times, "original": original, "retrained": retrained, "original_knows": knows}
+    found = {"retrain_cpu_s": times, "original": original, "retrained": retrained, "original_knows": knows}
     for method in args.methods:
         results = [
             efface.unlearn(m, task=task, forget=forget.tolist(), method=method, seed=s, progress=False)
@@ -122,9 +122,9 @@ def main():
         print(
             f"{'':13s} stop: {'; '.join(r.evidence.outcome + ' after ' + str(r.evidence.chosen_step) for r in results)}"
         )
-        told[method] = {"scores": rows, "evidence": [asdict(r.evidence) for r in results], "phases": phases}
+        found[method] = {"scores": rows, "evidence": [asdict(r.evidence) for r in results], "phases": phases}
     if args.json:
-        args.json.write_text(json.dumps(told, indent=1))
+        args.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

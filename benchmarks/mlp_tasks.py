@@ -1,7 +1,7 @@
 """Two MLP tasks on Fashion-MNIST: distance to retrained models and CPU time, original / steer / retrained.
 
-    python benchmarks/mlp_tasks.py small     # 5,000 records, 250 to forget, 12 + 24 models
-    python benchmarks/mlp_tasks.py large     # 30,000 records, 300 to forget, 4 + 8 models
+    python -m benchmarks.mlp_tasks small     # 5,000 records, 250 to forget, 12 + 24 models
+    python -m benchmarks.mlp_tasks large     # 30,000 records, 300 to forget, 4 + 8 models
 
 Excess d2 is on the symmetric log of a statistic, each model's level and scale on test records taken out: 0 for
 retrained models. One CPU thread.
@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import efface
-from efface.data.sets import fashion_mnist
+from benchmarks.harness.fashion import fashion_mnist
 from efface.metrics.distance import excess_d2
 from efface.metrics.membership import conditional_auc
 from efface.numerics.logits import log_likelihood, margin, other_gap, symlog
@@ -48,23 +48,23 @@ def logits(model, x):
 def read(model, places):
     """Accuracy on forget and test, loss-attack AUC, and each place's standardised statistics."""
     z = {name: (logits(model, x), y) for name, (x, y) in places.items()}
-    told = {"forget": accuracy(*z["forget"]), "test": accuracy(*z["test"])}
-    told["auc"] = conditional_auc(log_likelihood(*z["forget"]), log_likelihood(*z["test"])).value
+    found = {"forget": accuracy(*z["forget"]), "test": accuracy(*z["test"])}
+    found["auc"] = conditional_auc(log_likelihood(*z["forget"]), log_likelihood(*z["test"])).value
     for kind in (margin, other_gap):
         base = symlog(kind(*z["test"]))
         for name, seen in z.items():
-            told[name, kind] = (symlog(kind(*seen)) - base.mean()) / base.std()
-    return told
+            found[name, kind] = (symlog(kind(*seen)) - base.mean()) / base.std()
+    return found
 
 
 def accuracy(z, y):
     return float((z.argmax(1) == y).double().mean())
 
 
-def row(label, ours, retrained, cpu):
+def row(label, ours, others, cpu):
     mean = {key: sum(t[key] for t in ours) / len(ours) for key in ("forget", "test", "auc")}
     d2 = [
-        excess_d2(torch.stack([t[place, kind] for t in ours]), torch.stack([t[place, kind] for t in retrained]))
+        excess_d2(torch.stack([t[place, kind] for t in ours]), torch.stack([t[place, kind] for t in others]))
         for place, kind in (("forget", margin), ("forget", other_gap), ("retain", margin), ("test", margin))
     ]
     print(
@@ -96,18 +96,18 @@ def main():
     start = time.process_time()
     retrained = [trained(x[n_forget:], y[n_forget:], epochs, 1000 + s) for s in range(2 * k)]
     again = (time.process_time() - start) / (2 * k)
-    retrained = [read(m, places) for m in retrained[k:]]
+    others = [read(m, places) for m in retrained[k:]]
     print(f"{args.size}: {k} models a row against {k} retrained; CPU seconds a model")
     print(f"{'':22s} {'CPU s':>7s} | forget test  AUC  | d2: forget, other classes, retain, test")
-    row("original", [read(m, places) for m in originals], retrained, 0)
-    row("retrained", [read(m, places) for m in retrained[:k]], retrained, again)
+    row("original", [read(m, places) for m in originals], others, 0)
+    row("retrained", [read(m, places) for m in retrained[:k]], others, again)
 
     results = [
         efface.unlearn(m, train=train, holdout=holdout, forget=forget, seed=s, progress=False)
         for s, m in enumerate(originals)
     ]
     cpu = sum(r.cost.cpu_s for r in results) / k
-    row("steer", [read(r.model, places) for r in results], retrained, cpu)
+    row("steer", [read(r.model, places) for r in results], others, cpu)
     phases = {name: sum(r.cost.phases[name].cpu_s for r in results) / k for name in results[0].cost.phases}
     print("    " + ", ".join(f"{name} {s:.2f}" for name, s in phases.items()) + f"; {again / cpu:.1f} times cheaper")
 

@@ -1,7 +1,7 @@
 """What a store costs beside the work itself: one run on Fashion-MNIST, 60,000 records, 600 of them to forget.
 
-    python benchmarks/store_overhead.py            # about three minutes; --seeds 3 for the spread
-    python benchmarks/store_overhead.py --audit    # with the standard audit, as efface run does by default
+    python -m benchmarks.store_overhead            # about three minutes; --seeds 3 for the spread
+    python -m benchmarks.store_overhead --audit    # with the standard audit, as efface run does by default
 
 Work is what `efface.unlearn`, `efface.audit` and drawing the report take: there is no answer to a request without it.
 Everything else of `Store.add` and `Store.run` is the store's: tags of all ids, the database with its syncs, hashing and
@@ -19,8 +19,9 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.fashion_demo import fashion_setting
 from efface.auditing.report.build import Report
-from efface.cli.demo import fashion_setting, train_plainly
+from efface.cli.demo import train_plainly
 from efface.runtime.devices import threads
 from efface.runtime.provenance import versions
 from efface.store import Plan, Store

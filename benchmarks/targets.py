@@ -1,6 +1,6 @@
 """How near steer's targets come to retrained models, without any steps: variants of the reference and of the rule.
 
-    python benchmarks/targets.py fashion random --share .01    # 8 originals, 16 retrained models, draw 0
+    python -m benchmarks.targets fashion random --share .01    # 8 originals, 16 retrained models, draw 0
 
 Each line is one variant: the share of doing nothing's excess d2 that is left if the forget records had exactly the
 target logits, by margin, by the gap of the two best other classes and by all logits, with 95 % intervals; then the CPU
@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from efface.bench.ground import Ground
-from efface.bench.problems import PROBLEMS
-from efface.bench.requests import KINDS, ask, originals, retrained
+from benchmarks.harness.evaluator import Evaluator
+from benchmarks.harness.problems import PROBLEMS
+from benchmarks.harness.requests import KINDS, make_request, train_originals, train_retrained
 from efface.calibration import counterfactual as room
 from efface.calibration import reference as making
 from efface.calibration import targets
@@ -121,34 +121,34 @@ def main():
     parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
     args = parser.parse_args()
     problem, cache = PROBLEMS[args.problem], args.cache / "models"
-    asked = ask(problem, problem.usual, args.request, args.share, args.draw, cache)
-    task = asked.task
-    models, again = originals(asked, args.models, cache), retrained(asked, 2 * args.models, cache)
-    ground = Ground(asked, again[0])
-    first, retrained = ground.reads(models), ground.reads(again)
+    request = make_request(problem, problem.usual, args.request, args.share, args.draw, cache)
+    task = request.task
+    models, controls = train_originals(request, args.models, cache), train_retrained(request, 2 * args.models, cache)
+    evaluator = Evaluator(request, controls[0])
+    original, retrained = evaluator.read_all(models), evaluator.read_all(controls)
     data, holdout = Records(task.train, task), Records(task.holdout, task)
-    test, at = ground.places["control"]
+    test, at = evaluator.places["control"].records, evaluator.places["control"].positions
     control = [(logits_of(task, m, test, at, Meter()), test.targets(at)) for m in models]
-    sizes = f"{len(asked.forget)} records, {args.models} + {len(again)} models"
+    sizes = f"{len(request.forget)} records, {args.models} + {len(controls)} models"
     print(f"{args.problem} {args.request}, draw {args.draw}: {sizes}")
     for name in args.only or VARIANTS:
         make, kind, share = VARIANTS[name]
         found, spent = [], 0.0
         for seed, model in enumerate(models):
-            splits = make_splits(asked.forget, asked.records, len(holdout), seed)
+            splits = make_splits(request.forget, request.records, len(holdout), seed)
             start = time.process_time()
             reference = make(task, model, data, splits, seed)
             spent += time.process_time() - start
             expected = kind(task, model, reference, data, holdout, splits.members, splits.calibration, (), Meter())
             seen = expected.of_training(splits.forget)
             found.append(rule(share, seen, expected.members, expected.nonmembers))
-        told = []
+        found_shares = []
         for key, read in (("margin", margin), ("other_classes", other_gap), ("logits", flat)):
-            if key in first:
+            if key in original:
                 rows = [level(read(t, seen.targets), read(*c)) for t, c in zip(found, control, strict=True)]
-                r = residual_distance(first[key], torch.stack(rows), retrained[key], paired=True).share
-                told.append(f"{key} {r.value:.2f} [{r.low:.2f}, {r.high:.2f}]")
-        print(f"  {name:18s} " + "  ".join(told) + f"   {spent / len(models):.2f} s", flush=True)
+                r = residual_distance(original[key], torch.stack(rows), retrained[key], paired=True).share
+                found_shares.append(f"{key} {r.value:.2f} [{r.low:.2f}, {r.high:.2f}]")
+        print(f"  {name:18s} " + "  ".join(found_shares) + f"   {spent / len(models):.2f} s", flush=True)
 
 
 def flat(z, targets):

@@ -111,7 +111,7 @@ def text_of(page: Path) -> str:
 
 
 def test_every_command_can_be_read_about() -> None:
-    assert {"unlearn", "bench run"} <= COMMANDS.keys()
+    assert {"unlearn", "request add"} <= COMMANDS.keys()
     text = text_of(PAGES[0])
     # commands of sub-apps have pages of their own
     assert [name for name in COMMANDS if " " not in name and f"efface {name}" not in text] == []

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import Result
 
-from efface.bench.suite import read_suite
+from benchmarks.harness.suite import read_suite
 from efface.cli.loading import read_ids
 from efface.errors import CheckpointError, RequestError
 from efface.models.checkpoint import load_weights
+from helpers.benchmark_command import bench
 from helpers.command_line import UNLEARN, make_workshop, new_files, run
 from helpers.fuzzing_inputs import BREAKS, WORDS, checkpoint, ids_file, network, toml_file, trapped
 from helpers.tiny import Tiny, bits
@@ -23,7 +25,7 @@ from helpers.tiny import Tiny, bits
 LONG = os.environ.get("EFFACE_LONG") == "1"
 PART = 200  # inputs of one test case
 PARTS = range(20 if LONG else 1)
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+SUITES = Path(__file__).parent.parent / "benchmarks" / "suites"
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +131,7 @@ def test_a_million_lines_and_a_line_of_a_million_signs_are_read(tmp_path: Path, 
 @pytest.mark.parametrize("part", PARTS)
 def test_suites_are_read_or_refused(part: int, tmp_path: Path) -> None:
     draw = np.random.default_rng([2, part])
-    sound = {name: (BENCHMARKS / f"{name}.toml").read_text() for name in ("smoke", "methods")}
+    sound = {name: (SUITES / f"{name}.toml").read_text() for name in ("smoke", "methods")}
     read = refused = 0
     for at in range(PART):
         for name, text in sound.items():
@@ -185,8 +187,8 @@ def test_the_traps_go_off_where_they_are_read_without_care(tmp_path: Path) -> No
 # the same on the command line
 
 
-def check_refused(*words: str) -> None:
-    found = run(*words)
+def check_refused(*words: str, command: Callable[..., Result] = run) -> None:
+    found = command(*words)
     assert found.exit_code == 2, found.output
     assert "Traceback" not in found.output
     assert found.output.startswith("efface: the request was refused")
@@ -220,12 +222,12 @@ def test_broken_checkpoints_are_refused_on_the_command_line(here: Path) -> None:
 
 def test_broken_suites_are_refused_on_the_command_line(here: Path) -> None:
     draw, tried = np.random.default_rng(7), 0
-    text = (BENCHMARKS / "smoke.toml").read_text()
-    (here / "methods.toml").write_text((BENCHMARKS / "methods.toml").read_text())
+    text = (SUITES / "smoke.toml").read_text()
+    (here / "methods.toml").write_text((SUITES / "methods.toml").read_text())
     while tried < 25:
         (here / "suite.toml").write_bytes(toml_file(draw, text))
         if not isinstance(outcome(read_suite, here / "suite.toml"), RequestError):
             continue
         tried += 1
-        check_refused("bench", "run", "suite.toml", "--out", "out")
+        check_refused("run", "suite.toml", "--out", "out", command=bench)
         assert new_files(here) == ["methods.toml", "suite.toml"]

@@ -1,15 +1,11 @@
-"""Known error rates, in short: retrained models judged as if they were unlearned (benchmarks/judge_null.py at length).
+"""Known error rates in short: retrained models judged as unlearned (at length: benchmarks.judge.null_rates).
 
 Seeds are fixed. A test that rejects at 5 % as it says passes each bound 99 times in 100, one that rejects at 20 % once
 in 15.
 """
 
 import dataclasses
-import importlib.util
-import sys
 from collections import Counter
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,21 +13,10 @@ import torch
 from scipy.stats import binom
 
 import efface
+from benchmarks.judge import null_rates as null
 from efface import Report
 
 DRAWS = 60
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("judge_null", Path(__file__).parents[2] / "benchmarks/judge_null.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-null = load()
 RIDGE = dataclasses.replace(null.KINDS["ridge"], records=300, holdout=300, forget=60, features=100)
 
 

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from efface import RequestError
 from efface.auditing.report.document import validate
 from efface.cli import demo
 from efface.data.sets import distinct
@@ -28,7 +27,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_demo_on_digits() -> None:
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    run = demo.run_demo("digits", seed=1, device="cpu", progress=False)
+    run = demo.run_demo(seed=1, device="cpu", progress=False)
     assert torch.equal(torch.get_rng_state(), state)
     result, report = run.result, run.report
     assert report.result is result and report.seed == result.seed == 1
@@ -65,30 +64,3 @@ def test_the_digits_are_divided_without_overlap() -> None:
         nearest = rest[torch.cdist(flat[group], flat[rest]).argmin(1)]
         agree = float((y[nearest] == y[group]).double().mean())
         assert agree <= most and (most < 1 or agree > 0.6)
-
-
-def test_unknown_data_are_refused_with_the_nearest_known() -> None:
-    with pytest.raises(RequestError, match=r"no demo on 'digit' \(did you mean 'digits'\?\)"):
-        demo.run_demo("digit")
-    with pytest.raises(RequestError, match=r"known: digits, fashion-mnist"):
-        demo.run_demo("zzz")
-
-
-def images(x: Tensor) -> list[bytes]:
-    return [row.tobytes() for row in x.numpy()]
-
-
-def test_fashion_mnist_is_divided_without_overlap() -> None:
-    try:
-        setting = demo.fashion_setting(0)
-    except RequestError as missing:
-        pytest.skip(str(missing))  # says how to get the files
-    task, forget = setting.task, setting.groups["random"]
-    train, holdout, test = (images(part.tensors[0]) for part in (task.train, task.holdout, task.test))  # type: ignore[union-attr]
-    assert [len(part) for part in (train, holdout, test)] == [60_000, 4000, 6000]
-    assert not set(holdout) & {*test, *train}
-    assert len(set(forget)) == 600
-    # a twin that stays in training would make the request one that is refused
-    assert not {train[i] for i in forget} & {train[i] for i in np.setdiff1d(np.arange(60_000), forget)}
-    with torch.no_grad():
-        assert setting.build()(task.train[0][0][None]).shape == (1, 10)

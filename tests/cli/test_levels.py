@@ -181,7 +181,7 @@ def test_the_strong_level_needs_the_tasks_own_training_before_any_work(
     def work(*_: Any, **__: Any) -> None:
         raise AssertionError("work began")
 
-    for name in ("run_unlearn", "run_audit"):
+    for name in ("run_unlearn", "run_audit", "audit_models"):
         monkeypatch.setattr(f"efface.cli.main.{name}", work)
     before = listing(here)
     result = run(*command, *STRONG)

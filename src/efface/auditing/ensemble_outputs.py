@@ -24,6 +24,7 @@ from efface.task import Task
 from efface.types import Indices
 
 MAX_ELSEWHERE = 1000  # records of retain and of test
+COPIED = ("forget", "control")  # places of which slightly changed copies are read too
 RAW = "raw margins"  # as published attacks read them, with nothing taken out
 
 
@@ -97,6 +98,49 @@ def read_ensembles(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> S
 Places = Mapping[str, RecordSet]
 
 
+def read_places(task: Task, model: nn.Module, places: Places, meter: Meter) -> dict[str, RecordOutputs]:
+    """Read what a model says of the records of each place; copies are made as for records of the place `forget`.
+
+    Raises:
+        DivergedError: A logit is NaN or infinite.
+    """
+    perturb = copier(task, places["forget"].records)
+    outputs = {}
+    for name, place in places.items():
+        outputs[name] = read_outputs(task, model, place, meter, perturb if name in COPIED else None)
+        if not outputs[name].logits.isfinite().all():
+            raise DivergedError("the logits of a model hold NaN or infinite values, so nothing can be compared")
+    return outputs
+
+
+def standardised(outputs: Mapping[str, RecordOutputs]) -> dict[str, Tensor]:
+    """Each cell's statistic on the symmetric log, without the model's level and scale on the place `control`.
+
+    Cells whose place was not read, or whose statistic the records do not have, are left out. NaN for a model that says
+    the same of every control record.
+    """
+    found = {}
+    for cell in CELLS:
+        values = cell.read(outputs[cell.place], ()) if cell.place in outputs else None
+        control = cell.read(outputs["control"], ())
+        if values is not None and control is not None:
+            found[cell.key] = standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0]
+    return found
+
+
+def nearest(task: Task, model: nn.Module, forget: RecordSet, others: RecordSet, meter: Meter) -> Indices:
+    """Positions of the other record most like each forget record, each once: by the cosine of a model's features.
+
+    The model should have seen neither.
+    """
+    described = [_described(task, model, place, meter) for place in (forget, others)]
+    level = described[1].double().mean(0)
+    of_forget, of_others = (nn.functional.normalize(v.double() - level, dim=1) for v in described)
+    best = torch.cat([(part @ of_others.T).argmax(1) for part in of_forget.split(512)])
+    chosen: Indices = others.positions[np.unique(best.numpy())]
+    return chosen
+
+
 def ensemble_places(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> Places:
     """The records that every model is read on, by the name of the place; those of `control` give level and scale."""
     request, nonmembers = inputs.request, inputs.nonmembers
@@ -113,19 +157,9 @@ def ensemble_places(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> 
         "control": RecordSet(request.holdout, control),
         "retain": RecordSet(request.train, inputs.retain[:MAX_ELSEWHERE]),
         "test": replace(elsewhere, positions=elsewhere.positions[:: max(1, len(elsewhere.positions) // MAX_ELSEWHERE)]),
-        "near": replace(elsewhere, positions=_nearest(request.task, ensembles.retrained[0], forget, elsewhere, meter)),
+        "near": replace(elsewhere, positions=nearest(request.task, ensembles.retrained[0], forget, elsewhere, meter)),
     }
     return {name: replace(place, seed=derive_seed(inputs.seed, name)) for name, place in places.items()}
-
-
-def _nearest(task: Task, model: nn.Module, forget: RecordSet, others: RecordSet, meter: Meter) -> Indices:
-    """The other record most like each forget record, each once, to a model that saw neither (cosine of features)."""
-    described = [_described(task, model, place, meter) for place in (forget, others)]
-    level = described[1].double().mean(0)
-    of_forget, of_others = (nn.functional.normalize(v.double() - level, dim=1) for v in described)
-    best = torch.cat([(part @ of_others.T).argmax(1) for part in of_forget.split(512)])
-    chosen: Indices = others.positions[np.unique(best.numpy())]
-    return chosen
 
 
 def _described(task: Task, model: nn.Module, place: RecordSet, meter: Meter) -> Tensor:
@@ -134,17 +168,7 @@ def _described(task: Task, model: nn.Module, place: RecordSet, meter: Meter) -> 
 
 
 def _read(inputs: AuditInputs, model: nn.Module, places: Places, meter: Meter) -> dict[str, Tensor]:
-    task = inputs.request.task
-    perturb = copier(task, inputs.request.train)
-    outputs = {}
-    for name, place in places.items():
-        outputs[name] = read_outputs(task, model, place, meter, perturb if name in ("forget", "control") else None)
-        if not outputs[name].logits.isfinite().all():
-            raise DivergedError("the logits of a model hold NaN or infinite values, so nothing can be compared")
-    found = {}
-    for cell in CELLS:
-        values, control = cell.read(outputs[cell.place], ()), cell.read(outputs["control"], ())
-        if values is not None and control is not None:
-            level = standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0].float()
-            found[cell.key] = level.nan_to_num(0.0, 0.0, 0.0)  # of a model that says the same of every record
+    outputs = read_places(inputs.request.task, model, places, meter)
+    # a model that says the same of every record has a statistic all the same
+    found = {key: v.float().nan_to_num(0.0, 0.0, 0.0) for key, v in standardised(outputs).items()}
     return found | {RAW: plain_margin(outputs["forget"], ())}

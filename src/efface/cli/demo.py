@@ -12,12 +12,10 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, T
 from efface.auditing.api import audit
 from efface.auditing.options import AuditOptions
 from efface.auditing.report.build import Report
-from efface.data.sets import digits, fashion_mnist, plant_label_noise
-from efface.errors import RequestError
+from efface.data.sets import digits, plant_label_noise
 from efface.methods import Method, Steer
 from efface.models.running import device_of
 from efface.models.training import Recipe, retrain
-from efface.options import nearest
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.devices import resolve_device, threads
 from efface.runtime.progress import track
@@ -69,11 +67,6 @@ def digits_cnn() -> nn.Module:
     return small_cnn(8, (32, 64), 128)
 
 
-def fashion_cnn() -> nn.Module:
-    """The network of the Fashion-MNIST demo and benchmark, some 220,000 weights."""
-    return small_cnn(28, (16, 32), 128)
-
-
 def train_plainly(
     model: nn.Module,
     data: Dataset[tuple[Tensor, Tensor]],
@@ -104,11 +97,6 @@ def fit_digits(model: nn.Module, data: Dataset[tuple[Tensor, Tensor]], seed: int
     train_plainly(model, data, seed, optimiser, epochs=60, batch=32)
 
 
-def fit_fashion(model: nn.Module, data: Dataset[tuple[Tensor, Tensor]], seed: int) -> None:
-    """22 epochs of Adam, after which the model knows 98 % of its own records."""
-    train_plainly(model, data, seed, torch.optim.Adam(model.parameters(), lr=1e-3), epochs=22, batch=128)
-
-
 def digits_setting(seed: int) -> Setting:
     """1,000 handwritten digits to train on, some wrongly labelled; 48 to forget, half of them wrongly labelled."""
     x, y = digits()
@@ -131,36 +119,15 @@ def digits_setting(seed: int) -> Setting:
     return Setting(task, digits_cnn, Steer(steps=30), groups, "Demo: handwritten digits, 15 % of the labels wrong")
 
 
-def fashion_setting(seed: int) -> Setting:
-    """All 60,000 Fashion-MNIST records with their own labels; 600 random ones to forget."""
-    x, y, x_held, y_held = fashion_mnist()
-    order = torch.randperm(len(x_held), generator=torch.Generator().manual_seed(derive_seed(seed, "demo", "split")))
-    holdout, test = order[:4000], order[4000:]
-    forget = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive_seed(seed, "demo", "forget")))[:600]
-    task = Task(
-        train=TensorDataset(x, y),
-        holdout=TensorDataset(x_held[holdout], y_held[holdout]),
-        test=TensorDataset(x_held[test], y_held[test]),
-        build_model=fashion_cnn,
-        fit=fit_fashion,
-    )
-    return Setting(
-        task, fashion_cnn, Steer(), {"random": forget.tolist()}, "Demo: Fashion-MNIST, 60,000 records, 600 to forget"
-    )
-
-
-SETTINGS: dict[str, Callable[[int], Setting]] = {"digits": digits_setting, "fashion-mnist": fashion_setting}
-
-
-def run_demo(data: str = "digits", seed: int = 0, device: str = "auto", progress: bool | None = None) -> DemoRun:
-    """Train an original, unlearn by steer, retrain controls, audit all of them.
-
-    Raises RequestError for an unknown `data` or where its files are missing.
-    """
-    if data not in SETTINGS:
-        raise RequestError(f"there is no demo on {data!r} ({nearest(data, list(SETTINGS))})")
+def run_demo(
+    make_setting: Callable[[int], Setting] = digits_setting,
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool | None = None,
+) -> DemoRun:
+    """Train an original, unlearn by steer, retrain controls, audit all of them; `make_setting` takes the seed."""
     with unchanged_globals(), threads(1):
-        setting = SETTINGS[data](seed)
+        setting = make_setting(seed)
         task, forget = setting.task, [i for ids in setting.groups.values() for i in ids]
         everything = np.arange(len(task.train))  # type: ignore[arg-type]
         keep = np.setdiff1d(everything, forget)

@@ -1,4 +1,4 @@
-"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store and of the benchmark."""
+"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store."""
 
 import io
 import sys
@@ -7,22 +7,21 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
+from efface.auditing.api import audit as run_audit
 from efface.auditing.api import audit_models
 from efface.auditing.config import MIN_MODELS, MODELS, REFERENCES, Level
 from efface.auditing.options import AuditOptions
 from efface.auditing.report.build import Report
-from efface.cli import bench, requests, store
+from efface.cli import requests, store
 from efface.cli.display import describe, show_methods, show_report, show_unjudged
 from efface.cli.failures import Code, guarded
 from efface.cli.loading import check_level, choose_method, load_inputs, reference_files, working_folder_importable
 from efface.cli.output import check_folder, print_json, run_of, save, summary
 from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
-from efface.parallel import audit as run_audit
-from efface.parallel import on_main, share, start
-from efface.parallel import unlearn as run_unlearn
 from efface.runtime.devices import resolve_device
 from efface.runtime.provenance import versions
+from efface.unlearning.driver import unlearn as run_unlearn
 from efface.unlearning.result import Result
 
 EXIT_CODES = (
@@ -42,7 +41,6 @@ app = typer.Typer(
 )
 store.register(app)
 app.add_typer(requests.app, name="request")
-app.add_typer(bench.app, name="bench")
 
 TaskPath = Annotated[
     str,
@@ -140,7 +138,6 @@ def unlearn(
     """Erase records from a trained model, audit the result, and write weights and report."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        collect_errors(problems, start)
         inputs = load_inputs(problems, task, {"--checkpoint": checkpoint}, forget, device)
         chosen = collect_errors(problems, choose_method, method, option or [])
         collect_errors(problems, check_folder, out, force, [checkpoint])
@@ -210,7 +207,6 @@ def audit(
     with guarded(as_json) as stdout, working_folder_importable():
         again = {f"--retrained ({i})": path for i, path in enumerate(retrained or [], 1)}
         problems: list[str] = []
-        collect_errors(problems, start)
         given = collect_errors(problems, reference_files, references) if references is not None else []
         named = {f"--references ({path.name})": path for path in given or []}
         checkpoints = {"--original": original, "--unlearned": unlearned, **again, **named}
@@ -226,8 +222,7 @@ def audit(
         run = run_of(unlearned, after)
         if run is not None and chosen is not None and chosen.key != run.method.key:
             raise RequestError(f"the report beside {unlearned} says that {run.method.key} made it: leave --method out")
-        report = on_main(
-            audit_models,
+        report = audit_models(
             before,
             after,
             forget=inputs.forget,
@@ -260,10 +255,9 @@ def methods(as_json: Json = False) -> None:
             show_methods(described, stdout)
 
 
-@app.command(epilog="Example:\n\nefface demo --out demo-run --data digits")
+@app.command(epilog="Example:\n\nefface demo --out demo-run")
 def demo(
     out: Out,
-    data: Annotated[str, typer.Option(metavar="NAME", help="digits or fashion-mnist.")] = "digits",
     seed: Seed = 0,
     device: Device = "auto",
     force: Force = False,
@@ -278,21 +272,17 @@ def demo(
         collect_errors(problems, check_folder, out, force)
         if problems:
             raise RequestError(problems)
-        run = run_demo(data, seed, device)
+        run = run_demo(seed=seed, device=device)
         _finish(out, run.result, run.report, as_json, stdout)
 
 
 def _finish(out: Path, result: Result | None, report: Report | None, as_json: bool, stdout: TextIO) -> NoReturn:
-    """Write the files, print the answer, and end with the code of the verdict: in the main process, for all."""
-
-    def told() -> None:
-        files = save(out, result, report)
-        if as_json:
-            print_json(summary(report, files), stdout)
-        elif report is not None:
-            show_report(report, files, stdout)
-        elif result is not None:
-            show_unjudged(result, files, stdout)
-
-    on_main(told)
-    raise typer.Exit(share(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status)))
+    """Write the files, print the answer, and end with the code of the verdict."""
+    files = save(out, result, report)
+    if as_json:
+        print_json(summary(report, files), stdout)
+    elif report is not None:
+        show_report(report, files, stdout)
+    elif result is not None:
+        show_unjudged(result, files, stdout)
+    raise typer.Exit(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status))
