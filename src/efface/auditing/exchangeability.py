@@ -1,4 +1,4 @@
-"""Whether a request looks like a random sample of the training set: only then is every never-seen record its like."""
+"""Whether a request looks like a random sample of the training set: only then may any never-seen record stand beside it."""
 
 from dataclasses import dataclass
 
