@@ -140,10 +140,7 @@ def unlearn(
                 result,
                 level=level,
                 references=reference_models,
-                models=models,
-                cache=cache,
-                jobs=jobs,
-                show_ids=not hide_ids,
+                options=efface.AuditOptions(models=models, cache=cache, jobs=jobs, show_ids=not hide_ids),
             )
         _finish(out, result, report, as_json, stdout)
 
@@ -220,22 +217,24 @@ def audit(
         run = find_earlier_run(unlearned, after)
         if run is not None and method is not None and method != run.method.key:
             raise RequestError(f"the report beside {unlearned} says that {run.method.key} made it: leave --method out")
-        report = efface.audit(
-            original=before,
-            unlearned=after,
+        report = efface.audit_models(
+            before,
+            after,
             forget=inputs.forget,
             task=inputs.task,
-            retrained=others[: len(retrained or [])],
             level=level,
             references=others[len(retrained or []) :] or reference_models,
-            method=method or (run.method if run is not None and level == Level.STRONG else None),
-            models=models,
-            cache=cache,
-            jobs=jobs,
+            retrained=others[: len(retrained or [])],
             seed=seed,
-            run_seed=None if run is None else run.seed,
-            used_reference=None if run is None else run.reference,
-            show_ids=not hide_ids,
+            options=efface.AuditOptions(
+                method=method or (run.method if run is not None and level == Level.STRONG else None),
+                models=models,
+                cache=cache,
+                jobs=jobs,
+                run_seed=None if run is None else run.seed,
+                used_reference=None if run is None else run.reference,
+                show_ids=not hide_ids,
+            ),
         )
         _finish(out, None, report, as_json, stdout)
 
