@@ -122,7 +122,7 @@ def test_a_run_whose_audit_fails_leaves_nothing(
 
     before = weights_files(path)
     with monkeypatch.context() as patch:
-        patch.setattr("efface.store.run.audit", refused)
+        patch.setattr("efface.store.run.audit_models", refused)
         refuses(RequestError, "cannot be judged", "audit that fails", lambda: Store(path, task).run(AUDITED))
     assert weights_files(path) == before
     assert Store(path, task).verify(level=None).problems == ()
@@ -213,7 +213,7 @@ def test_each_run_starts_from_the_last_model(
     for wanted in BATCHES:
         store.add(people(wanted))
         store.run(AUDITED)
-    for number, (made, judged) in enumerate(zip(spied["unlearn"], spied["audit"], strict=True), 1):
+    for number, (made, judged) in enumerate(zip(spied["unlearn"], spied["audit_models"], strict=True), 1):
         assert weights(made["model"]) == weights(loaded(store, number))
         assert weights(judged["original"]) == weights(loaded(store, number))
         assert weights(judged["unlearned"]) == weights(loaded(store, number + 1))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-
 from efface.auditing.audit_test import AuditTest, show
 from efface.types import Estimate
 

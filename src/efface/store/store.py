@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from efface.auditing.config import REFERENCES
 from efface.errors import RequestError
 from efface.store.clock import read_date
 from efface.store.place import check_store, key_beside
@@ -219,7 +220,7 @@ class Store:
     def verify(
         self,
         level: str | None = "standard",
-        references: int = 4,
+        references: int = REFERENCES,
         original: "nn.Module | None" = None,
         progress: bool | None = None,
     ) -> "Verification":
