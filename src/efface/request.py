@@ -22,7 +22,6 @@ from efface.data.checks import (
     check_rereading,
     check_test,
     finite_inputs,
-    shorten,
     told,
 )
 from efface.data.records import Records
@@ -30,6 +29,7 @@ from efface.errors import RequestError
 from efface.models.init import try_fresh, untrainable
 from efface.models.running import all_finite, device_of, mode
 from efface.runtime.seeds import seeded
+from efface.runtime.text import shorten
 from efface.task import Task
 from efface.types import Indices, RecordId
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from efface.data.checks import shorten
 from efface.data.splits import Splits, make_splits
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
 from efface.request import Request, as_python_ids, check_others, check_request, make_task
 from efface.runtime.seeds import derive_seed
+from efface.runtime.text import shorten
 from efface.task import Task
 from efface.types import Indices, RecordId
 from efface.unlearning.result import Result

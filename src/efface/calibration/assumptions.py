@@ -8,10 +8,10 @@ from torch import Tensor
 
 from efface.calibration.counterfactual import CalibratedLogits, CounterfactualLogits
 from efface.calibration.targets import trust
-from efface.data.checks import shorten
 from efface.numerics.logits import of_classes, symlog
 from efface.numerics.neighbours import by_block, ranks, windows
 from efface.request import Request
+from efface.runtime.text import shorten
 from efface.types import Indices, RecordId
 
 WIDTH = 200  # members near a record's score, or a tenth where there are fewer

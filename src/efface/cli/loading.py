@@ -13,13 +13,14 @@ from torch import nn
 from efface import methods
 from efface.auditing.config import Level
 from efface.cli.taskpath import load_task, user_failure
-from efface.data.checks import Findings, check_ids, shorten
+from efface.data.checks import Findings, check_ids
 from efface.ensembles.cache import check_cache
 from efface.errors import CheckpointError, RequestError, collect_errors
 from efface.methods.base import Method
 from efface.models.checkpoint import load_weights
 from efface.options import nearest
 from efface.runtime.devices import resolve_device
+from efface.runtime.text import shorten
 from efface.task import Task
 from efface.types import RecordId
 

@@ -1,7 +1,7 @@
 """Checks of a request against its records: every problem is found before any work starts."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from efface.data.records import Batch, Records, checksums, content_hashes, tensors_in
 from efface.data.splits import MIN_HOLDOUT, positions_of
 from efface.errors import RequestError
+from efface.runtime.text import shorten
 from efface.task import Task
 from efface.types import Indices, RecordId
 
@@ -36,13 +37,6 @@ class Findings:
     forget_classes: list[int] = field(default_factory=list)
     left: int = 0
     taken: dict[int, float] = field(default_factory=dict)
-
-
-def shorten(names: Iterable[Any], most: int = 3) -> str:
-    """The first few names and how many more there are."""
-    every = list(names)
-    shown = ", ".join(text if len(text := repr(n)) <= 60 else f"{text[:57]}..." for n in every[:most])
-    return shown + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
 def told(error: BaseException) -> str:

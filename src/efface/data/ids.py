@@ -7,8 +7,8 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from efface.data.checks import shorten
 from efface.errors import RequestError
+from efface.runtime.text import shorten
 from efface.types import RecordId
 
 MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: spreads ids that follow each other over all places
