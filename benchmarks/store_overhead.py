@@ -24,7 +24,7 @@ from efface.auditing.report.build import Report
 from efface.cli.demo import train_plainly
 from efface.runtime.devices import threads
 from efface.runtime.provenance import versions
-from efface.store import Plan, Store
+from efface.store import RunPlan, Store
 from efface.store import build as making
 from efface.store import run as running
 
@@ -76,7 +76,7 @@ def main():
         forget = setting.groups["random"]
         with tempfile.TemporaryDirectory() as folder:
             store = Store.create(Path(folder) / "store", setting.task, model.eval(), device="cpu")
-            plan = Plan(seed=seed, level="standard" if args.audit else None, accept="any")
+            plan = RunPlan(seed=seed, level="standard" if args.audit else None, accept="any")
             for number, ids in enumerate((forget[:300], forget[300:]), 1):
                 row = {"seed": seed, "request": number, **measured(work, store, plan, ids)}
                 row |= {f"share_{kind}": row[kind] / (row[kind] + row[f"work_{kind}"]) for kind in ("wall", "cpu")}

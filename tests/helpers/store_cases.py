@@ -3,27 +3,31 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 from sqlalchemy import select
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+import efface
 from efface import Task
-from efface.auditing.report import html
+from efface.auditing.report import plots
 from efface.models.checkpoint import load_weights, weights_digest
-from efface.store import Plan, Stage, Store
+from efface.store import RunPlan, Stage, Store, StoreSettings
+from efface.store.context import StoreContext
 from efface.store.database import events
+from efface.store.files import Folder
 from helpers.tiny import Tiny, memorise, mlp
 
 IDS = tuple(f"person-{at:04d}@example.org" for at in range(300))
 FIRST, SECOND, THIRD = range(5, 65, 5), range(2, 40, 6), (20, 26, 150, 151)  # later ones name records of earlier ones
-QUICK = Plan(options={"rounds": 2, "steps": 10}, level=None)
-AUDITED = Plan(options={"rounds": 2, "steps": 10}, references=1, accept="any")
-ANEW = Plan(retrain=True)
+BATCHES = (FIRST, SECOND, range(100, 108))  # of which the second names one record of the first
+QUICK = RunPlan(options={"rounds": 2, "steps": 10}, level=None)
+AUDITED = RunPlan(options={"rounds": 2, "steps": 10}, references=1, accept="any")
+ANEW = RunPlan(retrain=True)
 LONG = os.environ.get("EFFACE_LONG") == "1"
 long_only = pytest.mark.skipif(not LONG, reason="takes minutes: set EFFACE_LONG=1")
 # what the next run puts right by itself
@@ -48,15 +52,15 @@ def people(positions: Iterable[int]) -> list[str]:
 
 def make_young(folder: Path, tiny: Tiny, grace_days: float = 0) -> Store:
     """A store of one version, with two requests that wait."""
-    store = Store.create(folder, task_of(tiny), tiny.model, grace_days=grace_days)
+    store = Store.create(folder, task_of(tiny), tiny.model, settings=StoreSettings(grace_days=grace_days))
     store.add(people(FIRST), note="by letter")
     store.add(people(SECOND), due="2999-01-01")
     return store
 
 
-def make_grown(folder: Path, tiny: Tiny, grace_days: float = 0, first: Plan = QUICK) -> Store:
+def make_grown(folder: Path, tiny: Tiny, grace_days: float = 0, first: RunPlan = QUICK) -> Store:
     """A store whose second version honours a request, and two more requests that wait."""
-    store = Store.create(folder, task_of(tiny), tiny.model, grace_days=grace_days)
+    store = Store.create(folder, task_of(tiny), tiny.model, settings=StoreSettings(grace_days=grace_days))
     store.add(people(FIRST), note="by letter")
     store.run(first)
     store.add(people(SECOND), due="2999-01-01")
@@ -90,10 +94,15 @@ def all_bytes(path: Path) -> dict[str, bytes]:
     return held
 
 
+def context_of(store: Store) -> StoreContext:
+    """The same store, opened anew so that its rows and files can be read and written."""
+    return StoreContext(Folder(store.path), store.key_path)
+
+
 def kinds(store: Store) -> list[str]:
     """What the events of a store are, in order."""
-    with store._core.database.reading() as connection:
-        return list(connection.execute(select(events.c.kind).order_by(events.c.seq)).scalars())
+    with context_of(store).reading() as snapshot:
+        return list(snapshot.connection.execute(select(events.c.kind).order_by(events.c.seq)).scalars())
 
 
 def asked_for(store: Store) -> list[list[object]]:
@@ -158,4 +167,16 @@ def plaintext(path: Path, positions: Iterable[int]) -> list[str]:
 
 def undrawn(patch: pytest.MonkeyPatch) -> None:
     """Let reports have no figures: drawing takes a second, and no store depends on it."""
-    patch.setattr(html, "_figures", lambda document: dict.fromkeys(("scores", "ladder", "roc", "steps", "cost")))
+    for name in plots.__all__:
+        patch.setattr(plots, name, lambda *_: None)
+
+
+def subset(tiny: Tiny, positions: Sequence[int]) -> TensorDataset:
+    """The training records at some positions."""
+    return TensorDataset(tiny.x[positions], tiny.y[positions])
+
+
+def child_environment() -> dict[str, str]:
+    """What a script of the helpers needs to run with this very package on one thread."""
+    paths = Path(__file__).parents[1], Path(efface.__file__).parents[1]
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, paths))}

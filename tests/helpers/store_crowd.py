@@ -132,7 +132,7 @@ def watching(folder: Path, tiny: Tiny) -> dict[str, Any]:
     over = folder / "over"
 
     def work() -> None:
-        looks, wrong, states = 0, [], set()
+        readings, wrong, states = 0, [], set()
         while not over.exists():
             target = os.readlink(path / "current.safetensors")
             try:
@@ -147,18 +147,18 @@ def watching(folder: Path, tiny: Tiny) -> dict[str, Any]:
             if asked_for(store) != asked:
                 wrong.append("requests")
             states.add(f"{overview.serving.number} {len(overview.pending)}")
-            looks += 1
-        (folder / "watched").write_text(json.dumps([looks, wrong, sorted(states)]))
+            readings += 1
+        (folder / "watched").write_text(json.dumps([readings, wrong, sorted(states)]))
 
     watcher = started(work)
     outcome = Store(path, task).run(AUDITED)
     over.touch()
     code = ended(watcher)
-    looks, wrong, states = json.loads((folder / "watched").read_text())
+    readings, wrong, states = json.loads((folder / "watched").read_text())
     cleared = Store(path, task).run(QUICK).status  # a reader may have kept the log from being emptied
     assert outcome.version is not None
     wrong += wrong_after(path, task, asked, outcome.version.weights)
-    return {"code": code, "looks": looks, "wrong": wrong, "states": states, "cleared": cleared}
+    return {"code": code, "readings": readings, "wrong": wrong, "states": states, "cleared": cleared}
 
 
 def main(folder: Path, processes: int, requests: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from efface import Task
 from efface.errors import EffaceError, RequestError
-from efface.store import BusyError, DamagedError, Plan, StorageError, Store
+from efface.store import BusyError, DamagedError, RunPlan, StorageError, Store
 from efface.store.database import TRIGGERS
 from helpers.store_cases import QUICK, asked_for, wrong_after
 
@@ -89,8 +89,8 @@ def meaning(store: Store) -> dict[str, Any]:
     }
 
 
-def ends_well(path: Path, task: Task, weights: str, plan: Plan = QUICK) -> None:
-    """Whether a run, now that the fault is gone, ends as if it had never been."""
+def ends_well(path: Path, task: Task, weights: str, plan: RunPlan = QUICK) -> None:
+    """Whether a run, now that the fault is over, ends as if it had never been."""
     asked = asked_for(Store(path, task))
     Store(path, task).run(plan)
     if wrong := wrong_after(path, task, asked, weights):

@@ -13,7 +13,7 @@ from torch import nn
 
 from efface import RequestError
 from efface.models.checkpoint import load_weights
-from efface.store import Store
+from efface.store import RunPlan, Store, failpoints
 from helpers.tiny import mlp, weights
 
 DAY = datetime(2031, 5, 17, 12, tzinfo=UTC)
@@ -51,3 +51,24 @@ def shift(model: nn.Module, *, forget: list[str], seed: int, **_: Any) -> Any:
         for parameter in made.parameters():
             parameter += number / 2**16
     return SimpleNamespace(model=made, reference=None, cost=SimpleNamespace(cpu_s=0.0), warnings=())
+
+
+def interrupt(store: Store, plan: RunPlan, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run die at a point, as if the disk were full there."""
+    failpoints.reset()
+    monkeypatch.setenv(failpoints.VARIABLE, f"{point}:full")
+    with pytest.raises(Exception, match="No space left on device"):
+        store.run(plan)
+    monkeypatch.delenv(failpoints.VARIABLE)
+
+
+def pending(store: Store) -> list[int]:
+    """The numbers of the requests that wait."""
+    return [r.number for r in store.status().pending]
+
+
+def loaded(store: Store, number: int) -> nn.Module:
+    """The model of a version."""
+    model = mlp()
+    load_weights(model, store.path / "checkpoints" / f"{store.history().versions[number].file}.safetensors")
+    return model

@@ -1,30 +1,22 @@
-"""Disks and clocks that do harm: each is named in a line, what serves goes on, and a later run ends well."""
+"""Disks that do harm: each is named in a line, what serves goes on, and a later run ends well."""
 
 import json
 import os
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from efface import Task
-from efface.errors import RequestError
-from efface.store import BusyError, Plan, Stage, StorageError, Store, failpoints, ledger
-from efface.store.clock import now as true_now
-from helpers import store_fixtures as given
+from efface.store import StorageError, Store, failpoints
 from helpers.store_cases import (
     ANEW,
     AUDITED,
-    FIRST,
     QUICK,
-    SECOND,
     asked_for,
     copied,
-    kinds,
     make_young,
     people,
     served,
@@ -38,18 +30,9 @@ from helpers.store_damage import (
 )
 from helpers.tiny import Tiny
 
-task, grown, weights, path, table, fresh_points, strict = (
-    given.task,
-    given.grown,
-    given.weights,
-    given.path,
-    given.table,
-    given.fresh_points,
-    given.strict,
-)
-
-
 ROOT = os.geteuid() == 0
+
+
 WRITES = (
     "began.before-commit",
     "checkpoint.temporary",
@@ -57,21 +40,24 @@ WRITES = (
     "checkpoint.synced",
     "checkpoint.renamed",
     "checkpoint.folder-synced",
-    "unlearned.before-commit",
+    "made.before-commit",
     "report.folder",
     "report.written",
     "report.synced",
     "report.renamed",
     "audited.before-commit",
     "baseline.temporary",
+    "baseline.written",
+    "baseline.synced",
     "baseline.renamed",
+    "baseline.folder-synced",
     "version.appended",
-    "version.plain-deleted",
+    "version.ids-deleted",
     "version.honoured",
     "version.before-commit",
-    "emptied.before-commit",
-    "link.temporary",
-    "link.replaced",
+    "cleared.before-commit",
+    "link.synced",
+    "link.renamed",
     "removed.before-commit",
 )
 
@@ -94,7 +80,7 @@ def test_a_full_disk_at_every_write(
     assert not wrong_after(path, task, asked, expected)
 
 
-@pytest.mark.parametrize("point", ["head.temporary", "head.replaced"])
+@pytest.mark.parametrize("point", ["head.synced", "head.renamed"])
 def test_what_is_done_is_not_refused_because_the_head_cannot_be_noted(
     grown: Path, task: Task, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -200,7 +186,7 @@ def read_only(path: Path) -> Iterator[None]:
 
 @pytest.mark.skipif(not ROOT, reason="only root can be somebody else")
 def test_somebody_who_owns_nothing_there(path: Path, task: Task) -> None:
-    told, say = os.pipe()
+    heard, say = os.pipe()
     child = os.fork()
     if child == 0:
         try:
@@ -213,101 +199,7 @@ def test_somebody_who_owns_nothing_there(path: Path, task: Task) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     os.close(say)
-    with os.fdopen(told) as held:
+    with os.fdopen(heard) as held:
         said = held.read()
     assert said.startswith("StorageError") and "Permission denied" in said and "\n" not in said, said
     SEEN["another user's store", "refused", 6] += 1
-
-
-def test_a_database_that_is_locked_for_long(path: Path, task: Task, weights: str) -> None:
-    holder = sqlite3.connect(path / "ledger.sqlite", isolation_level=None)
-    holder.execute("BEGIN EXCLUSIVE")
-    store = Store(path, task, busy_s=0.2)
-    assert len(store.requests()) == 3  # who only reads does not wait
-    for call in (lambda: store.run(QUICK), lambda: store.add(people([77])), lambda: store.cancel(2)):
-        refuses(BusyError, "ledger.sqlite", "database locked by another", call)
-    holder.execute("ROLLBACK")
-    holder.close()
-    ends_well(path, task, weights)
-
-
-def test_a_clock_that_jumps_back(path: Path, task: Task, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Store(path, task)
-    before.add(people([77]), due=f"{true_now().date() - timedelta(days=1):%Y-%m-%d}")
-    last = before.history().latest
-    monkeypatch.setattr("efface.store.clock.now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
-    store = Store(path, task)
-    assert [r.number for r in store.status().overdue] == [4]
-    store.add(people([78]))
-    asked = asked_for(store)
-    store.run(QUICK)
-    with store._core.database.reading() as connection:
-        times = [event.at for event in ledger.read(connection, store._core.key)]
-    assert times == sorted(times) and times[-1] >= last
-    assert any("clock" in line and "event" in line for line in store.status().warnings)
-    assert any("clock" in line for line in store.verify(level=None).warnings)
-    SEEN["clock jumps back", "named", 0] += 1
-    assert asked_for(store) == asked and store.status().pending == ()
-    assert store.verify(level=None).problems == ()
-
-
-def test_a_clock_that_jumps_back_keeps_no_superseded_model_longer(
-    strict: Path, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = copied(strict, tmp_path / "copy")
-    monkeypatch.setattr("efface.store.clock.now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
-    Store(path, task).run(QUICK)
-    assert len(list((path / "checkpoints").iterdir())) == 1
-    SEEN["clock jumps back", "named", 0] += 1
-
-
-def test_no_request_was_lost_or_doubled_by_cancelling_and_asking_again(path: Path, task: Task) -> None:
-    store = Store(path, task)
-    store.cancel(3)
-    for _ in range(3):
-        assert not store.add(people(SECOND)).made and not store.add(people(FIRST)).made
-    assert [r.stage for r in store.requests()] == [Stage.HONOURED, Stage.PENDING, Stage.CANCELLED]
-    assert kinds(store).count("requested") == 3
-
-
-def test_what_an_interrupted_run_left_is_cleared_away(path: Path, task: Task, weights: str) -> None:
-    (path / "checkpoints/.new.safetensors").write_bytes(b"half")
-    (path / "checkpoints/..new.safetensors.0123.tmp").write_bytes(b"half")
-    (path / "baselines/.new.safetensors").write_bytes(b"half")
-    (path / "checkpoints" / f"{'0' * 64}.safetensors").write_bytes(b"an orphan")
-    (path / "reports/.new").mkdir()
-    (path / "reports/.new/report.json").write_bytes(b"half")
-    (path / ".head.tmp").write_bytes(b"half")
-    (path / ".current.tmp").symlink_to("checkpoints")
-    SEEN["leftovers of a run", "replaced", 0] += 7
-    ends_well(path, task, weights)
-    assert sorted(p.stem for p in (path / "checkpoints").iterdir()) == sorted(
-        v.file for v in Store(path).history().versions.values()
-    )
-
-
-def test_an_interrupted_run_that_another_plan_follows(
-    path: Path, task: Task, weights: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(failpoints.VARIABLE, "report.folder:full")
-    other = Plan(options={"rounds": 2, "steps": 11}, references=1, accept="any")
-    refuses(StorageError, "No space left", "full disk, then another plan", lambda: Store(path, task).run(other))
-    monkeypatch.delenv(failpoints.VARIABLE)
-    assert Store(path, task).verify(level=None).problems == ()
-    ends_well(path, task, weights)
-    assert [r.stage for r in Store(path).history().runs.values()] == [Stage.DONE, Stage.ABANDONED, Stage.DONE]
-
-
-def test_a_run_whose_audit_fails_leaves_nothing(
-    path: Path, task: Task, weights: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(**_: object) -> None:
-        raise RequestError("the records cannot be judged")
-
-    before = weights_files(path)
-    with monkeypatch.context() as patch:
-        patch.setattr("efface.store.run.audit", refused)
-        refuses(RequestError, "cannot be judged", "audit that fails", lambda: Store(path, task).run(AUDITED))
-    assert weights_files(path) == before
-    assert Store(path, task).verify(level=None).problems == ()
-    ends_well(path, task, weights)

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import random
 import subprocess
 import sys
@@ -15,10 +14,10 @@ import pytest
 import efface.store
 from efface.store import Store
 from efface.store.failpoints import POINTS
-from efface.store.files import KEPT
 from helpers.store_cases import (
     AUDITED,
     asked_for,
+    child_environment,
     copied,
     long_only,
     make_grown,
@@ -29,32 +28,33 @@ from helpers.store_cases import (
 )
 from helpers.tiny import Tiny
 
-HERE = Path(__file__).parents[1]
-FORKS, WORKER = HERE / "helpers/store_forks.py", HERE / "helpers/store_worker.py"
-# a retraining has answers of its own to keep, and neither checkpoint to read nor audit
-ANEW_ONLY = {"baseline.temporary", "baseline.renamed"}
+HELPERS = Path(__file__).parents[1] / "helpers"
+ENVIRONMENT = child_environment()
+FORKS, WORKER = HELPERS / "store_forks.py", HELPERS / "store_worker.py"
+# a retraining has answers of its own to write, and neither checkpoint to read nor audit
+ANEW_ONLY = {point for point in POINTS if point.startswith("baseline.")}
 ANEW_TOO = (
     "run.unlearned",
     "checkpoint.renamed",
-    "run.staged",
+    "run.made",
     "version.before-commit",
     "run.committed",
     "sweep.removing",
 )
 AGAIN = (
     *(f"unlearn.forward:kill:{n}" for n in (30, 100)),
-    *(f"head.temporary:kill:{n}" for n in (2, 3, 5)),  # after later events of a run
-    "head.replaced:kill:4",
+    *(f"head.synced:kill:{n}" for n in (2, 3, 5)),  # after later events of a run
+    "head.renamed:kill:4",
 )
 # killed, and killed again while the next run takes up what was left
 TWICE = (
     ("checkpoint.written:kill", "recover.temporary:kill"),
     ("checkpoint.renamed:kill", "recover.orphans:kill", "checkpoint.renamed:kill"),
-    ("unlearn.forward:kill:30", "run.staged:kill", "report.renamed:kill", "version.before-commit:kill"),
+    ("unlearn.forward:kill:30", "run.made:kill", "report.renamed:kill", "version.before-commit:kill"),
     ("report.renamed:kill", "report.synced:kill"),
-    ("run.committed:kill", "link.temporary:kill", "run.truncated:kill", "removed.before-commit:kill"),
-    ("run.committed:kill", "emptied.before-commit:kill", "sweep.removing:kill"),
-    ("link.replaced:kill", "sweep.removing:kill"),
+    ("run.committed:kill", "link.synced:kill", "run.truncated:kill", "removed.before-commit:kill"),
+    ("run.committed:kill", "cleared.before-commit:kill", "sweep.removing:kill"),
+    ("link.renamed:kill", "sweep.removing:kill"),
 )
 CASES: list[tuple[str, tuple[str, ...]]] = [
     *(("audited", (f"{point}:kill",)) for point in POINTS if point not in ANEW_ONLY),
@@ -62,7 +62,6 @@ CASES: list[tuple[str, tuple[str, ...]]] = [
     *(("audited", (point,)) for point in AGAIN),
     *(("audited", points) for points in TWICE),
 ]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
 
 
 def killed_at(cases: list[tuple[str, tuple[str, ...]]], folder: Path) -> list[dict[str, Any]]:
@@ -90,27 +89,28 @@ def test_a_killed_run_loses_nothing_and_the_next_ends_as_if_it_had_not_been(
     assert not case["wrong"]
 
 
-def test_every_point_is_named_once_and_stands_in_the_source() -> None:
+def test_every_point_is_listed_once_and_tried() -> None:
     assert len(set(POINTS)) == len(POINTS) >= 30
-    assert reached_in_source() == set(POINTS)
     tried = {point.partition(":")[0] for _, points in CASES for point in points}
     assert tried == set(POINTS)
+    literal, ends = passed_in_source()
+    assert literal <= set(POINTS)
+    assert all(any(point.endswith(end) for point in POINTS) for end in ends)
 
 
-def reached_in_source() -> set[str]:
-    """The names that the package's code gives to `reach`; one with a kind of file in it stands for each kind."""
-    found = set()
+def passed_in_source() -> tuple[set[str], set[str]]:
+    """The names that the package's code gives to `failpoint`, and the ends of those that begin with a variable."""
+    literal, ends = set(), set()
     for path in Path(efface.store.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id != "reach":
-                continue
-            (name,) = node.args
-            if isinstance(name, ast.Constant):
-                found.add(name.value)
-            else:
-                assert isinstance(name, ast.JoinedStr) and isinstance(name.values[-1], ast.Constant), ast.dump(name)
-                found |= {f"{kind.removesuffix('s')}{name.values[-1].value}" for kind in KEPT}
-    return found
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "failpoint":
+                (name,) = node.args
+                if isinstance(name, ast.Constant):
+                    literal.add(name.value)
+                elif isinstance(name, ast.JoinedStr) and isinstance(name.values[-1], ast.Constant):
+                    ends.add(name.values[-1].value)
+    assert len(literal) > 20 and ends
+    return literal, ends
 
 
 @long_only

@@ -1,7 +1,6 @@
 """Several processes and threads at one store: requests are there once, in order, and one run at a time is at work."""
 
 import json
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +11,10 @@ from typing import Any
 import pytest
 
 from efface.store import Stage, Store
-from helpers.store_cases import LONG, QUICK, kinds, people, task_of
+from helpers.store_cases import LONG, QUICK, child_environment, kinds, people, task_of
 from helpers.tiny import Tiny
 
-HERE = Path(__file__).parents[1]
+CROWD = Path(__file__).parents[1] / "helpers/store_crowd.py"
 PROCESSES, REQUESTS = 8, 125 if LONG else 25
 
 
@@ -23,9 +22,8 @@ PROCESSES, REQUESTS = 8, 125 if LONG else 25
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the processes of store_crowd.py saw."""
     folder = tmp_path_factory.mktemp("crowd")
-    command = [sys.executable, HERE / "helpers/store_crowd.py", folder, str(PROCESSES), str(REQUESTS)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [sys.executable, CROWD, folder, str(PROCESSES), str(REQUESTS)]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
     return dict(found)
@@ -53,7 +51,7 @@ def test_one_run_at_a_time(seen: dict[str, Any]) -> None:
 
 def test_what_serves_is_whole_all_the_while(seen: dict[str, Any]) -> None:
     found = seen["watching"]
-    assert found["code"] == 0 and found["looks"] > 3
+    assert found["code"] == 0 and found["readings"] > 3
     assert not found["wrong"]
     assert set(found["states"]) <= {"2 2", "3 0"}
     assert found["cleared"] == "nothing"

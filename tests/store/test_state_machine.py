@@ -1,4 +1,4 @@
-"""Any verbs of a store in any order, some of them broken off half-way, against a plain model of what they promise.
+"""Any verbs of a store in any order, some of them broken off half-way, against a simple model of what they promise.
 
 Unlearning is a double here: it shifts all weights by a number that follows from who is forgotten.
 """
@@ -31,7 +31,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from efface import Task
-from efface.store import Limits, Plan, Store
+from efface.store import DriftLimits, RunPlan, Store, StoreSettings, failpoints
 from efface.store.errors import StoreError
 from efface.store.failpoints import POINTS, VARIABLE
 from helpers.store_cases import HARMLESS
@@ -43,13 +43,13 @@ IDS = tuple(f"person-{at:02d}@example.org" for at in range(40))
 PEOPLE = st.sampled_from(IDS[:8])
 # of the others an unlearning by a double, without an audit, passes none
 REACHED = [p for p in POINTS if p.split(".")[0] not in ("unlearn", "report", "audited") and p != "run.audited"]
-PLANS = [Plan(method="finetune", seed=seed, level=None) for seed in (0, 1)]
+PLANS = [RunPlan(method="finetune", seed=seed, level=None) for seed in (0, 1)]
 BEGAN = datetime(2031, 5, 17, 12, tzinfo=UTC)
 
 
-def anew(plan: Plan) -> Plan:
+def anew(plan: RunPlan) -> RunPlan:
     """A retraining, which takes no method."""
-    return Plan(seed=plan.seed, level=None, retrain=True)
+    return RunPlan(seed=plan.seed, level=None, retrain=True)
 
 
 def fill(model: nn.Module, dataset: Dataset[Any], seed: int) -> None:
@@ -75,7 +75,7 @@ class Promise:
     current: int = 1
 
     @property
-    def gone(self) -> frozenset[str]:
+    def forgotten(self) -> frozenset[str]:
         """All who were ever forgotten; every version in service has forgotten them all."""
         return frozenset().union(*self.forgets)
 
@@ -84,7 +84,7 @@ class Promise:
 
     def first(self, ids: frozenset[str]) -> int:
         """The first version that has forgotten them all."""
-        return next(n for n, gone in enumerate(self.forgets) if n and ids <= gone)
+        return next(n for n, forgotten in enumerate(self.forgets) if n and ids <= forgotten)
 
     def add(self, ids: frozenset[str]) -> tuple[int, bool]:
         for number, request in enumerate(self.requests, 1):
@@ -96,7 +96,7 @@ class Promise:
 
     def settle(self) -> None:
         for request in self.requests:
-            if request.stage == "pending" and request.ids <= self.gone:
+            if request.stage == "pending" and request.ids <= self.forgotten:
                 request.stage, request.version = "honoured", self.first(request.ids)
 
     def run(self, batch: tuple[int, ...]) -> None:
@@ -107,7 +107,7 @@ class Promise:
             request.stage, request.version = "honoured", self.current
         self.settle()
 
-    def told(self) -> tuple[Any, ...]:
+    def says(self) -> tuple[Any, ...]:
         return [(r.stage, r.version) for r in self.requests], len(self.forgets) - 1, self.current  # type: ignore[return-value]
 
 
@@ -134,9 +134,10 @@ class Life(RuleBasedStateMachine):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = mlp()
-        self.store = Store.create(self.folder / "store", self.task, model, grace_days=grace, limits=Limits(1.0, 1.0))
+        settings = StoreSettings(grace_days=grace, limits=DriftLimits(1.0, 1.0))
+        self.store = Store.create(self.folder / "store", self.task, model, settings=settings)
         self.promise = Promise()
-        self.open: tuple[Plan, int, tuple[int, ...]] | None = None
+        self.open: tuple[RunPlan, int, tuple[int, ...]] | None = None
         self.broken = False  # by a fault that no run has cleared up after yet
         # as long as somebody has the database open, SQLite does not empty its log by itself
         self.idle = sqlite3.connect(self.store.path / "ledger.sqlite")
@@ -148,12 +149,12 @@ class Life(RuleBasedStateMachine):
     def add(self, ids: set[str], twice: bool) -> None:
         wanted = sorted(ids) * (1 + twice)
         waiting = {name for n in self.promise.numbers("pending") for name in self.promise.requests[n - 1].ids}
-        gone = self.promise.gone
+        forgotten = self.promise.forgotten
         number, made = self.promise.add(frozenset(ids))
         answer = self.store.add(wanted)
-        assert (answer.request.number, answer.made, answer.forgotten) == (number, made, len(ids & gone))
+        assert (answer.request.number, answer.made, answer.forgotten) == (number, made, len(ids & forgotten))
         if made:
-            assert answer.waiting == len((ids - gone) & waiting)
+            assert answer.waiting == len((ids - forgotten) & waiting)
 
     @precondition(lambda self: self.promise.requests)
     @rule(data=st.data())
@@ -178,7 +179,7 @@ class Life(RuleBasedStateMachine):
             self.open = None
 
     @rule(plan=st.sampled_from(PLANS), retrain=st.sampled_from([False, False, True]), more=st.sets(PEOPLE, max_size=2))
-    def run(self, plan: Plan, retrain: bool, more: set[str]) -> None:
+    def run(self, plan: RunPlan, retrain: bool, more: set[str]) -> None:
         if more:
             self.add(more, False)
         plan = anew(plan) if retrain else plan
@@ -188,7 +189,7 @@ class Life(RuleBasedStateMachine):
         if not batch and not retrain:
             assert outcome.status == "nothing"
         else:
-            fresh = frozenset().union(*(self.promise.requests[n - 1].ids for n in batch)) - self.promise.gone
+            fresh = frozenset().union(*(self.promise.requests[n - 1].ids for n in batch)) - self.promise.forgotten
             assert (outcome.requests, outcome.records, outcome.resumed) == (batch, len(fresh), resumed)
             self.promise.run(batch)
             assert outcome.version is not None
@@ -204,7 +205,7 @@ class Life(RuleBasedStateMachine):
         self.add(data.draw(st.sets(st.sampled_from(sorted(whole)), min_size=1, max_size=2)), False)
         self.run(replace(plan, retrain=False), plan.retrain, set())
 
-    def _batch(self, plan: Plan) -> tuple[tuple[int, ...], bool]:
+    def _batch(self, plan: RunPlan) -> tuple[tuple[int, ...], bool]:
         if self.open is not None and self.open[:2] == (plan, self.promise.current):
             return self.open[2], True
         return self.promise.numbers("pending"), False
@@ -225,8 +226,8 @@ class Life(RuleBasedStateMachine):
         return all(ids <= self.promise.forgets[number] for ids in honoured)
 
     @rule(days=st.sampled_from([0, 0, -400, -1, 0.01, 31, 800]))
-    def look(self, days: float) -> None:
-        """Open the store anew and look at everything, at another time; and ask for what cannot be."""
+    def reopen(self, days: float) -> None:
+        """Open the store anew and verify it, at another time; and ask for what cannot be."""
         Life.offset += timedelta(days=days)
         known = self.store.history()
         self.store = Store(self.folder / "store", self.task)
@@ -235,7 +236,7 @@ class Life(RuleBasedStateMachine):
         found = self.store.verify(level=None)
         left = [p for p in found.problems if not (self.broken and any(h in p for h in HARMLESS))]
         assert not left
-        assert found.checked["records"] == len(self.promise.gone)
+        assert found.checked["records"] == len(self.promise.forgotten)
 
     # verbs that are broken off
 
@@ -279,16 +280,16 @@ class Life(RuleBasedStateMachine):
     def _broken_off(self, call: Callable[[], Any], fault: str, after: Promise, isrun: bool) -> None:
         """Afterwards the verb was carried out, or it was not; nothing in between."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("efface.store.failpoints._reached", {})
+            failpoints.reset()
             patch.setenv(VARIABLE, fault)
             try:
                 call()
             except (OSError, StoreError) as error:
                 assert "No space left on device" in str(error)
                 self.broken = True
-                said = self._told()
-                assert said in (self.promise.told(), after.told())
-                self.promise = self.promise if said == self.promise.told() else after
+                said = self._says()
+                assert said in (self.promise.says(), after.says())
+                self.promise = self.promise if said == self.promise.says() else after
             else:
                 self.promise = after
                 self.broken = self.broken and not isrun
@@ -302,23 +303,23 @@ class Life(RuleBasedStateMachine):
 
     # what holds at all times
 
-    def _told(self) -> tuple[Any, ...]:
+    def _says(self) -> tuple[Any, ...]:
         history = self.store.history()
         asked = [(str(r.stage), r.version) for r in history.requests.values()]
         return asked, len(history.versions), history.current
 
     @invariant()
     def the_store_says_what_it_promised(self) -> None:
-        assert self._told() == self.promise.told()
-        gone = self.promise.gone
+        assert self._says() == self.promise.says()
+        forgotten = self.promise.forgotten
         for number, request in enumerate(self.promise.requests, 1):
-            kept = request.ids - gone if request.stage == "pending" else frozenset()
+            kept = request.ids - forgotten if request.stage == "pending" else frozenset()
             assert sorted(self.store.ids(number)) == sorted(kept)
         honours = self.store.status().honours
         for number, request in enumerate(self.promise.requests, 1):
             if request.stage == "honoured":
                 able = [v for v in honours if request.ids <= self.promise.forgets[v]]
-                assert [v for v, told in honours.items() if number in told] == able
+                assert [v for v, numbers in honours.items() if number in numbers] == able
 
     @invariant()
     def nobody_is_named_who_no_longer_waits(self) -> None:
@@ -327,7 +328,7 @@ class Life(RuleBasedStateMachine):
             return
         waiting = {name for n in self.promise.numbers("pending") for name in self.promise.requests[n - 1].ids}
         held = b"".join(p.read_bytes() for p in self.store.path.rglob("*") if p.is_file())
-        for name in set(IDS) - (waiting - self.promise.gone):
+        for name in set(IDS) - (waiting - self.promise.forgotten):
             assert name.encode() not in held
 
     @invariant()
@@ -357,7 +358,7 @@ class Life(RuleBasedStateMachine):
 
 def test_any_order_of_verbs_and_faults_keeps_the_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("efface.store.build.unlearn", shift)
-    monkeypatch.setattr("efface.store.run.MAX_SHARE", 1.0)
+    monkeypatch.setattr("efface.store.batch.MAX_SHARE", 1.0)
     monkeypatch.setattr("efface.store.clock.now", lambda: BEGAN + Life.offset)
     monkeypatch.setattr(Life, "base", tmp_path, raising=False)
     run_state_machine_as_test(

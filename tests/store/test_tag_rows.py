@@ -7,7 +7,6 @@ import pytest
 
 from efface import Task
 from efface.store import DamagedError, Store
-from helpers import store_fixtures as given
 from helpers.store_cases import (
     QUICK,
     served,
@@ -19,23 +18,13 @@ from helpers.store_damage import (
     keeps_serving,
 )
 
-task, grown, weights, path, table, fresh_points = (
-    given.task,
-    given.grown,
-    given.weights,
-    given.path,
-    given.table,
-    given.fresh_points,
-)
-
-
-ONE = "request = 2 AND place = (SELECT max(place) FROM plain WHERE request = 2)"
+ONE = "request = 2 AND place = (SELECT max(place) FROM pending_ids WHERE request = 2)"
 ADDRESS = '"person-0299@example.org"'
 # what is done to the database, what the store says of it, and whether a run must refuse
 EDITS: dict[str, tuple[str, str, bool]] = {
     "event, body": ("UPDATE events SET body = replace(body, '\"records\":7', '\"records\":6')", "event ", True),
     "event, time": ("UPDATE events SET at = '2001-01-01T00:00:00.000+00:00' WHERE seq = 3", "event 3", True),
-    "event, kind": ("UPDATE events SET kind = 'emptied' WHERE seq = 4", "event 4", True),
+    "event, kind": ("UPDATE events SET kind = 'cleared' WHERE seq = 4", "event 4", True),
     "event, nonsense": ("UPDATE events SET body = 'nonsense' WHERE seq = 1", "event 1", True),
     "event, bytes": ("UPDATE events SET body = x'ff00' WHERE seq = 5", "event 5", True),
     "event, hash of the last": (
@@ -93,34 +82,34 @@ EDITS: dict[str, tuple[str, str, bool]] = {
     ),
     "tag of no request": ("INSERT INTO tags VALUES (9, 0, zeroblob(32), zeroblob(8))", "request 9", False),
     "id, edited": (
-        f"UPDATE plain SET name = '{ADDRESS}' WHERE {ONE}",
+        f"UPDATE pending_ids SET name = '{ADDRESS}' WHERE {ONE}",
         "1 ids of request",
         True,
     ),
     "id, nonsense": (
-        f"UPDATE plain SET name = 'nonsense' WHERE {ONE}",
-        "plain",
+        f"UPDATE pending_ids SET name = 'nonsense' WHERE {ONE}",
+        "pending_ids",
         True,
     ),
     "id, a list": (
-        f"UPDATE plain SET name = '[1]' WHERE {ONE}",
-        "plain",
+        f"UPDATE pending_ids SET name = '[1]' WHERE {ONE}",
+        "pending_ids",
         True,
     ),
     "id, its tag": (
-        f"UPDATE plain SET tag = 7 WHERE {ONE}",
-        "plain",
+        f"UPDATE pending_ids SET tag = 7 WHERE {ONE}",
+        "pending_ids",
         True,
     ),
-    "id, deleted": ("DELETE FROM plain WHERE request = 2", "missing", True),
-    "ids, all deleted": ("DELETE FROM plain", "missing", True),
-    "id, inserted": (f"INSERT INTO plain VALUES (2, 99, zeroblob(32), '{ADDRESS}')", "plain", True),
+    "id, deleted": ("DELETE FROM pending_ids WHERE request = 2", "missing", True),
+    "ids, all deleted": ("DELETE FROM pending_ids", "missing", True),
+    "id, inserted": (f"INSERT INTO pending_ids VALUES (2, 99, zeroblob(32), '{ADDRESS}')", "pending_ids", True),
     "id, copied": (
-        "INSERT INTO plain SELECT 2, 99, tag, name FROM plain WHERE name LIKE '%0150%'",
-        "plain",
+        "INSERT INTO pending_ids SELECT 2, 99, tag, name FROM pending_ids WHERE name LIKE '%0150%'",
+        "pending_ids",
         False,
     ),
-    "id, of honoured": (f"INSERT INTO plain VALUES (1, 0, zeroblob(32), '{ADDRESS}')", "request 1", False),
+    "id, of honoured": (f"INSERT INTO pending_ids VALUES (1, 0, zeroblob(32), '{ADDRESS}')", "request 1", False),
     "note, edited": ("UPDATE notes SET text = 'by phone'", "notes: that of request 1 was changed", False),
     "note, deleted": ("DELETE FROM notes", "notes: that of request 1 was removed", False),
     "note, inserted": ("INSERT INTO notes VALUES (2, 'by phone')", "notes: that of request 2", False),

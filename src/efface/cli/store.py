@@ -26,9 +26,8 @@ from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
 from efface.options import nearest
 from efface.runtime.devices import resolve_device
-from efface.store import Limits, Plan, Store
-from efface.store.context import KEY_VARIABLE
-from efface.store.create import GRACE_DAYS
+from efface.store import DriftLimits, RunPlan, Store, StoreSettings
+from efface.store.place import KEY_VARIABLE
 from efface.store.plan import ACCEPT
 
 Place = Annotated[
@@ -91,13 +90,13 @@ def init(
     grace: Annotated[
         float,
         typer.Option(min=0.0, help="Days for which superseded models, which know the records, are kept for audits."),
-    ] = GRACE_DAYS,
+    ] = StoreSettings.grace_days,
     most_changed: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of changed holdout answers past which a retraining is due.")
-    ] = Limits.changed,
+    ] = DriftLimits.changed,
     most_lost: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Lost holdout accuracy past which a retraining is due.")
-    ] = Limits.accuracy,
+    ] = DriftLimits.accuracy,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -116,10 +115,9 @@ def init(
             loaded,
             model.to(place).eval(),
             key=key,
-            source=checkpoint,
-            task_path=task,
-            grace_days=grace,
-            limits=Limits(most_changed, most_lost),
+            settings=StoreSettings(
+                grace_days=grace, limits=DriftLimits(most_changed, most_lost), source=checkpoint, task_path=task
+            ),
             device=device,
         )
         if as_json:
@@ -163,7 +161,7 @@ def run(
         opened = collect_errors(problems, open_with_task, store, key, task, device)
         if problems or opened is None or chosen is None:
             raise RequestError(problems)
-        plan = Plan(
+        plan = RunPlan(
             method=method,
             options=asdict(chosen) if option else {},
             seed=seed,

@@ -15,7 +15,7 @@ from efface.auditing.report.build import Report
 from efface.cli.display import COLOURS, WORDS, console, say
 from efface.cli.output import print_json
 from efface.data.checks import MAX_SHARE
-from efface.store import Answer, Outcome, Overview, Request, Store, Verification, Version
+from efface.store import Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
 
 STATUSES = {
     **WORDS,
@@ -78,7 +78,7 @@ def show_answer(answer: Answer, stdout: TextIO) -> None:
         say(out, "Next: efface run, which honours all pending requests.")
 
 
-def show_requests(told: Sequence[tuple[Request, str | None]], stdout: TextIO) -> None:
+def show_requests(told: Sequence[tuple[DeletionRequest, str | None]], stdout: TextIO) -> None:
     """A table of requests."""
     out = console(stdout)
     if not told:
@@ -121,7 +121,7 @@ def show_request(told: dict[str, Any], stdout: TextIO) -> None:
         say(out, f"  ids      {shown}")
 
 
-def show_run(outcome: Outcome, store: Store, stdout: TextIO) -> None:
+def show_run(outcome: RunOutcome, store: Store, stdout: TextIO) -> None:
     """What a run came to."""
     out = console(stdout)
     word, colour = STATUSES[outcome.status], COLOURS.get(outcome.status, "bold")
@@ -223,9 +223,9 @@ def show_verification(found: Verification, stdout: TextIO) -> None:
     else:
         say(out, f"No new audit: {found.not_audited}.")
     say(out, "What else may hold forgotten records:")
-    for residue in found.residues:
-        mark = "found" if residue.found else "not seen from here"
-        say(out, f"  - [{mark}] {residue.what}: {residue.advice}")
+    for leftover in found.leftovers:
+        mark = "found" if leftover.found else "not seen from here"
+        say(out, f"  - [{mark}] {leftover.what}: {leftover.advice}")
 
 
 def show_export(number: int, files: Sequence[Path], stdout: TextIO) -> None:
@@ -250,7 +250,7 @@ def _drift(out: Console, version: Version) -> None:
     )
 
 
-def _stage(request: Request) -> str:
+def _stage(request: DeletionRequest) -> str:
     by = f" by version {request.version}" if request.version is not None else ""
     return f"{request.stage}{by}"
 

@@ -1,6 +1,5 @@
 """A store that is open: its folder, database and key, and transactions that keep history and memory in step."""
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,40 +10,53 @@ from sqlalchemy import Connection, select
 
 from efface.errors import RequestError
 from efface.store import ledger
-from efface.store.database import BUSY_S, Database, events, named
+from efface.store.database import BUSY_S, Database, events
 from efface.store.errors import DamagedError, StoreError
 from efface.store.files import Folder
+from efface.store.head import Head, read_head, write_head
 from efface.store.history import History
 from efface.store.keys import Key, read_key
+from efface.store.place import KEY_VARIABLE, check_store, find_key
 
-KEY_VARIABLE = "EFFACE_KEY"
+
+class Snapshot:
+    """One state of a store: the rows of its database within a transaction, and what the history says in it."""
+
+    def __init__(self, context: "StoreContext", connection: Connection, history: History) -> None:
+        self.connection, self.history, self._context = connection, history, context
+
+    @property
+    def key(self) -> Key:
+        """The store's key; RequestError where it is missing."""
+        return self._context.key
 
 
-class Transaction:
-    """A transaction's view of the history; what is appended is kept with the transaction, or not at all."""
-
-    def __init__(self, connection: Connection, key: Key, history: History) -> None:
-        self.connection, self.history, self._key = connection, history, key
+class Transaction(Snapshot):
+    """A snapshot that can be written to; what is appended is stored with the transaction, or not at all."""
 
     def append(self, kind: str, body: dict[str, Any]) -> None:
         """Add an event to the history."""
-        self.history.take([ledger.append(self.connection, self._key, kind, body)])
+        self.history.apply([ledger.append(self.connection, self.key, kind, body)])
 
 
 class StoreContext:
-    """An open store. Several threads may use one, and several processes the same folder."""
+    """An open store. Several threads may use one, and several processes the same folder.
+
+    Args:
+        folder: where the store lies.
+        key_path: the file with its key; by default that in EFFACE_KEY, or beside the folder.
+        busy_s: seconds to wait for others who write to its database.
+
+    Raises:
+        RequestError: there is no store, or the key would lie inside it.
+        DamagedError: the key is another store's, or the history lacks its beginning or its end.
+    """
 
     def __init__(self, folder: Folder, key_path: Path | None = None, busy_s: float = BUSY_S) -> None:
-        self.folder = folder
-        with named(folder.path):  # may be somebody else's
-            there = folder.path.is_dir() and folder.database.is_file()
-        if not there:
-            raise RequestError(f"{folder.path}: there is no store: make one (efface init), or name another (--store)")
+        check_store(folder.path)
         self._start(folder, Database(folder.database, busy_s), None)
         self.database.check()
-        # never a place that the store itself names: whoever can write there could bring a key of his own
-        self.key_path = key_path or _from_environment() or beside(folder.path)
-        check_outside(folder.path, self.key_path)
+        self.key_path = find_key(folder.path, key_path)
         self._key = read_key(self.key_path)
         if self._key is not None and self._key.fingerprint != self._fingerprint():
             raise DamagedError(f"{self.key_path}: is not the key of this store: name it (--key, or {KEY_VARIABLE})")
@@ -53,9 +65,9 @@ class StoreContext:
     @classmethod
     def begin(cls, folder: Folder, database: Database, key: Key) -> "StoreContext":
         """A store that is being made, whose history is still empty."""
-        core = cls.__new__(cls)
-        core._start(folder, database, key)
-        return core
+        context = cls.__new__(cls)
+        context._start(folder, database, key)
+        return context
 
     def _start(self, folder: Folder, database: Database, key: Key | None) -> None:
         self.folder, self.database, self._key = folder, database, key
@@ -83,55 +95,62 @@ class StoreContext:
 
     def history(self) -> History:
         """What the history says now; DamagedError where an event was changed or removed."""
-        with self.database.reading() as connection:
-            return self.refreshed(connection)
+        with self.reading() as snapshot:
+            return snapshot.history
 
-    def whole(self) -> History:
-        """What the history says now, every event of it read and checked again."""
+    def reread_history(self) -> History:
+        """What the history says now, every event of it read and checked anew."""
         self._check_head()
         history = History()
         with self.database.reading() as connection:
-            history.take(ledger.read(connection, self._key))
+            history.apply(ledger.read(connection, self._key))
         return history
 
     @contextmanager
+    def reading(self) -> Iterator[Snapshot]:
+        """One state of the store, while others may go on writing."""
+        with self.database.reading() as connection:
+            yield Snapshot(self, connection, self._history_in(connection))
+
+    @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        """A transaction; its events are kept at its end, and so is how far the history goes."""
-        key = self.key
+        """A transaction; its events are stored at its end, and so is how far the history goes."""
+        self.key  # noqa: B018  a store without its key is refused before anything is locked
         with self.database.writing() as connection:
-            book = Transaction(connection, key, self.refreshed(connection).copy())
-            if book.history.retired:
+            transaction = Transaction(self, connection, self._history_in(connection).copy())
+            if transaction.history.retired:
                 raise RequestError(
-                    f"the store was retired on {book.history.retired[:10]}: nothing is added to it any more"
+                    f"the store was retired on {transaction.history.retired[:10]}: nothing is added to it any more"
                 )
-            yield book
-        with self._lock:
-            if book.history.seq > self._history.seq:
-                self._history = book.history
-        with suppress(StoreError):  # what was asked for is done and kept; the next transaction notes the head
+            yield transaction
+        self._remember(transaction.history)
+        with suppress(StoreError):  # what was asked for is done and stored; the next transaction notes the head
             self.note_head()
 
     def note_head(self) -> None:
         """Note outside of the database how far the history goes."""
         with self._lock:
             seq, digest = self._history.seq, self._history.hash
-        self.folder.write_head(seq, digest, self.key.mac("head", f"{seq} {digest}"))
+        write_head(self.folder.path, Head(seq, digest, self._head_mac(seq, digest)))
 
-    def refreshed(self, connection: Connection) -> History:
+    def _history_in(self, connection: Connection) -> History:
         """What the history says within a transaction; events that were checked before are not checked again."""
         with self._lock:
             known = self._history
         if known.seq:
-            self._check_event(connection, known.seq, known.hash)
+            _check_event(connection, known.seq, known.hash)
         fresh = list(ledger.read(connection, self._key, known.seq, known.hash))
         if not fresh:
             return known
         history = known.copy()
-        history.take(fresh)
+        history.apply(fresh)
+        self._remember(history)
+        return history
+
+    def _remember(self, history: History) -> None:
         with self._lock:
             if history.seq > self._history.seq:
                 self._history = history
-        return history
 
     def _fingerprint(self) -> object:
         """That of the key with which the store was made."""
@@ -141,40 +160,26 @@ class StoreContext:
             raise DamagedError("the history lacks event 1, by which the store was made: a row was removed or changed")
         return first.body["key"]
 
+    def _head_mac(self, seq: int, digest: str) -> str:
+        return self.key.mac("head", f"{seq} {digest}")
+
     def _check_head(self) -> None:
         """Whether the history still holds the last event that was noted outside of it."""
-        head = self.folder.read_head()
+        head = read_head(self.folder.path)
         if head is None:
             raise DamagedError(
                 "head: the file is missing that says how far the history goes, so rows removed from its end would not "
                 "be missed: restore it from a backup"
             )
-        seq, digest, mac = head
-        if self._key is not None and self._key.mac("head", f"{seq} {digest}") != mac:
+        if self._key is not None and self._head_mac(head.seq, head.hash) != head.mac:
             raise DamagedError("head: was changed; it notes how far the history goes")
         with self.database.reading() as connection:
-            self._check_event(connection, seq, digest)
-
-    @staticmethod
-    def _check_event(connection: Connection, seq: int, digest: str) -> None:
-        row = connection.execute(select(events.c.hash).where(events.c.seq == seq)).first()
-        if row is None:
-            raise DamagedError(f"the history ends before event {seq}, which was there: rows were removed from its end")
-        if row.hash != digest:
-            raise DamagedError(f"event {seq} of the history is not the one that was there: rows were changed")
+            _check_event(connection, head.seq, head.hash)
 
 
-def beside(folder: Path) -> Path:
-    """Where a store's key is looked for, unless another place is named."""
-    return folder.with_name(f"{folder.name}.key")
-
-
-def check_outside(folder: Path, key_path: Path) -> None:
-    """Refuse a key that lies inside the store."""
-    if folder == key_path or folder in key_path.parents:
-        raise RequestError(f"{key_path}: the key must lie outside of the store (--key, or {KEY_VARIABLE})")
-
-
-def _from_environment() -> Path | None:
-    named = os.environ.get(KEY_VARIABLE)
-    return Path(named).absolute() if named else None
+def _check_event(connection: Connection, seq: int, digest: str) -> None:
+    row = connection.execute(select(events.c.hash).where(events.c.seq == seq)).first()
+    if row is None:
+        raise DamagedError(f"the history ends before event {seq}, which was there: rows were removed from its end")
+    if row.hash != digest:
+        raise DamagedError(f"event {seq} of the history is not the one that was there: rows were changed")

@@ -23,10 +23,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
+from efface.store.errors import BusyError, DamagedError, StorageError, StoreError, storage_error
 
-APPLICATION, FORMAT = 0x65666163, 1  # "efac"; SQLite keeps both numbers in the file's header
+APPLICATION, FORMAT = 0x65666163, 2  # "efac"; SQLite keeps both numbers in the file's header
 BUSY_S = 30.0
+TRUNCATE_MS = 100  # how long emptying the log waits for readers; the caller tries again
+# words of SQLite's messages that speak of damage
 DAMAGE = ("malformed", "not a database", "no such table", "append-only", "no such col", "decode to UTF-8")
 
 metadata = MetaData()
@@ -62,14 +64,14 @@ tags = Table(
     Index("tags_by_tag", "tag"),
 )
 # The ids themselves, as JSON, for as long as they are needed.
-plain = Table(
-    "plain",
+pending_ids = Table(
+    "pending_ids",
     metadata,
     Column("request", Integer, primary_key=True),
     Column("place", Integer, primary_key=True),
     Column("tag", Blob, nullable=False),
     Column("name", Text, nullable=False),
-    Index("plain_by_tag", "tag"),
+    Index("pending_ids_by_tag", "tag"),
 )
 # What people wrote beside a request; the history holds its HMAC.
 notes = Table("notes", metadata, Column("request", Integer, primary_key=True), Column("text", Text, nullable=False))
@@ -83,7 +85,12 @@ TRIGGERS = {
 
 
 class Database:
-    """One SQLite file in WAL mode; safe for several threads and processes, each transaction on its own connection."""
+    """One SQLite file in WAL mode; safe for several threads and processes, each transaction on its own connection.
+
+    Args:
+        path: the file.
+        busy_s: seconds to wait for others who write.
+    """
 
     def __init__(self, path: Path, busy_s: float = BUSY_S) -> None:
         self.path = path
@@ -100,32 +107,33 @@ class Database:
             connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
 
     def check(self) -> None:
-        """Whether the file is a store's database of a format that this version reads."""
+        """Refuse a file that is no store's database (DamagedError) or has another format (StoreError)."""
         with self.reading() as connection:
             application = connection.exec_driver_sql("PRAGMA application_id").scalar()
             version = connection.exec_driver_sql("PRAGMA user_version").scalar()
         if application != APPLICATION:
             raise DamagedError(f"{self.path}: is not the database of an efface store")
         if version != FORMAT:
-            raise StoreError(f"{self.path}: has format {version}, this version of efface reads {FORMAT}: update efface")
+            advice = "update efface" if (version or 0) > FORMAT else "use the version of efface that made it"
+            raise StoreError(f"{self.path}: has format {version}, this version of efface reads {FORMAT}: {advice}")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction that holds SQLite's write lock from its start; all of it is kept, or nothing."""
-        with named(self.path), self._engine.begin() as connection:
+        with translate_errors(self.path), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database."""
-        with named(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
+        with translate_errors(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
             yield connection
 
     def truncate(self) -> bool:
         """Empty the write-ahead log, in which deleted ids still stand; False while another process reads from it."""
-        with named(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
+        with translate_errors(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
             raw: Any = connection.connection.dbapi_connection
-            raw.execute("PRAGMA busy_timeout = 100")  # milliseconds; the caller tries again
+            raw.execute(f"PRAGMA busy_timeout = {TRUNCATE_MS}")
             busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
@@ -164,8 +172,12 @@ def _engine(path: Path, busy_s: float) -> Engine:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Turn what the operating system and SQLite raise into a StoreError that names the file."""
+def translate_errors(path: Path) -> Iterator[None]:
+    """Raise what the operating system, SQLite and locks raise in the block as a StoreError that names a file.
+
+    Args:
+        path: the file to name, where an error names none itself.
+    """
     try:
         yield
     except Timeout as error:  # an OSError too
@@ -174,7 +186,7 @@ def named(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:  # where damage is such that SQLite's own message is no text
         raise DamagedError(f"{path}: holds text that cannot be read: it was changed") from error
     except OSError as error:
-        raise StorageError(f"{error.filename or path}: {error.strerror or error}") from error
+        raise storage_error(path, error) from error
     except (DBAPIError, sqlite3.Error) as error:
         raw = error.orig if isinstance(error, DBAPIError) else error
         text = str(raw)

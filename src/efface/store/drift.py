@@ -1,6 +1,5 @@
 """How far a model has moved from the first one of its lineage, on records that neither was trained on."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,12 @@ from efface.task import Task
 MAX_RECORDS = 2000  # holdout records that are compared
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Past either, a retraining is due: the share of answers changed, and of accuracy lost."""
-
-    changed: float = 0.10
-    accuracy: float = 0.02
-
-
 def write_answers(task: Task, model: nn.Module, path: Path) -> None:
-    """Write what a model says of some holdout records: the class, and the records' positions."""
+    """Write the classes that a model gives to at most MAX_RECORDS holdout records, and the records' positions.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     holdout = Records(task.holdout, task)
     rows = np.random.default_rng(derive_seed(0, "drift")).permutation(len(holdout))[:MAX_RECORDS]
     answers = logits_of(task, model, holdout, rows, Meter()).argmax(1)
@@ -40,10 +35,18 @@ def write_answers(task: Task, model: nn.Module, path: Path) -> None:
 
 
 def drift_of(task: Task, model: nn.Module, baseline: Path, forget_classes: Tensor) -> dict[str, Any]:
-    """Share of holdout answers that differ from the first model's, and by how much accuracy changed.
+    """How far a model has moved from the first one of its lineage.
 
-    `forget_classes` are classes of which no training record is left; their records do not count. Where the holdout no longer
-    holds the records, the reason why there is no figure.
+    Args:
+        baseline: what `write_answers` wrote of the first model.
+        forget_classes: classes of which no training record is left; their holdout records do not count.
+
+    Returns:
+        `changed`: share of holdout answers that differ, from 0 to 1. `accuracy`: by how much holdout accuracy changed,
+        negative where it fell. `records`: how many were compared. Or `missing`: why nothing can be compared.
+
+    Raises:
+        DamagedError: the answers of the first model cannot be read.
     """
     try:
         held = load_file(baseline)
@@ -64,17 +67,3 @@ def drift_of(task: Task, model: nn.Module, baseline: Path, forget_classes: Tenso
         "accuracy": right[0] - right[1],
         "records": int(stays.sum()),
     }
-
-
-def past(drift: dict[str, Any] | None, limits: Limits) -> list[str]:
-    """Which limits a drift exceeds, one line each."""
-    if drift is None or "missing" in drift:
-        return []
-    found = []
-    if drift["changed"] > limits.changed:
-        found.append(
-            f"{drift['changed']:.1%} of holdout answers differ from the first model's (limit {limits.changed:.1%})"
-        )
-    if -drift["accuracy"] > limits.accuracy:
-        found.append(f"holdout accuracy fell by {-drift['accuracy']:.3f} (limit {limits.accuracy:.3f})")
-    return found

@@ -8,6 +8,7 @@ EffaceError
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from efface.errors import EffaceError
 
@@ -30,3 +31,14 @@ class BusyError(StoreError):
 
 class StorageError(StoreError):
     """The disk is full, cannot be written to, or fails; what was there before still serves."""
+
+
+def storage_error(path: Path, error: Exception, doing: str = "") -> StorageError:
+    """The StorageError for an error of the operating system.
+
+    Args:
+        path: the file at hand, for errors that name none themselves.
+        doing: what failed, such as "the key cannot be read".
+    """
+    place, reason = getattr(error, "filename", None) or path, getattr(error, "strerror", None) or error
+    return StorageError(f"{place}: {f'{doing}: ' * bool(doing)}{reason}")

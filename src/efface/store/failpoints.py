@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import time
+from collections.abc import Callable
 
 VARIABLE = "EFFACE_FAILPOINT"
 POINTS = (
@@ -31,8 +32,8 @@ POINTS = (
     "checkpoint.synced",
     "checkpoint.renamed",
     "checkpoint.folder-synced",
-    "unlearned.before-commit",
-    "run.staged",
+    "made.before-commit",
+    "run.made",
     # the audit and its report
     "run.audited",
     "report.folder",
@@ -44,28 +45,31 @@ POINTS = (
     # the version is put into service
     "run.drift-read",
     "baseline.temporary",
+    "baseline.written",
+    "baseline.synced",
     "baseline.renamed",
+    "baseline.folder-synced",
     "version.appended",
     "version.honoured",
-    "version.plain-deleted",
+    "version.ids-deleted",
     "version.before-commit",
     "run.committed",
     "run.truncated",
-    "emptied.before-commit",
-    "run.emptied",
-    "link.temporary",
-    "link.replaced",
+    "cleared.before-commit",
+    "run.cleared",
+    "link.synced",
+    "link.renamed",
     "run.linked",
     # what is superseded goes
     "removed.before-commit",
     "sweep.removing",
     "sweep.removed",
-    "head.temporary",
-    "head.replaced",
+    "head.synced",
+    "head.renamed",
     "run.finished",
 )
 
-_reached: dict[str, int] = {}
+_times_reached: dict[str, int] = {}
 
 
 def armed() -> bool:
@@ -73,8 +77,13 @@ def armed() -> bool:
     return VARIABLE in os.environ
 
 
-def reach(name: str) -> None:
-    """Pass the point `name`, and do there what the environment asks for."""
+def reset() -> None:
+    """Count anew how often each point is reached."""
+    _times_reached.clear()
+
+
+def failpoint(name: str) -> None:
+    """Pass the point `name`, one of POINTS, and do there what the environment asks for."""
     wanted = os.environ.get(VARIABLE)
     if wanted is None:
         return
@@ -82,8 +91,8 @@ def reach(name: str) -> None:
     if point != name:
         return
     action, _, nth = rest.partition(":")
-    _reached[name] = _reached.get(name, 0) + 1
-    if _reached[name] != int(nth or 1):
+    _times_reached[name] = _times_reached.get(name, 0) + 1
+    if _times_reached[name] != int(nth or 1):
         return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -91,3 +100,8 @@ def reach(name: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
     elif action == "pause":
         time.sleep(1.0)
+
+
+def failpoints_of(what: str) -> Callable[[str], None]:
+    """What passes a point of `what` at each stage of a write, such as `head.synced`."""
+    return lambda stage: failpoint(f"{what}.{stage}")

@@ -1,24 +1,25 @@
 """The folder of a store: files named by their content, written whole or not at all, for their owner alone."""
 
 import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from efface.store.database import named
+from efface.runtime.files import replace_durably, sync
+from efface.store.database import translate_errors
 from efface.store.errors import BusyError, DamagedError, StorageError
-from efface.store.failpoints import reach
+from efface.store.failpoints import failpoint, failpoints_of
+from efface.store.place import DATABASE
 
 HASH = re.compile(r"[0-9a-f]{64}")
 SUFFIX = ".safetensors"
-KEPT = ("checkpoints", "baselines")
+KINDS = ("checkpoints", "baselines")
+TEMPORARY_LINK = ".current.tmp"
 CHUNK = 2**20
 
 
@@ -27,21 +28,27 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.database = path / "ledger.sqlite"
+        self.database = path / DATABASE
         self.link = path / f"current{SUFFIX}"
-        self.reports = path / "reports"
 
     def create(self) -> None:
         """Make the folders, which only their owner can enter."""
         self.path.mkdir(mode=0o700)
-        for part in (*(self.path / name for name in KEPT), self.reports):
-            part.mkdir(mode=0o700)
+        for name in (*KINDS, "reports"):
+            (self.path / name).mkdir(mode=0o700)
 
     @contextmanager
     def locked(self, wait_s: float) -> Iterator[None]:
-        """Hold the lock that one run at a time may have; it goes with the process that holds it, however that ends."""
+        """Hold the lock that one run at a time may have; the end of the process releases it too, however it ends.
+
+        Args:
+            wait_s: seconds to wait for another run.
+
+        Raises:
+            BusyError: another run holds it.
+        """
         lock = FileLock(self.path / "run.lock", timeout=wait_s, mode=0o600, thread_local=False)
-        with named(self.path / "run.lock"):
+        with translate_errors(self.path / "run.lock"):
             try:
                 lock.acquire()
             except Timeout:
@@ -54,118 +61,126 @@ class Folder:
         finally:
             lock.release()
 
-    def part(self, name: str) -> Path:
+    def subfolder(self, name: str) -> Path:
         """A folder of the store; DamagedError where it is a link, so that nothing outside is written or removed."""
         path = self.path / name
         if path.is_symlink():
             raise DamagedError(f"{name} is a link, which may lead out of the store")
         return path
 
-    def place(self, kind: str, digest: str) -> Path:
-        """Where a file with this hash lies; DamagedError for anything that is no hash, such as a path."""
-        if kind not in KEPT or not isinstance(digest, str) or not HASH.fullmatch(digest):
+    def path_of(self, kind: str, digest: str) -> Path:
+        """Where a file lies; DamagedError where its kind or hash are none, such as a path that leads elsewhere.
+
+        Args:
+            kind: one of KINDS.
+            digest: SHA-256 of the content, in hexadecimal.
+        """
+        if kind not in KINDS or not isinstance(digest, str) or not HASH.fullmatch(digest):
             raise DamagedError(f"the history names a file {str(digest)[:80]!r}, which is no SHA-256")
         return self.path / kind / f"{digest}{SUFFIX}"
 
-    def keep(self, kind: str, write: Callable[[Path], object]) -> str:
-        """Keep the file that `write` makes, under its own hash, which is given back."""
+    def add(self, kind: str, write: Callable[[Path], object]) -> str:
+        """Write a file and name it by its content.
+
+        Args:
+            kind: one of KINDS.
+            write: writes the content to the path that it is given.
+
+        Returns:
+            SHA-256 of the content, in hexadecimal.
+        """
         point = kind.removesuffix("s")
-        temporary = self.part(kind) / f".new{SUFFIX}"
-        with named(temporary):
+        temporary = self.subfolder(kind) / f".new{SUFFIX}"
+        with translate_errors(temporary):
             temporary.touch(mode=0o600)
-            reach(f"{point}.temporary")
+            failpoint(f"{point}.temporary")
             write(temporary)
             temporary.chmod(0o600)
-            if kind == "checkpoints":
-                reach("checkpoint.written")
-            _sync(temporary)
+            failpoint(f"{point}.written")
             digest = hash_of(temporary)
-            if kind == "checkpoints":
-                reach("checkpoint.synced")
-            os.replace(temporary, self.place(kind, digest))
-            reach(f"{point}.renamed")
-            _sync(temporary.parent)
-            if kind == "checkpoints":
-                reach("checkpoint.folder-synced")
+            replace_durably(temporary, self.path_of(kind, digest), failpoints_of(point))
+            sync(temporary.parent)
+            failpoint(f"{point}.folder-synced")
         return digest
 
     def checked(self, kind: str, digest: str, what: str) -> Path:
-        """The path of a file whose content is what its hash says; DamagedError where it is not."""
-        path = self.place(kind, digest)
+        """The path of a file whose content was found to be what its hash says.
+
+        Args:
+            kind: one of KINDS.
+            digest: SHA-256 of the content, in hexadecimal.
+            what: what messages call the file, such as "version 3".
+
+        Raises:
+            DamagedError: it is missing, is a link, or was changed.
+        """
+        path = self.path_of(kind, digest)
         shown = path.relative_to(self.path)
-        self.part(kind)
+        self.subfolder(kind)
         if path.is_symlink():
             raise DamagedError(f"{shown} ({what}) is a link, which may lead out of the store")
         if not path.is_file():
             raise DamagedError(f"{shown} ({what}) is missing")
-        with named(path):
+        with translate_errors(path):
             if hash_of(path) != digest:
                 raise DamagedError(f"{shown} ({what}) was changed: its content does not have the hash that names it")
         return path
 
-    def held(self, kind: str) -> list[Path]:
-        """All files of a kind, temporary ones left out."""
-        with named(self.path / kind):
-            return sorted(p for p in self.part(kind).iterdir() if not p.name.startswith("."))
+    def listed(self, kind: str) -> list[Path]:
+        """All files or folders of a kind, temporary ones left out; `kind` is one of KINDS or "reports"."""
+        with translate_errors(self.path / kind):
+            return sorted(p for p in self.subfolder(kind).iterdir() if not p.name.startswith("."))
 
-    def report(self, run: int) -> Path:
+    def report_of(self, run: int) -> Path:
         """The folder with the report of a run."""
         if not isinstance(run, int):
             raise DamagedError(f"the history names a run {str(run)[:80]!r}, which is no number")
-        return self.reports / f"run-{run:04d}"
+        return self.path / "reports" / f"run-{run:04d}"
 
     def stray_reports(self, runs: Collection[int]) -> list[Path]:
         """What lies among the reports and is none of those of some runs."""
-        known = {self.report(run) for run in runs}
-        with named(self.reports):
-            held = sorted(p for p in self.part("reports").iterdir() if not p.name.startswith("."))
-        return [path for path in held if path not in known]
+        known = {self.report_of(run) for run in runs}
+        return [path for path in self.listed("reports") if path not in known]
 
-    @staticmethod
-    def clear(path: Path) -> None:
-        """Remove a folder with what is in it; of a link, only the link."""
-        if path.is_symlink() or path.is_file():
-            path.unlink()
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+    def add_report(self, run: int, save: Callable[[Path], object]) -> dict[str, str]:
+        """Write the report of a run.
 
-    def keep_report(self, run: int, save: Callable[[Path], object]) -> dict[str, str]:
-        """Keep the files that `save` writes into a folder as a run's report; gives the hash of each."""
-        temporary, final = self.part("reports") / ".new", self.report(run)
-        with named(temporary):
-            self.clear(temporary)
+        Args:
+            save: writes its files into the folder that it is given.
+
+        Returns:
+            SHA-256 of each file, by name.
+        """
+        temporary, final = self.subfolder("reports") / ".new", self.report_of(run)
+        with translate_errors(temporary):
+            clear(temporary)
             temporary.mkdir(mode=0o700)
-            reach("report.folder")
+            failpoint("report.folder")
             save(temporary)
-            reach("report.written")
+            failpoint("report.written")
+            hashes = {file.name: hash_of(file) for file in sorted(temporary.iterdir())}
             for file in temporary.iterdir():
                 file.chmod(0o600)
-                _sync(file)
-            hashes = {file.name: hash_of(file) for file in sorted(temporary.iterdir())}
-            reach("report.synced")
-            self.clear(final)  # of an attempt that was interrupted before it was noted
-            os.replace(temporary, final)
-            reach("report.renamed")
-            _sync(self.reports)
+            clear(final)  # of an attempt that was interrupted before it was noted
+            replace_durably(temporary, final, failpoints_of("report"))
+            sync(final.parent)
         return hashes
 
     def serve(self, digest: str) -> None:
         """Let `current.safetensors` be the checkpoint with this hash, in one step."""
-        target = os.path.relpath(self.place("checkpoints", digest), self.path)
+        target = os.path.relpath(self.path_of("checkpoints", digest), self.path)
         if self.link.is_symlink() and os.readlink(self.link) == target:
             return
-        temporary = self.path / ".current.tmp"
-        with named(self.link):
+        temporary = self.path / TEMPORARY_LINK
+        with translate_errors(self.link):
             temporary.unlink(missing_ok=True)
             temporary.symlink_to(target)
-            reach("link.temporary")
-            os.replace(temporary, self.link)
-            reach("link.replaced")
-            _sync(self.path)
+            replace_durably(temporary, self.link, failpoints_of("link"))
+            sync(self.path)
 
     def serves(self, digest: str) -> bool:
         """Whether `current.safetensors` leads to the checkpoint with this hash."""
-        return self.link.is_symlink() and self.path / self.link.readlink() == self.place("checkpoints", digest)
+        return self.link.is_symlink() and self.path / self.link.readlink() == self.path_of("checkpoints", digest)
 
     def at_work(self) -> bool:
         """Whether some process holds the run lock."""
@@ -179,42 +194,12 @@ class Folder:
 
     def tidy(self) -> None:
         """Remove what an interrupted run left half-written; the caller holds the run lock."""
-        with named(self.path):
-            for kind in KEPT:
-                for leftover in self.part(kind).glob(".*"):
+        with translate_errors(self.path):
+            for kind in KINDS:
+                for leftover in self.subfolder(kind).glob(".*"):
                     leftover.unlink()
-            self.clear(self.part("reports") / ".new")
-            (self.path / ".current.tmp").unlink(missing_ok=True)
-
-    def write_head(self, seq: int, digest: str, mac: str) -> None:
-        """Note how far the history goes, so that rows removed from its end are missed; never back."""
-        path, temporary = self.path / "head", self.path / ".head.tmp"
-        with named(path), FileLock(self.path / "head.lock", timeout=60, mode=0o600, thread_local=False):
-            known = self.read_head()
-            if known is not None and known[0] >= seq:
-                return
-            temporary.unlink(missing_ok=True)  # were it a link, something outside would be written to
-            temporary.touch(mode=0o600)
-            temporary.write_text(json.dumps({"seq": seq, "hash": digest, "mac": mac}), encoding="ascii")
-            _sync(temporary)
-            reach("head.temporary")
-            os.replace(temporary, path)
-            reach("head.replaced")
-
-    def read_head(self) -> tuple[int, str, str] | None:
-        """Number and hash of the last event that was noted, and the key's MAC of both; None without a note."""
-        path = self.path / "head"
-        try:
-            held: Any = json.loads(path.read_text(encoding="ascii"))
-            return int(held["seq"]), str(held["hash"]), str(held["mac"])
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"head: cannot be read: {error.strerror or error}") from error
-        except (ValueError, TypeError, KeyError, OverflowError):
-            raise DamagedError(
-                "head: cannot be read; it holds the number and hash of the history's last event"
-            ) from None
+            clear(self.subfolder("reports") / ".new")
+            (self.path / TEMPORARY_LINK).unlink(missing_ok=True)
 
     def open_to_others(self) -> list[Path]:
         """What other users of the machine may read, which is nothing unless somebody changed it."""
@@ -238,9 +223,9 @@ def hash_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def clear(path: Path) -> None:
+    """Remove a folder with what is in it; of a link, only the link."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,91 +1,33 @@
 """What the history says: requests, runs and versions, by going through its events in order."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any
 
+from efface.errors import RequestError
+from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, RunRecord, Stage, Version
 from efface.store.errors import DamagedError
-from efface.store.ledger import BEHIND, FIRST, Event
 
-
-class Stage(StrEnum):
-    """How far a request or a run is."""
-
-    PENDING = "pending"  # a request that waits for a run
-    HONOURED = "honoured"
-    CANCELLED = "cancelled"
-    OPEN = "open"  # a run without an end: at work, or interrupted
-    DONE = "done"
-    REJECTED = "rejected"  # its audit did not let it pass
-    FAILED = "failed"  # the records or the model did not let it work
-    ABANDONED = "abandoned"  # given up, for a run with other settings or by a cancelled request
-
-
-@dataclass(frozen=True)
-class Request:
-    """Records that are to be forgotten; `digest` is an HMAC of their tags in order, `note` one of the note.
-
-    `version` is the first that honours it, `through` the requests that had named its records before, if all were.
-    """
-
-    number: int
-    added: str
-    records: int
-    digest: str
-    due: str | None
-    note: str | None
-    stage: Stage = Stage.PENDING
-    version: int | None = None
-    honoured: str | None = None
-    through: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Run:
-    """One batch of requests on its way; `kept` is the file with its weights, once there is one."""
-
-    number: int
-    began: str
-    parent: int
-    requests: tuple[int, ...]
-    plan: dict[str, Any]
-    stage: Stage = Stage.OPEN
-    kept: dict[str, Any] | None = None
-    audit: dict[str, Any] | None = None
-    why: str | None = None
-
-
-@dataclass(frozen=True)
-class Version:
-    """One model; `file` is the SHA-256 of its checkpoint, `weights` efface's digest of the weights.
-
-    `kind` is original, unlearned or retrained; a retrained model begins a lineage. `requests` are those that its run
-    honoured, and `baseline` the file with what the lineage's first model said of holdout records.
-    """
-
-    number: int
-    parent: int | None
-    lineage: int
-    kind: str
-    run: int | None
-    file: str
-    weights: str
-    made: str
-    requests: tuple[int, ...]
-    baseline: str
-    drift: dict[str, Any] | None = None
-    audit: dict[str, Any] | None = None
-    replaced: str | None = None
-    removed: bool = False
+FIRST = "0" * 64  # what the first event is chained to
 
 
 @dataclass
 class History:
-    """Everything that the events up to `seq` say.
+    """Everything that the events of a store say, up to the last one that was read.
 
-    `latest` is the latest time that the clock showed, `behind` are events at which it lay behind that, and by how many
-    seconds.
+    Args:
+        store: the store's own id.
+        created: when it was made, in UTC.
+        task: the task as `module:name`.
+        key: fingerprint of the key.
+        settings: `grace_days`, `limits`, and what the training records were when the store was made.
+        source: the file that the first model came from.
+        requests, runs, versions: by number.
+        current: the version in service.
+        uncleared: whether deleted ids may still stand in the write-ahead log.
+        retired: when the store was retired, in UTC.
+        clock_jumps: events at which the clock lay behind the event before, and by how many seconds.
+        seq, hash, latest: number, hash and time of the last event.
     """
 
     store: str = ""
@@ -94,38 +36,51 @@ class History:
     key: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     source: str | None = None
-    requests: dict[int, Request] = field(default_factory=dict)
-    runs: dict[int, Run] = field(default_factory=dict)
+    requests: dict[int, DeletionRequest] = field(default_factory=dict)
+    runs: dict[int, RunRecord] = field(default_factory=dict)
     versions: dict[int, Version] = field(default_factory=dict)
     current: int = 0
-    uncleared: bool = False  # ids were deleted, but may still stand in the write-ahead log
+    uncleared: bool = False
     retired: str | None = None
-    behind: list[tuple[int, float]] = field(default_factory=list)
+    clock_jumps: list[tuple[int, float]] = field(default_factory=list)
     seq: int = 0
     hash: str = FIRST
     latest: str = ""
 
     def copy(self) -> "History":
-        """One that takes later events without changing this one; what it holds is frozen."""
+        """A history to which later events can be applied without changing this one."""
         return replace(
             self,
             requests=dict(self.requests),
             runs=dict(self.runs),
             versions=dict(self.versions),
-            behind=list(self.behind),
+            clock_jumps=list(self.clock_jumps),
         )
 
-    def take(self, events: Iterable[Event]) -> None:
+    def apply(self, events: Iterable[Event]) -> None:
         """Go on with later events; DamagedError for one that cannot be."""
         for event in events:
             try:
-                body = {name: value for name, value in event.body.items() if name != BEHIND}
-                _TAKE[event.kind](self, event, body)
-                if behind := event.body.get(BEHIND):
-                    self.behind.append((event.seq, float(behind)))
+                body = {name: value for name, value in event.body.items() if name != CLOCK_BEHIND}
+                _APPLY[event.kind](self, event, body)
+                if behind := event.body.get(CLOCK_BEHIND):
+                    self.clock_jumps.append((event.seq, float(behind)))
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise DamagedError(f"event {event.seq} ({event.kind}) of the history cannot be read") from error
             self.seq, self.hash, self.latest = event.seq, event.hash, event.at
+
+    def request(self, number: int) -> DeletionRequest:
+        """A request by its number; RequestError where there is none."""
+        if number not in self.requests:
+            there = f"1 to {len(self.requests)}" if self.requests else "none yet"
+            raise RequestError(f"there is no request {number} (there are: {there})")
+        return self.requests[number]
+
+    def version(self, number: int) -> Version:
+        """A version by its number; RequestError where there is none."""
+        if number not in self.versions:
+            raise RequestError(f"there is no version {number} (there are: 1 to {len(self.versions)})")
+        return self.versions[number]
 
     @property
     def serving(self) -> Version:
@@ -133,23 +88,28 @@ class History:
         return self.versions[self.current]
 
     @property
-    def clock(self) -> list[str]:
+    def clock_warnings(self) -> list[str]:
         """What is to be said of a clock that jumped back."""
-        if not self.behind:
+        if not self.clock_jumps:
             return []
-        seq, seconds = self.behind[0]
-        more = f", and so for {len(self.behind) - 1} later events" if len(self.behind) > 1 else ""
+        seq, seconds = self.clock_jumps[0]
+        more = f", and so for {len(self.clock_jumps) - 1} later events" if len(self.clock_jumps) > 1 else ""
         return [f"event {seq}: the clock lay {seconds:.0f} s behind the event before it{more}"]
 
     @property
-    def pending(self) -> list[Request]:
+    def pending(self) -> list[DeletionRequest]:
         """Requests that wait for a run."""
         return [r for r in self.requests.values() if r.stage is Stage.PENDING]
 
     @property
-    def open_run(self) -> Run | None:
+    def open_run(self) -> RunRecord | None:
         """The run that is at work or was interrupted."""
         return next((r for r in reversed(self.runs.values()) if r.stage is Stage.OPEN), None)
+
+    @property
+    def honoured(self) -> set[int]:
+        """All requests that were ever honoured."""
+        return {r.number for r in self.requests.values() if r.stage is Stage.HONOURED}
 
     def honoured_by(self, number: int) -> set[int]:
         """The requests that a version honours: those of its run and of all versions that it was made from."""
@@ -160,12 +120,7 @@ class History:
             at = self.versions[at].parent
         return found | {r.number for r in self.requests.values() if r.through and set(r.through) <= found}
 
-    @property
-    def honoured(self) -> set[int]:
-        """All requests that were ever honoured."""
-        return {r.number for r in self.requests.values() if r.stage is Stage.HONOURED}
-
-    def knows(self, number: int) -> set[int]:
+    def known_to(self, number: int) -> set[int]:
         """Honoured requests whose records a version still knows."""
         return self.honoured - self.honoured_by(number)
 
@@ -174,18 +129,23 @@ class History:
         return next(v for v in self.versions.values() if v.lineage == lineage)
 
     @property
-    def reported(self) -> set[int]:
+    def unlearned_in_lineage(self) -> set[int]:
+        """The requests that were honoured since the lineage in service began."""
+        return self.honoured_by(self.current) - self.honoured_by(self.first_of(self.serving.lineage).number)
+
+    @property
+    def reported_runs(self) -> set[int]:
         """The runs that have a report."""
         return {run.number for run in self.runs.values() if run.audit is not None and run.audit["files"]}
 
-    def files(self) -> dict[str, str]:
-        """What each file that must be there is, by its hash."""
-        held = {v.file: f"version {v.number}" for v in self.versions.values() if not v.removed}
-        held |= {v.baseline: f"holdout answers of lineage {v.lineage}" for v in self.versions.values()}
+    def needed_files(self) -> dict[tuple[str, str], str]:
+        """What each file of weights or answers is that must be there, by its kind and hash."""
+        needed = {("checkpoints", v.file): v.title for v in self.versions.values() if not v.removed}
+        needed |= {("baselines", v.baseline): baseline_title(v) for v in self.versions.values()}
         run = self.open_run
-        if run is not None and run.kept is not None:
-            held[run.kept["file"]] = f"unfinished run {run.number}"
-        return held
+        if run is not None and run.model is not None:
+            needed["checkpoints", run.model["file"]] = f"unfinished run {run.number}"
+        return needed
 
     def _created(self, event: Event, body: dict[str, Any]) -> None:
         self.store, self.created, self.task, self.key = body["store"], event.when, body["task"], body["key"]
@@ -198,73 +158,80 @@ class History:
         self.versions[version.number] = version
         self.current = version.number
         if version.run is not None:
-            self.runs[version.run] = replace(self.runs[version.run], stage=Stage.DONE)
+            self._change_run(version.run, stage=Stage.DONE)
             self.uncleared = True
         for number in version.requests:
             self._honour(number, version.number, event.when)
 
-    def _honour(self, number: int, version: int, at: str, through: tuple[int, ...] = ()) -> None:
-        request = self.requests[number]
-        self.requests[number] = replace(request, stage=Stage.HONOURED, version=version, honoured=at, through=through)
-
     def _requested(self, event: Event, body: dict[str, Any]) -> None:
-        self.requests[body["number"]] = Request(**body, added=event.when)
+        self.requests[body["number"]] = DeletionRequest(**body, added=event.when)
 
-    def _already(self, event: Event, body: dict[str, Any]) -> None:
-        self._honour(body["number"], body["version"], event.when, tuple(body["through"]))
+    def _amended(self, event: Event, body: dict[str, Any]) -> None:
+        self._change_request(body["number"], due=body["due"], note=body["note"])
 
     def _cancelled(self, event: Event, body: dict[str, Any]) -> None:
-        self.requests[body["number"]] = replace(self.requests[body["number"]], stage=Stage.CANCELLED)
+        self._change_request(body["number"], stage=Stage.CANCELLED)
         self.uncleared = True
 
-    def _began(self, event: Event, body: dict[str, Any]) -> None:
-        self.runs[body["number"]] = Run(
-            body["number"], event.when, body["parent"], tuple(body["requests"]), dict(body["plan"])
-        )
+    def _covered(self, event: Event, body: dict[str, Any]) -> None:
+        self._honour(body["number"], body["version"], event.when, tuple(body["through"]))
 
-    def _unlearned(self, event: Event, body: dict[str, Any]) -> None:
-        self.runs[body["number"]] = replace(self.runs[body["number"]], kept=body["kept"])
+    def _honour(self, number: int, version: int, at: str, through: tuple[int, ...] = ()) -> None:
+        self._change_request(number, stage=Stage.HONOURED, version=version, honoured=at, through=through)
+
+    def _began(self, event: Event, body: dict[str, Any]) -> None:
+        number = body["number"]
+        self.runs[number] = RunRecord(number, event.when, body["parent"], tuple(body["requests"]), dict(body["plan"]))
+
+    def _made(self, event: Event, body: dict[str, Any]) -> None:
+        self._change_run(body["number"], model=body["model"])
 
     def _audited(self, event: Event, body: dict[str, Any]) -> None:
-        self.runs[body["number"]] = replace(self.runs[body["number"]], audit=body["audit"])
+        self._change_run(body["number"], audit=body["audit"])
 
     def _ended(self, event: Event, body: dict[str, Any]) -> None:
-        self.runs[body["number"]] = replace(
-            self.runs[body["number"]], stage=Stage(body["stage"]), why=body["why"], kept=None
-        )
+        self._change_run(body["number"], stage=Stage(body["stage"]), why=body["why"], model=None)
 
-    def _emptied(self, event: Event, body: dict[str, Any]) -> None:
+    def _cleared(self, event: Event, body: dict[str, Any]) -> None:
         self.uncleared = False
 
     def _removed(self, event: Event, body: dict[str, Any]) -> None:
         for number in body["versions"]:
             self.versions[number] = replace(self.versions[number], removed=True)
 
-    def _amended(self, event: Event, body: dict[str, Any]) -> None:
-        self.requests[body["number"]] = replace(self.requests[body["number"]], due=body["due"], note=body["note"])
-
-    def _retired(self, event: Event, body: dict[str, Any]) -> None:
-        self.retired = event.when
-
-    def _returned(self, event: Event, body: dict[str, Any]) -> None:
+    def _rolled_back(self, event: Event, body: dict[str, Any]) -> None:
         self.versions[self.current] = replace(self.serving, replaced=event.when)
         self.current = body["version"]
         self.versions[self.current] = replace(self.serving, replaced=None)
 
+    def _retired(self, event: Event, body: dict[str, Any]) -> None:
+        self.retired = event.when
 
-_TAKE = {
+    def _change_request(self, number: int, **changes: Any) -> None:
+        self.requests[number] = replace(self.requests[number], **changes)
+
+    def _change_run(self, number: int, **changes: Any) -> None:
+        self.runs[number] = replace(self.runs[number], **changes)
+
+
+def baseline_title(version: Version) -> str:
+    """What messages call the holdout answers that a version's drift is counted from."""
+    return f"holdout answers of lineage {version.lineage}"
+
+
+_APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "created": History._created,
     "version": History._version,
     "requested": History._requested,
-    "already": History._already,
     "amended": History._amended,
     "cancelled": History._cancelled,
+    "covered": History._covered,
     "began": History._began,
-    "unlearned": History._unlearned,
+    "made": History._made,
     "audited": History._audited,
     "ended": History._ended,
-    "emptied": History._emptied,
+    "cleared": History._cleared,
     "removed": History._removed,
-    "returned": History._returned,
+    "rolled_back": History._rolled_back,
     "retired": History._retired,
 }

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from efface.errors import RequestError
-from efface.store.errors import DamagedError, StorageError
+from efface.runtime.files import sync
+from efface.store.errors import DamagedError, storage_error
 from efface.types import RecordId
 
-LENGTH = 32
-SHOWN = 16  # hexadecimal digits of a tag that name a record in reports
+LENGTH = 32  # bytes of a key
+FINGERPRINT_DIGITS = 16
+TAG_DIGITS = 16  # of a tag, in hexadecimal: the name of a record in reports
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Key:
     secret: bytes = field(repr=False)
 
     def tag(self, name: RecordId) -> bytes:
-        """HMAC-SHA256 of a record id (32 bytes); the integer 1 and the text "1" have different ones."""
+        """HMAC-SHA256 of a record id, 32 bytes; the integer 1 and the text "1" have different ones."""
         # on its own rather than by _mac: a run does this for every training record
         kind = b"id text\0" if isinstance(name, str) else b"id number\0"
         return hmac.digest(self.secret, kind + str(name).encode("utf-8", "surrogatepass"), "sha256")
@@ -30,36 +32,40 @@ class Key:
         """HMAC-SHA256 of some text in hexadecimal, different for each purpose."""
         return self._mac(purpose, text.encode()).hex()
 
-    def row(self, request: int, place: int, tag: bytes) -> bytes:
-        """What shows that the row of a tag is as it was written (8 bytes)."""
+    def row_check(self, request: int, place: int, tag: bytes) -> bytes:
+        """8 bytes of HMAC that show that the row of a tag is as it was written."""
         return self._mac("row", f"{request} {place} ".encode() + tag)[:8]
 
     @property
     def fingerprint(self) -> str:
-        """Tells keys apart and says nothing about them."""
-        return self.mac("fingerprint", "efface")[:16]
+        """16 hexadecimal digits by which keys are known apart, and which say nothing about them."""
+        return self.mac("fingerprint", "efface")[:FINGERPRINT_DIGITS]
 
     def _mac(self, purpose: str, data: bytes) -> bytes:
         return hmac.digest(self.secret, purpose.encode() + b"\0" + data, "sha256")
 
 
 def make_key(path: Path) -> Key:
-    """Write a new key that only its owner can read; never over a file that is there."""
+    """Write a new key that only its owner can read.
+
+    Raises:
+        RequestError: there is a file already; a key is never replaced.
+        StorageError: it cannot be written.
+    """
     key = Key(secrets.token_bytes(LENGTH))
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise key_exists(path) from None
     except (OSError, ValueError) as error:
-        raise StorageError(f"{path}: the key cannot be written: {getattr(error, 'strerror', None) or error}") from error
+        raise storage_error(path, error, "the key cannot be written") from error
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(f"{key.secret.hex()}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        sync(path)
     except OSError as error:
         path.unlink(missing_ok=True)  # half a key is of no use, and would be in the way of the next attempt
-        raise StorageError(f"{path}: the key cannot be written: {error.strerror or error}") from error
+        raise storage_error(path, error, "the key cannot be written") from error
     return key
 
 
@@ -72,23 +78,39 @@ def key_exists(path: Path) -> RequestError:
 
 
 def read_key(path: Path) -> Key | None:
-    """The key in a file; None where there is no such file, which retires a store."""
+    """Read the key in a file.
+
+    Returns:
+        The key, or None where there is no such file, which retires a store.
+
+    Raises:
+        RequestError: it is a folder.
+        StorageError: it cannot be read.
+        DamagedError: it holds no key.
+    """
     try:
-        text = path.read_text(encoding="ascii").strip()
-        secret = bytes.fromhex(text)
+        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except FileNotFoundError:
         return None
     except IsADirectoryError:
         raise RequestError(f"{path}: is a folder, not the file of a key (--key)") from None
     except OSError as error:
-        raise StorageError(f"{path}: the key cannot be read: {error.strerror or error}") from error
+        raise storage_error(path, error, "the key cannot be read") from error
     except ValueError:
-        raise DamagedError(f"{path}: is not a key of efface: expected {2 * LENGTH} hexadecimal digits") from None
+        secret = b""
     if len(secret) != LENGTH:
         raise DamagedError(f"{path}: is not a key of efface: expected {2 * LENGTH} hexadecimal digits")
     return Key(secret)
 
 
-def shown(tag: bytes) -> str:
+def destroy_key(path: Path) -> None:
+    """Overwrite a key and remove its file; of what the disk kept elsewhere nothing can be said."""
+    with path.open("r+b") as file:
+        file.write(b"0" * 2 * LENGTH)
+    sync(path)
+    path.unlink()
+
+
+def short_tag(tag: bytes) -> str:
     """The name of a record in reports and bundles."""
-    return tag.hex()[:SHOWN]
+    return tag.hex()[:TAG_DIGITS]

@@ -2,39 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from efface.store import clock
 from efface.store.database import events
+from efface.store.entries import CLOCK_BEHIND, Event
 from efface.store.errors import DamagedError
+from efface.store.history import FIRST
 from efface.store.keys import Key
-
-FIRST = "0" * 64  # what the first event is chained to
-BEHIND = "clock_behind_s"  # in the body of an event that was written by a clock that lay behind the last one's
-
-
-@dataclass(frozen=True)
-class Event:
-    """One line of the history; `hash` is an HMAC of the line and of the hash before it."""
-
-    seq: int
-    at: str
-    kind: str
-    body: dict[str, Any]
-    hash: str
-
-    @property
-    def when(self) -> str:
-        """The clock's time at the event, also where it lay behind: `at` never runs back."""
-        behind = self.body.get(BEHIND)
-        if not behind:
-            return self.at
-        moment = datetime.fromisoformat(self.at) - timedelta(seconds=behind)
-        return moment.isoformat(timespec="milliseconds")
 
 
 def append(connection: Connection, key: Key, kind: str, body: dict[str, Any]) -> Event:
@@ -42,7 +19,7 @@ def append(connection: Connection, key: Key, kind: str, body: dict[str, Any]) ->
     last = connection.execute(select(events).order_by(events.c.seq.desc()).limit(1)).first()
     at, behind = clock.stamp(last.at if last else None)
     if behind:
-        body = {**body, BEHIND: round(behind, 3)}
+        body = {**body, CLOCK_BEHIND: round(behind, 3)}
     text = json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     seq = last.seq + 1 if last else 1
     chained = chain(key, last.hash if last else FIRST, seq, at, kind, text)
@@ -51,14 +28,20 @@ def append(connection: Connection, key: Key, kind: str, body: dict[str, Any]) ->
 
 
 def chain(key: Key, before: str, seq: int, at: str, kind: str, body: str) -> str:
-    """The hash of an event."""
+    """The hash of an event; `before` is that of the event before it."""
     return key.mac("event", json.dumps([before, seq, at, kind, body]))
 
 
 def read(connection: Connection, key: Key | None, after: int = 0, before: str = FIRST) -> Iterator[Event]:
-    """The events after one with the hash `before`, each checked against the chain; unchecked without a key.
+    """Read events in order, each checked against the chain.
 
-    Raises DamagedError, which names the first event that was changed, removed or put in.
+    Args:
+        key: the store's key; without it nothing can be checked.
+        after: number of the event to begin after.
+        before: the hash of that event.
+
+    Raises:
+        DamagedError: an event was changed, removed or put in; the message names the first such.
     """
     # closed even where a row is refused: a cursor left open keeps deleted ids in the write-ahead log
     with connection.execute(select(events).where(events.c.seq > after).order_by(events.c.seq)) as rows:

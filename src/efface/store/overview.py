@@ -1,34 +1,43 @@
 """The state of a store at one glance."""
 
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 from sqlalchemy import func, select
 
 from efface.store import clock
 from efface.store.context import StoreContext
-from efface.store.database import plain
-from efface.store.drift import Limits, past
-from efface.store.history import Request, Run, Version
+from efface.store.database import pending_ids
+from efface.store.entries import DeletionRequest, RunRecord, Version
+from efface.store.settings import DriftLimits
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What a team has to know.
+    """What a team has to know of its store.
 
-    honours: the requests that each version honours. overdue: pending requests whose date is over (in UTC).
-    unfinished: a run that was interrupted, or is at work. retraining: why one is due. misplaced: whether
-    `current.safetensors` leads elsewhere than to the version in service. retired: why nothing can be asked any more.
+    Args:
+        serving: the version in service.
+        file: where its weights are.
+        versions: all versions, in order.
+        honours: the numbers of the requests that each version honours.
+        pending: requests that wait for a run.
+        overdue: pending requests whose date is over, in UTC.
+        unfinished: a run that was interrupted, or is at work.
+        retraining: why a retraining is due, one line each.
+        warnings: what else is not as it should be, one line each.
+        misplaced: whether `current.safetensors` leads elsewhere than to the version in service.
+        retired: why nothing can be asked any more; None as long as something can.
+        head: number and hash of the history's last event.
     """
 
     serving: Version
     file: Path
     versions: tuple[Version, ...]
     honours: dict[int, tuple[int, ...]]
-    pending: tuple[Request, ...]
-    overdue: tuple[Request, ...]
-    unfinished: Run | None
+    pending: tuple[DeletionRequest, ...]
+    overdue: tuple[DeletionRequest, ...]
+    unfinished: RunRecord | None
     retraining: tuple[str, ...]
     warnings: tuple[str, ...]
     misplaced: bool
@@ -36,32 +45,32 @@ class Overview:
     head: tuple[int, str]
 
 
-def overview(core: StoreContext) -> Overview:
+def overview(context: StoreContext) -> Overview:
     """The state of a store now."""
-    with core.database.reading() as connection:
-        history = core.refreshed(connection)
-        kept = connection.execute(select(func.count()).select_from(plain)).scalar() or 0
-    today = clock.present(history.latest).date()
-    warnings = list(history.clock)
-    if not core.folder.serves(history.serving.file):
-        warnings.append(f"{core.folder.link} does not lead to version {history.current}: efface run puts that right")
+    with context.reading() as snapshot:
+        history = snapshot.history
+        ids = snapshot.connection.execute(select(func.count()).select_from(pending_ids)).scalar() or 0
+    misplaced = not context.folder.serves(history.serving.file)
+    warnings = list(history.clock_warnings)
+    if misplaced:
+        warnings.append(f"{context.folder.link} does not lead to version {history.current}: efface run puts that right")
     if history.uncleared:
         warnings.append("deleted ids may still stand in the write-ahead log: efface run empties it")
-    if core.retired:
+    if context.retired:
         warnings.append("without the key nobody can tell whether the history was changed")
-        if kept:
-            warnings.append(f"{kept} ids of requests that were pending still stand in {core.database.path.name}")
+        if ids:
+            warnings.append(f"{ids} ids of requests that were pending still stand in {context.database.path.name}")
     return Overview(
         serving=history.serving,
-        file=core.folder.link,
+        file=context.folder.link,
         versions=tuple(history.versions.values()),
         honours={n: tuple(sorted(history.honoured_by(n))) for n in history.versions},
         pending=tuple(history.pending),
-        overdue=tuple(r for r in history.pending if r.due is not None and date.fromisoformat(r.due) < today),
+        overdue=tuple(r for r in history.pending if clock.is_over(r.due, history.latest)),
         unfinished=history.open_run,
-        retraining=tuple(past(history.serving.drift, Limits(**history.settings["limits"]))),
+        retraining=tuple(DriftLimits(**history.settings["limits"]).exceeded(history.serving.drift)),
         warnings=tuple(warnings),
-        misplaced=not core.folder.serves(history.serving.file),
-        retired=f"on {history.retired[:10]} by efface retire" if history.retired else core.retired,
+        misplaced=misplaced,
+        retired=f"on {history.retired[:10]} by efface retire" if history.retired else context.retired,
         head=(history.seq, history.hash),
     )

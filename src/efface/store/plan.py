@@ -2,25 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from efface.auditing.config import Level
-from efface.auditing.verdict import Status
 from efface.errors import RequestError
-from efface.methods import Method, get
-from efface.store.history import Version
-from efface.task import Task
+from efface.store.entries import Version
+
+# methods and the audit need torch, and the command line refuses words that it does not know without it: they are
+# imported where they are used
+if TYPE_CHECKING:
+    from efface.methods import Method
+    from efface.task import Task
 
 ACCEPT = ("verified", "undecided", "any")
 NOT_AUDITED, RETRAINED = "not_audited", "retrained"
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """How a run is to be made; an interrupted run goes on where the same plan is asked for again.
 
-    level: how much the audit spends; None for no audit. accept: the least conclusion of the audit with which a version
-    goes into service: verified, undecided, or any. retrain: train anew on what is left, by Task.fit.
+    Args:
+        method: key of an unlearning method.
+        options: options of the method, by name.
+        seed: of all draws.
+        level: how much the audit spends: quick, standard, strong, or None for no audit.
+        references: how many reference models the audit trains.
+        accept: the least conclusion of the audit with which a version goes into service: one of ACCEPT.
+        retrain: train anew on the records that are left, by Task.fit, in place of unlearning.
     """
 
     method: str = "steer"
@@ -31,19 +39,28 @@ class Plan:
     accept: str = "undecided"
     retrain: bool = False
 
-    def chosen(self) -> Method:
+    def chosen(self) -> "Method":
         """The method with its options; RequestError where there is none such."""
+        from efface.methods import get
+
         # as words, which is how options are read wherever they come from
         return get(self.method, {name: str(value) for name, value in self.options.items()})
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """What a run came to.
 
-    version: the new version in service; None where there was nothing to do or the audit did not let it pass.
-    status: the audit's conclusion, `not_audited`, `retrained`, or `nothing` where no request was pending.
-    retraining: why a retraining is due, if it is. resumed: whether it went on with an interrupted run.
+    Args:
+        status: the audit's conclusion, `not_audited`, `retrained`, or `nothing` where no request was pending.
+        reasons: of that conclusion, one line each.
+        run: number of the run.
+        requests: numbers of the requests that it was about.
+        records: how many records it was to forget.
+        version: the new version in service; None where there was nothing to do or the model did not pass.
+        retraining: why a retraining is due, one line each.
+        warnings: what unlearning warned of, one line each.
+        resumed: whether it went on with an interrupted run.
     """
 
     status: str
@@ -57,12 +74,14 @@ class Outcome:
     resumed: bool = False
 
 
-def check_plan(plan: Plan, task: Task) -> None:
-    """Whether a run can be made so; RequestError with everything that is wrong."""
+def check_plan(plan: RunPlan, task: "Task") -> None:
+    """Refuse a plan that cannot be carried out, by a RequestError with every problem."""
+    from efface.auditing.config import Level
+
     problems = []
     if task.build_model is None:
         problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")
-    if plan.retrain and (plan.options or plan.method != Plan.method):
+    if plan.retrain and (plan.options or plan.method != RunPlan.method):
         problems.append("a retraining is done by Task.fit and takes no method or option: leave them out")
     if plan.retrain and task.fit is None:
         problems.append("retraining is done by Task.fit, which the task lacks: set it")
@@ -81,10 +100,3 @@ def check_plan(plan: Plan, task: Task) -> None:
         problems += error.problems
     if problems:
         raise RequestError(problems)
-
-
-def passes(status: str, accept: str) -> bool:
-    """Whether a model of which the audit concludes `status` goes into service."""
-    if status in (NOT_AUDITED, RETRAINED, Status.VERIFIED) or accept == "any":
-        return True
-    return status == Status.UNDECIDED and accept == "undecided"

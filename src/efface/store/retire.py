@@ -1,43 +1,45 @@
 """The end of a store: ids, log and models that know them go first, then the key."""
 
-import os
-
 from sqlalchemy import delete
 
 from efface.store.context import StoreContext
-from efface.store.database import named, plain
+from efface.store.database import pending_ids, translate_errors
+from efface.store.entries import Stage
 from efface.store.errors import BusyError
-from efface.store.gc import clear_ids, drop_orphans, remove, superseded
-from efface.store.keys import LENGTH
+from efface.store.gc import clear_ids, drop_orphans, remove_checkpoints, superseded
+from efface.store.keys import destroy_key
 
 
-def retire(core: StoreContext) -> list[int]:
-    """Destroy the key, after which nobody can tell whom the history is about; gives the pending requests given up.
+def retire(context: StoreContext) -> list[int]:
+    """Destroy the key, after which nobody can tell whom the history is about.
 
-    They are cancelled and their ids deleted. Superseded models that know honoured records are removed at once. The
-    version in service stays. Raises BusyError, and keeps the key, while another process reads from the database.
+    Pending requests are cancelled and their ids deleted. Superseded models that know honoured records are removed at
+    once. The version in service stays.
+
+    Returns:
+        The numbers of the requests that were cancelled.
+
+    Raises:
+        BusyError: another process reads from the database, or a run is at work; the key is then still there.
     """
-    with core.folder.locked(0.0):
-        with core.writing() as book:
-            pending = [r.number for r in book.history.pending]
-            if run := book.history.open_run:
-                book.append("ended", {"number": run.number, "stage": "abandoned", "why": "the store was retired"})
+    with context.folder.locked(0.0):
+        with context.writing() as transaction:
+            pending = [r.number for r in transaction.history.pending]
+            if run := transaction.history.open_run:
+                ended = {"number": run.number, "stage": str(Stage.ABANDONED), "why": "the store was retired"}
+                transaction.append("ended", ended)
             for number in pending:
-                book.append("cancelled", {"number": number})
-            book.connection.execute(delete(plain))
-        core.folder.serve(core.history().serving.file)
-        if not clear_ids(core):
+                transaction.append("cancelled", {"number": number})
+            transaction.connection.execute(delete(pending_ids))
+        context.folder.serve(context.history().serving.file)
+        if not clear_ids(context):
             raise BusyError(
-                f"{core.database.path}: another process reads from it, so its log cannot be emptied: try again"
+                f"{context.database.path}: another process reads from it, so its log cannot be emptied: try again"
             )
-        remove(core, [v.number for v in superseded(core.history())])
-        drop_orphans(core)
-        with core.writing() as book:
-            book.append("retired", {})
-        with named(core.key_path):
-            with core.key_path.open("r+b") as file:  # of what the disk kept elsewhere nothing can be said
-                file.write(b"0" * 2 * LENGTH)
-                file.flush()
-                os.fsync(file.fileno())
-            core.key_path.unlink()
+        remove_checkpoints(context, [v.number for v in superseded(context.history())])
+        drop_orphans(context)
+        with context.writing() as transaction:
+            transaction.append("retired", {})
+        with translate_errors(context.key_path):
+            destroy_key(context.key_path)
     return pending

@@ -1,292 +1,269 @@
 """A run: all pending requests are unlearned as one batch, judged, and put into service or refused."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from sqlalchemy import delete
-from torch import Tensor, nn
+from torch import nn
 
 from efface.auditing.api import audit
-from efface.data.checks import MAX_SHARE, shorten
-from efface.data.ids import RecordIndex
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
 from efface.runtime.seeds import unchanged_globals
-from efface.store.build import load, make, save, to_forget
+from efface.store.assessment import Assessment
+from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
+from efface.store.build import load, retrain_without, save, unlearn_batch
 from efface.store.context import StoreContext
-from efface.store.database import plain
-from efface.store.drift import Limits, drift_of, past, write_answers
-from efface.store.errors import DamagedError
-from efface.store.failpoints import reach
+from efface.store.database import pending_ids
+from efface.store.drift import drift_of, write_answers
+from efface.store.entries import RunRecord, Stage, Version
+from efface.store.failpoints import failpoint
 from efface.store.gc import drop_orphans, finish, recover
-from efface.store.history import Run, Stage, Version
-from efface.store.keys import SHOWN, shown
-from efface.store.plan import NOT_AUDITED, RETRAINED, Outcome, Plan, check_plan, passes
-from efface.store.requests import settle_others
-from efface.store.tag_rows import names_faults, names_of, tags_of
-from efface.store.task_view import Remaining, emptied, remaining
+from efface.store.history import baseline_title
+from efface.store.plan import NOT_AUDITED, RETRAINED, RunOutcome, RunPlan, check_plan
+from efface.store.settings import DriftLimits
+from efface.store.settle import settle_pending
 from efface.task import Task
-from efface.types import RecordId
-
-TAG = re.compile(rf"'([0-9a-f]{{{SHOWN}}})'")
-OTHER = re.compile(rf"'[0-9a-f]{{{SHOWN}}}:(\d+)'")
 
 
 def run(
-    core: StoreContext, task: Task, plan: Plan, device: torch.device, wait_s: float = 0.0, progress: bool | None = None
-) -> Outcome:
+    context: StoreContext,
+    task: Task,
+    plan: RunPlan,
+    device: torch.device,
+    wait_s: float = 0.0,
+    progress: bool | None = None,
+) -> RunOutcome:
     """Honour all pending requests, or go on with a run that was interrupted.
 
-    Raises RequestError for a plan or records that cannot be, BusyError while another run is at work, DamagedError
-    where the checkpoint in service is not what it was; the version in service then stays as it is.
+    The version in service stays as it is wherever this raises.
+
+    Args:
+        device: where models are made and judged.
+        wait_s: seconds to wait for another run.
+        progress: whether to show progress; by default on a terminal.
+
+    Raises:
+        RequestError: for a plan or records that cannot be.
+        BusyError: another run is at work.
+        DamagedError: a row or a checkpoint is not what it was.
+        DivergedError: weights became NaN or infinite.
     """
     check_plan(plan, task)
-    with core.folder.locked(wait_s), unchanged_globals():
-        reach("run.locked")
-        core.key  # noqa: B018  a retired store has nothing to do here
-        recover(core)
-        reach("run.recovered")
-        batch, resumed = _begin(core, plan)
-        if batch is None:
-            return Outcome("nothing")
-        names: dict[bytes, RecordId] = {}
+    with context.folder.locked(wait_s), unchanged_globals():
+        failpoint("run.locked")
+        context.key  # noqa: B018  a retired store has nothing to do here
+        recover(context)
+        failpoint("run.recovered")
+        begun = StoreRun(context, task, plan, device, progress).begin()
+        return RunOutcome("nothing") if begun is None else begun.carry_out()
+
+
+class StoreRun:
+    """One run, and what its steps share.
+
+    Each step is noted in the history before the next begins, so that an interrupted run goes on after its last one.
+
+    Args:
+        context: the store; the caller holds its run lock.
+        task: the task as the user gave it.
+        device: where models are made and judged.
+        progress: whether to show progress; by default on a terminal.
+    """
+
+    def __init__(
+        self, context: StoreContext, task: Task, plan: RunPlan, device: torch.device, progress: bool | None
+    ) -> None:
+        self.context, self.task, self.plan, self.device, self.progress = context, task, plan, device, progress
+        self.resumed = False
+        self.record: RunRecord
+        self.parent: Version  # that the run starts from
+        self.limits: DriftLimits
+        self.pending: PendingRecords
+        self.batch: DeletionBatch
+
+    def begin(self) -> "StoreRun | None":
+        """Take up the run that was interrupted, or begin one; None where there is nothing to do."""
+        history = self.context.history()
+        # all options with their values, however they were given
+        unfinished, wanted = history.open_run, asdict(self.plan) | {"options": asdict(self.plan.chosen())}
+        if unfinished is not None:
+            self.record = unfinished
+            if unfinished.plan == wanted and unfinished.parent == history.current:
+                self.resumed = True
+                return self
+            self._end(Stage.ABANDONED, "a run with other settings was asked for")
+        with self.context.writing() as transaction:
+            history = transaction.history
+            requests = [r.number for r in history.pending]
+            if not requests and not self.plan.retrain:
+                return None
+            number = len(history.runs) + 1
+            began = {"number": number, "parent": history.current, "requests": requests, "plan": wanted}
+            transaction.append("began", began)
+            failpoint("began.before-commit")
+        failpoint("run.began")
+        self.record = history.runs[number]
+        return self
+
+    def carry_out(self) -> RunOutcome:
+        """Make the new model, judge it, and put it into service if it passes."""
+        history = self.context.history()
+        self.parent, self.limits = history.versions[self.record.parent], DriftLimits(**history.settings["limits"])
+        self.pending = read_pending(self.context, self.record)
         try:
-            return _carry_out(core, task, plan, batch, names, device, resumed, progress)
+            return self._carry_out()
         except (RequestError, DivergedError) as error:
-            # not what it says: the history is for ever, and a user's own code may say an id
-            _end(core, batch, Stage.FAILED, type(error).__name__)
-            drop_orphans(core)
+            # the kind of error alone: the history is for ever, and what a user's own code says may hold an id
+            self._end(Stage.FAILED, type(error).__name__)
             if isinstance(error, RequestError):
-                raise RequestError([_for_people(line, names, task) for line in error.problems]) from error
+                raise RequestError([self.pending.restore_ids(line, self.task) for line in error.problems]) from error
             raise
 
+    def _carry_out(self) -> RunOutcome:
+        self.batch = find_batch(self.context, self.task, self.pending, self.plan.retrain)
+        failpoint("run.task-read")
+        model = self._model()
+        found = self._assess(model)
+        failpoint("run.judged")
+        outcome = self._outcome(found)
+        if not found.passes(self.plan.accept):
+            self._end(Stage.REJECTED, f"{found.status}, and {self.plan.accept} was asked for")
+            return outcome
+        version = self._commit(model, found)
+        failpoint("run.committed")
+        finish(self.context)
+        failpoint("run.finished")
+        return replace(outcome, version=version, retraining=tuple(self.limits.exceeded(version.drift)))
 
-def _begin(core: StoreContext, plan: Plan) -> tuple[Run | None, bool]:
-    """The run to carry out, and whether it was begun before."""
-    history = core.history()
-    # all options with their values, however they were given
-    unfinished, asked = history.open_run, asdict(plan) | {"options": asdict(plan.chosen())}
-    if unfinished is not None:
-        if unfinished.plan == asked and unfinished.parent == history.current:
-            return unfinished, True
-        _end(core, unfinished, Stage.ABANDONED, "a run with other settings was asked for")
-        drop_orphans(core)
-    with core.writing() as book:
-        pending = [r.number for r in book.history.pending]
-        if not pending and not plan.retrain:
-            return None, False
-        number = len(book.history.runs) + 1
-        book.append("began", {"number": number, "parent": book.history.current, "requests": pending, "plan": asked})
-        reach("began.before-commit")
-    reach("run.began")
-    return book.history.runs[number], False
+    def _model(self) -> nn.Module:
+        """The new model: the one that was stored before the run was interrupted, or one that is made and stored now."""
+        if self.record.model is not None:
+            return self._load(self.record.model["file"], f"unfinished run {self.record.number}")
+        if self.plan.retrain:
+            model, noted = retrain_without(self.batch, self.plan.seed, self.device, self.progress)
+        else:
+            original = self._load(self.parent.file, self.parent.title)
+            failpoint("run.checkpoint-read")
+            model, noted = unlearn_batch(original, self.batch, self.plan, self.progress)
+        failpoint("run.unlearned")
+        file = self.context.folder.add("checkpoints", lambda path: save(model, path))
+        noted = {"file": file, "weights": weights_digest(model), **noted}
+        self._note("made", model=noted)
+        failpoint("run.made")
+        return model
 
+    def _assess(self, model: nn.Module) -> Assessment:
+        """Compare a retrained model, or audit an unlearned one unless that was done before."""
+        if self.plan.retrain:
+            return self._compare(model)
+        if self.plan.level is None:
+            return Assessment(NOT_AUDITED, ["no audit was asked for"], {})
+        return Assessment(**self.record.audit) if self.record.audit else self._audit(model, self.plan.level)
 
-def _carry_out(
-    core: StoreContext,
-    task: Task,
-    plan: Plan,
-    batch: Run,
-    names: dict[bytes, RecordId],
-    device: torch.device,
-    resumed: bool,
-    progress: bool | None,
-) -> Outcome:
-    with core.database.reading() as connection:
-        history = core.refreshed(connection)
-        names.update(names_of(connection, batch.requests))
-        forgotten = tags_of(core, connection, history, history.honoured)
-        known = tags_of(core, connection, history, batch.requests)
-    # nobody else is forgotten, and nobody is left out, because a row was changed by hand
-    if wrong := names_faults(core, f"requests {', '.join(map(str, batch.requests))}", names, known, forgotten):
-        raise DamagedError(wrong)
-    left = remaining(task, core.key, forgotten)
-    at = _positions(task, names, missing_too=plan.retrain)
-    leaving = {position: shown(tag) for tag, position in at.items()}
-    if not plan.retrain:
-        _check_share(len(leaving), len(left.positions))
-    reach("run.task-read")
-    if batch.kept is None:
-        made, kept = make(core, left, leaving, plan, device, progress)
-        batch = _keep(core, batch, made, kept)
-    else:
-        made = load(
-            task, core.folder.checked("checkpoints", batch.kept["file"], f"unfinished run {batch.number}"), device
+    def _compare(self, model: nn.Module) -> Assessment:
+        """How a retrained model's holdout accuracy compares with that of the first model of the lineage before."""
+        drift = self._drift(model)
+        if "missing" in drift:
+            said = f"trained anew without the records; not compared: {drift['missing']}"
+            return Assessment(RETRAINED, [said], {})
+        limit = self.limits.accuracy
+        said = (
+            "trained anew without the records; holdout accuracy "
+            f"{drift['accuracy']:+.3f} against the first model before"
         )
-    kept = batch.kept or {}
-    forget_classes = emptied(left, leaving)
-    audited: dict[str, Any]
-    good = True
-    if plan.retrain:
-        reason, good = _compare(core, task, batch, made, forget_classes)
-        audited = {"status": RETRAINED, "reasons": [reason], "files": {}}
-    elif plan.level is None:
-        audited = {"status": NOT_AUDITED, "reasons": ["no audit was asked for"], "files": {}}
-    else:
-        audited = batch.audit or _judge(core, left, leaving, plan, batch, made, device, progress)
-    reach("run.judged")
-    outcome = Outcome(
-        status=audited["status"],
-        reasons=tuple(audited["reasons"]),
-        run=batch.number,
-        requests=batch.requests,
-        records=len(names),
-        warnings=tuple(_for_people(line, names, task) for line in kept.get("warnings", ())),
-        resumed=resumed,
-    )
-    if not (good or plan.accept == "any") or not passes(audited["status"], plan.accept):
-        _end(core, batch, Stage.REJECTED, f"{audited['status']}, and {plan.accept} was asked for")
-        drop_orphans(core)
-        return outcome
-    version = _commit(core, task, batch, made, kept, audited, forget_classes)
-    reach("run.committed")
-    finish(core)
-    reach("run.finished")
-    due = past(version.drift, Limits(**core.history().settings["limits"]))
-    return replace(outcome, version=version, retraining=tuple(due))
+        if -drift["accuracy"] <= limit:
+            return Assessment(RETRAINED, [said], {})
+        return Assessment(RETRAINED, [f"{said}, which is past the limit of {limit:.3f}"], {}, within_limits=False)
 
-
-def _positions(task: Task, names: Mapping[bytes, RecordId], missing_too: bool) -> dict[bytes, int]:
-    """Positions of the records that are to be forgotten, by tag."""
-    index = RecordIndex(task.ids, len(task.train))  # type: ignore[arg-type]
-    found = {tag: at for tag, name in names.items() if (at := index.position(name)) is not None}
-    missing = [shown(tag) for tag in names if tag not in found]
-    if missing and not missing_too:
-        raise RequestError(
-            f"{len(missing)} records that are to be forgotten are no longer in the training set ({shorten(missing)}), so "
-            "nothing can be unlearned by them: put them back until the run is over, or retrain (--retrain)"
+    def _audit(self, model: nn.Module, level: str) -> Assessment:
+        """Audit the new model and store the report, in which records have tags for names."""
+        original = self._load(self.parent.file, self.parent.title)
+        report = audit(
+            original=original,
+            unlearned=model,
+            forget=self.batch.forget,
+            task=self.batch.task,
+            level=level,
+            references=self.plan.references,
+            method=self.plan.chosen() if level == "strong" else None,
+            run_seed=self.plan.seed,
+            used_reference=(self.record.model or {}).get("reference"),
+            title=f"Run {self.record.number}: requests {', '.join(map(str, self.record.requests))}",
+            progress=self.progress,
         )
-    return found
+        failpoint("run.audited")
+        files = self.context.folder.add_report(self.record.number, report.save)
+        found = Assessment(str(report.verdict.status), list(report.verdict.reasons), files)
+        self._note("audited", audit=found.noted)
+        return found
 
-
-def _compare(core: StoreContext, task: Task, batch: Run, made: nn.Module, forget_classes: Tensor) -> tuple[str, bool]:
-    """How a retrained model's holdout accuracy compares with the first model's before, and whether that will do."""
-    before = core.history().versions[batch.parent]
-    baseline = core.folder.checked("baselines", before.baseline, f"holdout answers of lineage {before.lineage}")
-    drift = drift_of(task, made, baseline, forget_classes)
-    if "missing" in drift:
-        return f"trained anew without the records; not compared: {drift['missing']}", True
-    limit = core.history().settings["limits"]["accuracy"]
-    said = f"trained anew without the records; holdout accuracy {drift['accuracy']:+.3f} against the first model before"
-    return (said, True) if -drift["accuracy"] <= limit else (f"{said}, which is past the limit of {limit:.3f}", False)
-
-
-def _check_share(leaving: int, left: int) -> None:
-    if leaving > MAX_SHARE * left:
-        raise RequestError(
-            f"the pending requests hold {leaving / left:.0%} of the training records, and above {MAX_SHARE:.0%} "
-            "they cannot be unlearned together: train anew without them (efface run --retrain), or cancel some and ask "
-            "again after the run"
+    def _outcome(self, found: Assessment) -> RunOutcome:
+        warnings = (self.record.model or {}).get("warnings", ())
+        return RunOutcome(
+            status=found.status,
+            reasons=tuple(found.reasons),
+            run=self.record.number,
+            requests=self.record.requests,
+            records=len(self.pending.names),
+            warnings=tuple(self.pending.restore_ids(line, self.task) for line in warnings),
+            resumed=self.resumed,
         )
 
+    def _commit(self, model: nn.Module, found: Assessment) -> Version:
+        """Put the model into service, and delete the ids of the records that it has forgotten: both, or neither."""
+        lineage, kind, drift, baseline = self.parent.lineage, "unlearned", None, self.parent.baseline
+        if self.plan.retrain:
+            baseline = self.context.folder.add("baselines", lambda path: write_answers(self.task, model, path))
+            lineage, kind = 1 + max(v.lineage for v in self.context.history().versions.values()), "retrained"
+        else:
+            drift = self._drift(model)
+        failpoint("run.drift-read")
+        made = self.record.model or {}
+        with self.context.writing() as transaction:
+            number = len(transaction.history.versions) + 1
+            transaction.append(
+                "version",
+                {
+                    "number": number,
+                    "parent": self.parent.number,
+                    "lineage": lineage,
+                    "kind": kind,
+                    "run": self.record.number,
+                    "file": made["file"],
+                    "weights": made["weights"],
+                    "requests": list(self.record.requests),
+                    "baseline": baseline,
+                    "drift": drift,
+                    "audit": found.noted,
+                },
+            )
+            failpoint("version.appended")
+            transaction.connection.execute(delete(pending_ids).where(pending_ids.c.request.in_(self.record.requests)))
+            failpoint("version.ids-deleted")
+            settle_pending(transaction)
+            failpoint("version.honoured")
+            failpoint("version.before-commit")
+        return transaction.history.versions[number]
 
-def _keep(core: StoreContext, batch: Run, made: nn.Module, noted: dict[str, Any]) -> Run:
-    """Keep the weights, so that an interrupted audit need not make them again."""
-    file = core.folder.keep("checkpoints", lambda path: save(made, path))
-    with core.writing() as book:
-        kept = {"file": file, "weights": weights_digest(made), **noted}
-        book.append("unlearned", {"number": batch.number, "kept": kept})
-        reach("unlearned.before-commit")
-    reach("run.staged")
-    return book.history.runs[batch.number]
+    def _load(self, file: str, what: str) -> nn.Module:
+        return load(self.task, self.context.folder.checked("checkpoints", file, what), self.device)
 
+    def _drift(self, model: nn.Module) -> dict[str, Any]:
+        """How far a model moved from the first one of the lineage in service."""
+        first = self.context.folder.checked("baselines", self.parent.baseline, baseline_title(self.parent))
+        return drift_of(self.task, model, first, self.batch.forget_classes)
 
-def _judge(
-    core: StoreContext,
-    left: Remaining,
-    leaving: Mapping[int, str],
-    plan: Plan,
-    batch: Run,
-    made: nn.Module,
-    device: torch.device,
-    progress: bool | None,
-) -> dict[str, Any]:
-    """Audit the new model and keep the report, in which records have tags for names."""
-    assert plan.level is not None
-    parent = core.history().versions[batch.parent]
-    task = to_forget(left, leaving)
-    original = load(task, core.folder.checked("checkpoints", parent.file, f"version {parent.number}"), device)
-    report = audit(
-        original=original,
-        unlearned=made,
-        forget=sorted(leaving.values()),
-        task=task,
-        level=plan.level,
-        references=plan.references,
-        method=plan.chosen() if plan.level == "strong" else None,
-        run_seed=plan.seed,
-        used_reference=(batch.kept or {}).get("reference"),
-        title=f"Run {batch.number}: requests {', '.join(map(str, batch.requests))}",
-        progress=progress,
-    )
-    reach("run.audited")
-    verdict = report.verdict
-    files = core.folder.keep_report(batch.number, report.save)
-    audited = {"status": str(verdict.status), "reasons": list(verdict.reasons), "files": files}
-    with core.writing() as book:
-        book.append("audited", {"number": batch.number, "audit": audited})
-        reach("audited.before-commit")
-    return audited
+    def _note(self, kind: str, **body: Any) -> None:
+        """Note a step in the history."""
+        with self.context.writing() as transaction:
+            transaction.append(kind, {"number": self.record.number, **body})
+            failpoint(f"{kind}.before-commit")
+        self.record = transaction.history.runs[self.record.number]
 
-
-def _commit(
-    core: StoreContext,
-    task: Task,
-    batch: Run,
-    made: nn.Module,
-    kept: Mapping[str, Any],
-    audited: dict[str, Any],
-    forget_classes: Tensor,
-) -> Version:
-    """Put the model into service, and delete the ids of the records that it has forgotten; all of it, or nothing."""
-    history = core.history()
-    parent = history.versions[batch.parent]
-    if batch.plan["retrain"]:
-        baseline = core.folder.keep("baselines", lambda path: write_answers(task, made, path))
-        lineage, kind, drift = 1 + max(v.lineage for v in history.versions.values()), "retrained", None
-    else:
-        baseline, lineage, kind = parent.baseline, parent.lineage, "unlearned"
-        first = core.folder.checked("baselines", baseline, f"holdout answers of lineage {lineage}")
-        drift = drift_of(task, made, first, forget_classes)
-    reach("run.drift-read")
-    with core.writing() as book:
-        number = len(book.history.versions) + 1
-        book.append(
-            "version",
-            {
-                "number": number,
-                "parent": parent.number,
-                "lineage": lineage,
-                "kind": kind,
-                "run": batch.number,
-                "file": kept["file"],
-                "weights": kept["weights"],
-                "requests": list(batch.requests),
-                "baseline": baseline,
-                "drift": drift,
-                "audit": audited,
-            },
-        )
-        reach("version.appended")
-        book.connection.execute(delete(plain).where(plain.c.request.in_(batch.requests)))
-        reach("version.plain-deleted")
-        settle_others(core, book)
-        reach("version.honoured")
-        reach("version.before-commit")
-    return book.history.versions[number]
-
-
-def _end(core: StoreContext, batch: Run, stage: Stage, why: str) -> None:
-    with core.writing() as book:
-        book.append("ended", {"number": batch.number, "stage": str(stage), "why": why})
-
-
-def _for_people(line: str, names: Mapping[bytes, RecordId], task: Task) -> str:
-    """A line about records with their ids in it: nothing else says which, and it is only shown, never kept."""
-    by_tag = {shown(tag): name for tag, name in names.items()}
-    line = TAG.sub(lambda m: repr(by_tag.get(m[1], m[1])), line)
-    ids = task.ids
-    return OTHER.sub(lambda m: m[1] if ids is None else repr(ids[int(m[1])]), line)
+    def _end(self, stage: Stage, why: str) -> None:
+        """Give the run up, and remove the model that it made."""
+        with self.context.writing() as transaction:
+            transaction.append("ended", {"number": self.record.number, "stage": str(stage), "why": why})
+        drop_orphans(self.context)

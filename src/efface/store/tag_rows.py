@@ -5,153 +5,176 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Row, select
 
-from efface.store.context import StoreContext
-from efface.store.database import notes, plain, tags
+from efface.store.context import Snapshot
+from efface.store.database import notes, pending_ids, tags
 from efface.store.errors import DamagedError
-from efface.store.history import History
-from efface.store.keys import shown
+from efface.store.keys import Key, short_tag
 from efface.types import RecordId
 
 AT_ONCE = 500  # values in one SQL statement
-NAMED = 3  # rows of a request that are named
+MAX_NAMED = 3  # rows of a request that are named in messages
 
 
-def tags_of(core: StoreContext, connection: Connection, history: History, numbers: Collection[int]) -> set[bytes]:
+def tags_of(snapshot: Snapshot, numbers: Collection[int]) -> set[bytes]:
     """The tags of some requests; DamagedError where a row of them was changed or removed."""
     wanted = sorted(numbers)
-    held: dict[int, int] = dict.fromkeys(wanted, 0)
+    counts: dict[int, int] = dict.fromkeys(wanted, 0)
     found: set[bytes] = set()
     for start in range(0, len(wanted), AT_ONCE):
+        query = select(tags).where(tags.c.request.in_(wanted[start : start + AT_ONCE]))
         # closed even where a row is refused: a cursor left open keeps deleted ids in the write-ahead log
-        with connection.execute(select(tags).where(tags.c.request.in_(wanted[start : start + AT_ONCE]))) as rows:
+        with snapshot.connection.execute(query) as rows:
             for row in rows:
-                _check(core, history, row)
-                held[row.request] += 1
+                _check_row(snapshot, row)
+                counts[row.request] += 1
                 found.add(row.tag)
-    if wrong := [n for n, rows in held.items() if rows != history.requests[n].records]:
+    if wrong := [n for n, count in counts.items() if count != snapshot.history.requests[n].records]:
         raise DamagedError(f"tags: rows of request {wrong[0]} are missing, or there are more than it had")
     return found
 
 
-def requests_of(
-    core: StoreContext, connection: Connection, history: History, wanted: Sequence[bytes]
-) -> dict[bytes, set[int]]:
-    """The requests that name each of some tags; tags that none names are left out. DamagedError as above."""
+def requests_of(snapshot: Snapshot, wanted: Sequence[bytes]) -> dict[bytes, set[int]]:
+    """The numbers of the requests that name each of some records.
+
+    Args:
+        wanted: tags of the records.
+
+    Returns:
+        Numbers by tag; tags that no request names are left out.
+
+    Raises:
+        DamagedError: a row of them was changed.
+    """
     found: dict[bytes, set[int]] = {}
     for start in range(0, len(wanted), AT_ONCE):
-        with connection.execute(select(tags).where(tags.c.tag.in_(wanted[start : start + AT_ONCE]))) as rows:
+        query = select(tags).where(tags.c.tag.in_(wanted[start : start + AT_ONCE]))
+        with snapshot.connection.execute(query) as rows:
             for row in rows:
-                _check(core, history, row)
+                _check_row(snapshot, row)
                 found.setdefault(row.tag, set()).add(row.request)
     return found
 
 
-def names_of(connection: Connection, numbers: Sequence[int]) -> dict[bytes, RecordId]:
-    """The ids that are still kept of some requests, by tag."""
-    rows = connection.execute(select(plain.c.tag, plain.c.name).where(plain.c.request.in_(numbers))).all()
+def pending_ids_of(snapshot: Snapshot, numbers: Sequence[int]) -> dict[bytes, RecordId]:
+    """The ids that are still stored of some requests, by tag; DamagedError where one cannot be read."""
+    query = select(pending_ids.c.tag, pending_ids.c.name).where(pending_ids.c.request.in_(numbers))
     found: dict[bytes, RecordId] = {}
     try:
-        for row in rows:
+        for row in snapshot.connection.execute(query).all():
             name = json.loads(row.name)
             if found.setdefault(row.tag, name) != name:
                 raise ValueError("two requests name one record differently")
     except (ValueError, TypeError):
-        raise DamagedError("plain: an id of a pending request cannot be read: its row was changed") from None
+        raise DamagedError("pending_ids: an id of a pending request cannot be read: its row was changed") from None
     return found
 
 
-def digest_of(core: StoreContext, ordered: Iterable[bytes]) -> str:
+def digest_of(key: Key, ordered: Iterable[bytes]) -> str:
     """What the history holds of a request's tags, in their order."""
-    return core.key.mac("request", "\n".join(tag.hex() for tag in ordered))
+    return key.mac("request", "\n".join(tag.hex() for tag in ordered))
 
 
-def names_faults(
-    core: StoreContext,
+def id_faults(
+    key: Key,
     whose: str,
     names: Mapping[bytes, RecordId],
     known: Collection[bytes],
     forgotten: Collection[bytes],
 ) -> list[str]:
-    """How the ids that are kept of pending requests differ from those that they were made with, one line each."""
+    """How the stored ids of pending requests differ from those that they were made with.
+
+    Args:
+        whose: what messages call the requests.
+        names: the stored ids, by the tag beside each.
+        known: the tags of the requests.
+        forgotten: the tags of all records that were forgotten before, whose ids are deleted.
+
+    Returns:
+        One line for each kind of difference.
+    """
     problems = []
-    wrong = [tag for tag, name in names.items() if core.key.tag(name) != tag]
+    wrong = [tag for tag, name in names.items() if key.tag(name) != tag]
     if wrong:
-        problems.append(f"plain: {len(wrong)} ids of {whose} were changed, such as that of {_shown(wrong[0])}")
+        problems.append(f"pending_ids: {len(wrong)} ids of {whose} were changed, such as that of {_shown(wrong[0])}")
     if lacking := set(known) - set(names) - set(forgotten):
-        problems.append(f"plain: {len(lacking)} ids of {whose} are missing, such as that of {shown(min(lacking))}")
+        example = short_tag(min(lacking))
+        problems.append(f"pending_ids: {len(lacking)} ids of {whose} are missing, such as that of {example}")
     if others := set(names) - set(known) - set(wrong):
-        problems.append(f"plain: {len(others)} ids stand there for {whose} that were never asked for")
+        problems.append(f"pending_ids: {len(others)} ids stand there for {whose} that were never asked for")
     return problems
 
 
-def faults(core: StoreContext, connection: Connection, history: History) -> list[str]:
-    """All rows that are not as they were written, one line each."""
-    return [
-        *_tag_faults(core, connection, history),
-        *_plain_faults(core, connection, history),
-        *_note_faults(core, connection, history),
-    ]
+def row_faults(snapshot: Snapshot) -> list[str]:
+    """All rows of tags, ids and notes that are not as they were written, one line each."""
+    return [*_tag_faults(snapshot), *_pending_id_faults(snapshot), *_note_faults(snapshot)]
 
 
-def _genuine(core: StoreContext, row: Row[Any]) -> bool:
+def _genuine(key: Key, row: Row[Any]) -> bool:
     kinds = isinstance(row.request, int) and isinstance(row.place, int) and isinstance(row.tag, bytes)
-    return kinds and core.key.row(row.request, row.place, row.tag) == row.check
+    return kinds and key.row_check(row.request, row.place, row.tag) == row.check
 
 
-def _check(core: StoreContext, history: History, row: Row[Any]) -> None:
-    if row.request not in history.requests or not _genuine(core, row):
+def _check_row(snapshot: Snapshot, row: Row[Any]) -> None:
+    if row.request not in snapshot.history.requests or not _genuine(snapshot.key, row):
         raise DamagedError(f"tags: row {row.place} of request {row.request} was changed")
 
 
-def _tag_faults(core: StoreContext, connection: Connection, history: History) -> list[str]:
+def _tag_faults(snapshot: Snapshot) -> list[str]:
     problems = []
-    rows = connection.execute(select(tags).order_by(tags.c.request, tags.c.place))
+    rows = snapshot.connection.execute(select(tags).order_by(tags.c.request, tags.c.place))
     seen = set()
     for number, group in groupby(rows, lambda row: row.request):
         seen.add(number)
-        request = history.requests.get(number)
-        held = {row.place: row for row in group}
+        request = snapshot.history.requests.get(number)
+        by_place = {row.place: row for row in group}
         if request is None:
-            problems.append(f"tags: {len(held)} rows of a request {number} that the history lacks")
+            problems.append(f"tags: {len(by_place)} rows of a request {number} that the history lacks")
             continue
-        changed = [at for at, row in held.items() if not _genuine(core, row)]
-        missing = sorted(set(range(request.records)) - set(held))
-        problems += [f"tags: row {at} of request {number} was changed" for at in changed[:NAMED]]
-        problems += [f"tags: row {at} of request {number} is missing" for at in missing[:NAMED]]
-        if not changed and digest_of(core, (held[at].tag for at in sorted(held))) != request.digest:
+        changed = [at for at, row in by_place.items() if not _genuine(snapshot.key, row)]
+        missing = sorted(set(range(request.records)) - set(by_place))
+        problems += [f"tags: row {at} of request {number} was changed" for at in changed[:MAX_NAMED]]
+        problems += [f"tags: row {at} of request {number} is missing" for at in missing[:MAX_NAMED]]
+        ordered = (by_place[at].tag for at in sorted(by_place))
+        if not changed and digest_of(snapshot.key, ordered) != request.digest:
             problems.append(f"tags: the rows of request {number} are not those that the history was made with")
-    lacking = sorted(set(history.requests) - seen)
+    lacking = sorted(set(snapshot.history.requests) - seen)
     return problems + [f"tags: all rows of request {number} are missing" for number in lacking]
 
 
-def _plain_faults(core: StoreContext, connection: Connection, history: History) -> list[str]:
-    problems = []
+def _pending_id_faults(snapshot: Snapshot) -> list[str]:
+    history, problems = snapshot.history, []
     pending = {r.number for r in history.pending}
-    for number in dict.fromkeys(connection.execute(select(plain.c.request).order_by(plain.c.request)).scalars()):
+    query = select(pending_ids.c.request).order_by(pending_ids.c.request)
+    for number in dict.fromkeys(snapshot.connection.execute(query).scalars()):
         if number not in pending:
             stage = history.requests[number].stage if number in history.requests else "not in the history"
-            problems.append(f"plain: ids of request {number} stand there, which is {stage}")
+            problems.append(f"pending_ids: ids of request {number} stand there, which is {stage}")
     try:
-        forgotten = tags_of(core, connection, history, history.honoured)
+        forgotten = tags_of(snapshot, history.honoured)
         for number in sorted(pending):
-            known = tags_of(core, connection, history, [number])
-            problems += names_faults(core, f"request {number}", names_of(connection, [number]), known, forgotten)
+            names, known = pending_ids_of(snapshot, [number]), tags_of(snapshot, [number])
+            problems += id_faults(snapshot.key, f"request {number}", names, known, forgotten)
     except DamagedError as error:
         problems += error.problems
     return problems
 
 
-def _note_faults(core: StoreContext, connection: Connection, history: History) -> list[str]:
-    held = {row.request: row.text for row in connection.execute(select(notes))}
+def _note_faults(snapshot: Snapshot) -> list[str]:
+    texts = {row.request: row.text for row in snapshot.connection.execute(select(notes))}
     problems = []
-    for request in history.requests.values():
-        text = held.pop(request.number, None)
-        if (None if text is None else core.key.mac("note", f"{request.number} {text}")) != request.note:
+    for request in snapshot.history.requests.values():
+        text = texts.pop(request.number, None)
+        if note_mac(snapshot.key, request.number, text) != request.note:
             problems.append(f"notes: that of request {request.number} was {'removed' if text is None else 'changed'}")
-    return problems + [f"notes: one of a request {number} that the history lacks" for number in held]
+    return problems + [f"notes: one of a request {number} that the history lacks" for number in texts]
+
+
+def note_mac(key: Key, number: int, text: str | None) -> str | None:
+    """What the history holds of the note of a request; None where it has none."""
+    return None if text is None else key.mac("note", f"{number} {text}")
 
 
 def _shown(tag: object) -> str:
-    return shown(tag) if isinstance(tag, bytes) else repr(tag)
+    return short_tag(tag) if isinstance(tag, bytes) else repr(tag)

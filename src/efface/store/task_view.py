@@ -1,4 +1,4 @@
-"""The task without what was forgotten before: later requests never meet those records again."""
+"""A task without the records that were forgotten before: later requests never meet those again."""
 
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,16 +11,21 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from efface.data.records import Records
-from efface.store.keys import SHOWN, Key
+from efface.store.keys import TAG_DIGITS, Key
 from efface.task import Task
-from efface.types import RecordId
+from efface.types import Indices, RecordId
 
 
-class Names(Sequence[RecordId]):
-    """Ids of the records that are left: a tag for each that is to be forgotten now, the marked position for others.
+class MaskedIds(Sequence[RecordId]):
+    """Ids of the records that are left: a tag for each that is to be forgotten now, and a marked position for others.
 
-    So no run, report or error ever holds the id of a person who asked to be forgotten. `mark` is a secret: a report
-    holds hashes of who stays, and without it one could try who has to be left out to get them.
+    So no run, report or error ever holds the id of a person who asked to be forgotten.
+
+    Args:
+        positions: of the records that are left, in the whole training set.
+        tags: the tag of each record that is to be forgotten now, by its position.
+        mark: a secret that stands before positions. A report holds hashes of the ids of records that stay; without a
+            secret in them one could try out who has to be left out to get the same hashes.
     """
 
     def __init__(self, positions: Sequence[int], tags: Mapping[int, str], mark: str) -> None:
@@ -46,10 +51,14 @@ class Names(Sequence[RecordId]):
 
 
 @dataclass(frozen=True)
-class Remaining:
-    """A task without the records forgotten before; `positions` are those of its training records in the whole set.
+class TaskView:
+    """A task without the records that were forgotten before.
 
-    `forget_classes` are classes of which no training record is left; `mark` stands before the positions that name records.
+    Args:
+        task: what is left of it.
+        positions: of its training records, in the whole training set.
+        forget_classes: classes of which no training record is left.
+        mark: see MaskedIds.
     """
 
     task: Task
@@ -57,61 +66,67 @@ class Remaining:
     forget_classes: Tensor
     mark: str
 
+    def with_tags(self, tags: Mapping[int, str]) -> Task:
+        """The task with tags for the ids of some records, which are given by their positions in the whole set."""
+        return replace(self.task, ids=MaskedIds(self.positions, tags, self.mark))
 
-def remaining(task: Task, key: Key, forgotten: Collection[bytes]) -> Remaining:
-    """Leave out the training records whose tag is in `forgotten`, and holdout records of classes that are wholly forgotten."""
-    mark = key.mac("mark", "others")[:SHOWN]
+    def staying(self, leaving: Collection[int]) -> Indices:
+        """Where in this task the records are that do not leave; `leaving` are positions in the whole set."""
+        stays = ~np.isin(np.asarray(self.positions), np.fromiter(leaving, dtype=np.int64))
+        return np.flatnonzero(stays)
+
+    def forget_classes_after(self, leaving: Collection[int]) -> Tensor:
+        """Classes of which no training record is left once others leave, given by positions in the whole set."""
+        stay = array("q", self.staying(leaving).tobytes())
+        train = Subset(self.task.eval_records or self.task.train, stay)
+        fewer = replace(self.task, train=train, eval_records=None, ids=None)
+        classes: Tensor = torch.unique(torch.cat([self.forget_classes, _classes_left_out(fewer)]))
+        return classes
+
+
+def remaining_task(task: Task, key: Key, forgotten: Collection[bytes]) -> TaskView:
+    """Leave out the training records that were forgotten, and holdout records of classes that went with them.
+
+    Args:
+        forgotten: tags of the records to leave out; there may be others than those of training records.
+    """
+    mark = key.mac("mark", "others")[:TAG_DIGITS]
     if not forgotten:
         return subset_task(task, range(len(task.train)), mark)  # type: ignore[arg-type]
-    kept = array("q", (at for at, name in enumerate(ids_of(task)) if key.tag(name) not in forgotten))
-    return subset_task(task, kept, mark)
+    left = array("q", (at for at, name in enumerate(ids_of(task)) if key.tag(name) not in forgotten))
+    return subset_task(task, left, mark)
 
 
-def subset_task(task: Task, kept: Sequence[int], mark: str) -> Remaining:
-    """The task with the training records at some positions only; see `remaining`."""
-    if len(kept) == len(task.train):  # type: ignore[arg-type]
-        return Remaining(task, kept, torch.empty(0, dtype=torch.long), mark)
+def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
+    """The task with the training records at some positions only; see `remaining_task`."""
+    if len(positions) == len(task.train):  # type: ignore[arg-type]
+        return TaskView(task, positions, torch.empty(0, dtype=torch.long), mark)
     left = replace(
         task,
-        train=Subset(task.train, kept),
-        eval_records=None if task.eval_records is None else Subset(task.eval_records, kept),
-        ids=Names(kept, {}, mark),
+        train=Subset(task.train, positions),
+        eval_records=None if task.eval_records is None else Subset(task.eval_records, positions),
+        ids=MaskedIds(positions, {}, mark),
     )
-    forget_classes = _gone(left)
+    forget_classes = _classes_left_out(left)
     if len(forget_classes):
-        test = None if left.test is None else _of_others(left, left.test, forget_classes)
-        left = replace(left, holdout=_of_others(left, left.holdout, forget_classes), test=test)
-    return Remaining(left, kept, forget_classes, mark)
-
-
-def named(left: Remaining, tags: Mapping[int, str]) -> Task:
-    """The task with tags as the ids of the records at those positions of the whole set, which are to be forgotten."""
-    return replace(left.task, ids=Names(left.positions, tags, left.mark))
-
-
-def emptied(left: Remaining, leaving: Collection[int]) -> Tensor:
-    """Classes of which no training record is left once those at some positions of the whole set are forget_classes as well."""
-    stay = ~np.isin(np.asarray(left.positions), np.fromiter(leaving, dtype=np.int64))
-    train = Subset(left.task.eval_records or left.task.train, array("q", np.flatnonzero(stay).tobytes()))
-    forget_classes: Tensor = torch.unique(
-        torch.cat([left.forget_classes, _gone(replace(left.task, train=train, eval_records=None, ids=None))])
-    )
-    return forget_classes
+        test = None if left.test is None else _of_other_classes(left, left.test, forget_classes)
+        left = replace(left, holdout=_of_other_classes(left, left.holdout, forget_classes), test=test)
+    return TaskView(left, positions, forget_classes, mark)
 
 
 def ids_of(task: Task) -> Iterator[RecordId]:
     """The ids of all training records as Python's own ints and strings."""
     records = len(task.train)  # type: ignore[arg-type]
-    return iter(range(records)) if task.ids is None else map(plain, task.ids)
+    return iter(range(records)) if task.ids is None else map(as_python_id, task.ids)
 
 
-def plain(name: Any) -> RecordId:
+def as_python_id(name: Any) -> RecordId:
     """An id as Python's own int or string."""
     own: RecordId = name.item() if isinstance(name, np.generic) else name
     return own
 
 
-def _gone(task: Task) -> Tensor:
+def _classes_left_out(task: Task) -> Tensor:
     """Classes of the holdout of which no training record is left; stops reading as soon as each was seen."""
     holdout = Records(task.holdout, task)
     missing = set(holdout.targets(range(len(holdout))).tolist())
@@ -123,7 +138,7 @@ def _gone(task: Task) -> Tensor:
     return torch.tensor(sorted(missing), dtype=torch.long)
 
 
-def _of_others(task: Task, data: Dataset[Any], forget_classes: Tensor) -> Subset[Any]:
+def _of_other_classes(task: Task, data: Dataset[Any], forget_classes: Tensor) -> Subset[Any]:
     records = Records(data, task)
     stays = ~torch.isin(records.targets(range(len(records))), forget_classes)
     return Subset(data, stays.nonzero().flatten().tolist())

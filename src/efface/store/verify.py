@@ -1,213 +1,178 @@
-"""Whether a store is what its history says: every hash again, every row of tags, and the model in service itself."""
+"""Whether a store is what its history says: every hash, every row of tags, and the model in service itself."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from efface.auditing.api import audit
 from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
 from efface.store.build import load
 from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError
-from efface.store.files import HASH, KEPT, SUFFIX, hash_of, others_may_read
-from efface.store.history import History, Stage
-from efface.store.keys import shown
-from efface.store.leftovers import Residue, residues
-from efface.store.tag_rows import faults, tags_of
-from efface.store.task_view import ids_of, named, remaining
+from efface.store.files import HASH, KINDS, SUFFIX, hash_of, others_may_read
+from efface.store.history import History
+from efface.store.leftovers import Leftover, leftovers
+from efface.store.reaudit import ReauditOptions, reaudit
+from efface.store.tag_rows import row_faults, tags_of
+from efface.store.task_view import ids_of
 from efface.task import Task
 
-TRIES = 5
+TRIES = 5  # to read the whole store while nobody writes to it
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found: `problems` (damage), `warnings`, `residues`, and the new audit of the model in service.
+    """What was found of a store.
 
-    not_audited: why there is no new audit, where there is none. complete: whether all that was asked for was done.
+    Args:
+        problems: damage, one line each.
+        warnings: what is odd but no damage, one line each.
+        leftovers: what else may hold forgotten records.
+        checked: how many events, files, requests and forgotten records there are.
+        report: the new audit of the model in service.
+        not_audited: why there is none.
+        complete: whether nothing is damaged and all that was asked for was done.
     """
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
-    residues: tuple[Residue, ...]
+    leftovers: tuple[Leftover, ...]
     checked: dict[str, int]
     report: Report | None = None
     not_audited: str | None = None
     complete: bool = True
 
 
-def verify(
-    core: StoreContext,
-    task: Task | None,
-    device: torch.device,
-    level: str | None = "standard",
-    references: int = 4,
-    original: nn.Module | None = None,
-    progress: bool | None = None,
-) -> Verification:
-    """Recompute every hash, and audit the model in service on all records forgotten in its lineage.
+@dataclass(frozen=True)
+class Inspection:
+    """What the files and rows of a store are, while its history is at one event.
 
-    Nothing is changed. `original` is the model that the lineage began with, where the store no longer keeps it.
-    Raises DamagedError where the history itself cannot be followed.
+    Args:
+        forgotten: tags of all records that were ever forgotten.
+        problems: damage, one line each.
+        warnings: what is odd but no damage, one line each.
     """
-    history, forgotten, problems, warnings = _state(core)
-    checked = {
-        "events": history.seq,
-        "files": len(history.files()),
-        "requests": len(history.requests),
-        "records": len(forgotten),
-    }
-    if original is not None:
-        _check_original(history, original)
-    still = None if task is None else sum(core.key.tag(name) in forgotten for name in ids_of(task))
-    model = None
-    if task is not None and not problems:
-        serving = history.serving
-        model = load(task, core.folder.checked("checkpoints", serving.file, f"version {serving.number}"), device)
-    report, why = None, "the audit was left out" if level is None else "no task was given"
-    if problems:
+
+    history: History
+    forgotten: set[bytes]
+    problems: list[str]
+    warnings: list[str]
+
+
+def verify(
+    context: StoreContext, task: Task | None, device: torch.device, level: str | None, options: ReauditOptions
+) -> Verification:
+    """Recompute every hash, and audit the model in service on all records that its lineage forgot. Nothing is changed.
+
+    Args:
+        task: for the audit, and to see which forgotten records are still in the training set.
+        device: where models are judged.
+        level: of the audit; None for no audit.
+
+    Raises:
+        DamagedError: the history itself cannot be followed.
+        BusyError: others go on writing to the store.
+        RequestError: the original that was given is not the lineage's first model, or the key is missing.
+    """
+    found = inspect(context)
+    history = found.history
+    if options.original is not None:
+        first = history.first_of(history.serving.lineage)
+        if weights_digest(options.original) != first.weights:
+            raise RequestError(f"the model given is not {first.title}, which the lineage began with (--original)")
+    still_there, model, report, why = None, None, None, "no task was given"
+    if task is not None:
+        still_there = sum(context.key.tag(name) in found.forgotten for name in ids_of(task))
+        if not found.problems:
+            serving = history.serving
+            model = load(task, context.folder.checked("checkpoints", serving.file, serving.title), device)
+    if found.problems:
         why = "the store is damaged"
-    elif task is not None and model is not None and level is not None:
-        report, why = _audit(core, task, history, model, device, level, references, original, progress)
-    left = residues(core, history, model, still)
-    done = not problems and (level is None or report is not None or not _unlearned_in(history))
-    return Verification(tuple(problems), tuple(warnings), tuple(left), checked, report, None if report else why, done)
+    elif level is None:
+        why = "the audit was left out"
+    elif task is not None and model is not None:
+        report, why = reaudit(context, history, task, model, level, options)
+    audited = level is None or report is not None or not history.unlearned_in_lineage
+    return Verification(
+        problems=tuple(found.problems),
+        warnings=tuple(found.warnings),
+        leftovers=tuple(leftovers(context, history, model, still_there)),
+        checked={
+            "events": history.seq,
+            "files": len(history.needed_files()),
+            "requests": len(history.requests),
+            "records": len(found.forgotten),
+        },
+        report=report,
+        not_audited=None if report else why,
+        complete=audited and not found.problems,
+    )
 
 
-def _state(core: StoreContext) -> tuple[History, set[bytes], list[str], list[str]]:
-    """The history, the tags of all forgotten records, what is damaged and what is only odd; anew if others wrote on."""
+def inspect(context: StoreContext) -> Inspection:
+    """Read every row and file of a store; begun anew where others wrote to it meanwhile."""
     for _ in range(TRIES):
-        history = core.whole()
-        problems = [*core.database.faults(), *_files(core, history), *_reports(core, history), *_link(core, history)]
-        with core.database.reading() as connection:
-            same = core.refreshed(connection).seq == history.seq
-            wrong = faults(core, connection, history) if same else []
-            forgotten = set() if wrong or not same else tags_of(core, connection, history, history.honoured)
-        if same:
-            break
-    else:
-        raise BusyError("others went on writing to the store while it was verified: try again when it is quieter")
-    readable = core.folder.open_to_others() + [core.key_path] * others_may_read(core.key_path)
-    odd = [f"{path}: others than its owner may read it" for path in readable]
-    return history, forgotten, list(dict.fromkeys([*problems, *wrong])), [*history.clock, *odd, *_strays(core, history)]
+        history = context.reread_history()
+        problems = [*context.database.faults(), *_file_faults(context, history)]
+        problems += [*_report_faults(context, history), *_link_faults(context, history)]
+        with context.reading() as snapshot:
+            if snapshot.history.seq != history.seq:
+                continue
+            wrong = row_faults(snapshot)
+            forgotten = set() if wrong else tags_of(snapshot, history.honoured)
+        readable = context.folder.open_to_others() + [context.key_path] * others_may_read(context.key_path)
+        odd = [f"{path}: others than its owner may read it" for path in readable]
+        warnings = [*history.clock_warnings, *odd, *_strays(context, history)]
+        return Inspection(history, forgotten, list(dict.fromkeys([*problems, *wrong])), warnings)
+    raise BusyError("others went on writing to the store while it was verified: try again when it is quieter")
 
 
-def _check_original(history: History, original: nn.Module) -> None:
-    first = history.first_of(history.serving.lineage)
-    if weights_digest(original) != first.weights:
-        raise RequestError(f"the model given is not version {first.number}, which the lineage began with (--original)")
-
-
-def _strays(core: StoreContext, history: History) -> list[str]:
+def _strays(context: StoreContext, history: History) -> list[str]:
     """Files that no event names, such as an interrupted run leaves."""
-    needed = history.files()
-    held = [p for kind in KEPT for p in core.folder.held(kind) if HASH.fullmatch(p.stem) and p.stem not in needed]
-    held += core.folder.stray_reports(history.reported)
-    if not held or history.open_run is not None or core.folder.at_work():
+    needed = history.needed_files()
+    strays = [
+        path
+        for kind in KINDS
+        for path in context.folder.listed(kind)
+        if HASH.fullmatch(path.stem) and (kind, path.stem) not in needed
+    ]
+    strays += context.folder.stray_reports(history.reported_runs)
+    if not strays or history.open_run is not None or context.folder.at_work():
         return []
-    names = [p.relative_to(core.folder.path) for p in held]
+    names = [path.relative_to(context.folder.path) for path in strays]
     return [f"{name}: nothing in the history names it; the next run removes it" for name in names]
 
 
-def _files(core: StoreContext, history: History) -> list[str]:
-    problems = []
-    for version in history.versions.values():
-        if not version.removed:
-            problems += _one(core, "checkpoints", version.file, f"version {version.number}")
-        problems += _one(core, "baselines", version.baseline, f"holdout answers of lineage {version.lineage}")
-    run = history.open_run
-    if run is not None and run.kept is not None:
-        problems += _one(core, "checkpoints", run.kept["file"], f"unfinished run {run.number}")
-    for kind in KEPT:
-        for path in core.folder.held(kind):
+def _file_faults(context: StoreContext, history: History) -> list[str]:
+    problems: list[str] = []
+    for (kind, digest), what in history.needed_files().items():
+        try:
+            context.folder.checked(kind, digest, what)
+        except DamagedError as error:
+            problems += error.problems
+    for kind in KINDS:
+        for path in context.folder.listed(kind):
             if path.suffix != SUFFIX or not HASH.fullmatch(path.stem):
                 problems.append(f"{kind}/{path.name}: is no file of the store")
     return problems
 
 
-def _one(core: StoreContext, kind: str, digest: str, what: str) -> list[str]:
-    try:
-        core.folder.checked(kind, digest, what)
-    except DamagedError as error:
-        return list(error.problems)
-    return []
-
-
-def _reports(core: StoreContext, history: History) -> list[str]:
+def _report_faults(context: StoreContext, history: History) -> list[str]:
     problems = []
     for run in history.runs.values():
         for name, digest in (run.audit or {}).get("files", {}).items():
-            path = core.folder.report(run.number) / Path(name).name
-            shown_as = path.relative_to(core.folder.path)
+            path = context.folder.report_of(run.number) / Path(name).name
+            shown = path.relative_to(context.folder.path)
             if path.is_symlink() or not path.is_file():
-                problems.append(f"{shown_as} is missing")
+                problems.append(f"{shown} is missing")
             elif hash_of(path) != digest:
-                problems.append(f"{shown_as} was changed: its content does not have the hash in the history")
+                problems.append(f"{shown} was changed: its content does not have the hash in the history")
     return problems
 
 
-def _link(core: StoreContext, history: History) -> list[str]:
-    if core.folder.serves(history.serving.file) or core.folder.at_work():
+def _link_faults(context: StoreContext, history: History) -> list[str]:
+    if context.folder.serves(history.serving.file) or context.folder.at_work():
         return []
-    return [f"{core.folder.link.name} does not lead to version {history.current}; efface run puts that right"]
-
-
-def _audit(
-    core: StoreContext,
-    task: Task,
-    history: History,
-    model: nn.Module,
-    device: torch.device,
-    level: str,
-    references: int,
-    original: nn.Module | None,
-    progress: bool | None,
-) -> tuple[Report | None, str]:
-    """Audit all records that were forgotten since the lineage began; or why not."""
-    serving, first = history.serving, history.first_of(history.serving.lineage)
-    numbers = _unlearned_in(history)
-    if not numbers:
-        retrained = "it began with a model trained without them"
-        why = retrained if first.kind == "retrained" else "no request was honoured yet"
-        return None, f"nothing was unlearned in this lineage: {why}"
-    if original is None and first.removed:
-        return None, (
-            f"version {first.number}, which the lineage began with, was removed because it knew the records: give your "
-            "own copy to compare with (--original), if you still have one"
-        )
-    if original is None:
-        original = load(task, core.folder.checked("checkpoints", first.file, f"version {first.number}"), device)
-    with core.database.reading() as connection:
-        before = tags_of(core, connection, history, history.honoured_by(first.number))
-        wanted = tags_of(core, connection, history, numbers) - before
-    left = remaining(task, core.key, before)
-    at = {position: tag for position, tag in enumerate(map(core.key.tag, ids_of(task))) if tag in wanted}
-    if not at:
-        return None, "none of the forgotten records is in the training set any more, so nothing can be read of them"
-    seeds = {run.plan["seed"] for run in history.runs.values() if run.stage is Stage.DONE}
-    told = named(left, {position: shown(tag) for position, tag in at.items()})
-    try:
-        report = audit(
-            original=original,
-            unlearned=model,
-            forget=[shown(tag) for tag in sorted(at.values())],
-            task=told,
-            level=level,
-            references=references,
-            run_seed=seeds.pop() if len(seeds) == 1 else None,
-            title=f"Version {serving.number}: all that was forgotten since version {first.number}",
-            progress=progress,
-        )
-    except RequestError as error:
-        return None, "; ".join(error.problems)
-    return report, ""
-
-
-def _unlearned_in(history: History) -> set[int]:
-    """The requests that were honoured since the lineage in service began."""
-    serving = history.serving
-    return history.honoured_by(serving.number) - history.honoured_by(history.first_of(serving.lineage).number)
+    return [f"{context.folder.link.name} does not lead to version {history.current}; efface run puts that right"]

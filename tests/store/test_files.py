@@ -1,5 +1,9 @@
-"""Links and names that lead out of a store: nothing outside is read, written or removed."""
+"""Files of a store: their owner alone reads them, and no link or name leads out of the store."""
 
+import hashlib
+import os
+import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +12,13 @@ import pytest
 from efface import Task
 from efface.errors import EffaceError, RequestError
 from efface.store import DamagedError, Store
-from helpers import store_fixtures as given
+from efface.store.files import Folder
 from helpers.store_cases import (
     ANEW,
     AUDITED,
     QUICK,
+    context_of,
+    people,
 )
 from helpers.store_damage import (
     SEEN,
@@ -21,15 +27,7 @@ from helpers.store_damage import (
     refuses,
     weights_files,
 )
-
-task, grown, weights, path, table, fresh_points = (
-    given.task,
-    given.grown,
-    given.weights,
-    given.path,
-    given.table,
-    given.fresh_points,
-)
+from helpers.tiny import Tiny
 
 
 @pytest.fixture
@@ -104,12 +102,14 @@ def test_a_link_in_service_that_leads_elsewhere(
 
 
 ESCAPE = "../../outside/mine"
+
+
 FORGED: dict[str, tuple[str, dict[str, object]]] = {
     "checkpoint": ("version", {"file": ESCAPE}),
     "long path": ("version", {"file": f"{'a' * 64}/../../../outside/mine"}),
     "no text": ("version", {"file": 7}),
     "holdout answers": ("version", {"baseline": ESCAPE}),
-    "unfinished": ("unlearned", {"number": 2, "kept": {"file": ESCAPE, "weights": ""}}),
+    "unfinished": ("made", {"number": 2, "model": {"file": ESCAPE, "weights": ""}}),
     "report": ("audited", {"number": 1, "audit": {"status": "verified", "files": {ESCAPE: "0" * 64}}}),
     "report folder": ("began", {"number": "../../outside", "parent": 2, "requests": [], "plan": {}}),
 }
@@ -119,21 +119,20 @@ FORGED: dict[str, tuple[str, dict[str, object]]] = {
 def test_a_history_that_names_files_outside(path: Path, task: Task, weights: str, outside: Path, what: str) -> None:
     """Forged by somebody who has the key, so that the chain is fine."""
     kind, body = FORGED[what]
-    core = Store(path, task)._core
     whole = {name: (path / name).read_bytes() for name in ("ledger.sqlite", "head")}
-    with core.writing() as book:
+    with context_of(Store(path, task)).writing() as transaction:
         if kind == "version":
             last = {
-                name: getattr(book.history.serving, name)
+                name: getattr(transaction.history.serving, name)
                 for name in ("lineage", "kind", "weights", "file", "baseline", "drift", "audit")
             }
             body = {**last, "number": 3, "parent": 2, "run": None, "requests": [], **body}
         if what == "unfinished":
-            book.append("began", {"number": 2, "parent": 2, "requests": [2, 3], "plan": {}})
+            transaction.append("began", {"number": 2, "parent": 2, "requests": [2, 3], "plan": {}})
         if what == "report folder":
-            book.append(kind, body)
+            transaction.append(kind, body)
             kind, body = "audited", {"number": body["number"], "audit": {"files": {"mine.safetensors": "0" * 64}}}
-        book.append(kind, body)
+        transaction.append(kind, body)
     try:
         assert Store(path, task).verify(level=None).problems
     except DamagedError as error:
@@ -154,3 +153,77 @@ def test_a_history_that_names_files_outside(path: Path, task: Task, weights: str
         for name, held in whole.items():
             (path / name).write_bytes(held)
         ends_well(path, task, weights)
+
+
+def test_a_history_that_names_places_outside_reads_and_writes_nothing_there(
+    secret_store: Store, tmp_path: Path
+) -> None:
+    """Even where whoever wrote it had the key."""
+    store = secret_store
+    store.run(AUDITED)
+    secret = tmp_path / "secret"
+    secret.write_text("not for you")
+    outside = hashlib.sha256(b"not for you").hexdigest()
+    current = store.history().serving
+    with context_of(store).writing() as transaction:
+        audit = {"status": "verified", "reasons": [], "files": {"../../../secret": outside}}
+        transaction.append("audited", {"number": 1, "audit": audit})
+        version = {
+            **{k: getattr(current, k) for k in ("lineage", "weights", "baseline", "drift", "audit")},
+            **{"number": 3, "parent": 2, "kind": "unlearned", "run": None, "requests": [], "file": "../../secret"},
+        }
+        transaction.append("version", version)
+    with pytest.raises(DamagedError, match="is not the report that was made"):
+        store.export(1, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+    store.add(people([60]))
+    for call in (lambda: store.run(QUICK), lambda: store.verify(level=None)):
+        try:
+            said = call()
+        except DamagedError as error:
+            assert "which is no SHA-256" in str(error)
+        else:
+            assert any("which is no SHA-256" in problem for problem in said.problems)  # type: ignore[union-attr]
+    assert secret.read_text() == "not for you"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["secret", "store", "store.key"]
+
+
+@pytest.mark.parametrize("digest", ["../../secret", "/etc/passwd", "..", "", "a" * 63, "A" * 64, "a" * 64 + "\n", "\0"])
+def test_a_file_of_the_history_is_a_hash_or_nothing(store: Store, digest: str) -> None:
+    folder = Folder(store.path)
+    for kind in ("checkpoints", "baselines"):
+        with pytest.raises(DamagedError, match="which is no SHA-256"):
+            folder.path_of(kind, digest)
+    with pytest.raises(DamagedError):
+        folder.path_of("../elsewhere", "a" * 64)
+
+
+def test_files_are_their_owners_alone_under_any_umask(
+    tmp_path: Path, tiny: Tiny, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.umask(0)
+    try:
+        store = Store.create(tmp_path / "store", task, tiny.model)
+        reader = sqlite3.connect(store.path / "ledger.sqlite", isolation_level=None)
+        reader.execute("SELECT count(*) FROM events").fetchone()  # from now on the log stays there
+        store.add(people([0, 1, 2, 40, 41]))
+        for plan in (AUDITED, ANEW):
+            store.run(plan)
+        store.rollback(2)
+        paths = [store.path, *store.path.rglob("*")]
+        modes = {p.relative_to(tmp_path): stat.S_IMODE(p.stat().st_mode) for p in paths if not p.is_symlink()}
+        reader.close()
+        assert {str(p) for p, mode in modes.items() if mode not in (0o600, 0o700)} == set()
+        assert {p for p, mode in modes.items() if mode == 0o700} == {
+            p.relative_to(tmp_path) for p in paths if p.is_dir()
+        }
+        assert {"ledger.sqlite-wal", "head", "run.lock", "report.html"} <= {p.name for p in modes}
+        assert stat.S_IMODE(store.key_path.stat().st_mode) == 0o600
+        store.export(1, tmp_path / "bundle")
+        assert stat.S_IMODE((tmp_path / "bundle").stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
+    assert store.verify(level=None).warnings == ()
+    (store.path / "head").chmod(0o644)
+    (warning,) = store.verify(level=None).warnings
+    assert warning == f"{store.path / 'head'}: others than its owner may read it"

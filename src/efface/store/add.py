@@ -1,0 +1,166 @@
+"""A request comes in: each record id becomes a tag at once, and is stored as it is only until it is forgotten."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import delete, func, select
+
+from efface.data.checks import Findings
+from efface.data.ids import RecordIndex
+from efface.errors import RequestError
+from efface.request import read_forget
+from efface.runtime.text import shorten
+from efface.store import clock
+from efface.store.context import StoreContext, Transaction
+from efface.store.database import notes, pending_ids, tags
+from efface.store.entries import DeletionRequest, Stage
+from efface.store.settle import settle
+from efface.store.tag_rows import digest_of, note_mac, requests_of
+from efface.types import RecordId
+
+MAX_NOTE = 500
+MAX_NUMBER_BITS = 4096  # of an id; Python writes no number of any length
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a call of `Store.add`.
+
+    Args:
+        request: the request, as it stands now.
+        made: whether this call made it; the same records again are the request that is there.
+        forgotten: how many of its records were forgotten before.
+        waiting: how many of its other records also stand in other pending requests.
+        amended: whether a request that was there took the date or the note that were given now.
+        late: whether its date is over.
+        share: share of the training records that all pending requests hold together, from 0 to 1.
+    """
+
+    request: DeletionRequest
+    made: bool
+    forgotten: int
+    waiting: int
+    amended: bool = False
+    late: bool = False
+    share: float = 0.0
+
+
+def add(
+    context: StoreContext, index: RecordIndex, ids: Collection[RecordId], note: str | None, due: date | None
+) -> Answer:
+    """Take a request in; the same records again are the same request.
+
+    Args:
+        index: of the ids of all training records.
+
+    Raises:
+        RequestError: with every problem, for ids that are no training records and were never forgotten.
+    """
+    key = context.key
+    names, day = _read(ids, note, due)
+    by_tag = {key.tag(name): name for name in names}
+    ordered = sorted(by_tag)  # the order of a list may tell who is meant
+    digest = digest_of(key, ordered)
+    unknown = [name for name in names if index.position(name) is None]
+    with context.writing() as transaction:
+        history = transaction.history
+        known, honoured = requests_of(transaction, ordered), history.honoured
+        forgotten = {tag for tag, numbers in known.items() if not honoured.isdisjoint(numbers)}
+        _check_known([name for name in unknown if key.tag(name) not in forgotten])
+        live = (r for r in history.requests.values() if r.stage is not Stage.CANCELLED)
+        same = next((r for r in live if r.digest == digest), None)
+        others = {r.number for r in history.pending if same is None or r.number != same.number}
+        waiting = sum(not others.isdisjoint(numbers) for tag, numbers in known.items() if tag not in forgotten)
+        amended = False
+        if same is not None:
+            number, amended = same.number, same.stage is Stage.PENDING and _amend(transaction, same, note, day)
+        else:
+            number = len(history.requests) + 1
+            mac = note_mac(key, number, note)
+            body = {"number": number, "records": len(ordered), "digest": digest, "due": day, "note": mac}
+            transaction.append("requested", body)
+            _insert_rows(transaction, number, ordered, {tag: by_tag[tag] for tag in ordered if tag not in forgotten})
+            _insert_note(transaction, number, note)
+            settle(transaction, number, known)
+        request = history.requests[number]
+        return Answer(
+            request=request,
+            made=same is None,
+            forgotten=len(forgotten),
+            waiting=waiting,
+            amended=amended,
+            late=request.stage is Stage.PENDING and clock.is_over(request.due, history.latest),
+            share=_count_pending(transaction) / len(index),
+        )
+
+
+def _read(ids: Collection[RecordId], note: object, due: object) -> tuple[list[RecordId], str | None]:
+    """The ids without repetition, and the day that the request is due."""
+    found = Findings()
+    names = list(dict.fromkeys(read_forget(ids, found)))
+    if not names and not found.problems:
+        found.problems.append("the request names no record: give at least one id")
+    if any(isinstance(name, int) and name.bit_length() > MAX_NUMBER_BITS for name in names):
+        found.problems.append(f"the request names numbers of more than {MAX_NUMBER_BITS} bits, which are no record ids")
+    if due is not None and not isinstance(due, date):
+        found.problems.append(f"due: expected a date, got {type(due).__name__}")
+    elif isinstance(due, datetime):
+        due = due.date()
+    if note is not None and (not isinstance(note, str) or len(note) > MAX_NOTE or not note.isprintable()):
+        found.problems.append(f"note: expected one line of at most {MAX_NOTE} characters")
+    if found.problems:
+        raise RequestError(found.problems)
+    return names, due.isoformat() if isinstance(due, date) else None
+
+
+def _check_known(unknown: Sequence[RecordId]) -> None:
+    if unknown:
+        one = len(unknown) == 1
+        raise RequestError(
+            f"{len(unknown)} {'id is' if one else 'ids are'} not among the training records, and "
+            f"{'was' if one else 'were'} never forgotten: {shorten(unknown)}"
+        )
+
+
+def _insert_rows(
+    transaction: Transaction, number: int, ordered: Sequence[bytes], names: Mapping[bytes, RecordId]
+) -> None:
+    """A row for each tag, and one for each id that is to be forgotten."""
+    check = transaction.key.row_check
+    places = list(enumerate(ordered))
+    transaction.connection.execute(
+        tags.insert(),
+        [{"request": number, "place": at, "tag": tag, "check": check(number, at, tag)} for at, tag in places],
+    )
+    rows = [
+        {"request": number, "place": at, "tag": tag, "name": json.dumps(names[tag])}
+        for at, tag in places
+        if tag in names
+    ]
+    if rows:
+        transaction.connection.execute(pending_ids.insert(), rows)
+
+
+def _insert_note(transaction: Transaction, number: int, note: str | None) -> None:
+    if note is not None:
+        transaction.connection.execute(notes.insert().values(request=number, text=note))
+
+
+def _amend(transaction: Transaction, request: DeletionRequest, note: str | None, due: str | None) -> bool:
+    """Give a pending request a new date or note; whether either is other than its own."""
+    due = request.due if due is None else due
+    mac = request.note if note is None else note_mac(transaction.key, request.number, note)
+    if (due, mac) == (request.due, request.note):
+        return False
+    transaction.append("amended", {"number": request.number, "due": due, "note": mac})
+    if mac != request.note:
+        transaction.connection.execute(delete(notes).where(notes.c.request == request.number))
+        _insert_note(transaction, request.number, note)
+    return True
+
+
+def _count_pending(transaction: Transaction) -> int:
+    """How many records are still to be forgotten."""
+    return transaction.connection.execute(select(func.count(pending_ids.c.tag.distinct()))).scalar() or 0

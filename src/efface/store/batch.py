@@ -1,0 +1,135 @@
+"""Whom a run forgets: the records of its requests, as rows, tags, ids and positions."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+from efface.data.checks import MAX_SHARE
+from efface.data.ids import RecordIndex
+from efface.errors import RequestError
+from efface.runtime.text import shorten
+from efface.store.context import StoreContext
+from efface.store.entries import RunRecord
+from efface.store.errors import DamagedError
+from efface.store.failpoints import armed, failpoint
+from efface.store.keys import TAG_DIGITS, short_tag
+from efface.store.tag_rows import id_faults, pending_ids_of, tags_of
+from efface.store.task_view import TaskView, remaining_task
+from efface.task import Task
+from efface.types import RecordId
+
+TAG = re.compile(rf"'([0-9a-f]{{{TAG_DIGITS}}})'")
+MARKED_POSITION = re.compile(rf"'[0-9a-f]{{{TAG_DIGITS}}}:(\d+)'")
+
+
+@dataclass(frozen=True)
+class PendingRecords:
+    """The records that a run is to forget, as the database has them.
+
+    Args:
+        names: their ids, by tag.
+        forgotten: tags of all records that were forgotten before.
+    """
+
+    names: Mapping[bytes, RecordId]
+    forgotten: set[bytes]
+
+    def restore_ids(self, line: str, task: Task) -> str:
+        """A line about records with their ids in place of tags and positions; it is shown to people, never stored."""
+        by_tag = {short_tag(tag): name for tag, name in self.names.items()}
+        line = TAG.sub(lambda m: repr(by_tag.get(m[1], m[1])), line)
+        ids = task.ids
+        return MARKED_POSITION.sub(lambda m: m[1] if ids is None else repr(ids[int(m[1])]), line)
+
+
+@dataclass(frozen=True)
+class DeletionBatch:
+    """The records that a run is to forget, as the task has them.
+
+    Args:
+        view: the task without the records that were forgotten before.
+        leaving: the short tag of each record to forget, by its position in the whole training set.
+    """
+
+    view: TaskView
+    leaving: Mapping[int, str]
+
+    @property
+    def forget(self) -> list[str]:
+        """The ids that `task` gives to the records to forget."""
+        return sorted(self.leaving.values())
+
+    @cached_property
+    def task(self) -> Task:
+        """The task of the run, in which records that are to be forgotten have tags for ids."""
+        task = self.view.with_tags(self.leaving)
+        return _with_failpoint(task) if armed() else task
+
+    @cached_property
+    def forget_classes(self) -> Tensor:
+        """Classes of which no training record is left once the batch is forgotten."""
+        return self.view.forget_classes_after(self.leaving)
+
+
+def read_pending(context: StoreContext, run: RunRecord) -> PendingRecords:
+    """Read whom a run is to forget; DamagedError where a row was changed.
+
+    So nobody else is forgotten, and nobody is left out, because a row was changed by hand.
+    """
+    with context.reading() as snapshot:
+        names = pending_ids_of(snapshot, run.requests)
+        forgotten = tags_of(snapshot, snapshot.history.honoured)
+        known = tags_of(snapshot, run.requests)
+    whose = f"requests {', '.join(map(str, run.requests))}"
+    if wrong := id_faults(context.key, whose, names, known, forgotten):
+        raise DamagedError(wrong)
+    return PendingRecords(names, forgotten)
+
+
+def find_batch(context: StoreContext, task: Task, pending: PendingRecords, retrain: bool) -> DeletionBatch:
+    """Find the records that a run is to forget in the task.
+
+    Args:
+        retrain: whether the model is trained anew, which takes records that are in the training set no more, and any
+            share of it.
+
+    Raises:
+        RequestError: some are no longer in the training set, or they are too many to be unlearned together.
+    """
+    view = remaining_task(task, context.key, pending.forgotten)
+    index = RecordIndex(task.ids, len(task.train))  # type: ignore[arg-type]
+    found = {tag: index.position(name) for tag, name in pending.names.items()}
+    leaving = {position: short_tag(tag) for tag, position in found.items() if position is not None}
+    if not retrain:
+        _check_missing([short_tag(tag) for tag, position in found.items() if position is None])
+        _check_share(len(leaving), len(view.positions))
+    return DeletionBatch(view, leaving)
+
+
+def _check_missing(missing: list[str]) -> None:
+    if missing:
+        raise RequestError(
+            f"{len(missing)} records that are to be forgotten are no longer in the training set ({shorten(missing)}), "
+            "so nothing can be unlearned by them: put them back until the run is over, or retrain (--retrain)"
+        )
+
+
+def _check_share(leaving: int, left: int) -> None:
+    if leaving > MAX_SHARE * left:
+        raise RequestError(
+            f"the pending requests hold {leaving / left:.0%} of the training records, and above {MAX_SHARE:.0%} "
+            "they cannot be unlearned together: train anew without them (efface run --retrain), or cancel some and ask "
+            "again after the run"
+        )
+
+
+def _with_failpoint(task: Task) -> Task:
+    def forward(model: nn.Module, inputs: Any) -> Tensor:
+        failpoint("unlearn.forward")
+        return task.forward(model, inputs)
+
+    return replace(task, forward=forward)

@@ -1,0 +1,81 @@
+"""Everything that is known of one request, its records and their ids left out."""
+
+import json
+from typing import Any
+
+from sqlalchemy import select
+
+from efface.store import clock
+from efface.store.context import StoreContext
+from efface.store.database import events, notes
+from efface.store.entries import DeletionRequest, RunRecord, Stage
+from efface.store.history import History
+
+
+def describe(context: StoreContext, number: int) -> dict[str, Any]:
+    """What `Store.request` gives, as values that JSON holds; RequestError where there is no such request."""
+    with context.reading() as snapshot:
+        history = snapshot.history
+        request = history.request(number)
+        from efface.runtime.provenance import versions  # needs torch, which a refusal does without
+
+        note = snapshot.connection.execute(select(notes.c.text).where(notes.c.request == number)).scalar()
+        rows = snapshot.connection.execute(select(events).order_by(events.c.seq)).all()
+    run = next((r for r in history.runs.values() if number in r.requests and r.stage is Stage.DONE), None)
+    return {
+        "store": history.store,
+        "request": number,
+        "note": note,
+        "stage": str(request.stage),
+        "records": request.records,
+        "added": request.added,
+        "due": request.due,
+        "honoured": request.honoured,
+        "in_time": None if request.due is None or request.honoured is None else request.honoured[:10] <= request.due,
+        "run": None if run is None else run.number,
+        "versions": _versions(history, number),
+        "verdict": None if run is None else _verdict(history, run.number),
+        "report": {} if run is None or run.audit is None else run.audit["files"],
+        "history": [
+            {"seq": row.seq, "at": row.at, "kind": row.kind, "body": body, "hash": row.hash}
+            for row in rows
+            if _concerns(row.kind, body := json.loads(row.body), request, run)
+        ],
+        "head": {"event": history.seq, "hash": history.hash},
+        "exported": clock.now().isoformat(timespec="seconds"),
+        "made_with": versions(),
+    }
+
+
+def _versions(history: History, number: int) -> list[dict[str, Any]]:
+    """The versions that honour a request."""
+    return [
+        {
+            "version": v.number,
+            "kind": v.kind,
+            "made": v.made,
+            "weights": v.weights,
+            "file": f"sha256:{v.file}",
+            "in_service": v.number == history.current,
+        }
+        for v in history.versions.values()
+        if number in history.honoured_by(v.number)
+    ]
+
+
+def _verdict(history: History, run: int) -> dict[str, Any] | None:
+    made = next((v for v in history.versions.values() if v.run == run), None)
+    if made is None or made.audit is None:
+        return None
+    return {"status": made.audit["status"], "reasons": made.audit["reasons"]}
+
+
+def _concerns(kind: str, body: dict[str, Any], request: DeletionRequest, run: RunRecord | None) -> bool:
+    """Whether an event is about a request or its run."""
+    if kind in ("created", "cleared", "retired"):
+        return False
+    if kind in ("requested", "amended", "covered", "cancelled"):
+        return bool(body["number"] == request.number)
+    if kind in ("made", "audited", "ended"):
+        return run is not None and bool(body["number"] == run.number)
+    return kind in ("rolled_back", "removed") or request.number in body["requests"]

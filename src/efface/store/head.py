@@ -1,0 +1,55 @@
+"""The file `head`, which notes outside of the database how far the history goes."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock
+
+from efface.runtime.files import atomic_write
+from efface.store.database import translate_errors
+from efface.store.errors import DamagedError, storage_error
+from efface.store.failpoints import failpoints_of
+
+HEAD = "head"
+LOCK_TIMEOUT_S = 60
+
+
+class Head(NamedTuple):
+    """The last event that was noted: its number and hash, and the key's MAC of both."""
+
+    seq: int
+    hash: str
+    mac: str
+
+
+def write_head(folder: Path, head: Head) -> None:
+    """Note how far the history goes, so that rows removed from its end are missed; never back."""
+    path = folder / HEAD
+    with translate_errors(path), FileLock(folder / "head.lock", timeout=LOCK_TIMEOUT_S, mode=0o600, thread_local=False):
+        known = read_head(folder)
+        if known is not None and known.seq >= head.seq:
+            return
+        for left in folder.glob(f".{HEAD}.*"):  # by a process that was killed here
+            left.unlink()
+        with atomic_write(path, 0o600, failpoints_of(HEAD)) as temporary:
+            temporary.write_text(json.dumps(head._asdict()), encoding="ascii")
+
+
+def read_head(folder: Path) -> Head | None:
+    """What was noted last; None without a note.
+
+    Raises:
+        DamagedError: the file holds something else.
+        StorageError: it cannot be read.
+    """
+    path = folder / HEAD
+    try:
+        noted = json.loads(path.read_text(encoding="ascii"))
+        return Head(int(noted["seq"]), str(noted["hash"]), str(noted["mac"]))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise storage_error(Path(HEAD), error, "cannot be read") from error
+    except (ValueError, TypeError, KeyError, OverflowError):
+        raise DamagedError("head: cannot be read; it holds the number and hash of the history's last event") from None

@@ -1,0 +1,82 @@
+"""A new audit of the model in service, on all records that its lineage has forgotten."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from efface.auditing.api import audit
+from efface.auditing.report.build import Report
+from efface.errors import RequestError
+from efface.models.running import device_of
+from efface.store.build import load
+from efface.store.context import StoreContext
+from efface.store.entries import Stage
+from efface.store.history import History
+from efface.store.keys import short_tag
+from efface.store.tag_rows import tags_of
+from efface.store.task_view import ids_of, remaining_task
+from efface.task import Task
+
+
+@dataclass(frozen=True)
+class ReauditOptions:
+    """How the model in service is audited.
+
+    Args:
+        references: how many reference models the audit trains.
+        original: the model that the lineage began with, where the store no longer has it.
+        progress: whether to show progress; by default on a terminal.
+    """
+
+    references: int = 4
+    original: nn.Module | None = None
+    progress: bool | None = None
+
+
+def reaudit(
+    context: StoreContext, history: History, task: Task, model: nn.Module, level: str, options: ReauditOptions
+) -> tuple[Report | None, str]:
+    """Audit all records that were forgotten since the lineage in service began.
+
+    Args:
+        model: the one in service; `history` says which that is.
+
+    Returns:
+        The report, or None and why there is none.
+    """
+    serving, first = history.serving, history.first_of(history.serving.lineage)
+    if not history.unlearned_in_lineage:
+        retrained = "it began with a model trained without them"
+        why = retrained if first.kind == "retrained" else "no request was honoured yet"
+        return None, f"nothing was unlearned in this lineage: {why}"
+    original = options.original
+    if original is None and first.removed:
+        return None, (
+            f"{first.title}, which the lineage began with, was removed because it knew the records: give your "
+            "own copy to compare with (--original), if you still have one"
+        )
+    if original is None:
+        original = load(task, context.folder.checked("checkpoints", first.file, first.title), device_of(model))
+    with context.reading() as snapshot:
+        before = tags_of(snapshot, history.honoured_by(first.number))
+        wanted = tags_of(snapshot, history.unlearned_in_lineage) - before
+    view = remaining_task(task, context.key, before)
+    tags = {position: tag for position, tag in enumerate(map(context.key.tag, ids_of(task))) if tag in wanted}
+    if not tags:
+        return None, "none of the forgotten records is in the training set any more, so nothing can be read of them"
+    seeds = {run.plan["seed"] for run in history.runs.values() if run.stage is Stage.DONE}
+    try:
+        report = audit(
+            original=original,
+            unlearned=model,
+            forget=[short_tag(tag) for tag in sorted(tags.values())],
+            task=view.with_tags({position: short_tag(tag) for position, tag in tags.items()}),
+            level=level,
+            references=options.references,
+            run_seed=seeds.pop() if len(seeds) == 1 else None,
+            title=f"Version {serving.number}: all that was forgotten since version {first.number}",
+            progress=options.progress,
+        )
+    except RequestError as error:
+        return None, "; ".join(error.problems)
+    return report, ""

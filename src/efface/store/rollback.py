@@ -1,0 +1,33 @@
+"""An earlier version goes back into service."""
+
+from efface.errors import RequestError
+from efface.runtime.text import shorten
+from efface.store.context import StoreContext
+from efface.store.entries import Version
+from efface.store.gc import finish
+
+
+def rollback(context: StoreContext, number: int) -> Version:
+    """Put an earlier version into service.
+
+    Raises:
+        RequestError: there is no such version, it is in service already, or a request would no longer be honoured.
+        BusyError: a run is at work.
+        DamagedError: its checkpoint is missing or was changed.
+    """
+    with context.folder.locked(0.0):
+        history = context.history()
+        version, undone = history.version(number), sorted(history.known_to(number))
+        if undone:
+            several = len(undone) > 1
+            raise RequestError(
+                f"version {number} knows the records of request{'s' * several} {shorten(undone)}, which "
+                f"{'were' if several else 'was'} honoured: going back would undo that"
+            )
+        if number == history.current:
+            raise RequestError(f"version {number} is in service already")
+        context.folder.checked("checkpoints", version.file, version.title)
+        with context.writing() as transaction:
+            transaction.append("rolled_back", {"version": number})
+        finish(context)
+        return context.history().versions[number]

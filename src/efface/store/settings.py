@@ -1,0 +1,74 @@
+"""What a store is made with, and how far a model may drift. Light to import."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from efface.errors import RequestError
+
+GRACE_DAYS = 30.0
+MAX_GRACE = 365_000.0
+
+
+@dataclass(frozen=True)
+class DriftLimits:
+    """How far a model may move from the first one of its lineage before a retraining is due.
+
+    Args:
+        changed: share of holdout answers that may differ, from 0 to 1.
+        accuracy: how much holdout accuracy may be lost, from 0 to 1.
+    """
+
+    changed: float = 0.10
+    accuracy: float = 0.02
+
+    def exceeded(self, drift: dict[str, Any] | None) -> list[str]:
+        """Which limits a drift exceeds, one line each; `drift` is what `drift_of` gives."""
+        if drift is None or "missing" in drift:
+            return []
+        found = []
+        if drift["changed"] > self.changed:
+            found.append(
+                f"{drift['changed']:.1%} of holdout answers differ from the first model's (limit {self.changed:.1%})"
+            )
+        if -drift["accuracy"] > self.accuracy:
+            found.append(f"holdout accuracy fell by {-drift['accuracy']:.3f} (limit {self.accuracy:.3f})")
+        return found
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """What a store is made with, and remembers for its life.
+
+    Args:
+        grace_days: how long superseded checkpoints that know honoured records are kept for audits.
+        limits: past which drift a retraining is due.
+        source: the file that the model came from; `verify` says whether it is still there.
+        task_path: the task as `module:name`, which the command line imports.
+    """
+
+    grace_days: float = GRACE_DAYS
+    limits: DriftLimits = field(default_factory=DriftLimits)
+    source: str | Path | None = None
+    task_path: str | None = None
+
+
+def check_settings(settings: StoreSettings) -> None:
+    """Refuse settings that cannot be, by a RequestError with every problem."""
+    if not isinstance(settings, StoreSettings) or not isinstance(settings.limits, DriftLimits):
+        raise RequestError(
+            "settings: expected an efface.store.StoreSettings, and in it limits of efface.store.DriftLimits"
+        )
+    values = {"grace_days": settings.grace_days, **asdict(settings.limits)}
+    wrong = [
+        f"{name}: expected a number of 0 or more, got {value!r}"
+        for name, value in values.items()
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
+    ]
+    if not wrong and settings.grace_days > MAX_GRACE:
+        wrong.append(f"grace_days: expected at most {MAX_GRACE:,.0f} days, got {settings.grace_days!r}")
+    if settings.source is not None and not Path(settings.source).is_file():
+        wrong.append(f"{Path(settings.source).absolute()}: there is no such file, which the model is said to come from")
+    if wrong:
+        raise RequestError(wrong)

@@ -1,0 +1,44 @@
+"""Requests whose records other requests had forgotten: their ids are deleted, and they are honoured without a run."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import delete
+
+from efface.store.context import Transaction
+from efface.store.database import pending_ids
+from efface.store.entries import Stage
+from efface.store.tag_rows import AT_ONCE, requests_of, tags_of
+
+
+def settle_pending(transaction: Transaction) -> None:
+    """Settle all pending requests, after a version honoured others."""
+    for request in transaction.history.pending:
+        wanted = sorted(tags_of(transaction, [request.number]))
+        settle(transaction, request.number, requests_of(transaction, wanted))
+
+
+def settle(transaction: Transaction, number: int, known: Mapping[bytes, set[int]]) -> None:
+    """Delete the ids of a request's records that are forgotten already; honour it if those are all of its records.
+
+    Args:
+        number: a pending request.
+        known: the numbers of the requests that name each of its records, by tag.
+    """
+    requests = transaction.history.requests
+    first: dict[bytes, int] = {}
+    for tag, numbers in known.items():
+        # only requests that a version lists: one honoured through others stands for nothing that they do not
+        listed = [n for n in numbers if requests[n].stage is Stage.HONOURED and not requests[n].through]
+        if listed:
+            first[tag] = min(listed, key=lambda n: (requests[n].version or 1, n))
+    forgotten = list(first)
+    for start in range(0, len(forgotten), AT_ONCE):
+        some = forgotten[start : start + AT_ONCE]
+        transaction.connection.execute(
+            delete(pending_ids).where(pending_ids.c.request == number, pending_ids.c.tag.in_(some))
+        )
+    if len(forgotten) < requests[number].records:
+        return
+    through = sorted(set(first.values()))
+    version = max(requests[n].version or 1 for n in through)
+    transaction.append("covered", {"number": number, "version": version, "through": through})

@@ -1,0 +1,96 @@
+"""Making a store: everything is refused at once, and what is made is whole or is not there."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from efface.models.checkpoint import weights_digest
+from efface.store import DriftLimits, Store, StoreSettings
+from helpers.store_cases import IDS
+from helpers.store_verbs import everything, refused, serving
+from helpers.tiny import Tiny, mlp, weights
+
+
+def test_a_new_store_serves_the_model(store: Store, tiny: Tiny, tmp_path: Path) -> None:
+    assert serving(store) == weights(tiny.model)
+    version = store.status().serving
+    assert (version.number, version.kind, version.weights) == (1, "original", weights_digest(tiny.model))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["store", "store.key"]
+    opened = Store(tmp_path / "store")
+    assert opened.history() == store.history()
+    assert opened.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ({"folder": "taken"}, ["there is something already"]),
+        ({"folder": "no/such/store"}, ["there is no folder"]),
+        ({"key": "store/secret"}, ["the key must lie outside of the store"]),
+        ({"key": "old.key"}, ["there is a file already, and a key is never replaced"]),
+        ({"task": {"build_model": None}}, ["has no build_model"]),
+        ({"task": {"holdout": TensorDataset(torch.zeros(0, 16), torch.zeros(0))}}, ["the holdout set is empty"]),
+        ({"task": {"holdout": None}}, ["holdout records: expected a map-style dataset"]),
+        ({"task": {"ids": IDS[:-1]}}, ["expected one id for each of the 300 training records, got 299"]),
+        ({"task": {"ids": (*IDS[:-1], IDS[0])}}, ["ids name more than one training record"]),
+        ({"task": {"train": [1, 2, 3]}}, ["training records cannot be read"]),
+        ({"model": "weights.pt"}, ["expected a torch.nn.Module"]),
+        ({"grace_days": -1}, ["grace_days: expected a number of 0 or more, got -1"]),
+        ({"grace_days": float("nan")}, ["grace_days: expected a number"]),
+        ({"grace_days": 1e10}, ["grace_days: expected at most 365,000 days"]),
+        ({"grace_days": "thirty"}, ["grace_days: expected a number"]),
+        ({"limits": DriftLimits(changed=-0.1, accuracy=float("inf"))}, ["changed: expected", "accuracy: expected"]),
+        ({"source": "no-such-file.pt"}, ["there is no such file, which the model is said to come from"]),
+        ({"device": "abacus"}, ["abacus"]),
+        (
+            {
+                "folder": "taken",
+                "key": "old.key",
+                "task": {"build_model": None, "holdout": []},
+                "grace_days": -1,
+                "source": "no-such-file.pt",
+                "device": "abacus",
+            },
+            ["something already", "never replaced", "grace_days", "no such file", "abacus", "build_model", "holdout"],
+        ),
+    ],
+)
+def test_a_store_is_refused_with_every_reason_and_leaves_nothing(
+    change: dict[str, Any], lines: list[str], tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "old.key").write_text("another store's")
+    before = everything(tmp_path)
+    given: dict[str, Any] = {"folder": "store", "model": tiny.model, **change}
+    given["task"] = tiny.task(**{"build_model": mlp, **change.get("task", {})})
+    settings = {name: given.pop(name) for name in ("grace_days", "limits", "source") if name in given}
+    given["settings"] = StoreSettings(**settings)
+    problems = refused(Store.create, given.pop("folder"), given.pop("task"), given.pop("model"), **given)
+    assert len(problems) == len(lines), problems
+    for line, problem in zip(lines, problems, strict=True):
+        assert line in problem
+    assert everything(tmp_path) == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["old.key", "taken"]
+
+
+def test_what_an_interrupted_create_left_is_named(tmp_path: Path, tiny: Tiny) -> None:
+    (tmp_path / ".store.new").mkdir()
+    (problem,) = refused(Store.create, tmp_path / "store", tiny.task(build_model=mlp), tiny.model)
+    assert ".store.new: an efface init is at work there or was interrupted; it holds a copy of the model" in problem
+
+
+def test_settings_of_another_kind_are_refused(tmp_path: Path, tiny: Tiny) -> None:
+    for settings in ({"grace_days": 3}, StoreSettings(limits={"changed": 0.1})):  # type: ignore[arg-type]
+        (problem,) = refused(Store.create, tmp_path / "s", tiny.task(build_model=mlp), tiny.model, settings=settings)
+        assert problem.startswith("settings: expected an efface.store.StoreSettings")
+
+
+def test_a_task_that_is_none_is_refused(tmp_path: Path, tiny: Tiny) -> None:
+    assert refused(Store.create, tmp_path / "store", "my_task:task", tiny.model) == (
+        "task: expected an efface.Task, got str",
+    )
+    assert refused(Store, tmp_path / "store")[0].endswith("make one (efface init), or name another (--store)")

@@ -1,0 +1,60 @@
+"""Plans of runs: what is refused before any work."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from efface import Task
+from efface.methods import REGISTRY, get
+from efface.store import RunPlan, Store
+from efface.store.plan import check_plan
+from helpers.store_cases import ANEW, IDS
+from helpers.store_verbs import everything, refused
+from helpers.tiny import Tiny, mlp
+
+
+@pytest.fixture
+def store(asked_store: Store) -> Store:
+    return asked_store
+
+
+@pytest.mark.parametrize(
+    ("plan", "lines"),
+    [
+        ({"method": "noop"}, ["method 'noop' is a control, which honours nothing"]),
+        ({"method": "retrain"}, ["method 'retrain' is a control"]),
+        ({"method": "stear"}, ["did you mean 'steer'?"]),
+        ({"options": {"stepps": 3}}, ["stepps"]),
+        ({"accept": "not_verified"}, ["accept: expected one of verified, undecided, any"]),
+        ({"level": "thorough"}, ["level: expected one of quick, standard, strong or None, got 'thorough'"]),
+        ({"references": 0}, ["references: expected an integer of 1 or more, got 0"]),
+        ({"seed": 1.5}, ["seed: expected an integer, got 1.5"]),
+        ({"accept": "", "seed": None, "method": "noop"}, ["seed", "accept", "control"]),
+    ],
+)
+def test_a_plan_is_refused_before_any_work(store: Store, plan: dict[str, Any], lines: list[str]) -> None:
+    before = everything(store.path)
+    problems = refused(store.run, RunPlan(**plan))
+    assert len(problems) == len(lines)
+    assert all(line in problem for line, problem in zip(lines, problems, strict=True))
+    assert everything(store.path) == before
+
+
+def test_a_run_without_what_it_needs_is_refused(store: Store, tiny: Tiny) -> None:
+    bare = Store(store.path, tiny.task(ids=IDS))
+    assert refused(bare.run, ANEW) == (
+        "the task has no build_model: set Task.build_model, which makes the network to load into",
+        "retraining is done by Task.fit, which the task lacks: set it",
+    )
+
+
+def test_options_mean_the_same_as_words_and_as_values() -> None:
+    for key in REGISTRY:
+        method = get(key)
+        options = asdict(method)
+        words = {name: str(value) for name, value in options.items()}
+        assert RunPlan(method=key, options=options).chosen() == RunPlan(method=key, options=words).chosen() == method
+    assert RunPlan(method="boundary", options={"expand": True}).chosen() != get("boundary")
+    task = Task(train=[], holdout=[], build_model=mlp)
+    assert "steps" in refused(check_plan, RunPlan(options={"steps": 10.7}), task)[0]
