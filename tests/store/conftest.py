@@ -98,8 +98,8 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def spied(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
-    """What runs hand to `unlearn` and `audit`, which do their work as ever."""
-    seen: dict[str, list[dict[str, Any]]] = {"unlearn": [], "audit": []}
+    """What runs hand to `unlearn` and `audit_models`, which do their work as ever."""
+    seen: dict[str, list[dict[str, Any]]] = {"unlearn": [], "audit_models": []}
 
     def spy(module: ModuleType, name: str) -> None:
         real = getattr(module, name)
@@ -111,5 +111,5 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
         monkeypatch.setattr(module, name, call)
 
     spy(build, "unlearn")
-    spy(run, "audit")
+    spy(run, "audit_models")
     return seen

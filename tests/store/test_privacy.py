@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 import efface
 from efface import RequestError, Task
 from efface.store import Store
+from helpers.audits import audited
 from helpers.store_cases import ANEW, AUDITED, QUICK, people
 from helpers.store_secrets import ANNA, ASKED, SCRIPT, hashed, places, rows, secret_task, written
 from helpers.tiny import Tiny
@@ -102,13 +103,13 @@ def test_what_a_users_code_raises_is_not_kept(where: str, store: Store, task: Ta
 def test_outside_words_are_escaped_in_a_page(tiny: Tiny, task: Task, tmp_path: Path) -> None:
     worded = replace(task, holdout_used_for=f"early stopping {SCRIPT}")
     result = efface.unlearn(tiny.model, task=worded, forget=list(ASKED), method="finetune")
-    report = efface.audit(result, references=1, title=f"Report {SCRIPT}", groups={SCRIPT: [ANNA, SCRIPT]})
+    report = audited(result, references=1, title=f"Report {SCRIPT}", groups={SCRIPT: [ANNA, SCRIPT]})
     report.save(tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page.lower()
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
     assert ANNA in page
-    hidden = efface.audit(result, references=1, show_ids=False)
+    hidden = audited(result, references=1, show_ids=False)
     hidden.save(tmp_path / "hidden")
     assert places(tmp_path / "hidden", (ANNA, *ASKED[2:]), written) == []
 

@@ -126,7 +126,7 @@ def test_a_class_forgotten_wholly_takes_its_holdout_records_with_it(
     train.taken()
     second = store.run(AUDITED)
     assert train.taken().isdisjoint(SMALL_CLASS)
-    for name in ("unlearn", "audit"):
+    for name in ("unlearn", "audit_models"):
         before, after = (call["task"] for call in spied[name])
         assert classes_in(before.holdout) == classes_in(before.test) == {0, 1, 2, 3}
         assert classes_in(after.holdout) == classes_in(after.test) == classes_in(after.train) == {0, 1, 2}
@@ -180,7 +180,7 @@ def test_who_stays_cannot_be_tried_out_by_the_hashes_in_a_report(
     store = Store.create(tmp_path / "store", task_of(tiny), tiny.model)
     store.add(people(forgotten))
     store.run(AUDITED)
-    (call,) = spied["audit"]
+    (call,) = spied["audit_models"]
     document = (store.report_folder(1) / "report.json").read_text()
     parts = make_splits(np.array(forgotten), RECORDS, HOLDOUT, AUDITED.seed)
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from efface.auditing.config import REFERENCES, Level
 from efface.errors import RequestError
 from efface.store.entries import Version
 
-# methods and the audit need torch, and the command line refuses words that it does not know without it: they are
-# imported where they are used
+# methods need torch, and the command line refuses words that it does not know without it: they are imported where they
+# are used
 if TYPE_CHECKING:
     from efface.methods import Method
     from efface.task import Task
@@ -35,7 +36,7 @@ class RunPlan:
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     level: str | None = "standard"
-    references: int = 4
+    references: int = REFERENCES
     accept: str = "undecided"
     retrain: bool = False
 
@@ -76,8 +77,6 @@ class RunOutcome:
 
 def check_plan(plan: RunPlan, task: "Task") -> None:
     """Refuse a plan that cannot be carried out, by a RequestError with every problem."""
-    from efface.auditing.config import Level
-
     problems = []
     if task.build_model is None:
         problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")

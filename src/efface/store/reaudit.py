@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from efface.auditing.api import audit
+from efface.auditing.api import audit_models
+from efface.auditing.config import REFERENCES
+from efface.auditing.options import AuditOptions
 from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.running import device_of
@@ -28,7 +30,7 @@ class ReauditOptions:
         progress: whether to show progress; by default on a terminal.
     """
 
-    references: int = 4
+    references: int = REFERENCES
     original: nn.Module | None = None
     progress: bool | None = None
 
@@ -66,16 +68,18 @@ def reaudit(
         return None, "none of the forgotten records is in the training set any more, so nothing can be read of them"
     seeds = {run.plan["seed"] for run in history.runs.values() if run.stage is Stage.DONE}
     try:
-        report = audit(
+        report = audit_models(
             original=original,
             unlearned=model,
             forget=[short_tag(tag) for tag in sorted(tags.values())],
             task=view.with_tags({position: short_tag(tag) for position, tag in tags.items()}),
             level=level,
             references=options.references,
-            run_seed=seeds.pop() if len(seeds) == 1 else None,
-            title=f"Version {serving.number}: all that was forgotten since version {first.number}",
-            progress=options.progress,
+            options=AuditOptions(
+                run_seed=seeds.pop() if len(seeds) == 1 else None,
+                title=f"Version {serving.number}: all that was forgotten since version {first.number}",
+                progress=options.progress,
+            ),
         )
     except RequestError as error:
         return None, "; ".join(error.problems)

@@ -7,7 +7,8 @@ import torch
 from sqlalchemy import delete
 from torch import nn
 
-from efface.auditing.api import audit
+from efface.auditing.api import audit_models
+from efface.auditing.options import AuditOptions
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
 from efface.runtime.seeds import unchanged_globals
@@ -180,18 +181,20 @@ class StoreRun:
     def _audit(self, model: nn.Module, level: str) -> Assessment:
         """Audit the new model and store the report, in which records have tags for names."""
         original = self._load(self.parent.file, self.parent.title)
-        report = audit(
+        report = audit_models(
             original=original,
             unlearned=model,
             forget=self.batch.forget,
             task=self.batch.task,
             level=level,
             references=self.plan.references,
-            method=self.plan.chosen() if level == "strong" else None,
-            run_seed=self.plan.seed,
-            used_reference=(self.record.model or {}).get("reference"),
-            title=f"Run {self.record.number}: requests {', '.join(map(str, self.record.requests))}",
-            progress=self.progress,
+            options=AuditOptions(
+                method=self.plan.chosen() if level == "strong" else None,
+                run_seed=self.plan.seed,
+                used_reference=(self.record.model or {}).get("reference"),
+                title=f"Run {self.record.number}: requests {', '.join(map(str, self.record.requests))}",
+                progress=self.progress,
+            ),
         )
         failpoint("run.audited")
         files = self.context.folder.add_report(self.record.number, report.save)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from efface.auditing.config import REFERENCES
 from efface.errors import RequestError
 from efface.store.cancel import cancel
 from efface.store.clock import read_date
@@ -212,7 +213,7 @@ class Store:
     def verify(
         self,
         level: str | None = "standard",
-        references: int = 4,
+        references: int = REFERENCES,
         original: "nn.Module | None" = None,
         progress: bool | None = None,
     ) -> "Verification":
