@@ -155,7 +155,7 @@ def watching(folder: Path, tiny: Tiny) -> dict[str, Any]:
     over.touch()
     code = ended(watcher)
     readings, wrong, states = json.loads((folder / "watched").read_text())
-    cleared = Store(path, task).run(QUICK).status  # a reader may have kept the log from being emptied
+    cleared = Store(path, task).run(QUICK).status  # a reader may have kept the log from being cleared
     assert outcome.version is not None
     wrong += wrong_after(path, task, asked, outcome.version.weights)
     return {"code": code, "readings": readings, "wrong": wrong, "states": states, "cleared": cleared}

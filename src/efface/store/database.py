@@ -150,7 +150,7 @@ class Database:
 
 
 def _engine(path: Path, busy_s: float) -> Engine:
-    # no pool: a connection that outlives its work would keep the write-ahead log from being emptied, or cross a fork
+    # no pool: a connection that outlives its work would keep the write-ahead log from being cleared, or cross a fork
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": busy_s})
 
     @event.listens_for(engine, "connect")

@@ -34,7 +34,7 @@ def retire(context: StoreContext) -> list[int]:
         context.folder.serve(context.history().serving.file)
         if not clear_ids(context):
             raise BusyError(
-                f"{context.database.path}: another process reads from it, so its log cannot be emptied: try again"
+                f"{context.database.path}: another process reads from it, so its log cannot be cleared: try again"
             )
         remove_checkpoints(context, [v.number for v in superseded(context.history())])
         drop_orphans(context)
