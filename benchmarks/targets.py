@@ -35,7 +35,7 @@ from efface.runtime.devices import threads
 class Remembering(room.CounterfactualLogits):
     """Without taking out what the reference remembers."""
 
-    def _forgotten(self, raw, members):
+    def remove_memory(self, raw, members):
         return raw.expected
 
 
@@ -44,7 +44,7 @@ def distilled(kept=0.5, untrained=0.3, recipe=making.RECIPE, records=6000):
 
     def make(task, original, data, splits, seed):
         making.KEPT, making.UNTRAINED = kept, untrained
-        model, at = making._half_way(task, original, seed), splits.reference[:records]
+        model, at = making.half_way_model(task, original, seed), splits.reference[:records]
         steps, rng = recipe.steps(len(at)), np.random.default_rng(seed)
         optimiser = torch.optim.Adam(model.parameters(), lr=recipe.lr, fused=True)
         schedule = one_cycle(optimiser, recipe.lr, steps)
@@ -139,7 +139,8 @@ def main():
             start = time.process_time()
             reference = make(task, model, data, splits, seed)
             spent += time.process_time() - start
-            expected = kind(task, model, reference, data, holdout, splits.members, splits.calibration, (), Meter())
+            places = room.CalibrationRecords(data, holdout, splits.members, splits.calibration)
+            expected = kind(task, model, reference, places, Meter())
             seen = expected.of_training(splits.forget)
             found.append(rule(share, seen, expected.members, expected.nonmembers))
         found_shares = []

@@ -89,9 +89,9 @@ def test_a_part_of_a_large_request_is_relearned_whatever_its_order(monkeypatch: 
     judged, seen = problem(), []
     real = relearn
 
-    def spy(task: Any, model: Any, records: Any, positions: Any, controls: Any, *rest: Any, **more: Any) -> Any:
-        seen.append((set(positions.tolist()), set(controls[1].tolist())))
-        return real(task, model, records, positions, controls, *rest, **more)
+    def spy(task: Any, model: Any, forget: Any, controls: Any, *rest: Any) -> Any:
+        seen.append((set(forget[1].tolist()), set(controls[1].tolist())))
+        return real(task, model, forget, controls, *rest)
 
     monkeypatch.setattr(traces, "relearn", spy)
     monkeypatch.setattr(traces, "MAX_RELEARNED", 10)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import DivergedError, Recipe, Task
-from efface.calibration.reference import KEPT, UNTRAINED, _half_way, reference_model
+from efface.calibration.reference import KEPT, UNTRAINED, half_way_model, reference_model
 from efface.data.records import Records
 from efface.models.init import fresh_model
 from efface.numerics.logits import centre, margin
@@ -85,7 +85,7 @@ def test_what_the_original_has_no_like_of_starts_untrained(tiny: Tiny) -> None:
 def test_buffers_are_the_originals(tiny: Tiny) -> None:
     original = known(normed, tiny)
     original.register_buffer("mask", torch.tensor([float("-inf"), 0.0]), persistent=False)
-    start = _half_way(tiny.task(), original, 0)
+    start = half_way_model(tiny.task(), original, 0)
     for name, buffer in original.named_buffers():
         ours = dict(start.named_buffers())[name]
         assert torch.equal(ours, buffer) and ours.data_ptr() != buffer.data_ptr(), name

@@ -1,4 +1,4 @@
-"""What tests of a method's first update need: its problem, a run without looks, and plain descent by hand."""
+"""What tests of a method's first update need: its problem, a run without evaluations, and gradient descent by hand."""
 
 import copy
 
@@ -31,10 +31,10 @@ def problem_of(tiny: Tiny, model: nn.Module, task: Task | None = None, forget_cl
         holdout=Records(task.holdout, task),
         forget=splits.forget,
         retain=np.setdiff1d(splits.retain, splits.audit_reference),
-        everything_kept=splits.retain,
+        all_retain=splits.retain,
         calibration=splits.calibration,
         forget_classes=forget_classes,
-        expected=lambda: pytest.fail("the reference model is not for this method"),
+        counterfactual=lambda: pytest.fail("the reference model is not for this method"),
         seed=0,
         meter=Meter(),
     )
@@ -49,7 +49,7 @@ def read_by(result: efface.Result) -> Tensor:
 
 
 def stepped(model: nn.Module, loss: Tensor, lr: float) -> None:
-    """Plain gradient descent, by hand."""
+    """Gradient descent, by hand."""
     found = torch.autograd.grad(loss, list(model.parameters()))
     with torch.no_grad():
         for p, g in zip(model.parameters(), found, strict=True):

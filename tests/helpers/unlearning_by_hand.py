@@ -39,7 +39,7 @@ def slope(model: nn.Module, loss: Tensor) -> Tensor:
 
 
 def unlearned(tiny: Tiny, model: nn.Module, method: Method, **more: Any) -> tuple[Result, Tensor]:
-    """A run without looks, and the retain records that it may read."""
+    """A run without evaluations, and the retain records that it may read."""
     plain = {"forget": tiny.forget, "task": tiny.task(), "evaluate": False}
     result = efface.unlearn(model, method=method, **{**plain, **more})
     return result, torch.from_numpy(np.setdiff1d(result.splits.retain, result.splits.audit_reference))

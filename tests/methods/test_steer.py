@@ -54,25 +54,25 @@ def left(tiny: Tiny, result: Result, target: Tensor) -> float:
     return float(rest / way)
 
 
-def test_it_ends_when_enough_of_the_way_is_behind_it(tiny: Tiny, aims: list[Tensor]) -> None:
-    enough = 0.1
-    result = run(tiny, rounds=40, steps=5, lr=2e-3, enough=enough)
+def test_it_ends_when_no_more_than_the_tolerance_is_left(tiny: Tiny, aims: list[Tensor]) -> None:
+    tolerance = 0.1
+    result = run(tiny, rounds=40, steps=5, lr=2e-3, tolerance=tolerance)
     rounds, rest = divmod(steps(result), 5)
     assert rest == 0 and 1 < rounds < 40, "it had a way to go, and went no further"
-    assert left(tiny, result, aims[0]) <= enough
-    # the round before, with the same steps up to there, was not enough
-    before = run(tiny, rounds=rounds - 1, steps=5, lr=2e-3, enough=0.0)
+    assert left(tiny, result, aims[0]) <= tolerance
+    # the round before, with the same steps up to there, left more
+    before = run(tiny, rounds=rounds - 1, steps=5, lr=2e-3, tolerance=0.0)
     assert steps(before) == 5 * (rounds - 1)
     torch.testing.assert_close(aims[1], aims[0])
-    assert left(tiny, before, aims[1]) > enough
+    assert left(tiny, before, aims[1]) > tolerance
 
 
-@pytest.mark.parametrize(("enough", "rounds"), [(1.0, 1), (0.0, 3)])
-def test_enough_may_be_anything_or_nothing(enough: float, rounds: int, tiny: Tiny) -> None:
-    result = run(tiny, evaluate=True, rounds=3, steps=8, enough=enough)
+@pytest.mark.parametrize(("tolerance", "rounds"), [(1.0, 1), (0.0, 3)])
+def test_any_tolerance_may_be_asked_for(tolerance: float, rounds: int, tiny: Tiny) -> None:
+    result = run(tiny, evaluate=True, rounds=3, steps=8, tolerance=tolerance)
     assert steps(result) == 8 * rounds
-    # at rest after the second round and each later one, and wherever it ends
-    assert [look.step for look in result.evidence.evaluations] == [0, *([8] if rounds == 1 else [16, 24])]
+    # evaluated after the second round and each later one, and wherever it ends
+    assert [e.step for e in result.evidence.evaluations] == [0, *([8] if rounds == 1 else [16, 24])]
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,15 @@ def test_a_round_grows_with_the_forget_set(passes: int, batch: int, expected: in
 
 
 def test_each_round_comes_nearer(tiny: Tiny, aims: list[Tensor]) -> None:
-    found = [left(tiny, run(tiny, rounds=rounds, steps=8, lr=2e-3, enough=0.0), aims[-1]) for rounds in (1, 3, 8)]
+    found = [left(tiny, run(tiny, rounds=rounds, steps=8, lr=2e-3, tolerance=0.0), aims[-1]) for rounds in (1, 3, 8)]
     assert 1 > found[0] > found[1] > found[2] and found[2] < 0.15
 
 
-def test_what_is_held_stays(tiny: Tiny) -> None:
-    """The heavier the hold on retain records, the less they move."""
+def test_a_weight_keeps_retain_records_where_they_are(tiny: Tiny) -> None:
+    """The larger the weight of retain records, the less they move."""
     moved = []
-    for hold in (0.0, 10.0):
-        result = run(tiny, rounds=2, steps=20, enough=0.0, hold=hold)
+    for weight in (0.0, 10.0):
+        result = run(tiny, rounds=2, steps=20, tolerance=0.0, retain_weight=weight)
         others = torch.tensor(sorted(set(result.splits.retain.tolist()) - set(result.splits.audit_reference.tolist())))
         with torch.no_grad():
             moved.append(float((result.model(tiny.x[others]) - tiny.model(tiny.x[others])).square().mean()))

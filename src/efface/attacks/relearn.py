@@ -1,4 +1,4 @@
-"""Relearn time: how fast a model learns forget records again, against never-seen records of equal difficulty."""
+"""Relearn time: how fast a model relearns forget records, against never-seen records of equal difficulty."""
 
 import copy
 import math
@@ -17,15 +17,24 @@ from efface.runtime.seeds import seeded
 from efface.task import Task
 from efface.types import Indices
 
-MAX_STEPS = 30
-LR = 3e-4  # small, so that the curve, and not its end, tells: at 1e-3 the ratio is half as sharp
+
+@dataclass(frozen=True)
+class RelearnOptions:
+    """How a copy is fine-tuned: full-batch steps of Adam, their rate, and a seed for what model or data set draw.
+
+    The rate is small, so that the whole curve counts and not its end: at 1e-3 the ratio is half as sharp.
+    """
+
+    steps: int = 30
+    lr: float = 3e-4
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Relearn:
     """How one copy of a model learned forget records, and another the controls.
 
-    Of each its doubt, the mean chance given to wrong classes, before each step and after the last.
+    Each curve holds the mean probability given to wrong classes, before each step and after the last.
     """
 
     forget: tuple[float, ...]
@@ -38,56 +47,70 @@ class Relearn:
         To be compared with that of retrained models on the same controls, which are never quite as difficult. NaN
         where the controls leave no doubt.
         """
-        # never cut off, as a count of steps is; and no few records rule it, as they rule a mean loss
+        # unlike a count of steps it is never cut off, and unlike a mean loss no handful of records decides it
         area = sum(self.controls)
         return sum(self.forget) / area if area else math.nan
 
 
-def matched(ours: Tensor, candidates: Tensor, our_classes: Tensor, candidate_classes: Tensor) -> Tensor:
-    """For each record's difficulty (n,), the row of the candidate (m,) of its class and of nearest difficulty: (n,).
+def matched(difficulty: Tensor, candidates: Tensor, classes: Tensor, candidate_classes: Tensor) -> Tensor:
+    """For each record the candidate of its class and of nearest difficulty; no candidate twice.
 
-    None twice, so m >= n; the sum of the differences is least. Another class only where a class runs short. A few hard
-    records rule how fast a set is learned, and one class is learned faster than many.
+    The sum of the differences is least. A candidate is of another class only where a class runs short. Matching is
+    needed since a handful of hard records decides how fast a set is learned, and one class is learned faster than many.
+
+    Args:
+        difficulty: Of each record (n,).
+        candidates: Difficulty of each candidate (m,), m >= n.
+        classes: Of each record (n,).
+        candidate_classes: Of each candidate (m,).
+
+    Returns:
+        Rows of candidates (n,).
     """
-    cost = (ours.double()[:, None] - candidates.double()).abs()
+    cost = (difficulty.double()[:, None] - candidates.double()).abs()
     # a pair of two classes costs more than all differences together
-    cost += (float(cost.sum()) + 1) * (our_classes[:, None] != candidate_classes)
+    cost += (float(cost.sum()) + 1) * (classes[:, None] != candidate_classes)
     return torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
 
 
 def relearn(
     task: Task,
     model: nn.Module,
-    records: Records,
-    positions: Indices,
+    forget: tuple[Records, Indices],
     controls: tuple[Records, Indices],
-    most_steps: int = MAX_STEPS,
-    lr: float = LR,
-    seed: int = 0,
+    options: RelearnOptions | None = None,
     meter: Meter | None = None,
 ) -> Relearn:
-    """Fine-tune one copy of `model` on the records, another on as many, `matched`, that it never saw.
+    """Fine-tune one copy of `model` on forget records, and another on as many controls.
 
-    Full-batch steps of Adam in eval mode, so that nothing is drawn and every model takes the same ones; `seed` is for
-    what the model or the data set draws itself.
+    In eval mode, so that every model takes the same steps.
+
+    Args:
+        task: How to run the model.
+        model: Left as it is.
+        forget: Records and the positions among them.
+        controls: The same of records that the model never saw, `matched` to those of `forget`.
+        options: By default those of `RelearnOptions`.
+        meter: Counts the work.
     """
-    meter = meter or Meter()
-    again, new = (
-        _doubts(task, model, list(of.stream(at, task.batch_size)), most_steps, lr, seed, meter)
-        for of, at in ((records, positions), controls)
+    options, meter = options or RelearnOptions(), meter or Meter()
+    curves = (
+        _doubts(task, model, list(records.stream(at, task.batch_size)), options, meter)
+        for records, at in (forget, controls)
     )
-    return Relearn(again, new)
+    return Relearn(*curves)
 
 
 def _doubts(
-    task: Task, model: nn.Module, batches: list[Batch], steps: int, lr: float, seed: int, meter: Meter
+    task: Task, model: nn.Module, batches: list[Batch], options: RelearnOptions, meter: Meter
 ) -> tuple[float, ...]:
     learner, device, total = copy.deepcopy(model), device_of(model), sum(map(len, batches))
+    steps = options.steps
     if not any(p.requires_grad for p in learner.parameters()):
         unfreeze(learner)
-    optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=lr)
+    optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=options.lr)
     doubts = []
-    with seeded(seed), mode(learner, training=False), torch.enable_grad():
+    with seeded(options.seed), mode(learner, training=False), torch.enable_grad():
         for step in range(steps + 1):
             optimiser.zero_grad()
             each = []

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from efface.attacks.relearn import matched, relearn
+from efface.attacks.relearn import RelearnOptions, matched, relearn
 from efface.attacks.statistics import plain_margin
 from efface.auditing.attack_tests import Scores
 from efface.auditing.inputs import AuditInputs
@@ -55,8 +55,9 @@ def _relearned(subject: AuditInputs, scores: Scores, retrained: Sequence[nn.Modu
     known = scores.original
     at = matched(hard[chosen], nonmember_difficulty, known.forget.targets[chosen], known.nonmembers.targets)
     controls = (request.holdout, subject.nonmembers[at.numpy()])
+    forget, options = (request.train, request.forget[chosen]), RelearnOptions(seed=seed)
     values = [
-        relearn(request.task, model, request.train, request.forget[chosen], controls, seed=seed, meter=meter).ratio
+        relearn(request.task, model, forget, controls, options, meter).ratio
         for model in (subject.original, subject.unlearned, *retrained[:MAX_RETRAINED])
     ]
     return _row("relearn", RELEARN, [_reading(v) for v in values[:2]], values[2:])

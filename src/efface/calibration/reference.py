@@ -19,7 +19,6 @@ from efface.types import Indices
 # left of single records, but much of what all of them taught.
 KEPT, UNTRAINED = 0.5, 0.3
 
-
 RECIPE = Recipe(epochs=1, lr=8e-3, batch=128, least_steps=60)
 
 
@@ -55,31 +54,31 @@ def reference_model(
     """
     own = derive_seed(seed, "reference")
     try:
-        return train(task, _half_way(task, original, own), records, positions, recipe, own, meter)
+        return train(task, half_way_model(task, original, own), records, positions, recipe, own, meter)
     except DivergedError as error:
         raise DivergedError("the reference model diverged: give it a smaller learning rate (reference=)") from error
 
 
-def _half_way(task: Task, original: nn.Module, seed: int) -> nn.Module:
+def half_way_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
     """The weights of the original, moved towards those of an untrained network; buffers are the original's.
 
     What the original has no like of, where `Task.build_model` makes another network, stays as it was made.
     """
     model = fresh_model(task, original, seed)
-    theirs = {**dict(original.named_parameters()), **dict(original.named_buffers())}
+    known = {**dict(original.named_parameters()), **dict(original.named_buffers())}
     # pretrained weights are where such a training began, so that nothing of them is to be lost
     share = 1 - KEPT if task.fine_tuned else UNTRAINED
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if not parameter.is_floating_point() or not _alike(parameter, theirs.get(name)):
+            if not parameter.is_floating_point() or not _alike(parameter, known.get(name)):
                 continue
             if parameter.requires_grad:
-                parameter.mul_(share).add_(theirs[name].detach(), alpha=KEPT)
+                parameter.mul_(share).add_(known[name].detach(), alpha=KEPT)
             else:  # such as fixed features, which no training would bring back
-                parameter.copy_(theirs[name])
+                parameter.copy_(known[name])
         for name, buffer in model.named_buffers():
-            if _alike(buffer, theirs.get(name)):
-                buffer.copy_(theirs[name])
+            if _alike(buffer, known.get(name)):
+                buffer.copy_(known[name])
     return model
 
 

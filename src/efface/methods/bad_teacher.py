@@ -8,7 +8,7 @@ from torch import Tensor
 
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
-from efface.methods.descent import Descent, divergence, said_by
+from efface.methods.descent import Descent, Source, divergence, said_by
 from efface.models.init import fresh_model
 from efface.options import option
 from efface.runtime.seeds import derive_seed
@@ -38,14 +38,15 @@ class BadTeacher(Descent):
         random = fresh_model(problem.task, problem.original, derive_seed(problem.seed, "bad_teacher", "teacher"))
         rng = np.random.default_rng(derive_seed(problem.seed, "bad_teacher", "kept"))
         size = max(1, round(self.share * len(problem.retain)))
-        keep = rng.permutation(problem.retain)[:size]
-        part = len(problem.forget) / (len(problem.forget) + len(keep))
+        retained = rng.permutation(problem.retain)[:size]
+        part = len(problem.forget) / (len(problem.forget) + len(retained))
 
         def loss(retain: Batch, forget: Batch) -> Tensor:
             z_retain, z_forget = problem.logits(retain, forget)
-            hold = divergence(said_by(problem, problem.original, retain), z_retain, self.temperature)
+            stay = divergence(said_by(problem, problem.original, retain), z_retain, self.temperature)
             away = divergence(said_by(problem, random, forget), z_forget, self.temperature)
-            return part * away + (1 - part) * hold
+            return part * away + (1 - part) * stay
 
         optimiser = self.make_optimiser(problem, adam=True)
-        return self.sgd(problem, loss, optimiser=optimiser, retain=keep, forget=problem.forget)
+        sources = [Source("retain", retained), Source("forget", problem.forget)]
+        return self.sgd(problem, loss, sources, optimiser=optimiser)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from efface.data.records import Batch, Records
 from efface.methods.base import Problem, Step, descend
-from efface.methods.descent import Descent, divergence, said_by
+from efface.methods.descent import Descent, Source, divergence, said_by
 from efface.models.running import logits_of
 from efface.options import option
 from efface.types import Indices
@@ -56,19 +56,19 @@ class Scrub(Descent):
         def apart(batch: Batch, logits: Tensor) -> Tensor:
             return divergence(said_by(problem, problem.original, batch), logits, self.temperature)
 
-        def loss(kept: Batch) -> Tensor:
+        def loss(retain: Batch) -> Tensor:
             nonlocal done
             if done % epoch == 0 and done < self.rises * epoch:
                 for _ in range(climb):
                     batch = next(forget)
                     descend(optimiser, -apart(batch, problem.logits(batch)[0]))
             done += 1
-            z = problem.logits(kept)[0]
-            return self.alpha * apart(kept, z) + self.gamma * F.cross_entropy(z, kept.targets)
+            z = problem.logits(retain)[0]
+            return self.alpha * apart(retain, z) + self.gamma * F.cross_entropy(z, retain.targets)
 
         # a batch of one forget record breaks BatchNorm in train mode
         training = len(problem.forget) > 1
-        steps = self.sgd(problem, loss, training=training, optimiser=optimiser, retain=problem.retain)
+        steps = self.sgd(problem, loss, [Source("retain", problem.retain)], training=training, optimiser=optimiser)
         yield from self._rewound(problem, steps) if self.rewind else steps
 
     def _rewound(self, problem: Problem, steps: Iterator[Step]) -> Iterator[Step]:
@@ -97,7 +97,10 @@ def errors(problem: Problem, records: Records, positions: Indices) -> Tensor:
 
 def unseen_error(problem: Problem) -> float | None:
     """Error on calibration records of the forget set's classes, weighted as those are; None if there are no such."""
-    theirs, ours = problem.train.targets(problem.forget), problem.holdout.targets(problem.calibration)
+    forget, labels = problem.train.targets(problem.forget), problem.holdout.targets(problem.calibration)
     wrong = errors(problem, problem.holdout, problem.calibration)
-    found = [(int((theirs == c).sum()), float(wrong[ours == c].mean())) for c in theirs.unique() if (ours == c).any()]
+    # of each class: how many forget records it has, and the error on its calibration records
+    found = [
+        (int((forget == c).sum()), float(wrong[labels == c].mean())) for c in forget.unique() if (labels == c).any()
+    ]
     return sum(n * error for n, error in found) / sum(n for n, _ in found) if found else None

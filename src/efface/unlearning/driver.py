@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from efface.calibration.assumptions import assumptions
-from efface.calibration.counterfactual import CounterfactualLogits
+from efface.calibration.counterfactual import CalibrationRecords, CounterfactualLogits
 from efface.calibration.reference import RECIPE, check_reference, reference_model
 from efface.data.splits import Splits, make_splits
 from efface.errors import DivergedError, RequestError, collect_errors
@@ -91,11 +91,9 @@ def unlearn(
                         request.task,
                         model,
                         trained,
-                        request.train,
-                        request.holdout,
-                        parts.members,
-                        parts.calibration,
-                        request.forget_classes,
+                        CalibrationRecords(
+                            request.train, request.holdout, parts.members, parts.calibration, request.forget_classes
+                        ),
                         meter,
                     )
 
@@ -109,10 +107,10 @@ def unlearn(
                 holdout=request.holdout,
                 forget=parts.forget,
                 retain=np.setdiff1d(parts.retain, parts.audit_reference),
-                everything_kept=parts.retain,
+                all_retain=parts.retain,
                 calibration=parts.calibration,
                 forget_classes=request.forget_classes,
-                expected=expected,
+                counterfactual=expected,
                 seed=seed,
                 meter=meter,
             )
