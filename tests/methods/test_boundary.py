@@ -38,7 +38,7 @@ def test_shrink_descends_on_the_nearest_other_class(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("forget_classes", [(), (1,), (1, 2)])
-def test_no_record_gets_its_own_class_or_one_that_is_gone(forget_classes: tuple[int, ...], tiny: Tiny) -> None:
+def test_no_record_gets_its_own_class_or_a_forgotten_one(forget_classes: tuple[int, ...], tiny: Tiny) -> None:
     problem, before = problem_of(tiny, tiny.model, forget_classes=forget_classes), bits(tiny.model)
     batch = problem.train.read(problem.retain)
     labels = nearest_other(problem, batch, 0.5)

@@ -15,15 +15,7 @@ from efface.methods.align import energy_distance
 from efface.runtime.seeds import derive_seed, seeded
 from helpers.by_hand import ALL, problem_of, read_by, same, stepped, unlearned
 from helpers.tiny import CLASSES, Tiny, bits, weights
-from helpers.unlearning_by_hand import outputs
-
-
-def slow_label_first(z: Tensor, y: Tensor) -> Tensor:
-    rows = []
-    for one, target in zip(z - z.mean(1, keepdim=True), y.tolist(), strict=True):
-        others = sorted((c for c in range(len(one)) if c != target), key=lambda c: -one[c].item())
-        rows.append(torch.stack([one[c] for c in (target, *others)]))
-    return torch.stack(rows)
+from helpers.unlearning_by_hand import outputs, slow_label_first
 
 
 def test_the_moves_of_the_game(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,12 +39,15 @@ def test_the_moves_of_the_game(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> N
         return attack((z - start.mean(0)) / start.std(0, correction=0))[:, 0].sigmoid()
 
     adam = torch.optim.Adam(attack.parameters(), lr=3e-3)
-    gone, others = slow_label_first(model(tiny.x[f]), tiny.y[f]), slow_label_first(model(x_never), y_never).detach()
+    forgotten, others = (
+        slow_label_first(model(tiny.x[f]), tiny.y[f]),
+        slow_label_first(model(x_never), y_never).detach(),
+    )
     for _ in range(2):
         adam.zero_grad()
-        (-(1 - says(gone.detach())).log().mean() - says(others).log().mean()).backward()
+        (-(1 - says(forgotten.detach())).log().mean() - says(others).log().mean()).backward()
         adam.step()
-    stepped(model, -2.0 * says(gone).log().mean(), 0.1)
+    stepped(model, -2.0 * says(forgotten).log().mean(), 0.1)
     assert same(two.model, model, atol=1e-5)
 
 
