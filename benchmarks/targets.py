@@ -43,7 +43,7 @@ def distilled(kept=0.5, untrained=0.3, recipe=making.RECIPE, records=6000):
     """Taught the original's logits, not the labels."""
 
     def make(task, original, data, splits, seed):
-        making.KEPT, making.UNTRAINED = kept, untrained
+        making.ORIGINAL_SHARE, making.UNTRAINED_SHARE = kept, untrained
         model, at = making.half_way_model(task, original, seed), splits.reference[:records]
         steps, rng = recipe.steps(len(at)), np.random.default_rng(seed)
         optimiser = torch.optim.Adam(model.parameters(), lr=recipe.lr, fused=True)
@@ -78,7 +78,7 @@ def labels(kept=0.5, untrained=0.3, recipe=making.RECIPE, records=None):
     """What the library does."""
 
     def make(task, original, data, splits, seed):
-        making.KEPT, making.UNTRAINED = kept, untrained
+        making.ORIGINAL_SHARE, making.UNTRAINED_SHARE = kept, untrained
         return making.reference_model(task, original, data, splits.reference[:records], recipe, seed, Meter())
 
     return make

@@ -57,8 +57,8 @@ def test_words_have_no_gradient_and_keep_their_place(tiny: Tiny) -> None:
     model, task = make("words", tiny)
     problem = problem_of(tiny, model, task)
     batch = problem.train.read(problem.forget)
-    plain = [best_other(z, int(y)) for z, y in zip(model(batch.inputs), batch.targets, strict=True)]
-    assert nearest_other(problem, batch, 5.0).tolist() == plain
+    nearest = [best_other(z, int(y)) for z, y in zip(model(batch.inputs), batch.targets, strict=True)]
+    assert nearest_other(problem, batch, 5.0).tolist() == nearest
 
 
 def test_expand_is_descent_on_a_wider_layer_that_is_dropped(tiny: Tiny) -> None:

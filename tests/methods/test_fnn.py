@@ -76,8 +76,8 @@ def test_fnn_says_where_nothing_can_fade_and_what_kinds_there_are(tiny: Tiny) ->
 
 
 def test_fnn_without_a_rate_is_finetune_and_with_a_high_one_ruinous(tiny: Tiny) -> None:
-    none, plain = unlearned(tiny, Fnn(steps=6, rate=0.0)), unlearned(tiny, Finetune(steps=6))
-    assert weights(none.model) == weights(plain.model)
+    unfaded, finetuned = unlearned(tiny, Fnn(steps=6, rate=0.0)), unlearned(tiny, Finetune(steps=6))
+    assert weights(unfaded.model) == weights(finetuned.model)
 
     def right(method: Fnn) -> float:
         result = unlearned(tiny, method)

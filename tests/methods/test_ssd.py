@@ -25,12 +25,12 @@ def test_what_is_dampened_and_how_much(select: float, dampen: float, tiny: Tiny)
     forget = per_record_squares(model, tiny.x[f], tiny.y[f])
     kept = per_record_squares(model, tiny.x[read], tiny.y[read])
     n, r = len(f), len(result.splits.retain)
-    whole = (n * forget + r * kept) / (n + r)
-    wanted, chosen = flat(model), forget > select * whole
+    overall = (n * forget + r * kept) / (n + r)
+    wanted, chosen = flat(model), forget > select * overall
     assert 0 < chosen.sum() < len(chosen)
     for i in range(len(wanted)):
         if chosen[i]:
-            wanted[i] *= min(dampen * float(whole[i] / forget[i]), 1.0)
+            wanted[i] *= min(dampen * float(overall[i] / forget[i]), 1.0)
     assert torch.allclose(flat(result.model), wanted, rtol=1e-4, atol=1e-7)
     assert torch.equal(flat(result.model)[~chosen], flat(model)[~chosen])
     assert (result.method.length, result.method.max_evaluations) == (1, 1)
@@ -44,8 +44,8 @@ def test_groups_square_mean_gradients_and_weights_without_gradient_stay(tiny: Ti
     result, read = unlearned(tiny, model, SSD(select=0.0, group=ALL))
     forget, kept = (slope(model, F.cross_entropy(model(tiny.x[at]), tiny.y[at])) ** 2 for at in (f, read))
     share = len(f) / (len(f) + len(result.splits.retain))
-    whole = share * forget + (1 - share) * kept
-    factor = torch.where(forget > 0, (whole / forget).clamp(max=1.0), 1.0)
+    overall = share * forget + (1 - share) * kept
+    factor = torch.where(forget > 0, (overall / forget).clamp(max=1.0), 1.0)
     assert (forget == 0).sum() >= FEATURES + 1
     assert torch.allclose(flat(result.model), flat(model) * factor, rtol=1e-3, atol=1e-6)
 

@@ -10,7 +10,7 @@ from efface.calibration.transport import transport_gauss, transport_ranks
 from efface.numerics.logits import centre, margin, mask_classes, of_classes, symexp, symlog, with_margin
 from efface.numerics.neighbours import by_block, windows
 
-# Of a record whose margin a nonmember could have as well, this much of the transported margin's own part is kept.
+# How much of its transported margin a record keeps whose margin a nonmember could have as well.
 OWN_SHARE = 0.6
 # A margin so many standard deviations above that of nonmembers lowers the trust in its own logits by 1 / sqrt(e).
 TRUST_WIDTH = 2.0
@@ -54,7 +54,7 @@ def transported(forget: CalibratedLogits, members: CalibratedLogits, nonmembers:
 
     Among members and nonmembers of nearly the record's own score, the residual moves by Gaussian optimal transport;
     its margin then by the quantile map, exact in distribution. Where the original did not memorise, members and
-    nonmembers look alike and nothing moves.
+    nonmembers have the same distribution and nothing moves.
     """
     score, order = forget.score, forget.order()
     used = min(order.shape[1], MAX_COORDINATES)

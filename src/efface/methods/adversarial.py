@@ -19,7 +19,7 @@ def label_first(logits: Tensor, targets: Tensor) -> Tensor:
 
 def discriminator(outputs: int, width: int) -> nn.Module:
     """A small network from outputs to the log-odds of being never seen."""
-    # a dtype of its own, whatever the caller's default
+    # float32 whatever the caller's default
     first, second, last = (
         nn.Linear(*shape, dtype=torch.float32) for shape in ((outputs, width), (width, width), (width, 1))
     )
@@ -48,8 +48,8 @@ def adversarial_loss(
     optimiser = torch.optim.Adam(network.parameters(), lr=lr)
 
     def discriminator_loss(outputs: Tensor, never_seen: bool) -> Tensor:
-        said = network((outputs - mean) / spread)
-        return F.binary_cross_entropy_with_logits(said, torch.full_like(said, float(never_seen)))
+        log_odds = network((outputs - mean) / spread)
+        return F.binary_cross_entropy_with_logits(log_odds, torch.full_like(log_odds, float(never_seen)))
 
     def loss(own: Tensor, drawn: Tensor) -> Tensor:
         for _ in range(turns):

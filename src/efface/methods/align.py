@@ -23,8 +23,8 @@ class Aligning(Descent, ABC):
     """w <- w - lr grad [ CE(retain) + pull D(outputs on forget, the original's outputs on never-seen records) ].
 
     Outputs are centred logits, label first (see `label_first`), in eval mode, as a model is judged. D compares two
-    batches as wholes: that a record is harder or easier than others is not looked at, nor how often its label is
-    among the never-seen, which are the calibration records. A survey says of Chen et al., "Machine Unlearning via
+    batches as wholes: it regards neither how hard a single record is nor how often its label occurs among the
+    never-seen records, which are the calibration records. A survey says of Chen et al., "Machine Unlearning via
     GAN", that it does so with third-party data; the paper could not be had, so that all values were chosen here, and
     nothing here may be attributed to its authors.
     """
@@ -66,7 +66,7 @@ class Align(Aligning):
 
 @dataclass(frozen=True)
 class AlignGan(Aligning):
-    """Aligning with D(x, y) = -E log T(x), where T(x) is how far a small network takes x for never seen.
+    """Aligning with D(x, y) = -E log T(x), where T(x) is the probability of x being never seen by a small network.
 
     The network learns in turn with the model, by the cross-entropy of telling x from y.
     """

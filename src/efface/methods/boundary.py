@@ -115,11 +115,11 @@ def reading(*layers: nn.Module) -> Iterator[list[Any]]:
 def head_of(problem: Problem) -> nn.Linear:
     """The linear layer of the working copy whose outputs are the logits; RequestError where there is none."""
     model = problem.model
-    said: list[tuple[nn.Linear, Tensor]] = []
+    outputs: list[tuple[nn.Linear, Tensor]] = []
 
     def keep(layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         assert isinstance(layer, nn.Linear)
-        said.append((layer, output))
+        outputs.append((layer, output))
 
     hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, nn.Linear)]
     try:
@@ -129,7 +129,7 @@ def head_of(problem: Problem) -> nn.Linear:
         for hook in hooks:
             hook.remove()
     problem.meter.count(forward=1)
-    for layer, output in reversed(said):
+    for layer, output in reversed(outputs):
         if output.shape == z.shape and torch.equal(output, z):
             return layer
     raise RequestError("boundary cannot append a class: no linear layer of the model gives its logits: expand=false")

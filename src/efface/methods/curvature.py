@@ -1,4 +1,4 @@
-"""Gradients and curvature of the working copy's loss as flat vectors, and the solver for them."""
+"""Gradients and curvature of the working copy's loss as flat vectors, and a solver of linear equations in them."""
 
 from collections.abc import Callable, Iterator, Sequence
 

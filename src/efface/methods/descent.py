@@ -42,7 +42,7 @@ class Descent(Method, ABC):
         return -(-self.steps // self.every)
 
     def make_optimiser(self, problem: Problem, adam: bool = False, decay: float = 0.0) -> torch.optim.Optimizer:
-        """SGD with momentum, or Adam with the momentum as its first beta; `decay` is that of weights, in the gradient.
+        """SGD with momentum, or Adam with the momentum as its first beta; weight decay is added to the gradient.
 
         What has to act on the gradients or the weights around a step can be hooked to it: `register_step_pre_hook`
         runs between the backward pass and the update, `register_step_post_hook` after the update.
@@ -85,14 +85,17 @@ class Descent(Method, ABC):
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean over records of KL(teacher || student), of logits over `temperature`, times its square (Hinton et al.)."""
+    """Mean over records of KL(teacher || student) of logits divided by `temperature`, times its square (Hinton et al.).
+
+    Both are logits (records, classes).
+    """
     p, q = (F.log_softmax(z / temperature, 1) for z in (teacher, student))
     return F.kl_div(q, p, log_target=True, reduction="batchmean") * temperature**2
 
 
-def said_by(problem: Problem, teacher: nn.Module, batch: Batch) -> Tensor:
+def teacher_logits(problem: Problem, teacher: nn.Module, batch: Batch) -> Tensor:
     """Logits of a teacher in eval mode, without gradients, on its device; counted as forward."""
     with mode(teacher, training=False), torch.no_grad():
-        said = problem.task.forward(teacher, batch.inputs).float()
+        logits = problem.task.forward(teacher, batch.inputs).float()
     problem.meter.count(forward=len(batch))
-    return said
+    return logits

@@ -20,8 +20,8 @@ class FCS(Descent):
 
     The first is one pass over the forget set; in each of `rounds`, the second is such a pass, each batch beside one of
     retain records whose logits z get no gradient, and the third is an equal part of `steps`. The second is least where
-    a forget record is equally like all retain records of its batch, so it pushes each away from those that it is most
-    like. Its rate falls by a cosine over the run. The winning entry ("fanchuan") of the NeurIPS-2023 challenge on
+    a forget record is equally similar to all retain records of its batch, so it pushes each away from the most similar
+    ones. Its rate falls by a cosine over the run. The winning entry ("fanchuan") of the NeurIPS-2023 challenge on
     unlearning, there with 8 rounds, each of one epoch, and the defaults here (a rate of 0.001 for every 64 of 256
     retain records).
 
@@ -40,7 +40,7 @@ class FCS(Descent):
     rounds: int = option(8, "rounds of a pass over the forget records and a part of the steps", 1, 100_000)
     lr_flat: float = option(5e-3, "learning rate of the first pass", 0.0, 10.0)
     lr_push: float = option(3e-4, "learning rate at first of the passes that contrast", 0.0, 10.0)
-    temperature: float = option(1.15, "temperature of the likeness", 1e-3, 1e3)
+    temperature: float = option(1.15, "temperature of the similarity", 1e-3, 1e3)
     decay: float = option(0.01, "weight decay in steps on retain records", 0.0, 1.0)
 
     def run(self, problem: Problem) -> Iterator[Step]:

@@ -78,7 +78,7 @@ class Influence(Newton):
     itself, which is not positive for a network. A Newton step with a positive curvature and many records is that of
     Golatkar et al. (CVPR 2020, arXiv 1911.04933), whose noise we leave out. On a network few iterations do most of the
     damping, at whatever size its gradients have; an exact solution wants many. The published step is one whole Newton
-    step, the default; iterations, damping and sample are ours.
+    step, the default; iterations, damping and sample were chosen here.
     """
 
     key = "influence"

@@ -16,7 +16,7 @@ from efface.runtime.seeds import derive_seed
 
 @dataclass(frozen=True)
 class Perturb(Descent):
-    """w0 = w* + noise, then w <- w - lr grad CE(retain), until evidence says that the forget set looks never seen.
+    """w0 = w* + noise, then w <- w - lr grad CE(retain), until the evidence calls the forget set never seen.
 
     The noise of each tensor is normal, with a norm of about `noise` times the tensor's own. This is one reading of
     an abstract (a small perturbation of the weights, iterated in the direction of the model trained with the

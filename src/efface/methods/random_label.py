@@ -1,4 +1,4 @@
-"""random_label and salun: teach wrong labels for the forget set, to all weights or to those that it speaks of most."""
+"""random_label and salun: wrong labels for the forget set, for all weights or those with its largest gradients."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -20,7 +20,9 @@ def fresh_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
     """An untrained network like `original`, on its device and in its dtypes; never one that the caller holds.
 
     From `Task.build_model` where there is one; otherwise a deep copy whose modules reset their own parameters.
-    Raises RequestError where no such network can be made: see `try_fresh`.
+
+    Raises:
+        RequestError: No such network can be made; with all reasons.
     """
     with seeded(seed):
         model, problems = try_fresh(task, original)
@@ -30,7 +32,7 @@ def fresh_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
 
 
 def try_fresh(task: Task, original: nn.Module) -> tuple[nn.Module | None, list[str]]:
-    """A fresh network, or none and the reasons; draws from the global generators."""
+    """A fresh network and no reasons, or None and the reasons; draws from the global generators."""
     if problems := untrainable(original):
         return None, problems
     if task.build_model is not None:
@@ -111,10 +113,10 @@ def _as(model: nn.Module, original: nn.Module) -> nn.Module:
     dtypes = {p.dtype for p in original.parameters() if p.is_floating_point()}
     if len(dtypes) == 1:
         return model.to(dtype=dtypes.pop())
-    theirs = _tensors(original)
+    known = _tensors(original)
     for name, tensor in _tensors(model).items():
-        if tensor.is_floating_point() and name in theirs and theirs[name].is_floating_point():
-            tensor.data = tensor.data.to(theirs[name].dtype)
+        if tensor.is_floating_point() and name in known and known[name].is_floating_point():
+            tensor.data = tensor.data.to(known[name].dtype)
     return model
 
 
@@ -123,15 +125,15 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _same_weights(one: nn.Module, other: nn.Module) -> bool:
-    ours, theirs = dict(one.named_parameters()), dict(other.named_parameters())
-    return ours.keys() == theirs.keys() and all(
-        not is_lazy(theirs[name]) and p.shape == theirs[name].shape and torch.equal(p.to(theirs[name]), theirs[name])
-        for name, p in ours.items()
+    first, second = dict(one.named_parameters()), dict(other.named_parameters())
+    return first.keys() == second.keys() and all(
+        not is_lazy(q) and p.shape == q.shape and torch.equal(p.to(q), q)
+        for p, q in ((p, second[name]) for name, p in first.items())
     )
 
 
 def _resetter(module: nn.Module) -> Callable[[], None] | None:
-    # attention and transformer modules of torch keep theirs under a private name
+    # attention and transformer modules of torch have it under a private name
     for name in ("reset_parameters", "_reset_parameters"):
         method = getattr(module, name, None)
         if callable(method):
