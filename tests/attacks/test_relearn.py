@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from efface.attacks.relearn import Relearn, RelearnOptions, matched, relearn
+from efface.attacks.outputs import RecordSet
+from efface.attacks.relearn import LR, Relearn, matched, relearn
 from efface.data.records import Records
 from efface.models.running import logits_of
 from efface.numerics.logits import margin
@@ -32,9 +33,9 @@ def difficulty(known: Memorised, records: Records, at: np.ndarray) -> torch.Tens
 def learned(known: Memorised, models: Sequence[nn.Module], pool: np.ndarray) -> list[Relearn]:
     task, forget = known.task, np.array(FORGET)
     train, held = Records(task.train, task), Records(task.holdout, task)
-    forget_difficulty, nonmember_difficulty = difficulty(known, train, forget), difficulty(known, held, pool)
-    controls = pool[matched(forget_difficulty, nonmember_difficulty, train.targets(forget), held.targets(pool)).numpy()]
-    return [relearn(task, m, (train, forget), (held, controls)) for m in models]
+    hard, nonmember_difficulty = difficulty(known, train, forget), difficulty(known, held, pool)
+    controls = pool[matched(hard, nonmember_difficulty, train.targets(forget), held.targets(pool)).numpy()]
+    return [relearn(task, m, RecordSet(train, forget), RecordSet(held, controls), 0, Meter()) for m in models]
 
 
 def test_a_trace_makes_relearning_quick(known: Memorised) -> None:
@@ -50,13 +51,13 @@ def test_other_controls_of_the_same_difficulty_say_nearly_the_same(known: Memori
 
 
 def test_matching_is_the_cheapest_within_classes() -> None:
-    asked, candidates = torch.tensor([0.0, 0.1, 5.0]), torch.tensor([9.0, 0.05, -1.0, 4.0, 0.3])
+    ours, candidates = torch.tensor([0.0, 0.1, 5.0]), torch.tensor([9.0, 0.05, -1.0, 4.0, 0.3])
     one = torch.zeros(5, dtype=torch.long)
-    found = matched(asked, candidates, one[:3], one)
-    least = min(float((asked - candidates[list(p)]).abs().sum()) for p in itertools.permutations(range(5), 3))
-    assert float((asked - candidates[found]).abs().sum()) == pytest.approx(least)
-    assert matched(asked, candidates, torch.tensor([1, 0, 0]), torch.tensor([1, 0, 0, 0, 0])).tolist() == [0, 1, 3]
-    assert matched(asked, candidates, torch.tensor([1, 1, 0]), torch.tensor([1, 0, 0, 0, 0])).tolist()[2] == 3
+    found = matched(ours, candidates, one[:3], one)
+    least = min(float((ours - candidates[list(p)]).abs().sum()) for p in itertools.permutations(range(5), 3))
+    assert float((ours - candidates[found]).abs().sum()) == pytest.approx(least)
+    assert matched(ours, candidates, torch.tensor([1, 0, 0]), torch.tensor([1, 0, 0, 0, 0])).tolist() == [0, 1, 3]
+    assert matched(ours, candidates, torch.tensor([1, 1, 0]), torch.tensor([1, 0, 0, 0, 0])).tolist()[2] == 3
 
 
 def test_the_curve_is_that_of_a_plain_loop(tiny: Tiny) -> None:
@@ -64,11 +65,11 @@ def test_the_curve_is_that_of_a_plain_loop(tiny: Tiny) -> None:
     before, task, meter = bits(model), tiny.task(batch_size=3), Meter()
     records = Records(task.train, task)
     state = torch.get_rng_state()
-    given = (task, model, (records, rows), (records, rows[:5]), RelearnOptions(steps=6, lr=1e-2))
-    found = relearn(*given, meter)
+    sets = RecordSet(records, rows), RecordSet(records, rows[:5])
+    found = relearn(task, model, *sets, 0, meter, steps=6)
     assert bits(model) == before and torch.equal(torch.get_rng_state(), state)
     learner, doubts = tiny.fresh(), []
-    optimiser = torch.optim.Adam(learner.parameters(), lr=1e-2)
+    optimiser = torch.optim.Adam(learner.parameters(), lr=LR)
     for _ in range(7):
         logits = learner(tiny.x[rows])
         loss = F.cross_entropy(logits, tiny.y[rows])
@@ -79,7 +80,7 @@ def test_the_curve_is_that_of_a_plain_loop(tiny: Tiny) -> None:
     assert found.forget == pytest.approx(doubts, rel=1e-3, abs=1e-6)
     cost = meter.cost().total
     assert (cost.forward, cost.backward) == (7 * 12, 6 * 12)
-    assert relearn(*given) == found
+    assert relearn(task, model, *sets, 0, Meter(), steps=6) == found
 
 
 class Noisy(nn.Module):
@@ -96,10 +97,10 @@ class Noisy(nn.Module):
 def test_frozen_and_noisy_models_are_relearned_alike(tiny: Tiny) -> None:
     model, task = Noisy(tiny.fresh()).requires_grad_(False), tiny.task()
     records, rows, before = Records(task.train, task), np.arange(10), bits(model)
-    given = ((records, rows), (records, rows), RelearnOptions(steps=4, seed=3))
-    first = relearn(task, model, *given)
+    sets = RecordSet(records, rows), RecordSet(records, rows)
+    first = relearn(task, model, *sets, 3, Meter(), steps=4)
     with seeded(99), torch.no_grad():
-        assert relearn(task, copy.deepcopy(model), *given) == first
+        assert relearn(task, copy.deepcopy(model), *sets, 3, Meter(), steps=4) == first
     assert first.ratio == 1 and first.forget[4] < first.forget[0] and bits(model) == before
 
 

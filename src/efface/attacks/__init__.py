@@ -1,4 +1,4 @@
-"""Membership attacks by key; each scores the records of one view, higher = more likely a member."""
+"""Membership attacks by key; each scores records by a model's outputs, higher = more likely a member."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,21 @@ Score = Callable[[RecordOutputs, Sequence[RecordOutputs]], Tensor | None]
 
 @dataclass(frozen=True)
 class Attack:
-    """An attack: its score of a view given the reference models' views of the same records.
+    """An attack on the outputs of one model.
 
-    A score is None where it cannot be had, and `needs` says what is missing. `kind` is `attack`, or `off_label` for a
-    statistic that no method here optimises; of those, members may score higher or lower. `difficulty` is the score of
-    a reference model by which records are compared at equal difficulty; by default the attack's own. `decides` says
-    whether it can fail or clear a model with references, without (at level quick), both or neither: those that order
-    records as another one does are only reported. With `spread` it is not the score that counts but how far it lies
-    from those of its like, on either side: records that stay known are not made up for by others that are shunned.
+    Args:
+        key: Short name, unique.
+        title: Name for people.
+        kind: `attack`, or `off_label` for a statistic that no method here optimises; of those, members may score higher
+            or lower.
+        needs: What is missing where the score is None.
+        score: Scores (n,) of one set of records, of a model's outputs and the reference models' outputs of the same
+            records; None where they cannot be had.
+        difficulty: Score of a reference model by which records are compared at equal difficulty; by default `score`.
+        decides: Whether it can fail or clear a model with references, and without (at level quick). Attacks that order
+            records as another one does are only reported.
+        spread: Whether it is not the score that counts but how far it lies from those of like records, on either side:
+            records that stay known do not make up for others that are overshot.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Relearn time: how fast a model relearns forget records, against never-seen records of equal difficulty."""
+"""Relearn time: how fast a model learns forget records again, against never-seen records of equal difficulty."""
 
 import copy
 import math
@@ -9,32 +9,25 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from efface.data.records import Batch, Records
+from efface.attacks.outputs import RecordSet
+from efface.data.records import Batch
 from efface.models.init import unfreeze
 from efface.models.running import device_of, mode
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded
 from efface.task import Task
-from efface.types import Indices
 
-
-@dataclass(frozen=True)
-class RelearnOptions:
-    """How a copy is fine-tuned: full-batch steps of Adam, their rate, and a seed for what model or data set draw.
-
-    The rate is small, so that the whole curve counts and not its end: at 1e-3 the ratio is half as sharp.
-    """
-
-    steps: int = 30
-    lr: float = 3e-4
-    seed: int = 0
+MAX_STEPS = 30
+LR = 3e-4  # small, so that the curve, and not its end, counts: at 1e-3 the ratio is half as sharp
 
 
 @dataclass(frozen=True)
 class Relearn:
     """How one copy of a model learned forget records, and another the controls.
 
-    Each curve holds the mean probability given to wrong classes, before each step and after the last.
+    Args:
+        forget: Mean chance given to wrong classes on the forget records, before each step and after the last.
+        controls: The same on the controls.
     """
 
     forget: tuple[float, ...]
@@ -47,70 +40,71 @@ class Relearn:
         To be compared with that of retrained models on the same controls, which are never quite as difficult. NaN
         where the controls leave no doubt.
         """
-        # unlike a count of steps it is never cut off, and unlike a mean loss no handful of records decides it
+        # never cut off, as a count of steps is; and no few records rule it, as they rule a mean loss
         area = sum(self.controls)
         return sum(self.forget) / area if area else math.nan
 
 
-def matched(difficulty: Tensor, candidates: Tensor, classes: Tensor, candidate_classes: Tensor) -> Tensor:
-    """For each record the candidate of its class and of nearest difficulty; no candidate twice.
+def matched(forget: Tensor, candidates: Tensor, forget_classes: Tensor, candidate_classes: Tensor) -> Tensor:
+    """For each forget record the candidate of its class whose difficulty is nearest, none twice.
 
-    The sum of the differences is least. A candidate is of another class only where a class runs short. Matching is
-    needed since a handful of hard records decides how fast a set is learned, and one class is learned faster than many.
+    The sum of the differences is least. Another class is taken only where a class runs short. A few difficult records
+    rule how fast a set is learned, and one class is learned faster than many.
 
     Args:
-        difficulty: Of each record (n,).
-        candidates: Difficulty of each candidate (m,), m >= n.
-        classes: Of each record (n,).
-        candidate_classes: Of each candidate (m,).
+        forget: Difficulty of each forget record, (n,).
+        candidates: Difficulty of each candidate, (m,), m >= n.
+        forget_classes: Class of each forget record, (n,).
+        candidate_classes: Class of each candidate, (m,).
 
     Returns:
-        Rows of candidates (n,).
+        A row of `candidates` for each forget record, (n,).
     """
-    cost = (difficulty.double()[:, None] - candidates.double()).abs()
+    cost = (forget.double()[:, None] - candidates.double()).abs()
     # a pair of two classes costs more than all differences together
-    cost += (float(cost.sum()) + 1) * (classes[:, None] != candidate_classes)
+    cost += (float(cost.sum()) + 1) * (forget_classes[:, None] != candidate_classes)
     return torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
 
 
 def relearn(
     task: Task,
     model: nn.Module,
-    forget: tuple[Records, Indices],
-    controls: tuple[Records, Indices],
-    options: RelearnOptions | None = None,
-    meter: Meter | None = None,
+    forget: RecordSet,
+    controls: RecordSet,
+    seed: int,
+    meter: Meter,
+    steps: int = MAX_STEPS,
 ) -> Relearn:
-    """Fine-tune one copy of `model` on forget records, and another on as many controls.
+    """Fine-tune one copy of a model on forget records, another on as many records that it never saw.
 
-    In eval mode, so that every model takes the same steps.
+    Full-batch steps of Adam in eval mode, so that nothing is drawn and every model takes the same ones.
 
     Args:
-        task: How to run the model.
-        model: Left as it is.
-        forget: Records and the positions among them.
-        controls: The same of records that the model never saw, `matched` to those of `forget`.
-        options: By default those of `RelearnOptions`.
-        meter: Counts the work.
+        task: How records are read and models called.
+        model: The model; it is not changed.
+        forget: The forget records.
+        controls: Never-seen records, such as `matched` finds.
+        seed: Seed for what the model or the data set draws itself.
+        meter: Charged with the passes.
+        steps: How many steps each copy takes.
     """
-    options, meter = options or RelearnOptions(), meter or Meter()
-    curves = (
-        _doubts(task, model, list(records.stream(at, task.batch_size)), options, meter)
-        for records, at in (forget, controls)
-    )
+    curves = [
+        _doubts(task, model, list(s.records.stream(s.positions, task.batch_size)), seed, meter, steps)
+        for s in (forget, controls)
+    ]
     return Relearn(*curves)
 
 
 def _doubts(
-    task: Task, model: nn.Module, batches: list[Batch], options: RelearnOptions, meter: Meter
+    task: Task, model: nn.Module, batches: list[Batch], seed: int, meter: Meter, steps: int
 ) -> tuple[float, ...]:
+    """The mean chance given to wrong classes, before each step of a copy of the model and after the last."""
     learner, device, total = copy.deepcopy(model), device_of(model), sum(map(len, batches))
-    steps = options.steps
     if not any(p.requires_grad for p in learner.parameters()):
         unfreeze(learner)
-    optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=options.lr)
+    optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=LR)
     doubts = []
-    with seeded(options.seed), mode(learner, training=False), torch.enable_grad():
+    with seeded(seed), mode(learner, training=False), torch.enable_grad():
         for step in range(steps + 1):
             optimiser.zero_grad()
             each = []

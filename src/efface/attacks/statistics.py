@@ -37,7 +37,7 @@ def modified_entropy(view: RecordOutputs, references: Sequence[RecordOutputs]) -
 
     (n,), <= 0, higher = member: (1 - p_y) log p_y + sum over classes i other than the label of p_i log(1 - p_i), each
     from logits, so that it neither saturates nor needs a floor. The paper sets one threshold a class; this is the
-    plain score.
+    score itself.
     """
     inside, outside = _log_probabilities(view.logits)
     label = view.targets[:, None]

@@ -13,7 +13,7 @@ WEIGHT = 8.0  # degrees of freedom that the shrunk variance's centre counts for
 
 @dataclass(frozen=True)
 class ULira:
-    """What the attack found; 0.5 = unlearned and retrained models cannot be told apart.
+    """What the attack found; 0.5 = unlearned and retrained models cannot be distinguished.
 
     A guess goes by the log-likelihood ratio of a model's statistic of a record, > 0 where it looks unlearned. accuracy:
     share of right guesses at threshold 0, both kinds counting alike. auc: chance that an unlearned model's ratio of a
