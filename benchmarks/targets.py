@@ -139,7 +139,7 @@ def main():
             start = time.process_time()
             reference = make(task, model, data, splits, seed)
             spent += time.process_time() - start
-            places = room.CalibrationRecords(data, holdout, splits.members, splits.calibration)
+            places = room.CalibrationRecords(data, holdout, splits.heldout_retain, splits.calibration)
             expected = kind(task, model, reference, places, Meter())
             seen = expected.of_training(splits.forget)
             found.append(rule(share, seen, expected.members, expected.nonmembers))

@@ -51,7 +51,7 @@ class Built:
 
     def again(self, forget_classes: tuple[int, ...] = (), **places: Any) -> CounterfactualLogits:
         p = self.splits
-        where = {"members": p.members, "nonmembers": p.calibration, **places}
+        where = {"members": p.heldout_retain, "nonmembers": p.calibration, **places}
         return CounterfactualLogits(
             self.task,
             self.model,
@@ -88,7 +88,7 @@ def same(one: CalibratedLogits, other: CalibratedLogits, atol: float = 1e-9) -> 
 def test_it_has_the_originals_centred_logits_and_the_labels(built: Built) -> None:
     splits, expected = built.splits, built.expected
     for seen, source, at in (
-        (expected.members, built.train, splits.members),
+        (expected.members, built.train, splits.heldout_retain),
         (expected.nonmembers, built.holdout, splits.calibration),
         (expected.of_training(splits.forget), built.train, splits.forget),
         (expected.of_holdout(splits.stopping), built.holdout, splits.stopping),
@@ -119,7 +119,7 @@ def test_no_label_of_a_nonmember_or_a_forget_record_is_read(built: Built, tiny: 
 
 def test_the_map_is_fitted_on_nonmembers_alone(built: Built, tiny: Tiny) -> None:
     x = tiny.x.clone()
-    x[torch.from_numpy(built.splits.members)] += 1
+    x[torch.from_numpy(built.splits.heldout_retain)] += 1
     other = Built(
         tiny.task(train=TensorDataset(x, tiny.y)), tiny.model, tiny.forget, reference=built.reference
     ).expected
@@ -130,7 +130,7 @@ def test_the_map_is_fitted_on_nonmembers_alone(built: Built, tiny: Tiny) -> None
 
 def test_once_its_memory_is_out_members_are_as_nonmembers(large: Built) -> None:
     expected = large.expected
-    uncorrected = expected.uncorrected(large.train, large.splits.members)
+    uncorrected = expected.uncorrected(large.train, large.splits.heldout_retain)
     members, raw, nonmembers = (s.score for s in (expected.members, uncorrected, expected.nonmembers))
     assert ks_2samp(raw, nonmembers).pvalue < 1e-3, "the reference remembers members"
     levels = torch.linspace(0.05, 0.95, 19).double()
@@ -187,7 +187,7 @@ def test_records_of_a_forgotten_class_are_left_alone(class_request: Built, tiny:
         class_request.expected.uncorrected(class_request.train, forget).expected,
     )
     # beside others, which move
-    mixed = np.concatenate([class_request.splits.members[:5], forget[:5]])
+    mixed = np.concatenate([class_request.splits.heldout_retain[:5], forget[:5]])
     moved = (
         class_request.expected.of_training(mixed).expected
         - class_request.expected.uncorrected(class_request.train, mixed).expected

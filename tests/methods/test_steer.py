@@ -34,9 +34,7 @@ def run(tiny: Tiny, evaluate: bool = False, **options: Any) -> Result:
         forget=tiny.forget,
         task=tiny.task(),
         method=Steer(**options),
-        evaluate=evaluate,
-        stop=LooksUnseen(),
-        reference=REFERENCE,
+        options=efface.UnlearnOptions(evaluate=evaluate, stop=LooksUnseen(), reference=REFERENCE),
     )
 
 
@@ -50,7 +48,7 @@ def test_the_first_updates_by_hand(tiny: Tiny) -> None:
     train, holdout = Records(task.train, task), Records(task.holdout, task)
     problem, splits = problem_of(tiny, model), make_splits(np.array(f), len(tiny.x), len(tiny.holdout_x), seed=0)
     reference = reference_model(task, model, train, splits.reference, REFERENCE, 0, Meter())
-    places = CalibrationRecords(train, holdout, splits.members, splits.calibration)
+    places = CalibrationRecords(train, holdout, splits.heldout_retain, splits.calibration)
     made = CounterfactualLogits(task, model, reference, places, Meter())
     method = Steer(
         steps=8, passes=1, lr=0.05, scale=0.7, retain_weight=2.0, ce_weight=0.4, batch_forget=ALL, batch_retain=ALL

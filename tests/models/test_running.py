@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import efface
 from efface.data.records import Batch, Records
 from efface.models.running import all_finite, device_of, joint_logits, logits_of, mode
 from efface.runtime.cost import Meter
-from helpers.tiny import Tiny, bits, mlp
+from helpers.calls import unlearn
+from helpers.tiny import REFERENCE, Tiny, bits, mlp
 
 
 def test_logits_are_read_in_eval_mode_and_counted(tiny: Tiny) -> None:
@@ -59,3 +61,18 @@ def test_infinity_is_a_fault_in_weights_alone() -> None:
         model[0].weight[0, 0] = float("inf")
     assert not all_finite(model)
     assert device_of(nn.Identity()) == torch.device("cpu")
+
+
+def test_no_forward_is_larger_than_the_task_allows(tiny: Tiny) -> None:
+    sizes = []
+
+    def forward(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(inputs))
+        return model(inputs)  # type: ignore[no-any-return]
+
+    small = efface.methods.get("steer", {"rounds": "2", "steps": "4", "batch_forget": "8", "batch_retain": "16"})
+    call = {"forget": tiny.forget, "method": small, "reference": REFERENCE}
+    unlearn(tiny.model, task=tiny.task(forward=forward, batch_size=32), **call)
+    assert max(sizes) == 32
+    with pytest.raises(efface.RequestError, match="batch_size: expected a number of records, got 0"):
+        unlearn(tiny.model, task=tiny.task(batch_size=0), **call)

@@ -9,13 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-import efface
-from efface import DivergedError, Recipe, RequestError, Task
+from efface import DivergedError, Recipe, Task
 from efface.data.records import Records
-from efface.models.init import fresh_model
 from efface.models.training import retrain, train
 from efface.runtime.cost import Meter
-from helpers.tiny import CLASSES, FEATURES, RECORDS, REFERENCE, Tiny, bits, mlp, weights
+from helpers.tiny import CLASSES, FEATURES, RECORDS, Tiny, mlp, weights
 from helpers.unlearning_by_hand import close, flat, in_double, slope, steady
 
 EVERYONE = np.arange(RECORDS)
@@ -76,25 +74,6 @@ def test_a_last_batch_of_one_record_does_not_break_batch_norm(tiny: Tiny, record
     train(tiny.task(), model, records, EVERYONE[:65], Recipe(epochs=2, batch=64, least_steps=1), 0, Meter())
 
 
-def test_a_fresh_network_is_like_the_original_and_knows_nothing_of_it(tiny: Tiny) -> None:
-    original = nn.Sequential(tiny.fresh(), nn.BatchNorm1d(CLASSES)).double().requires_grad_(False)
-    original.train()(tiny.x.double())  # moves the running statistics
-    before = bits(original)
-    for task in (tiny.task(), tiny.task(build_model=lambda: nn.Sequential(mlp(), nn.BatchNorm1d(CLASSES)))):
-        fresh, again, other = (fresh_model(task, original, seed) for seed in (0, 0, 1))
-        assert weights(fresh) == weights(again) != weights(other)
-        assert next(fresh.parameters()).dtype == torch.float64
-        assert all(p.requires_grad for p in fresh.parameters())
-        assert fresh[1].running_mean.eq(0).all() and fresh[1].num_batches_tracked == 0
-    assert bits(original) == before
-
-
-def test_what_cannot_start_afresh_is_named(tiny: Tiny) -> None:
-    original = nn.Sequential(mlp(), nn.ParameterList([torch.ones(1) for _ in range(5)]))
-    with pytest.raises(RequestError, match=r"no module resets 1\.0, 1\.1, 1\.2 and 2 more"):
-        fresh_model(tiny.task(), original, 0)
-
-
 def refit(model: nn.Module, dataset: Subset, seed: int) -> nn.Module | None:
     assert torch.is_grad_enabled() and len(dataset) == 100
     with torch.no_grad():
@@ -117,18 +96,3 @@ def test_training_that_diverges_is_reported(tiny: Tiny) -> None:
     nowhere = records_of(tiny, tiny.x * float("inf"))
     with pytest.raises(DivergedError, match="default recipe diverged"):
         train(task, tiny.fresh(), nowhere, EVERYONE, Recipe(epochs=1, least_steps=2), 0, Meter())
-
-
-def test_no_forward_is_larger_than_the_task_allows(tiny: Tiny) -> None:
-    sizes = []
-
-    def forward(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-        sizes.append(len(inputs))
-        return model(inputs)  # type: ignore[no-any-return]
-
-    small = efface.methods.get("steer", {"rounds": "2", "steps": "4", "batch_forget": "8", "batch_retain": "16"})
-    call = {"forget": tiny.forget, "method": small, "reference": REFERENCE}
-    efface.unlearn(tiny.model, task=tiny.task(forward=forward, batch_size=32), **call)
-    assert max(sizes) == 32
-    with pytest.raises(efface.RequestError, match="batch_size: expected a number of records, got 0"):
-        efface.unlearn(tiny.model, task=tiny.task(batch_size=0), **call)
