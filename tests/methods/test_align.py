@@ -13,8 +13,7 @@ from efface.methods import Align, AlignGan
 from efface.methods.adversarial import discriminator, label_first
 from efface.methods.align import energy_distance
 from efface.runtime.seeds import derive_seed, seeded
-from helpers.tiny import CLASSES, Tiny, weights
-from helpers.unlearning_by_hand import (
+from helpers.by_hand import (
     ALL,
     close,
     flat,
@@ -24,6 +23,7 @@ from helpers.unlearning_by_hand import (
     slow_label_first,
     unlearned,
 )
+from helpers.tiny import CLASSES, Tiny, weights
 
 METHODS = (Align(), AlignGan())
 

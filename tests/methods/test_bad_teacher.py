@@ -6,8 +6,8 @@ from efface.methods import BadTeacher
 from efface.methods.descent import divergence
 from efface.models.init import fresh_model
 from efface.runtime.seeds import derive_seed
+from helpers.by_hand import ALL, adam, flat, slope, slow_kl, small, steady, unlearned
 from helpers.tiny import Tiny, bits, weights
-from helpers.unlearning_by_hand import ALL, adam, flat, slope, slow_kl, small, steady, unlearned
 
 
 def test_the_first_step_of_bad_teacher(tiny: Tiny) -> None:

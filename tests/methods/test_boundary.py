@@ -34,7 +34,7 @@ def test_shrink_descends_on_the_nearest_other_class(tiny: Tiny) -> None:
     assert labels.tolist() != slow_labels(tiny.model, x, y, 0.0)
     wanted = tiny.fresh()
     stepped(wanted, F.cross_entropy(wanted(x), labels), 0.1)
-    assert same(unlearned(tiny, Boundary(steps=1, lr=0.1, epsilon=2.0)).model, wanted)
+    assert same(unlearned(tiny, tiny.model, Boundary(steps=1, lr=0.1, epsilon=2.0))[0].model, wanted)
 
 
 @pytest.mark.parametrize("forget_classes", [(), (1,), (1, 2)])
@@ -75,7 +75,7 @@ def test_expand_is_descent_on_a_wider_layer_that_is_dropped(tiny: Tiny) -> None:
         optimiser.zero_grad()
         F.cross_entropy(wide(x), torch.full((len(x),), CLASSES)).backward()
         optimiser.step()
-    ours = unlearned(tiny, method).model
+    ours = unlearned(tiny, tiny.model, method)[0].model
     assert torch.allclose(ours[0].weight, wide[0].weight, atol=1e-5)
     assert torch.allclose(ours[2].weight, head.weight[:CLASSES], atol=1e-5)
     assert torch.allclose(ours[2].bias, head.bias[:CLASSES], atol=1e-5)
@@ -85,5 +85,5 @@ def test_expand_is_descent_on_a_wider_layer_that_is_dropped(tiny: Tiny) -> None:
 def test_expand_refuses_a_model_whose_logits_no_layer_gives(tiny: Tiny) -> None:
     model = nn.Sequential(tiny.fresh(), nn.LogSoftmax(1))
     with pytest.raises(RequestError, match="no linear layer of the model gives its logits"):
-        unlearned(tiny, Boundary(expand=True), model)
-    assert weights(unlearned(tiny, Boundary(steps=2), model).model) != weights(model)
+        unlearned(tiny, model, Boundary(expand=True))[0]
+    assert weights(unlearned(tiny, model, Boundary(steps=2))[0].model) != weights(model)

@@ -14,8 +14,8 @@ from efface.models.init import fresh_model
 from efface.models.training import retrain
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
+from helpers.by_hand import close, flat, in_double, slope, unlearned
 from helpers.tiny import Tiny, weights
-from helpers.unlearning_by_hand import close, flat, in_double, slope, unlearned
 
 
 def test_noop_gives_the_same_weights_in_another_model(tiny: Tiny) -> None:

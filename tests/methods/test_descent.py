@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from efface.data.records import Batch
 from efface.methods import Finetune
 from efface.methods.descent import Source, divergence
-from helpers.by_hand import problem_of
+from helpers.by_hand import problem_of, slow_kl
 from helpers.tiny import Tiny
-from helpers.unlearning_by_hand import slow_kl
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])

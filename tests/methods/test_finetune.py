@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from efface.methods import Finetune
+from helpers.by_hand import ALL, close, flat, in_double, placed, slope, unlearned
 from helpers.tiny import Tiny
-from helpers.unlearning_by_hand import ALL, close, flat, in_double, placed, slope, unlearned
 
 
 def test_the_first_updates_by_hand(tiny: Tiny) -> None:

@@ -13,9 +13,8 @@ from efface.methods import Game
 from efface.methods.adversarial import discriminator
 from efface.methods.align import energy_distance
 from efface.runtime.seeds import derive_seed, seeded
-from helpers.by_hand import ALL, problem_of, read_by, same, stepped, unlearned
+from helpers.by_hand import ALL, outputs, problem_of, read_by, same, slow_label_first, stepped, unlearned
 from helpers.tiny import CLASSES, Tiny, bits, weights
-from helpers.unlearning_by_hand import outputs, slow_label_first
 
 
 def test_the_moves_of_the_game(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +22,7 @@ def test_the_moves_of_the_game(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> N
     wanted_p = torch.rand(len(never), CLASSES, generator=torch.Generator().manual_seed(0)).softmax(1)
     monkeypatch.setattr(Game, "alternative", lambda self, problem: wanted_p)
     options: dict[str, Any] = {"batch": ALL, "momentum": 0.0, "lr": 0.1, "match": 3.0, "leak": 2.0, "turns": 2}
-    one, two = (unlearned(tiny, Game(steps=n, width=8, **options)) for n in (1, 2))
+    one, two = (unlearned(tiny, tiny.model, Game(steps=n, width=8, **options))[0] for n in (1, 2))
     assert np.array_equal(two.splits.calibration, never.numpy())
     kept, f, model = read_by(one), list(tiny.forget), tiny.fresh()
     x, y, x_never, y_never = tiny.x[kept], tiny.y[kept], tiny.holdout_x[never], tiny.holdout_y[never]
@@ -69,7 +68,7 @@ def test_the_alternative_never_sees_the_forget_set(tiny: Tiny) -> None:
 
 
 def test_the_follower_makes_forget_records_look_never_seen(tiny: Tiny) -> None:
-    runs = [unlearned(tiny, Game(leak=leak)) for leak in (0.0, 1.0)]
+    runs = [unlearned(tiny, tiny.model, Game(leak=leak))[0] for leak in (0.0, 1.0)]
     # holdout records that the method did not use
     audit, f = torch.from_numpy(runs[0].splits.audit), list(tiny.forget)
     unseen = outputs(tiny.model, tiny.holdout_x[audit], tiny.holdout_y[audit])

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from efface.methods import GradientAscent
+from helpers.by_hand import flat, slope, small, unlearned
 from helpers.tiny import Tiny
-from helpers.unlearning_by_hand import flat, slope, small, unlearned
 
 
 @pytest.mark.parametrize("clip", [0.05, 1e6])

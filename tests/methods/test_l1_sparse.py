@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from efface.methods import L1Sparse
+from helpers.by_hand import ALL, flat, slope, small, unlearned
 from helpers.tiny import Tiny
-from helpers.unlearning_by_hand import ALL, flat, slope, small, unlearned
 
 
 def test_the_penalty_fades_from_the_first_step_on(tiny: Tiny) -> None:

@@ -10,9 +10,9 @@ from efface.methods import CFK, EUK, Finetune
 from efface.methods.last_layers import frozen, layers
 from efface.models.init import fresh_model
 from efface.runtime.seeds import derive_seed
+from helpers.by_hand import ALL, close, flat, in_double, slope, slopes, unlearned
 from helpers.networks import Tied, cnn, make
 from helpers.tiny import CLASSES, FEATURES, Tiny, memorise, mlp, weights
-from helpers.unlearning_by_hand import ALL, close, flat, in_double, slope, slopes, unlearned
 
 
 def test_a_layer_is_a_module_with_weights_of_its_own_that_may_move() -> None:

@@ -11,8 +11,8 @@ from efface.methods import MSG, Finetune
 from efface.methods.msg import smallest
 from efface.models.init import fresh_model
 from efface.runtime.seeds import derive_seed
+from helpers.by_hand import ALL, slopes, unlearned
 from helpers.tiny import Tiny, mlp, weights
-from helpers.unlearning_by_hand import ALL, slopes, unlearned
 
 
 def test_msg_first_step_by_hand(tiny: Tiny) -> None:

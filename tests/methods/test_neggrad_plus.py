@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from efface.methods import Finetune, NegGradPlus
+from helpers.by_hand import ALL, close, flat, in_double, placed, slope, unlearned
 from helpers.tiny import Tiny, weights
-from helpers.unlearning_by_hand import ALL, close, flat, in_double, placed, slope, unlearned
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.7, 0.95])

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from efface.methods import Perturb
 from efface.runtime.seeds import derive_seed
+from helpers.by_hand import ALL, close, flat, in_double, placed, slope, unlearned
 from helpers.tiny import Tiny, weights
-from helpers.unlearning_by_hand import ALL, close, flat, in_double, placed, slope, unlearned
 
 
 def noise(model: nn.Module, share: float) -> Tensor:

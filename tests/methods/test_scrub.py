@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from efface.methods import Scrub, scrub
+from helpers.by_hand import ALL, adam, flat, placed, slope, slow_kl, small, steady, unlearned
 from helpers.tiny import CLASSES, Tiny, bits, weights
-from helpers.unlearning_by_hand import ALL, adam, flat, placed, slope, slow_kl, small, steady, unlearned
 
 
 def test_the_teacher_stays_as_it_was_and_the_student_does_not(tiny: Tiny) -> None:

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efface.methods import SSD
+from helpers.by_hand import ALL, flat, slope, small, unlearned
 from helpers.tiny import FEATURES, Tiny, weights
-from helpers.unlearning_by_hand import ALL, flat, slope, small, unlearned
 
 
 def per_record_squares(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -23,9 +23,8 @@ from efface.methods import Steer, steer
 from efface.numerics.logits import margin, symlog
 from efface.runtime.cost import Meter
 from efface.unlearning.stopping import LooksUnseen
-from helpers.by_hand import problem_of
+from helpers.by_hand import ALL, close, flat, in_double, problem_of, steady
 from helpers.tiny import REFERENCE, Tiny, weights
-from helpers.unlearning_by_hand import ALL, close, flat, in_double, steady
 
 
 def run(tiny: Tiny, evaluate: bool = False, **options: Any) -> Result:

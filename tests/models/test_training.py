@@ -13,8 +13,8 @@ from efface import DivergedError, Recipe, Task
 from efface.data.records import Records
 from efface.models.training import retrain, train
 from efface.runtime.cost import Meter
+from helpers.by_hand import close, flat, in_double, slope, steady
 from helpers.tiny import CLASSES, FEATURES, RECORDS, Tiny, mlp, weights
-from helpers.unlearning_by_hand import close, flat, in_double, slope, steady
 
 EVERYONE = np.arange(RECORDS)
 
