@@ -12,7 +12,7 @@ import torch
 from efface.auditing.config import Level
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
-from efface.auditing.report.document import SCHEMA_VERSION, plain, write
+from efface.auditing.report.document import SCHEMA_VERSION, to_jsonable, write
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
 from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
@@ -78,7 +78,7 @@ class Report:
         git = git_state()
         result, subject, judgement = self.result, self.subject, self.judgement
         request = subject.request
-        return plain(  # type: ignore[no-any-return]
+        return to_jsonable(  # type: ignore[no-any-return]
             {
                 "schema_version": SCHEMA_VERSION,
                 "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -124,29 +124,31 @@ class Report:
         )
 
     def _cost(self) -> dict[str, Any]:
-        ours = None if self.result is None else self.result.cost
-        again, made = self.retrain_cost, self.judgement.ensembles
+        spent = None if self.result is None else self.result.cost
+        retraining, made = self.retrain_cost, self.judgement.ensembles
         return {
-            "unlearn": None if ours is None else _spent(ours),
-            "audit": _spent(self.cost),
+            "unlearn": None if spent is None else _phases(spent),
+            "audit": _phases(self.cost),
             "retrain": None
-            if again is None
+            if retraining is None
             else {
                 "models": len(self.subject.retrained) if made is None else len(made.retrained),
-                "cpu_s_each": again.cpu_s,
-                "wall_s_each": again.wall_s,
+                "cpu_s_each": retraining.cpu_s,
+                "wall_s_each": retraining.wall_s,
             },
-            "ratio_cpu": ours.cpu_s / again.cpu_s if ours is not None and again is not None and again.cpu_s else None,
+            "ratio_cpu": spent.cpu_s / retraining.cpu_s
+            if spent is not None and retraining is not None and retraining.cpu_s
+            else None,
         }
 
     def _exchangeable(self) -> dict[str, Any] | None:
-        alike = self.judgement.exchangeable
-        if alike is None:
+        found = self.judgement.exchangeable
+        if found is None:
             return None
         return {
-            "is_exchangeable": alike.is_exchangeable,
-            "p": alike.p,
-            "tests": [{"title": t, "p": p} for t, p in alike.tests],
+            "is_exchangeable": found.is_exchangeable,
+            "p": found.p,
+            "tests": [{"title": t, "p": p} for t, p in found.tests],
         }
 
     def _ensembles(self) -> dict[str, Any] | None:
@@ -191,14 +193,14 @@ class Report:
         shown = {"original": scores.original, "unlearned": scores.unlearned}
         if scores.retrained:
             shown["retrained"] = scores.retrained[0]
-        told: dict[str, Any] = {
+        margins: dict[str, Any] = {
             who: {
                 "forget": margin(s.forget.logits, s.forget.targets).tolist(),
                 "holdout": margin(s.nonmembers.logits, s.nonmembers.targets).tolist(),
             }
             for who, s in shown.items()
         }
-        return {"statistic": "margin (log-odds of the label)", "retrained": None, **told}
+        return {"statistic": "margin (log-odds of the label)", "retrained": None, **margins}
 
 
 def _test(test: AuditTest) -> dict[str, Any]:
@@ -219,5 +221,5 @@ def _test(test: AuditTest) -> dict[str, Any]:
     }
 
 
-def _spent(cost: Cost) -> dict[str, Any]:
+def _phases(cost: Cost) -> dict[str, Any]:
     return {"phases": {name: asdict(p) for name, p in cost.phases.items()}, "total": asdict(cost.total)}

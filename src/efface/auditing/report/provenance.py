@@ -39,8 +39,8 @@ def _uses(subject: AuditInputs, judgement: AuditResult) -> Iterator[dict[str, An
 
 def _training(subject: AuditInputs, who: str, at: Indices) -> dict[str, Any]:
     ids = subject.request.task.ids
-    named = at.tolist() if ids is None else [ids[i] for i in at.tolist()]
-    return {"who": who, "what": "training records", "records": len(at), "digest": ids_digest(named)}
+    chosen = at.tolist() if ids is None else [ids[i] for i in at.tolist()]
+    return {"who": who, "what": "training records", "records": len(at), "digest": ids_digest(chosen)}
 
 
 def _holdout(who: str, at: Indices) -> dict[str, Any]:

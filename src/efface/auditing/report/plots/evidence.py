@@ -1,4 +1,4 @@
-"""What the stop rule saw, evaluation by evaluation."""
+"""What the stop rule measured at each of its evaluations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -44,8 +44,8 @@ def evidence(seen: Mapping[str, Any]) -> str | None:
         axes.set_ylabel("conditional AUC")
         figure.legend(*in_order(axes, (3, 1, 0, 2)), loc="outside upper left", ncols=4, columnspacing=1.4)
         label = (
-            f"Conditional AUC of forget against holdout records at {len(evaluations)} evaluations, from {values[0]:.3g} at step "
-            f"{steps[0]} to {values[-1]:.3g} at step {steps[-1]}; target {target:.3g}, margin {margin:.3g}, "
-            f"chosen step {chosen}."
+            f"Conditional AUC of forget against holdout records at {len(evaluations)} evaluations, from "
+            f"{values[0]:.3g} at step {steps[0]} to {values[-1]:.3g} at step {steps[-1]}; "
+            f"target {target:.3g}, margin {margin:.3g}, chosen step {chosen}."
         )
         return svg(figure, "evidence", label)
