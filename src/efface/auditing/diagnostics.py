@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from efface.attacks.label_margin import label_margin
 from efface.attacks.relearn import matched, relearn
-from efface.attacks.statistics import plain_margin
 from efface.auditing.attack_tests import Scores
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric, Reading
@@ -49,7 +49,7 @@ def _relearned(subject: AuditInputs, scores: Scores, retrained: Sequence[nn.Modu
     drawn = np.random.default_rng(derive_seed(seed, "relearn")).permutation(len(request.forget))[:count]
     chosen = request.forget.argsort()[drawn]  # the same records in whatever order they were asked for
     hard, nonmember_difficulty = (
-        torch.stack([plain_margin(getattr(r, place), ()) for r in scores.references]).mean(0)
+        torch.stack([label_margin(getattr(r, place), ()) for r in scores.references]).mean(0)
         for place in ("forget", "nonmembers")
     )
     known = scores.original

@@ -7,8 +7,10 @@ import torch
 from scipy.stats import ks_2samp
 from torch import Tensor
 
+from efface.attacks.label_margin import label_margin
+from efface.attacks.other_classes import other_classes
 from efface.attacks.outputs import RecordOutputs
-from efface.attacks.statistics import other_classes, perturbed_margin, plain_margin
+from efface.attacks.perturbed_margin import perturbed_margin
 from efface.metrics.multiplicity import holm
 
 LEVEL = 0.05
@@ -32,7 +34,7 @@ def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchange
     """
     found = [("labels", _labels(forget.targets, retain.targets, seed))]
     for title, read in (
-        ("margin", plain_margin),
+        ("margin", label_margin),
         ("margin on perturbed copies", perturbed_margin),
         ("gap of other classes", other_classes),
     ):
