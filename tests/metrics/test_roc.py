@@ -17,12 +17,9 @@ from efface.metrics.roc import MIN_NEGATIVES, roc, tpr_at
 from efface.models.running import logits_of
 from efface.numerics.logits import log_likelihood
 from efface.runtime.cost import Meter
+from helpers.draws import normal
 from helpers.judged import HOLDOUT, Judged, problem
 from helpers.tiny import records
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def both(members: Tensor, nonmembers: Tensor) -> tuple[Any, Any]:
@@ -99,11 +96,11 @@ def with_holdout(judged: Judged, n: int) -> Any:
     return replace(judged.task, holdout=TensorDataset(*records(n, seed=99)))
 
 
-def test_few_false_alarms_are_measured_on_two_thousand_strangers_only() -> None:
+def test_few_false_alarms_are_measured_on_two_thousand_nonmembers_only() -> None:
     judged = problem()
-    few = tpr_row(judged.audit(task=with_holdout(judged, MIN_NEGATIVES - 1), level="quick"))
+    below = tpr_row(judged.audit(task=with_holdout(judged, MIN_NEGATIVES - 1), level="quick"))
     enough = judged.audit(task=with_holdout(judged, MIN_NEGATIVES), level="quick")
-    for reading in (few.original, few.unlearned, few.retrained):
+    for reading in (below.original, below.unlearned, below.retrained):
         assert (reading.state, reading.estimate) == ("not_measured", None)
         assert "2,000 never-seen records; there are 1,999" in reading.why
     row = tpr_row(enough)
