@@ -81,7 +81,7 @@ def test_changed_documents_are_refused_by_path(
     assert path in str(refused.value)
 
 
-def test_only_the_first_few_problems_are_named(document: Document) -> None:
+def test_only_the_first_problems_are_listed(document: Document) -> None:
     document["records"] = ["x" * 10_000] * 30
     with pytest.raises(EffaceError, match="and 25 more") as refused:
         validate(document)

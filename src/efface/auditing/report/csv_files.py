@@ -84,7 +84,7 @@ def roc(curves: Mapping[str, Any]) -> Iterator[Row]:
                 yield (name, float(fpr), float(tpr))
 
 
-def evidence(seen: Mapping[str, Any]) -> Iterator[Row]:
+def evidence(measured: Mapping[str, Any]) -> Iterator[Row]:
     """One row an evaluation of the stop rule."""
     parts = ("value", "low", "high", "level")
     without_interval = ("holdout_accuracy", "forget_accuracy", "loss")
@@ -95,13 +95,13 @@ def evidence(seen: Mapping[str, Any]) -> Iterator[Row]:
         *without_interval,
         "chosen",
     )
-    for evaluation in seen["evaluations"]:
+    for evaluation in measured["evaluations"]:
         numbers = [evaluation[name][part] for name in ("auc", "accuracy_change") for part in parts]
         yield (
             evaluation["step"],
             *numbers,
             *(evaluation[name] for name in without_interval),
-            evaluation["step"] == seen["chosen_step"],
+            evaluation["step"] == measured["chosen_step"],
         )
 
 

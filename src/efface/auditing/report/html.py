@@ -39,12 +39,12 @@ def render(document: Mapping[str, Any]) -> str:
 
 
 def _figures(document: Mapping[str, Any]) -> dict[str, Markup | None]:
-    seen, curves = document["evidence"], document["roc"]
+    evidence, curves = document["evidence"], document["roc"]
     drawn = {
         "scores": plots.distributions(document["distributions"]),
         "tests": plots.effects(document["tests"]),
         "roc": None if curves is None else plots.roc(curves),
-        "steps": None if seen is None else plots.evidence(seen),
+        "steps": None if evidence is None else plots.evidence(evidence),
         "cost": plots.cost(document["cost"]),
     }
     # the figures are the only markup that is not escaped; plots escapes the text within them
@@ -53,12 +53,12 @@ def _figures(document: Mapping[str, Any]) -> dict[str, Markup | None]:
 
 def _data(document: Mapping[str, Any]) -> dict[str, str | None]:
     """The address of the numbers behind each figure, and behind the table of records."""
-    seen, curves = document["evidence"], document["roc"]
+    evidence, curves = document["evidence"], document["roc"]
     return {
         "scores": csv_files.address(csv_files.scores(document["distributions"])),
         "tests": csv_files.address(csv_files.tests(document["tests"])),
         "roc": None if curves is None else csv_files.address(csv_files.roc(curves)),
-        "steps": None if seen is None else csv_files.address(csv_files.evidence(seen)),
+        "steps": None if evidence is None else csv_files.address(csv_files.evidence(evidence)),
         "cost": csv_files.address(csv_files.cost(document["cost"])),
         "records": csv_files.address(csv_files.records(document["records"])),
     }

@@ -10,7 +10,7 @@ STEPS = {
     "over_unlearned": "The steps ended with the whole interval below the target: too much was unlearned.",
     "undecided": "The step limit was reached with an interval that covers the target but is wider than the margin.",
     "utility_floor": "The steps ended because held-out accuracy fell below its floor.",
-    "not_judged": "The steps were taken without judging them: no stop rule was asked for.",
+    "not_judged": "The steps were taken without a stop rule that judged them.",
 }
 KINDS = {
     "utility": "utility",

@@ -6,9 +6,9 @@ from typing import Any
 from efface.auditing.report.plots.base import BLUE, GREEN, VERMILION, in_order, new_figure, svg
 
 
-def evidence(seen: Mapping[str, Any]) -> str | None:
+def evidence(measured: Mapping[str, Any]) -> str | None:
     """Conditional AUC at each evaluation against the target and its margin; None without evaluations."""
-    evaluations = seen["evaluations"]
+    evaluations = measured["evaluations"]
     if not evaluations:
         return None
     steps = [evaluation["step"] for evaluation in evaluations]
@@ -21,7 +21,7 @@ def evidence(seen: Mapping[str, Any]) -> str | None:
         value if evaluation["auc"]["high"] is None else evaluation["auc"]["high"]
         for value, evaluation in zip(values, evaluations, strict=True)
     ]
-    target, margin, chosen = seen["target"], seen["margin"], seen["chosen_step"]
+    target, margin, chosen = measured["target"], measured["margin"], measured["chosen_step"]
     levels = sorted({f"{100 * evaluation['auc']['level']:.4g}%" for evaluation in evaluations})
     with new_figure(3.2) as figure:
         axes = figure.subplots()
