@@ -1,4 +1,4 @@
-"""`python -m efface`, and what launchers of several processes take: `accelerate launch -m efface unlearn ...`."""
+"""`python -m efface`."""
 
 from efface.cli.main import app
 

@@ -13,7 +13,6 @@ import typer
 
 from efface.auditing.verdict import Status
 from efface.errors import EffaceError, RequestError
-from efface.parallel.processes import is_main
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
 
 TRACEBACK = "EFFACE_TRACEBACK"
@@ -77,16 +76,12 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
     except (Exception, SystemExit) as error:  # SystemExit: a user's code must not choose our exit code
         if os.environ.get(TRACEBACK) == "1":
             traceback.print_exc()
-        if not is_main() and not isinstance(error, EffaceError):  # others are raised, and told, in every process
-            print(f"efface: process {os.environ.get('RANK', '?')}: {one_line(error)}", file=sys.stderr)
         said = " ".join(str(error).split()) if isinstance(error, EffaceError) else one_line(error)
         _tell(as_json, stdout, f"{said} (set {TRACEBACK}=1 for a traceback)", said)
         raise typer.Exit(Code.FAILED) from None
 
 
 def _tell(as_json: bool, stdout: TextIO, text: str, error: str, problems: tuple[str, ...] = ()) -> None:
-    if not is_main():
-        return
     if as_json:
         print(json.dumps({"error": error, "problems": list(problems)}, indent=1), file=stdout)
     else:

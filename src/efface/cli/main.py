@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from efface.auditing.api import MIN_MODELS, MODELS, REFERENCES
+from efface.auditing.api import audit as run_audit
 from efface.auditing.config import Level
 from efface.auditing.report.build import Report
 from efface.cli import requests, store
@@ -17,11 +18,9 @@ from efface.cli.loading import check_level, choose_method, load_inputs, referenc
 from efface.cli.output import check_folder, print_json, run_of, save, summary
 from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
-from efface.parallel import audit as run_audit
-from efface.parallel import on_main, share, start
-from efface.parallel import unlearn as run_unlearn
 from efface.runtime.devices import resolve_device
 from efface.runtime.provenance import versions
+from efface.unlearning.driver import unlearn as run_unlearn
 from efface.unlearning.result import Result
 
 EXIT_CODES = (
@@ -138,7 +137,6 @@ def unlearn(
     """Erase records from a trained model, audit the result, and write weights and report."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        collect_errors(problems, start)
         inputs = load_inputs(problems, task, {"--checkpoint": checkpoint}, forget, device)
         chosen = collect_errors(problems, choose_method, method, option or [])
         collect_errors(problems, check_folder, out, force, [checkpoint])
@@ -211,7 +209,6 @@ def audit(
     with guarded(as_json) as stdout, working_folder_importable():
         again = {f"--retrained ({i})": path for i, path in enumerate(retrained or [], 1)}
         problems: list[str] = []
-        collect_errors(problems, start)
         given = collect_errors(problems, reference_files, references) if references is not None else []
         named = {f"--references ({path.name})": path for path in given or []}
         checkpoints = {"--original": original, "--unlearned": unlearned, **again, **named}
@@ -280,16 +277,12 @@ def demo(
 
 
 def _finish(out: Path, result: Result | None, report: Report | None, as_json: bool, stdout: TextIO) -> NoReturn:
-    """Write the files, print the answer, and end with the code of the verdict: in the main process, for all."""
-
-    def told() -> None:
-        files = save(out, result, report)
-        if as_json:
-            print_json(summary(report, files), stdout)
-        elif report is not None:
-            show_report(report, files, stdout)
-        elif result is not None:
-            show_unjudged(result, files, stdout)
-
-    on_main(told)
-    raise typer.Exit(share(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status)))
+    """Write the files, print the answer, and end with the code of the verdict."""
+    files = save(out, result, report)
+    if as_json:
+        print_json(summary(report, files), stdout)
+    elif report is not None:
+        show_report(report, files, stdout)
+    elif result is not None:
+        show_unjudged(result, files, stdout)
+    raise typer.Exit(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status))

@@ -25,7 +25,6 @@ from efface.cli.taskpath import load_task
 from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
 from efface.options import nearest
-from efface.parallel import is_main, start
 from efface.runtime.devices import resolve_device
 from efface.store import Limits, Plan, Store
 from efface.store.context import KEY_VARIABLE
@@ -159,7 +158,6 @@ def run(
     """Honour all pending requests as one batch; an interrupted run goes on where it was."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        collect_errors(problems, start)
         chosen = collect_errors(problems, choose_method, method, option or [])
         collect_errors(problems, _check_words, level, accept)
         opened = collect_errors(problems, open_with_task, store, key, task, device)
@@ -175,9 +173,9 @@ def run(
             retrain=retrain,
         )
         outcome = opened.run(plan, wait_s=wait)
-        if as_json and is_main():
+        if as_json:
             print_json(as_json_of(outcome), stdout)
-        elif is_main():
+        else:
             show_run(outcome, opened, stdout)
         if outcome.status != "nothing" and outcome.version is None:
             raise typer.Exit(Code.REJECTED)

@@ -1,9 +1,9 @@
-"""Making the new model of a run, by one process or by several that were launched together."""
+"""Making the new model of a run."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,46 +13,18 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from efface.errors import CheckpointError, DivergedError, EffaceError, RequestError
+from efface.errors import CheckpointError, RequestError
 from efface.models.checkpoint import load_weights, save_weights
 from efface.models.training import Recipe, retrain
-from efface.parallel import share, unlearn
 from efface.runtime.cost import Meter
 from efface.store.context import StoreContext
-from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
+from efface.store.errors import StorageError
 from efface.store.failpoints import armed, reach
-from efface.store.plan import Outcome, Plan
-from efface.store.task_view import Remaining, named, subset_task
+from efface.store.plan import Plan
+from efface.store.task_view import Remaining, named
 from efface.task import Task
 from efface.types import Indices
-
-# as which the other processes raise what the main one raised
-KINDS = {k.__name__: k for k in (DivergedError, RequestError, StoreError, DamagedError, BusyError, StorageError)}
-
-
-@dataclass(frozen=True)
-class Work:
-    """What every process has to know to unlearn the same records from the same model.
-
-    version, file: number and hash of the checkpoint to start from. positions, mark: see `Remaining`. leaving: the tag
-    of each record to forget, by position.
-    """
-
-    version: int
-    file: str
-    positions: Sequence[int]
-    mark: str
-    leaving: Mapping[int, str]
-    plan: Plan
-
-
-@dataclass(frozen=True)
-class End:
-    """How the main process ended a run: with an outcome, or with an error of a kind and its lines."""
-
-    outcome: Outcome | None
-    kind: str = ""
-    problems: tuple[str, ...] = ()
+from efface.unlearning.driver import unlearn
 
 
 def load(task: Task, path: Any, device: torch.device) -> nn.Module:
@@ -82,7 +54,7 @@ def make(
     device: torch.device,
     progress: bool | None,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The new model, and what is to be noted of how it was made; the other processes are told to take part."""
+    """The new model, and what is to be noted of how it was made."""
     if plan.retrain:
         stay: Indices = np.flatnonzero(~np.isin(np.asarray(left.positions), list(leaving)))
         task = to_forget(left, leaving)
@@ -91,44 +63,10 @@ def make(
             made = retrain(task, task.build_model().to(device), stay, plan.seed, Meter(), Recipe())
         reach("run.unlearned")
         return made, {"reference": None, "cpu_s": None, "warnings": []}
-    serving = core.history().serving
-    work = Work(serving.number, serving.file, left.positions, left.mark, leaving, plan)
-    share(work)
-    return _unlearned(core, left, work, device, progress)
-
-
-def follow(core: StoreContext, task: Task, device: torch.device) -> Outcome:
-    """The part of a process that is not the main one: it works as told, and ends as the main one does."""
-    order: object = share(None)
-    while isinstance(order, Work):
-        with suppress(EffaceError):  # the main process raises it too, and tells what becomes of the run
-            _unlearned(core, subset_task(task, order.positions, order.mark), order, device, False)
-        order = share(None)
-    if not isinstance(order, End) or order.outcome is None:
-        kind, problems = (order.kind, order.problems) if isinstance(order, End) else ("", ())
-        raise KINDS.get(kind, EffaceError)(problems or f"the main process failed: {kind}")
-    return order.outcome
-
-
-def ended(outcome: Outcome | None, error: BaseException | None = None) -> None:
-    """Tell the other processes how the run ended."""
-    own = (str(error),) if isinstance(error, EffaceError) else ()
-    share(End(outcome, "" if error is None else type(error).__name__, tuple(getattr(error, "problems", own))))
-
-
-def to_forget(left: Remaining, leaving: Mapping[int, str]) -> Task:
-    """The task of a run, in which records that are to be forgotten have tags for ids."""
-    task = named(left, leaving)
-    return _watched(task) if armed() else task
-
-
-def _unlearned(
-    core: StoreContext, left: Remaining, work: Work, device: torch.device, progress: bool | None
-) -> tuple[nn.Module, dict[str, Any]]:
-    task, plan = to_forget(left, work.leaving), work.plan
-    original = load(task, core.folder.checked("checkpoints", work.file, f"version {work.version}"), device)
+    serving, task = core.history().serving, to_forget(left, leaving)
+    original = load(task, core.folder.checked("checkpoints", serving.file, f"version {serving.number}"), device)
     reach("run.checkpoint-read")
-    forget, method = sorted(work.leaving.values()), plan.chosen()
+    forget, method = sorted(leaving.values()), plan.chosen()
     result = unlearn(original, forget=forget, task=task, method=method, seed=plan.seed, progress=progress)
     reach("run.unlearned")
     return result.model, {
@@ -136,6 +74,12 @@ def _unlearned(
         "cpu_s": round(result.cost.cpu_s, 3),
         "warnings": list(result.warnings),
     }
+
+
+def to_forget(left: Remaining, leaving: Mapping[int, str]) -> Task:
+    """The task of a run, in which records that are to be forgotten have tags for ids."""
+    task = named(left, leaving)
+    return _watched(task) if armed() else task
 
 
 @contextmanager

@@ -14,9 +14,8 @@ from efface.data.checks import MAX_SHARE, shorten
 from efface.data.ids import RecordIndex
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
-from efface.parallel import is_main
 from efface.runtime.seeds import unchanged_globals
-from efface.store.build import ended, follow, load, make, save, to_forget
+from efface.store.build import load, make, save, to_forget
 from efface.store.context import StoreContext
 from efface.store.database import plain
 from efface.store.drift import Limits, drift_of, past, write_answers
@@ -41,25 +40,10 @@ def run(
 ) -> Outcome:
     """Honour all pending requests, or go on with a run that was interrupted.
 
-    Where several processes were launched together, each makes the same call; the first alone keeps the store.
     Raises RequestError for a plan or records that cannot be, BusyError while another run is at work, DamagedError
     where the checkpoint in service is not what it was; the version in service then stays as it is.
     """
     check_plan(plan, task)
-    if not is_main():
-        return follow(core, task, device)
-    try:
-        outcome = _run(core, task, plan, device, wait_s, progress)
-    except BaseException as error:
-        ended(None, error)
-        raise
-    ended(outcome)
-    return outcome
-
-
-def _run(
-    core: StoreContext, task: Task, plan: Plan, device: torch.device, wait_s: float, progress: bool | None
-) -> Outcome:
     with core.folder.locked(wait_s), unchanged_globals():
         reach("run.locked")
         core.key  # noqa: B018  a retired store has nothing to do here

@@ -1,0 +1,150 @@
+"""One request by several processes of `torch.distributed`, each of which computes its rows of every batch.
+
+All passes of a model go through `Task.forward`: a process computes its own rows and gets the outputs of the others, so
+that each has the loss of the whole batch. Its gradient by own rows, times the number of processes, has the gradient as
+its mean, which DistributedDataParallel takes; so has that of a penalty on weights, which is the same in each process.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import joblib  # type: ignore[import-untyped]
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parallel import DistributedDataParallel
+
+from efface.data.records import map_tensors, tensors_in
+from efface.errors import EffaceError, RequestError
+from efface.methods import get
+from efface.methods.base import Method
+from efface.methods.descent import Descent
+from efface.methods.steer import Steer
+from efface.models.checkpoint import weights_digest
+from efface.runtime.cost import Cost, PhaseCost
+from efface.task import Task
+from efface.types import RecordId
+from efface.unlearning.driver import unlearn as unlearn_alone
+from efface.unlearning.result import Result
+
+UNDIVIDED = {"msg", "salun"}  # DistributedDataParallel averages what backward() gives, not torch.autograd.grad
+
+
+def unlearn(
+    model: nn.Module, *, forget: Sequence[RecordId], task: Task, method: str | Method = "steer", **options: Any
+) -> Result:
+    """Unlearn as `efface.unlearn` does, the rows of every batch divided among the processes of the default group.
+
+    Every process makes the same call; outside of a group it is `efface.unlearn` itself.
+
+    Args:
+        method: steer or a method of gradient descent; msg and salun are not divided.
+        options: the other arguments of `efface.unlearn`.
+
+    Returns:
+        The same in every process, and as of one but for rounding; its cost has the CPU seconds of all processes.
+
+    Raises:
+        RequestError: also for a method or a model that cannot be divided, or different ones in the processes.
+        EffaceError: also where the processes end at different weights.
+    """
+    if not dist.is_available() or not dist.is_initialized():
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise RequestError("several processes were launched: call torch.distributed.init_process_group first")
+        return unlearn_alone(model, forget=forget, task=task, method=method, **options)
+    _check(model, forget, get(method), options.get("seed", 0))
+    shared = Shared(task)
+    try:
+        options["progress"] = options.get("progress") if dist.get_rank() == 0 else False
+        result = unlearn_alone(model, forget=forget, task=replace(task, forward=shared), method=method, **options)
+    finally:
+        shared.averaged.clear()
+    if _differs((weights_digest(result.model), result.evidence.chosen_step)):
+        raise EffaceError("the processes ended at different weights, so none are kept: use one process")
+    return replace(result, task=task, cost=_joined(_of_all(result.cost)))
+
+
+@dataclass
+class Shared:
+    """`Task.forward` with the rows of the batch divided among the processes, and the outputs of all in each of them."""
+
+    task: Task
+    averaged: dict[nn.Module, DistributedDataParallel] = field(default_factory=dict)
+    compared: bool = False
+
+    def __call__(self, model: nn.Module, inputs: Any) -> Tensor:
+        tensors, rank, world = list(tensors_in(inputs)), dist.get_rank(), dist.get_world_size()
+        if not self.compared:  # the first batch only: it shows a data set that is shuffled or augmented at random
+            self.compared = True
+            if _differs(joblib.hash([t.detach().cpu().double().numpy() for t in tensors])):
+                raise RequestError("the processes read different records: the task must give each of them the same")
+        if _needs_whole_batch(model) or any(t.requires_grad for t in tensors):
+            return self.task.forward(model, inputs)
+        share = -(-(rows := len(tensors[0])) // world)
+        # the last rows are repeated where they do not go round: only tensors of one shape are exchanged
+        at = (torch.arange(share) + share * rank).clamp(max=rows - 1)
+        part = map_tensors(inputs, lambda t: t[at.to(t.device)])
+        learns = torch.is_grad_enabled() and any(p.requires_grad for p in model.parameters())
+        if learns and model not in self.averaged:
+            self.averaged[model] = DistributedDataParallel(Pass(self.task, model))
+            self.averaged[model].broadcast_buffers = False  # they are equal, and not to be written to between passes
+        own: Tensor = self.averaged[model](part) if learns else self.task.forward(model, part)
+        if own.requires_grad:
+            own.register_hook(lambda slope: slope * world)
+        outputs = [torch.empty_like(own) for _ in range(world)]
+        dist.all_gather(outputs, own.detach().contiguous())
+        outputs[rank] = own
+        return torch.cat(outputs)[:rows]
+
+
+class Pass(nn.Module):
+    """A model as `Task.forward` runs it, so that a wrapper around it does not hide what the task calls by name."""
+
+    def __init__(self, task: Task, model: nn.Module) -> None:
+        super().__init__()
+        self.task, self.model = task, model
+
+    def forward(self, inputs: Any) -> Tensor:
+        return self.task.forward(self.model, inputs)
+
+
+def _needs_whole_batch(model: nn.Module) -> bool:
+    """Whether rows depend on each other or on draws, as in train mode, or a hook listens, which would miss rows."""
+    return any(
+        m._forward_hooks or m._forward_pre_hooks or (m.training and isinstance(m, _BatchNorm | _DropoutNd))
+        for m in model.modules()
+    )
+
+
+def _check(model: nn.Module, forget: Sequence[RecordId], method: Method, seed: object) -> None:
+    if not isinstance(method, Steer | Descent) or method.key in UNDIVIDED:
+        raise RequestError(f"{method.key} is not divided among processes, only steer and descent methods: use one")
+    for kind in (kind for module in model.modules() for kind in type(module).__mro__):
+        if kind.__module__.startswith(("torch.distributed", "torch.nn.parallel")):
+            raise RequestError(f"{kind.__name__} divides or shards the model itself: give the network within it")
+    if _differs((weights_digest(model), repr((list(forget), method, seed)))):
+        raise RequestError("the processes were given different models, ids to forget, methods or seeds")
+
+
+def _of_all(value: Any) -> list[Any]:
+    """The value of each process, in order of rank; it must be one that pickles."""
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
+def _differs(value: object) -> bool:
+    return any(other != value for other in _of_all(value))
+
+
+def _joined(costs: Sequence[Cost]) -> Cost:
+    """CPU seconds of all and wall time of the slowest; every process counted the records of all."""
+    phases = {}
+    for name, first in costs[0].phases.items():
+        each = [cost.phases.get(name, PhaseCost()) for cost in costs]
+        phases[name] = replace(first, wall_s=max(c.wall_s for c in each), cpu_s=sum(c.cpu_s for c in each))
+    return Cost(phases)
