@@ -144,14 +144,13 @@ def work(folder: Path, what: str, kind: str, asked: int, method: str, seed: int)
             phases = {name: round(cost.wall_s, 1) for name, cost in result.cost.phases.items()}
         else:
             task.test = Flat(folder / "test")
-            report = efface.audit(
-                original=original,
-                unlearned=load(folder / "unlearned"),
+            report = efface.audit_models(
+                original,
+                load(folder / "unlearned"),
                 forget=forget,
                 task=task,
-                run_seed=seed,
                 references=REFERENCES,
-                progress=False,
+                options=efface.AuditOptions(run_seed=seed, progress=False),
             )
             phases = {name: round(cost.wall_s, 1) for name, cost in report.cost.phases.items()}
     ended = time.perf_counter(), time.process_time()

@@ -64,7 +64,8 @@ def main():
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     work = Clock()
-    making.unlearn, running.audit = work.around(making.unlearn), work.around(running.audit)
+    making.unlearn = work.around(making.unlearn)
+    running.audit_models = work.around(running.audit_models)
     Report.save = work.around(Report.save)
     rows = []
     for seed in range(args.seeds):

@@ -127,7 +127,7 @@ def main():
     evaluator = Evaluator(request, controls[0])
     original, retrained = evaluator.read_all(models), evaluator.read_all(controls)
     data, holdout = Records(task.train, task), Records(task.holdout, task)
-    test, at = evaluator.places["control"].records, evaluator.places["control"].at
+    test, at = evaluator.places["control"].records, evaluator.places["control"].positions
     control = [(logits_of(task, m, test, at, Meter()), test.targets(at)) for m in models]
     sizes = f"{len(request.forget)} records, {args.models} + {len(controls)} models"
     print(f"{args.problem} {args.request}, draw {args.draw}: {sizes}")

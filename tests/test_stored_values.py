@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from efface.auditing.verdict import ALPHA, JUDGE_VERSION
+from efface.auditing.audit_test import ALPHA
+from efface.auditing.verdict import JUDGE_VERSION
 from helpers.fixed_audits import audit_case, audits
 from helpers.fixed_runs import run_case, small, weights_of
 from helpers.method_table import SMALL
@@ -62,7 +63,7 @@ def test_audits_come_to_every_verdict_and_none_by_a_hair() -> None:
     assert {str(r.verdict.status) for r in reports} == {"verified", "not_verified", "undecided"}
     assert {t.outcome for r in reports for t in r.tests} >= {"left", "cleared", "uninformative"}
     for report in reports:
-        alike = report.judgement.exchangeable
+        alike = report.findings.exchangeable
         assert alike is None or abs(alike.p / ALPHA - 1) > CLEAR
         for test in report.tests:
             ends = test.equivalence_interval.high - test.margin, test.equivalence_interval.low + test.margin

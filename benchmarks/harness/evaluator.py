@@ -9,8 +9,8 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 
 from benchmarks.harness.requests import BenchRequest
-from efface.attacks.outputs import RecordOutputs
-from efface.auditing.ensemble_outputs import CELLS, COPIED, Place, Places, nearest, read_views, standardised
+from efface.attacks.outputs import RecordOutputs, RecordSet
+from efface.auditing.ensemble_outputs import CELLS, Places, nearest, read_places, standardised
 from efface.data.records import Records
 from efface.metrics.distance import ResidualDistance, residual_distance
 from efface.metrics.membership import conditional_auc
@@ -47,18 +47,18 @@ class Evaluator:
         }
         if self.request.problem.nonmembers == "holdout":
             at["nonmembers"] = holdout, np.arange(min(len(holdout), 2 * MAX_ELSEWHERE))
-        places = {name: Place(*where, COPIES_SEED, name in COPIED) for name, where in at.items()}
-        others = Place(test, np.arange(2 * size, len(test)), COPIES_SEED)
+        places = {name: RecordSet(*where, COPIES_SEED) for name, where in at.items()}
+        others = RecordSet(test, np.arange(2 * size, len(test)), COPIES_SEED)
         near = nearest(task, self.retrained, places["forget"], others, Meter())
-        self.places = {**places, "near": Place(test, near, COPIES_SEED)}
+        self.places = {**places, "near": RecordSet(test, near, COPIES_SEED)}
 
     def read(self, model: nn.Module) -> dict[str, Tensor]:
         """Each statistic, standardised by never-seen records; accuracies, the loss attack's AUC, and probabilities."""
-        views = read_views(self.request.task, model, self.places, Meter())
-        forget, retain = (_labelled(views[name]) for name in ("forget", "retain"))
-        unseen = _labelled(views["test"], views["control"])
-        nonmembers = _labelled(views["nonmembers"]) if "nonmembers" in views else unseen
-        found = standardised(views)
+        outputs = read_places(self.request.task, model, self.places, Meter())
+        forget, retain = (_labelled(outputs[name]) for name in ("forget", "retain"))
+        unseen = _labelled(outputs["test"], outputs["control"])
+        nonmembers = _labelled(outputs["nonmembers"]) if "nonmembers" in outputs else unseen
+        found = standardised(outputs)
         for key, (z, y) in zip(ACCURACIES, (forget, retain, unseen), strict=True):
             found[key] = (z.argmax(1) == y).double().mean()
         auc = conditional_auc(log_likelihood(*forget), log_likelihood(*nonmembers)).value
@@ -73,8 +73,8 @@ class Evaluator:
         return {key: torch.stack([r[key] for r in rows]) for key in rows[0]}
 
 
-def _labelled(*views: RecordOutputs) -> tuple[Tensor, Tensor]:
-    return torch.cat([v.logits for v in views]), torch.cat([v.targets for v in views])
+def _labelled(*outputs: RecordOutputs) -> tuple[Tensor, Tensor]:
+    return torch.cat([o.logits for o in outputs]), torch.cat([o.targets for o in outputs])
 
 
 def compare(original: Readings, unlearned: Readings, retrained: Readings) -> dict[str, ResidualDistance]:

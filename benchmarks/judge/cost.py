@@ -62,7 +62,7 @@ def show(report):
             cells = [c.why if c.estimate is None else f"{c.estimate.value:.3f}" for c in (m.original, m.unlearned)]
             again = m.retrained.why if m.retrained.estimate is None else f"{m.retrained.estimate.value:.3f}"
             print(f"  {m.title:66s} {cells[0]:>8s} {cells[1]:>8s} {again:>8s}")
-    if (c := report.judgement.canaries) is not None:
+    if (c := report.findings.canaries) is not None:
         print(
             f"  canaries: {c.right} of {c.guesses} guesses right after unlearning, {c.original_right} before; "
             f"epsilon at least {c.epsilon_low:.2f}, before {c.original_epsilon_low:.2f} ({c.level:.0%} confidence)"
@@ -88,7 +88,7 @@ def fashion(args):
     result = efface.unlearn(original, task=task, forget=forget, method=args.method, progress=False)
     for level in ("quick", "standard"):
         print(f"\nlevel {level}")
-        report = efface.audit(result, level=level, progress=False)
+        report = efface.audit(result, level=level, options=efface.AuditOptions(progress=False))
         show(report)
         spent(report, again)
 
@@ -100,9 +100,8 @@ def strong(args):
     result = efface.unlearn(
         original, task=task, forget=list(range(n_forget)), method=args.method, seed=args.seed, progress=False
     )
-    report = efface.audit(
-        result, level="strong", models=args.models, cache=args.cache, jobs=args.jobs, progress=False, retrained=[]
-    )
+    options = efface.AuditOptions(models=args.models, cache=args.cache, jobs=args.jobs, progress=False)
+    report = efface.audit(result, level="strong", options=options)
     print(f"{args.method}, {args.models} + {args.models} models; {versions()}")
     show(report)
     spent(report)

@@ -20,7 +20,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -135,7 +135,7 @@ def request(kind, x, y, wrong, generator):
 
 
 def draw(kind, seed, again=0):
-    """One problem: arguments for efface.audit."""
+    """One problem: arguments for efface.audit_models."""
     generator = torch.Generator().manual_seed(seed)
     x, y, wrong = make(kind, kind.records, generator)
     held, test = (make(kind, kind.holdout, generator)[:2] for _ in range(2))
@@ -154,17 +154,18 @@ def draw(kind, seed, again=0):
         "unlearned": models[0],
         "forget": forget,
         "task": task,
-        "retrained": models[1:] or None,
-        "recipe": RECIPE,
+        "retrained": models[1:],
         "seed": seed,
-        "progress": False,
+        "options": efface.AuditOptions(recipe=RECIPE, progress=False),
     }
 
 
 def judged(kind, seed, level, again=0, models=8, method=None):
     """The audit of one retrained model: its tests, and the verdict."""
-    more = {"models": models, "method": method, "jobs": 1} if level == "strong" else {}
-    report = efface.audit(**draw(kind, seed, again), level=level, **more)
+    drawn = draw(kind, seed, again)
+    if level == "strong":
+        drawn["options"] = replace(drawn["options"], models=models, method=method, jobs=1)
+    report = efface.audit_models(**drawn, level=level)
     tests = {
         r.key: {
             "p": r.p,

@@ -12,6 +12,7 @@ in 18 of 20 draws doing nothing is `not_verified`, and in as many a retrained mo
 import argparse
 import time
 from collections import defaultdict
+from dataclasses import replace
 from itertools import product
 from statistics import mean
 
@@ -23,10 +24,12 @@ import efface
 from benchmarks.harness.fashion import fashion_mnist
 from benchmarks.judge.imposters import IMPOSTERS, Case, accuracy
 from benchmarks.mlp_tasks import mlp, trained
-from efface.attacks.outputs import ModelOutputs, RecordOutputs, collect_outputs
-from efface.auditing.api import REFERENCES
-from efface.auditing.attack_tests import Scores
-from efface.auditing.verdict import decide, ladder
+from efface.attacks.outputs import ModelOutputs, RecordOutputs, RecordSet, collect_outputs
+from efface.auditing.attack_tests import attack_tests
+from efface.auditing.audit_test import adjust_tests
+from efface.auditing.config import REFERENCES
+from efface.auditing.scores import Scores
+from efface.auditing.verdict import decide
 from efface.data.records import Records
 from efface.data.sets import distinct
 from efface.data.splits import make_splits
@@ -68,23 +71,18 @@ class Source:
         return Case(original, again, task, ids, *parts, seed)
 
 
-def judged(case, made, **options):
+def judged(case, made, options=None, **arguments):
     """The audit's report of an imposter."""
+    options = options or efface.AuditOptions(progress=False)
     if isinstance(made, efface.Result):
-        return efface.audit(made, progress=False, **options)
-    return efface.audit(
-        original=case.original,
-        unlearned=made,
-        forget=case.ids,
-        task=case.task,
-        seed=case.seed,
-        progress=False,
-        **options,
+        return efface.audit(made, options=options, **arguments)
+    return efface.audit_models(
+        case.original, made, forget=case.ids, task=case.task, seed=case.seed, options=options, **arguments
     )
 
 
 def tests(report):
-    return {r.key: r for r in report.judgement.tests}
+    return {r.key: r for r in report.tests}
 
 
 def show(title, columns, rows):
@@ -122,14 +120,17 @@ class Judge:
         self.original, *self.references = self.see([case.original, *references])
 
     def see(self, models):
-        places = (self.train, self.parts.forget, self.holdout, self.parts.audit, self.parts.audit_reference)
-        return collect_outputs(self.case.task, models, *places, self.case.seed, self.meter)
+        forget = RecordSet(self.train, self.parts.forget)
+        nonmembers = RecordSet(self.holdout, self.parts.audit)
+        retain = RecordSet(self.train, self.parts.audit_reference)
+        return collect_outputs(self.case.task, models, forget, nonmembers, retain, self.case.seed, self.meter)
 
     def tests(self, seen, level, n):
-        """The ladder of tests of the model seen, on the first n forget records."""
+        """The tests of the model seen, on the first n forget records, with adjusted p values."""
         marginal = level == "quick"
         references = [] if marginal else [part(s, n) for s in self.references]
-        return ladder(Scores(part(self.original, n), part(seen, n), [], references, {}, marginal=marginal).tests)
+        scores = Scores(part(self.original, n), part(seen, n), [], references, {}, marginal=marginal)
+        return adjust_tests(attack_tests(scores))
 
 
 def table(args, source):
@@ -180,16 +181,16 @@ def _enough(draws, n):
 def draws(args, source):
     """Doing nothing must fail and retraining pass."""
     got, doubts = defaultdict(int), defaultdict(int)
-    options = {"level": args.level}
+    options = efface.AuditOptions(progress=False)
     if args.level == "strong":
-        options |= {"models": args.models, "cache": args.cache, "jobs": 1}
+        options = replace(options, models=args.models, cache=args.cache, jobs=1)
     for seed in range(args.first, args.first + args.draws):
         case = source.case(args.records, args.forget[0], args.noise, seed)
         for name, right in (("noop", "not_verified"), ("retrained", "verified")):
-            report = judged(case, IMPOSTERS[name](case), **options)
-            verdict = report.judgement.verdict
+            report = judged(case, IMPOSTERS[name](case), options, level=args.level)
+            verdict = report.verdict
             got[name] += verdict.status == right
-            utility = report.judgement.table.utility_change()
+            utility = report.table.utility_change()
             print(
                 f"{seed:3d} {name:10s} {verdict.status:12s} test accuracy "
                 f"{utility.value:+.3f} [{utility.low:+.3f}, {utility.high:+.3f}]",
@@ -212,8 +213,9 @@ def strong(args, source):
     for name in args.only:
         made = IMPOSTERS[name](case)
         model = getattr(made, "model", made)  # as a bare model, since ensembles of its method would cost too much
-        report = judged(case, model, level="strong", models=args.models, cache=args.cache, jobs=1)
-        verdict = report.judgement.verdict
+        options = efface.AuditOptions(models=args.models, cache=args.cache, jobs=1, progress=False)
+        report = judged(case, model, options, level="strong")
+        verdict = report.verdict
         print(f"\n{name}: {verdict.status}; accuracy on forget {accuracy(model, case.forget):.3f}")
         for key, r in tests(report).items():
             e, c = r.unlearned, r.retrained

@@ -9,7 +9,16 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import Task
-from efface.attacks.outputs import COPIES, NOISE, RecordOutputs, add_noise, collect_outputs, copier, view
+from efface.attacks.outputs import (
+    COPIES,
+    NOISE,
+    RecordOutputs,
+    RecordSet,
+    add_noise,
+    collect_outputs,
+    copier,
+    read_outputs,
+)
 from efface.data.records import Records
 from efface.runtime.cost import Meter
 from helpers.draws import normal
@@ -18,7 +27,8 @@ from helpers.tiny import Tiny, mlp
 
 def see(task: Task, model: nn.Module, positions: Any, seed: int = 0) -> RecordOutputs:
     records = Records(task.train, task)
-    return view(task, model, records, np.asarray(positions), seed, Meter(), copier(task, records))
+    chosen = RecordSet(records, np.asarray(positions), seed)
+    return read_outputs(task, model, chosen, Meter(), copier(task, records))
 
 
 def test_all_models_see_the_same_copies_for_a_seed(tiny: Tiny) -> None:
@@ -31,7 +41,8 @@ def test_all_models_see_the_same_copies_for_a_seed(tiny: Tiny) -> None:
     task, forget = tiny.task(forward=forward), np.array(tiny.forget)
     records = Records(task.train, task), Records(task.holdout, task)
     models = [tiny.model, mlp(5)]
-    collect_outputs(task, models, records[0], forget, records[1], np.arange(50), np.arange(70, 130), 0, Meter())
+    places = ((records[0], forget), (records[1], np.arange(50)), (records[0], np.arange(70, 130)))
+    collect_outputs(task, models, *(RecordSet(*place) for place in places), 0, Meter())
     # first the records that the last layer is fitted to, then forget records and nonmembers
     each = 1 + 2 * (1 + COPIES)
     assert len(seen) == 2 * each
@@ -108,11 +119,11 @@ def test_integer_inputs_are_left_alone_and_have_no_copies_of_their_own(tiny: Tin
     assert torch.allclose(seen.copies[0], seen.logits)
 
 
-def test_views_are_read_in_eval_mode_and_counted(tiny: Tiny) -> None:
+def test_outputs_are_read_in_eval_mode_and_counted(tiny: Tiny) -> None:
     model, meter = nn.Sequential(nn.Dropout(0.5), tiny.fresh()).train(), Meter()
     task = tiny.task()
     records = Records(task.train, task)
-    found = view(task, model, records, np.array(tiny.forget), 0, meter, copier(task, records))
+    found = read_outputs(task, model, RecordSet(records, np.array(tiny.forget)), meter, copier(task, records))
     assert model.training and model[0].training
     with torch.no_grad():
         expected = tiny.model(tiny.x[list(tiny.forget)])

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from efface.attacks.relearn import Relearn, matched, relearn
+from efface.attacks.outputs import RecordSet
+from efface.attacks.relearn import LR, Relearn, matched, relearn
 from efface.data.records import Records
 from efface.models.running import logits_of
 from efface.numerics.logits import margin
@@ -34,7 +35,7 @@ def learned(known: Memorised, models: Sequence[nn.Module], pool: np.ndarray) -> 
     train, held = Records(task.train, task), Records(task.holdout, task)
     hard, nonmember_difficulty = difficulty(known, train, forget), difficulty(known, held, pool)
     controls = pool[matched(hard, nonmember_difficulty, train.targets(forget), held.targets(pool)).numpy()]
-    return [relearn(task, m, train, forget, (held, controls)) for m in models]
+    return [relearn(task, m, RecordSet(train, forget), RecordSet(held, controls), 0, Meter()) for m in models]
 
 
 def test_a_trace_makes_relearning_quick(known: Memorised) -> None:
@@ -64,10 +65,11 @@ def test_the_curve_is_that_of_a_plain_loop(tiny: Tiny) -> None:
     before, task, meter = bits(model), tiny.task(batch_size=3), Meter()
     records = Records(task.train, task)
     state = torch.get_rng_state()
-    found = relearn(task, model, records, rows, (records, rows[:5]), most_steps=6, lr=1e-2, meter=meter)
+    sets = RecordSet(records, rows), RecordSet(records, rows[:5])
+    found = relearn(task, model, *sets, 0, meter, steps=6)
     assert bits(model) == before and torch.equal(torch.get_rng_state(), state)
     learner, doubts = tiny.fresh(), []
-    optimiser = torch.optim.Adam(learner.parameters(), lr=1e-2)
+    optimiser = torch.optim.Adam(learner.parameters(), lr=LR)
     for _ in range(7):
         logits = learner(tiny.x[rows])
         loss = F.cross_entropy(logits, tiny.y[rows])
@@ -78,8 +80,7 @@ def test_the_curve_is_that_of_a_plain_loop(tiny: Tiny) -> None:
     assert found.forget == pytest.approx(doubts, rel=1e-3, abs=1e-6)
     cost = meter.cost().total
     assert (cost.forward, cost.backward) == (7 * 12, 6 * 12)
-    again = relearn(task, model, records, rows, (records, rows[:5]), most_steps=6, lr=1e-2)
-    assert again == found
+    assert relearn(task, model, *sets, 0, Meter(), steps=6) == found
 
 
 class Noisy(nn.Module):
@@ -96,9 +97,10 @@ class Noisy(nn.Module):
 def test_frozen_and_noisy_models_are_relearned_alike(tiny: Tiny) -> None:
     model, task = Noisy(tiny.fresh()).requires_grad_(False), tiny.task()
     records, rows, before = Records(task.train, task), np.arange(10), bits(model)
-    first = relearn(task, model, records, rows, (records, rows), most_steps=4, seed=3)
+    sets = RecordSet(records, rows), RecordSet(records, rows)
+    first = relearn(task, model, *sets, 3, Meter(), steps=4)
     with seeded(99), torch.no_grad():
-        assert relearn(task, copy.deepcopy(model), records, rows, (records, rows), most_steps=4, seed=3) == first
+        assert relearn(task, copy.deepcopy(model), *sets, 3, Meter(), steps=4) == first
     assert first.ratio == 1 and first.forget[4] < first.forget[0] and bits(model) == before
 
 

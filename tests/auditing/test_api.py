@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 
 import efface
 from efface import DivergedError, Report, RequestError, Task
-from efface.auditing import inputs as subject
+from efface.auditing import inputs as inputs_module
 from efface.auditing.inputs import MAX_NONMEMBERS
 from efface.auditing.verdict import Status
 from helpers.memorised import FORGET, HOLDOUT, Memorised, readings
@@ -176,7 +176,7 @@ def test_another_tools_model_is_judged_on_the_whole_holdout(known: Memorised) ->
 
 def test_a_holdout_sorted_by_class_is_sampled(known: Memorised, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_NONMEMBERS > HOLDOUT
-    monkeypatch.setattr(subject, "MAX_NONMEMBERS", 100)
+    monkeypatch.setattr(inputs_module, "MAX_NONMEMBERS", 100)
     x, y = known.task.holdout.tensors  # type: ignore[attr-defined]
     order = y.argsort()
     report = known.audit(task=replace(known.task, holdout=TensorDataset(x[order], y[order])))
@@ -195,18 +195,36 @@ def test_what_cannot_be_judged_is_refused(known: Memorised) -> None:
         r"group 'x' is empty": only(known, groups={"x": []}),
         r"retrained\[1\]: it has 7 classes where the original has 3": only(known, retrained=[known.again[0], wide]),
         r"unlearned: the model cannot read the records": only(known, unlearned=deaf),
-        r"original, task given beside a result": only(
-            known, result=known.noop, original=known.original, task=known.task
+        r"run_seed, used_reference given beside a result": only(
+            known, result=known.noop, run_seed=3, used_reference="0"
         ),
-        r"original is missing: give a result(?s:.*)unlearned is missing": only(known, original=None, unlearned=None),
-        r"forget is missing": only(known, forget=None),
-        r"train is missing(?s:.*)holdout is missing": only(known, task=None),
-        r"holdout given beside a task": only(known, holdout=known.task.holdout),
+        r"original: expected a torch.nn.Module, got NoneType": only(known, original=None),
+        r"unlearned: expected a torch.nn.Module, got NoneType": only(known, unlearned=None),
+        r"forget: expected a sequence of record ids, got NoneType": only(known, forget=None),
+        r"task: expected an efface.Task, got NoneType": only(known, task=None),
+        r"result: expected what efface.unlearn gives, got Sequential; efface.audit_models judges": lambda: efface.audit(
+            known.original  # type: ignore[arg-type]
+        ),
         r"1 forget ids are not in the training records": only(known, forget=[1, 900]),
     }
     for match, call in cases.items():
         with pytest.raises(RequestError, match=match):
             call()
+
+
+def test_all_problems_of_a_call_are_refused_at_once(known: Memorised) -> None:
+    with pytest.raises(RequestError) as refused:
+        known.audit(level="thorough", references=0, seed="x", forget=[1, 900], retrained=known.original)
+    for part in (
+        "level: expected one of quick, standard, strong, got 'thorough'",
+        "references: expected 1 or more",
+        "seed: expected an integer, got 'x'",
+        "1 forget ids are not in the training records",
+        "retrained: expected a list of models, got Sequential",
+    ):
+        assert any(part in p for p in refused.value.problems), part
+    with pytest.raises(RequestError, match=r"options: expected an .*AuditOptions, got dict"):
+        efface.audit(known.noop, options={"models": 32})  # type: ignore[arg-type]
 
 
 def test_a_model_whose_logits_are_not_finite_is_named(known: Memorised) -> None:
@@ -233,9 +251,8 @@ def test_models_and_process_stay_as_they_were(known: Memorised) -> None:
 
 
 def test_one_record_can_be_audited_and_the_report_saved(tiny: Tiny, tmp_path: Path) -> None:
-    report = efface.audit(
-        original=tiny.model, unlearned=tiny.fresh(), forget=[5], task=tiny.task(), references=1, progress=False
-    )
+    options = efface.AuditOptions(progress=False)
+    report = efface.audit_models(tiny.model, tiny.fresh(), forget=[5], task=tiny.task(), references=1, options=options)
     assert report.verdict.status == "undecided"
     written, _ = report.save(tmp_path)
     assert "cka" not in {m["key"] for m in json.loads(written.read_text())["metrics"]}

@@ -15,14 +15,13 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 import efface
 from efface import Report, Task
 from efface.auditing import canaries
-from efface.auditing.canaries import CANARIES, Canaries, Relabelled, guessed, relabelled, try_canaries
-from efface.auditing.shadow_models import MethodSpec, forgotten
+from efface.auditing.canaries import CANARIES, Canaries, Relabelled, guess, relabelled, try_canaries
+from efface.auditing.options import AuditOptions
+from efface.auditing.shadow_models import forget_by_method
 from efface.data.checks import MAX_SHARE
 from efface.data.records import Records
-from efface.ensembles import Training
 from efface.metrics.epsilon import canary_epsilon
 from efface.runtime.cost import Meter
-from efface.unlearning.result import Settings
 from helpers.judged import FORGET, MODELS, Judged, problem, strong
 from helpers.tiny import CLASSES, REFERENCE
 
@@ -59,7 +58,7 @@ def test_guesses_are_those_of_a_slow_loop(shadows: int, canaries: int, shift: fl
         inside = bits(shadows, canaries, seed=seed)
         values = normal(shadows, canaries, seed=seed) + shift * inside
         right = (np.array(slow_guesses(values, inside)) == inside[shadows // 2 :].numpy()).sum()
-        assert guessed(values, inside) == (right, shadows // 2 * canaries)
+        assert guess(values, inside) == (right, shadows // 2 * canaries)
 
 
 @pytest.mark.parametrize("sign", [1, -1], ids=["remembered", "overshot"])
@@ -68,11 +67,11 @@ def test_all_are_right_where_values_are_apart(sign: int) -> None:
     inside = torch.tensor(list(itertools.product([True, False], repeat=4))[1:-1]).T.repeat(2, 2)
     values = sign * inside + 0.05 * normal(*inside.shape) + 30 * torch.linspace(-1, 1, 8)[:, None]
     values = values + 5 * normal(inside.shape[1], seed=9)
-    assert guessed(values, inside) == (inside.numel() // 2, inside.numel() // 2)
+    assert guess(values, inside) == (inside.numel() // 2, inside.numel() // 2)
 
 
 def test_half_are_right_where_there_is_nothing_to_tell() -> None:
-    trials = [guessed(normal(16, 32, seed=s), bits(16, 32, seed=s)) for s in range(400)]
+    trials = [guess(normal(16, 32, seed=s), bits(16, 32, seed=s)) for s in range(400)]
     assert {n for _, n in trials} == {256}
     assert binomtest(sum(right for right, _ in trials), 400 * 256, 0.5).pvalue > 0.001
     # and no more often far off than coins would be: the bound rests on that
@@ -85,8 +84,8 @@ def test_the_bits_that_are_guessed_have_no_part_in_the_guesses() -> None:
     inside = bits(6, 8)
     flipped = inside.clone()
     flipped[3:] = ~flipped[3:]
-    right, n = guessed(values, inside)
-    assert guessed(values, flipped) == (n - right, n)
+    right, n = guess(values, inside)
+    assert guess(values, flipped) == (n - right, n)
 
 
 class Pairs(Dataset[Any]):
@@ -140,15 +139,15 @@ def slow_epsilon(right: int, guesses: int) -> float:
 
 
 def test_doing_nothing_leaves_an_epsilon_and_retraining_none() -> None:
-    left, gone = (canaries_of(strong(method)) for method in ("noop", "retrain"))
-    for shown in (left, gone):
+    left, retrained = (canaries_of(strong(method)) for method in ("noop", "retrain"))
+    for shown in (left, retrained):
         assert (shown["records"], shown["shadows"], shown["guesses"]) == (CANARIES, MODELS // 2, CANARIES * MODELS // 4)
         assert shown["epsilon_low"] == pytest.approx(slow_epsilon(shown["right"], shown["guesses"]))
         assert shown["original_epsilon_low"] == pytest.approx(slow_epsilon(shown["original_right"], shown["guesses"]))
         assert shown["original_epsilon_low"] > 1
     assert left["right"] == left["original_right"] and left["epsilon_low"] > 1
-    assert gone["epsilon_low"] < 0.3 and binom.cdf(gone["right"], gone["guesses"], 0.5) < 0.995
-    assert gone["original_right"] == left["original_right"], "the shadows before unlearning are the same"
+    assert retrained["epsilon_low"] < 0.3 and binom.cdf(retrained["right"], retrained["guesses"], 0.5) < 0.995
+    assert retrained["original_right"] == left["original_right"], "the shadows before unlearning are the same"
 
 
 def strong_audit(judged: Judged, task: Task, forget: Any = FORGET) -> Report:
@@ -176,17 +175,17 @@ def test_records_that_are_no_pairs_have_no_canaries() -> None:
 def test_canaries_are_retain_records_with_wrong_labels_and_forgotten_with_the_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    judged, seen, kept = problem(), list[tuple[Task, list[Any]]](), forgotten
+    judged, seen, real = problem(), list[tuple[Task, list[Any]]](), forget_by_method
 
-    def spy(task: Task, model: Any, ids: Any, *rest: Any) -> Any:
+    def spy(inputs: Any, task: Task, model: Any, ids: Any, *rest: Any) -> Any:
         if task.train is not judged.task.train:
             seen.append((task, list(ids)))
-        return kept(task, model, ids, *rest)
+        return real(inputs, task, model, ids, *rest)
 
-    monkeypatch.setattr(canaries, "forgotten", spy)
+    monkeypatch.setattr(canaries, "forget_by_method", spy)
     report = strong_audit(judged, replace(judged.task, fit=fast))
     assert len(seen) == MODELS // 2
-    pool, inclusion = set(report.subject.references.tolist()), []
+    pool, inclusion = set(report.inputs.reference_records.tolist()), []
     for task, ids in seen:
         assert task.ids is not None and ids[: len(FORGET)] == list(FORGET)
         planted = ids[len(FORGET) :]
@@ -206,15 +205,15 @@ def test_canaries_are_retain_records_with_wrong_labels_and_forgotten_with_the_re
 
 def tried(judged: Judged, task: Task, forget: Any) -> Canaries | str:
     """What `try_canaries` makes of a request, without the rest of an audit."""
-    subject = judged.audit(forget=forget, task=task, level="quick").subject
-    training = Training(REFERENCE, None, 1, False)
-    return try_canaries(subject, MethodSpec(efface.methods.get("noop"), Settings()), 2, training, 0, Meter())
+    inputs = judged.audit(forget=forget, task=task, level="quick").inputs
+    options = AuditOptions(models=MODELS, recipe=REFERENCE, jobs=1, progress=False)
+    return try_canaries(replace(inputs, method=efface.methods.get("noop"), options=options), Meter())
 
 
 def test_a_large_request_leaves_room_for_fewer_canaries_or_says_why_for_none() -> None:
     judged = problem()
     task, most = replace(judged.task, fit=fast), int(MAX_SHARE * len(judged.y))
     some = tried(judged, task, list(range(most - 10)))
-    assert isinstance(some, Canaries) and (some.records, some.guesses) == (10, 10)
+    assert isinstance(some, Canaries) and (some.records, some.guesses) == (10, 10 * MODELS // 4)
     none = tried(judged, task, list(range(most)))
     assert isinstance(none, str) and none.startswith("canaries need room")

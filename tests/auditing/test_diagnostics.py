@@ -14,7 +14,7 @@ from torch import Tensor
 import efface
 from efface import Report, RequestError
 from efface.attacks.relearn import relearn
-from efface.auditing import diagnostics as traces
+from efface.auditing import diagnostics
 from efface.auditing.diagnostics import MAX_RETRAINED
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import validate
@@ -89,12 +89,12 @@ def test_a_part_of_a_large_request_is_relearned_whatever_its_order(monkeypatch: 
     judged, seen = problem(), []
     real = relearn
 
-    def spy(task: Any, model: Any, records: Any, positions: Any, controls: Any, *rest: Any, **more: Any) -> Any:
-        seen.append((set(positions.tolist()), set(controls[1].tolist())))
-        return real(task, model, records, positions, controls, *rest, **more)
+    def spy(task: Any, model: Any, forget: Any, controls: Any, *rest: Any) -> Any:
+        seen.append((set(forget.positions.tolist()), set(controls.positions.tolist())))
+        return real(task, model, forget, controls, *rest)
 
-    monkeypatch.setattr(traces, "relearn", spy)
-    monkeypatch.setattr(traces, "MAX_RELEARNED", 10)
+    monkeypatch.setattr(diagnostics, "relearn", spy)
+    monkeypatch.setattr(diagnostics, "MAX_RELEARNED", 10)
     found = [rows(judged.audit(forget=ids), "relearn")[0] for ids in (judged.forget, judged.forget[::-1])]
     assert values(found[0]) == pytest.approx(values(found[1]), rel=1e-5)
     assert len(seen) == 4 and all(s == seen[0] for s in seen)

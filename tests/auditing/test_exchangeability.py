@@ -9,9 +9,9 @@ import torch
 from scipy.stats import binom, chi2_contingency, hypergeom, kstest
 from torch import Tensor
 
-from efface.attacks.outputs import RecordOutputs, copier, view
-from efface.auditing import exchangeability as exchange
-from efface.auditing.exchangeability import LEVEL, SHUFFLES, Exchangeability, compare
+from efface.attacks.outputs import RecordOutputs, RecordSet, copier, read_outputs
+from efface.auditing import exchangeability
+from efface.auditing.exchangeability import ALPHA, SHUFFLES, Exchangeability, compare, label_p_value
 from efface.auditing.verdict import Status
 from efface.numerics.logits import margin
 from efface.runtime.cost import Meter
@@ -31,7 +31,8 @@ def members() -> RecordOutputs:
     judged = problem()
     records = records_of(judged)
     everything = np.arange(len(records), dtype=np.int64)
-    return view(judged.task, judged.original, records, everything, 0, Meter(), copier(judged.task, records))
+    perturb = copier(judged.task, records)
+    return read_outputs(judged.task, judged.original, RecordSet(records, everything), Meter(), perturb)
 
 
 def judge(chosen: Any, seed: int = 0) -> Exchangeability:
@@ -46,13 +47,13 @@ def clean(judged: Judged) -> Tensor:
 
 
 def test_random_requests_are_rejected_at_about_the_nominal_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "SHUFFLES", 99)
+    monkeypatch.setattr(exchangeability, "SHUFFLES", 99)
     rng, draws = np.random.default_rng(0), 250
     found = [judge(rng.choice(len(members().targets), REQUEST, replace=False), seed) for seed in range(draws)]
     rejected = sum(not e.is_exchangeable for e in found)
     # at most the level; and not nearly always silent, which would have a chance of 1 in 1,000 even at 3 %
-    assert 1 <= rejected <= binom.ppf(0.999, draws, LEVEL)
-    assert all(e.is_exchangeable == (e.p >= LEVEL) and e.p == min(p for _, p in e.tests) for e in found)
+    assert 1 <= rejected <= binom.ppf(0.999, draws, ALPHA)
+    assert all(e.is_exchangeable == (e.p >= ALPHA) and e.p == min(p for _, p in e.tests) for e in found)
     # Holm's factor for the least of the p values is the number of tests
     least = np.array([e.p for e in found]) / len(found[0].tests)
     assert binom.cdf(int((least <= 0.05).sum()), draws, 0.05) > 0.001, "each request has four chances to look odd"
@@ -78,7 +79,7 @@ def test_chosen_requests_do_not_look_exchangeable() -> None:
     ):
         found = judge(chosen)
         assert not found.is_exchangeable and found.p < 0.01
-        assert titles <= {t for t, p in found.tests if p < LEVEL}, found
+        assert titles <= {t for t, p in found.tests if p < ALPHA}, found
     # without copies there are three tests, and the least p value of the labels' is that of no shuffle as far
     seen, at, other = members(), one_class(), np.flatnonzero(members().targets.numpy() != 1)[:300]
     ours, theirs = (RecordOutputs(seen.logits[k], seen.targets[k], None) for k in (at, other))
@@ -95,7 +96,7 @@ def test_the_audit_takes_random_requests_and_bars_others() -> None:
     for chosen in (wrongly_labelled(), one_class(), hardest()):
         report = judged.audit(forget=chosen.tolist(), level="quick")
         shown = report.document["exchangeable"]
-        assert not shown["is_exchangeable"] and shown["p"] < LEVEL
+        assert not shown["is_exchangeable"] and shown["p"] < ALPHA
         assert report.verdict.status is Status.UNDECIDED and not report.tests
         assert report.verdict.reasons == (next(r for r in report.verdict.reasons if "random sample" in r),)
         states = {m.key: m.unlearned.state for m in report.metrics if m.kind in ("attack", "off_label")}
@@ -117,7 +118,7 @@ def counted(*counts: int) -> Tensor:
 )
 def test_permutation_agrees_with_chi_squared_on_large_samples(ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:
     expected = chi2_contingency([ours, theirs], correction=False).pvalue
-    found = exchange._labels(counted(*ours), counted(*theirs), seed=1)
+    found = label_p_value(counted(*ours), counted(*theirs), seed=1)
     # four standard errors of 999 shuffles, and what the limit law is off at such counts
     assert found == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / SHUFFLES) + 0.01)
 
@@ -128,20 +129,20 @@ def test_permutation_agrees_with_the_exact_law_on_small_samples(inside: int, n: 
     law, mean = hypergeom(total, with_it, n), n * with_it / total
     exact = sum(law.pmf(k) for k in range(n + 1) if abs(k - mean) >= abs(inside - mean) - 1e-9)
     ours, theirs = counted(inside, n - inside), counted(with_it - inside, total - n - with_it + inside)
-    found = [exchange._labels(ours, theirs, seed) for seed in range(6)]
+    found = [label_p_value(ours, theirs, seed) for seed in range(6)]
     error = np.sqrt(exact * (1 - exact) / (6 * SHUFFLES))
     assert np.mean(found) == pytest.approx(exact, abs=4 * error + 1 / SHUFFLES)
 
 
 def test_label_p_values_are_uniform_for_random_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many classes, so that the statistic has many values."""
-    monkeypatch.setattr(exchange, "SHUFFLES", 199)
+    monkeypatch.setattr(exchangeability, "SHUFFLES", 199)
     rng = np.random.default_rng(5)
     labels = rng.integers(0, 20, 400)
     found = []
     for seed in range(120):
         order = torch.from_numpy(rng.permutation(labels))
-        found.append(exchange._labels(order[:80], order[80:], seed))
+        found.append(label_p_value(order[:80], order[80:], seed))
     assert kstest(found, "uniform").pvalue > 0.01
 
 
@@ -152,5 +153,5 @@ def test_the_order_of_records_changes_nothing() -> None:
     whole = compare(rows(seen, chosen), rows(seen, rest), 4)
     assert compare(rows(seen, rng.permutation(chosen)), rows(seen, rng.permutation(rest)), 4) == whole
     ours, theirs = counted(18, 14, 8), counted(130, 120, 110)  # neither near 0 nor near 1, so that shuffles count
-    found = {exchange._labels(ours[torch.randperm(40)], theirs[torch.randperm(360)], 0) for _ in range(4)}
+    found = {label_p_value(ours[torch.randperm(40)], theirs[torch.randperm(360)], 0) for _ in range(4)}
     assert len(found) == 1 and 0.005 < found.pop() < 0.9

@@ -163,14 +163,14 @@ def test_what_the_method_used_is_no_reference_of_the_audit(known: Memorised) -> 
     """Nor is what is judged, in whatever object it comes."""
     result, fair = known.steered, known.again[0]
     own: list[nn.Module] = []
-    real = unlearning._train_reference
+    real = unlearning.reference_model
 
     def spied(*args: Any) -> nn.Module:
         own.append(real(*args))
         return own[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unlearning, "_train_reference", spied)
+        patch.setattr(unlearning, "reference_model", spied)
         again = efface.unlearn(
             known.original, forget=FORGET, task=known.task, method=result.method, reference=REFERENCE
         )
@@ -225,6 +225,11 @@ def test_each_record_has_its_distance_to_the_retrained_models(known: Memorised) 
         ({"jobs": 0}, "jobs: expected a number of processes, got 0"),
         ({"method": "stear"}, "did you mean 'steer'"),
         ({"recipe": "long"}, "recipe: expected an efface.Recipe"),
+        ({"groups": [1, 2]}, "groups: expected record ids by the name of each group, got"),
+        ({"run_seed": True}, "run_seed: expected an integer, got True"),
+        ({"title": 3}, "title: expected text, got 3"),
+        ({"show_ids": None}, "show_ids: expected True or False, got None"),
+        ({"cache": "models"}, "cache: only level strong uses it"),
         ({"seed": "x"}, "seed: expected an integer"),
     ],
 )

@@ -133,7 +133,7 @@ def test_the_order_of_holdout_records_is_no_matter_but_to_the_noise_on_copies() 
     A record's noise is drawn in the order of the data set, so the copies are others.
     """
     other = audited(task=reordered(problem(), np.random.default_rng(4).permutation(HOLDOUT)))
-    assert len(other.subject.nonmembers) == HOLDOUT
+    assert len(other.inputs.nonmembers) == HOLDOUT
     check_alike(plain(), other, but=frozenset({"perturbed", "relearn"}))
     for key, near in (("perturbed", 0.1), ("relearn", 0.01)):
         for who in ("original", "unlearned"):

@@ -28,7 +28,7 @@ def judged(seed: int, level: str) -> Report:
         x, y = (t[keep] for t in drawn["task"].train.tensors)
         # in closed form, since training them would be most of the time
         drawn["references"] = [RIDGE.fit(x, y, RIDGE.classes, -1 - k) for k in range(2)]
-    return efface.audit(**drawn, level=level)
+    return efface.audit_models(**drawn, level=level)
 
 
 @pytest.mark.parametrize("level", ["quick", "standard"])

@@ -181,7 +181,7 @@ def test_the_strong_level_needs_the_tasks_own_training_before_any_work(
     def work(*_: Any, **__: Any) -> None:
         raise AssertionError("work began")
 
-    for name in ("run_unlearn", "run_audit"):
+    for name in ("run_unlearn", "run_audit", "audit_models"):
         monkeypatch.setattr(f"efface.cli.main.{name}", work)
     before = listing(here)
     result = run(*command, *STRONG)
@@ -328,7 +328,7 @@ def test_flagged_records_are_listed_by_id_or_by_hash(here: Path, monkeypatch: py
     def found(scores: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.arange(1, 37) / 1000, torch.ones(36, dtype=torch.bool)
 
-    monkeypatch.setattr("efface.auditing.attack_tests.Scores.record_tests", found)
+    monkeypatch.setattr("efface.auditing.scores.Scores.record_tests", found)
     (here / "ids.txt").write_text("\n".join(f"patient-{i:03d}" for i in FORGET))
     words = ["fitted:named" if w == "my_task:task" else w for w in AUDIT]
     said = "36 records are still told one by one: "

@@ -59,7 +59,7 @@ def force_verdict(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
         verdict = dataclasses.replace(
             report.verdict, status=Status(status), reasons=("so it was decided",), sentence="All in all."
         )
-        return dataclasses.replace(report, judgement=dataclasses.replace(report.judgement, verdict=verdict))
+        return dataclasses.replace(report, findings=dataclasses.replace(report.findings, verdict=verdict))
 
     monkeypatch.setattr("efface.cli.main.run_audit", audit)
 

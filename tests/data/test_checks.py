@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from efface import Task
-from efface.auditing.attack_tests import _standing
+from efface.auditing.scores import robust_zscore
 from efface.calibration.counterfactual import CalibratedLogits
 from efface.calibration.targets import target_logits
 from efface.data.checks import Findings, check_contents, check_ids, check_test
@@ -182,7 +182,7 @@ def test_nothing_depends_on_the_size_of_a_block(
         found.append(
             [
                 target_logits(forget, members, nonmembers, forget_classes),
-                *_standing(forget.margin, nonmembers.margin, hard, nonmember_difficulty),
+                *robust_zscore(forget.margin, nonmembers.margin, hard, nonmember_difficulty),
                 *(t for s in told for t in (s.ranks, s.influence)),
             ]
         )

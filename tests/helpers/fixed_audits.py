@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 
 import efface
-from efface import Recipe, Report
+from efface import Recipe, Report, Result
 from efface.auditing.verdict import JUDGE_VERSION
 from efface.methods import Method
 from efface.methods.base import Problem, Step
 from efface.options import option
+from helpers.audits import audited
 from helpers.fixed_problems import Fixed, many_records, retrained, whole_class
 from helpers.stored import Case, of_tree
 
@@ -87,9 +88,9 @@ def audit_case(report: Report) -> Case:
     return of_tree(found, JUDGE_VERSION)
 
 
-def _audit(*args: Any, **changes: Any) -> Report:
+def _audit(result: Result | None = None, **changes: Any) -> Report:
     common = {"recipe": RECIPE, "references": 2, "models": 8, "jobs": 1, "progress": False}
-    return efface.audit(*args, **{**common, **changes})
+    return audited(result, **{**common, **changes})
 
 
 def _of_model(given: Fixed, model: torch.nn.Module, **changes: Any) -> Report:

@@ -18,6 +18,7 @@ from efface import Report, Result, Task
 from efface.data.records import Records
 from efface.models.training import retrain
 from efface.runtime.cost import Meter
+from helpers.audits import audited
 from helpers.tiny import FEATURES, REFERENCE, memorise, mlp
 from helpers.tiny import records as noisy_records
 
@@ -56,9 +57,9 @@ class Judged:
 
     def audit(self, result: Result | None = None, **changes: Any) -> Report:
         """An audit by two small references; without a result, of the original as the unlearned model."""
-        plain = {"original": self.original, "unlearned": self.original, "forget": self.forget, "task": self.task}
+        pair = {"original": self.original, "unlearned": self.original, "forget": self.forget, "task": self.task}
         common = {"recipe": REFERENCE, "references": 2, "models": MODELS, "jobs": 1, "progress": False}
-        return efface.audit(result, **{**common, **(plain if result is None else {}), **changes})
+        return audited(result, **{**common, **(pair if result is None else {}), **changes})
 
 
 def _judged(x: Tensor, y: Tensor, task: Task, forget: tuple[int, ...]) -> Judged:

@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 
 import efface
 from efface import Report, Result, Task
+from helpers.audits import audited
 from helpers.tiny import REFERENCE, memorise, mlp, records
 
 TRAIN, HOLDOUT = 800, 400
@@ -30,8 +31,8 @@ class Memorised:
 
     def audit(self, result: Result | None = None, **changes: Any) -> Report:
         """An audit by small references; without a result, of the original as the unlearned model."""
-        plain = {"original": self.original, "unlearned": self.original, "forget": FORGET, "task": self.task}
-        return efface.audit(result, **{**(plain if result is None else {}), "recipe": REFERENCE, **changes})
+        pair = {"original": self.original, "unlearned": self.original, "forget": FORGET, "task": self.task}
+        return audited(result, **{**(pair if result is None else {}), "recipe": REFERENCE, **changes})
 
 
 def make_memorised() -> Memorised:

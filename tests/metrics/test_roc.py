@@ -107,7 +107,7 @@ def test_few_false_alarms_are_measured_on_two_thousand_nonmembers_only() -> None
     assert {row.original.state, row.unlearned.state} == {"measured"} and row.retrained.state == "not_measured"
     # the loss attack from the models' own logits, by scikit-learn
     scores = []
-    train, holdout = enough.subject.request.train, enough.subject.request.holdout
+    train, holdout = enough.inputs.request.train, enough.inputs.request.holdout
     for where, at in ((train, judged.forget), (holdout, range(MIN_NEGATIVES))):
         z = logits_of(judged.task, judged.original, where, list(at), Meter())
         scores.append(log_likelihood(z, where.targets(list(at))))

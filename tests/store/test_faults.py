@@ -306,7 +306,7 @@ def test_a_run_whose_audit_fails_leaves_nothing(
 
     before = weights_files(path)
     with monkeypatch.context() as patch:
-        patch.setattr("efface.store.run.audit", refused)
+        patch.setattr("efface.store.run.audit_models", refused)
         refuses(RequestError, "cannot be judged", "audit that fails", lambda: Store(path, task).run(AUDITED))
     assert weights_files(path) == before
     assert Store(path, task).verify(level=None).problems == ()

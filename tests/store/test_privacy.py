@@ -23,6 +23,7 @@ import efface
 from efface import RequestError, Task
 from efface.store import DamagedError, Store
 from efface.store.keys import read_key
+from helpers.audits import audited
 from helpers.store_cases import ANEW, AUDITED, IDS, QUICK, people, task_of
 from helpers.store_verbs import shift
 from helpers.tiny import RECORDS, Tiny
@@ -265,13 +266,13 @@ def test_twins_are_told_by_their_ids_and_not_kept(tmp_path: Path, tiny: Tiny) ->
 def test_outside_words_are_escaped_in_a_page(tiny: Tiny, task: Task, tmp_path: Path) -> None:
     told = replace(task, holdout_used_for=f"early stopping {SCRIPT}")
     result = efface.unlearn(tiny.model, task=told, forget=list(ASKED), method="finetune")
-    report = efface.audit(result, references=1, title=f"Report {SCRIPT}", groups={SCRIPT: [ANNA, SCRIPT]})
+    report = audited(result, references=1, title=f"Report {SCRIPT}", groups={SCRIPT: [ANNA, SCRIPT]})
     report.save(tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page.lower()
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
     assert ANNA in page
-    hidden = efface.audit(result, references=1, show_ids=False)
+    hidden = audited(result, references=1, show_ids=False)
     hidden.save(tmp_path / "hidden")
     assert places(tmp_path / "hidden", (ANNA, *ASKED[2:]), written) == []
 

@@ -81,7 +81,7 @@ def test_accept_says_which_conclusions_pass(
     """The conclusion is put in the audit's place, since only chance would give all three."""
     verdict = SimpleNamespace(status=status, reasons=("said so",))
     report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
-    monkeypatch.setattr("efface.store.run.audit", lambda **_: report)
+    monkeypatch.setattr("efface.store.run.audit_models", lambda **_: report)
     passes = accept == "any" or status == "verified" or accept == status
     outcome = store.run(Plan(options=dict(QUICK.options), accept=accept))
     assert (outcome.status, outcome.reasons, outcome.version is not None) == (status, ("said so",), passes)
@@ -150,7 +150,7 @@ def test_a_run_whose_audit_is_refused_leaves_no_model_behind(store: Store, monke
     def diverges(**_: object) -> None:
         raise DivergedError(f"NaN in the logits of {IDS[5]}")
 
-    monkeypatch.setattr("efface.store.run.audit", diverges)
+    monkeypatch.setattr("efface.store.run.audit_models", diverges)
     with pytest.raises(DivergedError):
         store.run(AUDITED)
     assert store.history().runs[1].why == "DivergedError"

@@ -1,7 +1,7 @@
-"""What an attack may see: one model's logits on forget records and on nonmembers, and on slightly changed copies."""
+"""What an attack may read: one model's logits on forget records and nonmembers, and on slightly changed copies."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,11 +27,31 @@ SAMPLE = 1024  # training records from which the inputs' own is read
 
 
 @dataclass(frozen=True)
-class RecordOutputs:
-    """One model's logits on one set of records: `logits` (n, classes), `copies` (COPIES, n, classes) or None.
+class RecordSet:
+    """Some records of a data set.
 
-    `probe` (n, classes) are the logits of a last layer fitted afresh to the model's features of retain records, and
-    `features` (n, d) those features where they were asked for; both None where the model has no such layer.
+    Args:
+        records: The data set.
+        positions: Which of its records, in this order.
+        seed: Seed by which slightly changed copies of them are drawn.
+    """
+
+    records: Records
+    positions: Indices
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RecordOutputs:
+    """What one model says of n records.
+
+    Args:
+        logits: (n, classes).
+        targets: The records' labels, (n,).
+        copies: Logits of slightly changed copies, (COPIES, n, classes); None where no copies were made.
+        probe: Logits (n, classes) of a last layer fitted afresh to the model's features of retain records; None where
+            the model has no last linear layer above others.
+        features: Those features, (n, d); None where they were not asked for or the model has none.
     """
 
     logits: Tensor
@@ -43,14 +63,17 @@ class RecordOutputs:
 
 @dataclass(frozen=True)
 class ModelOutputs:
-    """One model on the forget records and on nonmembers (audit holdout records)."""
+    """What one model says of the forget records and of nonmembers (holdout records of the audit)."""
 
     forget: RecordOutputs
     nonmembers: RecordOutputs
 
 
 def copier(task: Task, records: Records) -> Perturb | None:
-    """What makes slightly changed copies: Task.perturb, else noise on float inputs; None where there are none."""
+    """What makes slightly changed copies of records: Task.perturb, else noise on float inputs; None without any.
+
+    The noise is normal, NOISE times as wide as the inputs of `records` are.
+    """
     if task.perturb is not None:
         return task.perturb
     at = np.linspace(0, len(records) - 1, min(len(records), SAMPLE)).astype(np.int64)
@@ -62,49 +85,57 @@ def copier(task: Task, records: Records) -> Perturb | None:
     return partial(add_noise, scales=[NOISE * s for s in spread])
 
 
-def view(
+def read_outputs(
     task: Task,
     model: nn.Module,
-    records: Records,
-    positions: Indices,
-    seed: int,
+    chosen: RecordSet,
     meter: Meter,
-    perturb: Perturb | None,
+    perturb: Perturb | None = None,
     head: Head | None = None,
     keep_features: bool = False,
 ) -> RecordOutputs:
-    """Logits of `model` on the records, in eval mode; every model sees the same copies for the same seed."""
+    """Read what a model says of some records, in eval mode.
+
+    Args:
+        task: How records are read and models called.
+        model: Left in the mode that it is in.
+        chosen: The records; every model sees the same copies for the same seed.
+        meter: Charged with one forward pass a record and a copy.
+        perturb: What makes the copies, such as `copier` gives; without it there are none.
+        head: A last layer fitted afresh to the model's features, such as `efface.attacks.probe.probe` gives.
+        keep_features: Whether to keep the features that `head` reads.
+    """
+    records, positions = chosen.records, chosen.positions
     features = None
-    if head is not None and (seen := penultimate(task, model, records, positions, meter)) is not None:
-        features, logits = seen
+    if head is not None and (read := penultimate(task, model, records, positions, meter)) is not None:
+        features, logits = read
     else:
         logits = logits_of(task, model, records, positions, meter)
     copies = None
     if perturb is not None:
-        seeds = [derive_seed(seed, "copy", str(k)) for k in range(COPIES)]
-        copies = torch.stack([_copy(task, model, records, positions, s, meter, perturb) for s in seeds])
+        each = [replace(chosen, seed=derive_seed(chosen.seed, "copy", str(k))) for k in range(COPIES)]
+        copies = torch.stack([_copy(task, model, c, meter, perturb) for c in each])
     refitted = None if head is None or features is None else head(features)
     return RecordOutputs(logits, records.targets(positions), copies, refitted, features if keep_features else None)
 
 
-def _copy(
-    task: Task, model: nn.Module, records: Records, positions: Indices, seed: int, meter: Meter, perturb: Perturb
-) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
+def _copy(task: Task, model: nn.Module, chosen: RecordSet, meter: Meter, perturb: Perturb) -> Tensor:
+    """Logits of one slightly changed copy of each record, drawn by the seed of `chosen`."""
+    generator = torch.Generator().manual_seed(chosen.seed)
     device = device_of(model)
     # drawn in the order of the data set, so that a record's copy does not depend on the order of the request
-    order = np.argsort(positions)
+    order = np.argsort(chosen.positions)
     parts = []
     with mode(model, training=False), torch.no_grad():
-        for batch in records.stream(positions[order], DRAWN):
+        for batch in chosen.records.stream(chosen.positions[order], DRAWN):
             changed = Batch(perturb(batch.inputs, generator), batch.targets)
             # drawn for many at once, so that a copy does not depend on Task.batch_size; text cannot be cut
-            whole = not all(isinstance(leaf, Tensor) for leaf in leaves_in(changed.inputs))
-            size = len(batch) if whole else task.batch_size
+            uncut = not all(isinstance(leaf, Tensor) for leaf in leaves_in(changed.inputs))
+            size = len(batch) if uncut else task.batch_size
             for start in range(0, len(batch), size):
-                some = changed if whole else changed.rows(slice(start, start + size))
+                some = changed if uncut else changed.rows(slice(start, start + size))
                 parts.append(task.forward(model, some.to(device).inputs).float().cpu())
-    meter.count(forward=len(positions))
+    meter.count(forward=len(chosen.positions))
     return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
 
 
@@ -125,21 +156,32 @@ def add_noise(inputs: Any, generator: torch.Generator, scales: Sequence[float]) 
 def collect_outputs(
     task: Task,
     models: Sequence[nn.Module],
-    train: Records,
-    forget: Indices,
-    holdout: Records,
-    nonmembers: Indices,
-    retain: Indices,
+    forget: RecordSet,
+    nonmembers: RecordSet,
+    retain: RecordSet,
     seed: int,
     meter: Meter,
 ) -> list[ModelOutputs]:
-    """Each model's sight of the same records; `retain` are training positions to fit a new last layer on."""
-    perturb = copier(task, train)
-    seeds = derive_seed(seed, "forget"), derive_seed(seed, "holdout")
+    """Read what each model says of the same records.
+
+    Args:
+        task: How records are read and models called.
+        models: The models, which give as many outputs in the same order.
+        forget: The forget records; the noise on copies is scaled by their data set.
+        nonmembers: Records that the models did not see.
+        retain: Retain records that a new last layer of each model is fitted to.
+        seed: Seed of the copies, instead of those that the record sets have.
+        meter: Charged with what is read.
+    """
+    perturb = copier(task, forget.records)
+    forget = replace(forget, seed=derive_seed(seed, "forget"))
+    nonmembers = replace(nonmembers, seed=derive_seed(seed, "holdout"))
     found = []
-    for m in models:
-        seen = penultimate(task, m, train, retain, meter)
-        head = None if seen is None else probe(seen[0], train.targets(retain), seen[1].shape[1])
-        ours = view(task, m, train, forget, seeds[0], meter, perturb, head, keep_features=True)
-        found.append(ModelOutputs(ours, view(task, m, holdout, nonmembers, seeds[1], meter, perturb, head)))
+    for model in models:
+        read = penultimate(task, model, retain.records, retain.positions, meter)
+        head = None
+        if read is not None:
+            head = probe(read[0], retain.records.targets(retain.positions), read[1].shape[1])
+        on_forget = read_outputs(task, model, forget, meter, perturb, head, keep_features=True)
+        found.append(ModelOutputs(on_forget, read_outputs(task, model, nonmembers, meter, perturb, head)))
     return found

@@ -9,23 +9,25 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from efface.data.records import Batch, Records
+from efface.attacks.outputs import RecordSet
+from efface.data.records import Batch
 from efface.models.init import unfreeze
 from efface.models.running import device_of, mode
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded
 from efface.task import Task
-from efface.types import Indices
 
 MAX_STEPS = 30
-LR = 3e-4  # small, so that the curve, and not its end, tells: at 1e-3 the ratio is half as sharp
+LR = 3e-4  # small, so that the curve, and not its end, counts: at 1e-3 the ratio is half as sharp
 
 
 @dataclass(frozen=True)
 class Relearn:
     """How one copy of a model learned forget records, and another the controls.
 
-    Of each its doubt, the mean chance given to wrong classes, before each step and after the last.
+    Args:
+        forget: Mean chance given to wrong classes on the forget records, before each step and after the last.
+        controls: The same on the controls.
     """
 
     forget: tuple[float, ...]
@@ -43,49 +45,64 @@ class Relearn:
         return sum(self.forget) / area if area else math.nan
 
 
-def matched(ours: Tensor, candidates: Tensor, our_classes: Tensor, candidate_classes: Tensor) -> Tensor:
-    """For each record's difficulty (n,), the row of the candidate (m,) of its class and of nearest difficulty: (n,).
+def matched(forget: Tensor, candidates: Tensor, forget_classes: Tensor, candidate_classes: Tensor) -> Tensor:
+    """For each forget record the candidate of its class whose difficulty is nearest, none twice.
 
-    None twice, so m >= n; the sum of the differences is least. Another class only where a class runs short. A few hard
-    records rule how fast a set is learned, and one class is learned faster than many.
+    The sum of the differences is least. Another class is taken only where a class runs short. A few difficult records
+    rule how fast a set is learned, and one class is learned faster than many.
+
+    Args:
+        forget: Difficulty of each forget record, (n,).
+        candidates: Difficulty of each candidate, (m,), m >= n.
+        forget_classes: Class of each forget record, (n,).
+        candidate_classes: Class of each candidate, (m,).
+
+    Returns:
+        A row of `candidates` for each forget record, (n,).
     """
-    cost = (ours.double()[:, None] - candidates.double()).abs()
+    cost = (forget.double()[:, None] - candidates.double()).abs()
     # a pair of two classes costs more than all differences together
-    cost += (float(cost.sum()) + 1) * (our_classes[:, None] != candidate_classes)
+    cost += (float(cost.sum()) + 1) * (forget_classes[:, None] != candidate_classes)
     return torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
 
 
 def relearn(
     task: Task,
     model: nn.Module,
-    records: Records,
-    positions: Indices,
-    controls: tuple[Records, Indices],
-    most_steps: int = MAX_STEPS,
-    lr: float = LR,
-    seed: int = 0,
-    meter: Meter | None = None,
+    forget: RecordSet,
+    controls: RecordSet,
+    seed: int,
+    meter: Meter,
+    steps: int = MAX_STEPS,
 ) -> Relearn:
-    """Fine-tune one copy of `model` on the records, another on as many, `matched`, that it never saw.
+    """Fine-tune one copy of a model on forget records, another on as many records that it never saw.
 
-    Full-batch steps of Adam in eval mode, so that nothing is drawn and every model takes the same ones; `seed` is for
-    what the model or the data set draws itself.
+    Full-batch steps of Adam in eval mode, so that nothing is drawn and every model takes the same ones.
+
+    Args:
+        task: How records are read and models called.
+        model: The model; it is not changed.
+        forget: The forget records.
+        controls: Never-seen records, such as `matched` finds.
+        seed: Seed for what the model or the data set draws itself.
+        meter: Charged with the passes.
+        steps: How many steps each copy takes.
     """
-    meter = meter or Meter()
-    again, new = (
-        _doubts(task, model, list(of.stream(at, task.batch_size)), most_steps, lr, seed, meter)
-        for of, at in ((records, positions), controls)
-    )
-    return Relearn(again, new)
+    curves = [
+        _doubts(task, model, list(s.records.stream(s.positions, task.batch_size)), seed, meter, steps)
+        for s in (forget, controls)
+    ]
+    return Relearn(*curves)
 
 
 def _doubts(
-    task: Task, model: nn.Module, batches: list[Batch], steps: int, lr: float, seed: int, meter: Meter
+    task: Task, model: nn.Module, batches: list[Batch], seed: int, meter: Meter, steps: int
 ) -> tuple[float, ...]:
+    """The mean chance given to wrong classes, before each step of a copy of the model and after the last."""
     learner, device, total = copy.deepcopy(model), device_of(model), sum(map(len, batches))
     if not any(p.requires_grad for p in learner.parameters()):
         unfreeze(learner)
-    optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=lr)
+    optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=LR)
     doubts = []
     with seeded(seed), mode(learner, training=False), torch.enable_grad():
         for step in range(steps + 1):

@@ -1,4 +1,4 @@
-"""Canaries: records with random labels, put into some shadows and forgotten again; can it be told which had them?"""
+"""Canaries: records with random labels, put into some shadows and forgotten; can one guess which shadows had them?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
+from efface.auditing.audit_test import CONFIDENCE
 from efface.auditing.inputs import AuditInputs
-from efface.auditing.shadow_models import MethodSpec, forgotten, train_all
+from efface.auditing.shadow_models import forget_by_method, train_shadows
 from efface.data.checks import MAX_SHARE, MIN_RETAIN
 from efface.data.records import Records
-from efface.ensembles import ModelSpec, Training
+from efface.ensembles import ModelSpec
 from efface.metrics.epsilon import canary_epsilon
 from efface.models.running import logits_of
 from efface.numerics.logits import margin, symlog
@@ -25,15 +26,21 @@ from efface.task import Task, unpack_pair
 from efface.types import Indices
 
 CANARIES = 32
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Canaries:
     """What came of guessing, for each canary and half of the shadows, whether it was put in before it was forgotten.
 
-    `right` of `guesses` were right after unlearning, `original_right` before. The epsilons are lower bounds of
-    coverage `level`; 0 where guessing is no better than chance.
+    Args:
+        records: Number of canaries.
+        shadows: Number of shadows.
+        guesses: Number of guesses.
+        right: How many of them were right after unlearning.
+        epsilon_low: Lower bound of epsilon after unlearning; 0 where guessing is no better than chance.
+        level: Coverage of the bounds.
+        original_right: How many guesses are right before unlearning.
+        original_epsilon_low: Lower bound of epsilon before unlearning.
     """
 
     records: int
@@ -61,7 +68,7 @@ class Relabelled(Dataset[Any]):
 
 
 def relabelled(dataset: Dataset[Any], labels: dict[int, int]) -> Dataset[Any]:
-    """The dataset with other targets at some positions; a plain TensorDataset stays one, since it is read faster."""
+    """The dataset with other targets at some positions; a TensorDataset of pairs stays one, since it is read faster."""
     if type(dataset) is TensorDataset and len(dataset.tensors) == 2:
         inputs, targets = dataset.tensors
         targets = targets.clone()
@@ -73,9 +80,14 @@ def relabelled(dataset: Dataset[Any], labels: dict[int, int]) -> Dataset[Any]:
 
 @dataclass(frozen=True)
 class Planted:
-    """Canaries at training positions `chosen`, put into shadow k where inside[k] says so; held[k] is what it trains on.
+    """Canaries and the shadows that they are put into.
 
-    `train` has their labels, and so has `read` where records are read without augmentation.
+    Args:
+        chosen: Training positions of the canaries.
+        inside: Whether a canary is put into a shadow, (shadows, canaries).
+        held: For each shadow, the training positions that it is trained on.
+        train: The training records with the canaries' labels.
+        read: The same without augmentation; None where the task has no such records.
     """
 
     chosen: Indices
@@ -84,49 +96,48 @@ class Planted:
     train: Dataset[Any]
     read: Dataset[Any] | None
 
-    def task(self, whole: Task, k: int) -> Task:
-        """The task of shadow k, whose training set is what it was trained on; ids are positions in the whole one."""
+    def shadow_task(self, task: Task, k: int) -> Task:
+        """The task of shadow k, whose training set is what it was trained on; ids are positions in that of `task`."""
         at = self.held[k].tolist()
         read = None if self.read is None else Subset(self.read, at)
-        return replace(whole, train=Subset(self.train, at), ids=at, eval_records=read)
+        return replace(task, train=Subset(self.train, at), ids=at, eval_records=read)
 
 
-def try_canaries(
-    subject: AuditInputs, remake: MethodSpec, shadows: int, training: Training, seed: int, meter: Meter
-) -> Canaries | str:
+def try_canaries(inputs: AuditInputs, meter: Meter) -> Canaries | str:
     """Train shadows with a random half of the canaries each, unlearn those with the request, and guess; or say why not.
 
-    Canaries take the place of retain records that no part of the run used. Inclusion is by a fair coin for each
-    canary and shadow, so a guesser against an epsilon-indistinguishable method is right at most
-    e^eps / (1 + e^eps) of the time (Steinke, Nasr and Jagielski, arXiv 2305.08846, with delta = 0): Clopper and
-    Pearson's lower limit of that share gives the bound.
+    There are half as many shadows as an ensemble has models. Canaries take the place of retain records that no part of
+    the run used. Inclusion is by a fair coin for each canary and shadow, so a guesser against an
+    epsilon-indistinguishable method is right at most e^eps / (1 + e^eps) of the time (Steinke, Nasr and Jagielski,
+    arXiv 2305.08846, with delta = 0): Clopper and Pearson's lower limit of that share gives the bound.
     """
-    planted = plant(subject, shadows, seed)
+    shadows, task = inputs.options.models // 2, inputs.request.task
+    planted = plant(inputs, shadows)
     if isinstance(planted, str):
         return planted
-    task = subject.request.task
     before: list[Tensor] = []
     after: list[Tensor] = []
-    specs = [ModelSpec(planted.train, at, derive_seed(seed, "canaries", str(k))) for k, at in enumerate(planted.held)]
-    originals = train_all(subject, specs, "canaries", training, meter).models
+    seeds = [derive_seed(inputs.seed, "canaries", str(k)) for k in range(shadows)]
+    specs = [ModelSpec(planted.train, at, seed) for at, seed in zip(planted.held, seeds, strict=True)]
+    originals = train_shadows(inputs, specs, "canaries", meter).models
     records = Records(planted.train if planted.read is None else planted.read, task)
-    with track("forgetting the canaries", shadows, training.progress) as advance:
+    with track("forgetting the canaries", shadows, inputs.options.progress) as advance:
         for k, model in enumerate(originals):
-            asked = [*subject.request.forget.tolist(), *planted.chosen[planted.inside[k]].tolist()]
-            own = derive_seed(seed, "canary", str(k))
-            done = forgotten(planted.task(task, k), model, asked, remake, own, None, meter)
-            for kept, one in ((before, model), (after, done)):
-                kept.append(_read(subject, records, one, planted.chosen, meter))
+            asked = [*inputs.request.forget.tolist(), *planted.chosen[planted.inside[k]].tolist()]
+            seed = derive_seed(inputs.seed, "canary", str(k))
+            unlearned = forget_by_method(inputs, planted.shadow_task(task, k), model, asked, seed, None, meter)
+            before.append(_read(task, records, model, planted.chosen, meter))
+            after.append(_read(task, records, unlearned, planted.chosen, meter))
             advance()
-    bits = torch.from_numpy(planted.inside)
-    (right, guesses), (known, _) = (guessed(torch.stack(v), bits) for v in (after, before))
-    bounds = [canary_epsilon(r, guesses, LEVEL) for r in (right, known)]
-    return Canaries(len(planted.chosen), shadows, guesses, right, bounds[0], LEVEL, known, bounds[1])
+    inside = torch.from_numpy(planted.inside)
+    (right, guesses), (original_right, _) = (guess(torch.stack(values), inside) for values in (after, before))
+    low, original_low = (canary_epsilon(r, guesses, CONFIDENCE) for r in (right, original_right))
+    return Canaries(len(planted.chosen), shadows, guesses, right, low, CONFIDENCE, original_right, original_low)
 
 
-def plant(subject: AuditInputs, shadows: int, seed: int) -> Planted | str:
+def plant(inputs: AuditInputs, shadows: int) -> Planted | str:
     """Choose canaries, their labels and their shadows; or say why there can be none."""
-    request, task = subject.request, subject.request.task
+    request, task = inputs.request, inputs.request.task
     if task.unpack is not unpack_pair:
         return "canaries need records that are pairs (input, target), without Task.unpack"
     # a shadow forgets its canaries with the request, and both together may not be more than a request may be
@@ -134,8 +145,8 @@ def plant(subject: AuditInputs, shadows: int, seed: int) -> Planted | str:
     room = min(int(MAX_SHARE * size), size - MIN_RETAIN) - asked_for
     if room < 1:
         return f"canaries need room in the request: it is {asked_for} of {size} training records already"
-    rng = np.random.default_rng(derive_seed(seed, "canaries"))
-    chosen = np.sort(rng.permutation(subject.references)[: min(CANARIES, room)])
+    rng = np.random.default_rng(derive_seed(inputs.seed, "canaries"))
+    chosen = np.sort(rng.permutation(inputs.reference_records)[: min(CANARIES, room)])
     true = request.train.targets(chosen).numpy()
     drawn = (true + rng.integers(1, request.classes, len(chosen))) % request.classes
     labels = dict(zip(chosen.tolist(), drawn.tolist(), strict=True))
@@ -145,26 +156,32 @@ def plant(subject: AuditInputs, shadows: int, seed: int) -> Planted | str:
     return Planted(chosen, inside, held, relabelled(task.train, labels), read)
 
 
-def guessed(values: Tensor, inside: Tensor) -> tuple[int, int]:
-    """How many inclusions are guessed right from values (shadows, canaries), and of how many: those of the second half.
+def guess(values: Tensor, inside: Tensor) -> tuple[int, int]:
+    """Guess, for the second half of the shadows, which canaries were put in; the first half teaches how.
 
-    A guess compares a canary's value with the middle between its means in the first half's shadows with and without
-    it. Which side means `inside` is learned over all canaries there, since forgetting may overshoot. Were each shadow
+    A canary counts as put in where its value is on one side of the middle between its means in the first half's shadows
+    with and without it. Which side is learned over all canaries there, since forgetting may overshoot. Were each shadow
     guessed from all others, guesses would hang together, and the bound be missed more often than stated.
+
+    Args:
+        values: What each shadow says of each canary, (shadows, canaries).
+        inside: Whether it was put in, (shadows, canaries).
+
+    Returns:
+        How many guesses are right, and of how many.
     """
     values = values - values.mean(1, keepdim=True)  # a shadow's level is common to all its canaries
     half = len(values) // 2
     v, held = values[:half], inside[:half].double()
-    with_it = (v * held).sum(0) / held.sum(0)
-    without = (v * (1 - held)).sum(0) / (1 - held).sum(0)
-    middle = torch.where((with_it + without).isfinite(), (with_it + without) / 2, v.mean(0))
-    higher = bool((with_it - without).nanmean() >= 0)
+    mean_in = (v * held).sum(0) / held.sum(0)
+    mean_out = (v * (1 - held)).sum(0) / (1 - held).sum(0)
+    middle = torch.where((mean_in + mean_out).isfinite(), (mean_in + mean_out) / 2, v.mean(0))
+    higher = bool((mean_in - mean_out).nanmean() >= 0)
     right = ((values[half:] > middle) == higher) == inside[half:]
     return int(right.sum()), right.numel()
 
 
-def _read(
-    subject: AuditInputs, records: Records, model: nn.Module, at: Sequence[int] | Indices, meter: Meter
-) -> Tensor:
+def _read(task: Task, records: Records, model: nn.Module, at: Indices, meter: Meter) -> Tensor:
+    """The symmetric logarithm of the margin of each canary."""
     with meter.phase("scoring"):
-        return symlog(margin(logits_of(subject.request.task, model, records, at, meter), records.targets(at)))
+        return symlog(margin(logits_of(task, model, records, at, meter), records.targets(at)))

@@ -1,6 +1,10 @@
-"""What an audit is asked for."""
+"""What an audit may be asked for: its levels and the sizes that it takes by default. It imports nothing heavy."""
 
 from enum import StrEnum
+
+REFERENCES = 4  # reference models that an audit trains
+MODELS = 32  # models of each ensemble at level strong
+MIN_MODELS = 8  # the fewest for which distances between ensembles are tested
 
 
 class Level(StrEnum):

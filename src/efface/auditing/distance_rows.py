@@ -1,58 +1,66 @@
-"""Rows of a strong audit: distances of every place, and the attacks that need ensembles."""
+"""Rows of single models: how far their outputs lie from those of retrained models, and how like their features are."""
+
+import math
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from efface.attacks.ulira import ulira
-from efface.auditing.ensemble_outputs import CELLS, RAW, Statistics
-from efface.auditing.readings import Metric, Reading
-from efface.auditing.table import distance_reading
-from efface.auditing.verdict import LEVEL
-from efface.metrics.distance import residual_distance
-from efface.metrics.epsilon import forgetting_quality, unlearning_epsilon
-from efface.metrics.klom import MIN_MODELS, klom
-from efface.types import Estimate
+from efface.attacks.outputs import RecordOutputs
+from efface.auditing.readings import Metric, bare, distance_reading, measured_row, one_more
+from efface.auditing.scores import Scores
+from efface.metrics.distance import excess_d2, standardise_by_nonmembers
+from efface.metrics.geometry import linear_cka
+from efface.numerics.logits import margin, other_gap, symlog
 
-ALONE = "the method cannot be run again on other models, so there is no ensemble of unlearned models"
+MIN_DISTANCES = 3  # retrained models, so that one can be held out against at least two others
+Statistic = Callable[[Tensor, Tensor], Tensor]
+DISTANCES: tuple[tuple[str, str, Statistic], ...] = (
+    ("margin", "Excess d2 of one model to retrained, margin", margin),
+    ("other_classes", "Excess d2 of one model to retrained, gap of other classes", other_gap),
+)
 
 
-def metrics_of(seen: Statistics) -> list[Metric]:
-    """Rows for every cell, and for the attacks that need ensembles."""
+def feature_rows(scores: Scores) -> list[Metric]:
+    """How like the original's the features of forget records are: where the last layer alone changed, they are at 1."""
+    before = scores.original.forget.features
+    if before is None:
+        return []
+    others = [m.forget.features for m in scores.models[1:]]
+    values = [1.0, *(linear_cka(before, f) for f in others if f is not None and len(f) == len(before))]
+    if not all(map(math.isfinite, values)):  # one record, or features alike for all, have no spread to compare
+        return []
+    shown = [*(bare(v) for v in values[:2]), one_more(values[2:], 0.0, 1.0)]
+    return [measured_row("cka", "Likeness of features to the original's (CKA), forget", "all", "features", shown)]
+
+
+def distance_rows(scores: Scores) -> list[Metric]:
+    """Excess d2 of the original, the unlearned and each retrained model to the (other) retrained ones, by group."""
+    if len(scores.retrained) < MIN_DISTANCES:
+        return []
     rows = []
-    for cell in CELLS:
-        if cell.key in seen.retrained:
-            sides = (seen.original[cell.key], seen.unlearned[cell.key], seen.retrained[cell.key])
-            r = residual_distance(*sides, LEVEL, seen.remade)
-            title = f"Excess d2 of ensembles to retrained, {cell.title}"
-            readings = [distance_reading(e) for e in (r.original, r.unlearned, r.retrained)]
-            rows.append(Metric(f"ensemble_d2_{cell.key}", title, "all", "ensemble", cell.decides, *readings))
-    return [*rows, *_ensemble_attacks(seen)]
+    for key, title, statistic in DISTANCES:
+        if statistic is other_gap and scores.original.forget.logits.shape[1] < 3:
+            continue
+        values = standardise_by_nonmembers(
+            torch.stack([_read(statistic, m.forget) for m in scores.models]),
+            torch.stack([_read(statistic, m.nonmembers) for m in scores.models]),
+        )
+        for group, mask in {"all": torch.ones(values.shape[1], dtype=torch.bool), **scores.groups}.items():
+            readings = [distance_reading(bare(d)) for d in _distances(values[:, mask])]
+            rows.append(Metric(f"d2_{key}", title, group, "distance", False, *readings))
+    return rows
 
 
-def _ensemble_attacks(seen: Statistics) -> list[Metric]:
-    sides = [s[RAW] for s in (seen.original, seen.unlearned, seen.retrained)]
-    halves = sides[2][::2], sides[2][1::2]
-    titles = {
-        "ulira": "U-LiRA, balanced accuracy (0.5: cannot be told)",
-        "klom_mean": "KLoM, mean over forget records (nats)",
-        "klom_95": "KLoM, 95th percentile over forget records (nats)",
-        "epsilon": "Forgetting quality of the NeurIPS 2023 challenge (1: best)",
-    }
-    if not seen.remade:
-        alone = Reading.missing(ALONE)
-        return [Metric(key, title, "all", "ensemble", False, alone, alone, alone) for key, title in titles.items()]
-    pairs = [(sides[0], sides[2]), (sides[1], sides[2]), halves]
-    scored: dict[str, list[Reading]] = {key: [] for key in titles}
-    for ours, theirs in pairs:
-        scored["ulira"].append(distance_reading(Estimate.point(ulira(ours, theirs).accuracy, LEVEL)))
-        enough = min(len(ours), len(theirs)) >= MIN_MODELS
-        distances = klom(ours, theirs) if enough else None
-        for key, read in (("klom_mean", torch.mean), ("klom_95", lambda v: v.quantile(0.95))):
-            if distances is None:
-                few = f"needs {MIN_MODELS} + {MIN_MODELS} models; there are {len(ours)} + {len(theirs)}"
-                scored[key].append(Reading.missing(few))
-            else:
-                scored[key].append(distance_reading(Estimate.point(float(read(distances)), LEVEL)))
-        models = min(len(ours), len(theirs))
-        quality = forgetting_quality(unlearning_epsilon(ours, theirs), models)
-        scored["epsilon"].append(distance_reading(Estimate.point(quality, LEVEL)))
-    return [Metric(key, titles[key], "all", "ensemble", False, *readings) for key, readings in scored.items()]
+def _read(statistic: Statistic, outputs: RecordOutputs) -> Tensor:
+    return symlog(statistic(outputs.logits, outputs.targets))
+
+
+def _distances(values: Tensor) -> tuple[float, float, float]:
+    """Of the original, the unlearned and (each held out in turn) the retrained models, which are rows of `values`."""
+    retrained = values[2:]
+    held_out = [
+        excess_d2(retrained[i : i + 1], torch.cat([retrained[:i], retrained[i + 1 :]])) for i in range(len(retrained))
+    ]
+    mean = sum(held_out) / len(held_out)
+    return excess_d2(values[:1], retrained), excess_d2(values[1:2], retrained), mean

@@ -1,83 +1,97 @@
-"""Rungs of the ladder made of distances to retrained models: of this model, and of others by the same method."""
+"""Tests made of distances to retrained models: of this model, and of others by the same method."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from efface.auditing.audit_test import CONFIDENCE, EQUIVALENCE, AuditTest, uninformative_reason
 from efface.auditing.ensemble_outputs import CELLS, Cell, Statistics
-from efface.auditing.verdict import EQUIVALENCE, LEVEL, AuditTest, uninformative_reason
 from efface.metrics.distance import chance_error, excess_d2, permutation, residual_distance
 from efface.types import Estimate
 
-MARGIN = 0.25  # share of doing nothing's squared distance that counts as no effect: half of its distance
+DISTANCE_MARGIN = 0.25  # share of doing nothing's squared distance that counts as no effect: half of its distance
 FAR = 5.0  # standard deviations; see `recipe_mismatch`
 UNIT = "share left of doing nothing's excess d2"
 DECIDING = tuple(c for c in CELLS if c.decides)
 
+# statistics of originals, unlearned and retrained models, by the key of a cell
 Sides = tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]]
 
 
-def distance_tests(seen: Statistics, test_count: int, foreign: str, seed: int) -> list[AuditTest]:
-    """Rungs of this model and, where others were made by its method, of those; a model must pass `tests` in all.
+def count_distance_tests(of_method: bool) -> int:
+    """How many tests there are at most: of this model and, with ensembles by its method, of those."""
+    return len(DECIDING) * (2 if of_method else 1)
 
-    `foreign` says why distances say nothing, if so: see `recipe_mismatch`.
+
+def distance_tests(statistics: Statistics, test_count: int, mismatch: str, seed: int) -> list[AuditTest]:
+    """Tests of this model and, where others were made by its method, of those; p values are adjusted among each kind.
+
+    Args:
+        statistics: What the models say.
+        test_count: How many tests a model must pass in all.
+        mismatch: Why distances say nothing, as `recipe_mismatch` gives it; empty where they do.
+        seed: Seed of the permutations.
     """
-    found = _family((seen.own[0], seen.own[1], seen.retrained), True, test_count, foreign, seed)
-    if seen.remade:
-        found += _family((seen.original, seen.unlearned, seen.retrained), False, test_count, foreign, seed)
-    return found
+    original, unlearned = statistics.own
+    tests = _family((original, unlearned, statistics.retrained), True, test_count, mismatch, seed)
+    if statistics.of_method:
+        sides = statistics.original, statistics.unlearned, statistics.retrained
+        tests += _family(sides, False, test_count, mismatch, seed)
+    return tests
 
 
-def recipe_mismatch(seen: Statistics) -> str:
+def recipe_mismatch(statistics: Statistics) -> str:
     """Why the models trained for the audit are not like the original, by the margins on test records; empty if so.
 
     Forgetting hardly moves those. An original whose distance to the models that Task.fit makes is farther than FAR
     standard deviations beyond theirs to each other was trained by something else; distances to such models then say
     nothing of forgetting. Far is far: a false alarm would silence the strongest tests.
     """
-    alike = (seen.original if seen.remade else seen.retrained)["test"]
-    ours = excess_d2(seen.own[0]["test"], alike)
-    theirs = torch.tensor([excess_d2(alike[i : i + 1], _without(alike, i)) for i in range(len(alike))])
-    if not ours > float(theirs.mean() + FAR * theirs.std()):
+    alike = (statistics.original if statistics.of_method else statistics.retrained)["test"]
+    own = excess_d2(statistics.own[0]["test"], alike)
+    each = torch.tensor([excess_d2(alike[i : i + 1], _leave_out(alike, i)) for i in range(len(alike))])
+    if not own > float(each.mean() + FAR * each.std()):
         return ""
     return (
-        f"the original is not like models trained by Task.fit (excess d2 {ours:.2f} on test records, theirs to each "
-        f"other at most {float(theirs.max()):.2f}): distances to models trained so say nothing"
+        f"the original is not like models trained by Task.fit (excess d2 {own:.2f} on test records, theirs to each "
+        f"other at most {float(each.max()):.2f}): distances to models trained so say nothing"
     )
 
 
-def _without(rows: Tensor, i: int) -> Tensor:
+def _leave_out(rows: Tensor, i: int) -> Tensor:
     return torch.cat([rows[:i], rows[i + 1 :]])
 
 
-def _family(sides: Sides, of_model: bool, test_count: int, foreign: str, seed: int) -> list[AuditTest]:
+def _family(sides: Sides, of_model: bool, test_count: int, mismatch: str, seed: int) -> list[AuditTest]:
     deciding = [c for c in DECIDING if c.key in sides[2]]
     ps = permutation({c.key: (sides[1][c.key], sides[2][c.key]) for c in deciding}, seed)
-    return [test for c in deciding if (test := _rung(c, sides, of_model, test_count, foreign, ps[c.key])) is not None]
+    tests = [_distance_test(c, sides, of_model, test_count, mismatch) for c in deciding]
+    return [replace(t, p=ps[c.key][0], p_adjusted=ps[c.key][1]) for c, t in zip(deciding, tests, strict=True) if t]
 
 
-def _rung(
-    cell: Cell, sides: Sides, of_model: bool, test_count: int, foreign: str, p: tuple[float, float]
-) -> AuditTest | None:
+def _distance_test(cell: Cell, sides: Sides, of_model: bool, test_count: int, mismatch: str) -> AuditTest | None:
     """The share left, with intervals over models; None where the retrained models do not differ, so have no unit."""
     original, unlearned, retrained = (s[cell.key] for s in sides)
     paired = not of_model  # the method's models come each from an original of its own
-    wide, narrow = (residual_distance(original, unlearned, retrained, level, paired) for level in (LEVEL, EQUIVALENCE))
-    whole = wide.original.value
-    if not math.isfinite(whole):
+    wide, narrow = (
+        residual_distance(original, unlearned, retrained, level, paired) for level in (CONFIDENCE, EQUIVALENCE)
+    )
+    unit = wide.original.value
+    if not math.isfinite(unit):
         return None
     share, equivalence_interval = wide.share, narrow.share
     if not wide.informative:
         # a share of what may be nothing means nothing: of the most that doing nothing may be, it does
-        whole = wide.original.high if wide.original.high > 0 else 1.0
-        share, equivalence_interval = _scaled(wide.unlearned, whole), _scaled(narrow.unlearned, whole)
-    before, control = (_scaled(e, whole) for e in (wide.original, wide.retrained))
-    nothing = before if wide.informative else Estimate(0.0, 0.0, 0.0, LEVEL)
-    error = chance_error(retrained, len(unlearned)) / whole
-    told = foreign or uninformative_reason(nothing, error, MARGIN, test_count, len(retrained) - 1)
-    control_failed = bool(foreign) or control.low > 0
+        unit = wide.original.high if wide.original.high > 0 else 1.0
+        share, equivalence_interval = _scaled(wide.unlearned, unit), _scaled(narrow.unlearned, unit)
+    before, control = (_scaled(e, unit) for e in (wide.original, wide.retrained))
+    nothing = before if wide.informative else Estimate(0.0, 0.0, 0.0, CONFIDENCE)
+    error = chance_error(retrained, len(unlearned)) / unit
+    reason = mismatch or uninformative_reason(nothing, error, DISTANCE_MARGIN, test_count, len(retrained) - 1)
+    control_failed = bool(mismatch) or control.low > 0
     return AuditTest(
         key=f"d2_{cell.key}" if of_model else f"method_d2_{cell.key}",
         title=f"{'Excess d2' if of_model else 'Method: excess d2'}, {cell.title}",
@@ -86,13 +100,12 @@ def _rung(
         original=before,
         unlearned=share,
         equivalence_interval=equivalence_interval,
-        margin=MARGIN,
-        p=p[0],
+        margin=DISTANCE_MARGIN,
+        p=math.nan,
         retrained=control,
-        uninformative_reason=told or ("held-out retrained models fail this test" if control_failed else ""),
+        uninformative_reason=reason or ("held-out retrained models fail this test" if control_failed else ""),
         control_failed=control_failed,
         of_model=of_model,
-        p_adjusted=p[1],
     )
 
 

@@ -1,7 +1,7 @@
 """What every model of a strong audit says of forget records, their neighbours, retain and test records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from efface.attacks import Score
 from efface.attacks.label_margin import label_margin
 from efface.attacks.other_classes import other_classes
-from efface.attacks.outputs import RecordOutputs, copier, view
+from efface.attacks.outputs import RecordOutputs, RecordSet, copier, read_outputs
 from efface.attacks.perturbed_margin import perturbed_margin
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.shadow_models import Ensembles
-from efface.data.records import Records
 from efface.errors import DivergedError
 from efface.metrics.distance import standardise_by_nonmembers
 from efface.models.features import penultimate
@@ -33,7 +32,7 @@ RAW = "raw margins"  # as published attacks read them, with nothing taken out
 
 @dataclass(frozen=True)
 class Cell:
-    """One statistic on one place; `decides` are those on forget records and their neighbours."""
+    """One statistic on the records of one place; those on forget records and their neighbours decide."""
 
     key: str
     title: str
@@ -42,8 +41,8 @@ class Cell:
     decides: bool
 
 
-def _logits(seen: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
-    return centre(seen.logits.double()).flatten()
+def _logits(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
+    return centre(outputs.logits.double()).flatten()
 
 
 CELLS = (
@@ -59,70 +58,64 @@ CELLS = (
 
 @dataclass(frozen=True)
 class Statistics:
-    """Each cell's statistic on the symmetric log, (models, records), of the three ensembles; levels taken out.
+    """Each cell's statistic, on the symmetric log and without the models' level and scale, (models, records).
 
-    `own` is that of the original and the unlearned model that are judged, (1, records) each. With `remade` false they
-    are all that there is of original and unlearned models.
+    Args:
+        original: Of the ensemble of originals.
+        unlearned: Of the same models unlearned.
+        retrained: Of models trained without the forget set.
+        own: Of the original and the unlearned model that are judged, (1, records) each.
+        of_method: Whether there are ensembles of originals and unlearned models. Otherwise those are `own`.
     """
 
     original: Mapping[str, Tensor]
     unlearned: Mapping[str, Tensor]
     retrained: Mapping[str, Tensor]
     own: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
-    remade: bool
+    of_method: bool
 
 
-def read_ensembles(subject: AuditInputs, made: Ensembles, seed: int, meter: Meter, progress: bool | None) -> Statistics:
-    """Score every model of the ensembles on forget, retain and test records.
+def read_ensembles(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> Statistics:
+    """Read every model of the ensembles on forget, retain and test records.
 
     A model's level and scale on the audit's nonmembers, common to all its records and no trace of any, are taken out.
     """
-    places = _places(subject, made, seed, meter)
-    groups = [[subject.original], [subject.unlearned], made.retrained]
-    groups += [made.originals, made.unlearned] if made.remade else []
+    places = ensemble_places(inputs, ensembles, meter)
+    groups = [[inputs.original], [inputs.unlearned], ensembles.retrained]
+    groups += [ensembles.originals, ensembles.unlearned] if ensembles.of_method else []
     found: list[Mapping[str, Tensor]] = []
-    with track("scoring the ensembles", sum(map(len, groups)), progress) as advance:
+    with track("scoring the ensembles", sum(map(len, groups)), inputs.options.progress) as advance:
         for models in groups:
             rows: dict[str, list[Tensor]] = {}
             for model in models:
-                for key, value in _read(subject, model, places, meter).items():
+                for key, value in _read(inputs, model, places, meter).items():
                     rows.setdefault(key, []).append(value)
                 advance()
             found.append({key: torch.stack(values) for key, values in rows.items()})
     own = found[0], found[1]
-    original, unlearned = (found[3], found[4]) if made.remade else own
-    return Statistics(original, unlearned, found[2], own, made.remade)
+    original, unlearned = (found[3], found[4]) if ensembles.of_method else own
+    return Statistics(original, unlearned, found[2], own, ensembles.of_method)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Records at positions; `copied`: their slightly changed copies are read too, drawn by `seed`."""
-
-    records: Records
-    at: Indices
-    seed: int
-    copied: bool = False
+Places = Mapping[str, RecordSet]
 
 
-Places = Mapping[str, Place]
-
-
-def read_views(task: Task, model: nn.Module, places: Places, meter: Meter) -> dict[str, RecordOutputs]:
-    """One model's logits on each place, those of copies made as for records of the place `forget`.
+def read_places(task: Task, model: nn.Module, places: Places, meter: Meter) -> dict[str, RecordOutputs]:
+    """Read what a model says of the records of each place; copies are made as for records of the place `forget`.
 
     Raises:
-        DivergedError: a logit is NaN or infinite.
+        DivergedError: A logit is NaN or infinite.
     """
     perturb = copier(task, places["forget"].records)
-    views = {}
-    for name, p in places.items():
-        views[name] = view(task, model, p.records, p.at, p.seed, meter, perturb if p.copied else None)
-        if not views[name].logits.isfinite().all():
+    outputs = {}
+    for name, place in places.items():
+        outputs[name] = read_outputs(task, model, place, meter, perturb if name in COPIED else None)
+        if not outputs[name].logits.isfinite().all():
             raise DivergedError("the logits of a model hold NaN or infinite values, so nothing can be compared")
-    return views
+    return outputs
 
 
-def standardised(views: Mapping[str, RecordOutputs]) -> dict[str, Tensor]:
+def standardised(outputs: Mapping[str, RecordOutputs]) -> dict[str, Tensor]:
     """Each cell's statistic on the symmetric log, without the model's level and scale on the place `control`.
 
     Cells whose place was not read, or whose statistic the records do not have, are left out. NaN for a model that says
@@ -130,53 +123,54 @@ def standardised(views: Mapping[str, RecordOutputs]) -> dict[str, Tensor]:
     """
     found = {}
     for cell in CELLS:
-        values = cell.read(views[cell.place], ()) if cell.place in views else None
-        control = cell.read(views["control"], ())
+        values = cell.read(outputs[cell.place], ()) if cell.place in outputs else None
+        control = cell.read(outputs["control"], ())
         if values is not None and control is not None:
             found[cell.key] = standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0]
     return found
 
 
-def nearest(task: Task, model: nn.Module, forget: Place, others: Place, meter: Meter) -> Indices:
-    """The other record most like each forget record, each once, to a model that saw neither (cosine of features)."""
-    seen = [_described(task, model, place, meter) for place in (forget, others)]
-    ours, theirs = (nn.functional.normalize(v.double() - seen[1].double().mean(0), dim=1) for v in seen)
-    best = torch.cat([(part @ theirs.T).argmax(1) for part in ours.split(512)])
-    chosen: Indices = others.at[np.unique(best.numpy())]
+def nearest(task: Task, model: nn.Module, forget: RecordSet, others: RecordSet, meter: Meter) -> Indices:
+    """Positions of the other record most like each forget record, each once: by the cosine of a model's features.
+
+    The model should have seen neither.
+    """
+    described = [_described(task, model, place, meter) for place in (forget, others)]
+    level = described[1].double().mean(0)
+    of_forget, of_others = (nn.functional.normalize(v.double() - level, dim=1) for v in described)
+    best = torch.cat([(part @ of_others.T).argmax(1) for part in of_forget.split(512)])
+    chosen: Indices = others.positions[np.unique(best.numpy())]
     return chosen
 
 
-def _places(subject: AuditInputs, made: Ensembles, seed: int, meter: Meter) -> Places:
-    request, nonmembers = subject.request, subject.nonmembers
-    if made.remade:  # of a run that is not known they are the whole holdout, some of which the shadows' method used
-        nonmembers = nonmembers[np.isin(nonmembers, subject.splits.audit)]
+def ensemble_places(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> Places:
+    """The records that every model is read on, by the name of the place; those of `control` give level and scale."""
+    request, nonmembers = inputs.request, inputs.nonmembers
+    if ensembles.of_method:  # where the run is not known they are the whole holdout, some of which the shadows used
+        nonmembers = nonmembers[np.isin(nonmembers, inputs.splits.audit)]
     half = len(nonmembers) // 2
-    control, spare = nonmembers, (request.holdout, nonmembers[half:])
+    control, spare = nonmembers, RecordSet(request.holdout, nonmembers[half:])
     if request.test is None:
         control = control[:half]
-    elsewhere, at = spare if request.test is None else (request.test, np.arange(len(request.test), dtype=np.int64))
-
-    def place(name: str, records: Records, positions: Indices) -> Place:
-        return Place(records, positions, derive_seed(seed, name), name in COPIED)
-
-    forget = place("forget", request.train, request.forget)
-    others = place("others", elsewhere, at)
-    return {
+    elsewhere = spare if request.test is None else RecordSet(request.test, np.arange(len(request.test), dtype=np.int64))
+    forget = RecordSet(request.train, request.forget)
+    places = {
         "forget": forget,
-        "control": place("control", request.holdout, control),
-        "retain": place("retain", request.train, subject.retain[:MAX_ELSEWHERE]),
-        "test": place("test", elsewhere, at[:: max(1, len(at) // MAX_ELSEWHERE)]),
-        "near": place("near", elsewhere, nearest(request.task, made.retrained[0], forget, others, meter)),
+        "control": RecordSet(request.holdout, control),
+        "retain": RecordSet(request.train, inputs.retain[:MAX_ELSEWHERE]),
+        "test": replace(elsewhere, positions=elsewhere.positions[:: max(1, len(elsewhere.positions) // MAX_ELSEWHERE)]),
+        "near": replace(elsewhere, positions=nearest(request.task, ensembles.retrained[0], forget, elsewhere, meter)),
     }
+    return {name: replace(place, seed=derive_seed(inputs.seed, name)) for name, place in places.items()}
 
 
-def _described(task: Task, model: nn.Module, place: Place, meter: Meter) -> Tensor:
-    features = penultimate(task, model, place.records, place.at, meter)
-    return logits_of(task, model, place.records, place.at, meter) if features is None else features[0]
+def _described(task: Task, model: nn.Module, place: RecordSet, meter: Meter) -> Tensor:
+    features = penultimate(task, model, place.records, place.positions, meter)
+    return logits_of(task, model, place.records, place.positions, meter) if features is None else features[0]
 
 
-def _read(subject: AuditInputs, model: nn.Module, places: Places, meter: Meter) -> dict[str, Tensor]:
-    views = read_views(subject.request.task, model, places, meter)
+def _read(inputs: AuditInputs, model: nn.Module, places: Places, meter: Meter) -> dict[str, Tensor]:
+    outputs = read_places(inputs.request.task, model, places, meter)
     # a model that says the same of every record has a statistic all the same
-    found = {key: v.float().nan_to_num(0.0, 0.0, 0.0) for key, v in standardised(views).items()}
-    return found | {RAW: label_margin(views["forget"], ())}
+    found = {key: v.float().nan_to_num(0.0, 0.0, 0.0) for key, v in standardised(outputs).items()}
+    return found | {RAW: label_margin(outputs["forget"], ())}

@@ -1,9 +1,10 @@
-"""Whether a request looks like a random sample of the training set: only then is every never-seen record its like."""
+"""Whether a request looks like a random sample of the training set: only then may any never-seen record stand beside it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 from torch import Tensor
 
@@ -13,13 +14,19 @@ from efface.attacks.outputs import RecordOutputs
 from efface.attacks.perturbed_margin import perturbed_margin
 from efface.metrics.multiplicity import holm
 
-LEVEL = 0.05
+ALPHA = 0.05  # significance level
 SHUFFLES = 999
 
 
 @dataclass(frozen=True)
 class Exchangeability:
-    """Whether forget and retain records look alike to the original, which knows both: p is the least adjusted one."""
+    """Whether forget and retain records look alike to the original, which knows both.
+
+    Args:
+        is_exchangeable: Whether no test shows a difference at significance level ALPHA.
+        p: The least adjusted p value.
+        tests: Title and adjusted p value of each test.
+    """
 
     is_exchangeable: bool
     p: float
@@ -32,32 +39,32 @@ def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchange
     Both kinds are members of the original, so membership plays no part: what differs is how the request was chosen.
     p values are adjusted by Holm's method. A small request may differ without showing it.
     """
-    found = [("labels", _labels(forget.targets, retain.targets, seed))]
+    found = [("labels", label_p_value(forget.targets, retain.targets, seed))]
     for title, read in (
         ("margin", label_margin),
         ("margin on perturbed copies", perturbed_margin),
         ("gap of other classes", other_classes),
     ):
-        ours, theirs = read(forget, ()), read(retain, ())
-        if ours is not None and theirs is not None:
-            found.append((title, float(ks_2samp(ours.numpy(), theirs.numpy()).pvalue)))
+        of_forget, of_retain = read(forget, ()), read(retain, ())
+        if of_forget is not None and of_retain is not None:
+            found.append((title, float(ks_2samp(of_forget.numpy(), of_retain.numpy()).pvalue)))
     adjusted = holm(torch.tensor([p for _, p in found])).tolist()
     least = min(adjusted)
-    return Exchangeability(least >= LEVEL, least, tuple(zip((t for t, _ in found), adjusted, strict=True)))
+    return Exchangeability(least >= ALPHA, least, tuple(zip((t for t, _ in found), adjusted, strict=True)))
 
 
-def _labels(ours: Tensor, theirs: Tensor, seed: int) -> float:
-    """Permutation p value of Pearson's chi-squared for the class counts of two samples."""
+def label_p_value(forget: Tensor, retain: Tensor, seed: int) -> float:
+    """Permutation p value of Pearson's chi-squared for the class counts of two samples of labels, (n,) and (m,)."""
     # in order, or the shuffles would depend on the order of the request
-    pooled = torch.cat([ours, theirs]).sort().values.numpy()
-    rng, n, classes = np.random.default_rng(seed), len(ours), int(pooled.max()) + 1
+    pooled = torch.cat([forget, retain]).sort().values.numpy()
+    rng, n, classes = np.random.default_rng(seed), len(forget), int(pooled.max()) + 1
     expected = np.bincount(pooled, minlength=classes) * n / len(pooled)
 
-    def distance(sample: np.ndarray) -> float:
+    def distance(sample: NDArray[np.int64]) -> float:
         off = np.bincount(sample, minlength=classes) - expected
         return float((off[expected > 0] ** 2 / expected[expected > 0]).sum())
 
-    seen = distance(ours.numpy())
+    observed = distance(forget.numpy())
     # rounding alone must not make an equal table a smaller one
-    as_far = sum(distance(rng.choice(pooled, n, replace=False)) >= seen - 1e-9 for _ in range(SHUFFLES))
+    as_far = sum(distance(rng.choice(pooled, n, replace=False)) >= observed - 1e-9 for _ in range(SHUFFLES))
     return (1 + as_far) / (1 + SHUFFLES)

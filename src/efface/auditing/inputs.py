@@ -1,182 +1,160 @@
-"""What an audit judges, and the records that it judges on."""
+"""What an audit judges, and the records and models that it judges by."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from efface.data.checks import shorten
+from efface.auditing.checks import Judged, check_call, method_of, used_reference_of
+from efface.auditing.config import Level
+from efface.auditing.options import AuditOptions
 from efface.data.splits import Splits, make_splits
-from efface.errors import RequestError
+from efface.methods import Method
 from efface.models.checkpoint import weights_digest
-from efface.request import Request, as_python_ids, check_others, check_request, make_task
+from efface.request import Request
 from efface.runtime.seeds import derive_seed
-from efface.task import Task
-from efface.types import Indices, RecordId
-from efface.unlearning.result import Result
+from efface.types import Indices
+from efface.unlearning.result import Result, Settings
 
 MAX_RETAIN = 2000  # retain records on which utility is read
 MAX_NONMEMBERS = 5000
-WHOLE_HOLDOUT = "no run of efface is known to have made these weights: all of the holdout was taken as used by nobody"
-
-TOLD = "which run made these weights, and so which holdout records it used, was told with them and is not checked"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What is claimed: that `unlearned` is `original` without the forget records.
-
-    `splits_seed` is the seed of the run that made it, where that was a run of efface, and `reference` the digest of
-    the weights of that run's own reference model.
-    """
-
-    original: nn.Module
-    unlearned: nn.Module
-    forget: Sequence[RecordId]
-    task: Task
-    splits_seed: int | None
-    splits: Splits | None = None
-    warnings: Sequence[str] = ()
-    reference: str | None = None
+ENTIRE_HOLDOUT = "no run of efface is known to have made these weights: all of the holdout was taken as used by nobody"
+RUN_NOT_CHECKED = (
+    "which run made these weights, and so which holdout records it used, was stated with them and is not checked"
+)
+UNCHANGED = "the unlearned weights are bit for bit the original's: nothing was unlearned"
 
 
 @dataclass(frozen=True)
 class AuditInputs:
-    """What is judged, and the records to judge it on.
+    """What is judged, the records and models to judge it by, and how: all of it checked.
 
-    nonmembers are holdout positions; retain (for utility) and references (to train models on) training positions.
-    `splits` are the parts of the run that made the model, or of one as it would have been; `known` says which.
+    Args:
+        result: The run that made the unlearned model; None for two models of any origin.
+        level: How much is spent on evidence.
+        options: What was asked for beside it.
+        seed: Seed that all draws of the audit derive from.
+        report_seed: Seed that the report states: that of the run, else the one that the audit was given.
+        method: The method that made the unlearned model; None where it is not known.
+        request: The request.
+        original: The model before unlearning.
+        unlearned: The model after it.
+        retrained: Models trained without the forget set.
+        references: Reference models that were handed in.
+        reference_count: How many reference models to train where none were handed in.
+        splits: The parts of the run that made the model, or of a run as it would have been.
+        nonmembers: Positions in the holdout of the never-seen records to compare with.
+        retain: Positions in the training set of the retain records on which utility is read.
+        reference_records: Positions in the training set of the retain records that reference models are trained on.
+        groups: Kinds of forget records, as masks over `request.ids`.
+        digests: Digests of the weights of `original` and `unlearned`.
+        used_reference: Digest of the weights of the reference model that the method was steered and stopped by; None
+            where none is known.
+        notes: What the checks found that did not refuse the audit.
     """
 
+    result: Result | None
+    level: Level
+    options: AuditOptions
+    seed: int
+    report_seed: int
+    method: Method | None
     request: Request
-    splits: Splits
-    known: bool
-    nonmembers: Indices
-    retain: Indices
-    references: Indices
     original: nn.Module
     unlearned: nn.Module
     retrained: Sequence[nn.Module]
+    references: Sequence[nn.Module]
+    reference_count: int
+    splits: Splits
+    nonmembers: Indices
+    retain: Indices
+    reference_records: Indices
     groups: Mapping[str, Tensor]
     digests: tuple[str, str]
-    reference: str | None
+    used_reference: str | None
     notes: tuple[str, ...]
 
+    @property
+    def run_is_known(self) -> bool:
+        """Whether `splits` are those of the run that made the unlearned model."""
+        return self.result is not None or self.options.run_seed is not None
 
-def make_claim(
-    result: Result | None,
-    pieces: Mapping[str, Any],
-    sets: Mapping[str, Dataset[Any] | Sequence[RecordId] | None],
-    test: Dataset[Any] | None,
-) -> Claim:
-    """A claim from a result, or from its pieces: models, forget ids, a task, and what is known of the run."""
-    if result is not None:
-        if not isinstance(result, Result):
-            raise RequestError(f"result: expected what efface.unlearn gives, got {type(result).__name__}")
-        doubled = [name for name, value in (*pieces.items(), *sets.items()) if value is not None]
-        if doubled:
-            raise RequestError(f"{', '.join(doubled)} given beside a result, which holds them already")
-        task = result.task if test is None else dataclasses.replace(result.task, test=test)
-        return Claim(
-            result.original,
-            result.model,
-            result.forget,
-            task,
-            result.seed,
-            result.splits,
-            result.warnings,
-            result.reference,
-        )
-    lacking = [name for name in ("original", "unlearned", "forget") if pieces[name] is None]
-    if lacking:
-        raise RequestError(
-            [f"{name} is missing: give a result, or original=, unlearned= and forget=" for name in lacking]
-        )
-    task = make_task(pieces["task"], test=test, **sets)  # type: ignore[arg-type]
-    models = (pieces["original"], pieces["unlearned"])
-    return Claim(*models, pieces["forget"], task, pieces["run_seed"], reference=pieces["used_reference"])
+    @property
+    def settings(self) -> Settings:
+        """How the run that made the unlearned model was made beside its method, or the defaults."""
+        return Settings() if self.result is None else self.result.settings
+
+
+def audit_seed(judged: Judged, seed: int | None) -> int:
+    """The seed that the draws of an audit derive from, of the one that it was given, else of the run's."""
+    run_seed = judged.seed if isinstance(judged, Result) else 0
+    return derive_seed(seed if isinstance(seed, int) else run_seed, "audit")
 
 
 def prepare(
-    claim: Claim,
+    judged: Judged,
+    level: Level | str,
+    references: int | Sequence[nn.Module],
     retrained: Sequence[nn.Module],
-    references: Sequence[nn.Module],
-    groups: Mapping[str, Sequence[RecordId]],
-    seed: int,
+    seed: int | None,
+    options: AuditOptions,
 ) -> AuditInputs:
-    """Check the request and set aside what the method used; `references` are those that were handed in."""
-    request = check_request(claim.original, claim.task, claim.forget, full=True, judging=True, fresh=False)
-    again = {f"retrained[{i}]": m for i, m in enumerate(retrained)}
-    given = {f"references[{i}]": m for i, m in enumerate(references)}
-    check_others({"unlearned": claim.unlearned, **again, **given}, request)
-    _check_parts(claim, again, given)
-    known = claim.splits_seed is not None
-    sizes = (len(request.train), len(request.holdout))
-    splits = claim.splits or make_splits(request.forget, *sizes, claim.splits_seed if known else seed)  # type: ignore[arg-type]
+    """Check all that was asked for, and choose records that the method did not use.
+
+    The arguments are those of `efface.audit`.
+
+    Raises:
+        RequestError: With every problem.
+    """
+    request, groups = check_call(judged, level, references, retrained, seed, options)
+    result = judged if isinstance(judged, Result) else None
+    own = audit_seed(judged, seed)
+    run_seed = options.run_seed if result is None else result.seed
+    if result is not None:
+        splits = result.splits
+    else:
+        sizes = len(request.train), len(request.holdout)
+        splits = make_splits(request.forget, *sizes, own if run_seed is None else run_seed)
     # all of the holdout; where it is too much, a sample, since data sets are often sorted by class
-    shuffled = np.random.default_rng(derive_seed(seed, "audit", "holdout")).permutation(len(request.holdout))
-    nonmembers = splits.audit if known else shuffled
-    unused = np.setdiff1d(splits.retain, np.concatenate([splits.reference, splits.members, splits.audit_reference]))
-    pool = unused if len(unused) >= MAX_RETAIN else splits.retain
-    digests, same = _digests(claim)
-    told = [WHOLE_HOLDOUT] if not known else [] if claim.splits is not None else [TOLD]
+    shuffled = np.random.default_rng(derive_seed(own, "audit", "holdout")).permutation(len(request.holdout))
+    nonmembers = shuffled if run_seed is None else splits.audit
+    digests = weights_digest(judged.original), weights_digest(judged.model)
+    notes = [*(() if result is None else result.warnings), *request.warnings]
+    notes += [UNCHANGED] if digests[0] == digests[1] else []
     return AuditInputs(
+        result=result,
+        level=Level(level),
+        options=options,
+        seed=own,
+        report_seed=seed or 0 if result is None else result.seed,
+        method=method_of(judged, options),
         request=request,
+        original=judged.original,
+        unlearned=judged.model,
+        retrained=tuple(retrained),
+        references=() if isinstance(references, int) else tuple(references),
+        reference_count=references if isinstance(references, int) else 0,
         splits=splits,
-        known=known,
         nonmembers=nonmembers[:MAX_NONMEMBERS],
-        retain=np.random.default_rng(derive_seed(seed, "audit", "retain")).permutation(pool)[:MAX_RETAIN],
-        references=splits.audit_reference,
-        original=claim.original,
-        unlearned=claim.unlearned,
-        retrained=retrained,
-        groups=_masks(request, groups),
+        retain=_retain_sample(splits, derive_seed(own, "audit", "retain")),
+        reference_records=splits.audit_reference,
+        groups=groups,
         digests=digests,
-        reference=claim.reference,
-        notes=tuple(dict.fromkeys([*claim.warnings, *request.warnings, *same, *told])),
+        used_reference=used_reference_of(judged, options),
+        notes=tuple(dict.fromkeys([*notes, *_origin_notes(result, run_seed, seed)])),
     )
 
 
-def _check_parts(claim: Claim, retrained: Mapping[str, nn.Module], references: Mapping[str, nn.Module]) -> None:
-    """Refuse, as a retrained or reference model, what is judged, what the method used, and the same model twice."""
-    seen = {
-        weights_digest(claim.original): "the original",
-        weights_digest(claim.unlearned): "the unlearned model",
-        **({claim.reference: "the reference that the method was steered and stopped by"} if claim.reference else {}),
-    }
-    problems = []
-    for name, model in {**retrained, **references}.items():
-        digest = weights_digest(model)
-        if digest in seen:
-            problems.append(f"{name} is {seen[digest]}: the audit needs models that had no part, each once")
-        seen.setdefault(digest, name)
-    if problems:
-        raise RequestError(problems)
+def _retain_sample(splits: Splits, seed: int) -> Indices:
+    """Retain records for utility; those that no model was trained on beside the original, where there are enough."""
+    unused = np.setdiff1d(splits.retain, np.concatenate([splits.reference, splits.members, splits.audit_reference]))
+    pool = unused if len(unused) >= MAX_RETAIN else splits.retain
+    return np.random.default_rng(seed).permutation(pool)[:MAX_RETAIN]
 
 
-def _digests(claim: Claim) -> tuple[tuple[str, str], list[str]]:
-    """Digests of original and unlearned, and a note where they are the same."""
-    digests = weights_digest(claim.original), weights_digest(claim.unlearned)
-    same = "the unlearned weights are bit for bit the original's: nothing was unlearned"
-    return digests, [same] if digests[0] == digests[1] else []
-
-
-def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
-    """Each group of forget ids as a mask over the request's ids, in their order."""
-    known = set(request.ids)
-    members = {name: set(as_python_ids(ids)) for name, ids in groups.items()}
-    problems = [
-        f"group {name!r}: expected record ids, got {ids!r}" for name, ids in groups.items() if isinstance(ids, str)
-    ]
-    problems += [
-        f"group {name!r} names {shorten(i - known)}, not in the forget set" for name, i in members.items() if i - known
-    ]
-    problems += [f"group {name!r} is empty" for name, i in members.items() if not i]
-    if problems:
-        raise RequestError(problems)
-    return {name: torch.tensor([i in ids for i in request.ids]) for name, ids in members.items()}
+def _origin_notes(result: Result | None, run_seed: int | None, seed: int | None) -> list[str]:
+    """What the report says of the run that made the model, and of the audit's own seed where it is another."""
+    if result is None:
+        return [ENTIRE_HOLDOUT if run_seed is None else RUN_NOT_CHECKED]
+    return [f"the audit drew from seed {seed}"] if seed not in (None, result.seed) else []

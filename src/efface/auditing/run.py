@@ -1,4 +1,4 @@
-"""How a subject is judged at each level: which models are made, what is read of them, and the verdict."""
+"""How a model is judged at each level: which models are made, what is read of them, and the verdict."""
 
 import math
 from collections.abc import Sequence
@@ -8,36 +8,30 @@ import numpy as np
 from torch import nn
 
 from efface.attacks import ATTACKS
-from efface.attacks.outputs import ModelOutputs, collect_outputs, copier, view
-from efface.auditing.attack_tests import MIN_TARGETS, TOLERANCE, Scores
+from efface.attacks.outputs import ModelOutputs, RecordSet, collect_outputs, copier, read_outputs
+from efface.auditing.attack_tests import TOLERANCE, attack_tests
+from efface.auditing.audit_test import ALPHA, AuditTest, adjust_tests
 from efface.auditing.canaries import Canaries, try_canaries
 from efface.auditing.config import Level
 from efface.auditing.diagnostics import diagnostic_rows
-from efface.auditing.distance_rows import metrics_of
-from efface.auditing.distance_tests import DECIDING, distance_tests, recipe_mismatch
+from efface.auditing.distance_tests import count_distance_tests, distance_tests, recipe_mismatch
 from efface.auditing.ensemble_outputs import read_ensembles
+from efface.auditing.ensemble_rows import ensemble_rows
 from efface.auditing.exchangeability import Exchangeability, compare
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
-from efface.auditing.shadow_models import Ensembles, MethodSpec, make_ensembles
-from efface.auditing.table import Place, Table
-from efface.auditing.verdict import ALPHA, AuditTest, Verdict, decide, ladder
-from efface.calibration.reference import check_reference
-from efface.data.checks import Findings
-from efface.ensembles import Training
-from efface.ensembles.cache import check_cache
-from efface.errors import DivergedError, RequestError, collect_errors
+from efface.auditing.references import reference_models
+from efface.auditing.scores import MIN_TARGETS, Scores
+from efface.auditing.shadow_models import Ensembles, make_ensembles
+from efface.auditing.table import Table
+from efface.auditing.utility_rows import UtilitySet
+from efface.auditing.verdict import UTILITY_FLOOR, Verdict, decide
+from efface.errors import DivergedError
 from efface.models.checkpoint import weights_digest
-from efface.models.init import fresh_model
 from efface.models.running import logits_of
-from efface.models.training import train
-from efface.request import check_fresh
-from efface.runtime.cost import Meter, PhaseCost
-from efface.runtime.progress import track
+from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
 
-UTILITY_FLOOR = 0.03
-MIN_REFERENCE_RECORDS = 50
 MAX_HEAD = 2000  # retain records that a last layer is fitted to
 MAX_TARGETS = 8  # retrained models of an ensemble that single-model tests are measured against
 MIN_ALONE = 32  # retrained models beside which the p value of a single one can fall below its share of 5 %
@@ -45,135 +39,92 @@ BARRED = (
     "the forget set does not look like a random sample of the training set, so records that the model never saw are "
     "no fair comparison without reference models: use level standard"
 )
-
-
 CHOSEN = (
     "the forget set does not look like a random sample of the training set: without retrained models a test must show "
     f"an effect beyond {TOLERANCE:g} to fail the model, since difficulty is measured with error"
 )
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What an audit was asked for: its level, references to train (`count`) or given, and what ensembles need."""
-
-    level: Level
-    count: int
-    references: Sequence[nn.Module]
-    remake: MethodSpec | None
-    models: int
-    training: Training
-
-    def check(self, subject: AuditInputs) -> None:
-        """Whether what must be trained can be; RequestError otherwise."""
-        if self.level is not Level.STRONG:
-            return
-        found = Findings()
-        request = subject.request
-        check_fresh(subject.original, request.task, request.train, request.classes, found)
-        if request.task.fit is None:
-            found.problems.append(
-                "level strong trains models as the original was trained: give Task.fit, or use level standard"
-            )
-        if request.forget_classes and self.remake is not None:
-            found.problems.append("level strong cannot run a method on whole classes yet: leave `method` out")
-        if self.training.cache is not None:
-            collect_errors(found.problems, check_cache, self.training.cache)
-        if found.problems:
-            raise RequestError(found.problems)
+NO_METHOD = "no canaries: the method that made the model is not known, or cannot be run again"
 
 
 @dataclass(frozen=True)
 class AuditResult:
     """What was found: the verdict and all that it rests on.
 
-    `remake` is how shadows were unlearned, and `references` the digests of the audit's reference models.
-    `exchangeable` is set without retrained models, `canaries` and `ensembles` at level strong.
+    Args:
+        verdict: The conclusion.
+        table: The tests, and all that the models said.
+        exchangeable: Whether the request looks like a random sample; None with retrained models to compare with.
+        canaries: What came of the canaries; None where there were none.
+        ensembles: The models of level strong; None at other levels.
+        references: Digests of the weights of the audit's reference models.
+        notes: What the report says beside.
     """
 
     verdict: Verdict
-    tests: Sequence[AuditTest]
     table: Table
     exchangeable: Exchangeability | None
     canaries: Canaries | None
     ensembles: Ensembles | None
-    remake: MethodSpec | None
     references: Sequence[str]
-    given: bool
     notes: Sequence[str]
 
-    @property
-    def retrain_cost(self) -> PhaseCost | None:
-        """What one retraining of the ensemble cost, where one was made now."""
-        return None if self.ensembles is None else self.ensembles.each
 
-
-def judge(subject: AuditInputs, orders: Orders, seed: int, meter: Meter) -> AuditResult:
-    """Judge a subject at the level ordered."""
+def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
+    """Judge a model at the level that was asked for."""
     notes: list[str] = []
-    references, why = _references(subject, orders, seed, meter)
-    made, caught, found = None, None, Found()
-    targets = list(subject.retrained)
-    if orders.level is Level.STRONG:
-        made = make_ensembles(subject, orders.remake, orders.models, orders.training, seed, meter)
-        caught = _canaries(subject, orders, notes, seed, meter)
-        found = _distances(subject, orders, made, notes, seed, meter)
-        targets += [] if found.foreign else made.retrained[:MAX_TARGETS]
+    quick = inputs.level is Level.QUICK
+    references, missing_reason = reference_models(inputs, meter)
+    ensembles, canaries = None, None
+    distances, rows, mismatch = list[AuditTest](), list[Metric](), ""
+    targets = list(inputs.retrained)
+    if inputs.level is Level.STRONG:
+        ensembles = make_ensembles(inputs, meter)
+        canaries = _canaries(inputs, notes, meter)
+        distances, rows, mismatch = _distances(inputs, ensembles, notes, meter)
+        targets += [] if mismatch else ensembles.retrained[:MAX_TARGETS]
     with meter.phase("scoring"):
-        alike = None if len(targets) >= MIN_TARGETS else _exchangeable(subject, seed, meter)
-        chosen = alike is not None and not alike.is_exchangeable
-        barred = chosen and orders.level is Level.QUICK
+        exchangeable = None if len(targets) >= MIN_TARGETS else _exchangeability(inputs, meter)
+        chosen = exchangeable is not None and not exchangeable.is_exchangeable
+        barred = chosen and quick
         notes += [CHOSEN] if chosen and not barred else []
-        outputs_of = _sights(subject, targets, references, seed, meter)
-        quick = orders.level is Level.QUICK
-        scores = Scores(*outputs_of, subject.groups, why, quick, chosen, len(found.tests))
-        tests = ladder([*([] if barred else scores.tests), *found.tests])
-        traced = diagnostic_rows(subject, scores, targets, references, seed, meter)
-        table = Table(scores, _plain(subject, targets, meter), tests, barred, [*traced, *found.rows])
-        change, records = table.utility_change(), len(subject.request.forget)
+        outputs = _outputs(inputs, targets, references, meter)
+        scores = Scores(*outputs, inputs.groups, missing_reason, marginal=quick)
+        attacks = [] if barred else attack_tests(scores, len(distances), chosen)
+        tests = adjust_tests([*attacks, *distances])
+        diagnostics = diagnostic_rows(inputs, scores, targets, references, meter)
+        table = Table(scores, _utility_sets(inputs, targets, meter), tests, barred, [*diagnostics, *rows])
+        change, records = table.utility_change(), len(inputs.request.forget)
         verdict = decide(tests, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "")
-    notes += [why] if why and not quick else []
-    notes += _resolution(records, len(subject.nonmembers)) if references else []
+    notes += [missing_reason] if missing_reason and not quick else []
+    notes += _resolution(records, len(inputs.nonmembers)) if references else []
     digests = [weights_digest(m) for m in references]
-    return AuditResult(
-        verdict, tests, table, alike, caught, made, orders.remake, digests, bool(orders.references), notes
-    )
-
-
-@dataclass(frozen=True)
-class Found:
-    """What distances gave: tests, rows, and why they say nothing, if so."""
-
-    tests: Sequence[AuditTest] = ()
-    rows: Sequence[Metric] = ()
-    foreign: str = ""
+    return AuditResult(verdict, table, exchangeable, canaries, ensembles, digests, notes)
 
 
 def _distances(
-    subject: AuditInputs, orders: Orders, made: Ensembles, notes: list[str], seed: int, meter: Meter
-) -> Found:
+    inputs: AuditInputs, ensembles: Ensembles, notes: list[str], meter: Meter
+) -> tuple[list[AuditTest], list[Metric], str]:
+    """Tests and rows made of distances, and why they say nothing, if so."""
     with meter.phase("scoring"):
-        seen = read_ensembles(subject, made, seed, meter, orders.training.progress)
-        foreign = recipe_mismatch(seen)
-        test_count = sum(a.decides[0] for a in ATTACKS) + len(DECIDING) * (2 if made.remade else 1)
-        tests, rows = distance_tests(seen, test_count, foreign, seed), metrics_of(seen)
-    notes += [foreign] if foreign else []
-    if orders.models < MIN_ALONE:
+        statistics = read_ensembles(inputs, ensembles, meter)
+        mismatch = recipe_mismatch(statistics)
+        test_count = sum(a.decides[0] for a in ATTACKS) + count_distance_tests(ensembles.of_method)
+        tests = distance_tests(statistics, test_count, mismatch, inputs.seed)
+        rows = ensemble_rows(statistics)
+    notes += [mismatch] if mismatch else []
+    if inputs.options.models < MIN_ALONE:
         notes.append(
-            f"{orders.models} retrained models are too few for one unlearned model to be told from them by distance at "
-            f"5 %: that takes {MIN_ALONE}"
+            f"{inputs.options.models} retrained models are too few for one unlearned model to be distinguished from "
+            f"them by distance at 5 %: that takes {MIN_ALONE}"
         )
-    return Found(tests, rows, foreign)
+    return tests, rows, mismatch
 
 
-def _canaries(subject: AuditInputs, orders: Orders, notes: list[str], seed: int, meter: Meter) -> Canaries | None:
-    if orders.remake is None:
-        notes.append("no canaries: the method that made the model is not known, or cannot be run again")
-        return None
-    tried = try_canaries(subject, orders.remake, orders.models // 2, orders.training, seed, meter)
-    if isinstance(tried, Canaries):
-        return tried
-    notes.append(tried)
+def _canaries(inputs: AuditInputs, notes: list[str], meter: Meter) -> Canaries | None:
+    found = NO_METHOD if inputs.method is None else try_canaries(inputs, meter)
+    if isinstance(found, Canaries):
+        return found
+    notes.append(found)
     return None
 
 
@@ -185,95 +136,55 @@ def _resolution(records: int, nonmembers: int) -> list[str]:
     return [f"with {nonmembers} never-seen records, fewer than {least} of {records} forget records cannot be flagged"]
 
 
-def _references(subject: AuditInputs, orders: Orders, seed: int, meter: Meter) -> tuple[list[nn.Module], str]:
-    """Models that saw neither forget nor holdout records, nor any record of the method's; and why there are none."""
-    if orders.level is Level.QUICK:
-        return [], "level quick has no reference models: use level standard"
-    with meter.phase("references"):
-        if orders.references:
-            problems = [check_reference(subject.request, subject.nonmembers, m, meter) for m in orders.references]
-            bad = [f"references[{i}]: {p}" for i, p in enumerate(problems) if p]
-            if bad:
-                raise RequestError(bad)
-            return list(orders.references), ""
-        return _trained(subject, orders, seed, meter)
-
-
-def _trained(subject: AuditInputs, orders: Orders, seed: int, meter: Meter) -> tuple[list[nn.Module], str]:
-    request = subject.request
-    if len(subject.references) < MIN_REFERENCE_RECORDS:
-        return [], f"only {len(subject.references)} retain records are left for reference models of the audit"
-    found = Findings()
-    check_fresh(subject.original, request.task, request.train, request.classes, found)
-    if found.problems:
-        return [], "; ".join(found.problems)
-    models: list[nn.Module] = []
-    with track("training reference models of the audit", orders.count, orders.training.progress) as advance:
-        for k in range(orders.count):
-            own = derive_seed(seed, "reference", str(k))
-            start = fresh_model(request.task, subject.original, own)
-            model = train(request.task, start, request.train, subject.references, orders.training.recipe, own, meter)
-            problem = check_reference(request, subject.nonmembers, model, meter)
-            if problem:
-                return [], problem
-            models.append(model)
-            advance()
-    return models, ""
-
-
-def _exchangeable(subject: AuditInputs, seed: int, meter: Meter) -> Exchangeability:
-    request = subject.request
+def _exchangeability(inputs: AuditInputs, meter: Meter) -> Exchangeability:
+    request, seed = inputs.request, derive_seed(inputs.seed, "forget")
     perturb = copier(request.task, request.train)
-    ours, theirs = (
-        view(request.task, subject.original, request.train, at, derive_seed(seed, "forget"), meter, perturb)
-        for at in (request.forget, subject.retain)
+    forget, retain = (
+        read_outputs(request.task, inputs.original, RecordSet(request.train, at, seed), meter, perturb)
+        for at in (request.forget, inputs.retain)
     )
-    return compare(ours, theirs, derive_seed(seed, "exchangeable"))
+    return compare(forget, retain, derive_seed(inputs.seed, "exchangeable"))
 
 
-def _sights(
-    subject: AuditInputs,
-    targets: Sequence[nn.Module],
-    references: Sequence[nn.Module],
-    seed: int,
-    meter: Meter,
+def _outputs(
+    inputs: AuditInputs, targets: Sequence[nn.Module], references: Sequence[nn.Module], meter: Meter
 ) -> tuple[ModelOutputs, ModelOutputs, Sequence[ModelOutputs], Sequence[ModelOutputs]]:
-    """Sights of the original, the unlearned, the retrained and the reference models."""
-    request = subject.request
-    models = [subject.original, subject.unlearned, *targets, *references]
-    seen = collect_outputs(
+    """Outputs of the original, the unlearned, the retrained and the reference models."""
+    request = inputs.request
+    models = {"original": inputs.original, "unlearned": inputs.unlearned}
+    models |= {f"retrained[{i}]": m for i, m in enumerate(targets)}
+    models |= {f"references[{i}]": m for i, m in enumerate(references)}
+    outputs = collect_outputs(
         request.task,
-        models,
-        request.train,
-        request.forget,
-        request.holdout,
-        subject.nonmembers,
-        subject.references[:MAX_HEAD],
-        seed,
+        list(models.values()),
+        RecordSet(request.train, request.forget),
+        RecordSet(request.holdout, inputs.nonmembers),
+        RecordSet(request.train, inputs.reference_records[:MAX_HEAD]),
+        inputs.seed,
         meter,
     )
-    names = ["original", "unlearned", *(f"retrained[{i}]" for i in range(len(targets)))]
-    names += [f"references[{i}]" for i in range(len(references))]
-    broken = [
+    diverged = [
         name
-        for name, s in zip(names, seen, strict=True)
-        if not (s.forget.logits.isfinite().all() and s.nonmembers.logits.isfinite().all())
+        for name, o in zip(models, outputs, strict=True)
+        if not (o.forget.logits.isfinite().all() and o.nonmembers.logits.isfinite().all())
     ]
-    if broken:
-        raise DivergedError(f"{', '.join(broken)}: the logits hold NaN or infinite values, so nothing can be compared")
+    if diverged:
+        raise DivergedError(
+            f"{', '.join(diverged)}: the logits hold NaN or infinite values, so nothing can be compared"
+        )
     k = 2 + len(targets)
-    return seen[0], seen[1], seen[2:k], seen[k:]
+    return outputs[0], outputs[1], outputs[2:k], outputs[k:]
 
 
-def _plain(subject: AuditInputs, targets: Sequence[nn.Module], meter: Meter) -> dict[str, Place]:
-    """Records for utility alone."""
-    request = subject.request
-    places = {"retain": (request.train, subject.retain)}
+def _utility_sets(inputs: AuditInputs, targets: Sequence[nn.Module], meter: Meter) -> dict[str, UtilitySet]:
+    """Retain and test records, which serve for utility alone."""
+    request = inputs.request
+    places = {"retain": RecordSet(request.train, inputs.retain)}
     if request.test is not None:
-        places["test"] = (request.test, np.arange(len(request.test)))
-    plain: dict[str, Place] = {}
-    for name, (records, at) in places.items():
-        models = [subject.original, subject.unlearned, *targets]
-        before, after, *again = (logits_of(request.task, m, records, at, meter) for m in models)
-        plain[name] = (records.targets(at), before, after, again)
-    return plain
+        places["test"] = RecordSet(request.test, np.arange(len(request.test)))
+    found = {}
+    for name, place in places.items():
+        models = [inputs.original, inputs.unlearned, *targets]
+        before, after, *retrained = (logits_of(request.task, m, place.records, place.positions, meter) for m in models)
+        found[name] = UtilitySet(place.records.targets(place.positions), before, after, retrained)
+    return found

@@ -8,97 +8,102 @@ from torch import nn
 
 from efface.auditing.inputs import AuditInputs
 from efface.data.splits import Splits
-from efface.ensembles import ModelSpec, TrainedEnsemble, Training, train_ensemble
-from efface.methods.base import Method
+from efface.ensembles import ModelSpec, TrainedEnsemble, train_ensemble
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices, RecordId
 from efface.unlearning.driver import unlearn
-from efface.unlearning.result import Settings
-
-
-@dataclass(frozen=True)
-class MethodSpec:
-    """How the unlearned model was made, so that others can be made of other originals."""
-
-    method: Method
-    settings: Settings
 
 
 @dataclass(frozen=True)
 class Ensembles:
-    """originals[i] became unlearned[i]; with `remade` false these are the one pair that was handed in.
+    """Three ensembles of models.
 
-    `found` models came from the cache; `each` is what training one model cost, None where all were found.
+    Args:
+        originals: Models trained as the original was.
+        unlearned: `originals[i]` unlearned by the audited method; each has the request forgotten.
+        retrained: Models trained without the forget set.
+        of_method: Whether originals and unlearned models were made here. Otherwise they are the one pair that is
+            judged, since the method is not known.
+        found: How many models came from the cache.
+        cost_each: What training one model cost; None where all were found.
     """
 
     originals: Sequence[nn.Module]
     unlearned: Sequence[nn.Module]
     retrained: Sequence[nn.Module]
-    remade: bool
+    of_method: bool
     found: int
-    each: PhaseCost | None
+    cost_each: PhaseCost | None
 
 
-def make_ensembles(
-    subject: AuditInputs, remake: MethodSpec | None, models: int, training: Training, seed: int, meter: Meter
-) -> Ensembles:
-    """Train `models` without the forget set and, where the method can be run again, as many originals to unlearn."""
-    request, splits = subject.request, subject.splits
+def make_ensembles(inputs: AuditInputs, meter: Meter) -> Ensembles:
+    """Train models without the forget set and, where the method is known, as many originals to unlearn."""
+    request, count = inputs.request, inputs.options.models
     everything = np.arange(len(request.train), dtype=np.int64)
-    retrained = fit(subject, splits.retain, models, "retrained", training, seed, meter)
-    if remake is None:
-        pair = [subject.original], [subject.unlearned]
+    retrained = _train_alike(inputs, inputs.splits.retain, "retrained", meter)
+    if inputs.method is None:
+        pair = [inputs.original], [inputs.unlearned]
         return Ensembles(*pair, retrained.models, False, retrained.found, retrained.cost)
-    originals = fit(subject, everything, models, "original", training, seed, meter)
+    originals = _train_alike(inputs, everything, "original", meter)
     unlearned = []
-    with track(f"unlearning {models} originals by {remake.method.key}", models, training.progress) as advance:
+    title = f"unlearning {count} originals by {inputs.method.key}"
+    with track(title, count, inputs.options.progress) as advance:
         for k, model in enumerate(originals.models):
-            own = derive_seed(seed, "shadow", str(k))
-            unlearned.append(forgotten(request.task, model, request.ids, remake, own, splits, meter))
+            seed = derive_seed(inputs.seed, "shadow", str(k))
+            unlearned.append(forget_by_method(inputs, request.task, model, request.ids, seed, inputs.splits, meter))
             advance()
     found = retrained.found + originals.found
     return Ensembles(originals.models, unlearned, retrained.models, True, found, retrained.cost or originals.cost)
 
 
-def fit(
-    subject: AuditInputs, positions: Indices, count: int, what: str, training: Training, seed: int, meter: Meter
-) -> TrainedEnsemble:
-    """So many models trained on the same records, each with a seed of its own."""
-    specs = [ModelSpec(None, positions, derive_seed(seed, "ensemble", what, str(k))) for k in range(count)]
-    return train_all(subject, specs, what, training, meter)
+def _train_alike(inputs: AuditInputs, positions: Indices, kind: str, meter: Meter) -> TrainedEnsemble:
+    """An ensemble trained on the same records, each model with a seed of its own."""
+    seeds = [derive_seed(inputs.seed, "ensemble", kind, str(k)) for k in range(inputs.options.models)]
+    return train_shadows(inputs, [ModelSpec(None, positions, seed) for seed in seeds], kind, meter)
 
 
-def train_all(
-    subject: AuditInputs, specs: Sequence[ModelSpec], what: str, training: Training, meter: Meter
-) -> TrainedEnsemble:
-    """The models that are specified, charged to a phase of their own."""
-    with meter.phase(f"ensemble, {what}"):
-        title = f"training {len(specs)} models ({what})"
-        return train_ensemble(subject.request.task, subject.original, specs, training, meter, title)
+def train_shadows(inputs: AuditInputs, specs: Sequence[ModelSpec], kind: str, meter: Meter) -> TrainedEnsemble:
+    """Train the models that are specified; `kind` names them in the cost and on the progress bar."""
+    title = f"training {len(specs)} models ({kind})"
+    with meter.phase(f"ensemble, {kind}"):
+        return train_ensemble(inputs.request.task, inputs.original, specs, inputs.options.training, meter, title)
 
 
-def forgotten(
+def forget_by_method(
+    inputs: AuditInputs,
     task: Task,
     model: nn.Module,
     ids: Sequence[RecordId],
-    remake: MethodSpec,
     seed: int,
     splits: Splits | None,
     meter: Meter,
 ) -> nn.Module:
-    """One shadow unlearned; with the parts of the run that is judged, so that it too stays off the audit's records."""
+    """Unlearn one shadow by the audited method.
+
+    Args:
+        inputs: Their method and its settings are used.
+        task: The shadow's own problem.
+        model: The shadow.
+        ids: What it is to forget.
+        seed: Seed of the run.
+        splits: The parts of the run that is judged, so that the shadow too keeps off the audit's records; None draws
+            them by the seed.
+        meter: Charged with the run.
+    """
+    if inputs.method is None:
+        raise ValueError("the audited method is not known")
     with meter.phase("ensemble, unlearning"):
         result = unlearn(
             model,
             task=task,
             forget=ids,
-            method=remake.method,
-            stop=remake.settings.stop,
-            evaluate=remake.settings.evaluate,
-            reference=remake.settings.reference,
+            method=inputs.method,
+            stop=inputs.settings.stop,
+            evaluate=inputs.settings.evaluate,
+            reference=inputs.settings.reference,
             seed=seed,
             splits=splits,
             checks=False,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
 
 from efface.auditing.api import audit
+from efface.auditing.options import AuditOptions
 from efface.auditing.report.build import Report
 from efface.data.sets import digits, plant_label_noise
 from efface.methods import Method, Steer
@@ -142,9 +143,11 @@ def run_demo(
         report = audit(
             result,
             retrained=models[1:],
-            retrain_cost=PhaseCost(spent.wall_s / RETRAINED, spent.cpu_s / RETRAINED),
-            groups=setting.groups if len(setting.groups) > 1 else None,
-            title=setting.title,
-            progress=progress,
+            options=AuditOptions(
+                retrain_cost=PhaseCost(spent.wall_s / RETRAINED, spent.cpu_s / RETRAINED),
+                groups=setting.groups if len(setting.groups) > 1 else {},
+                title=setting.title,
+                progress=progress,
+            ),
         )
     return DemoRun(result, report)

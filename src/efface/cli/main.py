@@ -7,9 +7,10 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from efface.auditing.api import MIN_MODELS, MODELS, REFERENCES
 from efface.auditing.api import audit as run_audit
-from efface.auditing.config import Level
+from efface.auditing.api import audit_models
+from efface.auditing.config import MIN_MODELS, MODELS, REFERENCES, Level
+from efface.auditing.options import AuditOptions
 from efface.auditing.report.build import Report
 from efface.cli import requests, store
 from efface.cli.display import describe, show_methods, show_report, show_unjudged
@@ -154,10 +155,7 @@ def unlearn(
                 result,
                 level=level,
                 references=reference_models,
-                models=models,
-                cache=cache,
-                jobs=jobs,
-                show_ids=not hide_ids,
+                options=AuditOptions(models=models, cache=cache, jobs=jobs, show_ids=not hide_ids),
             )
         _finish(out, result, report, as_json, stdout)
 
@@ -224,22 +222,24 @@ def audit(
         run = run_of(unlearned, after)
         if run is not None and chosen is not None and chosen.key != run.method.key:
             raise RequestError(f"the report beside {unlearned} says that {run.method.key} made it: leave --method out")
-        report = run_audit(
-            original=before,
-            unlearned=after,
+        report = audit_models(
+            before,
+            after,
             forget=inputs.forget,
             task=inputs.task,
-            retrained=others[: len(again)],
             level=level,
             references=others[len(again) :] or reference_models,
-            method=chosen or (run.method if run is not None and level == Level.STRONG else None),
-            models=models,
-            cache=cache,
-            jobs=jobs,
+            retrained=others[: len(again)],
             seed=seed,
-            run_seed=None if run is None else run.seed,
-            used_reference=None if run is None else run.reference,
-            show_ids=not hide_ids,
+            options=AuditOptions(
+                method=chosen or (run.method if run is not None and level == Level.STRONG else None),
+                models=models,
+                cache=cache,
+                jobs=jobs,
+                run_seed=None if run is None else run.seed,
+                used_reference=None if run is None else run.reference,
+                show_ids=not hide_ids,
+            ),
         )
         _finish(out, None, report, as_json, stdout)
 

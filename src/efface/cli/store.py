@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from torch import nn
 
-from efface.auditing.api import REFERENCES
-from efface.auditing.config import Level
+from efface.auditing.config import REFERENCES, Level
 from efface.cli.failures import Code, guarded
 from efface.cli.loading import choose_method, load_model, working_folder_importable
 from efface.cli.output import print_json

@@ -9,7 +9,8 @@ import torch
 from sqlalchemy import delete
 from torch import Tensor, nn
 
-from efface.auditing.api import audit
+from efface.auditing.api import audit_models
+from efface.auditing.options import AuditOptions
 from efface.data.checks import MAX_SHARE, shorten
 from efface.data.ids import RecordIndex
 from efface.errors import DivergedError, RequestError
@@ -209,18 +210,20 @@ def _judge(
     parent = core.history().versions[batch.parent]
     task = to_forget(left, leaving)
     original = load(task, core.folder.checked("checkpoints", parent.file, f"version {parent.number}"), device)
-    report = audit(
+    report = audit_models(
         original=original,
         unlearned=made,
         forget=sorted(leaving.values()),
         task=task,
         level=plan.level,
         references=plan.references,
-        method=plan.chosen() if plan.level == "strong" else None,
-        run_seed=plan.seed,
-        used_reference=(batch.kept or {}).get("reference"),
-        title=f"Run {batch.number}: requests {', '.join(map(str, batch.requests))}",
-        progress=progress,
+        options=AuditOptions(
+            method=plan.chosen() if plan.level == "strong" else None,
+            run_seed=plan.seed,
+            used_reference=(batch.kept or {}).get("reference"),
+            title=f"Run {batch.number}: requests {', '.join(map(str, batch.requests))}",
+            progress=progress,
+        ),
     )
     reach("run.audited")
     verdict = report.verdict

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from efface.auditing.api import audit
+from efface.auditing.api import audit_models
+from efface.auditing.options import AuditOptions
 from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
@@ -191,16 +192,18 @@ def _audit(
     seeds = {run.plan["seed"] for run in history.runs.values() if run.stage is Stage.DONE}
     told = named(left, {position: shown(tag) for position, tag in at.items()})
     try:
-        report = audit(
+        report = audit_models(
             original=original,
             unlearned=model,
             forget=[shown(tag) for tag in sorted(at.values())],
             task=told,
             level=level,
             references=references,
-            run_seed=seeds.pop() if len(seeds) == 1 else None,
-            title=f"Version {serving.number}: all that was forgotten since version {first.number}",
-            progress=progress,
+            options=AuditOptions(
+                run_seed=seeds.pop() if len(seeds) == 1 else None,
+                title=f"Version {serving.number}: all that was forgotten since version {first.number}",
+                progress=progress,
+            ),
         )
     except RequestError as error:
         return None, "; ".join(error.problems)

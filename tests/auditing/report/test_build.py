@@ -11,7 +11,7 @@ import pytest
 
 from efface import Report, RequestError
 from efface.attacks.relearn import MAX_STEPS
-from efface.auditing import run as judging
+from efface.auditing import references
 from efface.auditing.report.document import validate
 from efface.auditing.report.provenance import ids_digest
 from efface.auditing.verdict import Status
@@ -21,7 +21,7 @@ from helpers.memorised import FORGET, TRAIN, Memorised, readings
 
 def test_without_references_what_needs_them_is_not_measured(known: Memorised, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the task has too few records left to train any on."""
-    monkeypatch.setattr(judging, "MIN_REFERENCE_RECORDS", TRAIN)
+    monkeypatch.setattr(references, "MIN_REFERENCE_RECORDS", TRAIN)
     report = known.audit()
     why = "retain records are left for reference models of the audit"
     for key in ("loss", "rmia", "lira", "spread", "other_classes", "perturbed", "probe"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from efface.auditing.audit_test import AuditTest
 from efface.auditing.config import Level
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
@@ -16,7 +17,7 @@ from efface.auditing.report.document import SCHEMA_VERSION, to_jsonable, write
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
 from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
-from efface.auditing.verdict import CORRECTION, AuditTest, Verdict
+from efface.auditing.verdict import CORRECTION, Verdict
 from efface.models.running import device_of
 from efface.numerics.logits import margin
 from efface.runtime.cost import Cost, PhaseCost
@@ -29,20 +30,13 @@ class Report:
     """What an audit found, ready to be read or saved.
 
     verdict: status, one sentence, reasons and the smallest effect that the request could have shown.
-    tests: the ladder of evidence that the verdict follows from; metrics: the rows of the table.
+    tests: the tests that the verdict follows from; metrics: the rows of the table.
     cost: of the audit itself; that of unlearning is in `result.cost`, where a result was given.
     """
 
-    subject: AuditInputs
-    judgement: AuditResult
-    level: Level
-    result: Result | None
+    inputs: AuditInputs
+    findings: AuditResult
     cost: Cost
-    retrain_cost: PhaseCost | None
-    seed: int
-    title: str
-    show_ids: bool
-    notes: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Build the document at once: it states what was so when the audit was made."""
@@ -51,17 +45,48 @@ class Report:
     @property
     def verdict(self) -> Verdict:
         """The conclusion."""
-        return self.judgement.verdict
+        return self.findings.verdict
+
+    @property
+    def result(self) -> Result | None:
+        """The run whose model was judged; None for two models of any origin."""
+        return self.inputs.result
+
+    @property
+    def level(self) -> Level:
+        """How much was spent on evidence."""
+        return self.inputs.level
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run, else that of the audit."""
+        return self.inputs.report_seed
+
+    @property
+    def title(self) -> str:
+        """The title."""
+        return self.inputs.options.title
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known beside the verdict."""
+        return (*self.inputs.notes, *self.findings.notes)
+
+    @property
+    def retrain_cost(self) -> PhaseCost | None:
+        """What training one model without the forget set cost, where it is known."""
+        ensembles = self.findings.ensembles
+        return self.inputs.options.retrain_cost or (None if ensembles is None else ensembles.cost_each)
 
     @property
     def tests(self) -> Sequence[AuditTest]:
-        """The ladder of evidence."""
-        return self.judgement.tests
+        """The tests that the verdict follows from."""
+        return self.table.tests
 
     @property
     def table(self) -> Table:
         """All that the models said."""
-        return self.judgement.table
+        return self.findings.table
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
@@ -76,8 +101,8 @@ class Report:
     def document(self) -> dict[str, Any]:
         """The report as report.json holds it (see report.schema.json)."""
         git = git_state()
-        result, subject, judgement = self.result, self.subject, self.judgement
-        request = subject.request
+        result, inputs, findings = self.result, self.inputs, self.findings
+        request = inputs.request
         return to_jsonable(  # type: ignore[no-any-return]
             {
                 "schema_version": SCHEMA_VERSION,
@@ -85,7 +110,7 @@ class Report:
                 "title": self.title,
                 "versions": versions(),
                 "git": None if git is None else {"commit": git[0], "dirty": git[1]},
-                "device": str(device_of(subject.original)),
+                "device": str(device_of(inputs.original)),
                 "threads": torch.get_num_threads(),
                 "seed": self.seed,
                 "level": str(self.level),
@@ -96,24 +121,24 @@ class Report:
                     "training_records": len(request.train),
                     "holdout_records": len(request.holdout),
                     "holdout_used_for": request.task.holdout_used_for,
-                    "groups": {name: int(mask.sum()) for name, mask in subject.groups.items()},
+                    "groups": {name: int(mask.sum()) for name, mask in inputs.groups.items()},
                 },
                 "method": None
                 if result is None
                 else {"key": result.method.key, "options": asdict(result.method), "source": result.method.source},
                 "weights": {
-                    "original": subject.digests[0],
-                    "unlearned": subject.digests[1],
+                    "original": inputs.digests[0],
+                    "unlearned": inputs.digests[1],
                 },
-                "uses": uses_of(subject, judgement),
-                "models": models_of(subject, judgement),
+                "uses": uses_of(inputs, findings),
+                "models": models_of(inputs, findings),
                 "cost": self._cost(),
                 "evidence": None if result is None else asdict(result.evidence),
                 "exchangeable": self._exchangeable(),
                 "correction": CORRECTION,
-                "tests": [_test(r) for r in judgement.tests],
+                "tests": [_test(r) for r in self.tests],
                 "roc": None if self.table.barred else self.table.roc(),
-                "canaries": None if judgement.canaries is None else asdict(judgement.canaries),
+                "canaries": None if findings.canaries is None else asdict(findings.canaries),
                 "ensembles": self._ensembles(),
                 "metrics": [asdict(m) for m in self.metrics],
                 "records": self._records(),
@@ -125,14 +150,14 @@ class Report:
 
     def _cost(self) -> dict[str, Any]:
         spent = None if self.result is None else self.result.cost
-        retraining, made = self.retrain_cost, self.judgement.ensembles
+        retraining, made = self.retrain_cost, self.findings.ensembles
         return {
             "unlearn": None if spent is None else _phases(spent),
             "audit": _phases(self.cost),
             "retrain": None
             if retraining is None
             else {
-                "models": len(self.subject.retrained) if made is None else len(made.retrained),
+                "models": len(self.inputs.retrained) if made is None else len(made.retrained),
                 "cpu_s_each": retraining.cpu_s,
                 "wall_s_each": retraining.wall_s,
             },
@@ -142,7 +167,7 @@ class Report:
         }
 
     def _exchangeable(self) -> dict[str, Any] | None:
-        found = self.judgement.exchangeable
+        found = self.findings.exchangeable
         if found is None:
             return None
         return {
@@ -152,7 +177,7 @@ class Report:
         }
 
     def _ensembles(self) -> dict[str, Any] | None:
-        made, remake = self.judgement.ensembles, self.judgement.remake
+        made, method = self.findings.ensembles, self.inputs.method
         if made is None:
             return None
         phases = [p for name, p in self.cost.phases.items() if name.startswith("ensemble")]
@@ -162,21 +187,21 @@ class Report:
             "originals": len(made.originals),
             "cpu_s": sum(p.cpu_s for p in phases),
             "found": made.found,
-            "method": None if remake is None else {"key": remake.method.key, "options": asdict(remake.method)},
+            "method": None if method is None else {"key": method.key, "options": asdict(method)},
         }
 
     def _records(self) -> list[dict[str, Any]]:
         table = self.table
         ranks, margins, gaps = table.scores.ranks(), table.record_margins(), table.record_gaps()
         tests = None if table.barred else table.scores.record_tests()
-        ids = self.subject.request.ids
+        ids = self.inputs.request.ids
         kinds = ["all"] * len(ids)
-        for name, mask in self.subject.groups.items():
+        for name, mask in self.inputs.groups.items():
             for i in mask.nonzero().flatten().tolist():
                 kinds[i] = name
         return [
             {
-                "id": name if self.show_ids else None,
+                "id": name if self.inputs.options.show_ids else None,
                 "record": ids_digest([name]).removeprefix("sha256:")[:12],
                 "group": kinds[i],
                 **{f"rank_{who}": None if r is None else float(r[i]) for who, r in ranks.items()},

@@ -17,28 +17,28 @@ def ids_digest(ids: Sequence[RecordId]) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def uses_of(subject: AuditInputs, judgement: AuditResult) -> list[dict[str, Any]]:
+def uses_of(inputs: AuditInputs, findings: AuditResult) -> list[dict[str, Any]]:
     """Each part of the training and holdout sets that somebody used; digests are of training ids or positions."""
-    return list(_uses(subject, judgement))
+    return list(_uses(inputs, findings))
 
 
-def _uses(subject: AuditInputs, judgement: AuditResult) -> Iterator[dict[str, Any]]:
-    parts = subject.splits
-    if subject.known:
-        yield _training(subject, "method: its reference model", parts.reference)
-        yield _training(subject, "method: members that its reference never saw", parts.members)
+def _uses(inputs: AuditInputs, findings: AuditResult) -> Iterator[dict[str, Any]]:
+    parts = inputs.splits
+    if inputs.run_is_known:
+        yield _training(inputs, "method: its reference model", parts.reference)
+        yield _training(inputs, "method: members that its reference never saw", parts.members)
         yield _holdout("method: calibration of its targets", parts.calibration)
         yield _holdout("stop rule", parts.stopping)
-    yield _holdout("audit: never-seen records to compare with", subject.nonmembers)
-    yield _training(subject, "audit: accuracy on retain", subject.retain)
-    if judgement.references and not judgement.given:
-        yield _training(subject, "audit: its reference models", subject.references)
-    if judgement.ensembles is not None:
-        yield _training(subject, "audit: its retrained models", parts.retain)
+    yield _holdout("audit: never-seen records to compare with", inputs.nonmembers)
+    yield _training(inputs, "audit: accuracy on retain", inputs.retain)
+    if findings.references and not inputs.references:
+        yield _training(inputs, "audit: its reference models", inputs.reference_records)
+    if findings.ensembles is not None:
+        yield _training(inputs, "audit: its retrained models", parts.retain)
 
 
-def _training(subject: AuditInputs, who: str, at: Indices) -> dict[str, Any]:
-    ids = subject.request.task.ids
+def _training(inputs: AuditInputs, who: str, at: Indices) -> dict[str, Any]:
+    ids = inputs.request.task.ids
     chosen = at.tolist() if ids is None else [ids[i] for i in at.tolist()]
     return {"who": who, "what": "training records", "records": len(at), "digest": ids_digest(chosen)}
 
@@ -52,25 +52,29 @@ def _holdout(who: str, at: Indices) -> dict[str, Any]:
     }
 
 
-def models_of(subject: AuditInputs, judgement: AuditResult) -> list[dict[str, Any]]:
+def models_of(inputs: AuditInputs, findings: AuditResult) -> list[dict[str, Any]]:
     """Each model that had a part, with what it was trained on."""
     found = [
-        _model("original", subject.digests[0], "all training records"),
-        _model("unlearned", subject.digests[1], "made from the original"),
+        _model("original", inputs.digests[0], "all training records"),
+        _model("unlearned", inputs.digests[1], "made from the original"),
     ]
-    if subject.reference is not None:
-        found.append(_model(METHODS_REFERENCE, subject.reference, "some retain records"))
-    on = "handed in: said to have seen neither forget nor holdout records" if judgement.given else "some retain records"
-    found += [_model(f"reference {i} of the audit", d, on) for i, d in enumerate(judgement.references)]
-    handed = len(subject.retrained)
+    if inputs.used_reference is not None:
+        found.append(_model(METHODS_REFERENCE, inputs.used_reference, "some retain records"))
+    on = (
+        "handed in: said to have seen neither forget nor holdout records"
+        if inputs.references
+        else "some retain records"
+    )
+    found += [_model(f"reference {i} of the audit", d, on) for i, d in enumerate(findings.references)]
+    handed = len(inputs.retrained)
     found += [_model(f"retrained {i}, handed in", None, "said to be all but the forget set") for i in range(handed)]
-    if (made := judgement.ensembles) is not None:
+    if (made := findings.ensembles) is not None:
         found.append(_model(f"{len(made.retrained)} retrained of the audit", None, "all retain records"))
-        if made.remade and judgement.remake is not None:
-            key = judgement.remake.method.key
+        if made.of_method and inputs.method is not None:
+            key = inputs.method.key
             found.append(_model(f"{len(made.originals)} originals of the audit", None, "all training records"))
             found.append(_model(f"{len(made.unlearned)} unlearned of the audit", None, f"made from those by {key}"))
-        if (caught := judgement.canaries) is not None:
+        if (caught := findings.canaries) is not None:
             on = f"all training records, some of {caught.records} with random labels"
             found.append(_model(f"{caught.shadows} shadows with canaries", None, on))
     return found

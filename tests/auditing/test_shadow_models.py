@@ -1,4 +1,4 @@
-"""Level strong, end to end: ensembles by a fast Task.fit, the two controls, and what is said without a method."""
+"""Level strong, end to end: ensembles by a fast Task.fit, the two controls, and an audit that knows no method."""
 
 import dataclasses
 import math
@@ -7,21 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
 import efface
 from efface import Report, RequestError, Result, Task
-from efface.auditing import ensemble_outputs as strong_reading
-from efface.auditing import shadow_models as shadows
-from efface.auditing.distance_rows import ALONE, metrics_of
-from efface.auditing.distance_tests import distance_tests, recipe_mismatch
-from efface.auditing.ensemble_outputs import RAW, Statistics
+from efface.auditing import run, shadow_models
+from efface.auditing.audit_test import adjust_tests
+from efface.auditing.ensemble_outputs import ensemble_places
+from efface.auditing.ensemble_rows import NO_ENSEMBLE
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import validate
 from efface.auditing.run import MAX_TARGETS
-from efface.auditing.verdict import Status, decide, ladder
+from efface.auditing.verdict import Status, decide
 from efface.data.records import Records
 from efface.ensembles import ModelSpec, Training, train_ensemble
 from efface.metrics.klom import MIN_MODELS
@@ -32,7 +29,7 @@ from efface.runtime.seeds import derive_seed
 from helpers.judged import FORGET, MODELS, Judged, alone, fit, kept_models, problem, stable, strong, tune
 from helpers.tiny import REFERENCE
 
-ALONES = {"ulira", "klom_mean", "klom_95", "epsilon"}
+ENSEMBLE_KEYS = {"ulira", "klom_mean", "klom_95", "epsilon"}
 STEER = {"rounds": "1", "steps": "5"}
 
 
@@ -47,12 +44,12 @@ def values(metric: Metric) -> list[float]:
 
 
 def distances(report: Report) -> dict[str, Any]:
-    """Rungs of this model."""
+    """Tests of this model."""
     return {r.key: r for r in report.tests if r.family == "model"}
 
 
 def of_method(report: Report) -> dict[str, Any]:
-    """Rungs of other models by the same method."""
+    """Tests of other models by the same method."""
     return {r.key.removeprefix("method_"): r for r in report.tests if r.family == "method"}
 
 
@@ -89,7 +86,7 @@ def slow_share(report: Report, judged: Judged) -> float:
     """Excess d2 of doing nothing by plain loops, from models trained here by the seeds of the ensembles."""
     own = derive_seed(0, "audit")
     sides = []
-    for what, at in (("original", np.arange(len(judged.y))), ("retrained", report.subject.splits.retain)):
+    for what, at in (("original", np.arange(len(judged.y))), ("retrained", report.inputs.splits.retain)):
         specs = [ModelSpec(None, at, derive_seed(own, "ensemble", what, str(k))) for k in range(MODELS)]
         training = Training(REFERENCE, kept_models(), jobs=1)
         made = train_ensemble(judged.task, judged.original, specs, training, Meter())
@@ -97,7 +94,7 @@ def slow_share(report: Report, judged: Judged) -> float:
         lines = []
         for model in made.models:
             told = []
-            for data, where in ((judged.task.train, list(FORGET)), (judged.task.holdout, report.subject.nonmembers)):
+            for data, where in ((judged.task.train, list(FORGET)), (judged.task.holdout, report.inputs.nonmembers)):
                 records = Records(data, judged.task)
                 z = logits_of(judged.task, model, records, where, Meter())
                 v = margin(z, records.targets(where)).numpy()
@@ -138,51 +135,15 @@ def test_klom_needs_32_models_of_each_kind() -> None:
     assert MIN_MODELS == 32
 
 
-def drawn(n: int, seed: int, shift: float = 0.0) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    keys = ("margin", "perturbed", "logits", "neighbours", RAW)
-    return {k: torch.randn(n, 30, generator=generator, dtype=torch.float64) + shift for k in keys}
-
-
-def of_ensembles(original: Any, unlearned: Any, retrained: Any) -> Statistics:
-    own = tuple({k: v[:1] for k, v in side.items()} for side in (original, unlearned))
-    return Statistics(original, unlearned, retrained, own, remade=True)  # type: ignore[arg-type]
-
-
-def test_with_enough_models_klom_is_measured_and_tells_models_apart() -> None:
-    for n, halves in ((MIN_MODELS, "not_measured"), (2 * MIN_MODELS, "measured")):
-        seen = of_ensembles(drawn(n, 0, 3.0), drawn(n, 1), drawn(n, 2))
-        found = {m.key: m for m in metrics_of(seen)}
-        for key in ("klom_mean", "klom_95"):
-            assert (found[key].original.state, found[key].retrained.state) == ("measured", halves)
-            told = values(found[key])
-            assert told[0] > 2 * told[1]
-        assert values(found["ulira"])[1:] == pytest.approx([0.5, 0.5], abs=0.03) and values(found["ulira"])[0] > 0.8
-
-
-def test_distance_rungs_reject_models_that_are_alike_at_the_nominal_rate() -> None:
-    """The whole ladder's adjusted p values, over 40 draws of 8 + 8 models that differ by chance alone."""
-    least, plain = [], []
-    for seed in range(40):
-        one, two, three = (drawn(MODELS, 3 * seed + k, shift) for k, shift in ((0, 2.0), (1, 0.0), (2, 0.0)))
-        tests = distance_tests(of_ensembles(one, two, three), 10, "", seed)
-        tests = [r for r in tests if r.family == "method"]
-        least.append(min(r.p_adjusted for r in tests))
-        plain.append(tests[0].p)
-        assert all(r.p_adjusted >= r.p for r in tests)
-    assert np.mean(np.array(least) <= 0.05) <= 6 / 40  # a binomial of 40 at 5 % is above 6 once in 300
-    assert ks_2samp(plain, np.linspace(0, 1, 5000)).pvalue > 0.01
-
-
 def test_without_a_method_only_the_one_model_is_compared() -> None:
     report = alone()
     assert report.document["ensembles"]["unlearned"] == report.document["ensembles"]["originals"] == 1
     assert report.document["ensembles"]["retrained"] == MODELS
     assert report.document["canaries"] is None
-    for key in ALONES:
+    for key in ENSEMBLE_KEYS:
         found = row(report, key)
         for reading in (found.original, found.unlearned, found.retrained):
-            assert (reading.state, reading.why) == ("not_measured", ALONE)
+            assert (reading.state, reading.why) == ("not_measured", NO_ENSEMBLE)
     # retrained elsewhere, it is not told from the retrained ones; and with 1 + 8 models nothing else could be shown
     assert report.verdict.status is not Status.NOT_VERIFIED, report.verdict.reasons
     for test in distances(report).values():
@@ -217,25 +178,11 @@ def test_a_method_that_forgets_does_not_speak_for_weights_that_it_did_not_make()
     assert mixed.verdict.status is Status.NOT_VERIFIED
     only = [
         dataclasses.replace(r, uninformative_reason="" if r.family == "method" else "too few")
-        for r in ladder(mixed.tests)
+        for r in adjust_tests(mixed.tests)
     ]
     told = [dataclasses.replace(r, p=1.0, p_adjusted=1.0) for r in only]
     found = decide(told, None, 0.03, 60, "them")
     assert found.status is Status.UNDECIDED and "reads this model itself" in "\n".join(found.reasons)
-
-
-def test_models_of_another_recipe_are_no_measure() -> None:
-    """An original far from all that Task.fit makes, on test records too, was trained by something else."""
-    sides = [{**drawn(24, k), "test": drawn(24, 9 + k)["margin"]} for k in range(3)]
-    seen = of_ensembles(*sides)
-    assert recipe_mismatch(seen) == ""
-    far = {**seen.own[0], "test": seen.own[0]["test"] + 2}
-    why = recipe_mismatch(dataclasses.replace(seen, own=(far, seen.own[1])))
-    assert "not like models trained by Task.fit" in why
-    tests = distance_tests(seen, 10, why, 0)
-    assert {r.outcome for r in tests} == {"uninformative"} and all(
-        r.control_failed and r.uninformative_reason == why for r in tests
-    )
 
 
 def test_models_from_the_cache_give_the_same_document() -> None:
@@ -268,7 +215,7 @@ class Spy:
 
             return real(model, task=replace(task, forward=forward), **rest)
 
-        monkeypatch.setattr(shadows, "unlearn", unlearn)
+        monkeypatch.setattr(shadow_models, "unlearn", unlearn)
 
 
 def rows_of(dataset: Any, positions: Any) -> set[bytes]:
@@ -283,31 +230,30 @@ def test_shadows_keep_to_the_parts_of_the_run(monkeypatch: pytest.MonkeyPatch) -
     assert all(c["splits"] is result.splits and tuple(c["forget"]) == FORGET for c in spy.calls)
     assert all(c["method"] == result.method for c in spy.calls)
     task, splits = judged.task, result.splits
-    assert not spy.seen & rows_of(task.holdout, report.subject.nonmembers)
+    assert not spy.seen & rows_of(task.holdout, report.inputs.nonmembers)
     assert not spy.seen & rows_of(task.train, splits.audit_reference) - rows_of(task.train, range(24))
     assert spy.seen >= rows_of(task.train, FORGET) | rows_of(task.holdout, splits.calibration), "the spy saw the run"
 
 
 def test_shadows_of_a_run_that_is_not_known_stay_off_their_own_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Strangers are then the whole holdout, but what the ensembles' scale is read from must be unseen by shadows."""
-    judged, spy, read = problem(), Spy(monkeypatch), []
-    read_views = strong_reading.read_views
+    """Nonmembers are then the whole holdout, but what the ensembles' scale is read from must be unseen by shadows."""
+    judged, spy, made = problem(), Spy(monkeypatch), []
+    real = shadow_models.make_ensembles
 
-    def noted(task: Any, model: Any, places: Any, meter: Any) -> Any:
-        read.append(places)
-        return read_views(task, model, places, meter)
+    def remembered(*args: Any) -> Any:
+        made.append(real(*args))
+        return made[-1]
 
-    monkeypatch.setattr(strong_reading, "read_views", noted)
+    monkeypatch.setattr(run, "make_ensembles", remembered)
     method, task = efface.methods.get("steer", STEER), replace(judged.task, test=None)
     report = judged.audit(method=method, task=task, level="strong", cache=kept_models())
-    assert len(report.subject.nonmembers) == len(judged.task.holdout)  # type: ignore[arg-type]
+    assert len(report.inputs.nonmembers) == len(judged.task.holdout)  # type: ignore[arg-type]
     assert spy.calls and rows_of(judged.task.train, FORGET) <= spy.seen
-    here = read[0]
-    assert all(places is here for places in read)
+    places = ensemble_places(report.inputs, made[0], Meter())
     for name in ("control", "near", "test"):
-        records, at = here[name].records, here[name].at
-        assert len(at) and not spy.seen & rows_of(records.dataset, at), name
-    control, elsewhere = here["control"].at, here["test"].at
+        place = places[name]
+        assert len(place.positions) and not spy.seen & rows_of(place.records.dataset, place.positions), name
+    control, elsewhere = places["control"].positions, places["test"].positions
     assert not set(control.tolist()) & set(elsewhere.tolist()) and len(control) == len(elsewhere) == 50
 
 

@@ -11,16 +11,17 @@ from torch import Tensor
 
 from efface.attacks import ATTACKS
 from efface.attacks.outputs import ModelOutputs, RecordOutputs
-from efface.auditing.attack_tests import RECORD_WINDOW, Scores
-from efface.auditing.verdict import LEVEL
+from efface.auditing.attack_tests import attack_tests
+from efface.auditing.audit_test import ALPHA
+from efface.auditing.scores import RECORD_WINDOW, Scores
 from efface.numerics.logits import margin
 
 LIRA, SPREAD = (next(a for a in ATTACKS if a.key == key) for key in ("lira", "spread"))
 PLACES = ("forget", "nonmembers")
 
 
-def a_view(margins: Tensor) -> RecordOutputs:
-    """A view of two classes with these margins, all of class 0."""
+def of_margins(margins: Tensor) -> RecordOutputs:
+    """Outputs of two classes with these margins, all of class 0."""
     return RecordOutputs(
         torch.stack([margins.double(), torch.zeros(len(margins), dtype=torch.float64)], 1),
         torch.zeros(len(margins), dtype=torch.long),
@@ -33,26 +34,26 @@ class World:
 
     def __init__(self, seed: int, forget: int = 60, nonmembers: int = 400, shift: float = 1.0) -> None:
         self.rng = np.random.default_rng(seed)
-        # forget records are harder than nonmembers on the whole: what a plain rank would take for a trace
+        # forget records are harder than nonmembers on the whole: what a rank alone would take for a trace
         self.hard = 2 * self.rng.beta(2 + shift, 2, forget), 2 * self.rng.beta(2, 2 + shift, nonmembers)
 
-    def sight(self, known: Any = 0.0) -> ModelOutputs:
+    def outputs(self, known: Any = 0.0) -> ModelOutputs:
         noisy = [-4 * h + (0.2 + 2 * h) * self.rng.standard_normal(len(h)) for h in self.hard]
         noisy[0] = noisy[0] + known
-        return ModelOutputs(*(a_view(torch.from_numpy(v)) for v in noisy))
+        return ModelOutputs(*(of_margins(torch.from_numpy(v)) for v in noisy))
 
     def scores(self, known: Any = 0.0, retrained: int = 0, references: int = 6) -> Scores:
         return Scores(
-            self.sight(8.0),
-            self.sight(known),
-            [self.sight() for _ in range(retrained)],
-            [self.sight() for _ in range(references)],
+            self.outputs(8.0),
+            self.outputs(known),
+            [self.outputs() for _ in range(retrained)],
+            [self.outputs() for _ in range(references)],
             {},
         )
 
 
-def margins(view: RecordOutputs) -> list[float]:
-    return [float(m) for m in margin(view.logits, view.targets)]
+def margins(outputs: RecordOutputs) -> list[float]:
+    return [float(m) for m in margin(outputs.logits, outputs.targets)]
 
 
 def slow_window(at: float, nonmember_difficulty: list[float], width: int) -> list[int]:
@@ -64,9 +65,9 @@ def slow_window(at: float, nonmember_difficulty: list[float], width: int) -> lis
 
 
 def slow_tests(scores: Scores) -> list[float]:
-    def lira(sight: ModelOutputs, place: str) -> list[float]:
+    def lira(model: ModelOutputs, place: str) -> list[float]:
         outs = np.array([margins(getattr(r, place)) for r in scores.references])
-        return [float(v) for v in np.array(margins(getattr(sight, place))) - outs.mean(0)]
+        return [float(v) for v in np.array(margins(getattr(model, place))) - outs.mean(0)]
 
     ours, theirs = lira(scores.unlearned, "forget"), lira(scores.unlearned, "nonmembers")
     hard, nonmember_difficulty = (
@@ -74,7 +75,7 @@ def slow_tests(scores: Scores) -> list[float]:
     )
     width = min(RECORD_WINDOW, max(10, len(theirs) // 5))
 
-    def standing(value: float, like: list[int]) -> float:
+    def robust_z(value: float, like: list[int]) -> float:
         among = [theirs[j] for j in like]
         middle = statistics.median_low(among)
         return (value - middle) / statistics.median_low([abs(v - middle) for v in among])
@@ -82,8 +83,8 @@ def slow_tests(scores: Scores) -> list[float]:
     null = []
     for j, value in enumerate(theirs):
         like = slow_window(nonmember_difficulty[j], nonmember_difficulty, width + 1)
-        null.append(standing(value, [i for i in like if i != j]))
-    found = [standing(v, slow_window(h, nonmember_difficulty, width)) for v, h in zip(ours, hard, strict=True)]
+        null.append(robust_z(value, [i for i in like if i != j]))
+    found = [robust_z(v, slow_window(h, nonmember_difficulty, width)) for v, h in zip(ours, hard, strict=True)]
     return [(1 + sum(v >= own for v in null)) / (1 + len(null)) for own in found]
 
 
@@ -95,7 +96,7 @@ def test_p_values_are_those_of_a_slow_loop(nonmembers: int) -> None:
     assert found[0].tolist() == pytest.approx(slow_tests(scores))
 
 
-def test_a_stranger_is_not_its_own_like() -> None:
+def test_a_nonmember_is_not_compared_with_itself() -> None:
     """Else the null would be too narrow: with windows of 10 a nonmember's own score would be among its median."""
     hit = 0
     for seed in range(60):
@@ -115,13 +116,13 @@ def test_p_values_of_never_seen_records_are_uniform() -> None:
     assert float((values <= 0.25).double().mean()) == pytest.approx(0.25, abs=0.03)
     # one record of each world, which are independent of each other
     assert kstest(values[:, 0].numpy(), "uniform").pvalue > 0.01
-    # what it is that had to be taken out: the plain score, ranked among all nonmembers
-    plain = []
+    # what it is that had to be taken out: the score itself, ranked among all nonmembers
+    marginal = []
     for s in draws:
         scored = s.scored(LIRA, s.unlearned)
         assert scored is not None
-        plain.append(float((scored[0][:, None] > scored[1].quantile(0.95)).double().mean()))
-    assert np.mean(plain) > 0.08
+        marginal.append(float((scored[0][:, None] > scored[1].quantile(0.95)).double().mean()))
+    assert np.mean(marginal) > 0.08
 
 
 def test_nothing_is_flagged_among_never_seen_records_but_rarely() -> None:
@@ -138,12 +139,12 @@ def test_planted_records_are_flagged_by_benjamini_and_hochberg() -> None:
     known = np.zeros(60)
     planted = [3, 17, 18, 40, 59]
     known[planted] = 60.0
-    known[30] = -60.0  # shunned: the test is one-sided
+    known[30] = -60.0  # known less than never-seen ones: the test is one-sided
     found = World(2, 60, 1500).scores(known).record_tests()
     assert found is not None
     p, flagged = found
     # by hand: the largest rank k with p_(k) <= k q / m, and all p up to that one
-    ordered, q = sorted(p.tolist()), 1 - LEVEL
+    ordered, q = sorted(p.tolist()), ALPHA
     passing = [value for k, value in enumerate(ordered, 1) if value <= k * q / len(ordered) + 1e-12]
     expected = {i for i, value in enumerate(p.tolist()) if passing and value <= max(passing)}
     assert set(flagged.nonzero().flatten().tolist()) == expected
@@ -159,11 +160,11 @@ def test_record_tests_need_references_and_equal_difficulty() -> None:
     assert quick.record_tests() is None and whole.record_tests() is not None
 
 
-def slow_auc(scores: Scores, sight: ModelOutputs, spread: bool) -> float:
+def slow_auc(scores: Scores, model: ModelOutputs, spread: bool) -> float:
     """AUC at equal difficulty: of the score, or of how far it lies from that of its like."""
     outs = [np.array([margins(getattr(r, place)) for r in scores.references]) for place in PLACES]
     hard, nonmember_difficulty = (o.mean(0) for o in outs)
-    ours, theirs = (np.array(margins(getattr(sight, p))) - o.mean(0) for p, o in zip(PLACES, outs, strict=True))
+    ours, theirs = (np.array(margins(getattr(model, p))) - o.mean(0) for p, o in zip(PLACES, outs, strict=True))
     wide = min(RECORD_WINDOW, max(10, len(theirs) // 5))
 
     def far(value: float, like: list[int]) -> float:
@@ -190,7 +191,7 @@ def slow_auc(scores: Scores, sight: ModelOutputs, spread: bool) -> float:
     return float(np.mean(ranks))
 
 
-def test_spread_catches_what_is_remembered_by_half_and_shunned_by_half() -> None:
+def test_spread_catches_what_is_remembered_by_half_and_overshot_by_half() -> None:
     world = World(7, 80, 600)
     half = np.where(np.arange(80) % 2 == 0, 6.0, -6.0)
     scores = world.scores(half, retrained=3)
@@ -200,14 +201,14 @@ def test_spread_catches_what_is_remembered_by_half_and_shunned_by_half() -> None
     assert spread.value > 0.75 and spread.estimate(1 - 1e-6).low > 0.5
     for attack, part in ((LIRA, mean), (SPREAD, spread)):
         assert part.value == pytest.approx(slow_auc(scores, scores.unlearned, attack.spread), abs=1e-3)
-    # in the ladder: it fails this model, and no model that never saw the records
-    tests = {r.key: r for r in scores.tests}
+    # among the tests: it fails this model, and no model that never saw the records
+    tests = {r.key: r for r in attack_tests(scores)}
     assert tests["spread"].p < 0.01 < tests["lira"].p and tests["spread"].unlearned.value > 0.25
     assert tests["spread"].retrained is not None and not tests["spread"].retrained.excludes(0.0)
 
 
 @pytest.mark.parametrize(("shift", "off"), [(0.0, 0.02), (1.0, 0.05)], ids=["as hard", "far harder"])
-def test_spread_of_never_seen_records_is_that_of_strangers(shift: float, off: float) -> None:
+def test_spread_of_never_seen_records_is_that_of_nonmembers(shift: float, off: float) -> None:
     """Standard error .006; at the hard end, where nonmembers are few, less like the record, a little is left."""
     values = []
     for seed in range(40):
@@ -220,4 +221,4 @@ def test_spread_of_never_seen_records_is_that_of_strangers(shift: float, off: fl
 def test_spread_does_not_decide_without_references() -> None:
     scores = World(0).scores()
     quick = Scores(scores.original, scores.unlearned, (), (), {}, marginal=True)
-    assert quick.auc_result(SPREAD, 0) is None and "spread" not in {r.key for r in quick.tests}
+    assert quick.auc_result(SPREAD, 0) is None and "spread" not in {r.key for r in attack_tests(quick)}

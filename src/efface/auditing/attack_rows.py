@@ -1,0 +1,92 @@
+"""Rows of the attacks: AUC of each, of all forget records and of groups; true positive rate at 1 % false ones."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from efface.attacks import ATTACKS, Attack, by_key
+from efface.attacks.outputs import ModelOutputs
+from efface.auditing.audit_test import CONFIDENCE, AuditTest
+from efface.auditing.readings import Metric, Reading, measured_row, one_more, row_of_one_reading
+from efface.auditing.scores import Scores
+from efface.metrics.membership import AucResult, conditional_auc
+from efface.metrics.roc import MIN_NEGATIVES, tpr_at
+from efface.types import Estimate
+
+FPR = 0.01
+MISLEADING = "the request does not look like a random sample, so never-seen records of all difficulties mislead"
+
+
+def attack_rows(scores: Scores, tests: Sequence[AuditTest], barred: bool) -> list[Metric]:
+    """A row for each attack, more for groups of forget records.
+
+    Args:
+        scores: The attacks on all models.
+        tests: The tests made of them: an uninformative one marks its row.
+        barred: Whether attacks do not apply to this request at this level.
+    """
+    marginal = [conditional_auc(*scored(scores, ATTACKS[0], m)) for m in scores.models]
+    rows = [measured_row("loss_marginal", "Loss attack AUC, all nonmembers alike", "all", "attack", _auc(marginal))]
+    by_attack = {t.key: t for t in tests}
+    for attack in ATTACKS:
+        rows += _rows_of(scores, attack, by_attack.get(attack.key), barred)
+    return [*rows, _low_false_alarms(scores)]
+
+
+def strongest(scores: Scores) -> Attack:
+    """The attack whose curve and rates are shown: LiRA where there are references, else the loss attack."""
+    return by_key("lira" if scores.references else "loss")
+
+
+def scored(scores: Scores, attack: Attack, model: ModelOutputs) -> tuple[Tensor, Tensor]:
+    """Scores of the forget records and of the nonmembers by an attack that can be made here."""
+    found = scores.scored(attack, model)
+    if found is None:
+        raise ValueError(f"{attack.key} has no score here")
+    return found
+
+
+def _rows_of(scores: Scores, attack: Attack, test: AuditTest | None, barred: bool) -> list[Metric]:
+    title = f"{attack.title}, AUC{'' if scores.marginal else ' at equal difficulty'}"
+    decides = scores.decides(attack)
+    results = [r for i in range(len(scores.models)) if (r := scores.auc_result(attack, i)) is not None]
+    if not results:
+        missing = Reading.missing(_why_missing(scores, attack))
+        return [row_of_one_reading(attack.key, title, attack.kind, missing, decides)]
+    if barred:
+        misleading = Reading("not_applicable", None, MISLEADING)
+        return [row_of_one_reading(attack.key, title, attack.kind, misleading, decides)]
+    row = measured_row(attack.key, title, "all", attack.kind, _auc(results), decides)
+    if test is not None and test.outcome == "uninformative":
+        unlearned = Reading("uninformative", row.unlearned.estimate, test.uninformative_reason)
+        row = Metric(attack.key, title, "all", attack.kind, decides, row.original, unlearned, row.retrained)
+    groups = scores.groups.items() if attack is ATTACKS[0] else ()
+    by_group = [
+        measured_row(attack.key, title, group, attack.kind, _auc(scores.of_group(attack, mask)))
+        for group, mask in groups
+    ]
+    return [row, *by_group]
+
+
+def _why_missing(scores: Scores, attack: Attack) -> str:
+    if not (scores.references or scores.marginal):
+        return scores.missing_reason
+    return f"needs {'reference models' if scores.marginal and attack.spread else attack.needs}"
+
+
+def _low_false_alarms(scores: Scores) -> Metric:
+    attack = strongest(scores)
+    title = f"{attack.title}, TPR at {FPR:.0%} FPR"
+    negatives = len(scores.original.nonmembers.targets)
+    if negatives < MIN_NEGATIVES:
+        missing = Reading.missing(f"needs at least {MIN_NEGATIVES:,} never-seen records; there are {negatives:,}")
+        return row_of_one_reading("tpr", title, "attack", missing)
+    shown = [tpr_at(*scored(scores, attack, m), FPR, CONFIDENCE) for m in scores.models]
+    retrained = one_more([e.value for e in shown[2:]], 0.0, 1.0)
+    return measured_row("tpr", title, "all", "attack", [*shown[:2], retrained])
+
+
+def _auc(results: Sequence[AucResult]) -> list[Estimate | None]:
+    """Estimates of original and unlearned, and of the retrained models where there are any."""
+    retrained = one_more([r.value for r in results[2:]], 0.0, 1.0)
+    return [*(r.estimate(CONFIDENCE) for r in results[:2]), retrained]

@@ -1,0 +1,94 @@
+"""The options of an audit: what `efface.audit` and `efface.audit_models` take beside models, level and seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from efface.auditing.config import MIN_MODELS, MODELS
+from efface.ensembles import Training
+from efface.errors import RequestError, collect_errors
+from efface.methods import Method, get
+from efface.models.training import Recipe
+from efface.runtime.cost import PhaseCost
+from efface.types import RecordId
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """How an audit is made and reported, beside its level.
+
+    Args:
+        groups: Kinds of forget records that the table shows apart: the ids of each, by its name.
+        retrain_cost: What training one model without the forget set cost; the report compares it with the cost of
+            unlearning. None is what the audit's own retrained models cost, where it trains any.
+        method: At level strong, the method or its key that made the unlearned model, to be run on other originals.
+            Leave it out for a result of `efface.unlearn`, which knows it. Without a method the one unlearned model is
+            compared with retrained models, and nothing else.
+        models: At level strong, the number of models of each ensemble, 8 or more.
+        cache: At level strong, a folder that keeps the ensembles' models, so that a later audit finds them.
+        jobs: Processes that train ensembles. None takes as many as there are cores, where that saves time.
+        recipe: How reference models are trained, and ensembles where the task has no `fit`.
+        run_seed: Seed of the efface run that made the unlearned model, where its result is not at hand: holdout records
+            that the run used are then left out. None takes all of the holdout as used by nobody.
+        used_reference: Digest of the weights of that run's own reference model, which then may be no reference here.
+        title: Title of the report.
+        show_ids: Whether the report has the ids of records; a hash of each is there anyway.
+        progress: Whether to show bars; by default only on a terminal.
+
+    Raises:
+        RequestError: A field is of a wrong type or out of range; all such fields are listed.
+    """
+
+    groups: Mapping[str, Sequence[RecordId]] = field(default_factory=dict)
+    retrain_cost: PhaseCost | None = None
+    method: str | Method | None = None
+    models: int = MODELS
+    cache: str | Path | None = None
+    jobs: int | None = None
+    recipe: Recipe = field(default_factory=Recipe)
+    run_seed: int | None = None
+    used_reference: str | None = None
+    title: str = "Unlearning report"
+    show_ids: bool = True
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        expected = (
+            ("groups", self.groups, Mapping, "record ids by the name of each group"),
+            ("retrain_cost", self.retrain_cost, PhaseCost | None, "an efface.PhaseCost"),
+            ("cache", self.cache, str | Path | None, "a folder"),
+            ("recipe", self.recipe, Recipe, "an efface.Recipe"),
+            ("run_seed", self.run_seed, int | None, "an integer"),
+            ("used_reference", self.used_reference, str | None, "text"),
+            ("title", self.title, str, "text"),
+            ("show_ids", self.show_ids, bool, "True or False"),
+            ("progress", self.progress, bool | None, "True or False"),
+        )
+        problems = [
+            f"{name}: expected {what}, got {value!r}"
+            for name, value, kind, what in expected
+            if not isinstance(value, kind)
+        ]
+        if isinstance(self.run_seed, bool):
+            problems.append(f"run_seed: expected an integer, got {self.run_seed}")
+        if not _is_at_least(self.models, MIN_MODELS):
+            problems.append(f"models: expected {MIN_MODELS} or more, got {self.models!r}")
+        if self.jobs is not None and not _is_at_least(self.jobs, 1):
+            problems.append(f"jobs: expected a number of processes, got {self.jobs!r}")
+        if self.method is not None:
+            collect_errors(problems, get, self.method)
+        if problems:
+            raise RequestError(problems)
+
+    @property
+    def training(self) -> Training:
+        """How ensembles are trained and kept."""
+        cache = None if self.cache is None else Path(self.cache)
+        return Training(self.recipe, cache, self.jobs, self.progress)
+
+
+def _is_at_least(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+DEFAULT_OPTIONS = AuditOptions()

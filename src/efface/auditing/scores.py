@@ -1,0 +1,175 @@
+"""What the attacks make of the models: scores of records, AUC at equal difficulty, and how single records stand."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from efface.attacks import ATTACKS, Attack, by_key
+from efface.attacks.outputs import ModelOutputs, RecordOutputs
+from efface.auditing.audit_test import ALPHA
+from efface.metrics.membership import AucResult, conditional_auc, mean_auc
+from efface.metrics.multiplicity import benjamini_hochberg
+from efface.numerics.neighbours import by_block, windows
+
+MIN_TARGETS = 2  # retrained models from which effects are measured against them rather than against 0.5
+RECORD_WINDOW = 100  # nonmembers that say where the score of one record should lie
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Every attack on every model, on the same forget records and nonmembers.
+
+    Args:
+        original: Outputs of the model before unlearning.
+        unlearned: Outputs of the model after it.
+        retrained: Outputs of models trained without the forget set.
+        references: Outputs of the reference models.
+        groups: Kinds of forget records, as masks over them.
+        missing_reason: Why there are no references, where there are none.
+        marginal: Whether forget records are compared with nonmembers of every difficulty alike, which is right only
+            for a request that is a random sample.
+    """
+
+    original: ModelOutputs
+    unlearned: ModelOutputs
+    retrained: Sequence[ModelOutputs]
+    references: Sequence[ModelOutputs]
+    groups: Mapping[str, Tensor]
+    missing_reason: str = ""
+    marginal: bool = False
+    _cache: dict[tuple[str, int], AucResult | None] = field(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        """What effects are measured against, for people."""
+        if self.against_retrained:
+            return "the retrained models"
+        return "never-seen records" if self.marginal else "never-seen records of equal difficulty"
+
+    @property
+    def against_retrained(self) -> bool:
+        """Whether there are enough retrained models to measure effects against."""
+        return len(self.retrained) >= MIN_TARGETS
+
+    @cached_property
+    def models(self) -> list[ModelOutputs]:
+        """The original, the unlearned model, then the retrained ones."""
+        return [self.original, self.unlearned, *self.retrained]
+
+    def decides(self, attack: Attack) -> bool:
+        """Whether the attack is a test of this audit, if it can be measured."""
+        return attack.decides[self.marginal]
+
+    def auc_result(self, attack: Attack, model: int) -> AucResult | None:
+        """One attack on one of `models`; None where the score, or the difficulty, cannot be had."""
+        key = (attack.key, model)
+        if key not in self._cache:
+            self._cache[key] = self._auc(attack, self.models[model])
+        return self._cache[key]
+
+    def of_group(self, attack: Attack, mask: Tensor) -> list[AucResult]:
+        """One attack on some of the forget records, for each of `models` that it can score."""
+        return [result for m in self.models if (result := self._auc(attack, m, mask)) is not None]
+
+    def _auc(self, attack: Attack, model: ModelOutputs, mask: Tensor | None = None) -> AucResult | None:
+        scored = self.scored(attack, model)
+        if scored is None or not (self.references or self.marginal):
+            return None
+        forget, nonmembers = scored
+        if self.marginal:
+            return None if attack.spread else conditional_auc(forget if mask is None else forget[mask], nonmembers)
+        difficulty, nonmember_difficulty = self._difficulties(attack)
+        if attack.spread:
+            z = robust_zscore(forget, nonmembers, difficulty, nonmember_difficulty)
+            forget, nonmembers = z[0].abs(), z[1].abs()
+        if mask is not None:
+            forget, difficulty = forget[mask], difficulty[mask]
+        return conditional_auc(forget, nonmembers, difficulty, nonmember_difficulty)
+
+    def scored(self, attack: Attack, model: ModelOutputs) -> tuple[Tensor, Tensor] | None:
+        """Scores of the forget records and of the nonmembers; None where they cannot be had."""
+        forget = attack.score(model.forget, [r.forget for r in self.references])
+        nonmembers = attack.score(model.nonmembers, [r.nonmembers for r in self.references])
+        return None if forget is None or nonmembers is None else (forget, nonmembers)
+
+    def _difficulties(self, attack: Attack) -> tuple[Tensor, Tensor]:
+        forget = _difficulty(attack, [r.forget for r in self.references])
+        return forget, _difficulty(attack, [r.nonmembers for r in self.references])
+
+    def ranks(self) -> dict[str, Tensor | None]:
+        """Each forget record's rank among nonmembers of equal difficulty by the loss attack; None if not measured."""
+        results = [self.auc_result(ATTACKS[0], i) for i in range(len(self.models))]
+        retrained = [r for r in results[2:] if r is not None]
+        original, unlearned = (None if r is None else r.ranks for r in results[:2])
+        return {
+            "original": original,
+            "unlearned": unlearned,
+            "retrained": mean_auc(retrained).ranks if retrained else None,
+        }
+
+    def record_tests(self) -> tuple[Tensor, Tensor] | None:
+        """Test each forget record by itself, by its LiRA score at equal difficulty.
+
+        Returns:
+            For each record, the chance that a never-seen one would score as high (one-sided), and whether Benjamini
+            and Hochberg's method flags it at 5 %. None without references.
+        """
+        lira = by_key("lira")
+        scored = self.scored(lira, self.unlearned)
+        if scored is None or self.marginal:
+            return None
+        forget, nonmembers = robust_zscore(*scored, *self._difficulties(lira))
+        above = len(nonmembers) - torch.searchsorted(nonmembers.sort().values, forget)
+        p = (1 + above) / (1 + len(nonmembers))
+        return p, benjamini_hochberg(p) <= ALPHA
+
+
+def _difficulty(attack: Attack, references: Sequence[RecordOutputs]) -> Tensor:
+    """How difficult each record is for models that never saw it, averaged over the references."""
+    read = attack.difficulty or attack.score
+    scores = [read(r, ()) for r in references]
+    return torch.stack([s for s in scores if s is not None]).mean(0)
+
+
+def robust_zscore(
+    forget: Tensor, nonmembers: Tensor, difficulty: Tensor, nonmember_difficulty: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores less the median of nonmembers of equal difficulty, over their median absolute deviation.
+
+    A nonmember is compared with others, without itself.
+
+    Args:
+        forget: Scores of the forget records, (n,).
+        nonmembers: Scores of the nonmembers, (m,).
+        difficulty: How difficult each forget record is, (n,).
+        nonmember_difficulty: The same of the nonmembers, (m,).
+
+    Returns:
+        The z-scores of forget records, (n,), and nonmembers, (m,), float64.
+    """
+    width = min(RECORD_WINDOW, max(10, len(nonmembers) // 5))
+    z = by_block(
+        lambda part: _zscore(forget[part], nonmembers, windows(difficulty[part], nonmember_difficulty, width)),
+        len(forget),
+    )
+    others = _drop_own(windows(nonmember_difficulty, nonmember_difficulty, width + 1))
+    return z, _zscore(nonmembers, nonmembers, others)
+
+
+def _drop_own(at: Tensor) -> Tensor:
+    """Each row's window without the row itself (or without its last, where the row is not in it)."""
+    own = torch.arange(len(at))[:, None]
+    mask = at == own
+    mask[~mask.any(1), -1] = True
+    return at[~mask].reshape(len(at), -1)
+
+
+def _zscore(values: Tensor, nonmembers: Tensor, at: Tensor) -> Tensor:
+    """Values in the robust unit of the nonmembers at each row of positions."""
+    among = nonmembers.double()[at]
+    middle = among.median(1).values
+    spread = (among - middle[:, None]).abs().median(1).values
+    return (values.double() - middle) / spread.clamp_min(1e-9)

@@ -1,0 +1,60 @@
+"""Rows of accuracy and loss: of forget records and holdout, and of records that serve for utility alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from efface.auditing.audit_test import CONFIDENCE
+from efface.auditing.readings import Metric, bare, measured_row
+from efface.metrics.utility import accuracy, mean_loss, tug_of_war
+from efface.types import Estimate
+
+Utility = Callable[[Sequence[Tensor], Tensor, float], Estimate]
+EVERY = slice(None)
+TUG_OF_WAR = "Tug of war (1: accuracies as retrained)"
+TUG_OF_WAR_SETS = ("forget", "retain", "test")
+
+
+@dataclass(frozen=True)
+class UtilitySet:
+    """Labels (n,) of some records, and the models' logits (n, classes) of them."""
+
+    targets: Tensor
+    original: Tensor
+    unlearned: Tensor
+    retrained: Sequence[Tensor]
+
+    def read(self, utility: Utility, rows: Tensor | slice = EVERY) -> list[Estimate | None]:
+        """A score on some rows: original, unlearned, and retrained where there are any."""
+        kinds = ([self.original], [self.unlearned], self.retrained)
+        return [utility([z[rows] for z in k], self.targets[rows], CONFIDENCE) if k else None for k in kinds]
+
+
+def utility_rows(sets: Mapping[str, UtilitySet], groups: Mapping[str, Tensor]) -> list[Metric]:
+    """Accuracy and loss on each set, accuracy on each group of forget records, and the tug-of-war score.
+
+    Args:
+        sets: The records by name; `forget` is among them.
+        groups: Kinds of forget records, as masks over them.
+    """
+    rows = []
+    for name, title, utility in (("accuracy", "Accuracy", accuracy), ("loss", "Loss (nats)", mean_loss)):
+        for place, records in sets.items():
+            rows.append(measured_row(f"{name}_{place}", f"{title} on {place}", "all", "utility", records.read(utility)))
+    for group, mask in groups.items():
+        shown = sets["forget"].read(accuracy, mask)
+        rows.append(measured_row("accuracy_forget", "Accuracy on forget", group, "utility", shown))
+    return [*rows, *_tug_of_war(sets)]
+
+
+def _tug_of_war(sets: Mapping[str, UtilitySet]) -> list[Metric]:
+    if not sets["forget"].retrained:
+        return []
+    chosen = {name: sets[name] for name in TUG_OF_WAR_SETS if name in sets}
+    accuracies: list[dict[str, float]] = []
+    for kind in range(3):
+        read = {name: records.read(accuracy)[kind] for name, records in chosen.items()}
+        accuracies.append({name: e.value for name, e in read.items() if e is not None})
+    values = [tug_of_war(a, accuracies[2]) for a in accuracies[:2]]
+    return [measured_row("tow", TUG_OF_WAR, "all", "utility", [bare(values[0]), bare(values[1]), bare(1.0)])]
