@@ -1,4 +1,4 @@
-"""Whether a request looks like a random sample of the training set: only then may any never-seen record stand beside it."""
+"""Whether a request looks like a random sample of the training set: only then does any never-seen record match it."""
 
 from dataclasses import dataclass
 
