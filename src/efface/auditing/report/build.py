@@ -29,9 +29,10 @@ from efface.unlearning.result import Result
 class Report:
     """What an audit found, ready to be read or saved.
 
-    verdict: status, one sentence, reasons and the smallest effect that the request could have shown.
-    tests: the tests that the verdict follows from; metrics: the rows of the table.
-    cost: of the audit itself; that of unlearning is in `result.cost`, where a result was given.
+    Args:
+        inputs: What was judged, and on which records.
+        findings: The verdict and all that it rests on.
+        cost: Cost of the audit itself; that of unlearning is in `result.cost`, where a result was given.
     """
 
     inputs: AuditInputs
@@ -44,7 +45,7 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """The conclusion."""
+        """Status, one sentence, reasons, and the smallest effect that the request could have shown."""
         return self.findings.verdict
 
     @property
@@ -64,12 +65,12 @@ class Report:
 
     @property
     def title(self) -> str:
-        """The title."""
+        """Heading of the report."""
         return self.inputs.options.title
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be known beside the verdict."""
+        """Remarks beside the verdict."""
         return (*self.inputs.notes, *self.findings.notes)
 
     @property
@@ -85,7 +86,7 @@ class Report:
 
     @property
     def table(self) -> Table:
-        """All that the models said."""
+        """What every model says of every set of records, and the rows made of it."""
         return self.findings.table
 
     @cached_property
@@ -94,7 +95,17 @@ class Report:
         return tuple(self.table.metrics())
 
     def save(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write report.json and report.html into `folder`, each whole or not at all; gives their paths."""
+        """Write report.json and report.html, each whole or not at all.
+
+        Args:
+            folder: Where to write; made if it is missing.
+
+        Returns:
+            The paths of report.json and of report.html.
+
+        Raises:
+            OSError: A file cannot be written; the files that were there before are as they were.
+        """
         return write(self.document, folder)
 
     @cached_property
