@@ -158,4 +158,4 @@ def plaintext(path: Path, positions: Iterable[int]) -> list[str]:
 
 def undrawn(patch: pytest.MonkeyPatch) -> None:
     """Let reports have no figures: drawing takes a second, and no store depends on it."""
-    patch.setattr(html, "_figures", lambda document: dict.fromkeys(("scores", "ladder", "roc", "steps", "cost")))
+    patch.setattr(html, "draw_figures", lambda document: dict.fromkeys(html.FIGURES))
