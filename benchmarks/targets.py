@@ -139,7 +139,9 @@ def main():
             start = time.process_time()
             reference = make(task, model, data, splits, seed)
             spent += time.process_time() - start
-            expected = kind(task, model, reference, data, holdout, splits.members, splits.calibration, (), Meter())
+            expected = kind(
+                task, model, reference, data, holdout, splits.heldout_retain, splits.calibration, (), Meter()
+            )
             seen = expected.of_training(splits.forget)
             found.append(rule(share, seen, expected.members, expected.nonmembers))
         found_shares = []

@@ -130,7 +130,11 @@ def test_the_code_of_a_page_can_be_compiled_and_its_names_exist(page: Path) -> N
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "efface":
                 module = importlib.import_module(node.module or "")
                 assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("efface.unlearn", "efface.audit", "efface.audit_models"):
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "efface.unlearn",
+                "efface.audit",
+                "efface.audit_models",
+            ):
                 called = getattr(efface, ast.unparse(node.func).split(".")[1])
                 known = inspect.signature(called).parameters
                 assert {k.arg for k in node.keywords if k.arg} <= known.keys(), ast.unparse(node)

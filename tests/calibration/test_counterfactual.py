@@ -45,7 +45,7 @@ class Built:
 
     def again(self, forget_classes: tuple[int, ...] = (), **places: Any) -> CounterfactualLogits:
         p = self.splits
-        where = {"members": p.members, "nonmembers": p.calibration, **places}
+        where = {"members": p.heldout_retain, "nonmembers": p.calibration, **places}
         return CounterfactualLogits(
             self.task,
             self.model,
@@ -85,7 +85,7 @@ def same(one: CalibratedLogits, other: CalibratedLogits, atol: float = 1e-9) -> 
 def test_it_tells_the_originals_centred_logits_and_the_labels(built: Built) -> None:
     splits, expected = built.splits, built.expected
     for seen, source, at in (
-        (expected.members, built.train, splits.members),
+        (expected.members, built.train, splits.heldout_retain),
         (expected.nonmembers, built.holdout, splits.calibration),
         (expected.of_training(splits.forget), built.train, splits.forget),
         (expected.of_holdout(splits.stopping), built.holdout, splits.stopping),
@@ -116,7 +116,7 @@ def test_no_label_of_a_stranger_or_a_forget_record_is_read(built: Built, tiny: T
 
 def test_the_map_is_fitted_on_strangers_alone(built: Built, tiny: Tiny) -> None:
     x = tiny.x.clone()
-    x[torch.from_numpy(built.splits.members)] += 1
+    x[torch.from_numpy(built.splits.heldout_retain)] += 1
     other = Built(
         tiny.task(train=TensorDataset(x, tiny.y)), tiny.model, tiny.forget, reference=built.reference
     ).expected
@@ -182,7 +182,7 @@ def test_records_of_a_class_that_is_gone_are_left_alone(emptied: Built, tiny: Ti
         emptied.expected.of_training(forget).expected, emptied.expected._raw(emptied.train, forget).expected
     )
     # beside others, which move
-    mixed = np.concatenate([emptied.splits.members[:5], forget[:5]])
+    mixed = np.concatenate([emptied.splits.heldout_retain[:5], forget[:5]])
     moved = emptied.expected.of_training(mixed).expected - emptied.expected._raw(emptied.train, mixed).expected
     assert (moved[:5].abs().amax(1) > 1e-6).all() and moved[5:].abs().max() < 1e-9
 

@@ -41,7 +41,13 @@ def problem_of(tiny: Tiny, model: nn.Module, task: Task | None = None, forget_cl
 
 
 def unlearned(tiny: Tiny, method: Method, model: nn.Module | None = None) -> efface.Result:
-    return efface.unlearn(model or tiny.model, forget=tiny.forget, task=tiny.task(), method=method, evaluate=False)
+    return efface.unlearn(
+        model or tiny.model,
+        forget=tiny.forget,
+        task=tiny.task(),
+        method=method,
+        options=efface.UnlearnOptions(evaluate=False),
+    )
 
 
 def read_by(result: efface.Result) -> Tensor:

@@ -46,7 +46,9 @@ def make_memorised() -> Memorised:
     task = Task(train=TensorDataset(x, y), holdout=TensorDataset(*held), test=TensorDataset(*test))
     noop = efface.unlearn(models[0], forget=FORGET, task=task, method="noop")
     small = efface.methods.get("steer", {"rounds": "2", "steps": "10"})
-    steered = efface.unlearn(models[0], forget=FORGET, task=task, method=small, reference=REFERENCE)
+    steered = efface.unlearn(
+        models[0], forget=FORGET, task=task, method=small, options=efface.UnlearnOptions(reference=REFERENCE)
+    )
     return Memorised(x, y, task, models[0], tuple(models[1:]), noop, steered)
 
 

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
-import efface
 from efface import Result
 from efface.methods import Method
 from efface.methods.adversarial import label_first
+from helpers.calls import unlearn
 from helpers.tiny import Tiny, mlp
 
 ALL = 100_000  # a batch that takes every record, so that nothing depends on how they are drawn
@@ -41,7 +41,7 @@ def slope(model: nn.Module, loss: Tensor) -> Tensor:
 def unlearned(tiny: Tiny, model: nn.Module, method: Method, **more: Any) -> tuple[Result, Tensor]:
     """A run without looks, and the retain records that it may read."""
     plain = {"forget": tiny.forget, "task": tiny.task(), "evaluate": False}
-    result = efface.unlearn(model, method=method, **{**plain, **more})
+    result = unlearn(model, method=method, **{**plain, **more})
     return result, torch.from_numpy(np.setdiff1d(result.splits.retain, result.splits.audit_reference))
 
 

@@ -52,7 +52,9 @@ def test_label_first_sorts_the_other_classes() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_forget_outputs_come_nearer_to_those_of_never_seen_records(method: Align | AlignGan, tiny: Tiny) -> None:
-    result = efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method=method, evaluate=False)
+    result = efface.unlearn(
+        tiny.model, forget=tiny.forget, task=tiny.task(), method=method, options=efface.UnlearnOptions(evaluate=False)
+    )
     # holdout records that the method did not use
     other = torch.from_numpy(result.splits.audit)
     unseen = outputs(tiny.model, tiny.holdout_x[other], tiny.holdout_y[other])
@@ -70,7 +72,9 @@ def test_forget_outputs_come_nearer_to_those_of_never_seen_records(method: Align
 def test_without_a_pull_the_forget_records_are_not_looked_at(kind: type[Align | AlignGan], tiny: Tiny) -> None:
     """Both are then plain descent on the retain set, so the same one."""
     runs = [
-        efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method=m, evaluate=False)
+        efface.unlearn(
+            tiny.model, forget=tiny.forget, task=tiny.task(), method=m, options=efface.UnlearnOptions(evaluate=False)
+        )
         for m in (kind(steps=4, pull=0.0), Align(steps=4, pull=0.0), kind(steps=4, pull=1.0))
     ]
     none, same, pulled = (weights(r.model) for r in runs)
@@ -82,7 +86,11 @@ def test_the_discriminator_is_the_seeds_own(tiny: Tiny) -> None:
     for process_seed in (1, 2):
         torch.manual_seed(process_seed)
         done = efface.unlearn(
-            tiny.model, forget=tiny.forget, task=tiny.task(), method=AlignGan(steps=3, turns=2), evaluate=False
+            tiny.model,
+            forget=tiny.forget,
+            task=tiny.task(),
+            method=AlignGan(steps=3, turns=2),
+            options=efface.UnlearnOptions(evaluate=False),
         )
         found.append(weights(done.model))
     assert found[0] == found[1] != weights(tiny.model)

@@ -16,6 +16,7 @@ from efface import DivergedError, Result
 from efface.numerics.logits import margin
 from efface.unlearning.evidence import Outcome
 from efface.unlearning.stopping import LooksUnseen
+from helpers.calls import unlearn
 from helpers.method_table import SMALL
 from helpers.tiny import HOLDOUT, RECORDS, REFERENCE, Tiny, bits, mlp, weights
 
@@ -29,14 +30,12 @@ CHANGING = tuple(m for m in METHODS if m != "noop")
 def run(tiny: Tiny) -> Run:
     """Unlearn the tiny problem by a method's small options, without a utility floor unless one is asked for."""
 
-    def unlearn(method: str, model: nn.Module = tiny.model, **changes: Any) -> Result:
+    def run_small(method: str, model: nn.Module = tiny.model, **changes: Any) -> Result:
         plain = {"forget": tiny.forget, "reference": REFERENCE, "stop": LooksUnseen()}
         task = changes.pop("task", None) or tiny.task()
-        return efface.unlearn(
-            model, task=task, method=efface.methods.get(method, SMALL[method]), **{**plain, **changes}
-        )
+        return unlearn(model, task=task, method=efface.methods.get(method, SMALL[method]), **{**plain, **changes})
 
-    return unlearn
+    return run_small
 
 
 def test_every_method_has_a_row() -> None:
@@ -203,7 +202,11 @@ def test_steer_goes_towards_an_exactly_retrained_model() -> None:
     original = exact(torch.ones_like(left))
     data = {"train": TensorDataset(x[:600], y[:600]), "holdout": TensorDataset(x[600:], y[600:])}
     runs = [
-        margins(efface.unlearn(original, forget=forget.tolist(), seed=s, evaluate=False, **data).model)
+        margins(
+            efface.unlearn(
+                original, forget=forget.tolist(), seed=s, options=efface.UnlearnOptions(evaluate=False), **data
+            ).model
+        )
         for s in range(6)  # since with this few members the draw of them shows
     ]
     wanted, nothing = margins(exact(left)), margins(original)
@@ -234,7 +237,7 @@ def test_ids_may_be_strings_and_come_in_any_order(tiny: Tiny, run: Run) -> None:
         forget=np.array(tiny.forget),
         task=tiny.task(ids=np.arange(RECORDS)),
         method=result.method,
-        reference=REFERENCE,
+        options=efface.UnlearnOptions(reference=REFERENCE),
     )
     assert array.forget == tiny.forget
     assert weights(array.model) == weights(result.model)

@@ -17,7 +17,9 @@ from helpers.tiny import CLASSES, Tiny
 
 
 def run(tiny: Tiny, method: FCS) -> Result:
-    return efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method=method, evaluate=False)
+    return efface.unlearn(
+        tiny.model, forget=tiny.forget, task=tiny.task(), method=method, options=efface.UnlearnOptions(evaluate=False)
+    )
 
 
 def test_contrast_against_a_double_loop() -> None:

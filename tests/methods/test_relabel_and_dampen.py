@@ -81,7 +81,13 @@ def taught(method: RandomLabel, classes: int = 6) -> tuple[Tensor, Tensor, Tenso
         "holdout": torch.utils.data.TensorDataset(torch.arange(n), y),
     }
     model = Lookup(n, classes)
-    done = efface.unlearn(model, forget=forget.tolist(), method=method, evaluate=False, checks=False, **data)
+    done = efface.unlearn(
+        model,
+        forget=forget.tolist(),
+        method=method,
+        options=efface.UnlearnOptions(evaluate=False, checks=False),
+        **data,
+    )
     return done.model.table.weight.detach(), y, forget
 
 

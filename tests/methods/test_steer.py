@@ -21,9 +21,7 @@ def run(tiny: Tiny, evaluate: bool = False, **options: Any) -> Result:
         forget=tiny.forget,
         task=tiny.task(),
         method=Steer(**options),
-        evaluate=evaluate,
-        stop=LooksUnseen(),
-        reference=REFERENCE,
+        options=efface.UnlearnOptions(evaluate=evaluate, stop=LooksUnseen(), reference=REFERENCE),
     )
 
 

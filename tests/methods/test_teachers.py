@@ -203,7 +203,11 @@ def test_the_error_aimed_at_is_that_of_never_seen_records_of_the_same_classes(
     )
     model = Told()
     result = efface.unlearn(
-        model, forget=[*ones[:3], zeros[0]], task=task, method=Scrub(steps=1), evaluate=False, checks=False
+        model,
+        forget=[*ones[:3], zeros[0]],
+        task=task,
+        method=Scrub(steps=1),
+        options=efface.UnlearnOptions(evaluate=False, checks=False),
     )
     at = result.splits.calibration
     share_wrong = float((held_x[at, 0] != 1)[held_y[at] == 1].float().mean())
@@ -215,8 +219,7 @@ def test_the_error_aimed_at_is_that_of_never_seen_records_of_the_same_classes(
         forget=torch.arange(300)[tiny.y == 2].tolist()[:4],
         task=task,
         method=Scrub(steps=1),
-        evaluate=False,
-        checks=False,
+        options=efface.UnlearnOptions(evaluate=False, checks=False),
     )
     assert found[1] == 1.0
 

@@ -15,6 +15,7 @@ from efface.models.init import fresh_model
 from efface.models.running import all_finite, device_of, joint_logits, logits_of, mode
 from efface.models.training import retrain, train
 from efface.runtime.cost import Meter
+from helpers.calls import unlearn
 from helpers.tiny import CLASSES, FEATURES, RECORDS, REFERENCE, Tiny, bits, mlp, weights
 
 EVERYONE = np.arange(RECORDS)
@@ -154,7 +155,7 @@ def test_no_forward_is_larger_than_the_task_allows(tiny: Tiny) -> None:
 
     small = efface.methods.get("steer", {"rounds": "2", "steps": "4", "batch_forget": "8", "batch_retain": "16"})
     call = {"forget": tiny.forget, "method": small, "reference": REFERENCE}
-    efface.unlearn(tiny.model, task=tiny.task(forward=forward, batch_size=32), **call)
+    unlearn(tiny.model, task=tiny.task(forward=forward, batch_size=32), **call)
     assert max(sizes) == 32
     with pytest.raises(efface.RequestError, match="batch_size: expected a number of records, got 0"):
-        efface.unlearn(tiny.model, task=tiny.task(batch_size=0), **call)
+        unlearn(tiny.model, task=tiny.task(batch_size=0), **call)

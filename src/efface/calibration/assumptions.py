@@ -8,7 +8,7 @@ from torch import Tensor
 
 from efface.calibration.counterfactual import CalibratedLogits, CounterfactualLogits
 from efface.calibration.targets import trust
-from efface.data.checks import shorten
+from efface.errors import shorten
 from efface.numerics.logits import of_classes, symlog
 from efface.numerics.neighbours import by_block, ranks, windows
 from efface.request import Request
@@ -52,7 +52,7 @@ def assumptions(expected: CounterfactualLogits, request: Request, forget: Indice
     wherever they do not meet one; it is unmet where more of them do so than of other training records.
     """
     seen, members, nonmembers = expected.of_training(forget), expected.members, expected.nonmembers
-    names = request.names(forget)
+    names = request.ids_of(forget)
     usual = ~of_classes(seen.targets, expected.forget_classes)
     ids = [names[i] for i in torch.nonzero(usual)[:, 0].tolist()]
     found = [
@@ -82,7 +82,7 @@ def assumptions(expected: CounterfactualLogits, request: Request, forget: Indice
 
 
 def _classes(request: Request) -> Assumption:
-    most = [c for c, share in request.taken.items() if share > MAX_OF_A_CLASS]
+    most = [c for c, share in request.class_shares.items() if share > MAX_OF_A_CLASS]
     return Assumption(
         "classes stay",
         not most,

@@ -29,6 +29,7 @@ from efface.store import Limits, Plan, Store
 from efface.store.context import KEY_VARIABLE
 from efface.store.create import GRACE_DAYS
 from efface.store.plan import ACCEPT
+from efface.task import missing_build_model
 
 Place = Annotated[
     Path, typer.Option("--store", metavar="FOLDER", envvar="EFFACE_STORE", help="The store.", show_default=True)
@@ -107,7 +108,7 @@ def init(
         model = collect_errors(problems, load_model, loaded, checkpoint, "--checkpoint")
         place = collect_errors(problems, resolve_device, device)
         if loaded is not None and loaded.build_model is None:
-            problems.append(f"{task} has no build_model: set Task.build_model, which makes the network to load into")
+            problems.append(missing_build_model(task))
         if problems or loaded is None or model is None:
             raise RequestError(problems)
         made = Store.create(

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from efface.errors import CheckpointError, DivergedError
+from efface.errors import CheckpointError, DivergedError, shorten
 from efface.runtime.files import atomic_write
 
 SHOWN_KEYS = 4
@@ -223,9 +223,7 @@ def _dtype(tensor: Tensor) -> str:
 
 
 def _listing(names: Iterable[str]) -> str:
-    held = list(names)
-    more = f" and {len(held) - SHOWN_KEYS} more" if len(held) > SHOWN_KEYS else ""
-    return ", ".join(held[:SHOWN_KEYS]) + more
+    return shorten(names, SHOWN_KEYS, show=str)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,11 +7,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import Subset
 
-from efface.data.checks import told
-from efface.data.records import Records
-from efface.errors import DivergedError, EffaceError, RequestError
+from efface.data.records import Records, subset
+from efface.errors import DivergedError, EffaceError, RequestError, describe_error
 from efface.models.init import fresh_model
 from efface.models.running import all_finite, device_of, mode
 from efface.options import Options, option
@@ -82,11 +80,11 @@ def retrain(task: Task, original: nn.Module, retain: Indices, seed: int, meter: 
         return train(task, model, Records(task.eval_records or task.train, task), retain, recipe, seed, meter)
     try:
         with seeded(seed), torch.enable_grad():
-            fitted = task.fit(model, Subset(task.train, retain.tolist()), seed)
+            fitted = task.fit(model, subset(task.train, retain.tolist()), seed)
     except EffaceError:
         raise
     except Exception as error:  # the user's own code
-        raise RequestError(f"Task.fit raised {told(error)}") from error
+        raise RequestError(f"Task.fit raised {describe_error(error)}") from error
     if not isinstance(fitted, nn.Module | None):
         raise RequestError(
             f"Task.fit: expected it to train in place and return None, or to return the trained model; "

@@ -22,7 +22,7 @@ from efface.store.errors import StorageError
 from efface.store.failpoints import armed, reach
 from efface.store.plan import Plan
 from efface.store.task_view import Remaining, named
-from efface.task import Task
+from efface.task import Task, missing_build_model
 from efface.types import Indices
 from efface.unlearning.driver import unlearn
 
@@ -30,7 +30,7 @@ from efface.unlearning.driver import unlearn
 def load(task: Task, path: Any, device: torch.device) -> nn.Module:
     """The network of a checkpoint."""
     if task.build_model is None:
-        raise RequestError("the task has no build_model: set Task.build_model, which makes the network to load into")
+        raise RequestError(missing_build_model())
     model = task.build_model()
     load_weights(model, path)
     return model.to(device).eval()

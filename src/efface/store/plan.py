@@ -9,7 +9,7 @@ from efface.auditing.verdict import Status
 from efface.errors import RequestError
 from efface.methods import Method, get
 from efface.store.history import Version
-from efface.task import Task
+from efface.task import Task, missing_build_model
 
 ACCEPT = ("verified", "undecided", "any")
 NOT_AUDITED, RETRAINED = "not_audited", "retrained"
@@ -61,7 +61,7 @@ def check_plan(plan: Plan, task: Task) -> None:
     """Whether a run can be made so; RequestError with everything that is wrong."""
     problems = []
     if task.build_model is None:
-        problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")
+        problems.append(missing_build_model())
     if plan.retrain and (plan.options or plan.method != Plan.method):
         problems.append("a retraining is done by Task.fit and takes no method or option: leave them out")
     if plan.retrain and task.fit is None:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from efface.auditing.api import audit_models
 from efface.auditing.options import AuditOptions
-from efface.data.checks import MAX_SHARE, shorten
+from efface.data.checks import MAX_SHARE
 from efface.data.ids import RecordIndex
-from efface.errors import DivergedError, RequestError
+from efface.errors import DivergedError, RequestError, shorten
 from efface.models.checkpoint import weights_digest
 from efface.runtime.seeds import unchanged_globals
 from efface.store.build import load, make, save, to_forget
@@ -152,7 +152,7 @@ def _carry_out(
 
 def _positions(task: Task, names: Mapping[bytes, RecordId], missing_too: bool) -> dict[bytes, int]:
     """Positions of the records that are to be forgotten, by tag."""
-    index = RecordIndex(task.ids, len(task.train))  # type: ignore[arg-type]
+    index = RecordIndex(task.ids, len(task.train))
     found = {tag: at for tag, name in names.items() if (at := index.position(name)) is not None}
     missing = [shown(tag) for tag in names if tag not in found]
     if missing and not missing_too:

@@ -8,12 +8,12 @@ from typing import Any, overload
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
-from efface.data.records import Records
+from efface.data.records import Records, subset
 from efface.store.keys import SHOWN, Key
 from efface.task import Task
-from efface.types import RecordId
+from efface.types import RecordId, SizedDataset
 
 
 class Names(Sequence[RecordId]):
@@ -62,19 +62,19 @@ def remaining(task: Task, key: Key, forgotten: Collection[bytes]) -> Remaining:
     """Leave out the training records whose tag is in `forgotten`, and holdout records of classes that are wholly forgotten."""
     mark = key.mac("mark", "others")[:SHOWN]
     if not forgotten:
-        return subset_task(task, range(len(task.train)), mark)  # type: ignore[arg-type]
+        return subset_task(task, range(len(task.train)), mark)
     kept = array("q", (at for at, name in enumerate(ids_of(task)) if key.tag(name) not in forgotten))
     return subset_task(task, kept, mark)
 
 
 def subset_task(task: Task, kept: Sequence[int], mark: str) -> Remaining:
     """The task with the training records at some positions only; see `remaining`."""
-    if len(kept) == len(task.train):  # type: ignore[arg-type]
+    if len(kept) == len(task.train):
         return Remaining(task, kept, torch.empty(0, dtype=torch.long), mark)
     left = replace(
         task,
-        train=Subset(task.train, kept),
-        eval_records=None if task.eval_records is None else Subset(task.eval_records, kept),
+        train=subset(task.train, kept),
+        eval_records=None if task.eval_records is None else subset(task.eval_records, kept),
         ids=Names(kept, {}, mark),
     )
     forget_classes = _gone(left)
@@ -92,7 +92,7 @@ def named(left: Remaining, tags: Mapping[int, str]) -> Task:
 def emptied(left: Remaining, leaving: Collection[int]) -> Tensor:
     """Classes of which no training record is left once those at some positions of the whole set are forget_classes as well."""
     stay = ~np.isin(np.asarray(left.positions), np.fromiter(leaving, dtype=np.int64))
-    train = Subset(left.task.eval_records or left.task.train, array("q", np.flatnonzero(stay).tobytes()))
+    train = subset(left.task.eval_records or left.task.train, array("q", np.flatnonzero(stay).tobytes()))
     forget_classes: Tensor = torch.unique(
         torch.cat([left.forget_classes, _gone(replace(left.task, train=train, eval_records=None, ids=None))])
     )
@@ -101,7 +101,7 @@ def emptied(left: Remaining, leaving: Collection[int]) -> Tensor:
 
 def ids_of(task: Task) -> Iterator[RecordId]:
     """The ids of all training records as Python's own ints and strings."""
-    records = len(task.train)  # type: ignore[arg-type]
+    records = len(task.train)
     return iter(range(records)) if task.ids is None else map(plain, task.ids)
 
 
@@ -123,7 +123,7 @@ def _gone(task: Task) -> Tensor:
     return torch.tensor(sorted(missing), dtype=torch.long)
 
 
-def _of_others(task: Task, data: Dataset[Any], forget_classes: Tensor) -> Subset[Any]:
+def _of_others(task: Task, data: SizedDataset, forget_classes: Tensor) -> Subset[Any]:
     records = Records(data, task)
     stays = ~torch.isin(records.targets(range(len(records))), forget_classes)
-    return Subset(data, stays.nonzero().flatten().tolist())
+    return subset(data, stays.nonzero().flatten().tolist())

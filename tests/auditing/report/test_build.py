@@ -177,7 +177,7 @@ def test_a_report_says_who_used_which_records(known: Memorised) -> None:
     uses = {u["who"]: u for u in known.audit(result).document["uses"]}
     expected = {
         "method: its reference model": splits.reference,
-        "method: members that its reference never saw": splits.members,
+        "method: retain records that its reference never saw": splits.heldout_retain,
         "method: calibration of its targets": splits.calibration,
         "stop rule": splits.stopping,
         "audit: never-seen records to compare with": splits.audit,
