@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from efface import Task
-from efface.auditing.report import html
+from efface.auditing.report import plots
 from efface.models.checkpoint import load_weights, weights_digest
 from efface.store import Plan, Stage, Store
 from efface.store.database import events
@@ -158,4 +158,5 @@ def plaintext(path: Path, positions: Iterable[int]) -> list[str]:
 
 def undrawn(patch: pytest.MonkeyPatch) -> None:
     """Let reports have no figures: drawing takes a second, and no store depends on it."""
-    patch.setattr(html, "draw_figures", lambda document: dict.fromkeys(html.FIGURES))
+    for name in plots.__all__:
+        patch.setattr(plots, name, lambda *_: None)

@@ -12,8 +12,6 @@ from efface.auditing.report import csv_files, page_rows, plots
 from efface.auditing.report.plots.roc import rates
 from efface.auditing.report.wording import OUTCOMES, STEPS, SYMBOLS, VERDICTS, chance, duration, number, percent, ratio
 
-FIGURES = ("scores", "tests", "roc", "steps", "cost")
-
 
 def render(document: Mapping[str, Any]) -> str:
     """The page of a valid document; the same document gives the same bytes."""
@@ -28,7 +26,7 @@ def render(document: Mapping[str, Any]) -> str:
         contents=page_rows.contents(document),
         steps=STEPS,
         outcomes=OUTCOMES,
-        figures=draw_figures(document),
+        figures=_figures(document),
         data=_data(document),
         tests=page_rows.tests(document["tests"]),
         rates=None if curves is None else {who: rates(curves, who) for who, c in curves["models"].items() if c},
@@ -40,8 +38,7 @@ def render(document: Mapping[str, Any]) -> str:
     )
 
 
-def draw_figures(document: Mapping[str, Any]) -> dict[str, Markup | None]:
-    """The figures of a page as inline SVG, by the names in FIGURES; None for one that has nothing to draw."""
+def _figures(document: Mapping[str, Any]) -> dict[str, Markup | None]:
     evidence, curves = document["evidence"], document["roc"]
     drawn = {
         "scores": plots.distributions(document["distributions"]),
