@@ -169,7 +169,7 @@ def test_test_records_that_were_trained_on_are_noted(known: Memorised) -> None:
 
 def test_what_the_method_used_is_no_reference_of_the_audit(known: Memorised) -> None:
     """Nor is what is judged, in whatever object it comes."""
-    result, fair = known.steered, known.again[0]
+    result, fair = known.steered, known.retrained[0]
     own: list[nn.Module] = []
     real = reference.reference_model
 
@@ -205,7 +205,7 @@ def test_a_report_states_what_was_so_at_the_audit(known: Memorised) -> None:
     model = nn.Sequential(
         *(type(m)(m.in_features, m.out_features) if hasattr(m, "in_features") else m for m in known.original)
     )
-    model.load_state_dict(known.again[0].state_dict())
+    model.load_state_dict(known.retrained[0].state_dict())
     report = known.audit(unlearned=model)
     before = report.document["weights"]["unlearned"]
     with torch.no_grad():
@@ -214,7 +214,7 @@ def test_a_report_states_what_was_so_at_the_audit(known: Memorised) -> None:
 
 
 def test_each_record_has_its_distance_to_the_retrained_models(known: Memorised) -> None:
-    rows = known.audit(known.steered, retrained=known.again).document["records"]
+    rows = known.audit(known.steered, retrained=known.retrained).document["records"]
     assert len(rows) == len(FORGET)
     mean = {who: sum(abs(r[f"gap_{who}"]) for r in rows) / len(rows) for who in ("original", "unlearned")}
     assert mean["unlearned"] < mean["original"]

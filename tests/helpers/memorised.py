@@ -19,13 +19,13 @@ FORGET = tuple(range(3, TRAIN, 16))
 
 @dataclass(frozen=True)
 class Memorised:
-    """800 records, a fifth with labels at random, all known by heart; `again` are trained without the 50 of FORGET."""
+    """800 records, a fifth with random labels, all known by heart; `retrained` are trained without the 50 of FORGET."""
 
     x: Tensor
     y: Tensor
     task: Task
     original: nn.Module
-    again: tuple[nn.Module, ...]
+    retrained: tuple[nn.Module, ...]
     noop: Result
     steered: Result
 

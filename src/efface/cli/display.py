@@ -12,7 +12,7 @@ from rich.text import Text
 
 from efface.auditing.readings import Reading
 from efface.auditing.report.build import Report
-from efface.auditing.report.words import duration, number, ratio
+from efface.auditing.report.wording import duration, number, ratio
 from efface.auditing.verdict import Verdict
 from efface.cli.output import NOT_AUDITED
 from efface.errors import shorten
