@@ -61,8 +61,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-store.register(app)
-app.add_typer(store_requests.app, name="request")
 
 
 @app.callback(invoke_without_command=True)
@@ -273,6 +271,11 @@ def demo(
 
         run = run_demo(seed=seed, device=device)
         _finish(out, run.result, run.report, as_json, stdout)
+
+
+# beside the commands above, and after them in the help
+app.registered_commands += store.app.registered_commands
+app.add_typer(store_requests.app, name="request")
 
 
 def _check_fit(problems: list[str], level: str, inputs: "Inputs | None") -> None:

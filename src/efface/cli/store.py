@@ -42,17 +42,10 @@ if TYPE_CHECKING:
     from efface.task import Task
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    app.command(epilog="Example:\n\nefface init my_task:task --checkpoint model.safetensors")(init)
-    app.command(epilog="Example:\n\nefface run\n\nefface run --retrain")(run)
-    app.command(epilog="Example:\n\nefface status --check || mail -s 'deletion requests' team@example.org")(status)
-    app.command(epilog="Example:\n\nefface verify")(verify)
-    app.command(epilog="Example:\n\nefface export 3 --out request-3")(export)
-    app.command(epilog="Example:\n\nefface rollback 4")(rollback)
-    app.command(epilog="Example:\n\nefface retire --yes")(retire)
+app = typer.Typer()  # its commands stand beside those of cli/main.py
 
 
+@app.command(epilog="Example:\n\nefface init my_task:task --checkpoint model.safetensors")
 def init(
     task: TaskPath,
     checkpoint: Checkpoint,
@@ -110,6 +103,7 @@ def init(
             show_made(made, stdout)
 
 
+@app.command(epilog="Example:\n\nefface run\n\nefface run --retrain")
 def run(
     store: StorePlace = DEFAULT_STORE,
     key: KeyFile = None,
@@ -169,6 +163,7 @@ def run(
         raise typer.Exit(Code.VERIFIED if outcome.status in ("verified", "retrained", "nothing") else Code.NOT_VERIFIED)
 
 
+@app.command(epilog="Example:\n\nefface status --check || mail -s 'deletion requests' team@example.org")
 def status(
     store: StorePlace = DEFAULT_STORE,
     key: KeyFile = None,
@@ -193,6 +188,7 @@ def status(
             raise typer.Exit(Code.NOT_VERIFIED)
 
 
+@app.command(epilog="Example:\n\nefface verify")
 def verify(
     store: StorePlace = DEFAULT_STORE,
     key: KeyFile = None,
@@ -230,6 +226,7 @@ def verify(
         raise typer.Exit(Code.VERIFIED if found.complete else Code.NOT_VERIFIED)
 
 
+@app.command(epilog="Example:\n\nefface export 3 --out request-3")
 def export(
     request: RequestNumber,
     out: Annotated[
@@ -250,6 +247,7 @@ def export(
             show_export(request, files, stdout)
 
 
+@app.command(epilog="Example:\n\nefface rollback 4")
 def rollback(
     version: Annotated[int, typer.Argument(metavar="VERSION", help="Number of the version.", show_default=False)],
     store: StorePlace = DEFAULT_STORE,
@@ -266,6 +264,7 @@ def rollback(
         print_answer(opened.status(), as_json, stdout, show_overview)
 
 
+@app.command(epilog="Example:\n\nefface retire --yes")
 def retire(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this nothing is done.")] = False,
     store: StorePlace = DEFAULT_STORE,
