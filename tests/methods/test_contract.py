@@ -113,7 +113,7 @@ def test_evidence_and_cost_are_complete(method: str, run: Run) -> None:
     assert evidence.outcome is not Outcome.NOT_JUDGED and evidence.reason
     assert 2 <= len(evidence.evaluations) <= evidence.planned_evaluations + 1
     assert evidence.evaluations[0].step == 0
-    assert evidence.chosen_step in {look.step for look in evidence.evaluations}
+    assert evidence.chosen_step in {e.step for e in evidence.evaluations}
     for name in ("reference", "stop checks", "steps"):
         assert phases[name].forward > 0 and phases[name].cpu_s > 0 and phases[name].wall_s > 0, name
     assert phases["reference"].backward > 0 and phases["steps"].backward > 0
@@ -121,7 +121,7 @@ def test_evidence_and_cost_are_complete(method: str, run: Run) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_without_looks_it_runs_to_its_step_limit(method: str, run: Run) -> None:
+def test_without_evaluations_it_runs_to_its_step_limit(method: str, run: Run) -> None:
     result = run(method, evaluate=False)
     assert (result.evidence.outcome, result.evidence.evaluations) == (Outcome.NOT_JUDGED, ())
     assert result.evidence.chosen_step == result.method.length

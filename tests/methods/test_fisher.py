@@ -98,7 +98,7 @@ class Steep(nn.Module):
         return x**99
 
 
-def test_noise_too_large_is_told(tiny: Tiny) -> None:
+def test_noise_too_large_is_reported(tiny: Tiny) -> None:
     model = nn.Sequential(nn.Linear(tiny.x.shape[1], CLASSES), Steep())
     with torch.no_grad():
         model[0].weight.mul_(0.1)

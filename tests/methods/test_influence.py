@@ -60,7 +60,7 @@ def gauss_newton(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def unlearned(tiny: Tiny, model: nn.Module, method: Method, **data: Any) -> tuple[Result, Tensor, Tensor]:
-    """A run without looks, how far it moved the weights, and the retain records that it may read."""
+    """A run without evaluations, how far it moved the weights, and the retain records that it may read."""
     result = efface.unlearn(
         model, forget=tiny.forget, task=tiny.task(**data), method=method, options=efface.UnlearnOptions(evaluate=False)
     )
@@ -166,7 +166,7 @@ class Steep(nn.Module):
 
 
 @pytest.mark.parametrize("key", ["influence", "woodfisher"])
-def test_a_move_too_far_is_told(key: str, tiny: Tiny) -> None:
+def test_a_move_too_far_is_reported(key: str, tiny: Tiny) -> None:
     far = efface.methods.get(key, {"scale": "1e9"})
     model = nn.Sequential(small(), Steep())
     with pytest.raises(DivergedError, match="smaller scale or more damping"):

@@ -97,8 +97,8 @@ class Stubborn(nn.Module):
 
 
 def test_models_without_such_a_layer_have_no_features(tiny: Tiny) -> None:
-    whole = nn.Linear(FEATURES, CLASSES)
-    for model in (whole, nn.Sequential(nn.Flatten(), nn.Dropout(), whole), Functional()):
+    linear = nn.Linear(FEATURES, CLASSES)
+    for model in (linear, nn.Sequential(nn.Flatten(), nn.Dropout(), linear), Functional()):
         assert features_of(tiny.task(), model, range(10)) is None
         assert not any(m._forward_hooks for m in model.modules())
     stubborn = Stubborn().train()

@@ -10,7 +10,7 @@ from efface.models.init import fresh_model, try_fresh
 from efface.models.training import retrain
 from efface.runtime.cost import Meter
 from helpers.refused import Adapted
-from helpers.tiny import CLASSES, FEATURES, Tiny, bits, mlp
+from helpers.tiny import CLASSES, FEATURES, Tiny, bits, mlp, weights
 
 
 def test_a_network_that_the_caller_holds_is_not_trained(tiny: Tiny) -> None:
@@ -68,3 +68,22 @@ def test_an_integer_parameter_cannot_be_made_to_move(tiny: Tiny) -> None:
     original.register_parameter("count", nn.Parameter(torch.tensor(3), requires_grad=False))
     fresh = fresh_model(tiny.task(), original, 0)
     assert fresh.count == 3 and not fresh.count.requires_grad and fresh[0].weight.requires_grad
+
+
+def test_a_fresh_network_is_like_the_original_and_knows_nothing_of_it(tiny: Tiny) -> None:
+    original = nn.Sequential(tiny.fresh(), nn.BatchNorm1d(CLASSES)).double().requires_grad_(False)
+    original.train()(tiny.x.double())  # moves the running statistics
+    before = bits(original)
+    for task in (tiny.task(), tiny.task(build_model=lambda: nn.Sequential(mlp(), nn.BatchNorm1d(CLASSES)))):
+        fresh, again, other = (fresh_model(task, original, seed) for seed in (0, 0, 1))
+        assert weights(fresh) == weights(again) != weights(other)
+        assert next(fresh.parameters()).dtype == torch.float64
+        assert all(p.requires_grad for p in fresh.parameters())
+        assert fresh[1].running_mean.eq(0).all() and fresh[1].num_batches_tracked == 0
+    assert bits(original) == before
+
+
+def test_parameters_that_no_module_resets_are_listed(tiny: Tiny) -> None:
+    original = nn.Sequential(mlp(), nn.ParameterList([torch.ones(1) for _ in range(5)]))
+    with pytest.raises(RequestError, match=r"no module resets 1\.0, 1\.1, 1\.2 and 2 more"):
+        fresh_model(tiny.task(), original, 0)

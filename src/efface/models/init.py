@@ -19,7 +19,9 @@ def fresh_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
     """An untrained network like `original`, on its device and in its dtypes; never one that the caller holds.
 
     From `Task.build_model` where there is one; otherwise a deep copy whose modules reset their own parameters.
-    Raises RequestError where no such network can be made: see `try_fresh`.
+
+    Raises:
+        RequestError: No such network can be made; with all reasons.
     """
     with seeded(seed):
         model, problems = try_fresh(task, original)
@@ -29,7 +31,7 @@ def fresh_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
 
 
 def try_fresh(task: Task, original: nn.Module) -> tuple[nn.Module | None, list[str]]:
-    """A fresh network, or none and the reasons; draws from the global generators."""
+    """A fresh network and no reasons, or None and the reasons; draws from the global generators."""
     if problems := untrainable(original):
         return None, problems
     if task.build_model is not None:
@@ -132,7 +134,7 @@ def _same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _resetter(module: nn.Module) -> Callable[[], None] | None:
-    # attention and transformer modules of torch keep theirs under a private name
+    # attention and transformer modules of torch have it under a private name
     for name in ("reset_parameters", "_reset_parameters"):
         method = getattr(module, name, None)
         if callable(method):

@@ -44,7 +44,23 @@ def one_cycle(optimiser: torch.optim.Optimizer, peak: float, steps: int) -> torc
 def train(
     task: Task, model: nn.Module, records: Records, positions: Indices, recipe: Recipe, seed: int, meter: Meter
 ) -> nn.Module:
-    """Train `model` in place on the records at `positions` by the default recipe; cross-entropy."""
+    """Train in place by the default recipe, on the cross-entropy.
+
+    Args:
+        task: How to run the model.
+        model: Changed in place.
+        records: Training records.
+        positions: Those to train on.
+        recipe: Epochs, learning rate and batch size.
+        seed: Fixes the order of records, and what the model draws.
+        meter: Counts the work.
+
+    Returns:
+        The same model.
+
+    Raises:
+        DivergedError: Weights became NaN or infinite.
+    """
     device = device_of(model)
     total = recipe.steps(len(positions))
     order = np.random.default_rng(seed)
@@ -74,7 +90,12 @@ def train(
 
 
 def retrain(task: Task, original: nn.Module, retain: Indices, seed: int, meter: Meter, recipe: Recipe) -> nn.Module:
-    """A network trained afresh on the records at `retain`, by `Task.fit` where there is one, else by `recipe`."""
+    """A network trained afresh on the records at `retain`, by `Task.fit` where there is one, else by `recipe`.
+
+    Raises:
+        RequestError: No untrained network can be made, or `Task.fit` failed.
+        DivergedError: Weights became NaN or infinite.
+    """
     model = fresh_model(task, original, seed)
     if task.fit is None:
         return train(task, model, Records(task.eval_records or task.train, task), retain, recipe, seed, meter)

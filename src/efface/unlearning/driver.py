@@ -128,10 +128,10 @@ def _carry_out(run: Run, progress: bool | None) -> Result:
             holdout=request.holdout,
             forget=splits.forget,
             retain=np.setdiff1d(splits.retain, splits.audit_reference),
-            everything_kept=splits.retain,
+            all_retain=splits.retain,
             calibration=splits.calibration,
             forget_classes=request.forget_classes,
-            expected=reference.counterfactual,
+            counterfactual=reference.counterfactual,
             seed=run.seed,
             meter=run.meter,
         )

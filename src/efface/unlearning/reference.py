@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from efface.calibration.counterfactual import CounterfactualLogits
+from efface.calibration.counterfactual import CalibrationRecords, CounterfactualLogits
 from efface.calibration.reference import RECIPE, check_reference, reference_model
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
@@ -53,10 +53,12 @@ class Reference:
                 request.task,
                 run.original,
                 trained,
-                request.train,
-                request.holdout,
-                run.splits.heldout_retain,
-                run.splits.calibration,
-                request.forget_classes,
+                CalibrationRecords(
+                    train=request.train,
+                    holdout=request.holdout,
+                    members=run.splits.heldout_retain,
+                    nonmembers=run.splits.calibration,
+                    forget_classes=request.forget_classes,
+                ),
                 run.meter,
             )
