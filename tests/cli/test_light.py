@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.command_line import make_workshop, run
+
 HEAVY = ("torch", "numpy", "scipy", "sklearn", "matplotlib", "sqlalchemy", "jsonschema", "jinja2", "joblib")
 # runs each command in one process, and says how it ended and which of these libraries are imported by then
 SCRIPT = f"""
@@ -95,6 +97,37 @@ def test_refusals_that_need_no_model_are_light(folder: Path) -> None:
     for (name, (_, expected)), (code, out, loaded) in zip(REFUSALS.items(), ends, strict=True):
         assert expected in out, name
         assert (code, loaded) == (2, []), name
+
+
+@pytest.fixture(scope="module")
+def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store."""
+    folder = tmp_path_factory.mktemp("store")
+    make_workshop(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run("init", "my_task:task", "--checkpoint", "model.safetensors", "--device", "cpu").exit_code == 0
+    return folder
+
+
+VERBS_WITHOUT_A_MODEL = {
+    "status": 0,
+    "request list": 0,
+    "request show 9": 2,
+    "request cancel 9": 2,
+    "rollback 9": 2,
+    "export 9 --out bundle": 2,
+    "retire": 2,
+    "run --accept all": 2,
+    "init my_task:task --checkpoint model.safetensors": 2,
+}
+
+
+def test_verbs_that_read_the_history_only_do_not_wait_for_torch(store_folder: Path) -> None:
+    ends = ends_of(store_folder, [words.split() for words in VERBS_WITHOUT_A_MODEL])
+    for (words, expected), (code, out, loaded) in zip(VERBS_WITHOUT_A_MODEL.items(), ends, strict=True):
+        assert code == expected, out
+        assert set(loaded) <= {"numpy", "sqlalchemy"}, words
 
 
 def test_a_command_that_passes_these_checks_imports_what_it_needs(folder: Path) -> None:

@@ -4,21 +4,23 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO, get_type_hints
+from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.auditing.readings import Reading
-from efface.auditing.report.build import Report
 from efface.auditing.report.wording import duration, number, ratio
-from efface.auditing.verdict import Verdict
 from efface.cli.output import NOT_AUDITED
 from efface.errors import shorten
-from efface.methods.base import Method
-from efface.runtime.cost import Cost
-from efface.unlearning.result import Result
+
+if TYPE_CHECKING:  # a store is shown without torch
+    from efface.auditing.readings import Reading
+    from efface.auditing.report.build import Report
+    from efface.auditing.verdict import Verdict
+    from efface.methods import Method
+    from efface.runtime.cost import Cost
+    from efface.unlearning.result import Result
 
 PIPED_WIDTH = 120  # of output that is no terminal, where no window tells a width
 NARROW = 100
@@ -41,7 +43,7 @@ def make_console(stdout: TextIO) -> Console:
     return TerminalConsole(file=stdout, width=width, markup=False, emoji=False, highlight=False)
 
 
-def show_report(report: Report, files: Mapping[str, str], stdout: TextIO) -> None:
+def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> None:
     """The table, the verdict with its reasons, notes, cost and files."""
     out = make_console(stdout)
     table, footnotes = _metrics(report, out.width < NARROW)
@@ -67,7 +69,7 @@ def show_report(report: Report, files: Mapping[str, str], stdout: TextIO) -> Non
     _show_files(files, out)
 
 
-def _tests(report: Report) -> Table:
+def _tests(report: "Report") -> Table:
     """The tests that decide, in a table of their own."""
     title = f"Tests that decide (level {report.level}; 0: as if never seen; p shared between them)"
     table = Table(title=title, title_justify="left")
@@ -82,7 +84,7 @@ def _tests(report: Report) -> Table:
     return table
 
 
-def _worst(report: Report) -> list[str]:
+def _worst(report: "Report") -> list[str]:
     """The records that can still be recognised, by id (or hash)."""
     flagged = sorted((r for r in report.document["records"] if r["flagged"]), key=lambda r: r["p_unlearned"])
     if not flagged:
@@ -91,7 +93,7 @@ def _worst(report: Report) -> list[str]:
     return [f"{len(flagged)} record{'s' * (len(flagged) != 1)} can still be recognised one by one: {names}"]
 
 
-def show_unjudged(result: Result, files: Mapping[str, str], stdout: TextIO) -> None:
+def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) -> None:
     """Of a run without an audit: why it ended, notes, cost and files."""
     out = make_console(stdout)
     sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
@@ -103,14 +105,14 @@ def show_unjudged(result: Result, files: Mapping[str, str], stdout: TextIO) -> N
     _show_files(files, out)
 
 
-def _stopped(result: Result) -> str:
+def _stopped(result: "Result") -> str:
     """Why the run ended, and which weights were kept."""
     evidence = result.evidence
     outcome = evidence.outcome.replace("_", " ")
     return f"Stopped, {outcome}: {evidence.reason}; weights of step {evidence.chosen_step} kept."
 
 
-def describe(method: type[Method]) -> dict[str, Any]:
+def describe(method: "type[Method]") -> dict[str, Any]:
     """A method and its options as JSON holds them."""
     hints = get_type_hints(method)
     return {
@@ -150,7 +152,7 @@ def show_methods(described: Sequence[Mapping[str, Any]], stdout: TextIO) -> None
         out.print()
 
 
-def _metrics(report: Report, narrow: bool) -> tuple[Table, list[str]]:
+def _metrics(report: "Report", narrow: bool) -> tuple[Table, list[str]]:
     """The table, and why some of its cells are empty, each reason once."""
     names = ["original", "unlearned"]
     if any(m.retrained.state == "measured" for m in report.metrics):
@@ -174,7 +176,7 @@ def _metrics(report: Report, narrow: bool) -> tuple[Table, list[str]]:
     return table, list(footnotes)
 
 
-def _cell(reading: Reading, narrow: bool) -> Text:
+def _cell(reading: "Reading", narrow: bool) -> Text:
     words = "" if reading.state == "measured" else reading.state.replace("_", " ")
     e = reading.estimate
     if e is None or not math.isfinite(e.value):
@@ -186,7 +188,7 @@ def _cell(reading: Reading, narrow: bool) -> Text:
     return Text(f"{words} ({text})" if words else text)
 
 
-def _spent(what: str, cost: Cost) -> str:
+def _spent(what: str, cost: "Cost") -> str:
     phases = ", ".join(f"{name} {duration(p.cpu_s)}" for name, p in cost.phases.items())
     return f"{what} {duration(cost.cpu_s)} of CPU time in {duration(cost.wall_s)} ({phases})"
 
@@ -196,7 +198,7 @@ def say(out: Console, line: str | Text) -> None:
     out.print(line, soft_wrap=True)  # the terminal wraps it, so that a path or a sentence is copied or found whole
 
 
-def say_verdict(out: Console, verdict: Verdict) -> None:
+def say_verdict(out: Console, verdict: "Verdict") -> None:
     """What an audit concludes, and why."""
     status = str(verdict.status)
     say(out, Text.assemble((f"{STATUS_WORDS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))

@@ -5,17 +5,17 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.auditing.report.build import Report
 from efface.cli.display import COLOURS, STATUS_WORDS, make_console, say, say_verdict
 from efface.cli.output import print_json
-from efface.data.checks import MAX_SHARE
-from efface.store import Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
+
+if TYPE_CHECKING:
+    from efface.store import Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
 
 STATUSES = {
     **STATUS_WORDS,
@@ -27,7 +27,7 @@ STATUSES = {
 
 def to_jsonable(value: Any) -> Any:
     """A value of the store as what JSON holds; a report as its own document."""
-    if isinstance(value, Report):
+    if hasattr(value, "document"):  # a report; its class is not imported, since it needs torch
         return value.document
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -48,7 +48,7 @@ def print_answer(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any,
         show(value, stdout)
 
 
-def show_made(store: Store, stdout: TextIO) -> None:
+def show_made(store: "Store", stdout: TextIO) -> None:
     """Where a new store and its key are, and what comes next."""
     out = make_console(stdout)
     say(out, Text.assemble(("Store made: ", "bold"), f"{store.path}"))
@@ -58,8 +58,10 @@ def show_made(store: Store, stdout: TextIO) -> None:
     say(out, "Next: efface request add --ids ids.txt --note 'ticket 4711', then efface run.")
 
 
-def show_answer(answer: Answer, stdout: TextIO) -> None:
+def show_answer(answer: "Answer", stdout: TextIO) -> None:
     """What became of a request."""
+    from efface.data.checks import MAX_SHARE
+
     out, request = make_console(stdout), answer.request
     head = f"Request {request.number}" if answer.made else f"Already there as request {request.number}"
     say(out, f"{head}: {_records(request.records)}, {_stage(request)}.")
@@ -78,7 +80,7 @@ def show_answer(answer: Answer, stdout: TextIO) -> None:
         say(out, "Next: efface run, which honours all pending requests.")
 
 
-def show_requests(noted: Sequence[tuple[DeletionRequest, str | None]], stdout: TextIO) -> None:
+def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout: TextIO) -> None:
     """A table of requests, each with its note."""
     out = make_console(stdout)
     if not noted:
@@ -121,7 +123,7 @@ def show_request(described: dict[str, Any], stdout: TextIO) -> None:
         say(out, f"  ids      {shown}")
 
 
-def show_run(outcome: RunOutcome, store: Store, stdout: TextIO) -> None:
+def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
     """What a run came to."""
     out = make_console(stdout)
     word, colour = STATUSES[outcome.status], COLOURS.get(outcome.status, "bold")
@@ -163,7 +165,7 @@ def show_run(outcome: RunOutcome, store: Store, stdout: TextIO) -> None:
         say(out, Text(f"A retraining is due: {line}. efface run --retrain does it.", style="yellow"))
 
 
-def show_overview(seen: Overview, stdout: TextIO) -> None:
+def show_overview(seen: "Overview", stdout: TextIO) -> None:
     """The state of a store."""
     out = make_console(stdout)
     if seen.retired:
@@ -200,7 +202,7 @@ def show_overview(seen: Overview, stdout: TextIO) -> None:
     say(out, Text(f"History: {seen.head[0]} events, the last one {seen.head[1][:16]}", style="dim"))
 
 
-def show_verification(found: Verification, stdout: TextIO) -> None:
+def show_verification(found: "Verification", stdout: TextIO) -> None:
     """What was checked, what is damaged, the new audit, and what else may hold the records."""
     out = make_console(stdout)
     count = found.checked
@@ -233,7 +235,7 @@ def show_export(number: int, files: Sequence[Path], stdout: TextIO) -> None:
         say(out, f"  {file}")
 
 
-def _drift(out: Console, version: Version) -> None:
+def _drift(out: Console, version: "Version") -> None:
     drift = version.drift
     if drift is None:
         return
@@ -247,7 +249,7 @@ def _drift(out: Console, version: Version) -> None:
     )
 
 
-def _stage(request: DeletionRequest) -> str:
+def _stage(request: "DeletionRequest") -> str:
     by = f" by version {request.version}" if request.version is not None else ""
     return f"{request.stage}{by}"
 

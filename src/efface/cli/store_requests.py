@@ -99,12 +99,12 @@ def show(
     """Show everything that is known of one request."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
-
-        from efface.cli.store_display import print_answer, show_request
-
         document = opened.request(request)
         if ids:
             document["ids"] = opened.ids(request)
+
+        from efface.cli.store_display import print_answer, show_request
+
         print_answer(document, as_json, stdout, show_request)
 
 
