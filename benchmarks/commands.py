@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmarks.progress import show_progress
-from efface.auditing.report.words import duration
+from efface.auditing.report.wording import duration
 from efface.cli.failures import Code, guarded
 from efface.cli.output import check_folder, save
 from efface.ensembles.cache import check_cache

@@ -60,8 +60,7 @@ def main() -> None:
             task=tiny.task(),
             forget=tiny.forget,
             method=efface.methods.get(name, options),
-            reference=REFERENCE,
-            stop=LooksUnseen(),
+            options=efface.UnlearnOptions(reference=REFERENCE, stop=LooksUnseen()),
         )
         looks = sorted(str(getattr(look, "step", "")) + str(look.auc.value) for look in result.evidence.evaluations)
         print(f"method {name}: {digest(weights(result.model))} {digest((looks, str(result.evidence.outcome)))}")

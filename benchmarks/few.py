@@ -60,7 +60,12 @@ def main():
             at = np.sort([own, *others_asked])
             # evidence on so few records decides nothing
             done = efface.unlearn(
-                original, task=request.task, forget=at.tolist(), seed=seed, progress=False, evaluate=False
+                original,
+                task=request.task,
+                forget=at.tolist(),
+                seed=seed,
+                progress=False,
+                options=efface.UnlearnOptions(evaluate=False),
             )
             for name, model in (("doing nothing", original), ("unlearned", done.model), ("retrained", retrained[0])):
                 rows[name].append(placed(model, np.array([own])))

@@ -35,7 +35,7 @@ from efface.runtime.devices import threads
 class Remembering(room.CounterfactualLogits):
     """Without taking out what the reference remembers."""
 
-    def _forgotten(self, raw, members):
+    def remove_memory(self, raw, members):
         return raw.expected
 
 
@@ -43,8 +43,8 @@ def distilled(kept=0.5, untrained=0.3, recipe=making.RECIPE, records=6000):
     """Taught the original's logits, not the labels."""
 
     def make(task, original, data, splits, seed):
-        making.KEPT, making.UNTRAINED = kept, untrained
-        model, at = making._half_way(task, original, seed), splits.reference[:records]
+        making.ORIGINAL_SHARE, making.UNTRAINED_SHARE = kept, untrained
+        model, at = making.half_way_model(task, original, seed), splits.reference[:records]
         steps, rng = recipe.steps(len(at)), np.random.default_rng(seed)
         optimiser = torch.optim.Adam(model.parameters(), lr=recipe.lr, fused=True)
         schedule = one_cycle(optimiser, recipe.lr, steps)
@@ -78,7 +78,7 @@ def labels(kept=0.5, untrained=0.3, recipe=making.RECIPE, records=None):
     """What the library does."""
 
     def make(task, original, data, splits, seed):
-        making.KEPT, making.UNTRAINED = kept, untrained
+        making.ORIGINAL_SHARE, making.UNTRAINED_SHARE = kept, untrained
         return making.reference_model(task, original, data, splits.reference[:records], recipe, seed, Meter())
 
     return make
@@ -139,7 +139,8 @@ def main():
             start = time.process_time()
             reference = make(task, model, data, splits, seed)
             spent += time.process_time() - start
-            expected = kind(task, model, reference, data, holdout, splits.members, splits.calibration, (), Meter())
+            places = room.CalibrationRecords(data, holdout, splits.heldout_retain, splits.calibration)
+            expected = kind(task, model, reference, places, Meter())
             seen = expected.of_training(splits.forget)
             found.append(rule(share, seen, expected.members, expected.nonmembers))
         found_shares = []

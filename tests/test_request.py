@@ -226,7 +226,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     ),
     "a stop rule that is none": (
         lambda t: {"stop": "never"},
-        "stop: expected a rule of efface.unlearning.stopping, got 'never'",
+        "stop: expected a stop rule such as efface.LooksUnseen(), got 'never'",
     ),
     "a seed that is no integer": (lambda t: {"seed": 1.5}, "seed: expected an integer, got 1.5"),
     "a recipe that is none": (
@@ -282,7 +282,9 @@ def test_a_reference_that_learned_nothing_is_refused(tiny: Tiny) -> None:
 
 def test_what_is_odd_but_possible_is_a_warning(tiny: Tiny) -> None:
     task = tiny.task(holdout_used_for="early stopping")
-    result = efface.unlearn(tiny.model, forget=range(20), task=task, method="noop", checks=False)
+    result = efface.unlearn(
+        tiny.model, forget=range(20), task=task, method="noop", options=efface.UnlearnOptions(checks=False)
+    )
     assert [line.split(":")[0] for line in result.warnings] == [
         "the forget set is 6.7% of the training records; above 5% moves retain records noticeably too",
         "the holdout also served for early stopping",
@@ -290,7 +292,7 @@ def test_what_is_odd_but_possible_is_a_warning(tiny: Tiny) -> None:
     ]
 
 
-def test_augmenting_records_with_their_plain_ones_are_taken(tiny: Tiny) -> None:
+def test_augmenting_records_are_taken_with_those_that_do_not(tiny: Tiny) -> None:
     task = tiny.task(train=Augmenting(tiny), eval_records=data(tiny.x, tiny.y))
     assert efface.unlearn(tiny.model, forget=tiny.forget, task=task, method="noop").warnings == ()
 

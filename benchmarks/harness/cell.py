@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import TensorDataset
 
 import efface
 from benchmarks.harness.cost import beside_retraining, time_epoch, time_retraining
@@ -19,6 +19,7 @@ from benchmarks.harness.readings import load_readings, request_of
 from benchmarks.harness.requests import BenchRequest, train_originals, train_retrained
 from benchmarks.harness.suite import PSEUDO, Cell, Recipe
 from benchmarks.harness.versions import versions_of
+from efface.data.records import subset
 from efface.data.splits import make_splits
 from efface.errors import EffaceError
 from efface.methods import REGISTRY, Method
@@ -124,7 +125,7 @@ def unlearn_all(
         for number, part in enumerate(request.parts):
             task = request.task
             if len(left) < request.records:
-                x, y = tensors_of(Subset(task.train, left.tolist()))
+                x, y = tensors_of(subset(task.train, left.tolist()))
                 task = replace(task, train=TensorDataset(x, y), ids=left.tolist())
             method = resolve(key, how.options, request, (len(left), len(part)), seed)
             result = efface.unlearn(
@@ -133,7 +134,7 @@ def unlearn_all(
                 forget=part.tolist(),
                 method=method,
                 seed=seed + 1000 * number,
-                evaluate=evaluated,
+                options=efface.UnlearnOptions(evaluate=evaluated),
                 progress=False,
             )
             spent += result.cost.total
@@ -174,7 +175,7 @@ def resolve(key: str, options: Mapping[str, Any], request: BenchRequest, sizes: 
     for name in PSEUDO:
         if name in options:
             size = method.batch  # type: ignore[attr-defined]
-            holdout = len(request.task.holdout)  # type: ignore[arg-type]
+            holdout = len(request.task.holdout)
             parts = make_splits(np.arange(forget), records, holdout, seed)
             over = forget if name == "forget_epochs" else len(parts.retain) - len(parts.audit_reference)
             steps = max(1, round(options[name] * -(-over // size)))

@@ -4,10 +4,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from torch.utils.data import Subset
-
 from benchmarks.harness.networks import tensors_of
 from benchmarks.harness.requests import BenchRequest
+from efface.data.records import subset
 from efface.runtime.cost import PhaseCost
 from efface.runtime.seeds import seeded
 
@@ -16,7 +15,7 @@ MIN_TIMED_S = 1.0  # CPU seconds of training by which an epoch is timed
 
 def time_epoch(request: BenchRequest) -> PhaseCost:
     """Cost of an epoch of training on the retain set, in this process and now: a mean over a second or more."""
-    x, y = tensors_of(Subset(request.task.train, request.retain.tolist()))
+    x, y = tensors_of(subset(request.task.train, request.retain.tolist()))
     with seeded(0):
         model = request.problem.build()
         fit = request.problem.fit(request.records)
@@ -37,7 +36,7 @@ def time_retraining(request: BenchRequest) -> dict[str, Any]:
     with seeded(1):
         model = request.problem.build()
         wall, cpu = time.perf_counter(), time.process_time()
-        fit(model, Subset(request.task.train, request.retain.tolist()), 1)
+        fit(model, subset(request.task.train, request.retain.tolist()), 1)
         cpu = time.process_time() - cpu
         return {"cpu_s": cpu, "wall_s": time.perf_counter() - wall, "each": [cpu]}
 

@@ -186,7 +186,7 @@ class Fit:
         return torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.decay)
 
 
-def tensors_of(dataset: Dataset[Any]) -> tuple[Tensor, Tensor]:
+def tensors_of(dataset: object) -> tuple[Tensor, Tensor]:
     """Inputs and labels of a TensorDataset, or of subsets of one."""
     if isinstance(dataset, Subset):
         x, y = tensors_of(dataset.dataset)

@@ -43,7 +43,7 @@ class BenchRequest:
     @property
     def records(self) -> int:
         """Number of training records."""
-        return len(self.task.train)  # type: ignore[arg-type]
+        return len(self.task.train)
 
     @property
     def retain(self) -> Indices:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from efface.types import RecordId
+from efface.types import RecordId, SizedDataset
 
 
 def unpack_pair(batch: Any) -> tuple[Any, Tensor]:
@@ -22,30 +22,42 @@ def call_model(model: nn.Module, inputs: Any) -> Tensor:
     return model(inputs)  # type: ignore[no-any-return]
 
 
+def missing_build_model(owner: str = "the task") -> str:
+    """The problem that `owner` must make a network and cannot."""
+    return f"{owner} has no build_model: set Task.build_model, which makes the network to load into"
+
+
 @dataclass(kw_only=True)
 class Task:
-    """What efface must know of a classification problem: its records and, where they differ, the hooks below.
+    """A classification problem: its records, and hooks for whatever differs from `model(inputs)` on pairs.
 
-    Datasets are map-style and yield `(input, target)`; `train` holds every record that the original model was
-    trained on, `holdout` records that it never saw, `test` records for utility (also never seen, not in `holdout`).
+    Data sets are map-style, and a record is a pair `(input, target)`.
 
-    ids: one stable id a training record, in the order of `train`; by default a record's index.
-    eval_records: the records of `train`, same order, read without random augmentation; needed where `train` augments.
-    build_model: makes a new network, as it was before training (with its pretrained weights if there were any).
-    fit: the training recipe `fit(model, dataset, seed)`; it trains in place and returns None, or the trained model.
-    unpack, forward, collate: for batches that are not a pair, or a call that is not `model(inputs)`. `inputs` may be
-        any nesting of mappings, lists and tuples of tensors whose first dimension is the record.
-    batch_size: records in one forward pass when models are only read; lower it where memory is short.
-    perturb: `perturb(inputs, generator)` gives slightly changed copies for the audit; by default noise on floats.
-    fine_tuned: the original started from pretrained weights, so a fresh start needs `build_model`.
-    holdout_used_for: what else the holdout served for ("nothing", "early stopping", ...); printed in the report.
+    Args:
+        train: Every record that the original model was trained on.
+        holdout: Records that the original never saw.
+        test: Records for utility, which the original never saw and which are not in `holdout`.
+        ids: One lasting id for each record of `train`, in its order. By default the id of a record is its index.
+        eval_records: The records of `train`, in its order, without random augmentation. Needed where `train` augments.
+        build_model: Makes a new network as it was before training, with its pretrained weights if there were any.
+        fit: The training recipe, called as `fit(model, dataset, seed)`. It trains `model` in place and returns None, or
+            it returns the trained model.
+        unpack: Takes a batch apart into inputs and targets. Inputs may be any nesting of mappings, lists and tuples of
+            tensors whose first dimension is the record.
+        forward: Gives the logits of shape (records, classes), called as `forward(model, inputs)`.
+        collate: Makes a batch of a list of records.
+        perturb: Gives slightly changed copies of inputs for the audit, called as `perturb(inputs, generator)`. By
+            default noise is added to inputs of floating point.
+        batch_size: Records in one forward pass when a model is only read. Lower it where memory is short.
+        fine_tuned: Whether the original started from pretrained weights. An untrained network then needs `build_model`.
+        holdout_used_for: What else the holdout served for, such as "early stopping"; the report says so.
     """
 
-    train: Dataset[Any]
-    holdout: Dataset[Any]
-    test: Dataset[Any] | None = None
+    train: SizedDataset
+    holdout: SizedDataset
+    test: SizedDataset | None = None
     ids: Sequence[RecordId] | None = None
-    eval_records: Dataset[Any] | None = None
+    eval_records: SizedDataset | None = None
     build_model: Callable[[], nn.Module] | None = None
     fit: Callable[[nn.Module, Dataset[Any], int], nn.Module | None] | None = None
     unpack: Callable[[Any], tuple[Any, Tensor]] = unpack_pair

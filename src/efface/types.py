@@ -1,23 +1,36 @@
-"""Ids, arrays and estimates: what every part of efface speaks in. Nothing here computes anything heavy."""
+"""Ids, arrays, data sets and estimates: the types that every part of efface uses."""
 
 import math
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
-
-
 Floats = NDArray[np.float64]
-
-
 RecordId = int | str
+
+
+@runtime_checkable
+class SizedDataset(Protocol):
+    """A map-style data set: it has a length, and `dataset[i]` is record i. Lists and most torch datasets are."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with a two-sided interval; `level` is the interval's coverage in (0, 1)."""
+    """A number with a two-sided interval.
+
+    Args:
+        value: The number.
+        low: The lower end of the interval; NaN where there is none.
+        high: The upper end of the interval; NaN where there is none.
+        level: The coverage of the interval, in (0, 1).
+    """
 
     value: float
     low: float

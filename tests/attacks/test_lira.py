@@ -1,4 +1,4 @@
-"""Offline LiRA against a slow loop and the paper's form."""
+"""Offline LiRA against a slow loop and the paper's form, and its pooled spread."""
 
 import math
 
@@ -9,13 +9,7 @@ from scipy.stats import norm
 
 from efface.attacks.lira import lira, pooled_spread
 from efface.attacks.outputs import RecordOutputs
-
-N, CLASSES = 30, 5
-
-
-def drawn(seed: int) -> RecordOutputs:
-    z = torch.randn(N, CLASSES, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return RecordOutputs((3 * z).float(), torch.arange(N) % CLASSES, None)
+from helpers.draws import CLASSES, RECORDS, random_outputs
 
 
 def slow_margin(logits: list[float], label: int) -> float:
@@ -24,15 +18,15 @@ def slow_margin(logits: list[float], label: int) -> float:
 
 
 def test_lira_is_that_of_a_slow_loop() -> None:
-    outputs, references = drawn(0), [drawn(1), drawn(2), drawn(3)]
+    outputs, references = random_outputs(0), [random_outputs(1), random_outputs(2), random_outputs(3)]
     spread = pooled_spread(references)
-    outs = [[slow_margin(r.logits[i].tolist(), i % CLASSES) for r in references] for i in range(N)]
-    assert spread == pytest.approx(math.sqrt(np.mean([np.var(out, ddof=1) for out in outs])), rel=1e-5)
+    outs = [[slow_margin(r.logits[i].tolist(), i % CLASSES) for r in references] for i in range(RECORDS)]
+    assert spread == pytest.approx(math.sqrt(np.mean([np.var(out, ddof=1) for out in outs])), rel=1e-7)
     found = lira(outputs, references, spread)
     assert found is not None and found.dtype == torch.float64
     own = [slow_margin(z, i % CLASSES) for i, z in enumerate(outputs.logits.tolist())]
     expected = [(phi - np.mean(out)) / spread for phi, out in zip(own, outs, strict=True)]
-    assert found.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert found.tolist() == pytest.approx(expected, rel=1e-6)
     # the paper's form, whose rank it has, with or without the spread
     paper = [norm.logcdf(phi, np.mean(out), spread) for phi, out in zip(own, outs, strict=True)]
     unscaled = lira(outputs, references)
@@ -44,16 +38,19 @@ def test_a_records_lira_score_depends_on_no_other_record() -> None:
     def part(v: RecordOutputs) -> RecordOutputs:
         return RecordOutputs(v.logits[3:9], v.targets[3:9], None)
 
-    outputs, references = drawn(0), [drawn(1), drawn(2)]
-    whole, some = lira(outputs, references), lira(part(outputs), [part(r) for r in references])
-    assert whole is not None and some is not None and torch.equal(whole[3:9], some)
+    outputs, references = random_outputs(0), [random_outputs(1), random_outputs(2)]
+    every, some = lira(outputs, references), lira(part(outputs), [part(r) for r in references])
+    assert every is not None and some is not None and torch.equal(every[3:9], some)
 
 
 def test_lira_without_enough_references() -> None:
-    assert lira(drawn(0), ()) is None
-    assert lira(drawn(0), [drawn(1)]) is not None
-    assert pooled_spread([drawn(1)]) == 1.0
-    assert pooled_spread([drawn(1), drawn(1)]) == 1.0
-    both = pooled_spread([drawn(1), drawn(2)], [drawn(3), drawn(4)])
-    apart = [pooled_spread([drawn(1), drawn(2)]), pooled_spread([drawn(3), drawn(4)])]
+    assert lira(random_outputs(0), ()) is None
+    assert lira(random_outputs(0), [random_outputs(1)]) is not None
+    assert pooled_spread([random_outputs(1)]) == 1.0
+    assert pooled_spread([random_outputs(1), random_outputs(1)]) == 1.0
+    both = pooled_spread([random_outputs(1), random_outputs(2)], [random_outputs(3), random_outputs(4)])
+    apart = [
+        pooled_spread([random_outputs(1), random_outputs(2)]),
+        pooled_spread([random_outputs(3), random_outputs(4)]),
+    ]
     assert both == pytest.approx(math.sqrt((apart[0] ** 2 + apart[1] ** 2) / 2))

@@ -25,9 +25,9 @@ from helpers.tiny import Tiny, bits
 def difficulty(known: Memorised, records: Records, at: np.ndarray) -> torch.Tensor:
     """By models that are not judged here."""
     targets = records.targets(at)
-    return torch.stack([margin(logits_of(known.task, m, records, at, Meter()), targets) for m in known.again[2:]]).mean(
-        0
-    )
+    return torch.stack(
+        [margin(logits_of(known.task, m, records, at, Meter()), targets) for m in known.retrained[2:]]
+    ).mean(0)
 
 
 def learned(known: Memorised, models: Sequence[nn.Module], pool: np.ndarray) -> list[Relearn]:
@@ -39,14 +39,14 @@ def learned(known: Memorised, models: Sequence[nn.Module], pool: np.ndarray) -> 
 
 
 def test_a_trace_makes_relearning_quick(known: Memorised) -> None:
-    traced, *clean = learned(known, [known.original, *known.again[:2]], np.arange(HOLDOUT))
+    traced, *clean = learned(known, [known.original, *known.retrained[:2]], np.arange(HOLDOUT))
     assert traced.ratio < 0.5 * min(c.ratio for c in clean)
     assert [c.ratio for c in clean] == pytest.approx([1, 1], abs=0.3)
     assert all(c.forget[-1] < c.forget[0] for c in clean)
 
 
 def test_other_controls_of_the_same_difficulty_say_nearly_the_same(known: Memorised) -> None:
-    halves = [learned(known, known.again[:2], np.arange(i, HOLDOUT, 2)) for i in range(2)]
+    halves = [learned(known, known.retrained[:2], np.arange(i, HOLDOUT, 2)) for i in range(2)]
     assert np.std([found.ratio for half in halves for found in half]) < 0.3
 
 

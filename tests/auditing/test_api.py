@@ -24,7 +24,7 @@ from helpers.tiny import REFERENCE, Tiny, bits, memorise, mlp
 
 
 def test_doing_nothing_is_caught(known: Memorised) -> None:
-    report = known.audit(known.noop, retrained=known.again[:3])
+    report = known.audit(known.noop, retrained=known.retrained[:3])
     assert report.verdict.status is Status.NOT_VERIFIED
     assert "forget records are still known" in "\n".join(report.verdict.reasons)
     for alone in (known.audit(known.noop), known.audit(), known.audit(known.noop, level="quick")):
@@ -52,7 +52,7 @@ def test_the_quick_level_trains_nothing(known: Memorised) -> None:
 @pytest.mark.parametrize("others", [0, 1], ids=["alone", "with one retrained model, which is no target"])
 def test_the_quick_level_concludes_nothing_on_a_request_that_is_no_random_sample(others: int, known: Memorised) -> None:
     request = of_one_class(known)
-    report = known.audit(forget=request, level="quick", retrained=known.again[:others])
+    report = known.audit(forget=request, level="quick", retrained=known.retrained[:others])
     assert (report.verdict.status, list(report.tests)) == (Status.UNDECIDED, [])
     (reason,) = report.verdict.reasons
     assert "does not look like a random sample" in reason and "use level standard" in reason
@@ -61,23 +61,23 @@ def test_the_quick_level_concludes_nothing_on_a_request_that_is_no_random_sample
         assert readings(report, key)["unlearned"].state == "not_applicable"
     # reference models, or retrained ones as a target, are what such a request needs
     assert known.audit(forget=request).tests
-    assert known.audit(forget=request, level="quick", retrained=known.again[:2]).tests
+    assert known.audit(forget=request, level="quick", retrained=known.retrained[:2]).tests
 
 
 def test_reference_models_that_are_given_are_used_and_none_is_trained(known: Memorised) -> None:
     task, seen = spied(known)
-    report = known.audit(task=task, references=known.again[:3], level="standard")
+    report = known.audit(task=task, references=known.retrained[:3], level="standard")
     assert not seen["trained"] and len(seen["relearned"]) == 2 * len(FORGET)
     assert report.document["cost"]["audit"]["phases"]["references"]["backward"] == 0
     assert len(report.table.scores.references) == 3
     told = [m for m in report.document["models"] if "of the audit" in m["what"]]
     assert len(told) == 3 and all("handed in" in m["trained_on"] for m in told)
     assert "audit: its reference models" not in [u["who"] for u in report.document["uses"]]
-    ignorant = copy.deepcopy(known.again[1])
+    ignorant = copy.deepcopy(known.retrained[1])
     for p in ignorant[2].parameters():  # type: ignore[index, union-attr]
         p.data.zero_()
     with pytest.raises(RequestError, match=r"references\[1\]: .*no better than chance"):
-        known.audit(references=[known.again[0], ignorant])
+        known.audit(references=[known.retrained[0], ignorant])
 
 
 def test_a_whole_class_is_judged_with_a_warning_and_a_trace_of_its_own(known: Memorised) -> None:
@@ -95,8 +95,8 @@ def test_a_whole_class_is_judged_with_a_warning_and_a_trace_of_its_own(known: Me
 
 def test_a_retrained_model_is_not_failed(known: Memorised) -> None:
     distances = []
-    for i, model in enumerate(known.again):
-        report = known.audit(unlearned=model, retrained=[m for m in known.again if m is not model])
+    for i, model in enumerate(known.retrained):
+        report = known.audit(unlearned=model, retrained=[m for m in known.retrained if m is not model])
         assert report.verdict.status is not Status.NOT_VERIFIED, (i, report.verdict.reasons)
         before, after = (readings(report, "loss")[who].estimate.value for who in ("original", "unlearned"))
         assert abs(after - 0.5) < abs(before - 0.5)
@@ -109,7 +109,7 @@ def test_forgetting_too_much_is_flagged(known: Memorised) -> None:
     wrong = known.y.clone()
     wrong[list(FORGET)] = (wrong[list(FORGET)] + 1) % 3
     shunning = memorise(copy.deepcopy(known.original), known.x, wrong, steps=100, lr=3e-3)
-    for others in ((), known.again[:3]):
+    for others in ((), known.retrained[:3]):
         report = known.audit(unlearned=shunning, retrained=others)
         assert report.verdict.status is Status.NOT_VERIFIED
         assert "over-unlearned" in "\n".join(report.verdict.reasons)
@@ -156,12 +156,18 @@ def test_the_audit_keeps_to_records_that_the_method_did_not_use(known: Memorised
     assert rows_of(holdout, splits.audit) <= seen["scored"]
     assert seen["trained"] == rows_of(train, splits.audit_reference)
     assert rows_of(train, FORGET) <= seen["relearned"] <= rows_of(train, FORGET) | rows_of(holdout, splits.audit)
-    assert not seen["trained"] & rows_of(train, [*splits.reference, *splits.members, *FORGET])
+    assert not seen["trained"] & rows_of(train, [*splits.reference, *splits.heldout_retain, *FORGET])
 
 
 def test_a_method_never_sees_the_audits_records(known: Memorised) -> None:
     task, seen = spied(known)
-    result = efface.unlearn(known.original, forget=FORGET, task=task, method=known.steered.method, reference=REFERENCE)
+    result = efface.unlearn(
+        known.original,
+        forget=FORGET,
+        task=task,
+        method=known.steered.method,
+        options=efface.UnlearnOptions(reference=REFERENCE),
+    )
     assert not (seen["scored"] | seen["trained"]) & rows_of(task.holdout, result.splits.audit)
     assert seen["trained"] == rows_of(task.train, result.splits.reference)
 
@@ -193,7 +199,7 @@ def test_what_cannot_be_judged_is_refused(known: Memorised) -> None:
     cases = {
         r"group 'x' names 4, not in the forget set": only(known, groups={"x": [3, 4]}),
         r"group 'x' is empty": only(known, groups={"x": []}),
-        r"retrained\[1\]: it has 7 classes where the original has 3": only(known, retrained=[known.again[0], wide]),
+        r"retrained\[1\]: it has 7 classes where the original has 3": only(known, retrained=[known.retrained[0], wide]),
         r"unlearned: the model cannot read the records": only(known, unlearned=deaf),
         r"run_seed, used_reference given beside a result": only(
             known, result=known.noop, run_seed=3, used_reference="0"
@@ -228,19 +234,19 @@ def test_all_problems_of_a_call_are_refused_at_once(known: Memorised) -> None:
 
 
 def test_a_model_whose_logits_are_not_finite_is_named(known: Memorised) -> None:
-    huge = copy.deepcopy(known.again[1])
+    huge = copy.deepcopy(known.retrained[1])
     huge[2].weight.data.mul_(1e38)  # type: ignore[index, operator, union-attr]
     with pytest.raises(DivergedError, match=r"^retrained\[1\]: the logits hold NaN or infinite values"):
-        known.audit(retrained=[known.again[0], huge])
+        known.audit(retrained=[known.retrained[0], huge])
 
 
 def test_models_and_process_stay_as_they_were(known: Memorised) -> None:
-    before, after = copy.deepcopy(known.original).train(), copy.deepcopy(known.again[0])
+    before, after = copy.deepcopy(known.original).train(), copy.deepcopy(known.retrained[0])
     after[0].weight.requires_grad_(False)  # type: ignore[index, operator, union-attr]
     held = bits(before), bits(after)
     torch.manual_seed(5)
     state = random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist(), torch.is_grad_enabled()
-    known.audit(original=before, unlearned=after, retrained=known.again[1:]).document["verdict"]
+    known.audit(original=before, unlearned=after, retrained=known.retrained[1:]).document["verdict"]
     assert (bits(before), bits(after)) == held
     assert state == (
         random.getstate(),

@@ -17,7 +17,7 @@ from efface.cli.main import app
 from efface.cli.output import run_of
 from efface.data.splits import Splits, make_splits
 from efface.models.checkpoint import load_weights, weights_digest
-from efface.unlearning import driver as unlearning
+from efface.unlearning import driver, reference
 from efface.unlearning.evidence import Outcome
 from helpers.command_line import AUDIT, SMALL, UNLEARN, make_workshop
 from helpers.memorised import FORGET, HOLDOUT, Memorised
@@ -57,7 +57,7 @@ def spied(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> tuple[Spying, Spying]:
         holdout.read.clear()
         return make_splits(*given)
 
-    monkeypatch.setattr(unlearning, "make_splits", split)
+    monkeypatch.setattr(driver, "make_splits", split)
     return train, holdout
 
 
@@ -73,9 +73,7 @@ def test_no_method_reads_the_records_that_judge_it(
         forget=tiny.forget,
         task=tiny.task(train=train, holdout=holdout),
         method=efface.methods.get(method, options),
-        reference=REFERENCE,
-        checks=False,
-        evaluate=looks,
+        options=efface.UnlearnOptions(reference=REFERENCE, checks=False, evaluate=looks),
     )
     kept = set(result.splits.audit_reference.tolist())
     assert kept and not kept & train.read
@@ -87,19 +85,21 @@ def test_no_method_reads_the_records_that_judge_it(
 
 def test_the_reference_is_taught_by_its_own_records_alone(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     train, holdout = spied(tiny, monkeypatch)
-    real, read = unlearning.reference_model, []
+    real, read = reference.reference_model, []
 
     def distilled(*given: Any) -> nn.Module:
         done = real(*given)
         read.append((set(train.read), set(holdout.read)))
         return done
 
-    monkeypatch.setattr(unlearning, "reference_model", distilled)
+    monkeypatch.setattr(reference, "reference_model", distilled)
     task = tiny.task(train=train, holdout=holdout)
-    splits = efface.unlearn(tiny.model, forget=tiny.forget, task=task, method="perturb", reference=REFERENCE).splits
+    splits = efface.unlearn(
+        tiny.model, forget=tiny.forget, task=task, method="perturb", options=efface.UnlearnOptions(reference=REFERENCE)
+    ).splits
     [(taught, held)] = read
     assert taught == set(splits.reference.tolist()) and not held
-    for part in (splits.forget, splits.members, splits.audit_reference):
+    for part in (splits.forget, splits.heldout_retain, splits.audit_reference):
         assert len(part) and not taught & set(part.tolist())
 
 
@@ -117,7 +117,7 @@ def test_dropout_draws_from_the_seed_alone(method: str, tiny: Tiny) -> None:
             forget=tiny.forget,
             task=tiny.task(),
             method=efface.methods.get(method, BASELINES[method]),
-            evaluate=False,
+            options=efface.UnlearnOptions(evaluate=False),
         )
         found.append(weights(done.model))
     assert found[0] == found[1]
@@ -125,7 +125,13 @@ def test_dropout_draws_from_the_seed_alone(method: str, tiny: Tiny) -> None:
 
 def test_a_run_that_could_keep_no_step_says_so(tiny: Tiny) -> None:
     ruinous = efface.methods.get("neggrad_plus", {"alpha": "0", "steps": "60", "every": "60", "lr": "0.05"})
-    result = efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method=ruinous, reference=REFERENCE)
+    result = efface.unlearn(
+        tiny.model,
+        forget=tiny.forget,
+        task=tiny.task(),
+        method=ruinous,
+        options=efface.UnlearnOptions(reference=REFERENCE),
+    )
     assert (result.evidence.outcome, result.evidence.chosen_step) == (Outcome.UTILITY_FLOOR, 0)
     assert weights(result.model) == weights(tiny.model)
     assert any("nothing was unlearned" in w for w in result.warnings)
@@ -136,7 +142,9 @@ def test_retraining_is_never_taken_back(tiny: Tiny) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = memorise(nn.Linear(FEATURES, CLASSES), tiny.x, tiny.y)
-    result = efface.unlearn(model, forget=tiny.forget, task=task, method="retrain", reference=REFERENCE)
+    result = efface.unlearn(
+        model, forget=tiny.forget, task=task, method="retrain", options=efface.UnlearnOptions(reference=REFERENCE)
+    )
     assert result.evidence.chosen_step == 1 and weights(result.model) != weights(model)
 
 
@@ -161,18 +169,22 @@ def test_test_records_that_were_trained_on_are_noted(known: Memorised) -> None:
 
 def test_what_the_method_used_is_no_reference_of_the_audit(known: Memorised) -> None:
     """Nor is what is judged, in whatever object it comes."""
-    result, fair = known.steered, known.again[0]
+    result, fair = known.steered, known.retrained[0]
     own: list[nn.Module] = []
-    real = unlearning.reference_model
+    real = reference.reference_model
 
     def spied(*args: Any) -> nn.Module:
         own.append(real(*args))
         return own[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unlearning, "reference_model", spied)
+        patch.setattr(reference, "reference_model", spied)
         again = efface.unlearn(
-            known.original, forget=FORGET, task=known.task, method=result.method, reference=REFERENCE
+            known.original,
+            forget=FORGET,
+            task=known.task,
+            method=result.method,
+            options=efface.UnlearnOptions(reference=REFERENCE),
         )
     assert again.reference == result.reference == weights_digest(own[0])
     cases = {
@@ -193,7 +205,7 @@ def test_a_report_states_what_was_so_at_the_audit(known: Memorised) -> None:
     model = nn.Sequential(
         *(type(m)(m.in_features, m.out_features) if hasattr(m, "in_features") else m for m in known.original)
     )
-    model.load_state_dict(known.again[0].state_dict())
+    model.load_state_dict(known.retrained[0].state_dict())
     report = known.audit(unlearned=model)
     before = report.document["weights"]["unlearned"]
     with torch.no_grad():
@@ -202,7 +214,7 @@ def test_a_report_states_what_was_so_at_the_audit(known: Memorised) -> None:
 
 
 def test_each_record_has_its_distance_to_the_retrained_models(known: Memorised) -> None:
-    rows = known.audit(known.steered, retrained=known.again).document["records"]
+    rows = known.audit(known.steered, retrained=known.retrained).document["records"]
     assert len(rows) == len(FORGET)
     mean = {who: sum(abs(r[f"gap_{who}"]) for r in rows) / len(rows) for who in ("original", "unlearned")}
     assert mean["unlearned"] < mean["original"]

@@ -205,7 +205,7 @@ class Spy:
         real = efface.unlearn
 
         def unlearn(model: nn.Module, *, task: Task, **rest: Any) -> Result:
-            if rest["splits"] is None:  # a shadow with canaries, which no nonmember judges
+            if rest["options"].splits is None:  # a shadow with canaries, which no nonmember judges
                 return real(model, task=task, **rest)
             self.calls.append(rest)
 
@@ -227,7 +227,7 @@ def test_shadows_keep_to_the_parts_of_the_run(monkeypatch: pytest.MonkeyPatch) -
     result = judged.unlearned(efface.methods.get("steer", STEER))  # type: ignore[arg-type]
     report = judged.audit(result, level="strong", cache=kept_models())
     assert len(spy.calls) == MODELS and len({c["seed"] for c in spy.calls}) == MODELS
-    assert all(c["splits"] is result.splits and tuple(c["forget"]) == FORGET for c in spy.calls)
+    assert all(c["options"].splits is result.splits and tuple(c["forget"]) == FORGET for c in spy.calls)
     assert all(c["method"] == result.method for c in spy.calls)
     task, splits = judged.task, result.splits
     assert not spy.seen & rows_of(task.holdout, report.inputs.nonmembers)

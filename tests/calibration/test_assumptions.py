@@ -19,7 +19,9 @@ def met(result: Result) -> dict[str, bool]:
 
 
 def test_a_random_request_meets_them(tiny: Tiny) -> None:
-    result = efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), reference=REFERENCE)
+    result = efface.unlearn(
+        tiny.model, forget=tiny.forget, task=tiny.task(), options=efface.UnlearnOptions(reference=REFERENCE)
+    )
     found = met(result)
     assert list(found) == ["classes stay", "enough nonmembers", "alike", "support", "not memorised beyond nonmembers"]
     # 100 of the 200 holdout records are nonmembers, which is few
@@ -31,7 +33,9 @@ def test_a_chosen_request_is_told_and_not_judged_by_the_run(tiny: Tiny) -> None:
     # what the model knows best among the records of wrong labels, which no nonmember could know
     at = torch.arange(len(tiny.y))
     wrong = (tiny.y != at % 3).nonzero().flatten()[:20].tolist()
-    result = efface.unlearn(tiny.model, forget=wrong, task=tiny.task(), reference=REFERENCE)
+    result = efface.unlearn(
+        tiny.model, forget=wrong, task=tiny.task(), options=efface.UnlearnOptions(reference=REFERENCE)
+    )
     named = {r for a in result.assumptions if not a.met for r in a.records}
     assert named and named <= set(wrong)
     assert not met(result)["not memorised beyond nonmembers"]
@@ -40,7 +44,9 @@ def test_a_chosen_request_is_told_and_not_judged_by_the_run(tiny: Tiny) -> None:
 def test_most_of_a_class_is_no_random_request() -> None:
     judged = class_problem()
     some = [int(i) for i in judged.forget][:-2]  # all but two records
-    result = efface.unlearn(judged.original, forget=some, task=judged.task, reference=REFERENCE)
+    result = efface.unlearn(
+        judged.original, forget=some, task=judged.task, options=efface.UnlearnOptions(reference=REFERENCE)
+    )
     assert not met(result)["classes stay"]
     assert result.evidence.outcome in (Outcome.NOT_JUDGED, Outcome.UTILITY_FLOOR)
     if result.evidence.outcome is Outcome.NOT_JUDGED:
@@ -48,10 +54,18 @@ def test_most_of_a_class_is_no_random_request() -> None:
 
 
 def test_splits_of_another_request_are_refused(tiny: Tiny) -> None:
-    splits = efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method="noop", evaluate=False).splits
+    splits = efface.unlearn(
+        tiny.model, forget=tiny.forget, task=tiny.task(), method="noop", options=efface.UnlearnOptions(evaluate=False)
+    ).splits
     for forget in (tiny.forget[:3], [*tiny.forget, 1]):
         with pytest.raises(RequestError, match="splits: they are those of another request"):
-            efface.unlearn(tiny.model, forget=forget, task=tiny.task(), method="noop", evaluate=False, splits=splits)
+            efface.unlearn(
+                tiny.model,
+                forget=forget,
+                task=tiny.task(),
+                method="noop",
+                options=efface.UnlearnOptions(evaluate=False, splits=splits),
+            )
 
 
 def test_sparse_gradients_are_refused_before_any_work(tiny: Tiny) -> None:
@@ -60,7 +74,7 @@ def test_sparse_gradients_are_refused_before_any_work(tiny: Tiny) -> None:
     held = torch.randint(10, (200, 5), generator=torch.Generator().manual_seed(1))
     data = {"train": TensorDataset(x, tiny.y), "holdout": TensorDataset(held, tiny.holdout_y)}
     with pytest.raises(RequestError, match="sparse=False"):
-        efface.unlearn(model, forget=[1, 2], checks=False, **data)
+        efface.unlearn(model, forget=[1, 2], options=efface.UnlearnOptions(checks=False), **data)
 
 
 def test_equal_records_have_equal_checksums_in_any_company(tiny: Tiny) -> None:

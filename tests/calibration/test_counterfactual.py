@@ -1,4 +1,4 @@
-"""What a model that never saw a record would say of it: the map, and the memory that is taken out."""
+"""Expected logits of a model that never saw a record: the map, and the memory that is taken out."""
 
 from typing import Any
 
@@ -12,7 +12,13 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import TensorDataset
 
 from efface import Task
-from efface.calibration.counterfactual import MAX_FEATURES, CalibratedLogits, CounterfactualLogits, _narrow
+from efface.calibration.counterfactual import (
+    MAX_FEATURES,
+    CalibratedLogits,
+    CalibrationRecords,
+    CounterfactualLogits,
+    project_features,
+)
 from efface.calibration.reference import reference_model
 from efface.data.records import Records
 from efface.data.splits import Splits, make_splits
@@ -45,16 +51,13 @@ class Built:
 
     def again(self, forget_classes: tuple[int, ...] = (), **places: Any) -> CounterfactualLogits:
         p = self.splits
-        where = {"members": p.members, "nonmembers": p.calibration, **places}
+        where = {"members": p.heldout_retain, "nonmembers": p.calibration, **places}
         return CounterfactualLogits(
             self.task,
             self.model,
             self.reference,
-            self.train,
-            self.holdout,
-            **where,
-            forget_classes=forget_classes,
-            meter=self.meter,
+            CalibrationRecords(self.train, self.holdout, **where, forget_classes=forget_classes),
+            self.meter,
         )
 
     def logits(self, records: Records, positions: Any) -> Tensor:
@@ -82,10 +85,10 @@ def same(one: CalibratedLogits, other: CalibratedLogits, atol: float = 1e-9) -> 
     )
 
 
-def test_it_tells_the_originals_centred_logits_and_the_labels(built: Built) -> None:
+def test_it_has_the_originals_centred_logits_and_the_labels(built: Built) -> None:
     splits, expected = built.splits, built.expected
     for seen, source, at in (
-        (expected.members, built.train, splits.members),
+        (expected.members, built.train, splits.heldout_retain),
         (expected.nonmembers, built.holdout, splits.calibration),
         (expected.of_training(splits.forget), built.train, splits.forget),
         (expected.of_holdout(splits.stopping), built.holdout, splits.stopping),
@@ -96,27 +99,27 @@ def test_it_tells_the_originals_centred_logits_and_the_labels(built: Built) -> N
         torch.testing.assert_close(seen.expected.sum(1), torch.zeros(len(at)).double(), atol=1e-9, rtol=0)
 
 
-def test_of_strangers_it_expects_nearly_what_the_original_says(large: Built) -> None:
+def test_of_nonmembers_it_expects_nearly_what_the_original_says(large: Built) -> None:
     """Also of those that the map was not fitted on: both are read out of sample, so err alike."""
     errors = [
         float((seen.expected - seen.logits).square().mean())
         for seen in (large.expected.nonmembers, large.expected.of_holdout(large.splits.stopping))
     ]
-    plain = float(large.expected.nonmembers.logits.square().mean())
-    assert max(errors) < 0.25 * plain
+    scale = float(large.expected.nonmembers.logits.square().mean())
+    assert max(errors) < 0.25 * scale
     assert errors[0] == pytest.approx(errors[1], rel=0.3)
 
 
-def test_no_label_of_a_stranger_or_a_forget_record_is_read(built: Built, tiny: Tiny) -> None:
+def test_no_label_of_a_nonmember_or_a_forget_record_is_read(built: Built, tiny: Tiny) -> None:
     """The label decides which coordinates are aligned, but not what is expected of a nonmember."""
     held = TensorDataset(tiny.holdout_x, (tiny.holdout_y + 1) % CLASSES)
     other = Built(tiny.task(holdout=held), tiny.model, tiny.forget, reference=built.reference)
     torch.testing.assert_close(other.expected.nonmembers.expected, built.expected.nonmembers.expected)
 
 
-def test_the_map_is_fitted_on_strangers_alone(built: Built, tiny: Tiny) -> None:
+def test_the_map_is_fitted_on_nonmembers_alone(built: Built, tiny: Tiny) -> None:
     x = tiny.x.clone()
-    x[torch.from_numpy(built.splits.members)] += 1
+    x[torch.from_numpy(built.splits.heldout_retain)] += 1
     other = Built(
         tiny.task(train=TensorDataset(x, tiny.y)), tiny.model, tiny.forget, reference=built.reference
     ).expected
@@ -125,22 +128,23 @@ def test_the_map_is_fitted_on_strangers_alone(built: Built, tiny: Tiny) -> None:
     assert not same(other.members, built.expected.members)
 
 
-def test_once_its_memory_is_out_members_are_as_strangers(large: Built) -> None:
+def test_once_its_memory_is_out_members_are_as_nonmembers(large: Built) -> None:
     expected = large.expected
-    ours, raw, theirs = (s.score for s in (expected.members, expected._raw_members, expected.nonmembers))
-    assert ks_2samp(raw, theirs).pvalue < 1e-3, "the reference remembers members"
+    uncorrected = expected.uncorrected(large.train, large.splits.heldout_retain)
+    members, raw, nonmembers = (s.score for s in (expected.members, uncorrected, expected.nonmembers))
+    assert ks_2samp(raw, nonmembers).pvalue < 1e-3, "the reference remembers members"
     levels = torch.linspace(0.05, 0.95, 19).double()
     # a rank is kept to half a record, which is a three-hundredth
-    torch.testing.assert_close(ours.quantile(levels), theirs.quantile(levels), atol=0.05, rtol=0.1)
-    assert (ours - raw).mean() < 0
-    # and the order of nonmember_difficulty stays
-    assert torch.equal(ours.argsort(), raw.argsort())
+    torch.testing.assert_close(members.quantile(levels), nonmembers.quantile(levels), atol=0.05, rtol=0.1)
+    assert (members - raw).mean() < 0
+    # and the order of difficulty stays
+    assert torch.equal(members.argsort(), raw.argsort())
 
 
 def test_and_so_are_forget_records(large: Built) -> None:
     """Drawn as the members are, so a false alarm in a thousand."""
     forget = large.expected.of_training(large.splits.forget)
-    raw = large.expected._raw(large.train, large.splits.forget)
+    raw = large.expected.uncorrected(large.train, large.splits.forget)
     assert ks_2samp(forget.score, large.expected.nonmembers.score).pvalue > 1e-3
     assert raw.score.mean() - forget.score.mean() > 0.1
     assert forget.margin.mean() > forget.score.mean() + 1, "the original knows them by heart"
@@ -148,13 +152,13 @@ def test_and_so_are_forget_records(large: Built) -> None:
 
 def test_a_records_value_does_not_depend_on_its_company(built: Built) -> None:
     forget = built.splits.forget
-    whole = built.expected.of_training(forget)
+    everyone = built.expected.of_training(forget)
     some = built.expected.of_training(forget[3:7])
-    assert same(some, whole.rows(torch.arange(3, 7)), atol=1e-5)
+    assert same(some, everyone.rows(torch.arange(3, 7)), atol=1e-5)
     before = built.meter.cost().total.forward
     assert built.expected.of_training(forget[3:7]) is some, "asked again, nothing is read again"
     assert built.meter.cost().total.forward == before
-    assert same(built.expected.of_training(forget), whole)
+    assert same(built.expected.of_training(forget), everyone)
 
 
 def test_it_changes_no_model(built: Built, tiny: Tiny) -> None:
@@ -166,41 +170,45 @@ def test_it_changes_no_model(built: Built, tiny: Tiny) -> None:
 # classes that are wholly forgotten
 
 
-GONE = 2
+FORGOTTEN = 2
 
 
 @pytest.fixture(scope="module")
-def emptied(tiny: Tiny) -> Built:
+def class_request(tiny: Tiny) -> Built:
     """A request for all of class 2, and the records of the others beside it."""
-    forget = (tiny.y == GONE).nonzero().flatten().numpy()
-    return Built(tiny.task(), tiny.model, forget, forget_classes=(GONE,))
+    forget = (tiny.y == FORGOTTEN).nonzero().flatten().numpy()
+    return Built(tiny.task(), tiny.model, forget, forget_classes=(FORGOTTEN,))
 
 
-def test_records_of_a_class_that_is_gone_are_left_alone(emptied: Built, tiny: Tiny) -> None:
-    forget = emptied.splits.forget
+def test_records_of_a_forgotten_class_are_left_alone(class_request: Built, tiny: Tiny) -> None:
+    forget = class_request.splits.forget
     torch.testing.assert_close(
-        emptied.expected.of_training(forget).expected, emptied.expected._raw(emptied.train, forget).expected
+        class_request.expected.of_training(forget).expected,
+        class_request.expected.uncorrected(class_request.train, forget).expected,
     )
     # beside others, which move
-    mixed = np.concatenate([emptied.splits.members[:5], forget[:5]])
-    moved = emptied.expected.of_training(mixed).expected - emptied.expected._raw(emptied.train, mixed).expected
+    mixed = np.concatenate([class_request.splits.heldout_retain[:5], forget[:5]])
+    moved = (
+        class_request.expected.of_training(mixed).expected
+        - class_request.expected.uncorrected(class_request.train, mixed).expected
+    )
     assert (moved[:5].abs().amax(1) > 1e-6).all() and moved[5:].abs().max() < 1e-9
 
 
-def test_strangers_of_a_class_that_is_gone_are_left_out(emptied: Built, tiny: Tiny) -> None:
-    expected, at = emptied.expected, emptied.splits.calibration
-    stay = (tiny.holdout_y != GONE).numpy()[at]
+def test_nonmembers_of_a_forgotten_class_are_left_out(class_request: Built, tiny: Tiny) -> None:
+    expected, at = class_request.expected, class_request.splits.calibration
+    stay = (tiny.holdout_y != FORGOTTEN).numpy()[at]
     assert 0 < stay.sum() < len(at) and len(expected.nonmembers.targets) == stay.sum()
-    assert same(emptied.again((GONE,), nonmembers=at[stay]).nonmembers, expected.nonmembers)
-    logits = emptied.logits(emptied.holdout, at[stay])
-    torch.testing.assert_close(expected.nonmembers.logits, mask_classes(logits, (GONE,)))
-    for seen in (expected.nonmembers, expected.members, expected.of_training(emptied.splits.forget)):
-        assert (seen.logits[:, GONE] <= seen.logits[:, :GONE].amin(1) + 1e-9).all()
+    assert same(class_request.again((FORGOTTEN,), nonmembers=at[stay]).nonmembers, expected.nonmembers)
+    logits = class_request.logits(class_request.holdout, at[stay])
+    torch.testing.assert_close(expected.nonmembers.logits, mask_classes(logits, (FORGOTTEN,)))
+    for seen in (expected.nonmembers, expected.members, expected.of_training(class_request.splits.forget)):
+        assert (seen.logits[:, FORGOTTEN] <= seen.logits[:, :FORGOTTEN].amin(1) + 1e-9).all()
         torch.testing.assert_close(
-            seen.expected[:, :GONE].sum(1), torch.zeros(len(seen.targets)).double(), atol=1e-9, rtol=0
+            seen.expected[:, :FORGOTTEN].sum(1), torch.zeros(len(seen.targets)).double(), atol=1e-9, rtol=0
         )
         # next to none is expected to be of that class, which the map learns of the few nonmembers here
-        assert (seen.expected.argmax(1) == GONE).double().mean() < 0.1
+        assert (seen.expected.argmax(1) == FORGOTTEN).double().mean() < 0.1
 
 
 # kinds of models
@@ -216,8 +224,8 @@ def test_a_model_without_a_last_linear_layer(tiny: Tiny) -> None:
         models = [known(m, tiny.x, tiny.y) for m in (Functional(), nn.Linear(FEATURES, CLASSES))]
     for model in models:
         made = Built(tiny.task(), model, tiny.forget)
-        says = made.expected._says(made.holdout, made.splits.stopping)
-        assert says.shape[1] == CLASSES, "there are only logits"
+        outputs = made.expected.reference_outputs(made.holdout, made.splits.stopping)
+        assert outputs.shape[1] == CLASSES, "there are only logits"
         seen = made.expected.of_training(made.splits.forget)
         assert seen.expected.isfinite().all() and seen.score.mean() < seen.margin.mean()
 
@@ -252,14 +260,14 @@ def test_texts_that_the_holdout_pads_to_another_length() -> None:
 
 def test_a_wide_hidden_layer_is_narrowed_the_same_way_each_time(tiny: Tiny) -> None:
     hidden = torch.randn(50, 700, generator=torch.Generator().manual_seed(0)).double()
-    narrow = _narrow(hidden)
+    narrow = project_features(hidden)
     assert narrow.shape == (50, MAX_FEATURES)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(9)
         state = torch.get_rng_state()
-        torch.testing.assert_close(_narrow(hidden[7:9]), narrow[7:9])
+        torch.testing.assert_close(project_features(hidden[7:9]), narrow[7:9])
         assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(_narrow(hidden[:, :MAX_FEATURES]), hidden[:, :MAX_FEATURES])
+    assert torch.equal(project_features(hidden[:, :MAX_FEATURES]), hidden[:, :MAX_FEATURES])
     # distances keep: of 50 vectors in 128 random directions
     apart = [F.pdist(v) for v in (hidden, narrow)]
     assert ((apart[1] / apart[0]) - 1).abs().max() < 0.4
@@ -267,5 +275,5 @@ def test_a_wide_hidden_layer_is_narrowed_the_same_way_each_time(tiny: Tiny) -> N
         torch.manual_seed(0)
         model = known(mlp(200), tiny.x, tiny.y)
     made = Built(tiny.task(), model, tiny.forget)
-    assert made.expected._says(made.holdout, made.splits.stopping).shape[1] == CLASSES + MAX_FEATURES
+    assert made.expected.reference_outputs(made.holdout, made.splits.stopping).shape[1] == CLASSES + MAX_FEATURES
     assert same(made.again().members, made.expected.members)

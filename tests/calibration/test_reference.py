@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import DivergedError, Recipe, Task
-from efface.calibration.reference import KEPT, UNTRAINED, _half_way, reference_model
+from efface.calibration.reference import ORIGINAL_SHARE, UNTRAINED_SHARE, half_way_model, reference_model
 from efface.data.records import Records
 from efface.models.init import fresh_model
 from efface.numerics.logits import centre, margin
@@ -56,7 +56,7 @@ def test_it_starts_half_way_to_untrained_weights(tiny: Tiny) -> None:
     task, original = tiny.task(), dict(tiny.model.named_parameters())
     for seed in (0, 5):
         untrained = dict(fresh_model(task, tiny.model, derive_seed(seed, "reference")).named_parameters())
-        wanted = {name: KEPT * p + UNTRAINED * untrained[name] for name, p in original.items()}
+        wanted = {name: ORIGINAL_SHARE * p + UNTRAINED_SHARE * untrained[name] for name, p in original.items()}
         assert close(make(task, tiny.model, recipe=START, seed=seed), wanted)
 
 
@@ -65,7 +65,9 @@ def test_a_fine_tuned_one_starts_half_way_to_its_pretrained_weights(tiny: Tiny) 
     task = tiny.task(build_model=lambda: pretrained, fine_tuned=True)
     before = bits(pretrained)
     theirs = dict(pretrained.named_parameters())
-    wanted = {name: KEPT * p + (1 - KEPT) * theirs[name] for name, p in tiny.model.named_parameters()}
+    wanted = {
+        name: ORIGINAL_SHARE * p + (1 - ORIGINAL_SHARE) * theirs[name] for name, p in tiny.model.named_parameters()
+    }
     assert close(make(task, tiny.model, recipe=START), wanted)
     assert bits(pretrained) == before
 
@@ -78,14 +80,14 @@ def test_what_the_original_has_no_like_of_starts_untrained(tiny: Tiny) -> None:
         task = tiny.task(build_model=lambda other=other: copy.deepcopy(other))
         wanted = {name: p.detach().clone() for name, p in other.named_parameters()}
         if "2.bias" in wanted:  # as long in both
-            wanted["2.bias"] = KEPT * tiny.model[2].bias + UNTRAINED * wanted["2.bias"]  # type: ignore[index]
+            wanted["2.bias"] = ORIGINAL_SHARE * tiny.model[2].bias + UNTRAINED_SHARE * wanted["2.bias"]  # type: ignore[index]
         assert close(make(task, tiny.model, recipe=START), wanted)
 
 
 def test_buffers_are_the_originals(tiny: Tiny) -> None:
     original = known(normed, tiny)
     original.register_buffer("mask", torch.tensor([float("-inf"), 0.0]), persistent=False)
-    start = _half_way(tiny.task(), original, 0)
+    start = half_way_model(tiny.task(), original, 0)
     for name, buffer in original.named_buffers():
         ours = dict(start.named_buffers())[name]
         assert torch.equal(ours, buffer) and ours.data_ptr() != buffer.data_ptr(), name

@@ -1,4 +1,4 @@
-"""What steer aims at: trust in what the original says itself, the transported logits, and their mixture."""
+"""What steer aims at: trust in the original's own logits, the transported logits, and their mixture."""
 
 import math
 
@@ -53,20 +53,20 @@ def test_trust_falls_with_how_far_a_margin_exceeds_that_of_its_like() -> None:
     assert found[0] == 1 and found[-1] < 0.01
 
 
-def test_what_no_stranger_could_be_gets_the_expected_logits() -> None:
+def test_what_no_nonmember_could_be_gets_the_expected_logits() -> None:
     members, nonmembers, forget = draw(300, 1, memory=3.0), draw(300, 2), draw(40, 3)
     known = CalibratedLogits(
-        centre(with_margin(forget.logits, forget.targets, torch.full((40,), 1e9).double())), *_rest(forget)
+        centre(with_margin(forget.logits, forget.targets, torch.full((40,), 1e9).double())), *rest(forget)
     )
     assert trust(known, nonmembers).max() < 1e-9
     torch.testing.assert_close(target_logits(known, members, nonmembers, ()), centre(forget.expected))
 
 
-def _rest(group: CalibratedLogits) -> tuple[Tensor, Tensor]:
+def rest(group: CalibratedLogits) -> tuple[Tensor, Tensor]:
     return group.expected, group.targets
 
 
-def test_what_a_stranger_could_be_keeps_a_share_of_its_own() -> None:
+def test_what_a_nonmember_could_be_keeps_a_share_of_its_own() -> None:
     members, nonmembers, forget = draw(300, 1), draw(300, 2), draw(200, 3)
     sure = trust(forget, nonmembers) == 1
     assert 20 < sure.sum() < 180
@@ -103,7 +103,7 @@ def test_what_was_memorised_is_taken_out() -> None:
 
 
 @pytest.mark.parametrize("forget_classes", [(3,), (0, 3)])
-def test_a_record_of_a_class_that_is_gone_goes_half_way(forget_classes: tuple[int, ...]) -> None:
+def test_a_record_of_a_forgotten_class_goes_half_way(forget_classes: tuple[int, ...]) -> None:
     members, nonmembers, forget = (draw(400, seed, memory=m) for seed, m in ((1, 2.0), (2, 0.0), (3, 2.0)))
     kept, others = (
         CalibratedLogits(

@@ -12,7 +12,7 @@ from torch import nn
 
 from efface.auditing.report import validate
 from efface.models.checkpoint import load_weights, save_weights, weights_digest
-from efface.unlearning import driver as unlearning
+from efface.unlearning import reference
 from helpers.command_line import (
     AUDIT,
     FORGET,
@@ -283,13 +283,13 @@ def test_what_is_judged_is_no_reference(here: Path, name: str, what: str) -> Non
 
 def test_the_methods_own_reference_is_no_reference_of_the_audit(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own: list[nn.Module] = []
-    real = unlearning._train_reference
+    real = reference.reference_model
 
     def spied(*args: Any) -> nn.Module:
         own.append(real(*args))
         return own[-1]
 
-    monkeypatch.setattr(unlearning, "_train_reference", spied)
+    monkeypatch.setattr(reference, "reference_model", spied)
     assert run(*UNLEARN, *SMALL).exit_code in (0, 3)
     assert len(own) == 1
     folder = folder_of(here, *REFERENCES)

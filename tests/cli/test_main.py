@@ -18,7 +18,7 @@ from typer.main import get_command
 
 import efface
 from efface.auditing.report import validate
-from efface.auditing.report.html import VERDICTS
+from efface.auditing.report.wording import VERDICTS
 from efface.auditing.verdict import Status
 from efface.cli.main import app
 from efface.errors import CheckpointError, DivergedError
@@ -97,7 +97,7 @@ def test_unlearn_writes_three_files_and_prints_the_verdict(here: Path) -> None:
     validate(document)
     assert result.exit_code == (0 if document["verdict"]["status"] == "verified" else 3)
     lines = result.stdout.splitlines()
-    assert f"{VERDICTS[document['verdict']['status']][0]}. {document['verdict']['sentence']}" in lines
+    assert f"{VERDICTS[document['verdict']['status']]}. {document['verdict']['sentence']}" in lines
     assert [line for line in lines if line.startswith("  - ")] == [f"  - {r}" for r in document["verdict"]["reasons"]]
     assert re.search(r"metric .* original .* unlearned", result.stdout)
     assert "retrained" not in next(line for line in lines if "metric" in line)
@@ -130,7 +130,7 @@ def test_exit_code_tells_the_verdict(here: Path, monkeypatch: pytest.MonkeyPatch
     force_verdict(monkeypatch, status)
     result = run(*UNLEARN, *SMALL)
     assert result.exit_code == code
-    assert f"{VERDICTS[status][0]}. All in all.\n  - so it was decided\n" in result.stdout
+    assert f"{VERDICTS[status]}. All in all.\n  - so it was decided\n" in result.stdout
     assert new_files(here) == FILES
 
 

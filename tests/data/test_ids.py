@@ -1,7 +1,6 @@
 """What grows with the number of training records, and by how many bytes each: counted, never timed."""
 
 import pickle
-import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,30 +13,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from efface import RequestError, Task
-from efface.data.checks import Findings, check_classes
+from efface.data.checks import Findings
+from efface.data.contents import check_classes
 from efface.data.ids import RecordIndex
 from efface.data.records import Records
 from efface.data.splits import make_splits
 from efface.types import RecordId
+from helpers.memory import Names, bytes_of, growth
 
 FEW, MANY = 20_000, 120_000
-
-
-class Names:
-    """Record ids that are made when they are asked for."""
-
-    def __init__(self, records: int) -> None:
-        self._records = records
-        self.read = 0
-
-    def __len__(self) -> int:
-        return self._records
-
-    def __getitem__(self, at: int) -> str:
-        if not 0 <= at < self._records:
-            raise IndexError(at)
-        self.read += 1
-        return f"rec-{at:07d}"
 
 
 class Drawn(Dataset[Any]):
@@ -53,36 +37,18 @@ class Drawn(Dataset[Any]):
         return torch.full((1,), float(at)), at % 3
 
 
-def bytes_of(call: Callable[[], object]) -> tuple[int, int]:
-    """Bytes that what `call` gives still holds, and the most that were held on the way (without torch's own)."""
-    tracemalloc.start()
-    try:
-        kept = call()
-        held, most = tracemalloc.get_traced_memory()
-        assert kept is not None
-    finally:
-        tracemalloc.stop()
-    return held, most
-
-
-def grows(call: Callable[[int], object]) -> tuple[float, float]:
-    """Bytes a record that come to be held, and at the most, by the difference of two numbers of records."""
-    few, many = (bytes_of(lambda n=n: call(n)) for n in (FEW, MANY))
-    return (many[0] - few[0]) / (MANY - FEW), (many[1] - few[1]) / (MANY - FEW)
-
-
 # -- memory
 
 
 @pytest.mark.parametrize("make", [Names, lambda n: np.arange(n) * 7], ids=["names", "numbers"])
 def test_an_index_holds_few_bytes_a_record(make: Callable[[int], Any]) -> None:
     ids = {n: make(n) for n in (FEW, MANY)}
-    held, most = grows(lambda n: RecordIndex(ids[n], n))
+    held, most = growth(lambda n: RecordIndex(ids[n], n), FEW, MANY)
     assert 4 <= held <= 13 and most <= 60
 
 
 def test_an_index_of_positions_holds_nothing() -> None:
-    held, most = grows(lambda n: RecordIndex(None, n))
+    held, most = growth(lambda n: RecordIndex(None, n), FEW, MANY)
     assert abs(held) < 0.01 and most < 0.01
 
 
@@ -94,7 +60,7 @@ def test_a_smaller_power_of_two_takes_no_more() -> None:
 
 
 def test_parts_hold_positions_alone() -> None:
-    held, most = grows(lambda n: make_splits(np.arange(100), n, 1000, seed=0))
+    held, most = growth(lambda n: make_splits(np.arange(100), n, 1000, seed=0), FEW, MANY)
     assert held <= 17 and most <= 60  # the retain set, and the shuffled one of which the parts are slices
 
 
@@ -120,22 +86,22 @@ MISSING = [True, False, None, 1.0, b"1", (1,), [1]]
 @given(ids_of_records, st.lists(numbers | names, max_size=20))
 @settings(max_examples=200, deadline=None)
 def test_an_index_is_like_a_dict(ids: list[RecordId], others: list[RecordId]) -> None:
-    index, plain = RecordIndex(ids, len(ids)), {name: at for at, name in enumerate(ids)}
+    index, table = RecordIndex(ids, len(ids)), {name: at for at, name in enumerate(ids)}
     assert len(index) == len(ids)
     for name in [*ids, *others]:
-        assert index.position(name) == plain.get(name)
-    assert index.positions(others) == {name: plain[name] for name in others if name in plain}
+        assert index.position(name) == table.get(name)
+    assert index.positions(others) == {name: table[name] for name in others if name in table}
     assert list(index.positions(reversed(ids))) == ids[::-1]
     assert [index.position(odd) for odd in MISSING] == [None] * len(MISSING)
-    again = pickle.loads(pickle.dumps(index))
-    assert [again.position(name) for name in ids] == list(range(len(ids)))
+    copy = pickle.loads(pickle.dumps(index))
+    assert [copy.position(name) for name in ids] == list(range(len(ids)))
 
 
 @given(st.integers(0, 50), st.lists(numbers, max_size=20))
 @settings(max_examples=100, deadline=None)
 def test_without_ids_a_position_is_the_id(records: int, asked: list[int]) -> None:
-    index, plain = RecordIndex(None, records), {at: at for at in range(records)}
-    assert index.positions(asked) == {i: plain[i] for i in asked if i in plain}
+    index, table = RecordIndex(None, records), {at: at for at in range(records)}
+    assert index.positions(asked) == {i: table[i] for i in asked if i in table}
     assert [index.position(odd) for odd in [*MISSING, "1"]] == [None] * (len(MISSING) + 1)
     at = index.position(np.int64(0))
     assert at is None if not records else (at == 0 and type(at) is int)
@@ -159,8 +125,7 @@ def test_a_look_up_reads_one_id_whatever_their_number(records: int) -> None:
 )
 def test_buckets_stay_small(ids: Any) -> None:
     """What a look-up walks through; by chance the fullest of 16,384 holds some 8."""
-    starts = RecordIndex(ids, FEW)._starts
-    assert np.diff(starts).max() <= 14
+    assert RecordIndex(ids, FEW).largest_bucket <= 14
 
 
 @pytest.mark.parametrize("step", [1, 2**8, 2**32, 2**33 + 1, -(10**6), 2**61 - 2])
@@ -180,9 +145,9 @@ def test_ids_in_any_sequence(ids: Any) -> None:
     index = RecordIndex(ids, 3)
     own = [ids[at] for at in range(3)]
     assert [index.position(i) for i in own] == [0, 1, 2]
-    plain = [i.item() if isinstance(i, np.generic) else i for i in own]
-    assert [index.position(i) for i in plain] == [0, 1, 2]
-    other: Iterable[RecordId] = [str(i) if isinstance(i, int) else int(i[-1]) for i in plain]
+    python = [i.item() if isinstance(i, np.generic) else i for i in own]
+    assert [index.position(i) for i in python] == [0, 1, 2]
+    other: Iterable[RecordId] = [str(i) if isinstance(i, int) else int(i[-1]) for i in python]
     assert index.positions(other) == {}
 
 

@@ -62,7 +62,13 @@ class Doubt(Method):
 def audits() -> dict[str, Report]:
     """Audits at every level, of models of each kind that the judge tells apart."""
     given, classes = many_records(), whole_class()
-    doubting = efface.unlearn(given.original, forget=given.forget, task=given.task, method=Doubt(), evaluate=False)
+    doubting = efface.unlearn(
+        given.original,
+        forget=given.forget,
+        task=given.task,
+        method=Doubt(),
+        options=efface.UnlearnOptions(evaluate=False),
+    )
     without_class = retrained(classes, seed=1)
     again = [retrained(given, seed) for seed in range(1, 6)]
     return {

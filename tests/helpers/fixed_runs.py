@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import efface
 from efface.methods import Method
+from helpers.calls import unlearn
 from helpers.fixed_problems import REFERENCE, few_records
 from helpers.method_table import SMALL
 from helpers.stored import Case, Number, of_tree
@@ -72,7 +73,7 @@ def weights_of(method: Method, seed: int = 0) -> dict[str, list[Number]]:
 def _unlearned(method: Method, **changes: Any) -> efface.Result:
     given = few_records()
     task = replace(given.task, fit=None)  # so that retraining is by the method's own recipe
-    return efface.unlearn(given.original, forget=given.forget, task=task, method=method, reference=REFERENCE, **changes)
+    return unlearn(given.original, forget=given.forget, task=task, method=method, reference=REFERENCE, **changes)
 
 
 @torch.no_grad()

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
-import efface
 from efface import Report, Result, Task
 from efface.data.records import Records
 from efface.models.training import retrain
 from efface.runtime.cost import Meter
 from helpers.audits import audited
+from helpers.calls import unlearn
 from helpers.tiny import FEATURES, REFERENCE, memorise, mlp
 from helpers.tiny import records as noisy_records
 
@@ -51,7 +51,7 @@ class Judged:
         return retrain(self.task, self.original, keep, seed, Meter(), REFERENCE)
 
     def unlearned(self, method: str, **changes: Any) -> Result:
-        return efface.unlearn(
+        return unlearn(
             self.original, forget=self.forget, method=method, reference=REFERENCE, **{"task": self.task, **changes}
         )
 

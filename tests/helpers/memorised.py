@@ -19,13 +19,13 @@ FORGET = tuple(range(3, TRAIN, 16))
 
 @dataclass(frozen=True)
 class Memorised:
-    """800 records, a fifth with labels at random, all known by heart; `again` are trained without the 50 of FORGET."""
+    """800 records, a fifth with random labels, all known by heart; `retrained` are trained without the 50 of FORGET."""
 
     x: Tensor
     y: Tensor
     task: Task
     original: nn.Module
-    again: tuple[nn.Module, ...]
+    retrained: tuple[nn.Module, ...]
     noop: Result
     steered: Result
 
@@ -46,7 +46,9 @@ def make_memorised() -> Memorised:
     task = Task(train=TensorDataset(x, y), holdout=TensorDataset(*held), test=TensorDataset(*test))
     noop = efface.unlearn(models[0], forget=FORGET, task=task, method="noop")
     small = efface.methods.get("steer", {"rounds": "2", "steps": "10"})
-    steered = efface.unlearn(models[0], forget=FORGET, task=task, method=small, reference=REFERENCE)
+    steered = efface.unlearn(
+        models[0], forget=FORGET, task=task, method=small, options=efface.UnlearnOptions(reference=REFERENCE)
+    )
     return Memorised(x, y, task, models[0], tuple(models[1:]), noop, steered)
 
 

@@ -90,7 +90,7 @@ class Dicts(torch.utils.data.Dataset):
         return {"inputs": {"left": self.x[at, :4], "rest": [self.x[at, 4:8], self.x[at, 8:]]}, "label": self.y[at]}
 
 
-def plain(x: Tensor) -> Tensor:
+def identity(x: Tensor) -> Tensor:
     return x
 
 
@@ -99,7 +99,7 @@ class Kind:
     """How to build a model, what it reads of the features, and the hooks that it needs."""
 
     build: Callable[[], nn.Module]
-    inputs: Callable[[Tensor], Any] = plain
+    inputs: Callable[[Tensor], Any] = identity
     hooks: tuple[tuple[str, Any], ...] = ()
     dtype: torch.dtype = torch.float32
     reference: Recipe = REFERENCE

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from efface import EffaceError, Recipe, methods
 from efface.unlearning import parallel
+from helpers.calls import with_options
 from helpers.method_table import SMALL
 from helpers.networks import Named
 from helpers.tiny import FEATURES, Tiny, make_tiny, memorise, mlp
@@ -59,7 +60,7 @@ def erase(tiny: Tiny, model: nn.Module, method: str = "steer", **changes: Any) -
     options = {**SMALL[method], **changes.pop("options", {})}
     Counting.rows = 0
     given = {"method": methods.get(method, options), "reference": RECIPE, **changes}
-    result = parallel.unlearn(model, forget=tiny.forget, task=task, **given)
+    result = parallel.unlearn(model, forget=tiny.forget, task=task, **with_options(given))
     tidy = result.task is task and result.original is model and type(result.model) is type(model)
     return Found(
         flat(model), flat(result.model), Counting.rows, result.cost.total.backward, str(result.evidence.outcome), tidy

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-import efface
 from efface import RequestError, Task
+from helpers.calls import unlearn
 from helpers.tiny import CLASSES, FEATURES, HOLDOUT, RECORDS, Tiny, bits, mlp
 
 Break = Callable[[Tiny], dict[str, Any]]
@@ -116,7 +116,7 @@ class Adapted(nn.Linear):
 
 
 class Demanding(nn.Linear):
-    """Resets itself only when told the scale."""
+    """Resets itself only when given the scale."""
 
     def reset_parameters(self, scale: float | None = None) -> None:
         if hasattr(self, "built"):
@@ -164,14 +164,14 @@ def check_refused(broken: Break, message: str, tiny: Tiny, monkeypatch: pytest.M
     def work(*_: Any, **__: Any) -> None:
         raise AssertionError("work began")
 
-    for name in ("reference_model", "CounterfactualLogits", "_run"):
-        monkeypatch.setattr(f"efface.unlearning.driver.{name}", work)
+    for name in ("reference.reference_model", "reference.CounterfactualLogits", "driver.run_steps"):
+        monkeypatch.setattr(f"efface.unlearning.{name}", work)
     before, state = bits(tiny.model), torch.get_rng_state()
     with pytest.raises(RequestError) as caught:
         # some options are refused already here
         request = {"model": tiny.model, "forget": tiny.forget, "task": tiny.task(), **broken(tiny)}
         state = torch.get_rng_state()
-        efface.unlearn(**request)
+        unlearn(**request)
     assert message in str(caught.value)
     assert all("\n" not in line for line in caught.value.problems)
     assert bits(tiny.model) == before

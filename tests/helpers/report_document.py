@@ -35,7 +35,7 @@ def metric(key: str, title: str, group: str, kind: str, values: tuple[float, flo
 def test(
     title: str, kind: str, values: tuple[float, float, float], outcome: str, why: str = "", p: float = 0.31
 ) -> Document:
-    """A test of the ladder, of the original, unlearned and retrained models."""
+    """A test that decides the verdict, of the original, unlearned and retrained models."""
     original, unlearned, retrained = values
     return {
         "key": title.lower().replace(" ", "_"),
@@ -74,7 +74,7 @@ def record(index: int, **changes: Any) -> Document:
 
 
 def curve(positives: Any, negatives: Any) -> Document:
-    """The ROC curve of telling higher scores from lower ones."""
+    """The ROC curve of scores of forget records against those of nonmembers."""
     cuts = np.sort(np.concatenate([positives, negatives]))[::-1]
     found = (np.asarray(positives)[:, None] >= cuts).mean(0)
     taken = (np.asarray(negatives)[:, None] >= cuts).mean(0)
@@ -123,7 +123,7 @@ def example() -> Document:
             {"what": "audit: reference model 1", "digest": None, "trained_on": "2,000 retain records"},
         ],
         "cost": {
-            "unlearn": {"phases": {"perturb": phase(5.5), "look": phase(2.4)}, "total": phase(7.9)},
+            "unlearn": {"phases": {"perturb": phase(5.5), "stop checks": phase(2.4)}, "total": phase(7.9)},
             "audit": {"phases": {"scores": phase(3.1)}, "total": phase(3.1)},
             "retrain": {"models": 3, "cpu_s_each": 310.0, "wall_s_each": 170.0},
             "ratio_cpu": 0.0255,
@@ -190,7 +190,10 @@ def example() -> Document:
         "metrics": [
             metric("holdout_accuracy", "Held-out accuracy", "all", "utility", (0.83, 0.82, 0.82)),
             metric("auc", "Conditional AUC", "forget: wrongly labelled", "attack", (0.81, 0.51, 0.5)),
-            {**metric("shunned", "Off-label margin", "all", "off_label", (0.5, 0.5, 0.5)), "unlearned": uninformative},
+            {
+                **metric("perturbed", "Off-label margin", "all", "off_label", (0.5, 0.5, 0.5)),
+                "unlearned": uninformative,
+            },
             {**distances, "retrained": NOT_MEASURED},
             {**metric("cka", "Likeness of features", "all", "features", (0.9, 0.9, 0.9)), "original": inapplicable},
             metric("ulira", "Record by record", "all", "ensemble", (0.93, 0.52, 0.5)),
@@ -207,10 +210,10 @@ def example() -> Document:
         "verdict": {
             "status": "not_verified",
             "sentence": (
-                "By one of four informative tests, the offline RMIA attack, the unlearned model is still told from one "
-                "that never saw these 3 records."
+                "By one of four informative tests, the offline RMIA attack, the unlearned model still knows more of "
+                "these 3 records than a model that never saw them."
             ),
-            "reasons": ["RMIA, offline: 0.140 is left, more than the margin of 0.100", "utility was kept"],
+            "reasons": ["RMIA, offline: 0.140 is left, more than the margin of 0.100", "accuracy did not fall"],
             "smallest_effect": 0.08,
         },
         "notes": ["trained on one core"],
@@ -250,7 +253,7 @@ def bare(document: Document) -> Document:
 
 
 def only(document: Document, *parts: str) -> Document:
-    """The bare report with some of its parts kept: figures that nobody looks at take time."""
+    """The bare report with only some of its parts: figures that no test reads take time."""
     return {**bare(document), **{name: document[name] for name in parts}}
 
 
@@ -288,8 +291,8 @@ def large(count: int = 1000, seed: int = 5) -> Document:
     document["verdict"] = {
         "status": "verified",
         "sentence": (
-            f"Within a margin of 0.10, by four informative tests of {count:,} records, the unlearned model could not "
-            "be told from one that never saw them."
+            f"Within a margin of 0.10, by four informative tests of {count:,} records, the unlearned model is like one "
+            "that never saw them."
         ),
         "reasons": ["every decisive test was cleared", "held-out accuracy fell by 1.0 points at most"],
         "smallest_effect": 0.031,

@@ -34,11 +34,11 @@ def test_shrink_descends_on_the_nearest_other_class(tiny: Tiny) -> None:
     assert labels.tolist() != slow_labels(tiny.model, x, y, 0.0)
     wanted = tiny.fresh()
     stepped(wanted, F.cross_entropy(wanted(x), labels), 0.1)
-    assert same(unlearned(tiny, Boundary(steps=1, lr=0.1, epsilon=2.0)).model, wanted)
+    assert same(unlearned(tiny, tiny.model, Boundary(steps=1, lr=0.1, epsilon=2.0))[0].model, wanted)
 
 
 @pytest.mark.parametrize("forget_classes", [(), (1,), (1, 2)])
-def test_no_record_gets_its_own_class_or_one_that_is_gone(forget_classes: tuple[int, ...], tiny: Tiny) -> None:
+def test_no_record_gets_its_own_class_or_a_forgotten_one(forget_classes: tuple[int, ...], tiny: Tiny) -> None:
     problem, before = problem_of(tiny, tiny.model, forget_classes=forget_classes), bits(tiny.model)
     batch = problem.train.read(problem.retain)
     labels = nearest_other(problem, batch, 0.5)
@@ -57,8 +57,8 @@ def test_words_have_no_gradient_and_keep_their_place(tiny: Tiny) -> None:
     model, task = make("words", tiny)
     problem = problem_of(tiny, model, task)
     batch = problem.train.read(problem.forget)
-    plain = [best_other(z, int(y)) for z, y in zip(model(batch.inputs), batch.targets, strict=True)]
-    assert nearest_other(problem, batch, 5.0).tolist() == plain
+    nearest = [best_other(z, int(y)) for z, y in zip(model(batch.inputs), batch.targets, strict=True)]
+    assert nearest_other(problem, batch, 5.0).tolist() == nearest
 
 
 def test_expand_is_descent_on_a_wider_layer_that_is_dropped(tiny: Tiny) -> None:
@@ -75,7 +75,7 @@ def test_expand_is_descent_on_a_wider_layer_that_is_dropped(tiny: Tiny) -> None:
         optimiser.zero_grad()
         F.cross_entropy(wide(x), torch.full((len(x),), CLASSES)).backward()
         optimiser.step()
-    ours = unlearned(tiny, method).model
+    ours = unlearned(tiny, tiny.model, method)[0].model
     assert torch.allclose(ours[0].weight, wide[0].weight, atol=1e-5)
     assert torch.allclose(ours[2].weight, head.weight[:CLASSES], atol=1e-5)
     assert torch.allclose(ours[2].bias, head.bias[:CLASSES], atol=1e-5)
@@ -85,5 +85,5 @@ def test_expand_is_descent_on_a_wider_layer_that_is_dropped(tiny: Tiny) -> None:
 def test_expand_refuses_a_model_whose_logits_no_layer_gives(tiny: Tiny) -> None:
     model = nn.Sequential(tiny.fresh(), nn.LogSoftmax(1))
     with pytest.raises(RequestError, match="no linear layer of the model gives its logits"):
-        unlearned(tiny, Boundary(expand=True), model)
-    assert weights(unlearned(tiny, Boundary(steps=2), model).model) != weights(model)
+        unlearned(tiny, model, Boundary(expand=True))[0]
+    assert weights(unlearned(tiny, model, Boundary(steps=2))[0].model) != weights(model)

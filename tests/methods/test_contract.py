@@ -16,6 +16,7 @@ from efface import DivergedError, Result
 from efface.numerics.logits import margin
 from efface.unlearning.evidence import Outcome
 from efface.unlearning.stopping import LooksUnseen
+from helpers.calls import unlearn
 from helpers.method_table import SMALL
 from helpers.tiny import HOLDOUT, RECORDS, REFERENCE, Tiny, bits, mlp, weights
 
@@ -29,14 +30,12 @@ CHANGING = tuple(m for m in METHODS if m != "noop")
 def run(tiny: Tiny) -> Run:
     """Unlearn the tiny problem by a method's small options, without a utility floor unless one is asked for."""
 
-    def unlearn(method: str, model: nn.Module = tiny.model, **changes: Any) -> Result:
+    def run_small(method: str, model: nn.Module = tiny.model, **changes: Any) -> Result:
         plain = {"forget": tiny.forget, "reference": REFERENCE, "stop": LooksUnseen()}
         task = changes.pop("task", None) or tiny.task()
-        return efface.unlearn(
-            model, task=task, method=efface.methods.get(method, SMALL[method]), **{**plain, **changes}
-        )
+        return unlearn(model, task=task, method=efface.methods.get(method, SMALL[method]), **{**plain, **changes})
 
-    return unlearn
+    return run_small
 
 
 def test_every_method_has_a_row() -> None:
@@ -114,7 +113,7 @@ def test_evidence_and_cost_are_complete(method: str, run: Run) -> None:
     assert evidence.outcome is not Outcome.NOT_JUDGED and evidence.reason
     assert 2 <= len(evidence.evaluations) <= evidence.planned_evaluations + 1
     assert evidence.evaluations[0].step == 0
-    assert evidence.chosen_step in {look.step for look in evidence.evaluations}
+    assert evidence.chosen_step in {e.step for e in evidence.evaluations}
     for name in ("reference", "stop checks", "steps"):
         assert phases[name].forward > 0 and phases[name].cpu_s > 0 and phases[name].wall_s > 0, name
     assert phases["reference"].backward > 0 and phases["steps"].backward > 0
@@ -122,7 +121,7 @@ def test_evidence_and_cost_are_complete(method: str, run: Run) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_without_looks_it_runs_to_its_step_limit(method: str, run: Run) -> None:
+def test_without_evaluations_it_runs_to_its_step_limit(method: str, run: Run) -> None:
     result = run(method, evaluate=False)
     assert (result.evidence.outcome, result.evidence.evaluations) == (Outcome.NOT_JUDGED, ())
     assert result.evidence.chosen_step == result.method.length
@@ -203,7 +202,11 @@ def test_steer_goes_towards_an_exactly_retrained_model() -> None:
     original = exact(torch.ones_like(left))
     data = {"train": TensorDataset(x[:600], y[:600]), "holdout": TensorDataset(x[600:], y[600:])}
     runs = [
-        margins(efface.unlearn(original, forget=forget.tolist(), seed=s, evaluate=False, **data).model)
+        margins(
+            efface.unlearn(
+                original, forget=forget.tolist(), seed=s, options=efface.UnlearnOptions(evaluate=False), **data
+            ).model
+        )
         for s in range(6)  # since with this few members the draw of them shows
     ]
     wanted, nothing = margins(exact(left)), margins(original)
@@ -234,7 +237,7 @@ def test_ids_may_be_strings_and_come_in_any_order(tiny: Tiny, run: Run) -> None:
         forget=np.array(tiny.forget),
         task=tiny.task(ids=np.arange(RECORDS)),
         method=result.method,
-        reference=REFERENCE,
+        options=efface.UnlearnOptions(reference=REFERENCE),
     )
     assert array.forget == tiny.forget
     assert weights(array.model) == weights(result.model)

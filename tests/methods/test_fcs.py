@@ -17,26 +17,28 @@ from helpers.tiny import CLASSES, Tiny
 
 
 def run(tiny: Tiny, method: FCS) -> Result:
-    return efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method=method, evaluate=False)
+    return efface.unlearn(
+        tiny.model, forget=tiny.forget, task=tiny.task(), method=method, options=efface.UnlearnOptions(evaluate=False)
+    )
 
 
 def test_contrast_against_a_double_loop() -> None:
     generator = torch.Generator().manual_seed(0)
-    gone, beside = torch.randn(4, 3, generator=generator), torch.randn(5, 3, generator=generator)
+    forget, beside = torch.randn(4, 3, generator=generator), torch.randn(5, 3, generator=generator)
     total = 0.0
-    for z in gone.tolist():
+    for z in forget.tolist():
         likeness = [sum(a * b for a, b in zip(z, r, strict=True)) / 1.5 for r in beside.tolist()]
         total -= sum(s - math.log(sum(map(math.exp, likeness))) for s in likeness)
-    assert contrast(gone, beside, 1.5).item() == pytest.approx(total / 20, rel=1e-5)
+    assert contrast(forget, beside, 1.5).item() == pytest.approx(total / 20, rel=1e-5)
 
 
 def test_contrast_pushes_a_record_off_those_that_it_is_most_like() -> None:
     beside = torch.tensor([[3.0, 0.0], [0.0, 1.0]])
-    gone = torch.tensor([[2.0, 0.0]], requires_grad=True)
-    before = (gone @ beside.T).softmax(1)[0, 0].item()
-    contrast(gone, beside, 1.0).backward()
-    assert gone.grad is not None
-    assert ((gone - 0.1 * gone.grad) @ beside.T).softmax(1)[0, 0].item() < before
+    forget = torch.tensor([[2.0, 0.0]], requires_grad=True)
+    before = (forget @ beside.T).softmax(1)[0, 0].item()
+    contrast(forget, beside, 1.0).backward()
+    assert forget.grad is not None
+    assert ((forget - 0.1 * forget.grad) @ beside.T).softmax(1)[0, 0].item() < before
 
 
 def stepped(model: nn.Module, loss: Tensor, lr: float, decay: float = 0.0) -> nn.Module:

@@ -58,7 +58,9 @@ def noise(model: nn.Module) -> Tensor:
 def run(tiny: Tiny, model: nn.Module, method: Fisher) -> Any:
     data = {"train": TensorDataset(tiny.x.double(), tiny.y)}
     data["holdout"] = TensorDataset(tiny.holdout_x.double(), tiny.holdout_y)
-    return efface.unlearn(model, forget=tiny.forget, task=tiny.task(**data), method=method, evaluate=False)
+    return efface.unlearn(
+        model, forget=tiny.forget, task=tiny.task(**data), method=method, options=efface.UnlearnOptions(evaluate=False)
+    )
 
 
 @pytest.mark.parametrize("power", [0.25, 0.5])
@@ -96,9 +98,15 @@ class Steep(nn.Module):
         return x**99
 
 
-def test_noise_too_large_is_told(tiny: Tiny) -> None:
+def test_noise_too_large_is_reported(tiny: Tiny) -> None:
     model = nn.Sequential(nn.Linear(tiny.x.shape[1], CLASSES), Steep())
     with torch.no_grad():
         model[0].weight.mul_(0.1)
     with pytest.raises(DivergedError, match="smaller alpha"):
-        efface.unlearn(model, forget=tiny.forget, task=tiny.task(), method=Fisher(alpha=1e3), evaluate=False)
+        efface.unlearn(
+            model,
+            forget=tiny.forget,
+            task=tiny.task(),
+            method=Fisher(alpha=1e3),
+            options=efface.UnlearnOptions(evaluate=False),
+        )

@@ -20,7 +20,7 @@ def slow_activity(tiny: Tiny, model: nn.Module) -> list[float]:
 
 @pytest.mark.parametrize("rates", ["fixed", "ranked"])
 def test_fnn_fades_then_descends(rates: str, tiny: Tiny) -> None:
-    result = unlearned(tiny, Fnn(steps=1, rate=0.4, rates=rates, batch=ALL, lr=0.1))
+    result = unlearned(tiny, tiny.model, Fnn(steps=1, rate=0.4, rates=rates, batch=ALL, lr=0.1))[0]
     wanted, kept = tiny.fresh(), read_by(result)
     active = slow_activity(tiny, wanted)
     with torch.no_grad():
@@ -70,17 +70,20 @@ def test_fnn_says_where_nothing_can_fade_and_what_kinds_there_are(tiny: Tiny) ->
     model = tiny.fresh()
     model[2].requires_grad_(False)
     with pytest.raises(RequestError, match="no linear or convolution layer above the first"):
-        unlearned(tiny, Fnn(steps=2), model)
+        unlearned(tiny, model, Fnn(steps=2))[0]
     with pytest.raises(RequestError, match="did you mean 'ranked'"):
         efface.methods.get("fnn", {"rates": "ranks"})
 
 
 def test_fnn_without_a_rate_is_finetune_and_with_a_high_one_ruinous(tiny: Tiny) -> None:
-    none, plain = unlearned(tiny, Fnn(steps=6, rate=0.0)), unlearned(tiny, Finetune(steps=6))
-    assert weights(none.model) == weights(plain.model)
+    unfaded, finetuned = (
+        unlearned(tiny, tiny.model, Fnn(steps=6, rate=0.0))[0],
+        unlearned(tiny, tiny.model, Finetune(steps=6))[0],
+    )
+    assert weights(unfaded.model) == weights(finetuned.model)
 
     def right(method: Fnn) -> float:
-        result = unlearned(tiny, method)
+        result = unlearned(tiny, tiny.model, method)[0]
         kept = torch.from_numpy(result.splits.retain)
         return (result.model(tiny.x[kept]).argmax(1) == tiny.y[kept]).float().mean().item()
 

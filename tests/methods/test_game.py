@@ -13,17 +13,8 @@ from efface.methods import Game
 from efface.methods.adversarial import discriminator
 from efface.methods.align import energy_distance
 from efface.runtime.seeds import derive_seed, seeded
-from helpers.by_hand import ALL, problem_of, read_by, same, stepped, unlearned
+from helpers.by_hand import ALL, outputs, problem_of, read_by, same, slow_label_first, stepped, unlearned
 from helpers.tiny import CLASSES, Tiny, bits, weights
-from helpers.unlearning_by_hand import outputs
-
-
-def slow_label_first(z: Tensor, y: Tensor) -> Tensor:
-    rows = []
-    for one, target in zip(z - z.mean(1, keepdim=True), y.tolist(), strict=True):
-        others = sorted((c for c in range(len(one)) if c != target), key=lambda c: -one[c].item())
-        rows.append(torch.stack([one[c] for c in (target, *others)]))
-    return torch.stack(rows)
 
 
 def test_the_moves_of_the_game(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +22,7 @@ def test_the_moves_of_the_game(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> N
     wanted_p = torch.rand(len(never), CLASSES, generator=torch.Generator().manual_seed(0)).softmax(1)
     monkeypatch.setattr(Game, "alternative", lambda self, problem: wanted_p)
     options: dict[str, Any] = {"batch": ALL, "momentum": 0.0, "lr": 0.1, "match": 3.0, "leak": 2.0, "turns": 2}
-    one, two = (unlearned(tiny, Game(steps=n, width=8, **options)) for n in (1, 2))
+    one, two = (unlearned(tiny, tiny.model, Game(steps=n, width=8, **options))[0] for n in (1, 2))
     assert np.array_equal(two.splits.calibration, never.numpy())
     kept, f, model = read_by(one), list(tiny.forget), tiny.fresh()
     x, y, x_never, y_never = tiny.x[kept], tiny.y[kept], tiny.holdout_x[never], tiny.holdout_y[never]
@@ -47,12 +38,15 @@ def test_the_moves_of_the_game(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> N
         return attack((z - start.mean(0)) / start.std(0, correction=0))[:, 0].sigmoid()
 
     adam = torch.optim.Adam(attack.parameters(), lr=3e-3)
-    gone, others = slow_label_first(model(tiny.x[f]), tiny.y[f]), slow_label_first(model(x_never), y_never).detach()
+    forgotten, others = (
+        slow_label_first(model(tiny.x[f]), tiny.y[f]),
+        slow_label_first(model(x_never), y_never).detach(),
+    )
     for _ in range(2):
         adam.zero_grad()
-        (-(1 - says(gone.detach())).log().mean() - says(others).log().mean()).backward()
+        (-(1 - says(forgotten.detach())).log().mean() - says(others).log().mean()).backward()
         adam.step()
-    stepped(model, -2.0 * says(gone).log().mean(), 0.1)
+    stepped(model, -2.0 * says(forgotten).log().mean(), 0.1)
     assert same(two.model, model, atol=1e-5)
 
 
@@ -74,7 +68,7 @@ def test_the_alternative_never_sees_the_forget_set(tiny: Tiny) -> None:
 
 
 def test_the_follower_makes_forget_records_look_never_seen(tiny: Tiny) -> None:
-    runs = [unlearned(tiny, Game(leak=leak)) for leak in (0.0, 1.0)]
+    runs = [unlearned(tiny, tiny.model, Game(leak=leak))[0] for leak in (0.0, 1.0)]
     # holdout records that the method did not use
     audit, f = torch.from_numpy(runs[0].splits.audit), list(tiny.forget)
     unseen = outputs(tiny.model, tiny.holdout_x[audit], tiny.holdout_y[audit])

@@ -60,8 +60,10 @@ def gauss_newton(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def unlearned(tiny: Tiny, model: nn.Module, method: Method, **data: Any) -> tuple[Result, Tensor, Tensor]:
-    """A run without looks, how far it moved the weights, and the retain records that it may read."""
-    result = efface.unlearn(model, forget=tiny.forget, task=tiny.task(**data), method=method, evaluate=False)
+    """A run without evaluations, how far it moved the weights, and the retain records that it may read."""
+    result = efface.unlearn(
+        model, forget=tiny.forget, task=tiny.task(**data), method=method, options=efface.UnlearnOptions(evaluate=False)
+    )
     read = np.setdiff1d(result.splits.retain, result.splits.audit_reference)
     return result, vector(result.model) - vector(model), torch.from_numpy(read)
 
@@ -131,7 +133,9 @@ def test_it_goes_towards_an_exactly_retrained_model(key: str, tiny: Tiny) -> Non
     # no record kept from it for an audit, so that all of the curvature is known
     splits = make_splits(np.array(forget), 600, 300, seed=0)
     splits = dataclasses.replace(splits, audit_reference=splits.audit_reference[:0])
-    ours = efface.unlearn(original, forget=forget, method=method, evaluate=False, splits=splits, **data).model
+    ours = efface.unlearn(
+        original, forget=forget, method=method, options=efface.UnlearnOptions(evaluate=False, splits=splits), **data
+    ).model
     before, after = ((vector(m) - vector(wanted)).norm() for m in (original, ours))
     # the empirical Fisher matrix is not the Hessian: about the way, not the length
     assert after < {"influence": 0.1, "woodfisher": 0.5}[key] * before
@@ -162,16 +166,24 @@ class Steep(nn.Module):
 
 
 @pytest.mark.parametrize("key", ["influence", "woodfisher"])
-def test_a_move_too_far_is_told(key: str, tiny: Tiny) -> None:
+def test_a_move_too_far_is_reported(key: str, tiny: Tiny) -> None:
     far = efface.methods.get(key, {"scale": "1e9"})
     model = nn.Sequential(small(), Steep())
     with pytest.raises(DivergedError, match="smaller scale or more damping"):
-        efface.unlearn(model, forget=tiny.forget, task=tiny.task(), method=far, evaluate=False)
+        efface.unlearn(
+            model, forget=tiny.forget, task=tiny.task(), method=far, options=efface.UnlearnOptions(evaluate=False)
+        )
 
 
 def test_the_order_of_the_request_does_not_matter(tiny: Tiny) -> None:
     one, other = (
-        efface.unlearn(tiny.model, forget=f, task=tiny.task(), method=Influence(rounds=1, iterations=3), evaluate=False)
+        efface.unlearn(
+            tiny.model,
+            forget=f,
+            task=tiny.task(),
+            method=Influence(rounds=1, iterations=3),
+            options=efface.UnlearnOptions(evaluate=False),
+        )
         for f in (tiny.forget, tiny.forget[::-1])
     )
     assert weights(one.model) == weights(other.model)

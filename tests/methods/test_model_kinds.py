@@ -39,7 +39,11 @@ def test_a_kind_of_model(kind: str, method: str, tiny: Tiny) -> None:
     before = bits(model)
     recipe = KINDS[kind].reference
     result = efface.unlearn(
-        model, forget=tiny.forget, task=task, method=METHODS[method], reference=recipe, stop=LooksUnseen()
+        model,
+        forget=tiny.forget,
+        task=task,
+        method=METHODS[method],
+        options=efface.UnlearnOptions(reference=recipe, stop=LooksUnseen()),
     )
     assert bits(model) == before
     ours = result.model
@@ -55,9 +59,17 @@ def test_a_kind_of_model(kind: str, method: str, tiny: Tiny) -> None:
 def test_influence_refuses_a_layer_without_second_derivatives(tiny: Tiny) -> None:
     model, task = make("bag of words", tiny)
     with pytest.raises(RequestError, match=r"does not allow that .*: use woodfisher"):
-        efface.unlearn(model, forget=tiny.forget, task=task, method=METHODS["influence"], evaluate=False)
+        efface.unlearn(
+            model,
+            forget=tiny.forget,
+            task=task,
+            method=METHODS["influence"],
+            options=efface.UnlearnOptions(evaluate=False),
+        )
     other = efface.methods.get("woodfisher", {"rounds": "1", "sample": "16"})
-    done = efface.unlearn(model, forget=tiny.forget, task=task, method=other, evaluate=False)
+    done = efface.unlearn(
+        model, forget=tiny.forget, task=task, method=other, options=efface.UnlearnOptions(evaluate=False)
+    )
     assert weights(done.model) != weights(model)
 
 
@@ -65,7 +77,11 @@ def test_influence_refuses_a_layer_without_second_derivatives(tiny: Tiny) -> Non
 def test_tied_weights_stay_tied(method: str, tiny: Tiny) -> None:
     model, task = make("tied", tiny)
     ours = efface.unlearn(
-        model, forget=tiny.forget, task=task, method=METHODS[method], evaluate=False, reference=REFERENCE
+        model,
+        forget=tiny.forget,
+        task=task,
+        method=METHODS[method],
+        options=efface.UnlearnOptions(evaluate=False, reference=REFERENCE),
     ).model
     assert ours.second.weight is ours.first.weight
     assert not torch.equal(ours.first.weight, model.first.weight)
@@ -75,7 +91,11 @@ def test_tied_weights_stay_tied(method: str, tiny: Tiny) -> None:
 def test_a_mask_stays_infinite_and_can_be_saved(method: str, tiny: Tiny, tmp_path: Any) -> None:
     model, task = make("infinite mask", tiny)
     result = efface.unlearn(
-        model, forget=tiny.forget, task=task, method=METHODS[method], evaluate=False, reference=REFERENCE
+        model,
+        forget=tiny.forget,
+        task=task,
+        method=METHODS[method],
+        options=efface.UnlearnOptions(evaluate=False, reference=REFERENCE),
     )
     assert torch.equal(result.model.mask, model.mask)
     result.save(tmp_path / "w.safetensors")
@@ -88,7 +108,11 @@ def test_running_statistics_move_by_descent_alone(method: str, moved: bool, tiny
     """Steer judges a model as it is used, in eval mode, so it must not move them."""
     model, task = make("batch norm", tiny)
     ours = efface.unlearn(
-        model, forget=tiny.forget, task=task, method=METHODS[method], evaluate=False, reference=REFERENCE
+        model,
+        forget=tiny.forget,
+        task=task,
+        method=METHODS[method],
+        options=efface.UnlearnOptions(evaluate=False, reference=REFERENCE),
     ).model
     assert torch.equal(ours[2].running_mean, model[2].running_mean) != moved
 
@@ -96,4 +120,10 @@ def test_running_statistics_move_by_descent_alone(method: str, moved: bool, tiny
 def test_one_record_and_batch_norm(tiny: Tiny) -> None:
     model, task = make("batch norm", tiny)
     for method in ("neggrad_plus", "steer", "influence", "align"):
-        efface.unlearn(model, forget=(7,), task=task, method=METHODS[method], evaluate=False, reference=REFERENCE)
+        efface.unlearn(
+            model,
+            forget=(7,),
+            task=task,
+            method=METHODS[method],
+            options=efface.UnlearnOptions(evaluate=False, reference=REFERENCE),
+        )

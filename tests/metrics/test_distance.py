@@ -1,4 +1,4 @@
-"""What remains of a request, by distance to retrained models: its value, its interval over models and its p-value."""
+"""Excess distance to retrained models: its value, its intervals over models and its p value."""
 
 import itertools
 import math
@@ -11,25 +11,71 @@ from scipy.stats import binom, t
 from torch import Tensor
 
 from efface.metrics.distance import excess_d2, permutation, residual_distance, standardise_by_nonmembers
-from efface.metrics.geometry import class_geometry, linear_cka
-from efface.metrics.utility import tug_of_war
+from helpers.draws import normal
 
-RECORDS = 150
+RECORDS = 150  # of an interval's simulation
+MANY_RECORDS, DISTANCES = 300, 200
 
 
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def slow_d2(unlearned: list[list[float]], retrained: list[list[float]]) -> float:
+    """The formula of the docstring, record by record."""
+    k, r, gaps, spreads = len(unlearned), len(retrained), [], []
+    for i in range(len(unlearned[0])):
+        a, b = [m[i] for m in unlearned], [m[i] for m in retrained]
+        mean_a, mean_b = sum(a) / k, sum(b) / r
+        spread = (sum((v - mean_a) ** 2 for v in a) + sum((v - mean_b) ** 2 for v in b)) / (k - 1 + r - 1)
+        gaps.append((mean_a - mean_b) ** 2 - spread * (1 / k + 1 / r))
+        spreads.append(spread)
+    return sum(gaps) / sum(spreads)
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_the_distance_is_that_of_a_slow_loop(k: int) -> None:
+    unlearned, retrained = 0.3 + normal(k, 40), 2 * normal(3, 40, seed=1)
+    assert excess_d2(unlearned, retrained) == pytest.approx(slow_d2(unlearned.tolist(), retrained.tolist()))
+
+
+def distances_of(k: int, r: int, shift: float) -> list[float]:
+    """Distances of ensembles of normal statistics with a mean and a spread of their own for each record."""
+    found = []
+    for trial in range(DISTANCES):
+        mean, spread = 3 * normal(MANY_RECORDS, seed=3 * trial), 1.5
+        unlearned = mean + spread * (shift + normal(k, MANY_RECORDS, seed=3 * trial + 1))
+        found.append(excess_d2(unlearned, mean + spread * normal(r, MANY_RECORDS, seed=3 * trial + 2)))
+    return found
+
+
+@pytest.mark.parametrize(("k", "r"), [(4, 8), (1, 8), (1, 2)])
+@pytest.mark.parametrize("shift", [0.0, 0.5, 2.0])
+def test_the_distance_is_the_squared_shift_on_average(k: int, r: int, shift: float) -> None:
+    """4 standard errors of the mean over trials: a false alarm has a chance of 0.006 %.
+
+    The spread is itself an estimate, so the ratio has a bias of some 2 / (records x degrees of freedom).
+    """
+    found = distances_of(k, r, shift)
+    error = 4 * float(np.std(found)) / math.sqrt(DISTANCES) + 4 * max(shift**2, 1.0) / (MANY_RECORDS * (k + r - 2))
+    assert error < 0.15 * (1 + shift**2)  # so that the next line can fail
+    assert float(np.mean(found)) == pytest.approx(shift**2, abs=error)
+
+
+def test_the_distance_has_no_unit_and_no_order() -> None:
+    unlearned, retrained = normal(2, 50), 0.5 + normal(3, 50, seed=1)
+    distance = excess_d2(unlearned, retrained)
+    assert excess_d2(7 * unlearned, 7 * retrained) == pytest.approx(distance)
+    assert excess_d2(unlearned + 9, retrained + 9) == pytest.approx(distance)
+    assert excess_d2(unlearned.flip(0), retrained.flip(0)) == pytest.approx(distance)
+    assert min(distances_of(1, 2, 0.0)) < 0 < distance  # unbiased, so at times negative
 
 
 def test_a_models_level_and_scale_are_removed() -> None:
     values, control = normal(3, 20), normal(3, 200, seed=1)
-    plain = standardise_by_nonmembers(values, control)
+    standardised = standardise_by_nonmembers(values, control)
     for i in range(3):
         seen = control[i].numpy()
         expected = (values[i].numpy() - seen.mean()) / seen.std(ddof=1)
-        assert plain[i].numpy() == pytest.approx(expected)
+        assert standardised[i].numpy() == pytest.approx(expected)
     level, scale = torch.tensor([[5.0], [-3.0], [0.0]]), torch.tensor([[2.0], [0.1], [7.0]])
-    assert torch.allclose(standardise_by_nonmembers(level + scale * values, level + scale * control), plain)
+    assert torch.allclose(standardise_by_nonmembers(level + scale * values, level + scale * control), standardised)
     assert standardise_by_nonmembers(values, torch.ones(3, 200)).isnan().all()
 
 
@@ -47,10 +93,10 @@ def test_common_shifts_do_not_widen_the_distance_of_retrained_models() -> None:
     assert spreads[1] < spreads[0] / 5
 
 
-def slow_gap(ours: np.ndarray, again: np.ndarray) -> tuple[float, float]:
+def slow_gap(unlearned: np.ndarray, retrained: np.ndarray) -> tuple[float, float]:
     """Mean squared distance of means less its noise, each ensemble with a variance of its own, and the unit."""
     gaps, units = [], []
-    for a, b in zip(ours.T, again.T, strict=True):
+    for a, b in zip(unlearned.T, retrained.T, strict=True):
         unit = b.var(ddof=1)
         own = a.var(ddof=1) if len(a) > 1 else unit
         gaps.append((a.mean() - b.mean()) ** 2 - own / len(a) - unit / len(b))
@@ -98,7 +144,7 @@ def slow_intervals(o: np.ndarray, u: np.ndarray, r: np.ndarray, paired: bool) ->
 
 
 @pytest.mark.parametrize(("k", "paired"), [(3, False), (5, False), (5, True)])
-def test_what_remains_is_that_of_slow_loops(k: int, paired: bool) -> None:
+def test_residual_distances_are_those_of_slow_loops(k: int, paired: bool) -> None:
     o, u, r = 1 + normal(k, 30), 0.4 + 1.3 * normal(k, 30, seed=1), normal(6, 30, seed=2)
     found = residual_distance(o, u, r, paired=paired)
     expected = slow_intervals(o.numpy(), u.numpy(), r.numpy(), paired)
@@ -118,8 +164,8 @@ def test_one_model_is_judged_by_the_spread_of_retrained_ones() -> None:
     unit, gap = r.var(0).mean(), (o[0] - r.mean(0))
     swapped = (2 * (r - r.mean(0)) * gap).mean(1).var() / unit**2
     rest = torch.stack([torch.cat([r[:i], r[i + 1 :]]) for i in range(8)])
-    again = torch.tensor([excess_d2(o, rows) for rows in rest]).double()
-    jackknife = 7 / 8 * ((again - again.mean()) ** 2).sum()
+    replicates = torch.tensor([excess_d2(o, rows) for rows in rest]).double()
+    jackknife = 7 / 8 * ((replicates - replicates.mean()) ** 2).sum()
     noise = slow_noise(r.numpy())
     chance = 2 * noise * (1 + 1 / 8) ** 2 / unit**2
     freedom = (swapped + jackknife) ** 2 / (swapped**2 / 7 + jackknife**2 / 7)
@@ -163,7 +209,7 @@ def test_the_intervals_cover(k: int, share: float, common: float, paired: bool) 
     assert 0.5 < width < 3, "neither too narrow nor empty words"
 
 
-def test_an_uninformative_original_and_models_without_a_spread_are_told() -> None:
+def test_an_uninformative_original_and_models_that_do_not_differ_are_recognised() -> None:
     r = normal(6, 60, seed=1)
     assert residual_distance(2 + normal(4, 60), normal(4, 60, seed=2), r).informative
     assert not residual_distance(normal(4, 60), normal(4, 60, seed=2), r).informative
@@ -171,7 +217,7 @@ def test_an_uninformative_original_and_models_without_a_spread_are_told() -> Non
     for found in (residual_distance(2 + r, r, same), residual_distance(r, r, r * math.nan)):
         numbers = [found.original, found.unlearned, found.retrained, found.share]
         assert all(math.isnan(v) for e in numbers for v in (e.value, e.low, e.high)) and not found.informative
-    with pytest.raises(ValueError, match="3 retrained"):
+    with pytest.raises(ValueError, match="needs 4 retrained models, not 3"):
         residual_distance(r, r, r[:3])
 
 
@@ -240,60 +286,8 @@ def test_a_cell_without_a_spread_has_no_p_value() -> None:
     assert all(math.isnan(p) for p in permutation({"flat": flat}, seed=0)["flat"])
 
 
-def test_64_models_take_no_time() -> None:
-    values, began = normal(96, 2000), time.perf_counter()
+def test_64_models_take_seconds_at_most() -> None:
+    values, began = normal(96, 2000), time.process_time()
     residual_distance(values[:32], values[32:64], values[64:])
     permutation({str(i): (values[:32], values[32:]) for i in range(4)}, seed=0)
-    assert time.perf_counter() - began < 2
-
-
-def hsic(k: Tensor, m: Tensor) -> float:
-    n = len(k)
-    centre = torch.eye(n, dtype=torch.float64) - 1 / n
-    return float(torch.trace(k @ centre @ m @ centre))
-
-
-def test_cka_is_that_of_gram_matrices() -> None:
-    x = normal(40, 5) + 3
-    y = x @ normal(5, 8, seed=1) + normal(40, 8, seed=2)
-    k, m = x @ x.T, y @ y.T
-    assert linear_cka(x, y) == pytest.approx(hsic(k, m) / math.sqrt(hsic(k, k) * hsic(m, m)))
-    rotation = torch.linalg.qr(normal(5, 5, seed=3)).Q
-    assert linear_cka(x, 7 + 2 * x @ rotation) == pytest.approx(1)
-    assert linear_cka(normal(3000, 4), normal(3000, 4, seed=1)) < 0.01
-    assert math.isnan(linear_cka(x, torch.ones(40, 2)))
-
-
-def slow_geometry(x: np.ndarray, inside: np.ndarray, folds: list[np.ndarray]) -> float:
-    """Least squares on one-hot labels, out of fold; the share of pairs in the right order."""
-    scores = np.empty(len(x))
-    for fold in folds:
-        rest = np.setdiff1d(np.arange(len(x)), fold)
-        mean, std = x[rest].mean(0), x[rest].std(0, ddof=1)
-        design = np.c_[(x - mean) / std, np.ones(len(x))]
-        penalty = 1e-3 * len(rest) * np.eye(design.shape[1])
-        weights = np.linalg.solve(design[rest].T @ design[rest] + penalty, design[rest].T @ inside[rest])
-        scores[fold] = design[fold] @ weights
-    a, b = scores[inside], scores[~inside]
-    return float(np.mean((a[:, None] > b) + 0.5 * (a[:, None] == b)))
-
-
-def test_class_geometry() -> None:
-    n, inside = 400, torch.arange(400) < 50
-    x = normal(n, 12)
-    x[inside, 0] += 1.5
-    found = class_geometry(x, inside)
-    slow = slow_geometry(x.numpy(), inside.numpy(), [np.arange(n)[f::5] for f in range(5)])
-    assert found.value == pytest.approx(slow, abs=0.03)  # by other folds
-    assert found.low < math.erf(1.5 / 2) / 2 + 0.5 < found.high  # two normals that far apart: Phi(1.5 / sqrt 2)
-    assert class_geometry(x[:, 1:], inside).low < 0.5 + 0.05 and class_geometry(x[:, 1:], inside).high < 0.65
-    moved = class_geometry(5 + x @ (3 * torch.linalg.qr(normal(12, 12, seed=3)).Q), inside)
-    assert moved.value == pytest.approx(found.value, abs=0.01)
-    assert math.isnan(class_geometry(x, torch.arange(n) < 3).value)
-    assert not math.isnan(class_geometry(x, torch.arange(n) < 5).value)
-
-
-def test_tug_of_war() -> None:
-    retrained = {"forget": 0.6, "retain": 0.9, "test": 0.8}
-    assert tug_of_war(retrained, retrained) == 1
-    assert tug_of_war({"forget": 0.9, "retain": 0.8, "test": 0.85}, retrained) == pytest.approx(0.7 * 0.9 * 0.95)
+    assert time.process_time() - began < 10  # a fraction of a second, but machines and loads differ

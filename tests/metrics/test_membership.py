@@ -1,4 +1,4 @@
-"""The AUC of membership, plain and at equal difficulty: its value, its interval and paired differences."""
+"""The AUC of membership, over all pairs and at equal difficulty: its value, its interval and paired differences."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from efface.metrics.membership import AucResult, Effect, conditional_auc, mean_auc
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from helpers.draws import normal
 
 
 def auc(members: Tensor, nonmembers: Tensor) -> float:
@@ -19,7 +16,7 @@ def auc(members: Tensor, nonmembers: Tensor) -> float:
 
 
 @pytest.mark.parametrize("digits", [0, 1, 6], ids=["many ties", "some ties", "no ties"])
-def test_the_plain_auc_is_scikit_learns(digits: int) -> None:
+def test_the_auc_of_all_pairs_is_scikit_learns(digits: int) -> None:
     members, nonmembers = (0.5 + normal(40)).round(decimals=digits), normal(70, seed=1).round(decimals=digits)
     found = conditional_auc(members, nonmembers)
     assert found.value == pytest.approx(auc(members, nonmembers))
@@ -50,7 +47,7 @@ def test_delongs_variance_against_a_bootstrap() -> None:
 
 def test_coverage_at_equal_difficulty() -> None:
     """Members and nonmembers differ in difficulty alone. 300 trials of a true 95%: the chance to leave is 0.2%."""
-    covered, conditional, plain = 0, [], []
+    covered, conditional, marginal = 0, [], []
     for trial in range(300):
         generator = torch.Generator().manual_seed(trial)
         d_m, d_s = 3 * torch.rand(60, generator=generator).sqrt(), 3 * torch.rand(1000, generator=generator)
@@ -58,11 +55,11 @@ def test_coverage_at_equal_difficulty() -> None:
         found = conditional_auc(members, nonmembers, d_m, d_s)
         covered += not found.estimate(0.95).excludes(0.5)
         conditional.append(found.value)
-        plain.append(conditional_auc(members, nonmembers).value)
+        marginal.append(conditional_auc(members, nonmembers).value)
     assert 0.91 <= covered / 300 <= 0.99
     # 4 standard errors of the mean over trials
     assert np.mean(conditional) == pytest.approx(0.5, abs=4 * np.std(conditional) / 300**0.5)
-    assert np.mean(plain) > 0.6
+    assert np.mean(marginal) > 0.6
 
 
 def test_a_memorised_set_is_found_at_equal_difficulty() -> None:
@@ -110,9 +107,9 @@ def test_a_difference_to_few_trainings_covers_its_truth(k: int) -> None:
         base = torch.rand(100, generator=generator, dtype=torch.float64)
         moved = 0.1 * torch.randn(k + 1, generator=generator, dtype=torch.float64)
         noise = 0.02 * torch.randn(k + 1, 100, generator=generator, dtype=torch.float64)
-        ours, *trained = (AucResult(base + m + n, torch.zeros(3)) for m, n in zip(moved, noise, strict=True))
+        unlearned, *trained = (AucResult(base + m + n, torch.zeros(3)) for m, n in zip(moved, noise, strict=True))
         between = float(torch.tensor([s.value for s in trained], dtype=torch.float64).var()) * (1 + 1 / k)
-        found = ours.minus(mean_auc(trained), 0.95, between, df=k - 1)
+        found = unlearned.minus(mean_auc(trained), 0.95, between, df=k - 1)
         covered += not found.excludes(0.0)
     assert covered / 400 > 0.92
 

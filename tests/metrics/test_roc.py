@@ -1,6 +1,5 @@
 """The curve of an attack and its power at few false alarms, against scikit-learn, scipy and by hand."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,20 +8,9 @@ import torch
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
-from torch.utils.data import TensorDataset
 
-from efface import Report
-from efface.auditing.readings import Metric
-from efface.metrics.roc import MIN_NEGATIVES, roc, tpr_at
-from efface.models.running import logits_of
-from efface.numerics.logits import log_likelihood
-from efface.runtime.cost import Meter
-from helpers.judged import HOLDOUT, Judged, problem
-from helpers.tiny import records
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from efface.metrics.roc import roc, tpr_at
+from helpers.draws import normal
 
 
 def both(members: Tensor, nonmembers: Tensor) -> tuple[Any, Any]:
@@ -88,45 +76,3 @@ def test_the_interval_is_clopper_and_pearsons(caught: int, n: int, level: float)
     exact = binomtest(caught, n).proportion_ci(level, method="exact")
     assert (found.value, found.low, found.high) == pytest.approx((caught / n, exact.low, exact.high), abs=1e-9)
     assert found.level == level
-
-
-def tpr_row(report: Report) -> Metric:
-    [row] = [m for m in report.metrics if m.key == "tpr"]
-    return row
-
-
-def with_holdout(judged: Judged, n: int) -> Any:
-    return replace(judged.task, holdout=TensorDataset(*records(n, seed=99)))
-
-
-def test_few_false_alarms_are_measured_on_two_thousand_strangers_only() -> None:
-    judged = problem()
-    few = tpr_row(judged.audit(task=with_holdout(judged, MIN_NEGATIVES - 1), level="quick"))
-    enough = judged.audit(task=with_holdout(judged, MIN_NEGATIVES), level="quick")
-    for reading in (few.original, few.unlearned, few.retrained):
-        assert (reading.state, reading.estimate) == ("not_measured", None)
-        assert "2,000 never-seen records; there are 1,999" in reading.why
-    row = tpr_row(enough)
-    assert {row.original.state, row.unlearned.state} == {"measured"} and row.retrained.state == "not_measured"
-    # the loss attack from the models' own logits, by scikit-learn
-    scores = []
-    train, holdout = enough.inputs.request.train, enough.inputs.request.holdout
-    for where, at in ((train, judged.forget), (holdout, range(MIN_NEGATIVES))):
-        z = logits_of(judged.task, judged.original, where, list(at), Meter())
-        scores.append(log_likelihood(z, where.targets(list(at))))
-    rates, caught, _ = roc_curve(*both(*scores), drop_intermediate=False)
-    assert row.original.estimate is not None
-    assert row.original.estimate.value == pytest.approx(caught[rates <= 0.01].max())
-    shown = enough.document["roc"]
-    assert (shown["negatives"], shown["positives"]) == (MIN_NEGATIVES, len(judged.forget))
-    assert shown["models"]["original"]["fpr"] == pytest.approx(rates.tolist())
-    assert shown["models"]["original"]["tpr"] == pytest.approx(caught.tolist())
-
-
-def test_with_references_the_curve_is_that_of_lira() -> None:
-    report = problem().audit()
-    assert report.document["roc"]["statistic"] == "LiRA, offline"
-    assert report.document["roc"]["negatives"] == HOLDOUT
-    assert tpr_row(report).title.startswith("LiRA") and tpr_row(report).original.state == "not_measured"
-    quick = problem().audit(level="quick")
-    assert quick.document["roc"]["statistic"] == "Loss attack"

@@ -97,8 +97,8 @@ class Stubborn(nn.Module):
 
 
 def test_models_without_such_a_layer_have_no_features(tiny: Tiny) -> None:
-    whole = nn.Linear(FEATURES, CLASSES)
-    for model in (whole, nn.Sequential(nn.Flatten(), nn.Dropout(), whole), Functional()):
+    linear = nn.Linear(FEATURES, CLASSES)
+    for model in (linear, nn.Sequential(nn.Flatten(), nn.Dropout(), linear), Functional()):
         assert features_of(tiny.task(), model, range(10)) is None
         assert not any(m._forward_hooks for m in model.modules())
     stubborn = Stubborn().train()
@@ -162,7 +162,7 @@ def test_a_fresh_head_shows_what_a_last_layer_hides(known: Memorised) -> None:
     assert isinstance(hidden, nn.Sequential)
     with torch.no_grad():
         hidden[2].weight.copy_(torch.randn(hidden[2].weight.shape, generator=torch.Generator().manual_seed(0)))
-    retrained = [auc(known, m, refit=True) for m in known.again]
+    retrained = [auc(known, m, refit=True) for m in known.retrained]
     assert auc(known, hidden, refit=False) < 0.6, "nothing is seen at its output"
     assert auc(known, hidden, refit=True) == pytest.approx(auc(known, known.original, refit=True), abs=1e-6)
     assert auc(known, hidden, refit=True) > max(retrained) + 0.05

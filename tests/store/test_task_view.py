@@ -185,7 +185,7 @@ def test_who_stays_cannot_be_tried_out_by_the_hashes_in_a_report(
     parts = make_splits(np.array(forgotten), RECORDS, HOLDOUT, AUDITED.seed)
 
     def found(naming: Callable[[int], Any]) -> list[bool]:
-        training = (parts.forget, parts.retain, parts.reference, parts.members, parts.audit_reference)
+        training = (parts.forget, parts.retain, parts.reference, parts.heldout_retain, parts.audit_reference)
         hashes = [ids_digest([naming(i) for i in at.tolist()]).removeprefix("sha256:") for at in training]
         return [one in document for one in hashes]
 

@@ -1,4 +1,4 @@
-"""The driver: when it looks, when it stops, and which weights it gives back, on methods whose steps are scripted."""
+"""The driver: when it evaluates, when it stops, and which weights it gives back, by methods with scripted steps."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from efface.methods.base import Problem, Step
 from efface.models.checkpoint import load_weights, weights_digest
 from efface.unlearning.evidence import Evaluation, Outcome
 from efface.unlearning.stopping import Decision, LooksUnseen, StopRule, UtilityFloor
+from helpers.calls import unlearn
 from helpers.judged import GONE, class_problem
 from helpers.tiny import REFERENCE, Tiny, memorise, weights
 
@@ -24,7 +25,7 @@ Move = Callable[[nn.Module], object]
 
 @dataclass(frozen=True)
 class Scripted(Method):
-    """Changes the model by each move in turn; at rest after each, or after the last alone."""
+    """Changes the model by each move in turn; an evaluation point after each, or after the last alone."""
 
     key = "scripted"
     summary = "moves given in advance"
@@ -47,13 +48,13 @@ class Scripted(Method):
 
 
 @dataclass(frozen=True)
-class AtLook(StopRule):
-    """Stops at a look of a given number, whatever it shows."""
+class AtEvaluation(StopRule):
+    """Stops at the evaluation of a given number, whatever it shows."""
 
     number: int = 2
 
-    def check(self, looks: Sequence[Evaluation]) -> Decision | None:
-        return Decision(Outcome.LOOKS_UNSEEN, "as planned") if len(looks) == self.number else None
+    def check(self, evaluations: Sequence[Evaluation]) -> Decision | None:
+        return Decision(Outcome.LOOKS_UNSEEN, "as planned") if len(evaluations) == self.number else None
 
 
 def shift(by: float) -> Move:
@@ -78,7 +79,7 @@ def spoil(model: nn.Module) -> None:
 
 def run(tiny: Tiny, *moves: Move, stop: StopRule | None = None, only_last: bool = False, **call: Any) -> Result:
     method = Scripted(moves=moves, only_last=only_last)
-    return efface.unlearn(
+    return unlearn(
         tiny.model, forget=tiny.forget, task=tiny.task(), method=method, stop=stop, reference=REFERENCE, **call
     )
 
@@ -88,24 +89,24 @@ def bias(result: Result) -> float:
 
 
 def test_the_loop_ends_with_the_decision(tiny: Tiny) -> None:
-    result = run(tiny, shift(1e-4), shift(1e-4), shift(1e-4), stop=AtLook(number=3))
-    assert [look.step for look in result.evidence.evaluations] == [0, 1, 2]
+    result = run(tiny, shift(1e-4), shift(1e-4), shift(1e-4), stop=AtEvaluation(number=3))
+    assert [e.step for e in result.evidence.evaluations] == [0, 1, 2]
     assert (result.evidence.outcome, result.evidence.chosen_step) == (Outcome.LOOKS_UNSEEN, 2)
     assert result.evidence.reason == "as planned"
     assert bias(result) == pytest.approx(2e-4, rel=1e-3)
 
 
-def test_only_steps_at_rest_are_looked_at(tiny: Tiny) -> None:
+def test_only_evaluation_points_are_evaluated(tiny: Tiny) -> None:
     result = run(tiny, *[shift(1e-4)] * 5, only_last=True)
-    assert [look.step for look in result.evidence.evaluations] == [0, 5]
+    assert [e.step for e in result.evidence.evaluations] == [0, 5]
     assert result.evidence.planned_evaluations == 1
 
 
-@pytest.mark.parametrize("looks", [1, 5])
-def test_intervals_are_widened_for_the_looks_planned(looks: int, tiny: Tiny) -> None:
-    result = run(tiny, *[shift(1e-4)] * looks, stop=LooksUnseen())
-    for look in result.evidence.evaluations:
-        assert look.auc.level == pytest.approx(1 - 0.10 / looks)
+@pytest.mark.parametrize("planned", [1, 5])
+def test_intervals_are_widened_for_the_evaluations_planned(planned: int, tiny: Tiny) -> None:
+    result = run(tiny, *[shift(1e-4)] * planned, stop=LooksUnseen())
+    for evaluation in result.evidence.evaluations:
+        assert evaluation.auc.level == pytest.approx(1 - 0.10 / planned)
 
 
 def test_below_the_utility_floor_it_goes_back(tiny: Tiny) -> None:
@@ -130,11 +131,11 @@ def test_what_was_overdone_is_undone(tiny: Tiny) -> None:
     assert torch.equal(result.model[2].weight, tiny.model[2].weight)
 
 
-def test_nan_weights_are_found_where_no_loss_told(tiny: Tiny) -> None:
+def test_nan_weights_are_found_where_no_loss_shows_them(tiny: Tiny) -> None:
     before = weights(tiny.model)
-    for looks in (True, False):
+    for evaluate in (True, False):
         with pytest.raises(DivergedError, match="scripted gave NaN or infinite weights at step 2"):
-            run(tiny, shift(1e-4), spoil, evaluate=looks)
+            run(tiny, shift(1e-4), spoil, evaluate=evaluate)
     assert weights(tiny.model) == before
 
 
@@ -145,33 +146,42 @@ def test_no_reference_is_trained_that_nothing_asks_for(tiny: Tiny) -> None:
 
 def test_a_result_names_the_reference_that_it_was_made_by(tiny: Tiny) -> None:
     assert run(tiny, shift(1e-4), evaluate=False).reference is None
-    one, again, other = (run(tiny, shift(1e-4), seed=seed).reference for seed in (0, 0, 1))
-    assert one is not None and one == again != other
+    first, second, other = (run(tiny, shift(1e-4), seed=seed).reference for seed in (0, 0, 1))
+    assert first is not None and first == second != other
 
 
 def test_a_run_can_keep_to_the_parts_of_another(tiny: Tiny) -> None:
     first, other = run(tiny, shift(1e-4), seed=3), run(tiny, shift(1e-4), seed=4)
-    again = run(tiny, shift(1e-4), seed=4, splits=first.splits)
-    for part in ("forget", "retain", "reference", "members", "audit_reference", "calibration", "stopping", "audit"):
-        assert getattr(again.splits, part).tolist() == getattr(first.splits, part).tolist(), part
+    kept = run(tiny, shift(1e-4), seed=4, splits=first.splits)
+    for part in (
+        "forget",
+        "retain",
+        "reference",
+        "heldout_retain",
+        "audit_reference",
+        "calibration",
+        "stopping",
+        "audit",
+    ):
+        assert getattr(kept.splits, part).tolist() == getattr(first.splits, part).tolist(), part
     assert first.splits.audit.tolist() != other.splits.audit.tolist()
     # trained on the same records by another seed, or on others by the same
-    assert len({r.reference for r in (first, other, again)}) == 3
-    assert first.evidence.evaluations[0].holdout_accuracy == again.evidence.evaluations[0].holdout_accuracy
+    assert len({r.reference for r in (first, other, kept)}) == 3
+    assert first.evidence.evaluations[0].holdout_accuracy == kept.evidence.evaluations[0].holdout_accuracy
 
 
-@pytest.mark.parametrize("looks", [True, False])
-def test_a_whole_class_can_be_forgotten(looks: bool) -> None:
+@pytest.mark.parametrize("evaluate", [True, False])
+def test_a_whole_class_can_be_forgotten(evaluate: bool) -> None:
     judged = class_problem()
-    result = judged.unlearned("steer", evaluate=looks)
+    result = judged.unlearned("steer", evaluate=evaluate)
     said = [before_and_after(result, judged.x[judged.y == c]) for c in range(3)]
-    assert said[GONE][0].eq(GONE).all() and not said[GONE][1].eq(GONE).any(), "never said of its records again"
+    assert said[GONE][0].eq(GONE).all() and not said[GONE][1].eq(GONE).any(), "not said of its records any more"
     # and nearly all that is said of the others stays
     for before, after in said[1:]:
         assert (before == after).double().mean() > 0.9
     assert "the request takes every record of class 0" in result.warnings
     assert result.splits.forget.tolist() == list(judged.forget)
-    for part in (result.splits.reference, result.splits.members):
+    for part in (result.splits.reference, result.splits.heldout_retain):
         assert not judged.y[part].eq(GONE).any()
 
 
@@ -193,7 +203,9 @@ def test_bare_data_sets_do_without_a_task(tiny: Tiny) -> None:
     task, names = tiny.task(), [f"r{i}" for i in range(len(tiny.x))]
     method = Scripted(moves=(shift(1e-4),))
     data = {"train": task.train, "holdout": task.holdout, "ids": names}
-    result = efface.unlearn(tiny.model, forget=["r9", "r3"], method=method, reference=REFERENCE, **data)
+    result = efface.unlearn(
+        tiny.model, forget=["r9", "r3"], method=method, options=efface.UnlearnOptions(reference=REFERENCE), **data
+    )
     assert result.forget == ("r9", "r3") and result.splits.forget.tolist() == [3, 9]
     assert result.task.ids == names
 

@@ -1,44 +1,41 @@
-"""Membership attacks by key; each scores records by a model's outputs, higher = more likely a member."""
+"""Membership attacks by key. An attack scores records by what a model says of them; higher = more likely a member."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from efface.attacks.confidence import confidence
+from efface.attacks.entropy import entropy
+from efface.attacks.label_margin import label_margin
 from efface.attacks.lira import lira
+from efface.attacks.loss import loss
+from efface.attacks.modified_entropy import modified_entropy
+from efface.attacks.other_classes import other_classes
 from efface.attacks.outputs import RecordOutputs
+from efface.attacks.perturbed_margin import perturbed_margin
+from efface.attacks.probe_margin import probe_margin
 from efface.attacks.rmia import rmia
-from efface.attacks.statistics import (
-    confidence,
-    entropy,
-    loss,
-    modified_entropy,
-    other_classes,
-    perturbed_margin,
-    plain_margin,
-    probe_margin,
-)
 
 Score = Callable[[RecordOutputs, Sequence[RecordOutputs]], Tensor | None]
 
 
 @dataclass(frozen=True)
 class Attack:
-    """An attack on the outputs of one model.
+    """An attack, and how the audit uses it.
 
     Args:
-        key: Short name, unique.
-        title: Name for people.
-        kind: `attack`, or `off_label` for a statistic that no method here optimises; of those, members may score higher
-            or lower.
-        needs: What is missing where the score is None.
-        score: Scores (n,) of one set of records, of a model's outputs and the reference models' outputs of the same
-            records; None where they cannot be had.
+        key: Its name in reports.
+        title: Its name for people.
+        kind: `attack`; or `off_label` for a statistic that no method here optimises.
+        needs: What is missing where `score` gives None; empty if nothing can be.
+        score: Scores (n,) of n records from the model's outputs and the references', higher = member. Of an
+            `off_label` statistic members may score lower as well.
         difficulty: Score of a reference model by which records are compared at equal difficulty; by default `score`.
-        decides: Whether it can fail or clear a model with references, and without (at level quick). Attacks that order
-            records as another one does are only reported.
-        spread: Whether it is not the score that counts but how far it lies from those of like records, on either side:
-            records that stay known do not make up for others that are overshot.
+        decides: Whether it can fail or clear a model: with references, and without (at level quick). An attack that
+            orders records as another one does is only reported.
+        spread: Whether it is read by how far a score lies from those of comparable nonmembers, on either side. Then
+            records that score too high are not made up for by others that score too low.
     """
 
     key: str
@@ -47,29 +44,38 @@ class Attack:
     needs: str
     score: Score
     difficulty: Score | None = None
-    decides: tuple[bool, bool] = (True, True)  # with references, without
+    decides: tuple[bool, bool] = (True, True)
     spread: bool = False
 
 
-BOTH, WITH, WITHOUT, NEVER = (True, True), (True, False), (False, True), (False, False)
+WITH_REFERENCES, NO_REFERENCES, NEVER = (True, False), (False, True), (False, False)
 REFERENCES = "reference models"
 
 ATTACKS: tuple[Attack, ...] = (
-    Attack("loss", "Loss attack", "attack", "", loss, decides=WITHOUT),
+    Attack("loss", "Loss attack", "attack", "", loss, decides=NO_REFERENCES),
     Attack("confidence", "Confidence attack", "attack", "", confidence, decides=NEVER),
-    Attack("entropy", "Entropy attack", "attack", "", entropy, decides=BOTH),
+    Attack("entropy", "Entropy attack", "attack", "", entropy),
     Attack("modified_entropy", "Modified entropy attack", "attack", "", modified_entropy, decides=NEVER),
-    # of a reference, its own likelihood ratio would be to itself
-    Attack("rmia", "RMIA, offline", "attack", REFERENCES, rmia, plain_margin, decides=WITH),
-    Attack("lira", "LiRA, offline", "attack", REFERENCES, lira, plain_margin, decides=WITH),
-    Attack("spread", "Spread of LiRA scores", "attack", REFERENCES, lira, plain_margin, decides=WITH, spread=True),
+    # the likelihood ratio of a reference would be to itself, so difficulty is read by the margin
+    Attack("rmia", "RMIA, offline", "attack", REFERENCES, rmia, label_margin, decides=WITH_REFERENCES),
+    Attack("lira", "LiRA, offline", "attack", REFERENCES, lira, label_margin, decides=WITH_REFERENCES),
+    Attack(
+        "spread",
+        "Spread of LiRA scores",
+        "attack",
+        REFERENCES,
+        lira,
+        label_margin,
+        decides=WITH_REFERENCES,
+        spread=True,
+    ),
     Attack(
         "other_classes",
         "Gap between the two best other classes",
         "off_label",
         "three classes",
         other_classes,
-        plain_margin,
+        label_margin,
     ),
     Attack(
         "perturbed",

@@ -10,25 +10,34 @@ from efface.attacks.outputs import RecordOutputs
 from efface.numerics.logits import margin
 
 
-def lira(view: RecordOutputs, references: Sequence[RecordOutputs], spread: float = 1.0) -> Tensor | None:
-    """Log-odds of the label less their mean over references, over `spread`, one standard deviation for all records.
+def lira(outputs: RecordOutputs, references: Sequence[RecordOutputs], spread: float = 1.0) -> Tensor | None:
+    """Log-odds of the label less their mean over references, in units of `spread`.
 
-    (n,), any sign, higher = member. The paper's offline attack with its fixed variance, which it prefers for few
-    references; all references are models that never saw the records. It has the rank of the paper's
-    log P[N(mean, spread) < log-odds], which saturates. No rank depends on `spread`, so it is 1 by default (see
-    `pooled_spread`): read from the records of one view, it would give forget records and nonmembers, which are scored
-    apart, different units, and so tell apart what is alike. None without references.
+    This is the paper's offline attack with one variance for all records, which it prefers for few references. The
+    score has the rank of the paper's log P[N(mean, spread) < log-odds], which saturates.
+
+    Args:
+        outputs: What the model says of n records.
+        references: What models that never saw the records say of them.
+        spread: One standard deviation for all records. No rank depends on it. `pooled_spread` reads it from forget
+            records and nonmembers together; read from either set alone it would give the two different units.
+
+    Returns:
+        Scores (n,), of either sign, higher = member. None without references.
     """
     if not references:
         return None
-    return (margin(view.logits, view.targets) - _margins(references).mean(0)) / spread
+    return (margin(outputs.logits, outputs.targets) - _margins(references).mean(0)) / spread
 
 
 def pooled_spread(*sets: Sequence[RecordOutputs]) -> float:
-    """Standard deviation of the log-odds between references, pooled over the records of every set of views.
+    """Standard deviation of the log-odds between references, pooled over records.
 
-    Each of `sets` holds the references' views of one set of records. 1 where it is not known: with fewer than two
-    references, or where they do not differ.
+    Args:
+        sets: What the references say, one sequence for each set of records.
+
+    Returns:
+        A positive number; 1 with fewer than two references, or where they do not differ.
     """
     if any(len(references) < 2 for references in sets):
         return 1.0
@@ -36,5 +45,5 @@ def pooled_spread(*sets: Sequence[RecordOutputs]) -> float:
     return spread if spread > 0 else 1.0
 
 
-def _margins(views: Sequence[RecordOutputs]) -> Tensor:
-    return torch.stack([margin(v.logits, v.targets) for v in views])
+def _margins(models: Sequence[RecordOutputs]) -> Tensor:
+    return torch.stack([margin(m.logits, m.targets) for m in models])

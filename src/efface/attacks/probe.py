@@ -1,4 +1,4 @@
-"""A last layer fitted afresh to what a model computes below its own."""
+"""A last layer fitted afresh to what a model computes below its own last layer."""
 
 from collections.abc import Callable
 
@@ -8,19 +8,25 @@ from torch import Tensor
 
 Head = Callable[[Tensor], Tensor]
 
-RIDGE = 1e-3  # of squared weights, beside the mean loss
-ROUNDS = 50  # of L-BFGS; twice as many change nothing that an AUC would show
-MIN_SCALE = 1e-3  # of a feature, as a share of that of the largest
+RIDGE = 1e-3  # penalty on squared weights, beside the mean loss
+ROUNDS = 50  # steps of L-BFGS; twice as many change no AUC visibly
+MIN_SCALE = 1e-3  # least scale of a feature, as a share of the largest one's
 
 
 def probe(features: Tensor, targets: Tensor, classes: int) -> Head:
-    """A last layer fitted to features (n, d) of retain records: logistic regression with a small ridge, from zero.
+    """Fit a last layer to features of retain records: logistic regression with a small ridge, started at zero.
 
-    Gives logits (n, classes), float64, of other features. What it still tells of forget records, no last layer hid.
+    Args:
+        features: (n, d).
+        targets: Labels (n,).
+        classes: Number of classes.
+
+    Returns:
+        A function from features (m, d) to logits (m, classes), float64.
     """
     x, y = features.double(), targets.cpu()
     mean, std = x.mean(0), x.std(0)
-    # a feature that hardly moves on retain records must not rule elsewhere
+    # a feature that hardly varies on retain records must not dominate elsewhere
     scale = std.clamp_min(max(MIN_SCALE * float(std.max()), 1e-12))
     scaled = (x - mean) / scale
     weights = torch.zeros(x.shape[1] + 1, classes, dtype=torch.float64, requires_grad=True)

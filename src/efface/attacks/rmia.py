@@ -11,14 +11,21 @@ from efface.numerics.logits import log_likelihood
 OFFLINE = 0.3  # the paper's a: how far a model that saw the record is taken to be from one that did not
 
 
-def rmia(view: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
+def rmia(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
     """Log of the likelihood ratio p(x | model) / p(x), with p(x) = ((1 + a) p_out(x) + 1 - a) / 2 from references.
 
-    Offline form: all references are models that never saw the records. The paper then counts the share of population
-    records z whose own ratio the record's exceeds gamma times; with gamma = 1 that is the rank of this score among
-    nonmembers, which the AUC that it is read by takes anyway. None without references.
+    This is the offline form, in which no reference saw the records. The paper then counts the share of population
+    records z whose own ratio the record's exceeds gamma times. With gamma = 1 that share is the rank of this score
+    among nonmembers, which the AUC of the scores takes anyway.
+
+    Args:
+        outputs: What the model says of n records.
+        references: What models that never saw the records say of them.
+
+    Returns:
+        Scores (n,), of either sign, higher = member. None without references.
     """
     if not references:
         return None
     out = torch.stack([log_likelihood(r.logits, r.targets).exp() for r in references]).mean(0)
-    return log_likelihood(view.logits, view.targets) - (((1 + OFFLINE) * out + 1 - OFFLINE) / 2).log()
+    return log_likelihood(outputs.logits, outputs.targets) - (((1 + OFFLINE) * out + 1 - OFFLINE) / 2).log()

@@ -2,10 +2,8 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from torch import nn
-from torch.utils.data import Dataset
 
 from efface.auditing.checks import Judged, ModelPair
 from efface.auditing.config import REFERENCES, Level
@@ -17,7 +15,7 @@ from efface.errors import RequestError
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded, unchanged_globals
 from efface.task import Task
-from efface.types import RecordId
+from efface.types import RecordId, SizedDataset
 from efface.unlearning.result import Result
 
 __all__ = ["audit", "audit_models"]
@@ -26,7 +24,7 @@ __all__ = ["audit", "audit_models"]
 def audit(
     result: Result,
     *,
-    test: Dataset[Any] | None = None,
+    test: SizedDataset | None = None,
     level: Level | str = Level.STANDARD,
     references: int | Sequence[nn.Module] = REFERENCES,
     retrained: Sequence[nn.Module] = (),

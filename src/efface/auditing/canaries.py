@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from efface.auditing.audit_test import CONFIDENCE
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.shadow_models import forget_by_method, train_shadows
 from efface.data.checks import MAX_SHARE, MIN_RETAIN
-from efface.data.records import Records
+from efface.data.records import Records, subset
 from efface.ensembles import ModelSpec
 from efface.metrics.epsilon import canary_epsilon
 from efface.models.running import logits_of
@@ -23,7 +23,7 @@ from efface.runtime.cost import Meter
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
 from efface.task import Task, unpack_pair
-from efface.types import Indices
+from efface.types import Indices, SizedDataset
 
 CANARIES = 32
 
@@ -56,18 +56,18 @@ class Canaries:
 class Relabelled(Dataset[Any]):
     """A dataset of pairs, some of whose targets are others."""
 
-    def __init__(self, dataset: Dataset[Any], labels: dict[int, int]) -> None:
+    def __init__(self, dataset: SizedDataset, labels: dict[int, int]) -> None:
         self._dataset, self._labels = dataset, labels
 
     def __len__(self) -> int:
-        return len(self._dataset)  # type: ignore[arg-type]
+        return len(self._dataset)
 
     def __getitem__(self, index: int) -> Any:
         inputs, target = self._dataset[index]
         return inputs, self._labels.get(index, target)
 
 
-def relabelled(dataset: Dataset[Any], labels: dict[int, int]) -> Dataset[Any]:
+def relabelled(dataset: SizedDataset, labels: dict[int, int]) -> SizedDataset:
     """The dataset with other targets at some positions; a TensorDataset of pairs stays one, since it is read faster."""
     if type(dataset) is TensorDataset and len(dataset.tensors) == 2:
         inputs, targets = dataset.tensors
@@ -93,14 +93,14 @@ class Planted:
     chosen: Indices
     inside: NDArray[np.bool_]
     held: Sequence[Indices]
-    train: Dataset[Any]
-    read: Dataset[Any] | None
+    train: SizedDataset
+    read: SizedDataset | None
 
     def shadow_task(self, task: Task, k: int) -> Task:
         """The task of shadow k, whose training set is what it was trained on; ids are positions in that of `task`."""
         at = self.held[k].tolist()
-        read = None if self.read is None else Subset(self.read, at)
-        return replace(task, train=Subset(self.train, at), ids=at, eval_records=read)
+        read = None if self.read is None else subset(self.read, at)
+        return replace(task, train=subset(self.train, at), ids=at, eval_records=read)
 
 
 def try_canaries(inputs: AuditInputs, meter: Meter) -> Canaries | str:

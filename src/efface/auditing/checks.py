@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from efface.auditing.config import Level
 from efface.auditing.options import AuditOptions
 from efface.data.checks import Findings
+from efface.data.ids import as_python_ids
 from efface.ensembles.cache import check_cache
-from efface.errors import RequestError, collect_errors
+from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import Method, get
 from efface.models.checkpoint import weights_digest
-from efface.request import Request, as_python_ids, check_fresh, check_others, check_request
-from efface.runtime.text import shorten
+from efface.models.checks import check_fresh
+from efface.request import Request, check_others, check_request
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.result import Result
@@ -74,7 +75,7 @@ def check_call(
     if not isinstance(judged.original, nn.Module) or not isinstance(judged.task, Task):
         raise RequestError(problems)
     request = collect_errors(
-        problems, check_request, judged.original, judged.task, judged.forget, full=True, judging=True, fresh=False
+        problems, check_request, judged.original, judged.task, judged.forget, full=True, for_audit=True, fresh=False
     )
     if request is None or not isinstance(options, AuditOptions):
         raise RequestError(problems)

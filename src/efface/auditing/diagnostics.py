@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from efface.attacks.label_margin import label_margin
 from efface.attacks.outputs import RecordSet
 from efface.attacks.relearn import matched, relearn
-from efface.attacks.statistics import plain_margin
 from efface.auditing.audit_test import CONFIDENCE
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import NO_RETRAINED, Metric, Reading, bare, one_more, row_of_one_reading
@@ -55,7 +55,7 @@ def _relearned(inputs: AuditInputs, scores: Scores, retrained: Sequence[nn.Modul
     drawn = np.random.default_rng(derive_seed(inputs.seed, "relearn")).permutation(len(request.forget))[:count]
     chosen = request.forget.argsort()[drawn]  # the same records in whatever order they were asked for
     difficulty, nonmember_difficulty = (
-        torch.stack([plain_margin(getattr(r, place), ()) for r in scores.references]).mean(0)
+        torch.stack([label_margin(getattr(r, place), ()) for r in scores.references]).mean(0)
         for place in ("forget", "nonmembers")
     )
     known = scores.original

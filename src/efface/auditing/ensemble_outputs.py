@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from efface.attacks import Score
+from efface.attacks.label_margin import label_margin
+from efface.attacks.other_classes import other_classes
 from efface.attacks.outputs import RecordOutputs, RecordSet, copier, read_outputs
-from efface.attacks.statistics import other_classes, perturbed_margin, plain_margin
+from efface.attacks.perturbed_margin import perturbed_margin
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.shadow_models import Ensembles
 from efface.errors import DivergedError
@@ -44,13 +46,13 @@ def _logits(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tens
 
 
 CELLS = (
-    Cell("margin", "margin", "forget", plain_margin, True),
+    Cell("margin", "margin", "forget", label_margin, True),
     Cell("other_classes", "other classes", "forget", other_classes, True),
     Cell("perturbed", "perturbed copies", "forget", perturbed_margin, True),
     Cell("logits", "all logits", "forget", _logits, True),
-    Cell("neighbours", "nearest test records", "near", plain_margin, True),
-    Cell("retain", "margin on retain", "retain", plain_margin, False),
-    Cell("test", "margin on test", "test", plain_margin, False),
+    Cell("neighbours", "nearest test records", "near", label_margin, True),
+    Cell("retain", "margin on retain", "retain", label_margin, False),
+    Cell("test", "margin on test", "test", label_margin, False),
 )
 
 
@@ -171,4 +173,4 @@ def _read(inputs: AuditInputs, model: nn.Module, places: Places, meter: Meter) -
     outputs = read_places(inputs.request.task, model, places, meter)
     # a model that says the same of every record has a statistic all the same
     found = {key: v.float().nan_to_num(0.0, 0.0, 0.0) for key, v in standardised(outputs).items()}
-    return found | {RAW: plain_margin(outputs["forget"], ())}
+    return found | {RAW: label_margin(outputs["forget"], ())}

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 from torch import Tensor
 
+from efface.attacks.label_margin import label_margin
+from efface.attacks.other_classes import other_classes
 from efface.attacks.outputs import RecordOutputs
-from efface.attacks.statistics import other_classes, perturbed_margin, plain_margin
+from efface.attacks.perturbed_margin import perturbed_margin
 from efface.metrics.multiplicity import holm
 
 ALPHA = 0.05  # significance level
@@ -39,7 +41,7 @@ def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchange
     """
     found = [("labels", label_p_value(forget.targets, retain.targets, seed))]
     for title, read in (
-        ("margin", plain_margin),
+        ("margin", label_margin),
         ("margin on perturbed copies", perturbed_margin),
         ("gap of other classes", other_classes),
     ):

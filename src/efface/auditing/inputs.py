@@ -15,7 +15,8 @@ from efface.models.checkpoint import weights_digest
 from efface.request import Request
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
-from efface.unlearning.result import Result, Settings
+from efface.unlearning.options import UnlearnOptions
+from efface.unlearning.result import Result
 
 MAX_RETAIN = 2000  # retain records on which utility is read
 MAX_NONMEMBERS = 5000
@@ -81,9 +82,9 @@ class AuditInputs:
         return self.result is not None or self.options.run_seed is not None
 
     @property
-    def settings(self) -> Settings:
+    def run_options(self) -> UnlearnOptions:
         """How the run that made the unlearned model was made beside its method, or the defaults."""
-        return Settings() if self.result is None else self.result.settings
+        return UnlearnOptions() if self.result is None else self.result.options
 
 
 def audit_seed(judged: Judged, seed: int | None) -> int:
@@ -148,7 +149,9 @@ def prepare(
 
 def _retain_sample(splits: Splits, seed: int) -> Indices:
     """Retain records for utility; those that no model was trained on beside the original, where there are enough."""
-    unused = np.setdiff1d(splits.retain, np.concatenate([splits.reference, splits.members, splits.audit_reference]))
+    unused = np.setdiff1d(
+        splits.retain, np.concatenate([splits.reference, splits.heldout_retain, splits.audit_reference])
+    )
     pool = unused if len(unused) >= MAX_RETAIN else splits.retain
     return np.random.default_rng(seed).permutation(pool)[:MAX_RETAIN]
 

@@ -9,9 +9,9 @@ from efface.auditing.inputs import AuditInputs
 from efface.calibration.reference import check_reference
 from efface.data.checks import Findings
 from efface.errors import RequestError
+from efface.models.checks import check_fresh
 from efface.models.init import fresh_model
 from efface.models.training import train
-from efface.request import check_fresh
 from efface.runtime.cost import Meter
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed

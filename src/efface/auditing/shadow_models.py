@@ -1,7 +1,7 @@
 """The ensembles of a strong audit: originals, the same unlearned, and models trained without the forget set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import nn
@@ -101,12 +101,8 @@ def forget_by_method(
             task=task,
             forget=ids,
             method=inputs.method,
-            stop=inputs.settings.stop,
-            evaluate=inputs.settings.evaluate,
-            reference=inputs.settings.reference,
+            options=replace(inputs.run_options, splits=splits, checks=False),
             seed=seed,
-            splits=splits,
-            checks=False,
             progress=False,
         )
         spent = result.cost.total

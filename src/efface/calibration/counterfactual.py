@@ -1,4 +1,4 @@
-"""What a model that never saw a record would say of it: logits expected from the reference model."""
+"""The logits that a model would give to a record that it never saw, as expected from the reference model."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,10 @@ MAX_FEATURES = 128  # of the reference's last hidden layer; more are projected a
 
 @dataclass(frozen=True)
 class CalibratedLogits:
-    """Some records: the original's centred logits, those that a nonmember would have, and the labels."""
+    """The original's centred logits of some records, those expected of a nonmember, and the labels.
+
+    Logits are (records, classes), targets (records,).
+    """
 
     logits: Tensor
     expected: Tensor
@@ -31,7 +34,7 @@ class CalibratedLogits:
 
     @property
     def score(self) -> Tensor:
-        """CounterfactualLogits margin: how hard the record is for a model that never saw it (higher = easier)."""
+        """The expected margin: how easy the record is for a model that never saw it (higher = easier)."""
         return margin(self.expected, self.targets)
 
     @property
@@ -48,11 +51,25 @@ class CalibratedLogits:
         return CalibratedLogits(self.logits[at], self.expected[at], self.targets[at])
 
 
-class CounterfactualLogits:
-    """Expected logits of any record, by a map from what the reference says of it to what the original says.
+@dataclass(frozen=True)
+class CalibrationRecords:
+    """The records that expected logits are learned from: training and holdout records, and which of them.
 
-    `members` are training positions that did not teach the reference, `nonmembers` holdout positions. The map is
-    fitted on nonmembers, and cross-fitted there. It reads the reference's logits and last hidden layer.
+    `members` are training positions that did not teach the reference, `nonmembers` holdout positions.
+    `forget_classes` are classes of which all records are to be forgotten.
+    """
+
+    train: Records
+    holdout: Records
+    members: Indices
+    nonmembers: Indices
+    forget_classes: tuple[int, ...] = ()
+
+
+class CounterfactualLogits:
+    """Expected logits of any record, by a map from the reference's outputs on it to the original's logits.
+
+    The map is fitted on nonmembers, and cross-fitted there. It reads the reference's logits and last hidden layer.
 
     The reference began at the original's weights, so it still knows a little of every training record. Members
     measure that: they and nonmembers are drawn alike, so whatever distinguishes their expected logits is memory, and
@@ -64,52 +81,51 @@ class CounterfactualLogits:
         task: Task,
         original: nn.Module,
         reference: nn.Module,
-        train: Records,
-        holdout: Records,
-        members: Indices,
-        nonmembers: Indices,
-        forget_classes: tuple[int, ...],
+        records: CalibrationRecords,
         meter: Meter,
     ) -> None:
         self._task, self._original, self.reference, self._meter = task, original, reference, meter
-        self._train, self._holdout, self.forget_classes = train, holdout, forget_classes
-        nonmembers = nonmembers[~np.isin(holdout.targets(nonmembers).numpy(), forget_classes)]
-        says, logits = self._says(holdout, nonmembers), self._logits(holdout, nonmembers)
-        values, self._maps = cross_fit(says, logits)
-        self.nonmembers = CalibratedLogits(logits, mask_classes(values, forget_classes), holdout.targets(nonmembers))
-        raw = self._raw(train, members)
-        self.members = CalibratedLogits(raw.logits, self._forgotten(raw, raw), raw.targets)
+        self._records, self.forget_classes = records, records.forget_classes
+        holdout, nonmembers = records.holdout, records.nonmembers
+        nonmembers = nonmembers[~np.isin(holdout.targets(nonmembers).numpy(), self.forget_classes)]
+        inputs, logits = self.reference_outputs(holdout, nonmembers), self._logits(holdout, nonmembers)
+        values, self._maps = cross_fit(inputs, logits)
+        values = mask_classes(values, self.forget_classes)
+        self.nonmembers = CalibratedLogits(logits, values, holdout.targets(nonmembers))
+        raw = self.uncorrected(records.train, records.members)
+        self.members = CalibratedLogits(raw.logits, self.remove_memory(raw, raw), raw.targets)
         self._raw_members = raw
         self._read: dict[bytes, CalibratedLogits] = {}
 
     def of_training(self, positions: Indices) -> CalibratedLogits:
-        """Training records that did not teach the reference, what it remembers of them taken out."""
+        """Training records that did not teach the reference, with what it remembers of them taken out."""
         key = positions.tobytes()
         if key not in self._read:  # the method and its stop rule ask for the same ones
-            raw = self._raw(self._train, positions)
-            self._read = {key: CalibratedLogits(raw.logits, self._forgotten(raw, self._raw_members), raw.targets)}
+            raw = self.uncorrected(self._records.train, positions)
+            self._read = {key: CalibratedLogits(raw.logits, self.remove_memory(raw, self._raw_members), raw.targets)}
         return self._read[key]
 
     def of_holdout(self, positions: Indices) -> CalibratedLogits:
         """Holdout records other than those that the map was fitted on."""
-        return self._raw(self._holdout, positions)
+        return self.uncorrected(self._records.holdout, positions)
 
-    def _raw(self, records: Records, positions: Indices) -> CalibratedLogits:
-        says = self._says(records, positions)
-        values = torch.stack([one(says) for one in self._maps]).mean(0)
+    def uncorrected(self, records: Records, positions: Indices) -> CalibratedLogits:
+        """Expected logits by the map alone, with what the reference remembers of the records."""
+        inputs = self.reference_outputs(records, positions)
+        values = torch.stack([one(inputs) for one in self._maps]).mean(0)
         return CalibratedLogits(
             self._logits(records, positions), mask_classes(values, self.forget_classes), records.targets(positions)
         )
 
-    def _forgotten(self, raw: CalibratedLogits, members: CalibratedLogits) -> Tensor:
-        """Expected logits moved from the distribution of members' to that of nonmembers', in aligned coordinates."""
-        others, order = self.nonmembers, raw.order()
-        values, theirs, target = (s.expected.gather(1, s.order()) for s in (raw, members, others))
+    def remove_memory(self, raw: CalibratedLogits, members: CalibratedLogits) -> Tensor:
+        """Expected logits (records, classes) moved from the distribution over members to that over nonmembers."""
+        nonmembers, order = self.nonmembers, raw.order()
+        values, source, target = (s.expected.gather(1, s.order()) for s in (raw, members, nonmembers))
         used = min(order.shape[1], MAX_COORDINATES)
         moved = values.clone()
-        moved[:, :used] = transport_gauss(values[:, :used], theirs[None, :, :used], target[None, :, :used])
+        moved[:, :used] = transport_gauss(values[:, :used], source[None, :, :used], target[None, :, :used])
         expected = torch.empty_like(raw.expected).scatter(1, order, moved)
-        wanted = transport_ranks(raw.score, members.score[None], others.score[None])
+        wanted = transport_ranks(raw.score, members.score[None], nonmembers.score[None])
         expected = with_margin(expected, raw.targets, wanted)
         # a class that is wholly forgotten has neither members nor nonmembers
         odd = of_classes(raw.targets, self.forget_classes)
@@ -119,16 +135,17 @@ class CounterfactualLogits:
         z = logits_of(self._task, self._original, records, positions, self._meter)
         return mask_classes(z.double(), self.forget_classes)
 
-    def _says(self, records: Records, positions: Indices) -> Tensor:
+    def reference_outputs(self, records: Records, positions: Indices) -> Tensor:
+        """What the map reads: the reference's centred logits and, where it has one, its last hidden layer."""
         seen = penultimate(self._task, self.reference, records, positions, self._meter, pooled=True)
         if seen is None:
             z = logits_of(self._task, self.reference, records, positions, self._meter)
             return centre(z.double(), self.forget_classes)
-        return torch.cat([centre(seen[1].double(), self.forget_classes), _narrow(seen[0].double())], 1)
+        return torch.cat([centre(seen[1].double(), self.forget_classes), project_features(seen[0].double())], 1)
 
 
-def _narrow(hidden: Tensor) -> Tensor:
-    """At most MAX_FEATURES columns, always the same random mixtures of the given ones."""
+def project_features(hidden: Tensor) -> Tensor:
+    """At most MAX_FEATURES columns: always the same random mixtures of the given ones, where there are more."""
     width = hidden.shape[1]
     if width <= MAX_FEATURES:
         return hidden

@@ -1,4 +1,4 @@
-"""The reference model: one like the original that does not know the forget records, for a fraction of its training."""
+"""The reference model: like the original but without the forget records, for a fraction of its training."""
 
 import numpy as np
 import torch
@@ -17,16 +17,22 @@ from efface.types import Indices
 
 # What the start keeps of the original's weights, and what it takes of untrained ones. At half the weights little is
 # left of single records, but much of what all of them taught.
-KEPT, UNTRAINED = 0.5, 0.3
-
+ORIGINAL_SHARE, UNTRAINED_SHARE = 0.5, 0.3
 
 RECIPE = Recipe(epochs=1, lr=8e-3, batch=128, least_steps=60)
 
 
 def check_reference(request: Request, nonmembers: Indices, reference: nn.Module, meter: Meter) -> str | None:
-    """Why the reference cannot serve: it is no better than guessing the commonest class of the holdout; else None.
+    """Whether the reference learned anything: it must be better than guessing the commonest class of the holdout.
 
-    No better means within two standard errors of that guess's accuracy, on the holdout positions `nonmembers`.
+    Args:
+        request: Whose holdout and classes to use.
+        nonmembers: Holdout positions to measure the accuracy on.
+        reference: The model.
+        meter: Counts the work.
+
+    Returns:
+        None, or the reason why it cannot serve: its accuracy is not two standard errors above that of the guess.
     """
     targets = request.holdout.targets(nonmembers)
     stay = ~np.isin(targets.numpy(), request.forget_classes)
@@ -49,37 +55,50 @@ def reference_model(
 ) -> nn.Module:
     """A network that starts half-way back from the original to untrained weights and is trained on some records.
 
-    It reads no forget record, but it inherits half of weights that knew them; a short training makes it nearly as good
-    as the original. What it remembers of a random request it remembers as well of other training records that it was
-    not trained on, which measure it: see `efface.calibration.counterfactual`. Raises DivergedError.
+    A short training makes it nearly as good as the original. It reads no forget record, but it inherits half of weights
+    that knew them. What it so remembers of a random request it also remembers of other training records that it was not
+    trained on, which is how that memory is measured: see `efface.calibration.counterfactual`.
+
+    Args:
+        task: How to make and run networks.
+        original: The model to start from; left as it is.
+        records: Training records.
+        positions: Those to train on.
+        recipe: How to train.
+        seed: Draws the untrained weights and the order of records.
+        meter: Counts the work.
+
+    Raises:
+        RequestError: No untrained network can be made.
+        DivergedError: The training diverged.
     """
     own = derive_seed(seed, "reference")
     try:
-        return train(task, _half_way(task, original, own), records, positions, recipe, own, meter)
+        return train(task, half_way_model(task, original, own), records, positions, recipe, own, meter)
     except DivergedError as error:
         raise DivergedError("the reference model diverged: give it a smaller learning rate (reference=)") from error
 
 
-def _half_way(task: Task, original: nn.Module, seed: int) -> nn.Module:
+def half_way_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
     """The weights of the original, moved towards those of an untrained network; buffers are the original's.
 
-    What the original has no like of, where `Task.build_model` makes another network, stays as it was made.
+    Parameters that the original lacks, where `Task.build_model` makes another network, stay as they were made.
     """
     model = fresh_model(task, original, seed)
-    theirs = {**dict(original.named_parameters()), **dict(original.named_buffers())}
+    known = {**dict(original.named_parameters()), **dict(original.named_buffers())}
     # pretrained weights are where such a training began, so that nothing of them is to be lost
-    share = 1 - KEPT if task.fine_tuned else UNTRAINED
+    share = 1 - ORIGINAL_SHARE if task.fine_tuned else UNTRAINED_SHARE
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if not parameter.is_floating_point() or not _alike(parameter, theirs.get(name)):
+            if not parameter.is_floating_point() or not _alike(parameter, known.get(name)):
                 continue
             if parameter.requires_grad:
-                parameter.mul_(share).add_(theirs[name].detach(), alpha=KEPT)
+                parameter.mul_(share).add_(known[name].detach(), alpha=ORIGINAL_SHARE)
             else:  # such as fixed features, which no training would bring back
-                parameter.copy_(theirs[name])
+                parameter.copy_(known[name])
         for name, buffer in model.named_buffers():
-            if _alike(buffer, theirs.get(name)):
-                buffer.copy_(theirs[name])
+            if _alike(buffer, known.get(name)):
+                buffer.copy_(known[name])
     return model
 
 

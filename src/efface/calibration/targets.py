@@ -1,4 +1,4 @@
-"""Where steer wants the logits of the forget records: those of a model that never saw them."""
+"""The logits that steer aims at for the forget records: those of a model that never saw them."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,24 @@ from efface.calibration.transport import transport_gauss, transport_ranks
 from efface.numerics.logits import centre, margin, mask_classes, of_classes, symexp, symlog, with_margin
 from efface.numerics.neighbours import by_block, windows
 
-# Of a record whose margin a nonmember could have as well, this much of the transported margin's own part is kept.
+# How much of its transported margin a record keeps whose margin a nonmember could have as well.
 OWN_SHARE = 0.6
-# Where its margin is so many standard deviations above a nonmember's, trust in what it says itself falls by 1 / sqrt(e).
+# A margin so many standard deviations above that of nonmembers lowers the trust in its own logits by 1 / sqrt(e).
 TRUST_WIDTH = 2.0
 
 
 def target_logits(
     forget: CalibratedLogits, members: CalibratedLogits, nonmembers: CalibratedLogits, forget_classes: Sequence[int]
 ) -> Tensor:
-    """Centred target logits (records, classes) of the forget records, between what is expected and what is their own.
+    """Centred target logits (records, classes) of the forget records, between the expected and the transported ones.
 
-    What the original says of a record, moved to where it would say it of a nonmember (`transported`), holds what is
-    particular to the record, but also what was memorised of it; the expected logits hold neither. The more the record
-    is known beyond what a nonmember could be (`trust`), the more the expected logits count. Margins are mixed on the
-    symmetric log, since that is how their spread grows.
+    The original's own logits of a record, moved to where a nonmember's would lie (`transported`), hold what is
+    particular to the record, and some of what was memorised of it; the expected logits hold neither. The further the
+    record's margin exceeds what a nonmember could have (`trust`), the more the expected logits count. Margins are mixed
+    on the symmetric log, since that is how their spread grows.
 
-    A record of a class that is wholly forgotten has no like among members or nonmembers: its target is half-way between the
-    expected logits and the original's own of the other classes.
+    No member or nonmember is of a class that is wholly forgotten, so the target of a record of such a class is half-way
+    between the expected logits and the original's own of the other classes.
     """
     odd = of_classes(forget.targets, forget_classes)
     target = (forget.expected + mask_classes(forget.logits, forget_classes)) / 2
@@ -43,7 +43,7 @@ def target_logits(
 
 
 def trust(forget: CalibratedLogits, nonmembers: CalibratedLogits) -> Tensor:
-    """How far each record may be a nonmember by its margin, in (0, 1]: 1 where it does not exceed that of its like."""
+    """How well a nonmember could have each record's margin, in (0, 1]: 1 up to the mean of nonmembers of its score."""
     near = symlog(nonmembers.margin)[_near(forget.score, nonmembers, 0.1, 20, 200)]
     above = (symlog(forget.margin) - near.mean(1)) / near.std(1).clamp_min(1e-6)
     return torch.exp(-((above.clamp_min(0) / TRUST_WIDTH) ** 2) / 2)
@@ -54,16 +54,16 @@ def transported(forget: CalibratedLogits, members: CalibratedLogits, nonmembers:
 
     Among members and nonmembers of nearly the record's own score, the residual moves by Gaussian optimal transport;
     its margin then by the quantile map, exact in distribution. Where the original did not memorise, members and
-    nonmembers look alike and nothing moves.
+    nonmembers have the same distribution and nothing moves.
     """
     score, order = forget.score, forget.order()
     used = min(order.shape[1], MAX_COORDINATES)
-    theirs, others = (_residual(g)[:, :used][_near(score, g, 0.2, 40, 400)] for g in (members, nonmembers))
+    source, target = (_residual(g)[:, :used][_near(score, g, 0.2, 40, 400)] for g in (members, nonmembers))
     moved = _residual(forget)
-    moved[:, :used] = transport_gauss(moved[:, :used], theirs, others)
-    target = torch.empty_like(forget.logits).scatter(1, order, forget.expected.gather(1, order) + moved)
+    moved[:, :used] = transport_gauss(moved[:, :used], source, target)
+    logits = torch.empty_like(forget.logits).scatter(1, order, forget.expected.gather(1, order) + moved)
     near = [g.margin[_near(score, g, 0.1, 20, 200)] for g in (members, nonmembers)]
-    return centre(with_margin(target, forget.targets, transport_ranks(forget.margin, *near)))
+    return centre(with_margin(logits, forget.targets, transport_ranks(forget.margin, *near)))
 
 
 def _residual(group: CalibratedLogits) -> Tensor:
@@ -71,11 +71,11 @@ def _residual(group: CalibratedLogits) -> Tensor:
     return (group.logits - group.expected).gather(1, group.order())
 
 
-def _near(score: Tensor, group: CalibratedLogits, share: float, fewest: int, most: int) -> Tensor:
-    """Windows over a group that hold its nearest `share`, at least `fewest` records and at most `most`.
+def _near(score: Tensor, group: CalibratedLogits, share: float, lowest: int, highest: int) -> Tensor:
+    """Windows over a group that hold its nearest `share`, at least `lowest` records and at most `highest`.
 
     A narrow window makes the target noisy, and the steps then bend the model to fit noise; one that is wide for its
     group compares the hardest records, which are few, with easier ones.
     """
-    width = min(most, max(fewest, round(share * len(group.logits))))
+    width = min(highest, max(lowest, round(share * len(group.logits))))
     return windows(score, group.score, width)

@@ -9,7 +9,7 @@ from efface.numerics.neighbours import ranks, read_quantiles
 def transport_ranks(values: Tensor, members: Tensor, nonmembers: Tensor) -> Tensor:
     """Quantile map in one dimension: a value's rank in its row of `members`, read in its row of `nonmembers`.
 
-    values (n,), members (n, k), nonmembers (n, l). Ranks are kept half a record away from 0 and 1.
+    values (n,), members (n, k), nonmembers (n, l). Ranks stay half a record away from 0 and 1.
     """
     edge = 0.5 / members.shape[1]
     return read_quantiles(nonmembers, ranks(values, members).clamp(edge, 1 - edge))

@@ -129,7 +129,7 @@ def run_demo(
     with unchanged_globals(), threads(1):
         setting = make_setting(seed)
         task, forget = setting.task, [i for ids in setting.groups.values() for i in ids]
-        everything = np.arange(len(task.train))  # type: ignore[arg-type]
+        everything = np.arange(len(task.train))
         keep = np.setdiff1d(everything, forget)
         models, meter = [], Meter()
         template = setting.build().to(resolve_device(device))

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from efface.auditing.readings import Reading
 from efface.auditing.report.build import Report
-from efface.auditing.report.words import duration, number, ratio
+from efface.auditing.report.wording import duration, number, ratio
 from efface.cli.output import NOT_AUDITED
+from efface.errors import shorten
 from efface.methods.base import Method
 from efface.runtime.cost import Cost
 from efface.unlearning.result import Result
@@ -85,10 +86,9 @@ def _worst(report: Report) -> list[str]:
     flagged = sorted((r for r in report.document["records"] if r["flagged"]), key=lambda r: r["p_unlearned"])
     if not flagged:
         return []
-    names = [str(r["record"] if r["id"] is None else r["id"]) for r in flagged[:SHOWN_RECORDS]]
-    more = f" and {len(flagged) - SHOWN_RECORDS} more" if len(flagged) > SHOWN_RECORDS else ""
+    names = shorten((r["record"] if r["id"] is None else r["id"] for r in flagged), SHOWN_RECORDS, show=str)
     few = "record is" if len(flagged) == 1 else "records are"
-    return [f"{len(flagged)} {few} still told one by one: {', '.join(names)}{more}"]
+    return [f"{len(flagged)} {few} still told one by one: {names}"]
 
 
 def show_unjudged(result: Result, files: Mapping[str, str], stdout: TextIO) -> None:

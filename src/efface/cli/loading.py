@@ -13,20 +13,18 @@ from torch import nn
 from efface import methods
 from efface.auditing.config import Level
 from efface.cli.taskpath import load_task, user_failure
-from efface.data.checks import Findings, check_ids
+from efface.data.checks import Findings, check_forget
 from efface.ensembles.cache import check_cache
-from efface.errors import CheckpointError, RequestError, collect_errors
+from efface.errors import CheckpointError, RequestError, collect_errors, shorten
 from efface.methods.base import Method
 from efface.models.checkpoint import load_weights
 from efface.options import nearest
 from efface.runtime.devices import resolve_device
-from efface.runtime.text import shorten
-from efface.task import Task
+from efface.task import Task, missing_build_model
 from efface.types import RecordId
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-SHOWN_LINES = 3
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,13 @@ def load_inputs(
     before = len(problems)
     task = collect_errors(problems, load_task, task_path)
     if task is not None and task.build_model is None:
-        problems.append(f"{task_path} has no build_model: set Task.build_model, which makes the network to load into")
+        problems.append(missing_build_model(task_path))
     models = [collect_errors(problems, load_model, task, path, option) for option, path in checkpoints.items()]
     ids = collect_errors(problems, read_ids, forget, task)
     if task is not None and ids is not None and hasattr(task.train, "__len__"):
         # the library checks this too, but only once everything else is right
         found = Findings()
-        check_ids(task, ids, len(task.train), found)
+        check_forget(task, ids, len(task.train), found)
         problems += found.problems
     place = collect_errors(problems, resolve_device, device)
     if len(problems) > before or task is None or ids is None:
@@ -124,8 +122,7 @@ def read_ids(source: str, task: Task | None, option: str = "--forget") -> list[R
         return [word for _, word in words]
     wrong = [f"line {at}: {word[:40]!r}" for at, word in words if not INTEGER.fullmatch(word)]
     if wrong:
-        more = f" and {len(wrong) - SHOWN_LINES} more" if len(wrong) > SHOWN_LINES else ""
-        raise RequestError(f"{name}: the task's ids are integers, but {', '.join(wrong[:SHOWN_LINES])}{more}")
+        raise RequestError(f"{name}: the task's ids are integers, but {shorten(wrong, show=str)}")
     return [int(word) for _, word in words]
 
 

@@ -22,6 +22,7 @@ from efface.methods import REGISTRY
 from efface.runtime.devices import resolve_device
 from efface.runtime.provenance import versions
 from efface.unlearning.driver import unlearn as run_unlearn
+from efface.unlearning.options import UnlearnOptions
 from efface.unlearning.result import Result
 
 EXIT_CODES = (
@@ -147,7 +148,12 @@ def unlearn(
         if problems or inputs is None or chosen is None:
             raise RequestError(problems)
         result = run_unlearn(
-            inputs.models[0], forget=inputs.forget, task=inputs.task, method=chosen, seed=seed, checks=not no_checks
+            inputs.models[0],
+            forget=inputs.forget,
+            task=inputs.task,
+            method=chosen,
+            seed=seed,
+            options=UnlearnOptions(checks=not no_checks),
         )
         report = None
         if not no_audit:

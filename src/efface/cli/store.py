@@ -28,6 +28,7 @@ from efface.runtime.devices import resolve_device
 from efface.store import DriftLimits, RunPlan, Store, StoreSettings
 from efface.store.place import KEY_VARIABLE
 from efface.store.plan import ACCEPT
+from efface.task import missing_build_model
 
 Place = Annotated[
     Path, typer.Option("--store", metavar="FOLDER", envvar="EFFACE_STORE", help="The store.", show_default=True)
@@ -106,7 +107,7 @@ def init(
         model = collect_errors(problems, load_model, loaded, checkpoint, "--checkpoint")
         place = collect_errors(problems, resolve_device, device)
         if loaded is not None and loaded.build_model is None:
-            problems.append(f"{task} has no build_model: set Task.build_model, which makes the network to load into")
+            problems.append(missing_build_model(task))
         if problems or loaded is None or model is None:
             raise RequestError(problems)
         made = Store.create(

@@ -1,14 +1,13 @@
 """Where a record is, by its id: looked up in constant time, in few bytes a record."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
-from efface.errors import RequestError
-from efface.runtime.text import shorten
+from efface.errors import RequestError, shorten
 from efface.types import RecordId
 
 MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: spreads ids that follow each other over all places
@@ -18,30 +17,34 @@ WORD = 2**64 - 1
 class RecordIndex:
     """Positions of records by id, for many look-ups in the same ids.
 
-    `ids` names the records in order; None means that a record's index is its id, which needs no table. Otherwise
-    one pass over `ids` makes a table of at most 12 bytes a record (20 above 2**31 records). The ids themselves are
-    not copied: what the table finds is compared with `ids[position]`, so they must stay as they are.
+    One pass over `ids` makes a table of at most 12 bytes a record (20 above 2**31 records). The ids themselves are
+    not copied: what the table finds is compared with `ids[position]`, so they must stay as they are. The integer 1 and
+    the string "1" are two ids; a NumPy integer is the same id as Python's; True is none.
 
-    The integer 1 and the string "1" are two ids; a NumPy integer is the same id as Python's; True is none.
-    Raises RequestError where `ids` has another length than `records`, other kinds of ids, or one id twice.
+    Args:
+        ids: The ids of the records, in order. None means that a record's index is its id, which needs no table.
+        records: The number of records.
+
+    Raises:
+        RequestError: `ids` has another length than `records`, other kinds of ids, or one id twice.
     """
 
     def __init__(self, ids: Sequence[RecordId] | None, records: int) -> None:
         self._ids, self._records = ids, records
         if ids is None:
             return
-        _check(ids, records)
+        if problems := id_problems(ids, records):
+            raise RequestError(problems)
         places = np.fromiter(map(hash, ids), np.int64, records).view(np.uint64)
         places *= np.uint64(MULTIPLIER)
         order = np.argsort(places)
         places = places[order]
-        _check_unique(ids, order, places)
         # about one bucket a record, so that a bucket holds one record or two, whatever their number
         bits = max(records.bit_length() - 1, 1)
         self._shift = 64 - bits
         small = np.int32 if records < 2**31 else np.int64
         self._order = order.astype(small)
-        self._tags = places.astype(np.uint32)  # the low half, which says no to nearly all others in a bucket
+        self._tags = places.astype(np.uint32)  # the low half, by which nearly all others in a bucket are ruled out
         ends = np.bincount((places >> np.uint64(self._shift)).astype(np.int64), minlength=2**bits)
         self._starts = np.zeros(2**bits + 1, dtype=small)
         np.cumsum(ends, out=self._starts[1:])
@@ -52,6 +55,11 @@ class RecordIndex:
     def __reduce__(self) -> tuple[Any, ...]:
         # hashes of strings differ from process to process
         return RecordIndex, (self._ids, self._records)
+
+    @property
+    def largest_bucket(self) -> int:
+        """The most records in one bucket of the table, which a look-up walks through; 0 without a table."""
+        return 0 if self._ids is None else int(np.diff(self._starts).max())
 
     def position(self, record: object) -> int | None:
         """Position of the record of that id, or None where there is none."""
@@ -72,23 +80,48 @@ class RecordIndex:
         return {record: at for record, at in found if at is not None}
 
 
-def _is_id(value: object) -> TypeGuard[RecordId]:
-    return isinstance(value, int | str | np.integer) and not isinstance(value, bool)
-
-
-def _check(ids: Sequence[RecordId], records: int) -> None:
+def id_problems(ids: Sequence[RecordId], records: int) -> list[str]:
+    """What is wrong with the ids of the training records; an empty list where nothing is."""
+    is_ordered = hasattr(ids, "__len__") and hasattr(ids, "__getitem__") and getattr(ids, "ndim", 1) == 1
+    if not is_ordered or isinstance(ids, str | bytes | Mapping):
+        return [f"ids: ids must be a sequence in the order of train, got {type(ids).__name__}: give a list"]
     problems = []
     if len(ids) != records:
         problems.append(f"ids: expected one id for each of the {records} training records, got {len(ids)}")
-    if odd := [i for i in ids if not _is_id(i)]:
-        problems.append(f"ids: record ids are integers or strings, got {shorten(odd)}")
-    if problems:
-        raise RequestError(problems)
+    if others := [i for i in ids if not _is_id(i)]:
+        return [*problems, f"ids: record ids are integers or strings, got {shorten(others)}"]
+    # only ids of equal hash can be equal, and an array of hashes is a tenth of a dict of ids
+    hashes = np.sort(np.fromiter(map(hash, ids), np.int64))
+    equal = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    counts = Counter(i for i in ids if hash(i) in equal) if equal else Counter[RecordId]()
+    if repeated := [i for i, n in counts.items() if n > 1]:
+        problems.append(f"ids name more than one training record: {shorten(repeated)}; ids must be unique")
+    return problems
 
 
-def _check_unique(ids: Sequence[RecordId], order: NDArray[np.int64], places: NDArray[np.uint64]) -> None:
-    """`places` are in order, and `order` says whose they are: only ids at the same place can be equal."""
-    same = np.flatnonzero(places[1:] == places[:-1])
-    at = np.union1d(order[same], order[same + 1])
-    if twice := [i for i, n in Counter(ids[k] for k in at.tolist()).items() if n > 1]:
-        raise RequestError(f"ids name more than one training record: {shorten(twice)}; ids must be unique")
+def positions_of(forget: Sequence[RecordId], ids: Sequence[RecordId] | None, records: int) -> dict[RecordId, int]:
+    """Positions of a few ids in the training set, by a pass over all ids; those that are not there are left out.
+
+    Args:
+        forget: The ids to look up.
+        ids: The ids of the training records, in order. None means that a record's index is its id.
+        records: The number of training records.
+    """
+    if ids is None:
+        return {i: int(i) for i in forget if isinstance(i, int | np.integer) and 0 <= i < records}
+    wanted = set(forget)
+    return {name: at for at, name in enumerate(ids) if name in wanted}
+
+
+def as_python_ids(ids: Collection[Any]) -> list[Any]:
+    """Ids as Python's own integers and strings, whatever array they came in; other values as they are."""
+    values = ids.tolist() if isinstance(ids, Tensor | np.ndarray) else ids
+    return [v.item() if isinstance(v, np.generic) or _is_scalar(v) else v for v in values]
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, Tensor | np.ndarray) and value.ndim == 0
+
+
+def _is_id(value: object) -> TypeGuard[RecordId]:
+    return isinstance(value, int | str | np.integer) and not isinstance(value, bool)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
 from efface.task import Task, unpack_pair
-from efface.types import Indices
+from efface.types import Indices, SizedDataset
 
 
 def map_tensors(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Apply `function` to every tensor in a nesting of mappings, lists and tuples; other leaves stay.
 
-    A mapping becomes a plain dict, unless it is a kind of dict that can be made of one.
+    A mapping becomes a dict, unless it is a kind of dict that can be made of one.
     """
     if isinstance(tree, Tensor):
         return function(tree)
@@ -75,24 +75,33 @@ class Batch:
         return Batch(map_tensors(self.inputs, lambda t: t.to(device)), self.targets.to(device))
 
 
+def subset(dataset: SizedDataset, positions: Sequence[int]) -> "Subset[Any]":
+    """The records at some positions, in that order, as a dataset of torch."""
+    return Subset(cast("Dataset[Any]", dataset), positions)  # which needs no more than a length and an index
+
+
 class Records:
     """The records of one dataset, read in batches by position on the CPU.
 
-    Plain `TensorDataset`s (and subsets of them) under the default hooks are sliced rather than read one by one.
+    A `TensorDataset`, or a subset of one, is sliced under the default hooks rather than read one by one.
+
+    Args:
+        dataset: The records.
+        task: The task, for its hooks `collate` and `unpack`.
     """
 
-    def __init__(self, dataset: Dataset[Any], task: Task) -> None:
+    def __init__(self, dataset: SizedDataset, task: Task) -> None:
         self.dataset = dataset
         self._task = task
-        self.plain = task.unpack is unpack_pair and task.collate is default_collate
+        self.is_sliceable = task.unpack is unpack_pair and task.collate is default_collate
 
     def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]
+        return len(self.dataset)
 
     def read(self, positions: Sequence[int] | Indices) -> Batch:
         """The records at `positions`, in that order, as one batch."""
         at = np.asarray(positions, dtype=np.int64)
-        sliced = self._slice(self.dataset, at) if self.plain else None
+        sliced = self._slice(self.dataset, at) if self.is_sliceable else None
         if sliced is not None:
             return sliced
         return self._batch(self._samples(at))
@@ -121,7 +130,7 @@ class Records:
         """
         for start in range(0, len(positions), size):
             at = np.asarray(positions[start : start + size], dtype=np.int64)
-            if self.plain:
+            if self.is_sliceable:
                 batch = self.read(at)
                 yield batch, content_hashes(batch)
             else:
@@ -135,10 +144,10 @@ class Records:
         return [h for _, hashes in self.hashed(positions) for h in hashes]
 
     @staticmethod
-    def _slice(dataset: Dataset[Any], at: Indices) -> Batch | None:
+    def _slice(dataset: SizedDataset, at: Indices) -> Batch | None:
         while type(dataset) is Subset:  # a class of the user's own may change what it passes on
             at = np.asarray(dataset.indices, dtype=np.int64)[at]
-            dataset = dataset.dataset
+            dataset = cast("SizedDataset", dataset.dataset)
         if type(dataset) is not TensorDataset or len(dataset.tensors) != 2:
             return None
         inputs, targets = dataset.tensors
@@ -189,12 +198,12 @@ def _parts(tree: Any, records: int) -> Iterator[Any]:
     elif isinstance(tree, list | tuple):
         # default_collate gives text as a list with one text a record
         if len(tree) == records and not any(isinstance(v, Tensor | Mapping | list | tuple) for v in tree):
-            yield [_told(value) for value in tree]
+            yield [_leaf_bytes(value) for value in tree]
         else:
             for value in tree:
                 yield from _parts(value, records)
     else:
-        yield _told(tree)
+        yield _leaf_bytes(tree)
 
 
 def _rows(tensor: Tensor, records: int) -> Any:
@@ -202,7 +211,7 @@ def _rows(tensor: Tensor, records: int) -> Any:
     return np.ascontiguousarray(rows.view(torch.uint8).numpy())
 
 
-def _told(leaf: Any) -> bytes:
+def _leaf_bytes(leaf: Any) -> bytes:
     if isinstance(leaf, np.ndarray) and leaf.dtype != object:
         return repr((leaf.shape, leaf.dtype.str)).encode() + np.ascontiguousarray(leaf).tobytes()
     text = repr(leaf)

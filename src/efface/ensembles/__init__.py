@@ -4,11 +4,9 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import joblib  # type: ignore[import-untyped]
 from torch import nn
-from torch.utils.data import Dataset
 
 from efface.ensembles.cache import ModelCache
 from efface.ensembles.hashing import same_structure
@@ -23,7 +21,7 @@ from efface.models.training import Recipe
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.progress import track
 from efface.task import Task
-from efface.types import Indices
+from efface.types import Indices, SizedDataset
 
 # a worker takes seconds to import torch, so less work than this is done sooner mask_classes any
 WORTH_WORKERS_S = 10.0
@@ -50,7 +48,7 @@ class Training:
 class ModelSpec:
     """One model to train: on the records at `positions` of `dataset`, or of the task's training records if None."""
 
-    dataset: Dataset[Any] | None
+    dataset: SizedDataset | None
     positions: Indices
     seed: int
 

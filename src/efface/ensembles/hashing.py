@@ -20,7 +20,7 @@ import torch
 from joblib.hashing import NumpyHasher  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from efface.data.checks import told
+from efface.errors import describe_error
 
 LIBRARIES = {"efface", "torch", "numpy", *sys.stdlib_module_names}
 INSTALLED = {"site-packages", "dist-packages"}
@@ -40,7 +40,7 @@ def content_hash(value: Any, known: Mapping[int, str] | None = None) -> str:
     try:
         return str(_ContentHasher(known or {}).hash(value))
     except Exception as error:  # a user's own objects can raise anything here
-        raise UnhashableError(told(error)) from error
+        raise UnhashableError(describe_error(error)) from error
 
 
 def structure(model: nn.Module) -> str:

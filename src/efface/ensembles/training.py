@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from efface.data.checks import told
-from efface.errors import DivergedError, RequestError
+from efface.errors import DivergedError, RequestError, describe_error
 from efface.models.training import Recipe, retrain
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.devices import threads
@@ -66,4 +65,4 @@ def _naming(name: str) -> Iterator[None]:
     except RequestError as error:
         raise RequestError([f"{name}: {problem}" for problem in error.problems]) from error
     except Exception as error:  # the user's own code
-        raise RequestError(f"{name}: training raised {told(error)}") from error
+        raise RequestError(f"{name}: training raised {describe_error(error)}") from error

@@ -62,8 +62,9 @@ def _needed(load: Workload) -> Workload:
     """The jobs without the records that no training reads."""
     small = {id(job.task): job.task for job in load.jobs}
     for key, task in small.items():
-        read = {} if task.fit is not None else {"train": task.eval_records or task.train, "eval_records": None}
-        small[key] = replace(task, holdout=[], test=None, ids=None, perturb=None, **read)  # type: ignore[arg-type]
+        small[key] = replace(task, holdout=[], test=None, ids=None, perturb=None)
+        if task.fit is None:
+            small[key] = replace(small[key], train=task.eval_records or task.train, eval_records=None)
     return replace(load, jobs=tuple(replace(job, task=small[id(job.task)]) for job in load.jobs))
 
 

@@ -1,4 +1,4 @@
-"""Telling never-seen records from others by what a model says of them, and being trained against it."""
+"""A network that tells a model's outputs on never-seen records from others, and the loss of a model against it."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ def label_first(logits: Tensor, targets: Tensor) -> Tensor:
 
 def discriminator(outputs: int, width: int) -> nn.Module:
     """A small network from outputs to the log-odds of being never seen."""
-    # a dtype of its own, whatever the caller's default
+    # float32 whatever the caller's default
     first, second, last = (
         nn.Linear(*shape, dtype=torch.float32) for shape in ((outputs, width), (width, width), (width, 1))
     )
@@ -29,24 +29,31 @@ def discriminator(outputs: int, width: int) -> nn.Module:
 def adversarial_loss(
     unseen: Tensor, width: int, turns: int, lr: float, seed: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss -E log T(x) of a model's own outputs x and of never-seen ones y, where T(x) is how far x passes for a y.
+    """A loss -E log T(x), where T(x) is the probability that a discriminator gives to x being never seen.
 
-    T is a discriminator, which takes `turns` steps of Adam on the cross-entropy of telling x from y at each call,
-    before it is fooled. `unseen` are all never-seen outputs, which standardise what it reads.
+    Args:
+        unseen: Outputs (records, classes) on all never-seen records; their mean and spread standardise what is read.
+        width: Hidden units in each of the discriminator's two layers.
+        turns: Steps of the discriminator's Adam at each call, before the loss is taken.
+        lr: Learning rate of that Adam.
+        seed: Draws the discriminator's first weights.
+
+    Returns:
+        A function of the model's own outputs x and a batch of never-seen ones.
     """
     mean, spread = unseen.mean(0), unseen.std(0, correction=0).clamp(min=1e-6)
     # drawn on the CPU, so that a seed gives the same network on every device
     with seeded(seed):
-        judge = discriminator(unseen.shape[1], width).to(unseen.device)
-    optimiser = torch.optim.Adam(judge.parameters(), lr=lr)
+        network = discriminator(unseen.shape[1], width).to(unseen.device)
+    optimiser = torch.optim.Adam(network.parameters(), lr=lr)
 
     def discriminator_loss(outputs: Tensor, never_seen: bool) -> Tensor:
-        said = judge((outputs - mean) / spread)
-        return F.binary_cross_entropy_with_logits(said, torch.full_like(said, float(never_seen)))
+        log_odds = network((outputs - mean) / spread)
+        return F.binary_cross_entropy_with_logits(log_odds, torch.full_like(log_odds, float(never_seen)))
 
-    def fool(own: Tensor, drawn: Tensor) -> Tensor:
+    def loss(own: Tensor, drawn: Tensor) -> Tensor:
         for _ in range(turns):
             descend(optimiser, discriminator_loss(own.detach(), False) + discriminator_loss(drawn, True))
         return discriminator_loss(own, True)
 
-    return fool
+    return loss

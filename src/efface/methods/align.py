@@ -12,7 +12,7 @@ from torch import Tensor
 from efface.data.records import Batch
 from efface.methods.adversarial import adversarial_loss, label_first
 from efface.methods.base import Problem, Step, endless
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 from efface.models.running import device_of, logits_of
 from efface.options import option
 from efface.runtime.seeds import derive_seed
@@ -23,10 +23,10 @@ class Aligning(Descent, ABC):
     """w <- w - lr grad [ CE(retain) + pull D(outputs on forget, the original's outputs on never-seen records) ].
 
     Outputs are centred logits, label first (see `label_first`), in eval mode, as a model is judged. D compares two
-    batches as wholes: that a record is harder or easier than others is not looked at, nor how often its label is
-    among the never-seen, which are the calibration records. A survey says of Chen et al., "Machine Unlearning via
-    GAN", that it does so with third-party data; the paper could not be had, so that all values are ours, and nothing
-    here may be attributed to its authors.
+    batches as wholes: it regards neither how hard a single record is nor how often its label occurs among the
+    never-seen records, which are the calibration records. A survey says of Chen et al., "Machine Unlearning via
+    GAN", that it does so with third-party data; the paper could not be had, so that all values were chosen here, and
+    nothing here may be attributed to its authors.
     """
 
     pull: float = option(1.0, "weight of the distance between forget and never-seen outputs", 0.0, 1e3)
@@ -48,7 +48,8 @@ class Aligning(Descent, ABC):
             apart = distance(label_first(z_forget, forget.targets), drawn)
             return F.cross_entropy(z_retain, retain.targets) + self.pull * apart
 
-        return self.sgd(problem, loss, training=False, retain=problem.retain, forget=problem.forget)
+        sources = [Source("retain", problem.retain), Source("forget", problem.forget)]
+        return self.sgd(problem, loss, sources, training=False)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Align(Aligning):
 
 @dataclass(frozen=True)
 class AlignGan(Aligning):
-    """Aligning with D(x, y) = -E log T(x), where T(x) is how far a small network takes x for never seen.
+    """Aligning with D(x, y) = -E log T(x), where T(x) is the probability of x being never seen by a small network.
 
     The network learns in turn with the model, by the cross-entropy of telling x from y.
     """
@@ -85,8 +86,8 @@ class AlignGan(Aligning):
 
 def energy_distance(one: Tensor, other: Tensor) -> Tensor:
     """2 E|x - y| - E|x - x'| - E|y - y'| between rows, pairs of a row with itself included; never negative."""
-    across, within, without = (
+    across, within_one, within_other = (
         torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").mean()
         for a, b in ((one, other), (one, one), (other, other))
     )
-    return 2 * across - within - without
+    return 2 * across - within_one - within_other

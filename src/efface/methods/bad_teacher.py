@@ -8,7 +8,7 @@ from torch import Tensor
 
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
-from efface.methods.descent import Descent, divergence, said_by
+from efface.methods.descent import Descent, Source, divergence, teacher_logits
 from efface.models.init import fresh_model
 from efface.options import option
 from efface.runtime.seeds import derive_seed
@@ -21,8 +21,8 @@ class BadTeacher(Descent):
     The random teacher is a network from a fresh start, and the k retain records are a `share` of the retain set. Public
     code shuffles both kinds together: 1 epoch over them at 1e-4, batches of 256, 30 % of retain, temperature 1. Here
     each step has a batch of either kind, weighted so that its gradient is on average the same. The mean is over
-    records; torch's own mean, over classes as well, is smaller by their number. What an untrained network says of a
-    record is not what a network trained without it says.
+    records; torch's own mean, over classes as well, is smaller by their number. The outputs of an
+    untrained network on a record are not those of a network trained without it.
     """
 
     key = "bad_teacher"
@@ -32,20 +32,21 @@ class BadTeacher(Descent):
     lr: float = option(1e-4, "learning rate of Adam", 1e-8, 10.0)
     momentum: float = option(0.9, "first beta of Adam", 0.0, 0.999)
     share: float = option(0.3, "share of the retain set that is read", 0.0, 1.0)
-    temperature: float = option(1.0, "that both teachers' and the model's logits are divided by", 1e-3, 1e3)
+    temperature: float = option(1.0, "what the logits of both teachers and of the model are divided by", 1e-3, 1e3)
 
     def run(self, problem: Problem) -> Iterator[Step]:
         random = fresh_model(problem.task, problem.original, derive_seed(problem.seed, "bad_teacher", "teacher"))
         rng = np.random.default_rng(derive_seed(problem.seed, "bad_teacher", "kept"))
         size = max(1, round(self.share * len(problem.retain)))
-        keep = rng.permutation(problem.retain)[:size]
-        part = len(problem.forget) / (len(problem.forget) + len(keep))
+        retained = rng.permutation(problem.retain)[:size]
+        part = len(problem.forget) / (len(problem.forget) + len(retained))
 
         def loss(retain: Batch, forget: Batch) -> Tensor:
             z_retain, z_forget = problem.logits(retain, forget)
-            hold = divergence(said_by(problem, problem.original, retain), z_retain, self.temperature)
-            away = divergence(said_by(problem, random, forget), z_forget, self.temperature)
-            return part * away + (1 - part) * hold
+            stay = divergence(teacher_logits(problem, problem.original, retain), z_retain, self.temperature)
+            away = divergence(teacher_logits(problem, random, forget), z_forget, self.temperature)
+            return part * away + (1 - part) * stay
 
         optimiser = self.make_optimiser(problem, adam=True)
-        return self.sgd(problem, loss, optimiser=optimiser, retain=keep, forget=problem.forget)
+        sources = [Source("retain", retained), Source("forget", problem.forget)]
+        return self.sgd(problem, loss, sources, optimiser=optimiser)

@@ -23,10 +23,10 @@ from efface.types import Indices
 
 @dataclass(frozen=True)
 class Step:
-    """One perturbation of the weights.
+    """One change of the weights.
 
-    `is_eval_point` marks the points at which a method allows the weights to be judged (the end of a cycle of its learning
-    rate); the driver looks at evidence only there.
+    `index` counts from 1. `loss` is what the method reports of it. `is_eval_point` says that the weights may be judged
+    now, such as at the end of a cycle of the learning rate; the driver evaluates nowhere else.
     """
 
     index: int
@@ -38,11 +38,23 @@ class Step:
 class Problem:
     """What a method gets: the working copy that it changes in place, and the records that it may read.
 
-    There are no stopping or audit records in it, so no method can look at the evidence that judges it. `original`
-    is only to be read. `retain` leaves out the records that the audit trains its own models on, and `everything_kept`
-    is the whole retain set, for the control that retrains; `calibration` are holdout positions. `forget_classes` are classes of
-    which all records are to be forgotten. `expected` trains the reference model at its first call, and says what a
-    model that never saw a record would say of it.
+    It holds no stopping or audit records, so no method can read the evidence that judges it.
+
+    Args:
+        task: What the user says about the model and its data.
+        model: The working copy, to be changed in place.
+        original: The model as it was given, only to be read.
+        train: Training records.
+        holdout: Records that the original never saw.
+        forget: Training positions to forget.
+        retain: Training positions to keep that a method may read: not those that the audit trains its own models on.
+        all_retain: All training positions to keep, for the control that retrains.
+        calibration: Holdout positions that a method may read.
+        forget_classes: Classes of which all records are to be forgotten.
+        counterfactual: Gives what a model that never saw a record would say of it; trains the reference model at its
+            first call.
+        seed: What all draws of the method depend on.
+        meter: Counts the work.
     """
 
     task: Task
@@ -52,10 +64,10 @@ class Problem:
     holdout: Records
     forget: Indices
     retain: Indices
-    everything_kept: Indices
+    all_retain: Indices
     calibration: Indices
     forget_classes: tuple[int, ...]
-    expected: Callable[[], CounterfactualLogits]
+    counterfactual: Callable[[], CounterfactualLogits]
     seed: int
     meter: Meter
 
@@ -80,21 +92,21 @@ class Problem:
 class Method(Options, ABC):
     """An unlearning method: frozen options, and a stream of steps that change `problem.model` in place.
 
-    A method never declares success. It marks steps after which its weights may be judged (`Step.is_eval_point`), and
-    `looks` says how many of those there are at the most, so that the driver can account for repeated looks.
+    A method never declares success. It marks steps after which its weights may be judged (`Step.is_eval_point`);
+    `max_evaluations` bounds their number, so that the driver can account for repeated evaluations.
     """
 
     key: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     version: ClassVar[int] = 1  # raised by hand when the weights that a seed gives change; results name it
-    is_control: ClassVar[bool] = False  # looked at, but never stopped or taken back
-    needs_fresh: ClassVar[bool] = False  # whether it trains a network from a fresh start, looks aside
+    is_control: ClassVar[bool] = False  # evaluated, but never stopped or taken back
+    needs_fresh: ClassVar[bool] = False  # whether it trains an untrained network, evaluations aside
 
     @property
     @abstractmethod
     def max_evaluations(self) -> int:
-        """Upper bound on the number of steps at rest."""
+        """Upper bound on the number of steps after which the weights may be judged."""
 
     @property
     @abstractmethod

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from efface.data.records import Batch, map_tensors, tensors_in
 from efface.errors import RequestError
 from efface.methods.base import Problem, Step
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 from efface.models.running import device_of, mode
 from efface.options import option
 from efface.runtime.seeds import derive_seed
@@ -30,8 +30,8 @@ class Boundary(Descent):
     Chen et al. (CVPR 2023, arXiv 2303.11570), for one whole class of CIFAR-10: epsilon 0.1 for pixels in [0, 1] and 10
     epochs of SGD at 1e-5 with momentum 0.9, which does little to a few records. We depart from the public code where
     the step does not cross the boundary, which leaves a record its own label there; do not clip x', since records need
-    not be images; and give no record a class that is wholly forgotten. Where no input is a float (words, ids), there is no gradient
-    to step along, and x' = x.
+    not be images; and give no record a class that is wholly forgotten. Where no input is a float (words, ids), there is
+    no gradient to step along, and x' = x.
     """
 
     key = "boundary"
@@ -49,7 +49,7 @@ class Boundary(Descent):
         def loss(forget: Batch) -> Tensor:
             return F.cross_entropy(problem.logits(forget)[0], nearest_other(problem, forget, self.epsilon))
 
-        return self.sgd(problem, loss, forget=problem.forget)
+        return self.sgd(problem, loss, [Source("forget", problem.forget)])
 
     def _expand(self, problem: Problem) -> Iterator[Step]:
         head = head_of(problem)
@@ -68,7 +68,7 @@ class Boundary(Descent):
             wide = torch.cat([z, F.linear(features[-1].float(), row, bias)], 1)
             return F.cross_entropy(wide, torch.full_like(forget.targets, z.shape[1]))
 
-        return self.sgd(problem, loss, optimiser=optimiser, forget=problem.forget)
+        return self.sgd(problem, loss, [Source("forget", problem.forget)], optimiser=optimiser)
 
 
 def nearest_other(problem: Problem, batch: Batch, epsilon: float) -> Tensor:
@@ -115,11 +115,11 @@ def reading(*layers: nn.Module) -> Iterator[list[Any]]:
 def head_of(problem: Problem) -> nn.Linear:
     """The linear layer of the working copy whose outputs are the logits; RequestError where there is none."""
     model = problem.model
-    said: list[tuple[nn.Linear, Tensor]] = []
+    outputs: list[tuple[nn.Linear, Tensor]] = []
 
     def keep(layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         assert isinstance(layer, nn.Linear)
-        said.append((layer, output))
+        outputs.append((layer, output))
 
     hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, nn.Linear)]
     try:
@@ -129,7 +129,7 @@ def head_of(problem: Problem) -> nn.Linear:
         for hook in hooks:
             hook.remove()
     problem.meter.count(forward=1)
-    for layer, output in reversed(said):
+    for layer, output in reversed(outputs):
         if output.shape == z.shape and torch.equal(output, z):
             return layer
     raise RequestError("boundary cannot append a class: no linear layer of the model gives its logits: expand=false")

@@ -58,7 +58,7 @@ class Retrain(Method):
     def run(self, problem: Problem) -> Iterator[Step]:
         recipe = Recipe(epochs=self.epochs, lr=self.lr, batch=128)
         seed = derive_seed(problem.seed, "retrain")
-        model = retrain(problem.task, problem.original, problem.everything_kept, seed, problem.meter, recipe)
+        model = retrain(problem.task, problem.original, problem.all_retain, seed, problem.meter, recipe)
         try:
             problem.model.load_state_dict(model.state_dict())
         except RuntimeError as error:

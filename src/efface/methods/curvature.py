@@ -1,4 +1,4 @@
-"""Gradients and curvature of the working copy's loss as flat vectors, and the solver for them."""
+"""Gradients and curvature of the working copy's loss as flat vectors, and a solver of linear equations in them."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -66,9 +66,9 @@ def conjugate_gradients(product: Callable[[Tensor], Tensor], wanted: Tensor, ite
     """The x with `product(x)` near `wanted`, for a positive definite matrix, by so many products at the most."""
     x, rest = torch.zeros_like(wanted), wanted.clone()
     direction, square = rest.clone(), rest @ rest
-    enough = square * TOLERANCE**2
+    small = square * TOLERANCE**2
     for _ in range(iterations):
-        if square <= enough:
+        if square <= small:
             break
         image = product(direction)
         bend = direction @ image

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
-from efface.methods.descent import Descent, divergence
+from efface.methods.descent import Descent, Source, divergence
 from efface.options import option
 
 
@@ -20,8 +20,8 @@ class FCS(Descent):
 
     The first is one pass over the forget set; in each of `rounds`, the second is such a pass, each batch beside one of
     retain records whose logits z get no gradient, and the third is an equal part of `steps`. The second is least where
-    a forget record is equally like all retain records of its batch, so it pushes each away from those that it is most
-    like. Its rate falls by a cosine over the run. The winning entry ("fanchuan") of the NeurIPS-2023 challenge on
+    a forget record is equally similar to all retain records of its batch, so it pushes each away from the most similar
+    ones. Its rate falls by a cosine over the run. The winning entry ("fanchuan") of the NeurIPS-2023 challenge on
     unlearning, there with 8 rounds, each of one epoch, and the defaults here (a rate of 0.001 for every 64 of 256
     retain records).
 
@@ -34,13 +34,13 @@ class FCS(Descent):
     source = "winner of the NeurIPS-2023 unlearning challenge (arXiv 2406.09073), by way of arXiv 2410.01276"
 
     steps: int = option(120, "steps on retain records; passes over the forget records come on top", 1, 1_000_000)
-    every: int = option(45, "such steps between looks at the evidence", 1, 1_000_000)
+    every: int = option(45, "such steps between evaluations", 1, 1_000_000)
     lr: float = option(4e-3, "learning rate of SGD on retain records", 1e-8, 10.0)
     batch: int = option(256, "records of each kind in a step", 2, 100_000)
     rounds: int = option(8, "rounds of a pass over the forget records and a part of the steps", 1, 100_000)
     lr_flat: float = option(5e-3, "learning rate of the first pass", 0.0, 10.0)
     lr_push: float = option(3e-4, "learning rate at first of the passes that contrast", 0.0, 10.0)
-    temperature: float = option(1.15, "temperature of the likeness", 1e-3, 1e3)
+    temperature: float = option(1.15, "temperature of the similarity", 1e-3, 1e3)
     decay: float = option(0.01, "weight decay in steps on retain records", 0.0, 1.0)
 
     def run(self, problem: Problem) -> Iterator[Step]:
@@ -52,30 +52,31 @@ class FCS(Descent):
             z_forget, z_retain = problem.logits(forget, retain)
             return contrast(z_forget, z_retain.detach(), self.temperature)
 
-        def keep(kept: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(kept)[0], kept.targets)
+        def keep(retain: Batch) -> Tensor:
+            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
 
         forget, retain = problem.forget, problem.retain
         per_pass = -(-len(forget) // self.batch)
         # with fewer steps than rounds, some begin at the same step and are one
         begin = {r * self.steps // self.rounds for r in range(self.rounds)}
         pushes = len(begin) * per_pass
-        flat, pushing = (self._plain(problem, rate) for rate in (self.lr_flat, self.lr_push))
+        flat, pushing = (self._without_decay(problem, rate) for rate in (self.lr_flat, self.lr_push))
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(pushing, pushes, eta_min=min(1e-6, self.lr_push))
-        for _ in self.sgd(problem, flatten, optimiser=flat, numbers=range(per_pass), forget=forget):
+        flattening = [Source("forget", forget)]
+        for _ in self.sgd(problem, flatten, flattening, optimiser=flat, numbers=range(per_pass)):
             pass
         # one stream each for the whole run: a round goes on where the one before it ended
-        contrasting = self.sgd(
-            problem, push, optimiser=pushing, numbers=range(pushes), contrasted=forget, beside=retain
-        )
-        keeping = self.sgd(problem, keep, optimiser=self.make_optimiser(problem, decay=self.decay), retain=retain)
+        pairs = [Source("contrasted", forget), Source("beside", retain)]
+        contrasting = self.sgd(problem, push, pairs, optimiser=pushing, numbers=range(pushes))
+        optimiser = self.make_optimiser(problem, decay=self.decay)
+        keeping = self.sgd(problem, keep, [Source("retain", retain)], optimiser=optimiser)
         for k in range(self.steps):
             for _ in range(per_pass if k in begin else 0):
                 next(contrasting)
                 cosine.step()
             yield next(keeping)
 
-    def _plain(self, problem: Problem, lr: float) -> torch.optim.Optimizer:
+    def _without_decay(self, problem: Problem, lr: float) -> torch.optim.Optimizer:
         return torch.optim.SGD(problem.trainable(), lr=lr, momentum=self.momentum)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Finetune(Descent):
     source = "baseline of Golatkar et al., CVPR 2020 (arXiv 1911.04933)"
 
     def run(self, problem: Problem) -> Iterator[Step]:
-        def loss(kept: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(kept)[0], kept.targets)
+        def loss(retain: Batch) -> Tensor:
+            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
 
-        return self.sgd(problem, loss, retain=problem.retain)
+        return self.sgd(problem, loss, [Source("retain", problem.retain)])

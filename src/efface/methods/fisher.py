@@ -1,4 +1,4 @@
-"""fisher: noise on every weight, the more the less the retain set says of it."""
+"""fisher: noise on every weight, the larger the less the outputs on the retain set depend on the weight."""
 
 import math
 from collections.abc import Iterator
@@ -81,12 +81,12 @@ def expected_diagonal(problem: Problem, positions: Indices) -> Tensor:
     total: Tensor | None = None
     with mode(problem.model, training=False), torch.enable_grad():
         for one in batches(problem, positions, 1):
-            said = F.log_softmax(problem.logits(one)[0][0], 0)
-            problem.meter.count(backward=len(said) - 1)
-            # a label that is hardly believed has a large derivative, so none is left out
-            for y, share in enumerate(said.detach().exp().tolist()):
-                last = y == len(said) - 1
-                slope = flat(torch.autograd.grad(said[y], weights, retain_graph=not last, materialize_grads=True))
+            log_p = F.log_softmax(problem.logits(one)[0][0], 0)
+            problem.meter.count(backward=len(log_p) - 1)
+            # an unlikely label has a large derivative, so none is left out
+            for y, share in enumerate(log_p.detach().exp().tolist()):
+                last = y == len(log_p) - 1
+                slope = flat(torch.autograd.grad(log_p[y], weights, retain_graph=not last, materialize_grads=True))
                 slope.square_().mul_(share / len(positions))
                 total = slope if total is None else total.add_(slope)
     assert total is not None, "there is a retain record"

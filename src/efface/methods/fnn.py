@@ -12,7 +12,7 @@ from efface.data.records import Batch
 from efface.errors import RequestError
 from efface.methods.base import Problem, Step
 from efface.methods.curvature import batches
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 from efface.models.running import mode
 from efface.options import nearest, option
 from efface.runtime.seeds import derive_seed
@@ -31,7 +31,7 @@ class Fnn(Descent):
 
     After Hatua et al. (arXiv 2410.22374), of which we had the abstract and summaries: multiplicative factors for each
     neuron, fixed, varying or ranked by activation, in turn with training, for small networks on MNIST. The paper's
-    rates and lengths could not be had: all values here are ours. We scale the weights that read a neuron and not the
+    rates and lengths could not be had: all values were chosen here. We scale the weights that read a neuron and not the
     neuron, which is the same for the layer and leaves the architecture alone; neurons are what linear and convolution
     layers read, except the first to run, which reads the record (unless it is the only one). High rates or many
     decays forget far more than the forget set.
@@ -54,14 +54,14 @@ class Fnn(Descent):
         before = {n * self.steps // self.decays for n in range(self.decays)}
         done = 0
 
-        def loss(kept: Batch) -> Tensor:
+        def loss(retain: Batch) -> Tensor:
             nonlocal done
             if done in before:
                 self.decay(problem)
             done += 1
-            return F.cross_entropy(problem.logits(kept)[0], kept.targets)
+            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
 
-        return self.sgd(problem, loss, retain=problem.retain)
+        return self.sgd(problem, loss, [Source("retain", problem.retain)])
 
     @torch.no_grad()
     def decay(self, problem: Problem) -> None:

@@ -22,16 +22,16 @@ from efface.runtime.seeds import derive_seed
 class Game(Descent):
     """w <- w - lr grad [ CE(retain) + match E|p - a|^2 ], a leader's move; w <- w - lr grad [ leak A ], a follower's.
 
-    p and a are what the model and an alternative model say (probabilities) of never-seen records; the alternative is
+    p and a are the probabilities that the model and an alternative model give to never-seen records; the alternative is
     a fresh network trained briefly on the retain set by the default recipe. A = -E log T(forget outputs), where T(x) is
-    how far an attack takes x for the output of a never-seen record; it learns, before each move of the follower, to
-    tell the model's outputs (centred logits, label first) on forget records from those on never-seen ones. The two move
-    in turn, in eval mode, as a model is judged.
+    the probability that an attack gives to x being the output on a never-seen record. Before each move of the follower
+    the attack learns to distinguish the model's outputs (centred logits, label first) on forget records from those on
+    never-seen ones. The two move in turn, in eval mode, as a model is judged.
 
     After Liu et al. (arXiv 2411.03914), a Stackelberg game of an unlearning and a privacy module, of which we had the
     abstract and summaries: the leader's squared distance on third-party data plus classification error, the follower's
     advantage of a membership attack. Third-party data are the calibration records here. The paper's attack, weights,
-    rates and lengths could not be had: all values here are ours, and one SGD makes the moves of both.
+    rates and lengths could not be had: all values were chosen here, and one SGD makes the moves of both.
     """
 
     key = "game"
@@ -51,10 +51,10 @@ class Game(Descent):
         targets = problem.holdout.targets(third)
         known = logits_of(problem.task, problem.original, problem.holdout, third, problem.meter)
         scale = label_first(known, targets).to(device)
-        fool = adversarial_loss(
+        leakage = adversarial_loss(
             scale, self.width, self.turns, self.lr_tell, derive_seed(problem.seed, "game", "attack")
         )
-        kept = problem.batches(problem.retain, self.batch, "game retain")
+        retain_batches = problem.batches(problem.retain, self.batch, "game retain")
         forget_batches = problem.batches(problem.forget, self.batch, "game forget")
         rows = endless(np.arange(len(third)), self.batch, derive_seed(problem.seed, "game", "third"))
         moves = 0
@@ -65,16 +65,16 @@ class Game(Descent):
             at = next(rows)
             never = problem.holdout.read(third[at]).to(device)
             if moves % 2:
-                lead = next(kept)
-                z, says = problem.logits(lead, never)
-                apart = (says.softmax(1) - wanted[torch.from_numpy(at).to(device)]).square().sum(1).mean()
+                lead = next(retain_batches)
+                z, z_never = problem.logits(lead, never)
+                apart = (z_never.softmax(1) - wanted[torch.from_numpy(at).to(device)]).square().sum(1).mean()
                 return F.cross_entropy(z, lead.targets) + self.match * apart
             follow = next(forget_batches)
-            z, says = problem.logits(follow, never)
-            leaked = fool(label_first(z, follow.targets), label_first(says, never.targets).detach())
+            z, z_never = problem.logits(follow, never)
+            leaked = leakage(label_first(z, follow.targets), label_first(z_never, never.targets).detach())
             return self.leak * leaked
 
-        return self.sgd(problem, loss, training=False)
+        return self.sgd(problem, loss, [], training=False)
 
     def alternative(self, problem: Problem) -> Tensor:
         """Probabilities (records, classes) of the calibration records by a model trained on the retain set alone."""

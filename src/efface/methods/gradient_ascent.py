@@ -10,7 +10,7 @@ from torch import Tensor
 
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 from efface.options import option
 
 
@@ -41,4 +41,4 @@ class GradientAscent(Descent):
         def loss(forget: Batch) -> Tensor:
             return -F.cross_entropy(problem.logits(forget)[0], forget.targets)
 
-        return self.sgd(problem, loss, optimiser=optimiser, forget=problem.forget)
+        return self.sgd(problem, loss, [Source("forget", problem.forget)], optimiser=optimiser)

@@ -30,7 +30,7 @@ class Newton(Method, ABC):
     length that suits a network cannot be known beforehand.
     """
 
-    rounds: int = option(5, "parts of the move; evidence is looked at after each", 1, 1000)
+    rounds: int = option(5, "parts of the move, each followed by an evaluation", 1, 1000)
     scale: float = option(1.0, "length of the whole move in Newton steps", 1e-9, 1e9)
     damping: float = option(1e-5, "added to the diagonal of the curvature", 1e-12, 1e6)
     sample: int = option(1024, "retain records in the curvature", 1, 1_000_000)
@@ -53,15 +53,15 @@ class Newton(Method, ABC):
         with mode(problem.model, training=False), torch.enable_grad():
             # one after the other, since each is as large as the weights
             ascent = reduce(torch.add, (gradient(problem, b) for b in batches(problem, problem.forget)))
-            move = self.solve(problem, sample, ascent) * (self.scale / len(problem.everything_kept))
+            move = self.solve(problem, sample, ascent) * (self.scale / len(problem.all_retain))
         weights = problem.trainable()
         # each part is added to the start, since bfloat16 would round away small moves one by one
         parts = [(w, w.detach().clone(), m.view_as(w)) for w, m in zip(weights, split(move, weights), strict=True)]
         targets = problem.train.targets(problem.forget)
         for k in range(1, self.rounds + 1):
             with torch.no_grad():
-                for weight, start, whole in parts:
-                    weight.copy_(start + k / self.rounds * whole)
+                for weight, start, full in parts:
+                    weight.copy_(start + k / self.rounds * full)
             reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
             value = F.cross_entropy(reached, targets).item()
             if not math.isfinite(value):
@@ -78,7 +78,7 @@ class Influence(Newton):
     itself, which is not positive for a network. A Newton step with a positive curvature and many records is that of
     Golatkar et al. (CVPR 2020, arXiv 1911.04933), whose noise we leave out. On a network few iterations do most of the
     damping, at whatever size its gradients have; an exact solution wants many. The published step is one whole Newton
-    step, the default; iterations, damping and sample are ours.
+    step, the default; iterations, damping and sample were chosen here.
     """
 
     key = "influence"

@@ -1,4 +1,4 @@
-"""Weights to begin anew from, for methods that re-initialise a part of the model."""
+"""Untrained weights, for methods that re-initialise a part of the model."""
 
 from torch import Tensor, nn
 
@@ -9,13 +9,20 @@ from efface.runtime.seeds import derive_seed
 
 
 def fresh_values(problem: Problem, purpose: str) -> dict[str, Tensor]:
-    """Parameters and buffers, by name, of an untrained network like the model; a purpose and the run's seed draw it.
+    """Parameters and buffers, by name, of an untrained network like the model.
 
-    Pretrained values where `Task.build_model` begins at such. Raises RequestError where no such network can be made.
+    They are pretrained where `Task.build_model` gives a pretrained network.
+
+    Args:
+        problem: Whose model, task and seed to use.
+        purpose: Seeds the draw, along with the seed of the run.
+
+    Raises:
+        RequestError: No such network can be made, or it has other parameters than the model.
     """
     seed = derive_seed(problem.seed, purpose, "fresh")
     fresh = _tensors(fresh_model(problem.task, problem.original, seed))
-    # buffers that no state dict holds may be the model's own affair, and are left out where they do not match
+    # buffers may differ, since some models make their own in use
     for name, own in problem.model.named_parameters():
         if name not in fresh or fresh[name].shape != own.shape:
             raise RequestError(f"Task.build_model gives another network than the model: {name} differs")

@@ -10,7 +10,7 @@ from torch import Tensor
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
 from efface.methods.curvature import flat
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 from efface.options import option
 
 
@@ -33,8 +33,9 @@ class L1Sparse(Descent):
     def run(self, problem: Problem) -> Iterator[Step]:
         moving, steps = problem.trainable(), count()
 
-        def loss(kept: Batch) -> Tensor:
+        def loss(retain: Batch) -> Tensor:
             alpha = self.alpha * (1 - next(steps) / self.steps)
-            return F.cross_entropy(problem.logits(kept)[0], kept.targets) + alpha * flat(moving).abs().sum()
+            return F.cross_entropy(problem.logits(retain)[0], retain.targets) + alpha * flat(moving).abs().sum()
 
-        return self.sgd(problem, loss, optimiser=self.make_optimiser(problem, decay=self.decay), retain=problem.retain)
+        optimiser = self.make_optimiser(problem, decay=self.decay)
+        return self.sgd(problem, loss, [Source("retain", problem.retain)], optimiser=optimiser)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from efface.data.records import Batch
 from efface.errors import RequestError
 from efface.methods.base import Problem, Step
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 from efface.methods.init import fresh_values
 from efface.options import option
 
@@ -39,17 +39,17 @@ class LastLayers(Descent, ABC):
         chosen = {id(p) for p in moving}
         held = [p for p in problem.trainable() if id(p) not in chosen]
 
-        def loss(kept: Batch) -> Tensor:
+        def loss(retain: Batch) -> Tensor:
             for module in still:
                 module.training = False  # until the step is over: `sgd` gives every module its mode back
             with frozen(held):
-                value = F.cross_entropy(problem.logits(kept)[0], kept.targets)
+                value = F.cross_entropy(problem.logits(retain)[0], retain.targets)
             if not value.requires_grad:
                 raise RequestError(f"option k of {self.key}: the outputs do not depend on the last {self.k} layers")
             return value
 
         optimiser = torch.optim.SGD(moving, lr=self.lr, momentum=self.momentum)
-        return self.sgd(problem, loss, optimiser=optimiser, retain=problem.retain)
+        return self.sgd(problem, loss, [Source("retain", problem.retain)], optimiser=optimiser)
 
 
 @dataclass(frozen=True)

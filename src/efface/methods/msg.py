@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
 from efface.methods.curvature import batches, gradient, split
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 from efface.methods.init import fresh_values
 from efface.models.running import mode
 from efface.options import option
@@ -50,9 +50,9 @@ class MSG(Descent):
         sample = rng.permutation(problem.retain)[: len(problem.forget)]
         difference = mean_gradient(problem, sample) - mean_gradient(problem, problem.forget)
         fresh = fresh_values(problem, "msg")
-        named = [(n, p) for n, p in problem.model.named_parameters() if p.requires_grad]
+        moving = [(n, p) for n, p in problem.model.named_parameters() if p.requires_grad]
         masks: list[tuple[nn.Parameter, Tensor]] = []
-        for (name, weight), part in zip(named, split(difference.abs_(), [p for _, p in named]), strict=True):
+        for (name, weight), part in zip(moving, split(difference.abs_(), [p for _, p in moving]), strict=True):
             if weight.dim() > 1:
                 anew = smallest(part, self.share).view_as(weight)
                 with torch.no_grad():
@@ -65,12 +65,12 @@ class MSG(Descent):
                 if weight.grad is not None:
                     weight.grad.mul_(torch.where(anew, 1.0, self.damp).to(weight.grad.dtype))
 
-        def loss(kept: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(kept)[0], kept.targets)
+        def loss(retain: Batch) -> Tensor:
+            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
 
         optimiser = self.make_optimiser(problem, decay=self.decay)
         optimiser.register_step_pre_hook(dampen)
-        yield from self.sgd(problem, loss, optimiser=optimiser, retain=problem.retain)
+        yield from self.sgd(problem, loss, [Source("retain", problem.retain)], optimiser=optimiser)
 
 
 def mean_gradient(problem: Problem, positions: Indices) -> Tensor:

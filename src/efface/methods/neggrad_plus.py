@@ -8,7 +8,7 @@ from torch import Tensor
 
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 from efface.options import option
 
 
@@ -32,4 +32,4 @@ class NegGradPlus(Descent):
             ascent = F.cross_entropy(z_forget, forget.targets)
             return self.alpha * F.cross_entropy(z_retain, retain.targets) - (1 - self.alpha) * ascent
 
-        return self.sgd(problem, loss, retain=problem.retain, forget=problem.forget)
+        return self.sgd(problem, loss, [Source("retain", problem.retain), Source("forget", problem.forget)])

@@ -9,18 +9,19 @@ from torch import Tensor
 
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 from efface.options import option
 from efface.runtime.seeds import derive_seed
 
 
 @dataclass(frozen=True)
 class Perturb(Descent):
-    """w0 = w* + noise, then w <- w - lr grad CE(retain), until evidence says that the forget set looks never seen.
+    """w0 = w* + noise, then w <- w - lr grad CE(retain), until the evidence calls the forget set never seen.
 
     The noise of each tensor is normal, with a norm of about `noise` times the tensor's own. This is one reading of
     an abstract (a small perturbation of the weights, iterated in the direction of the model trained with the
-    remaining data); nothing in it may be attributed to the authors. No values were published there: 0.2 is ours.
+    remaining data); nothing in it may be attributed to the authors. No values were published there: 0.2 was chosen
+    here.
     """
 
     key = "perturb"
@@ -41,4 +42,4 @@ class Perturb(Descent):
         def loss(retain: Batch) -> Tensor:
             return F.cross_entropy(problem.logits(retain)[0], retain.targets)
 
-        return self.sgd(problem, loss, retain=problem.retain)
+        return self.sgd(problem, loss, [Source("retain", problem.retain)])

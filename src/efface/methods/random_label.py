@@ -1,4 +1,4 @@
-"""random_label and salun: teach wrong labels for the forget set, to all weights or to those that it speaks of most."""
+"""random_label and salun: wrong labels for the forget set, for all weights or those with its largest gradients."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step, endless
 from efface.methods.curvature import batches, gradient, split
-from efface.methods.descent import Descent
+from efface.methods.descent import Descent, Source
 from efface.models.running import device_of, mode
 from efface.options import option
 from efface.runtime.seeds import derive_seed
@@ -28,7 +28,7 @@ class RandomLabel(Descent):
     with the true label among those drawn. Here each step has a batch of either kind, weighted so that its gradient is
     on average the same at `alpha` 1. A step's batches then hold more forget records than there, for less noise. Few
     forget records weigh little, so they want a smaller `alpha`: f / r makes both sums count alike. It over-forgets: a
-    record that is known to be wrong can be told from one never seen.
+    model that is surely wrong about a record differs from one that never saw it.
     """
 
     key = "random_label"
@@ -45,16 +45,16 @@ class RandomLabel(Descent):
     def relabel(self, problem: Problem, optimiser: torch.optim.Optimizer) -> Iterator[Step]:
         """Descend by `optimiser`."""
         relabelled, f = self._wrong(problem), len(problem.forget)
-        whole = f + self.alpha * len(problem.retain)
+        total = f + self.alpha * len(problem.retain)
 
         def loss(retain: Batch) -> Tensor:
             forget, drawn = next(relabelled)
             z_retain, z_forget = problem.logits(retain, forget)
             wrong = F.cross_entropy(z_forget, other_labels(forget.targets, drawn, z_forget.shape[1]))
-            return f / whole * wrong + (1 - f / whole) * F.cross_entropy(z_retain, retain.targets)
+            return f / total * wrong + (1 - f / total) * F.cross_entropy(z_retain, retain.targets)
 
         # a batch of one record breaks BatchNorm in train mode
-        return self.sgd(problem, loss, training=f > 1, optimiser=optimiser, retain=problem.retain)
+        return self.sgd(problem, loss, [Source("retain", problem.retain)], training=f > 1, optimiser=optimiser)
 
     def _wrong(self, problem: Problem) -> Iterator[tuple[Batch, Tensor]]:
         """Endless batches of forget records, with numbers in [0, 1) that fix the wrong label of each."""

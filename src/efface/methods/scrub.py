@@ -8,7 +8,7 @@ from torch import Tensor
 
 from efface.data.records import Batch, Records
 from efface.methods.base import Problem, Step, descend
-from efface.methods.descent import Descent, divergence, said_by
+from efface.methods.descent import Descent, Source, divergence, teacher_logits
 from efface.models.running import logits_of
 from efface.options import option
 from efface.types import Indices
@@ -44,7 +44,7 @@ class Scrub(Descent):
     alpha: float = option(0.5, "weight of KL(original || w) on the retain set", 0.0, 1e3)
     gamma: float = option(1.0, "weight of the cross-entropy on the retain set", 0.0, 1e3)
     rises: int = option(3, "epochs that begin with a pass of max-steps", 0, 100_000)
-    temperature: float = option(2.0, "that the logits in KL are divided by", 1e-3, 1e3)
+    temperature: float = option(2.0, "what the logits in KL are divided by", 1e-3, 1e3)
     rewind: bool = option(True, "whether to go back to the checkpoint with a fitting forget error")
 
     def run(self, problem: Problem) -> Iterator[Step]:
@@ -54,50 +54,53 @@ class Scrub(Descent):
         done = 0
 
         def apart(batch: Batch, logits: Tensor) -> Tensor:
-            return divergence(said_by(problem, problem.original, batch), logits, self.temperature)
+            return divergence(teacher_logits(problem, problem.original, batch), logits, self.temperature)
 
-        def loss(kept: Batch) -> Tensor:
+        def loss(retain: Batch) -> Tensor:
             nonlocal done
             if done % epoch == 0 and done < self.rises * epoch:
                 for _ in range(climb):
                     batch = next(forget)
                     descend(optimiser, -apart(batch, problem.logits(batch)[0]))
             done += 1
-            z = problem.logits(kept)[0]
-            return self.alpha * apart(kept, z) + self.gamma * F.cross_entropy(z, kept.targets)
+            z = problem.logits(retain)[0]
+            return self.alpha * apart(retain, z) + self.gamma * F.cross_entropy(z, retain.targets)
 
         # a batch of one forget record breaks BatchNorm in train mode
         training = len(problem.forget) > 1
-        steps = self.sgd(problem, loss, training=training, optimiser=optimiser, retain=problem.retain)
+        steps = self.sgd(problem, loss, [Source("retain", problem.retain)], training=training, optimiser=optimiser)
         yield from self._rewound(problem, steps) if self.rewind else steps
 
     def _rewound(self, problem: Problem, steps: Iterator[Step]) -> Iterator[Step]:
         """The steps, with the weights of the best checkpoint after the last."""
         due = {self.steps * i // CHECKPOINTS for i in range(1, CHECKPOINTS + 1)}
-        held: list[tuple[float, dict[str, Tensor]]] = []
+        checkpoints: list[tuple[float, dict[str, Tensor]]] = []
         for step in steps:
             if step.index in due:
                 wrong = float(errors(problem, problem.train, problem.forget).mean())
                 # a copy even of what is on the CPU
-                held.append((wrong, {k: v.cpu().clone() for k, v in problem.model.state_dict().items()}))
+                checkpoints.append((wrong, {k: v.cpu().clone() for k, v in problem.model.state_dict().items()}))
             if step.index == self.steps:
                 wanted = unseen_error(problem)
                 if wanted is not None:
                     # the latest of equals
-                    _, state = min(reversed(held), key=lambda checkpoint: abs(checkpoint[0] - wanted))
+                    _, state = min(reversed(checkpoints), key=lambda checkpoint: abs(checkpoint[0] - wanted))
                     problem.model.load_state_dict(state)
             yield step
 
 
 def errors(problem: Problem, records: Records, positions: Indices) -> Tensor:
     """1 for each record that the working copy gets wrong, 0 for each that it gets right."""
-    said = logits_of(problem.task, problem.model, records, positions, problem.meter).argmax(1)
-    return (said != records.targets(positions)).float()
+    predicted = logits_of(problem.task, problem.model, records, positions, problem.meter).argmax(1)
+    return (predicted != records.targets(positions)).float()
 
 
 def unseen_error(problem: Problem) -> float | None:
     """Error on calibration records of the forget set's classes, weighted as those are; None if there are no such."""
-    theirs, ours = problem.train.targets(problem.forget), problem.holdout.targets(problem.calibration)
+    forget, labels = problem.train.targets(problem.forget), problem.holdout.targets(problem.calibration)
     wrong = errors(problem, problem.holdout, problem.calibration)
-    found = [(int((theirs == c).sum()), float(wrong[ours == c].mean())) for c in theirs.unique() if (ours == c).any()]
+    # of each class: how many forget records it has, and the error on its calibration records
+    found = [
+        (int((forget == c).sum()), float(wrong[labels == c].mean())) for c in forget.unique() if (labels == c).any()
+    ]
     return sum(n * error for n, error in found) / sum(n for n, _ in found) if found else None

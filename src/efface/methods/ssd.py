@@ -50,17 +50,17 @@ class SSD(Method):
     def run(self, problem: Problem) -> Iterator[Step]:
         rng = np.random.default_rng(derive_seed(problem.seed, "ssd", "sample"))
         sample = rng.permutation(problem.retain)[: self.sample]
-        f, r = len(problem.forget), len(problem.everything_kept)
+        f, r = len(problem.forget), len(problem.all_retain)
         forget = mean_square(problem, problem.forget, self.group)
         # in place, since each is as large as the weights
-        whole = mean_square(problem, sample, self.group).mul_(r / (f + r)).add_(forget, alpha=f / (f + r))
-        selected = forget > self.select * whole
+        overall = mean_square(problem, sample, self.group).mul_(r / (f + r)).add_(forget, alpha=f / (f + r))
+        selected = forget > self.select * overall
         # nothing is divided by a zero, since what is selected is above one
-        kept = (self.dampen * whole / torch.where(selected, forget, 1.0)).clamp_(max=1.0)
-        kept = torch.where(selected, kept, 1.0)
+        factor = (self.dampen * overall / torch.where(selected, forget, 1.0)).clamp_(max=1.0)
+        factor = torch.where(selected, factor, 1.0)
         weights = problem.trainable()
         with torch.no_grad():
-            for weight, part in zip(weights, split(kept, weights), strict=True):
+            for weight, part in zip(weights, split(factor, weights), strict=True):
                 weight.copy_(weight * part.view_as(weight))
         reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
         value = F.cross_entropy(reached, problem.train.targets(problem.forget)).item()

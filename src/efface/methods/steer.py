@@ -25,12 +25,14 @@ class Steer(Method):
     With target logits t(x) for the forget records (see `targets.target_logits`), centred logits c and the original's
     c0, it descends on
 
-        scale [ mean |c(x) - a(x)|^2 over forget + hold mean |c(x) - c0(x)|^2 over retain ] + anchor CE(retain)
+        scale [ mean |c(x) - a(x)|^2 over forget + retain_weight mean |c(x) - c0(x)|^2 over retain ]
+            + ce_weight CE(retain)
 
     in rounds of `steps`, each a one-cycle of Adam's learning rate. The first round aims at a = t; each later one adds
-    `refine` times what is still missing, a <- a + refine (t - c), since a squared error with a hold on everything
-    else stops short of its target, and most where a record has far to go. It ends when at most `enough` of the way is
-    left and no class that is wholly forgotten is still said, and may be judged after the second round and each later one.
+    `refine` times what is still missing, a <- a + refine (t - c), since a squared error with a weight on everything
+    else stops short of its target, and most where a record has far to go. It ends when at most `tolerance` of the way
+    is left and no record of a wholly forgotten class is still given its class. The weights may be judged after the
+    second round and each later one.
 
     Where the request takes whole classes, c0 and t have the lowest of the other logits in their place.
     """
@@ -40,15 +42,15 @@ class Steer(Method):
     needs_fresh = True
     source = "efface; inspired by Chen, Wang, Huang, arXiv 2111.05528 (only the abstract could be had)"
 
-    rounds: int = option(4, "most rounds; evidence is looked at after the second and each later one", 1, 100)
+    rounds: int = option(4, "most rounds; an evaluation follows the second and each later one", 1, 100)
     steps: int = option(30, "least steps in a round", 1, 10_000)
     passes: int = option(10, "passes over the forget records in a round, where that takes more steps", 1, 10_000)
     lr: float = option(4e-3, "peak learning rate of Adam", 1e-8, 1.0)
-    hold: float = option(3.0, "weight of keeping the retain records' logits", 0.0, 1e3)
-    anchor: float = option(0.3, "weight of the cross-entropy on retain records", 0.0, 1e3)
+    retain_weight: float = option(3.0, "weight of keeping the retain records' logits", 0.0, 1e3)
+    ce_weight: float = option(0.3, "weight of the cross-entropy on retain records", 0.0, 1e3)
     scale: float = option(0.3, "weight of both squared errors", 1e-6, 1e3)
     refine: float = option(1.3, "share of what a round left undone that is added to the next round's target", 0.0, 2.0)
-    enough: float = option(0.1, "share of the squared way to the target margins that may be left", 0.0, 1.0)
+    tolerance: float = option(0.1, "share of the squared way to the target margins that may be left", 0.0, 1.0)
     batch_forget: int = option(192, "forget records in a step", 1, 100_000)
     batch_retain: int = option(96, "retain records in a step", 1, 100_000)
 
@@ -70,9 +72,10 @@ class Steer(Method):
     def run(self, problem: Problem) -> Iterator[Step]:
         device, forget_classes = device_of(problem.model), problem.forget_classes
         with problem.meter.phase("targets"):
-            expected = problem.expected()
-            seen = expected.of_training(problem.forget)
-            target = target_logits(seen, expected.members, expected.nonmembers, forget_classes).float()
+            counterfactual = problem.counterfactual()
+            seen = counterfactual.of_training(problem.forget)
+            members, nonmembers = counterfactual.members, counterfactual.nonmembers
+            target = target_logits(seen, members, nonmembers, forget_classes).float()
         aim, index = target.to(device), 0
         goal = symlog(margin(target, seen.targets))
         # of the model itself: what is expected of it may leave out classes that it still knows
@@ -88,14 +91,14 @@ class Steer(Method):
             with mode(problem.model, training=False):
                 for k in range(steps):
                     at = torch.from_numpy(next(rows))
-                    kept, keep = next(retain)
+                    batch, logits = next(retain)
                     with torch.enable_grad():
-                        z_f, z_r = problem.logits(forget.rows(at).to(device), kept)
+                        z_f, z_r = problem.logits(forget.rows(at).to(device), batch)
                         off = (centre(z_f, forget_classes) - aim[at.to(device)]).square().mean()
-                        held = (centre(z_r, forget_classes) - keep).square().mean()
-                        loss = self.scale * (off + self.hold * held)
-                        if self.anchor:
-                            loss = loss + self.anchor * F.cross_entropy(z_r, kept.targets)
+                        moved = (centre(z_r, forget_classes) - logits).square().mean()
+                        loss = self.scale * (off + self.retain_weight * moved)
+                        if self.ce_weight:
+                            loss = loss + self.ce_weight * F.cross_entropy(z_r, batch.targets)
                         value = descend(optimiser, loss, schedule)
                     index += 1
                     if k < steps - 1:
@@ -103,7 +106,7 @@ class Steer(Method):
             reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
             missed = float((goal - symlog(margin(reached, seen.targets))).square().sum())
             still = of_classes(seen.targets, forget_classes) & (reached.argmax(1) == seen.targets)
-            done = number == self.rounds - 1 or (missed <= self.enough * way and not bool(still.any()))
+            done = number == self.rounds - 1 or (missed <= self.tolerance * way and not bool(still.any()))
             yield Step(index, value, is_eval_point=number > 0 or done)
             if done:
                 return

@@ -1,4 +1,4 @@
-"""Distance of models to retrained models, record by record, and what chance alone would make of it."""
+"""Distance of models to retrained models over records, its intervals, and a permutation test of it."""
 
 import math
 from collections.abc import Mapping
@@ -10,18 +10,24 @@ from torch import Tensor
 
 from efface.types import Estimate
 
-NO_SPREAD = 1e-24  # a variance that is rounding alone, as a share of the mean square: logits are float32
-MIN_RETRAINED = 4  # retrained models from which what remains can be judged
-TIE = 1e-9  # relative: an exchange of two groups gives the same distance up to rounding
+NO_SPREAD = 1e-24  # a smaller variance, as a share of the mean square, is rounding alone: logits are float32
+MIN_RETRAINED = 4  # retrained models that a distance with an interval needs
+TIE = 1e-9  # relative difference of distances that are equal up to rounding, as when two groups are exchanged
 
 
 def excess_d2(models: Tensor, retrained: Tensor) -> float:
     """Unbiased squared distance between two ensembles' mean statistics, in units of the spread between trainings.
 
-    models (k, n) and retrained (r, n) hold one statistic of each of n records; r >= 2. The mean over records of
-    (mean_models - mean_retrained)^2 - s^2 (1/k + 1/r), over the mean of s^2, the variance within a record pooled over
-    both ensembles. 0 in expectation for models trained alike, whatever their number; can be negative by chance. NaN
-    where the models of an ensemble do not differ, so that there is no unit.
+    The mean over records of (mean_models - mean_retrained)^2 - s^2 (1/k + 1/r), over the mean of s^2, the variance
+    within a record pooled over both ensembles.
+
+    Args:
+        models: A statistic of n records by k models (k, n).
+        retrained: The same by r retrained models (r, n), at least two.
+
+    Returns:
+        0 in expectation for models trained alike, whatever their number, so at times negative by chance; greater
+        further away. NaN where the models of an ensemble do not differ, so that there is no unit.
     """
     k, r = len(models), len(retrained)
     squares = ((retrained - retrained.mean(0)) ** 2).sum(0) + ((models - models.mean(0)) ** 2).sum(0)
@@ -33,9 +39,16 @@ def excess_d2(models: Tensor, retrained: Tensor) -> float:
 
 
 def standardise_by_nonmembers(values: Tensor, control: Tensor) -> Tensor:
-    """What is left of each model's values (k, n) without its level and scale on never-seen records, control (k, m).
+    """Standardise each model's statistic by its own mean and standard deviation over nonmembers.
 
-    Those are common to all records of a model, and no trace of any one. NaN for a model whose control does not vary.
+    Level and scale are common to all records of a model, so they are no trace of any one record.
+
+    Args:
+        values: A statistic of n records by k models (k, n).
+        control: The same statistic of m nonmembers (k, m).
+
+    Returns:
+        (k, n), float64; NaN for a model whose control does not vary.
     """
     # A regression of each model's control on the ensemble's mean is no sharper (the error of its slope is the same to
     # first order), would tie every model to the others, and blows up for a model that gives NaN.
@@ -46,11 +59,16 @@ def standardise_by_nonmembers(values: Tensor, control: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ResidualDistance:
-    """What remains of a request: excess d2 of three kinds of models to retrained ones, and unlearned over original.
+    """How far models are from retrained ones by excess d2, and which share of the original's distance is left.
 
-    The unit is the spread of the retrained models alone, so that the two distances, and `share`, have the same one.
-    `retrained` is half of those models against the other half: 0 up to chance. A share is 1 where nothing was
-    unlearned, and 0 where all was; above 1 where the model was moved further away.
+    All distances are in units of the spread of the retrained models alone.
+
+    Args:
+        original: Distance of the original models.
+        unlearned: Distance of the unlearned models.
+        retrained: Distance of half of the retrained models to the other half: 0 up to chance.
+        share: Distance of the unlearned models over that of the originals: 1 where nothing was unlearned, 0 where
+            nothing is left, above 1 where the models were moved further away.
     """
 
     original: Estimate
@@ -60,23 +78,35 @@ class ResidualDistance:
 
     @property
     def informative(self) -> bool:
-        """Whether the original surely differs from retrained models; if it does not, the share means nothing."""
+        """Whether the original surely differs from retrained models; otherwise `share` means nothing."""
         return self.original.low > 0
 
 
 def residual_distance(
     original: Tensor, unlearned: Tensor, retrained: Tensor, level: float = 0.95, paired: bool = False
 ) -> ResidualDistance:
-    """What remains of the records' statistics (models, records), with intervals for other trainings of such models.
+    """Distances of original and unlearned models to retrained ones, with intervals over other trainings of such models.
 
-    `paired`: unlearned model i was made from original i. At least four retrained models. The variance is that of a
-    jackknife over models, for one or two models that of retrained models put in their place (supposing that the
-    spread of both is alike); Student's t, df by Welch and Satterthwaite. NaN where retrained models do not differ.
+    The variance is that of a jackknife over models. For one or two models it is that of retrained models put in their
+    place, which supposes that both kinds spread alike. Intervals are Student's t, df by Welch and Satterthwaite.
+
+    Args:
+        original: A statistic of n records by the original models (o, n).
+        unlearned: The same by the unlearned models (u, n).
+        retrained: The same by the retrained models (r, n), at least MIN_RETRAINED.
+        level: Coverage of the intervals, in (0, 1).
+        paired: Whether unlearned model i was made from original i.
+
+    Returns:
+        The distances; NaN where the retrained models do not differ.
+
+    Raises:
+        ValueError: There are fewer than MIN_RETRAINED retrained models.
     """
     # No bootstrap: a model drawn twice has no spread to its double, so what makes the distance unbiased would be lost.
     o, u, r = len(original), len(unlearned), len(retrained)
     if r < MIN_RETRAINED:
-        raise ValueError(f"{r} retrained models: what remains needs {MIN_RETRAINED}")
+        raise ValueError(f"a distance with an interval needs {MIN_RETRAINED} retrained models, not {r}")
     gram = _gram(torch.cat([original, unlearned, retrained]))
     first, second, third = list(range(o)), list(range(o, o + u)), list(range(o + u, o + u + r))
     unit = float(_unit(gram, third))
@@ -115,9 +145,14 @@ def residual_distance(
 
 
 def chance_error(retrained: Tensor, unlearned: int) -> float:
-    """Standard error of the excess d2 of so many models that are trained as the retrained ones (r, n) are, r >= 4.
+    """Standard error of the excess d2 of models that are trained as the retrained ones are, for normal noise.
 
-    In units of their spread, normal noise supposed.
+    Args:
+        retrained: A statistic of n records by r models (r, n), at least MIN_RETRAINED.
+        unlearned: The number of models whose distance is asked for.
+
+    Returns:
+        The error, in units of the spread of the retrained models, as excess d2 itself.
     """
     gram, rows = _gram(retrained), list(range(len(retrained)))
     noise = math.sqrt(float(2 * _tr2(gram, rows))) * (1 / unlearned + 1 / len(rows))
@@ -127,14 +162,21 @@ def chance_error(retrained: Tensor, unlearned: int) -> float:
 def permutation(
     cells: Mapping[str, tuple[Tensor, Tensor]], seed: int, max_assignments: int = 1999
 ) -> dict[str, tuple[float, float]]:
-    """Permutation test that unlearned models are exchangeable with retrained ones: p, and p adjusted for all cells.
+    """Permutation test, by excess d2, that unlearned models are exchangeable with retrained ones.
 
-    A cell holds a statistic (u, n) of the unlearned models and (r, n) of the retrained ones, which are the same models
-    in every cell, at least three; so their labels are permuted for all cells at once. One-sided: small where unlearned
-    models lie further from retrained ones by excess d2 than such models do from each other. All assignments where they
-    are at most `max_assignments`, else that many at random besides the observed one. Adjusted by the largest
-    standardised distance over cells (Westfall and Young 1993, single step). NaN for a cell whose distances are all
-    alike. Unlearned models must be independent: made from different originals.
+    The labels of the models are permuted for all cells at once, and p is adjusted for the number of cells by the
+    largest standardised distance over them (Westfall and Young 1993, single step).
+
+    Args:
+        cells: For each statistic its values by the unlearned models (u, n) and by the retrained ones (r, n). The
+            models are the same in every cell, at least three in all, the unlearned ones made from different originals.
+        seed: Seed of the drawn assignments.
+        max_assignments: All assignments are made where there are at most so many, otherwise so many are drawn beside
+            the observed one.
+
+    Returns:
+        For each cell p and adjusted p, one-sided: small where unlearned models lie further from retrained ones than
+        such models do from each other. NaN for a cell whose distances are all alike.
     """
     u, r = next((len(a), len(b)) for a, b in cells.values())
     labels = _assignments(u, r, seed, max_assignments)

@@ -1,4 +1,4 @@
-"""Empirical epsilon: of the NeurIPS 2023 unlearning challenge, per record, and of canaries, for one training run."""
+"""Empirical epsilon: that of the NeurIPS 2023 unlearning challenge, per record, and that of canaries."""
 
 import math
 
@@ -8,25 +8,34 @@ from torch import Tensor
 from efface.errors import RequestError
 
 CAP = 50.0  # the challenge's greatest epsilon
-PEAKED = 0.01  # ratio of the ensembles' ranges below which it does not look further, and gives CAP
-BUFFER = 2.0  # how far the ends of an interval may lie from the narrower ensemble's, in units of the statistic
-BIN = 0.5
+PEAKED = 0.01  # ratio of the ensembles' ranges below which epsilon is CAP without any attack
+BUFFER = 2.0  # how far an interval's end may lie from the narrower ensemble's, in units of the statistic
+BIN = 0.5  # width of a bin of epsilon
 
 
 def unlearning_epsilon(unlearned: Tensor, retrained: Tensor, delta: float = 1e-5) -> Tensor:
-    """Per record, the greatest epsilon that any attack shows between unlearned (k, n) and retrained (r, n) models.
+    """Per record, the greatest epsilon that any attack shows between unlearned and retrained models.
 
-    (n,), in [0, CAP], 0 where no attack tells the two kinds apart. Of the NeurIPS 2023 challenge (arXiv 2406.09073, and
-    its code, google-deepmind/unlearning_evaluation): an attack guesses a model's kind from one statistic, the log-odds
-    of the label, and shows max(log((1 - delta - FPR) / FNR), log((1 - delta - FNR) / FPR)). Attacks: every threshold,
-    with the ensemble of the greater median above it; and intervals about as wide as the narrower ensemble (each end
-    within BUFFER), which is inside. With FPR = FNR = 0 epsilon is infinite (CAP); an attack with one of them 0 is
-    dropped, since that is what too few models look like. So is one with no models left to judge by, where the
-    challenge's code stops with an error and 0 is given here.
+    This is the score of the NeurIPS 2023 challenge (arXiv 2406.09073 and google-deepmind/unlearning_evaluation). An
+    attack guesses a model's kind from one statistic and shows max(log((1 - delta - FPR) / FNR), log((1 - delta - FNR) /
+    FPR)). The attacks are every threshold, with the ensemble of the greater median above it; and intervals about as
+    wide as the narrower ensemble (each end within BUFFER), which is inside. With FPR = FNR = 0 epsilon is infinite and
+    CAP is given. An attack with one of them 0 is dropped, since too few models give that by chance.
 
     Rates are in sample, so models that are alike have a positive epsilon, greatest for many attacks on few models;
-    but for CAP it cannot exceed log(models - 1). One departure: thresholds at every gap of the data, not on a grid of
-    0.01.
+    apart from CAP it cannot exceed log(models - 1). Two departures: thresholds lie at every gap of the data, not on a
+    grid of 0.01; and where every attack is dropped the result is 0, where the challenge's code stops with an error.
+
+    Args:
+        unlearned: A statistic of n records, such as the log-odds of the label, by k models (k, n), at least two.
+        retrained: The same by r retrained models (r, n), at least two.
+        delta: The delta of (epsilon, delta)-indistinguishability.
+
+    Returns:
+        Epsilons (n,), in [0, CAP], 0 where no attack finds a difference.
+
+    Raises:
+        RequestError: There are fewer than two models of a kind.
     """
     if min(len(unlearned), len(retrained)) < 2:
         raise RequestError("an epsilon needs at least two unlearned and two retrained models")
@@ -38,9 +47,18 @@ def unlearning_epsilon(unlearned: Tensor, retrained: Tensor, delta: float = 1e-5
 def forgetting_quality(epsilon: Tensor, models: int) -> float:
     """Mean over records of the challenge's points: 1 for epsilon below .5, half as much for each further bin of .5.
 
-    epsilon (n,), from `models` of each kind; in [0, 1], 1 where no record can be told apart. 2 / 2^b in the b-th bin,
-    counted from 1. As in the challenge's code, no points from ceil(log(models - 1)) on: what more models would be
-    needed for. The report's last bin is open instead, which is 2 / 2^13 more at its 512 models.
+    As in the challenge's code, there are no points from ceil(log(models - 1)) on, where more models would be needed.
+    The last bin of the challenge's report is open instead, which is 2 / 2^13 more at its 512 models.
+
+    Args:
+        epsilon: Epsilons (n,), such as `unlearning_epsilon` gives.
+        models: The number of models of each kind that they are from.
+
+    Returns:
+        The mean, in [0, 1], higher = better forgotten.
+
+    Raises:
+        RequestError: There are fewer than three models.
     """
     if models < 3:
         raise RequestError(f"forgetting quality needs at least three models of each kind, not {models}")
@@ -50,12 +68,23 @@ def forgetting_quality(epsilon: Tensor, models: int) -> float:
 
 
 def canary_epsilon(right: int, guesses: int, level: float = 0.95) -> float:
-    """Lower limit of epsilon, at confidence `level`, from guesses which of the canaries were trained on.
+    """Lower limit of epsilon from guesses which of the canaries were trained on.
 
-    >= 0, 0 where the guesses show nothing. Each canary is included by a fair coin of its own, and all of the `guesses`
-    that were made count, `right` of them right. Of an (epsilon, 0) differentially private training at most
-    Binomial(guesses, e^eps / (1 + e^eps)) are right (Steinke, Nasr & Jagielski, arXiv 2305.08846, the theorem
-    for delta = 0): log-odds of the one-sided Clopper-Pearson limit of that share.
+    Each canary is included by a fair coin of its own, and all guesses that were made count. Of an (epsilon, 0)
+    differentially private training at most Binomial(guesses, e^eps / (1 + e^eps)) guesses are right (Steinke, Nasr &
+    Jagielski, arXiv 2305.08846, the theorem for delta = 0). So the limit is the log-odds of the one-sided limit of
+    Clopper and Pearson for the share of right guesses.
+
+    Args:
+        right: The number of right guesses.
+        guesses: The number of guesses.
+        level: Confidence of the limit, in (0, 1).
+
+    Returns:
+        The limit, at least 0; 0 where the guesses show nothing.
+
+    Raises:
+        RequestError: There are more right guesses than guesses.
     """
     if not 0 <= right <= guesses:
         raise RequestError(f"there can be no {right} right guesses of {guesses}")

@@ -11,9 +11,15 @@ FOLDS = 5
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float:
-    """Linear centred kernel alignment (Kornblith et al., arXiv 1905.00414) of features (n, d) and (n, e), in [0, 1].
+    """Linear centred kernel alignment of two models' features (Kornblith et al., arXiv 1905.00414).
 
-    1 for features that are equal up to rotation, scale and shift. NaN where either does not vary.
+    Args:
+        x: Features (n, d) of n records.
+        y: Features (n, e) of the same records.
+
+    Returns:
+        A number in [0, 1]: 1 for features that are equal up to rotation, scale and shift. NaN where either does not
+        vary.
     """
     a, b = x.double() - x.double().mean(0), y.double() - y.double().mean(0)
     both = torch.linalg.matrix_norm(a.T @ b) ** 2
@@ -21,16 +27,24 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
 
 
 def class_geometry(features: Tensor, forgotten: Tensor, level: float = 0.95) -> Estimate:
-    """AUC of a linear probe on features (n, d) of never-seen records: `forgotten` (n,) class against all others.
+    """How well a linear probe on a model's features finds the records of a forgotten class.
 
-    1 where one direction tells that class from every other. A model that never saw it tells much of it too, so this
-    is compared with retrained or reference models. Out of fold, with DeLong's interval; NaN with fewer than FOLDS
-    records of either kind.
+    A model that never saw the class separates it in part too, so this is to be compared with retrained or reference
+    models.
+
+    Args:
+        features: Features (n, d) of nonmembers.
+        forgotten: Whether each of them is of the forgotten class (n,).
+        level: Coverage of the interval, in (0, 1).
+
+    Returns:
+        AUC of the probe, out of fold, with DeLong's interval: 1 where one direction separates the class from all
+        others. NaN with fewer than FOLDS records of either kind.
     """
     inside = forgotten.bool()
     if min(int(inside.sum()), int((~inside).sum())) < FOLDS:
         return Estimate(float("nan"), float("nan"), float("nan"), level)
-    # each fold gets its share of either kind, whatever the order of the records
+    # each fold gets its share of either kind, in whatever order the records come
     generator = torch.Generator().manual_seed(0)
     shuffled = torch.randperm(len(inside), generator=generator)
     order = shuffled[inside[shuffled].double().argsort(stable=True)]

@@ -5,24 +5,33 @@ from torch import Tensor
 
 from efface.errors import RequestError
 
-MIN_MODELS = 32  # models of a kind, below which a histogram of 20 bins is mostly chance
+MIN_MODELS = 32  # models of a kind; with fewer a histogram of 20 bins is mostly chance
 BINS = 20
 CLIP = 100.0
-FLOOR = 1e-5  # of a retrained bin's share where unlearned models fall into it
+FLOOR = 1e-5  # least share of retrained models in a bin that holds unlearned ones
 
 
 def klom(unlearned: Tensor, retrained: Tensor) -> Tensor:
-    """KL(unlearned || retrained), in nats, between histograms of each record's margins.
+    """KL(unlearned || retrained) between histograms of each record's margins.
 
-    unlearned (k, n) and retrained (r, n), at least MIN_MODELS of each; (n,), >= 0, 0 where the histograms agree, at
-    most -log FLOOR = 11.5. Margins are clipped to +-CLIP; BINS equal bins span both ensembles' range. As published
-    (appendix E.1 and the authors' code, RoyRin/data-unlearning-bench): the floored retrained shares are scaled to a sum
-    of 1, and bins are open on the right, so that the greatest of all margins is in no bin. Departure: where several
-    margins are the greatest, by clipping or ties, they count in the last bin; the published code drops them all, and so
-    gives NaN (0 in its successor easydub/EasyDUB-code) to unlearned models that all lie at the clip.
+    Margins are clipped to +-CLIP; BINS equal bins span both ensembles' range. As published (appendix E.1 and the
+    authors' code, RoyRin/data-unlearning-bench), the floored retrained shares are scaled to a sum of 1, and bins are
+    open on the right, so that the greatest of all margins is in no bin. Departure: where several margins are the
+    greatest, by clipping or ties, they count in the last bin. The published code drops them all, and so gives NaN (0 in
+    its successor easydub/EasyDUB-code) to unlearned models that all lie at the clip.
 
-    Not 0 in expectation for models trained alike: the histograms of 32 + 32 models differ by chance. Compare with the
-    value between two halves of the retrained models.
+    It is not 0 in expectation for models trained alike, since the histograms of 32 + 32 models differ by chance.
+    Compare with the value between two halves of the retrained models.
+
+    Args:
+        unlearned: Margins of n records by k models (k, n), at least MIN_MODELS.
+        retrained: The same by r retrained models (r, n), at least MIN_MODELS.
+
+    Returns:
+        Divergences (n,) in nats: 0 where the histograms agree, at most -log FLOOR = 11.5.
+
+    Raises:
+        RequestError: There are fewer than MIN_MODELS models of a kind.
     """
     k, r = len(unlearned), len(retrained)
     if min(k, r) < MIN_MODELS:

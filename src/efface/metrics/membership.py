@@ -15,8 +15,10 @@ from efface.types import Estimate
 class AucResult:
     """An AUC together with what each record contributes, so that two of them can be compared record by record.
 
-    ranks (n,): share of its window of nonmembers that each forget record exceeds, in [0, 1]; their mean is the AUC.
-    influence (m,): first-order effect of each nonmember on the AUC; sums to 0 over all nonmembers.
+    Args:
+        ranks: For each forget record (n,), the share of its window of nonmembers that it exceeds, in [0, 1]. Their
+            mean is the AUC.
+        influence: First-order effect of each nonmember (m,) on the AUC; sums to 0 over all nonmembers.
     """
 
     ranks: Tensor
@@ -24,7 +26,7 @@ class AucResult:
 
     @property
     def value(self) -> float:
-        """The AUC: 0.5 where nothing tells the two kinds apart, higher where forget records score higher."""
+        """The AUC: 0.5 where scores of the two kinds do not differ, higher where forget records score higher."""
         return float(self.ranks.mean())
 
     def estimate(self, level: float) -> Estimate:
@@ -43,15 +45,18 @@ class AucResult:
 
     @property
     def null_error(self) -> float:
-        """Standard error of the AUC where ranks are uniform, as those of records that were never seen are."""
+        """Standard error of the AUC where ranks are uniform, as those of nonmembers are."""
         return math.sqrt(1 / 12 / len(self.ranks) + float(self.influence.square().sum()))
 
     def less(self, other: "AucResult", between_models: float = 0.0, df: float = math.inf) -> "Effect":
         """Difference of two AUCs on the same records, paired.
 
-        `between_models` is the variance of such a difference between trainings, of `df` degrees since it is known
-        from a few models only. Each record's own part of it is in the paired variance over records too, so the larger
-        of the two counts: their sum is far too wide, and the sum less that part too narrow with few models.
+        Args:
+            other: What is subtracted.
+            between_models: Variance of such a difference between trainings. The variance over records holds a part of
+                it already, so the larger of the two counts: their sum is far too wide, and the sum less that part too
+                narrow with few models.
+            df: Degrees of freedom of `between_models`, which is known from a few models only.
         """
         ranks, influence = self.ranks - other.ranks, self.influence - other.influence
         variance = max(_variance(ranks) / len(ranks) + float(influence.square().sum()), between_models)
@@ -59,13 +64,19 @@ class AucResult:
         return Effect(float(ranks.mean()), variance, df)
 
     def minus(self, other: "AucResult", level: float, between_models: float = 0.0, df: float = math.inf) -> Estimate:
-        """`less` as an estimate."""
+        """Difference of two AUCs as an estimate of coverage `level`; see `less`."""
         return self.less(other, between_models, df).estimate(level)
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A difference of AUCs, or of one from 0.5, in [-1, 1], with its variance and that variance's df."""
+    """A difference of two AUCs, or of one from 0.5.
+
+    Args:
+        value: The difference, in [-1, 1].
+        variance: Its variance.
+        df: Degrees of freedom of that variance.
+    """
 
     value: float
     variance: float
@@ -93,12 +104,21 @@ def conditional_auc(
     nonmember_difficulty: Tensor | None = None,
     width: int | None = None,
 ) -> AucResult:
-    """Compare each forget record's score with those of the `width` nonmembers of the most similar difficulty.
+    """Compare each forget record's score with those of the nonmembers of the most similar difficulty.
 
-    The chance that a forget record scores higher than a nonmember of equal difficulty, ties counting half. Without
-    difficulties every nonmember is compared with, and 0.5 is right only where the request is a random sample. By
-    default a window holds a tenth of the nonmembers, and 10 to 50: wider ones compare the hardest records, which are
-    few, with easier ones, and so call perfect forgetting too much.
+    Without difficulties every nonmember is compared with, and 0.5 is right only where the request is a random sample.
+
+    Args:
+        members: Scores (n,) of forget records, higher = member.
+        nonmembers: Scores (m,) of nonmembers.
+        member_difficulty: Difficulty (n,) of the forget records.
+        nonmember_difficulty: Difficulty (m,) of the nonmembers.
+        width: Number of nonmembers that a record is compared with; by default a tenth of them, and 10 to 50. Wider
+            windows compare the hardest records, of which there are few, with easier ones, so that perfect forgetting
+            seems too strong.
+
+    Returns:
+        The chance that a forget record scores higher than a nonmember of equal difficulty, ties counting half.
     """
     width = width or min(50, max(10, len(nonmembers) // 10))
 
@@ -116,7 +136,7 @@ def conditional_auc(
         return at, (among < values).double() + 0.5 * (among == values).double()
 
     parts = list(blocks(len(members)))
-    # several blocks are compared twice, since the mean must be known first, and to keep all of them takes much memory
+    # several blocks are compared twice: the mean must be known first, and storing all of them takes much memory
     only = compared(parts[0]) if len(parts) == 1 else None
     ranks = by_block(lambda part: (only or compared(part))[1].mean(1), len(members))
     mean, influence = ranks.mean(), torch.zeros(len(nonmembers), dtype=torch.float64)
@@ -127,10 +147,10 @@ def conditional_auc(
 
 
 def _levelled(among: Tensor, at: Tensor, difficulty: Tensor) -> Tensor:
-    """Scores of each window (n, k) moved along the line through them to the difficulty (n,) of its own record.
+    """Scores of each window (n, k) moved along a line fitted to them to the difficulty `at` (n,) of its record.
 
-    What is left of a window's width, above all at the hard end, where it lies on one side of the record
-    (bias-corrected matching, Abadie and Imbens 2011). Nothing is read off the line beyond the window.
+    This is bias-corrected matching (Abadie and Imbens 2011): the hardest records' windows lie on one side of them. The
+    line is not followed beyond the window.
     """
     away = difficulty - difficulty.mean(1, keepdim=True)
     slope = (away * among).sum(1) / away.square().sum(1).clamp_min(1e-30)
@@ -147,7 +167,17 @@ def mean_auc(many: Sequence[AucResult]) -> AucResult:
 
 
 def prediction_interval(values: Sequence[float], level: float, lowest: float, highest: float) -> Estimate:
-    """Mean over models, with the interval in which one more model would lie (Student's t prediction interval)."""
+    """Mean over models, with the interval in which one more model would lie (Student's t prediction interval).
+
+    Args:
+        values: One value a model.
+        level: Coverage of the interval, in (0, 1).
+        lowest: Least possible value; the interval is cut there.
+        highest: Greatest possible value.
+
+    Returns:
+        The mean; its interval is NaN for a single model.
+    """
     k, v = len(values), torch.tensor(values, dtype=torch.float64)
     mean = float(v.mean())
     if k < 2:
@@ -161,7 +191,16 @@ def prediction_interval(values: Sequence[float], level: float, lowest: float, hi
 def interval(
     value: float, variance: float, level: float, lowest: float, highest: float, df: float = math.inf
 ) -> Estimate:
-    """An interval of coverage `level`, cut to [lowest, highest]: normal, or Student's t with so much `df`."""
+    """A value with its interval: normal, or Student's t where `df` is finite.
+
+    Args:
+        value: The value.
+        variance: Its variance.
+        level: Coverage of the interval, in (0, 1).
+        lowest: Least possible value; the interval is cut there.
+        highest: Greatest possible value.
+        df: Degrees of freedom of the variance.
+    """
     from scipy.stats import norm, t
 
     at = (1 + level) / 2

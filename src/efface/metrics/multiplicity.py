@@ -7,10 +7,19 @@ from efface.errors import RequestError
 
 
 def holm(p: Tensor) -> Tensor:
-    """p-values (m,) adjusted for the chance of any false alarm among them (Holm 1979): in [0, 1], in the same order.
+    """Adjust p values for the chance of any false alarm among them (Holm 1979).
 
-    To reject what is at most alpha has a chance of at most alpha to reject a true hypothesis, whatever the tests'
-    dependence: the i-th smallest of m times m - i + 1, made not to fall.
+    Rejecting those that are at most alpha rejects any true hypothesis with a chance of at most alpha, whatever the
+    tests' dependence. The i-th smallest of m is multiplied by m - i + 1, and never less than the one before.
+
+    Args:
+        p: p values (m,).
+
+    Returns:
+        Adjusted p values (m,), in [0, 1], in the same order.
+
+    Raises:
+        RequestError: They are no numbers from 0 to 1, or have another shape.
     """
     p = _checked(p)
     order = p.argsort(stable=True)
@@ -20,9 +29,18 @@ def holm(p: Tensor) -> Tensor:
 
 
 def benjamini_hochberg(p: Tensor) -> Tensor:
-    """p-values (m,) adjusted for the expected share of false ones among the rejected (Benjamini & Hochberg 1995).
+    """Adjust p values for the expected share of false rejections (Benjamini & Hochberg 1995).
 
-    In [0, 1], in the same order. Holds for independent or positively dependent tests.
+    It holds for independent or positively dependent tests.
+
+    Args:
+        p: p values (m,).
+
+    Returns:
+        Adjusted p values (m,), in [0, 1], in the same order.
+
+    Raises:
+        RequestError: They are no numbers from 0 to 1, or have another shape.
     """
     from scipy.stats import false_discovery_control
 

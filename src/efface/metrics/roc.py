@@ -22,8 +22,8 @@ def roc(members: Tensor, nonmembers: Tensor) -> Curve:
     """The curve of a membership score.
 
     Args:
-        members: scores (n,) of members, higher = member.
-        nonmembers: scores (m,) of nonmembers.
+        members: Scores (n,) of members, higher = member.
+        nonmembers: Scores (m,) of nonmembers.
 
     Returns:
         Points from (0, 0) to (1, 1), one for each distinct score; equal scores are passed in one step.
@@ -42,10 +42,10 @@ def tpr_at(members: Tensor, nonmembers: Tensor, fpr: float, level: float) -> Est
     The threshold is the lowest that keeps to `fpr`; ties count against the attack.
 
     Args:
-        members: scores (n,) of members, higher = member.
-        nonmembers: scores (m,) of nonmembers.
-        fpr: allowed share of false positives, in [0, 1).
-        level: coverage of the interval, in (0, 1).
+        members: Scores (n,) of members, higher = member.
+        nonmembers: Scores (m,) of nonmembers.
+        fpr: Allowed share of false positives, in [0, 1).
+        level: Coverage of the interval, in (0, 1).
 
     Returns:
         The share, in [0, 1], with Clopper and Pearson's interval (1934).

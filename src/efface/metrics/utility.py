@@ -12,12 +12,19 @@ from efface.types import Estimate
 
 
 def correct(logits: Tensor, targets: Tensor) -> Tensor:
-    """1.0 where the label has the highest logit, else 0.0."""
+    """Whether the label has the highest logit: 1.0 or 0.0 for each record (n,), from logits (n, classes)."""
     return (logits.argmax(1) == targets).double()
 
 
 def mean_over_records(values: Tensor, level: float, lowest: float = 0.0, highest: float = float("inf")) -> Estimate:
-    """Mean of a statistic (n,) with a normal interval over records, cut to [lowest, highest]."""
+    """Mean of a statistic over records, with a normal interval.
+
+    Args:
+        values: The statistic (n,).
+        level: Coverage of the interval, in (0, 1).
+        lowest: Least value that the mean can have; the interval is cut there.
+        highest: Greatest value that the mean can have.
+    """
     variance = float(values.var()) / len(values) if len(values) > 1 else 0.0
     return interval(float(values.mean()), variance, level, lowest, highest)
 
@@ -26,13 +33,13 @@ def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimat
     """Accuracy of a model, or the mean accuracy of several.
 
     Args:
-        logits: logits (n, classes) of each model.
-        targets: labels (n,).
-        level: coverage of the interval, in (0, 1).
+        logits: Logits (n, classes) of each model.
+        targets: Labels (n,).
+        level: Coverage of the interval, in (0, 1).
 
     Returns:
-        The share of right answers, in [0, 1], with Wilson's interval (1927) over records. For several models it is the
-        mean of their intervals: a little too wide for a mean, but not empty at 0 or 1.
+        The share of right answers, in [0, 1], with Wilson's interval (1927) over records. For several models the
+        interval is the mean of theirs, which is a little too wide for a mean, but not empty at 0 or 1.
     """
     from scipy.stats import binomtest
 
@@ -44,13 +51,27 @@ def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimat
 
 
 def mean_loss(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimate:
-    """Cross-entropy (nats), averaged over models where there are several; the interval is over records."""
+    """Cross-entropy of a model, or the mean of several.
+
+    Args:
+        logits: Logits (n, classes) of each model.
+        targets: Labels (n,).
+        level: Coverage of the interval, in (0, 1).
+
+    Returns:
+        The mean, in nats, with a normal interval over records.
+    """
     return mean_over_records(torch.stack([-log_likelihood(z, targets) for z in logits]).mean(0), level)
 
 
 def tug_of_war(unlearned: Mapping[str, float], retrained: Mapping[str, float]) -> float:
     """Tug-of-war score (arXiv 2406.01257): product over places of 1 - |accuracy_unlearned - accuracy_retrained|.
 
-    Accuracies, in [0, 1], of the same places: forget, retain and test. 1 where the model is as accurate everywhere.
+    Args:
+        unlearned: Accuracy, in [0, 1], by place: on forget, retain and test records.
+        retrained: Accuracy of retrained models at the same places.
+
+    Returns:
+        A number in [0, 1]: 1 where the model is as accurate as retrained ones everywhere.
     """
     return math.prod(1 - abs(unlearned[place] - retrained[place]) for place in retrained)

@@ -1,4 +1,4 @@
-"""Weights files: written whole or not at all, read without running code, and loaded only if everything fits."""
+"""Weights files: written in one step, read without running code, and loaded only if everything fits."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from efface.errors import CheckpointError, DivergedError
+from efface.errors import CheckpointError, DivergedError, shorten
 from efface.runtime.files import atomic_write
 
 SHOWN_KEYS = 4
@@ -23,10 +23,17 @@ NESTED = ("state_dict", "model_state_dict")
 
 
 def save_weights(model: nn.Module, path: str | Path) -> str:
-    """Write the state dict as safetensors, replacing `path` in one step, and return its digest.
+    """Write the state dict as safetensors, replacing `path` in one step.
 
     Of tied weights one copy is written, under the first name in sorted order; the metadata names the others, as
     safetensors' own `save_model` does.
+
+    Returns:
+        The digest of the weights: see `weights_digest`.
+
+    Raises:
+        CheckpointError: The path is no .safetensors file in a folder that exists, or cannot be written.
+        DivergedError: The weights hold NaN or infinite values.
     """
     # a link is followed: replacing the link itself would leave the file that it names as it was
     target = Path(os.path.realpath(path))
@@ -41,14 +48,14 @@ def save_weights(model: nn.Module, path: str | Path) -> str:
         raise DivergedError(f"NaN or infinite values in {_listing(wrong)}; nothing was saved")
     tied = _tied_to(state)
     # clones, since views that overlap without being equal may not share memory in the file
-    kept = {
+    tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
         if name not in tied
     }
     try:
         with atomic_write(target) as temporary:
-            save_file(kept, temporary, metadata={**tied, "format": "pt"})
+            save_file(tensors, temporary, metadata={**tied, "format": "pt"})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be written: {_first_line(error)}") from error
     return _digest(state)
@@ -59,6 +66,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
     A key tied to one that the file holds is not missing, and floating weights may have another floating dtype than
     the model's.
+
+    Raises:
+        CheckpointError: With all reasons why the file does not fit, or could not be read safely.
     """
     file = Path(path)
     found = _read(file)
@@ -223,9 +233,7 @@ def _dtype(tensor: Tensor) -> str:
 
 
 def _listing(names: Iterable[str]) -> str:
-    held = list(names)
-    more = f" and {len(held) - SHOWN_KEYS} more" if len(held) > SHOWN_KEYS else ""
-    return ", ".join(held[:SHOWN_KEYS]) + more
+    return shorten(names, SHOWN_KEYS, show=str)
 
 
 def _first_line(error: Exception) -> str:

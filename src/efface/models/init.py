@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from efface.data.checks import told
-from efface.errors import RequestError
+from efface.errors import RequestError, describe_error, shorten
 from efface.models.running import device_of
 from efface.runtime.seeds import seeded
 from efface.task import Task
@@ -20,7 +19,9 @@ def fresh_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
     """An untrained network like `original`, on its device and in its dtypes; never one that the caller holds.
 
     From `Task.build_model` where there is one; otherwise a deep copy whose modules reset their own parameters.
-    Raises RequestError where no such network can be made: see `try_fresh`.
+
+    Raises:
+        RequestError: No such network can be made; with all reasons.
     """
     with seeded(seed):
         model, problems = try_fresh(task, original)
@@ -30,7 +31,7 @@ def fresh_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
 
 
 def try_fresh(task: Task, original: nn.Module) -> tuple[nn.Module | None, list[str]]:
-    """A fresh network, or none and the reasons; draws from the global generators."""
+    """A fresh network and no reasons, or None and the reasons; draws from the global generators."""
     if problems := untrainable(original):
         return None, problems
     if task.build_model is not None:
@@ -40,7 +41,7 @@ def try_fresh(task: Task, original: nn.Module) -> tuple[nn.Module | None, list[s
     try:
         return _reset(original)
     except Exception as error:  # such as a reset_parameters that wants an argument
-        return None, [f"the model cannot be copied and reset ({told(error)}): give Task.build_model"]
+        return None, [f"the model cannot be copied and reset ({describe_error(error)}): give Task.build_model"]
 
 
 def untrainable(model: nn.Module) -> list[str]:
@@ -57,7 +58,7 @@ def _built(build: Callable[[], nn.Module], original: nn.Module) -> tuple[nn.Modu
     try:
         given = build()
     except Exception as error:
-        return None, [f"Task.build_model raised {told(error)}"]
+        return None, [f"Task.build_model raised {describe_error(error)}"]
     if not isinstance(given, nn.Module):
         return None, [f"Task.build_model: expected a torch.nn.Module, got {type(given).__name__}"]
     if given is original or {id(p) for p in given.parameters()} & {id(p) for p in original.parameters()}:
@@ -72,7 +73,9 @@ def _built(build: Callable[[], nn.Module], original: nn.Module) -> tuple[nn.Modu
         # one that the caller also holds must not be trained in place
         model = _as(copy.deepcopy(given), original)
     except Exception as error:
-        return None, [f"what Task.build_model gives cannot be copied to the model's device and dtype ({told(error)})"]
+        return None, [
+            f"what Task.build_model gives cannot be copied to the model's device and dtype ({describe_error(error)})"
+        ]
     if not any(p.requires_grad for p in model.parameters()):
         unfreeze(model)
     return model, []
@@ -90,9 +93,9 @@ def _reset(original: nn.Module) -> tuple[nn.Module | None, list[str]]:
             reset()
     kept = [name for name, p in model.named_parameters() if bool(torch.isnan(p).any())]
     if kept:
-        shown = ", ".join(kept[:3]) + (f" and {len(kept) - 3} more" if len(kept) > 3 else "")
         return None, [
-            f"no module resets {shown} by a reset_parameters, so no reference can start afresh: give Task.build_model"
+            f"no module resets {shorten(kept, show=str)} by a reset_parameters, so no reference can start afresh: "
+            "give Task.build_model"
         ]
     unfreeze(model)
     return model, []
@@ -111,10 +114,10 @@ def _as(model: nn.Module, original: nn.Module) -> nn.Module:
     dtypes = {p.dtype for p in original.parameters() if p.is_floating_point()}
     if len(dtypes) == 1:
         return model.to(dtype=dtypes.pop())
-    theirs = _tensors(original)
+    wanted = _tensors(original)
     for name, tensor in _tensors(model).items():
-        if tensor.is_floating_point() and name in theirs and theirs[name].is_floating_point():
-            tensor.data = tensor.data.to(theirs[name].dtype)
+        if tensor.is_floating_point() and name in wanted and wanted[name].is_floating_point():
+            tensor.data = tensor.data.to(wanted[name].dtype)
     return model
 
 
@@ -123,15 +126,15 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _same_weights(one: nn.Module, other: nn.Module) -> bool:
-    ours, theirs = dict(one.named_parameters()), dict(other.named_parameters())
-    return ours.keys() == theirs.keys() and all(
-        not is_lazy(theirs[name]) and p.shape == theirs[name].shape and torch.equal(p.to(theirs[name]), theirs[name])
-        for name, p in ours.items()
+    first, second = dict(one.named_parameters()), dict(other.named_parameters())
+    return first.keys() == second.keys() and all(
+        not is_lazy(second[name]) and p.shape == second[name].shape and torch.equal(p.to(second[name]), second[name])
+        for name, p in first.items()
     )
 
 
 def _resetter(module: nn.Module) -> Callable[[], None] | None:
-    # attention and transformer modules of torch keep theirs under a private name
+    # attention and transformer modules of torch have it under a private name
     for name in ("reset_parameters", "_reset_parameters"):
         method = getattr(module, name, None)
         if callable(method):

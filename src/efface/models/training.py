@@ -7,11 +7,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import Subset
 
-from efface.data.checks import told
-from efface.data.records import Records
-from efface.errors import DivergedError, EffaceError, RequestError
+from efface.data.records import Records, subset
+from efface.errors import DivergedError, EffaceError, RequestError, describe_error
 from efface.models.init import fresh_model
 from efface.models.running import all_finite, device_of, mode
 from efface.options import Options, option
@@ -46,7 +44,23 @@ def one_cycle(optimiser: torch.optim.Optimizer, peak: float, steps: int) -> torc
 def train(
     task: Task, model: nn.Module, records: Records, positions: Indices, recipe: Recipe, seed: int, meter: Meter
 ) -> nn.Module:
-    """Train `model` in place on the records at `positions` by the default recipe; cross-entropy."""
+    """Train in place by the default recipe, on the cross-entropy.
+
+    Args:
+        task: How to run the model.
+        model: Changed in place.
+        records: Training records.
+        positions: Those to train on.
+        recipe: Epochs, learning rate and batch size.
+        seed: Fixes the order of records, and what the model draws.
+        meter: Counts the work.
+
+    Returns:
+        The same model.
+
+    Raises:
+        DivergedError: Weights became NaN or infinite.
+    """
     device = device_of(model)
     total = recipe.steps(len(positions))
     order = np.random.default_rng(seed)
@@ -76,17 +90,22 @@ def train(
 
 
 def retrain(task: Task, original: nn.Module, retain: Indices, seed: int, meter: Meter, recipe: Recipe) -> nn.Module:
-    """A network trained afresh on the records at `retain`, by `Task.fit` where there is one, else by `recipe`."""
+    """A network trained afresh on the records at `retain`, by `Task.fit` where there is one, else by `recipe`.
+
+    Raises:
+        RequestError: No untrained network can be made, or `Task.fit` failed.
+        DivergedError: Weights became NaN or infinite.
+    """
     model = fresh_model(task, original, seed)
     if task.fit is None:
         return train(task, model, Records(task.eval_records or task.train, task), retain, recipe, seed, meter)
     try:
         with seeded(seed), torch.enable_grad():
-            fitted = task.fit(model, Subset(task.train, retain.tolist()), seed)
+            fitted = task.fit(model, subset(task.train, retain.tolist()), seed)
     except EffaceError:
         raise
     except Exception as error:  # the user's own code
-        raise RequestError(f"Task.fit raised {told(error)}") from error
+        raise RequestError(f"Task.fit raised {describe_error(error)}") from error
     if not isinstance(fitted, nn.Module | None):
         raise RequestError(
             f"Task.fit: expected it to train in place and return None, or to return the trained model; "

@@ -7,11 +7,9 @@ from datetime import date, datetime
 
 from sqlalchemy import delete, func, select
 
-from efface.data.checks import Findings
+from efface.data.checks import Findings, read_forget
 from efface.data.ids import RecordIndex
-from efface.errors import RequestError
-from efface.request import read_forget
-from efface.runtime.text import shorten
+from efface.errors import RequestError, shorten
 from efface.store import clock
 from efface.store.context import StoreContext, Transaction
 from efface.store.database import notes, pending_ids, tags

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from efface.data.checks import MAX_SHARE
 from efface.data.ids import RecordIndex
-from efface.errors import RequestError
-from efface.runtime.text import shorten
+from efface.errors import RequestError, shorten
 from efface.store.context import StoreContext
 from efface.store.entries import RunRecord
 from efface.store.errors import DamagedError
@@ -101,7 +100,7 @@ def find_batch(context: StoreContext, task: Task, pending: PendingRecords, retra
         RequestError: some are no longer in the training set, or they are too many to be unlearned together.
     """
     view = remaining_task(task, context.key, pending.forgotten)
-    index = RecordIndex(task.ids, len(task.train))  # type: ignore[arg-type]
+    index = RecordIndex(task.ids, len(task.train))
     found = {tag: index.position(name) for tag, name in pending.names.items()}
     leaving = {position: short_tag(tag) for tag, position in found.items() if position is not None}
     if not retrain:

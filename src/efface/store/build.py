@@ -19,14 +19,14 @@ from efface.runtime.cost import Meter
 from efface.store.batch import DeletionBatch
 from efface.store.errors import StorageError
 from efface.store.plan import RunPlan
-from efface.task import Task
+from efface.task import Task, missing_build_model
 from efface.unlearning.driver import unlearn
 
 
 def load(task: Task, path: Path, device: torch.device) -> nn.Module:
     """The network of a checkpoint, in eval mode; RequestError where the task makes none that fits."""
     if task.build_model is None:
-        raise RequestError("the task has no build_model: set Task.build_model, which makes the network to load into")
+        raise RequestError(missing_build_model())
     model = task.build_model()
     load_weights(model, path)
     return model.to(device).eval()
@@ -64,7 +64,7 @@ def retrain_without(
     """A model trained anew on all records but a batch, and what the history notes of how it was made."""
     task = batch.task
     if task.build_model is None:
-        raise RequestError("the task has no build_model: set Task.build_model, which makes the network to train")
+        raise RequestError(missing_build_model())
     with _waiting("training anew by Task.fit", progress):
         model = retrain(task, task.build_model().to(device), batch.view.staying(batch.leaving), seed, Meter(), Recipe())
     return model, {"reference": None, "cpu_s": None, "warnings": []}

@@ -17,7 +17,7 @@ from efface.data.ids import RecordIndex
 from efface.data.records import Records
 from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import weights_digest
-from efface.request import check_model
+from efface.models.checks import check_model
 from efface.runtime.devices import resolve_device
 from efface.runtime.provenance import versions
 from efface.store.build import save
@@ -28,7 +28,7 @@ from efface.store.files import Folder, hash_of
 from efface.store.keys import key_exists, make_key
 from efface.store.place import check_outside
 from efface.store.settings import StoreSettings, check_settings
-from efface.task import Task
+from efface.task import Task, missing_build_model
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class NewStore:
             "settings": {
                 "grace_days": float(settings.grace_days),
                 "limits": asdict(settings.limits),
-                "records": len(self.task.train),  # type: ignore[arg-type]
+                "records": len(self.task.train),
                 "by_position": self.task.ids is None,
                 "source_hash": None if source is None else hash_of(source),
                 "made_with": versions(),
@@ -151,7 +151,7 @@ def _check_task(task: Task, model: nn.Module) -> None:
         raise RequestError(f"task: expected an efface.Task, got {type(task).__name__}")
     found = Findings()
     if task.build_model is None:
-        found.problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")
+        found.problems.append(missing_build_model())
     parts = {"training": task.eval_records or task.train, "holdout": task.holdout}
     for name, data in parts.items():
         if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, IterableDataset):
@@ -165,6 +165,6 @@ def _check_task(task: Task, model: nn.Module) -> None:
     if all([check_reading(data, name, found) for name, data in records.items()]):
         with torch.no_grad():
             check_model(model, task, records["training"], found)
-    collect_errors(found.problems, RecordIndex, task.ids, len(task.train))  # type: ignore[arg-type]
+    collect_errors(found.problems, RecordIndex, task.ids, len(task.train))
     if found.problems:
         raise RequestError(found.problems)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from efface.runtime.text import shorten
+from efface.errors import shorten
 from efface.store.context import StoreContext
 from efface.store.files import hash_of
 from efface.store.gc import removal_date, superseded
@@ -95,7 +95,7 @@ def _source(history: History) -> list[Leftover]:
     except OSError:
         return found
     if beside:
-        names = shorten((p.name for p in beside), MAX_NAMED)
+        names = shorten((p.name for p in beside), MAX_NAMED, str)
         found.append(Leftover(f"other weights beside it: {names}", True, "delete those that knew the records"))
     return found
 

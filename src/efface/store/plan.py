@@ -77,9 +77,11 @@ class RunOutcome:
 
 def check_plan(plan: RunPlan, task: "Task") -> None:
     """Refuse a plan that cannot be carried out, by a RequestError with every problem."""
+    from efface.task import missing_build_model
+
     problems = []
     if task.build_model is None:
-        problems.append("the task has no build_model: set Task.build_model, which makes the network to load into")
+        problems.append(missing_build_model())
     if plan.retrain and (plan.options or plan.method != RunPlan.method):
         problems.append("a retraining is done by Task.fit and takes no method or option: leave them out")
     if plan.retrain and task.fit is None:

@@ -1,7 +1,6 @@
 """An earlier version goes back into service."""
 
-from efface.errors import RequestError
-from efface.runtime.text import shorten
+from efface.errors import RequestError, shorten
 from efface.store.context import StoreContext
 from efface.store.entries import Version
 from efface.store.gc import finish

@@ -264,7 +264,7 @@ class Store:
         if self._index is None:
             from efface.data.ids import RecordIndex
 
-            self._index = RecordIndex(task.ids, len(task.train))  # type: ignore[arg-type]
+            self._index = RecordIndex(task.ids, len(task.train))
         return self._index
 
     def _checked_task(self) -> "Task":
@@ -274,7 +274,7 @@ class Store:
         task, settings = self._task, self.history().settings
         if settings["by_position"] != (task.ids is None):
             raise RequestError("Task.ids was given when the store was made and is not now, or the other way round")
-        records = len(task.train)  # type: ignore[arg-type]
+        records = len(task.train)
         if task.ids is None and records != settings["records"]:
             raise RequestError(
                 f"the task names records by position, and has {records} of them where the store was made with "

@@ -8,12 +8,12 @@ from typing import Any, overload
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
-from efface.data.records import Records
+from efface.data.records import Records, subset
 from efface.store.keys import TAG_DIGITS, Key
 from efface.task import Task
-from efface.types import Indices, RecordId
+from efface.types import Indices, RecordId, SizedDataset
 
 
 class MaskedIds(Sequence[RecordId]):
@@ -78,7 +78,7 @@ class TaskView:
     def forget_classes_after(self, leaving: Collection[int]) -> Tensor:
         """Classes of which no training record is left once others leave, given by positions in the whole set."""
         stay = array("q", self.staying(leaving).tobytes())
-        train = Subset(self.task.eval_records or self.task.train, stay)
+        train = subset(self.task.eval_records or self.task.train, stay)
         fewer = replace(self.task, train=train, eval_records=None, ids=None)
         classes: Tensor = torch.unique(torch.cat([self.forget_classes, _classes_left_out(fewer)]))
         return classes
@@ -92,19 +92,19 @@ def remaining_task(task: Task, key: Key, forgotten: Collection[bytes]) -> TaskVi
     """
     mark = key.mac("mark", "others")[:TAG_DIGITS]
     if not forgotten:
-        return subset_task(task, range(len(task.train)), mark)  # type: ignore[arg-type]
+        return subset_task(task, range(len(task.train)), mark)
     left = array("q", (at for at, name in enumerate(ids_of(task)) if key.tag(name) not in forgotten))
     return subset_task(task, left, mark)
 
 
 def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
     """The task with the training records at some positions only; see `remaining_task`."""
-    if len(positions) == len(task.train):  # type: ignore[arg-type]
+    if len(positions) == len(task.train):
         return TaskView(task, positions, torch.empty(0, dtype=torch.long), mark)
     left = replace(
         task,
-        train=Subset(task.train, positions),
-        eval_records=None if task.eval_records is None else Subset(task.eval_records, positions),
+        train=subset(task.train, positions),
+        eval_records=None if task.eval_records is None else subset(task.eval_records, positions),
         ids=MaskedIds(positions, {}, mark),
     )
     forget_classes = _classes_left_out(left)
@@ -116,7 +116,7 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
 
 def ids_of(task: Task) -> Iterator[RecordId]:
     """The ids of all training records as Python's own ints and strings."""
-    records = len(task.train)  # type: ignore[arg-type]
+    records = len(task.train)
     return iter(range(records)) if task.ids is None else map(as_python_id, task.ids)
 
 
@@ -138,7 +138,7 @@ def _classes_left_out(task: Task) -> Tensor:
     return torch.tensor(sorted(missing), dtype=torch.long)
 
 
-def _of_other_classes(task: Task, data: Dataset[Any], forget_classes: Tensor) -> Subset[Any]:
+def _of_other_classes(task: Task, data: SizedDataset, forget_classes: Tensor) -> Subset[Any]:
     records = Records(data, task)
     stays = ~torch.isin(records.targets(range(len(records))), forget_classes)
-    return Subset(data, stays.nonzero().flatten().tolist())
+    return subset(data, stays.nonzero().flatten().tolist())

@@ -1,4 +1,4 @@
-"""What a stop rule saw of a run, and why the run ended."""
+"""What a run has shown about itself: its evaluations, and why it ended."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,23 +7,29 @@ from efface.types import Estimate
 
 
 class Outcome(StrEnum):
-    """Why the step loop ended, in words of the evidence that the stop rule saw."""
+    """Why a run ended, as far as its own evidence can tell. "The interval" is that of the conditional AUC."""
 
     LOOKS_UNSEEN = "looks_unseen"  # the whole interval lies within the margin of the target
-    UNDER_UNLEARNED = "under_unlearned"  # step limit reached, interval wholly above the target
-    OVER_UNLEARNED = "over_unlearned"  # interval wholly below the target
-    UNDECIDED = "undecided"  # step limit reached, interval covers the target but is wider than the margin
+    UNDER_UNLEARNED = "under_unlearned"  # the step limit was reached, and the interval lies above the target
+    OVER_UNLEARNED = "over_unlearned"  # the step limit was reached, and the interval lies below the target
+    UNDECIDED = "undecided"  # the step limit was reached, and the interval covers the target
     UTILITY_FLOOR = "utility_floor"  # held-out accuracy fell below the floor
-    NOT_JUDGED = "not_judged"  # no stop rule was asked for
+    NOT_JUDGED = "not_judged"  # no evidence was collected, or none that can judge this request
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the stop rule saw at one check: the conditional AUC of forget against holdout records, and utility.
+    """The evidence at one point of a run.
 
-    `auc` is the chance that a forget record's margin exceeds that of a holdout record of the same difficulty: 0.5
-    for a model that never saw it, higher while it is remembered, lower where the model shuns it. `accuracy_change` is
-    the held-out accuracy less the original's, paired on the same records.
+    Args:
+        step: The number of steps before it; 0 is the original.
+        auc: The chance that the margin of a forget record is above that of a holdout record of the same difficulty.
+            0.5 for a model that never saw the forget records, higher while they are remembered, lower where the model
+            does worse on them than such a model.
+        holdout_accuracy: Accuracy on the stopping part of the holdout, without the classes that are wholly forgotten.
+        accuracy_change: That accuracy less the original's, paired on the same records.
+        forget_accuracy: Accuracy on the forget set.
+        loss: The loss of the step, as the method reports it; NaN for the original.
     """
 
     step: int
@@ -36,7 +42,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that the stop rule saw, and why the loop ended."""
+    """Everything that the stop rule was given, and why the run ended.
+
+    Args:
+        evaluations: In order; the first is of the original. Empty where no evidence was collected.
+        outcome: Why the run ended.
+        reason: The same as a sentence, with its numbers.
+        chosen_step: The step whose weights the result has; 0 is the original.
+        target: The conditional AUC of records never seen.
+        margin: The distance from the target that counts as no effect.
+        planned_evaluations: The number of evaluations that the intervals are corrected for.
+    """
 
     evaluations: tuple[Evaluation, ...]
     outcome: Outcome

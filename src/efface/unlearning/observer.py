@@ -1,69 +1,80 @@
-"""The observer: evidence on the working copy at each evaluation of a run."""
+"""The observer: makes the evidence at each evaluation of a run."""
 
 from functools import cached_property
 
 from torch import Tensor, nn
 
 from efface.calibration.counterfactual import CounterfactualLogits
-from efface.data.splits import Splits
 from efface.errors import DivergedError
 from efface.methods.base import Step
 from efface.metrics.membership import conditional_auc
 from efface.metrics.utility import correct, mean_over_records
 from efface.models.running import logits_of
 from efface.numerics.logits import margin, of_classes
-from efface.request import Request
-from efface.runtime.cost import Meter
 from efface.unlearning.evidence import Evaluation
+from efface.unlearning.run import Run
+
+# Coverage of the evidence over all evaluations of a run together: that of two one-sided tests at 5 %, which is what an
+# interval wholly within a margin amounts to. Each evaluation gets its Bonferroni share of the rest.
+COVERAGE = 0.90
 
 
 class Observer:
     """Evaluates a model on the forget set and the stopping part of the holdout, which no method may read.
 
-    Difficulty is the margin expected of a model that never saw the record, by a reference that was trained on neither
-    kind but began at weights that knew the forget records; so it serves for requests that look drawn at random.
-    `level` is the coverage of each evaluation's interval, already widened for the number of evaluations planned. The first evaluation is
-    at the original. Accuracy is that on classes that are to stay.
+    Difficulty is the margin expected of a model that never saw the record. The reference model behind it was trained
+    on neither kind of record, but it began at weights that knew the forget records; so it serves for requests that
+    look drawn at random. Accuracy leaves out the classes that are wholly forgotten.
+
+    Args:
+        run: The run that is observed.
+        counterfactual: Gives the difficulty of each record.
     """
 
-    def __init__(
-        self, request: Request, splits: Splits, expected: CounterfactualLogits, meter: Meter, level: float
-    ) -> None:
-        self._request, self._splits, self._expected, self._meter = request, splits, expected, meter
-        self._level = level
-        self._right_before: Tensor | None = None
+    def __init__(self, run: Run, counterfactual: CounterfactualLogits) -> None:
+        self._run, self._counterfactual = run, counterfactual
+        self._level = 1 - (1 - COVERAGE) / run.method.max_evaluations
+        self._correct_before: Tensor | None = None
+
+    def evaluate(self, model: nn.Module, step: Step) -> Evaluation:
+        """One evaluation, charged to the phase `stop checks`; the first one must be of the original.
+
+        Raises:
+            DivergedError: The model's logits hold NaN.
+        """
+        with self._run.meter.phase("stop checks"):
+            (z_forget, z_stopping), (y_forget, y_stopping) = self._read(model), self._targets
+            margins = margin(z_forget, y_forget), margin(z_stopping, y_stopping)
+            if any(bool(m.isnan().any()) for m in margins):
+                raise DivergedError(f"the logits became NaN by step {step.index}; nothing was saved")
+            auc = conditional_auc(*margins, *self._difficulty)
+            stays = ~of_classes(y_stopping, self._run.request.forget_classes)
+            is_correct = correct(z_stopping, y_stopping)[stays]
+            if self._correct_before is None:
+                self._correct_before = is_correct
+            return Evaluation(
+                step=step.index,
+                auc=auc.estimate(self._level),
+                holdout_accuracy=float(is_correct.mean()),
+                accuracy_change=mean_over_records(is_correct - self._correct_before, self._level, -1.0, 1.0),
+                forget_accuracy=float(correct(z_forget, y_forget).mean()),
+                loss=step.loss,
+            )
 
     @cached_property
     def _targets(self) -> tuple[Tensor, Tensor]:
-        return self._request.train.targets(self._splits.forget), self._request.holdout.targets(self._splits.stopping)
+        request, splits = self._run.request, self._run.splits
+        return request.train.targets(splits.forget), request.holdout.targets(splits.stopping)
 
     @cached_property
     def _difficulty(self) -> tuple[Tensor, Tensor]:
-        splits = self._splits
-        return self._expected.of_training(splits.forget).score, self._expected.of_holdout(splits.stopping).score
+        splits = self._run.splits
+        forget = self._counterfactual.of_training(splits.forget)
+        return forget.score, self._counterfactual.of_holdout(splits.stopping).score
 
     def _read(self, model: nn.Module) -> tuple[Tensor, Tensor]:
-        request, splits = self._request, self._splits
+        request, splits, meter = self._run.request, self._run.splits, self._run.meter
         return (
-            logits_of(request.task, model, request.train, splits.forget, self._meter),
-            logits_of(request.task, model, request.holdout, splits.stopping, self._meter),
+            logits_of(request.task, model, request.train, splits.forget, meter),
+            logits_of(request.task, model, request.holdout, splits.stopping, meter),
         )
-
-    def evaluate(self, model: nn.Module, step: Step) -> Evaluation:
-        """One evaluation, charged to the phase `stop checks`."""
-        with self._meter.phase("stop checks"):
-            (z_f, z_s), (y_f, y_s), (d_f, d_s) = self._read(model), self._targets, self._difficulty
-            m_f, m_s = margin(z_f, y_f), margin(z_s, y_s)
-            if m_f.isnan().any() or m_s.isnan().any():
-                raise DivergedError(f"the logits became NaN by step {step.index}; nothing was saved")
-            seen = conditional_auc(m_f, m_s, d_f, d_s)
-            right = correct(z_s, y_s)[~of_classes(y_s, self._request.forget_classes)]
-            self._right_before = right if self._right_before is None else self._right_before
-            return Evaluation(
-                step=step.index,
-                auc=seen.estimate(self._level),
-                holdout_accuracy=float(right.mean()),
-                accuracy_change=mean_over_records(right - self._right_before, self._level, -1.0, 1.0),
-                forget_accuracy=float(correct(z_f, y_f).mean()),
-                loss=step.loss,
-            )

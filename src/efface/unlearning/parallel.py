@@ -35,7 +35,7 @@ UNDIVIDED = {"msg", "salun"}  # DistributedDataParallel averages what backward()
 
 
 def unlearn(
-    model: nn.Module, *, forget: Sequence[RecordId], task: Task, method: str | Method = "steer", **options: Any
+    model: nn.Module, *, forget: Sequence[RecordId], task: Task, method: str | Method = "steer", **others: Any
 ) -> Result:
     """Unlearn as `efface.unlearn` does, the rows of every batch divided among the processes of the default group.
 
@@ -43,7 +43,7 @@ def unlearn(
 
     Args:
         method: steer or a method of gradient descent; msg and salun are not divided.
-        options: the other arguments of `efface.unlearn`.
+        others: the other arguments of `efface.unlearn`.
 
     Returns:
         The same in every process, and as of one but for rounding; its cost has the CPU seconds of all processes.
@@ -55,12 +55,12 @@ def unlearn(
     if not dist.is_available() or not dist.is_initialized():
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise RequestError("several processes were launched: call torch.distributed.init_process_group first")
-        return unlearn_alone(model, forget=forget, task=task, method=method, **options)
-    _check(model, forget, get(method), options.get("seed", 0))
+        return unlearn_alone(model, forget=forget, task=task, method=method, **others)
+    _check(model, forget, get(method), others.get("seed", 0))
     shared = Shared(task)
     try:
-        options["progress"] = options.get("progress") if dist.get_rank() == 0 else False
-        result = unlearn_alone(model, forget=forget, task=replace(task, forward=shared), method=method, **options)
+        others["progress"] = others.get("progress") if dist.get_rank() == 0 else False
+        result = unlearn_alone(model, forget=forget, task=replace(task, forward=shared), method=method, **others)
     finally:
         shared.averaged.clear()
     if _differs((weights_digest(result.model), result.evidence.chosen_step)):

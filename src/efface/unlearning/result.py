@@ -10,35 +10,33 @@ from efface.calibration.assumptions import Assumption
 from efface.data.splits import Splits
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
-from efface.models.training import Recipe
 from efface.runtime.cost import Cost
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.evidence import Evidence
-from efface.unlearning.stopping import StopRule
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a run was made beside its method, so that an audit can make more like it; see `efface.unlearn`."""
-
-    stop: StopRule | None = None
-    evaluate: bool = True
-    reference: Recipe | None = None
+from efface.unlearning.options import UnlearnOptions
 
 
 @dataclass(frozen=True)
 class Result:
-    """An unlearned model and how it came about.
+    """An unlearned model and how it was made.
 
-    model: an unlearned copy, on the device and dtype of `original`, which is the caller's model, unchanged.
-    splits: which records served for what, so that an audit can stay away from them.
-    reference: digest of the weights of the run's reference model, by which its targets and its stop rule were made;
-        None where it trained none.
-    settings: stop rule, whether to evaluate, and reference recipe that were asked for.
-    warnings: what the checks found that did not refuse the request, which checks were off, and assumptions not met.
-    assumptions: what targets made from the reference suppose of the request, and the records that do not meet it; empty
-        where the run trained no reference.
+    Args:
+        model: The unlearned copy, on the device and in the dtype of `original`.
+        original: The caller's model, unchanged.
+        task: The problem.
+        forget: The ids to erase, in the order of the request.
+        method: The method, with its options.
+        splits: Which records served for what, so that an audit can leave them out.
+        cost: Time and examples, each phase apart.
+        evidence: What the run has shown about itself, and why it ended.
+        seed: The seed of the run.
+        reference: Digest of the weights of the run's reference model; None where it trained none.
+        options: The options of the run.
+        warnings: What the checks found that did not refuse the request, which checks were off, and assumptions that
+            do not hold.
+        assumptions: What calibration supposes of the request, whether it holds, and the records for which it does
+            not; empty where the run trained no reference model.
     """
 
     model: nn.Module
@@ -51,10 +49,17 @@ class Result:
     evidence: Evidence
     seed: int
     reference: str | None
-    settings: Settings
+    options: UnlearnOptions
     warnings: Sequence[str]
     assumptions: tuple[Assumption, ...] = ()
 
     def save(self, path: str | Path) -> str:
-        """Write the unlearned weights as safetensors, atomically; gives their sha256 digest."""
+        """Write the unlearned weights as a safetensors file that appears whole or not at all.
+
+        Args:
+            path: The file; its folder must exist.
+
+        Returns:
+            The sha256 digest of the weights.
+        """
         return save_weights(self.model, path)

@@ -1,4 +1,4 @@
-"""Stop rules: what the loop may conclude from held-out evidence, and how rules combine."""
+"""Stop rules: when the evidence of a run may end it, and how rules combine."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,7 +10,12 @@ from efface.unlearning.evidence import Evaluation, Outcome
 
 @dataclass(frozen=True)
 class Decision:
-    """A rule's wish to end the loop."""
+    """A rule's decision to end the run.
+
+    Args:
+        outcome: Why.
+        reason: The same as a sentence, with its numbers.
+    """
 
     outcome: Outcome
     reason: str
@@ -18,10 +23,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class StopRule(Options, ABC):
-    """A rule that reads the evaluations so far (the first is at step 0, the original) and may end the loop.
+    """A rule that may end a run, by the evaluations so far; `first | second` asks both in that order.
 
-    `target` is the conditional AUC of records never seen, and `margin` the distance from it that counts as no effect (0
-    for a rule that has no view of it).
+    Args:
+        target: The conditional AUC of records that the model never saw.
+        margin: The distance from the target that counts as no effect; 0 for a rule that does not read the AUC.
     """
 
     target: float = option(0.5, "conditional AUC of records that the model never saw", 0.0, 1.0)
@@ -31,7 +37,14 @@ class StopRule(Options, ABC):
 
     @abstractmethod
     def check(self, evaluations: Sequence[Evaluation]) -> Decision | None:
-        """A decision, or None to go on."""
+        """Decide on the last evaluation.
+
+        Args:
+            evaluations: All so far; the first is of the original.
+
+        Returns:
+            A decision, or None to go on.
+        """
 
     def __or__(self, other: "StopRule") -> "AnyOf":
         return AnyOf.of(self, other)
@@ -39,7 +52,7 @@ class StopRule(Options, ABC):
 
 @dataclass(frozen=True)
 class AnyOf(StopRule):
-    """Ends the loop as soon as one of its rules does; earlier rules are asked first."""
+    """Ends the run as soon as one of its rules does; earlier rules are asked first."""
 
     rules: tuple[StopRule, ...] = ()
 
@@ -57,8 +70,8 @@ class AnyOf(StopRule):
 class LooksUnseen(StopRule):
     """Equivalence test: ends when the whole interval of the conditional AUC lies within `margin` of `target`.
 
-    The driver widens each interval for the number of planned evaluations (Bonferroni), so looking often does not make
-    stopping by luck likelier. Fewer records mean a wider interval, hence never an earlier stop.
+    Each interval is widened for the number of planned evaluations (Bonferroni), so more evaluations do not make a stop
+    by chance likelier. Fewer records mean a wider interval, hence never an earlier stop.
     """
 
     margin: float = option(
@@ -70,12 +83,12 @@ class LooksUnseen(StopRule):
         if len(evaluations) == 1 or not now.within(self.target, self.margin):
             return None
         before = evaluations[0].auc
-        same = before.within(self.target, self.margin)
+        too_small = f" (so did the original's, {before.value:.3f}: too small an effect for this evidence)"
         return Decision(
             Outcome.LOOKS_UNSEEN,
             f"conditional AUC {now.value:.3f} [{now.low:.3f}, {now.high:.3f}] lies within "
             f"{self.target:g} ± {self.margin:g} after step {evaluations[-1].step}"
-            + (f" (so did the original's, {before.value:.3f}: too small an effect for this evidence)" if same else ""),
+            + (too_small if before.within(self.target, self.margin) else ""),
         )
 
 
@@ -83,8 +96,9 @@ class LooksUnseen(StopRule):
 class UtilityFloor(StopRule):
     """Ends when held-out accuracy is shown to be more than `drop` below the original's.
 
-    The comparison is paired on the same records, and its whole interval must lie beyond the drop: on a hundred records
-    a few that flip are already some points. A loss that is not shown here is a doubt to the audit.
+    The comparison is paired on the same records, and its whole interval must lie beyond the drop, because on a hundred
+    records a few changed answers are already some points. A smaller loss does not end the run, but the
+    audit mentions it.
     """
 
     drop: float = option(0.03, "largest loss of held-out accuracy, as a share of records", 0.0, 1.0)
@@ -105,11 +119,11 @@ def default_rule() -> AnyOf:
 
 
 def conclude(evaluations: Sequence[Evaluation], target: float) -> Decision:
-    """What the last evaluation says once the step limit is reached without a decision."""
+    """What the last evaluation says where the step limit was reached without a decision."""
     now = evaluations[-1].auc
-    said = f"step limit reached with conditional AUC {now.value:.3f} [{now.low:.3f}, {now.high:.3f}]"
+    reached = f"step limit reached with conditional AUC {now.value:.3f} [{now.low:.3f}, {now.high:.3f}]"
     if now.low > target:
-        return Decision(Outcome.UNDER_UNLEARNED, f"{said}, above {target:g}: forget records are still known")
+        return Decision(Outcome.UNDER_UNLEARNED, f"{reached}, above {target:g}: forget records are still known")
     if now.high < target:
-        return Decision(Outcome.OVER_UNLEARNED, f"{said}, below {target:g}: forget records are shunned")
-    return Decision(Outcome.UNDECIDED, f"{said}: too few records, or too wide a spread, to tell")
+        return Decision(Outcome.OVER_UNLEARNED, f"{reached}, below {target:g}: forget records are shunned")
+    return Decision(Outcome.UNDECIDED, f"{reached}: too few records, or too wide a spread, to tell")

@@ -37,7 +37,7 @@ def test_without_references_what_needs_them_is_not_measured(known: Memorised, mo
 
 
 def test_every_row_has_three_columns(known: Memorised) -> None:
-    bare, full = known.audit(known.steered), known.audit(known.steered, retrained=known.again[:3])
+    bare, full = known.audit(known.steered), known.audit(known.steered, retrained=known.retrained[:3])
     keys = {"accuracy_forget", "accuracy_test", "loss_retain", "loss_marginal", "loss", "rmia", "perturbed", "cka"}
     assert keys <= {m.key for m in bare.metrics}
     for m in bare.metrics:
@@ -45,23 +45,23 @@ def test_every_row_has_three_columns(known: Memorised) -> None:
         assert ("at least 2,000 never-seen" if m.key == "tpr" else "no retrained models") in m.retrained.why
     outcomes = {r.key: r.outcome for r in full.tests}
     for m in full.metrics:
-        if m.key == "tpr":  # of so few never-seen records no rate of 1 % can be told
+        if m.key == "tpr":  # so few never-seen records give no rate of 1 %
             assert {m.original.state, m.unlearned.state, m.retrained.state} == {"not_measured"}
             continue
         assert {m.original.state, m.retrained.state} == {"measured"}, m.key
         # where no model could pass a decisive test, passing it says nothing
-        dull = m.decisive and outcomes[m.key] == "uninformative"
-        assert m.unlearned.state == ("uninformative" if dull else "measured"), m.key
+        idle = m.decisive and outcomes[m.key] == "uninformative"
+        assert m.unlearned.state == ("uninformative" if idle else "measured"), m.key
     assert {m.key for m in full.metrics} - {m.key for m in bare.metrics} == {"d2_margin", "d2_other_classes", "tow"}
     assert {m.key for m in full.metrics if m.decisive} == set(outcomes)
     x, y = known.task.test.tensors  # type: ignore[union-attr]
-    expected = np.mean([float((m(x).argmax(1) == y).double().mean()) for m in known.again[:3]])
+    expected = np.mean([float((m(x).argmax(1) == y).double().mean()) for m in known.retrained[:3]])
     assert readings(full, "accuracy_test")["retrained"].estimate.value == pytest.approx(expected)
 
 
 def test_what_fails_a_model_is_not_called_uninformative(known: Memorised) -> None:
     """50 records are too few for a test to clear any model, but not to fail this one."""
-    report = known.audit(known.noop, retrained=known.again[:3])
+    report = known.audit(known.noop, retrained=known.retrained[:3])
     left = [r for r in report.tests if r.outcome == "left"]
     assert any(r.uninformative_reason for r in left)
     assert {readings(report, r.key)["unlearned"].state for r in left} == {"measured"}
@@ -69,20 +69,20 @@ def test_what_fails_a_model_is_not_called_uninformative(known: Memorised) -> Non
 
 def test_groups_have_rows_of_their_own(known: Memorised) -> None:
     groups = {"first": FORGET[:20], "other": np.array(FORGET[20:])}
-    report = known.audit(retrained=known.again[:3], groups=groups, forget=tuple(reversed(FORGET)))
+    report = known.audit(retrained=known.retrained[:3], groups=groups, forget=tuple(reversed(FORGET)))
     assert report.document["request"]["groups"] == {"first": 20, "other": 30}
     for key in ("accuracy_forget", "loss", "d2_margin"):
-        whole = readings(report, key)["original"].estimate.value
+        every = readings(report, key)["original"].estimate.value
         first, other = (readings(report, key, g)["original"].estimate for g in groups)
         if key != "d2_margin":
-            assert whole == pytest.approx((20 * first.value + 30 * other.value) / 50)
+            assert every == pytest.approx((20 * first.value + 30 * other.value) / 50)
             assert first.low < first.value < first.high or first.value in (0.0, 1.0)
     assert [r["group"] for r in report.document["records"]] == ["other"] * 30 + ["first"] * 20
     assert readings(report, "accuracy_forget", "first")["unlearned"].estimate.value == 1.0
 
 
 def test_a_group_of_all_records_has_the_row_of_all(known: Memorised) -> None:
-    report = known.audit(retrained=known.again[:3], groups={"every": FORGET})
+    report = known.audit(retrained=known.retrained[:3], groups={"every": FORGET})
     for key in ("accuracy_forget", "loss", "d2_margin"):
         for who, reading in readings(report, key).items():
             # as text, since a distance has no interval
@@ -95,21 +95,21 @@ def stable(report: Report) -> dict[str, Any]:
 
 
 def test_a_seed_fixes_the_report(known: Memorised) -> None:
-    one, again, other = (known.audit(known.steered, retrained=known.again[:2], seed=s) for s in (4, 4, 5))
-    assert stable(one) == stable(again) != stable(other)
+    one, repeated, other = (known.audit(known.steered, retrained=known.retrained[:2], seed=s) for s in (4, 4, 5))
+    assert stable(one) == stable(repeated) != stable(other)
     assert known.audit(known.steered).seed == known.steered.seed
 
 
 def test_the_order_of_the_request_does_not_matter(known: Memorised) -> None:
     shuffled = tuple(np.random.default_rng(0).permutation(FORGET).tolist())
-    one, other = (known.audit(forget=f, retrained=known.again[:3]) for f in (FORGET, shuffled))
+    one, other = (known.audit(forget=f, retrained=known.retrained[:3]) for f in (FORGET, shuffled))
     assert one.document["request"] == other.document["request"]
     for a, b in zip(one.metrics, other.metrics, strict=True):
-        for mine, theirs in ((a.original, b.original), (a.unlearned, b.unlearned), (a.retrained, b.retrained)):
-            assert mine.state == theirs.state
+        for first, second in ((a.original, b.original), (a.unlearned, b.unlearned), (a.retrained, b.retrained)):
+            assert first.state == second.state
             # a copy that is trained on records in another order differs by rounding, which training enlarges
             near = 1e-3 if a.key == "relearn" else 1e-6
-            for e, f in [(mine.estimate, theirs.estimate)] if mine.estimate and theirs.estimate else []:
+            for e, f in [(first.estimate, second.estimate)] if first.estimate and second.estimate else []:
                 assert e.value == pytest.approx(f.value, rel=near), a.key
     rows = [{r["record"]: r for r in report.document["records"]} for report in (one, other)]
     assert rows[0].keys() == rows[1].keys()
@@ -120,7 +120,7 @@ def test_the_order_of_the_request_does_not_matter(known: Memorised) -> None:
 
 def test_the_report_is_valid_and_saved(known: Memorised, tmp_path: Path) -> None:
     report = known.audit(
-        known.steered, retrained=known.again[:3], retrain_cost=PhaseCost(2.0, 4.0), groups={"a": FORGET[:9]}
+        known.steered, retrained=known.retrained[:3], retrain_cost=PhaseCost(2.0, 4.0), groups={"a": FORGET[:9]}
     )
     validate(report.document)
     data, page = report.save(tmp_path / "new")
@@ -138,23 +138,23 @@ def test_the_report_is_valid_and_saved(known: Memorised, tmp_path: Path) -> None
 
 
 def test_one_model_is_not_taken_twice(known: Memorised) -> None:
-    same = known.again[0]
+    same = known.retrained[0]
     cases: list[tuple[dict[str, Any], str]] = [
         ({"retrained": [same, copy.deepcopy(same)]}, "retrained[1] is retrained[0]"),
         ({"unlearned": same, "retrained": [known.original, same]}, "retrained[0] is the original"),
         ({"unlearned": same, "retrained": [known.original, same]}, "retrained[1] is the unlearned model"),
         ({"references": [same, same]}, "references[1] is references[0]"),
     ]
-    for others, named in cases:
+    for others, problem in cases:
         with pytest.raises(RequestError) as refused:
             known.audit(**others)
-        assert any(p.startswith(f"{named}: the audit needs") for p in refused.value.problems)
+        assert any(p.startswith(f"{problem}: the audit needs") for p in refused.value.problems)
 
 
 def test_identical_weights_are_noted(known: Memorised) -> None:
     said = "bit for bit the original's: nothing was unlearned"
     assert any(said in n for n in known.audit(known.noop).document["notes"])
-    assert not any("bit for bit" in n for n in known.audit(unlearned=known.again[0]).document["notes"])
+    assert not any("bit for bit" in n for n in known.audit(unlearned=known.retrained[0]).document["notes"])
 
 
 def test_ids_are_kept_out_of_the_report_where_asked(known: Memorised, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_report_says_who_used_which_records(known: Memorised) -> None:
     uses = {u["who"]: u for u in known.audit(result).document["uses"]}
     expected = {
         "method: its reference model": splits.reference,
-        "method: members that its reference never saw": splits.members,
+        "method: retain records that its reference never saw": splits.heldout_retain,
         "method: calibration of its targets": splits.calibration,
         "stop rule": splits.stopping,
         "audit: never-seen records to compare with": splits.audit,
@@ -191,21 +191,15 @@ def test_a_report_says_who_used_which_records(known: Memorised) -> None:
 
 
 def test_a_report_names_every_model_that_had_a_part(known: Memorised) -> None:
-    document = known.audit(known.steered, retrained=known.again[:2], references=3).document
-    told = {m["what"]: m["digest"] for m in document["models"]}
-    assert list(told) == [
+    document = known.audit(known.steered, retrained=known.retrained[:2], references=3).document
+    models = {m["what"]: m["digest"] for m in document["models"]}
+    assert list(models) == [
         "original",
         "unlearned",
         "reference of the method and the stop rule",
         *(f"reference {i} of the audit" for i in range(3)),
         *(f"retrained {i}, handed in" for i in range(2)),
     ]
-    assert (told["original"], told["unlearned"]) == tuple(document["weights"][k] for k in ("original", "unlearned"))
-    digests = [d for d in told.values() if d is not None]
+    assert (models["original"], models["unlearned"]) == tuple(document["weights"][k] for k in ("original", "unlearned"))
+    digests = [d for d in models.values() if d is not None]
     assert len(set(digests)) == len(digests) == 6
-
-
-def test_digests_of_ids() -> None:
-    assert ids_digest([1, 2]) == ids_digest([2, 1]) != ids_digest(["1", "2"])
-    assert ids_digest(["a", "b"]) != ids_digest(["a", "c"])
-    assert ids_digest([12]) != ids_digest([1, 2])

@@ -13,7 +13,7 @@ from efface.auditing.audit_test import AuditTest
 from efface.auditing.config import Level
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
-from efface.auditing.report.document import SCHEMA_VERSION, plain, write
+from efface.auditing.report.document import SCHEMA_VERSION, to_jsonable, write
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
 from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
@@ -29,9 +29,10 @@ from efface.unlearning.result import Result
 class Report:
     """What an audit found, ready to be read or saved.
 
-    verdict: status, one sentence, reasons and the smallest effect that the request could have shown.
-    tests: the tests that the verdict follows from; metrics: the rows of the table.
-    cost: of the audit itself; that of unlearning is in `result.cost`, where a result was given.
+    Args:
+        inputs: What was judged, and on which records.
+        findings: The verdict and all that it rests on.
+        cost: Cost of the audit itself; that of unlearning is in `result.cost`, where a result was given.
     """
 
     inputs: AuditInputs
@@ -44,7 +45,7 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """The conclusion."""
+        """Status, one sentence, reasons, and the smallest effect that the request could have shown."""
         return self.findings.verdict
 
     @property
@@ -64,12 +65,12 @@ class Report:
 
     @property
     def title(self) -> str:
-        """The title."""
+        """Heading of the report."""
         return self.inputs.options.title
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be known beside the verdict."""
+        """Remarks beside the verdict."""
         return (*self.inputs.notes, *self.findings.notes)
 
     @property
@@ -85,7 +86,7 @@ class Report:
 
     @property
     def table(self) -> Table:
-        """All that the models said."""
+        """What every model says of every set of records, and the rows made of it."""
         return self.findings.table
 
     @cached_property
@@ -94,7 +95,17 @@ class Report:
         return tuple(self.table.metrics())
 
     def save(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write report.json and report.html into `folder`, each whole or not at all; gives their paths."""
+        """Write report.json and report.html, each whole or not at all.
+
+        Args:
+            folder: Where to write; made if it is missing.
+
+        Returns:
+            The paths of report.json and of report.html.
+
+        Raises:
+            OSError: A file cannot be written; the files that were there before are as they were.
+        """
         return write(self.document, folder)
 
     @cached_property
@@ -103,7 +114,7 @@ class Report:
         git = git_state()
         result, inputs, findings = self.result, self.inputs, self.findings
         request = inputs.request
-        return plain(  # type: ignore[no-any-return]
+        return to_jsonable(  # type: ignore[no-any-return]
             {
                 "schema_version": SCHEMA_VERSION,
                 "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -149,29 +160,31 @@ class Report:
         )
 
     def _cost(self) -> dict[str, Any]:
-        ours = None if self.result is None else self.result.cost
-        again, made = self.retrain_cost, self.findings.ensembles
+        spent = None if self.result is None else self.result.cost
+        retraining, made = self.retrain_cost, self.findings.ensembles
         return {
-            "unlearn": None if ours is None else _spent(ours),
-            "audit": _spent(self.cost),
+            "unlearn": None if spent is None else _phases(spent),
+            "audit": _phases(self.cost),
             "retrain": None
-            if again is None
+            if retraining is None
             else {
                 "models": len(self.inputs.retrained) if made is None else len(made.retrained),
-                "cpu_s_each": again.cpu_s,
-                "wall_s_each": again.wall_s,
+                "cpu_s_each": retraining.cpu_s,
+                "wall_s_each": retraining.wall_s,
             },
-            "ratio_cpu": ours.cpu_s / again.cpu_s if ours is not None and again is not None and again.cpu_s else None,
+            "ratio_cpu": spent.cpu_s / retraining.cpu_s
+            if spent is not None and retraining is not None and retraining.cpu_s
+            else None,
         }
 
     def _exchangeable(self) -> dict[str, Any] | None:
-        alike = self.findings.exchangeable
-        if alike is None:
+        found = self.findings.exchangeable
+        if found is None:
             return None
         return {
-            "is_exchangeable": alike.is_exchangeable,
-            "p": alike.p,
-            "tests": [{"title": t, "p": p} for t, p in alike.tests],
+            "is_exchangeable": found.is_exchangeable,
+            "p": found.p,
+            "tests": [{"title": t, "p": p} for t, p in found.tests],
         }
 
     def _ensembles(self) -> dict[str, Any] | None:
@@ -216,14 +229,14 @@ class Report:
         shown = {"original": scores.original, "unlearned": scores.unlearned}
         if scores.retrained:
             shown["retrained"] = scores.retrained[0]
-        told: dict[str, Any] = {
+        margins: dict[str, Any] = {
             who: {
                 "forget": margin(s.forget.logits, s.forget.targets).tolist(),
                 "holdout": margin(s.nonmembers.logits, s.nonmembers.targets).tolist(),
             }
             for who, s in shown.items()
         }
-        return {"statistic": "margin (log-odds of the label)", "retrained": None, **told}
+        return {"statistic": "margin (log-odds of the label)", "retrained": None, **margins}
 
 
 def _test(test: AuditTest) -> dict[str, Any]:
@@ -244,5 +257,5 @@ def _test(test: AuditTest) -> dict[str, Any]:
     }
 
 
-def _spent(cost: Cost) -> dict[str, Any]:
+def _phases(cost: Cost) -> dict[str, Any]:
     return {"phases": {name: asdict(p) for name, p in cost.phases.items()}, "total": asdict(cost.total)}

@@ -3,8 +3,8 @@
 import json
 import math
 import os
-import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -15,6 +15,7 @@ import numpy as np
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unused-ignore]
 
 from efface.errors import EffaceError
+from efface.runtime.files import atomic_write, sync
 
 SCHEMA_VERSION = 3
 _SHOWN_PROBLEMS = 5
@@ -28,9 +29,14 @@ def schema() -> dict[str, Any]:
 
 
 def validate(document: Mapping[str, Any]) -> None:
-    """Raise EffaceError, naming the path of the first few problems, unless `document` is a report as JSON can hold it.
+    """Check a report against its schema.
 
-    Only dicts, lists and plain scalars pass, and no number is NaN or infinite: `plain` brings a document to that form.
+    Args:
+        document: Dicts, lists and Python scalars, as `to_jsonable` makes of other values.
+
+    Raises:
+        EffaceError: It does not fit the schema, or holds NaN or infinite numbers; the message gives the paths of the
+            first problems.
     """
     problems = [*_schema_problems(document), *_nonfinite(document, "$")]
     if not problems:
@@ -43,28 +49,38 @@ def validate(document: Mapping[str, Any]) -> None:
     raise EffaceError("\n".join(["the report does not fit its schema:", *lines]))
 
 
-def plain(value: Any) -> Any:
-    """A copy made of what JSON can hold: dicts, lists and Python scalars, with None for NaN and infinities."""
+def to_jsonable(value: Any) -> Any:
+    """A copy of dicts, lists and Python scalars, which JSON can hold; NaN and infinite numbers become None."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
+        return to_jsonable(value.tolist())
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_jsonable(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
 def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Write report.json and report.html into `folder`, made if missing, and return their paths in that order.
+    """Write a report as report.json and report.html.
 
-    NaN and infinities become null first; where the schema wants a number, that is a problem like any other. Nothing
-    is written unless the document is valid and its page renders, and each file appears whole or not at all.
+    Each file appears whole or not at all. NaN and infinite numbers become null.
+
+    Args:
+        document: The report.
+        folder: Where to write; made if it is missing.
+
+    Returns:
+        The paths of report.json and of report.html.
+
+    Raises:
+        EffaceError: The report does not fit its schema; nothing is written.
+        OSError: A file cannot be written; the files that were there before are as they were.
     """
     from efface.auditing.report.html import render  # jinja2 is needed only here
 
-    checked = plain(document)
+    checked = to_jsonable(document)
     validate(checked)
     # ASCII only: a title with a lone surrogate still gives a readable file
     data = json.dumps(checked, indent=1, allow_nan=False) + "\n"
@@ -72,12 +88,15 @@ def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[
 
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    contents = {
-        target / "report.json": data.encode("ascii"),
-        target / "report.html": page.encode("utf-8", errors="xmlcharrefreplace"),
-    }
-    _replace_all(contents)
-    return target / "report.json", target / "report.html"
+    json_path, html_path = target / "report.json", target / "report.html"
+    with ExitStack() as stack:
+        staged = [stack.enter_context(atomic_write(path)) for path in (json_path, html_path)]
+        staged[0].write_bytes(data.encode("ascii"))
+        staged[1].write_bytes(page.encode("utf-8", errors="xmlcharrefreplace"))
+        # both are on the disk before either takes its name, so that a full disk leaves the old pair
+        for temporary in staged:
+            sync(temporary)
+    return json_path, html_path
 
 
 @cache
@@ -117,21 +136,3 @@ def _broken_curves(document: Mapping[str, Any]) -> Iterator[str]:
         for axis in ("fpr", "tpr"):
             if any(after < before for before, after in pairwise(curve[axis])):
                 yield f"$.roc.models.{name}.{axis}: falls"
-
-
-def _replace_all(contents: Mapping[Path, bytes]) -> None:
-    # every file is whole on disk before the first one takes its name, so a full disk leaves the old pair
-    staged: dict[Path, Path] = {}
-    try:
-        for path, data in contents.items():
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-            staged[path] = temporary
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        for path, temporary in staged.items():
-            os.replace(temporary, path)
-    finally:
-        for temporary in staged.values():
-            temporary.unlink(missing_ok=True)

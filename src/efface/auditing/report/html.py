@@ -8,45 +8,43 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from efface.auditing.report import data, plots, rows
+from efface.auditing.report import csv_files, page_rows, plots
 from efface.auditing.report.plots.roc import rates
-from efface.auditing.report.words import OUTCOMES, STEPS, SYMBOLS, VERDICTS, chance, duration, number, percent, ratio
-
-__all__ = ["VERDICTS", "duration", "number", "ratio", "render"]
+from efface.auditing.report.wording import OUTCOMES, STEPS, SYMBOLS, VERDICTS, chance, duration, number, percent, ratio
 
 
 def render(document: Mapping[str, Any]) -> str:
     """The page of a valid document; the same document gives the same bytes."""
-    shown, hidden = rows.records(document["records"])
-    metrics, footnotes = rows.metrics(document["metrics"])
+    shown, hidden = page_rows.records(document["records"])
+    metrics, footnotes = page_rows.metrics(document["metrics"])
     curves = document["roc"]
     return _template().render(
         doc=document,
-        verdict=VERDICTS[document["verdict"]["status"]][0],
+        verdict=VERDICTS[document["verdict"]["status"]],
         symbol=SYMBOLS[document["verdict"]["status"]],
-        tiles=rows.tiles(document),
-        contents=rows.contents(document),
+        tiles=page_rows.tiles(document),
+        contents=page_rows.contents(document),
         steps=STEPS,
         outcomes=OUTCOMES,
         figures=_figures(document),
         data=_data(document),
-        ladder=rows.ladder(document["tests"]),
+        tests=page_rows.tests(document["tests"]),
         rates=None if curves is None else {who: rates(curves, who) for who, c in curves["models"].items() if c},
         metrics=metrics,
         footnotes=footnotes,
-        has_retrained=rows.has_retrained(document),
+        has_retrained=page_rows.has_retrained(document),
         records=shown,
         hidden_records=hidden,
     )
 
 
 def _figures(document: Mapping[str, Any]) -> dict[str, Markup | None]:
-    seen, curves = document["evidence"], document["roc"]
+    evidence, curves = document["evidence"], document["roc"]
     drawn = {
         "scores": plots.distributions(document["distributions"]),
-        "ladder": plots.ladder(document["tests"]),
+        "tests": plots.effects(document["tests"]),
         "roc": None if curves is None else plots.roc(curves),
-        "steps": None if seen is None else plots.evidence(seen),
+        "steps": None if evidence is None else plots.evidence(evidence),
         "cost": plots.cost(document["cost"]),
     }
     # the figures are the only markup that is not escaped; plots escapes the text within them
@@ -55,14 +53,14 @@ def _figures(document: Mapping[str, Any]) -> dict[str, Markup | None]:
 
 def _data(document: Mapping[str, Any]) -> dict[str, str | None]:
     """The address of the numbers behind each figure, and behind the table of records."""
-    seen, curves = document["evidence"], document["roc"]
+    evidence, curves = document["evidence"], document["roc"]
     return {
-        "scores": data.address(data.scores(document["distributions"])),
-        "ladder": data.address(data.ladder(document["tests"])),
-        "roc": None if curves is None else data.address(data.roc(curves)),
-        "steps": None if seen is None else data.address(data.evidence(seen)),
-        "cost": data.address(data.cost(document["cost"])),
-        "records": data.address(data.records(document["records"])),
+        "scores": csv_files.address(csv_files.scores(document["distributions"])),
+        "tests": csv_files.address(csv_files.tests(document["tests"])),
+        "roc": None if curves is None else csv_files.address(csv_files.roc(curves)),
+        "steps": None if evidence is None else csv_files.address(csv_files.evidence(evidence)),
+        "cost": csv_files.address(csv_files.cost(document["cost"])),
+        "records": csv_files.address(csv_files.records(document["records"])),
     }
 
 

@@ -26,7 +26,7 @@ def _uses(inputs: AuditInputs, findings: AuditResult) -> Iterator[dict[str, Any]
     parts = inputs.splits
     if inputs.run_is_known:
         yield _training(inputs, "method: its reference model", parts.reference)
-        yield _training(inputs, "method: members that its reference never saw", parts.members)
+        yield _training(inputs, "method: retain records that its reference never saw", parts.heldout_retain)
         yield _holdout("method: calibration of its targets", parts.calibration)
         yield _holdout("stop rule", parts.stopping)
     yield _holdout("audit: never-seen records to compare with", inputs.nonmembers)
@@ -39,8 +39,8 @@ def _uses(inputs: AuditInputs, findings: AuditResult) -> Iterator[dict[str, Any]
 
 def _training(inputs: AuditInputs, who: str, at: Indices) -> dict[str, Any]:
     ids = inputs.request.task.ids
-    named = at.tolist() if ids is None else [ids[i] for i in at.tolist()]
-    return {"who": who, "what": "training records", "records": len(at), "digest": ids_digest(named)}
+    chosen = at.tolist() if ids is None else [ids[i] for i in at.tolist()]
+    return {"who": who, "what": "training records", "records": len(at), "digest": ids_digest(chosen)}
 
 
 def _holdout(who: str, at: Indices) -> dict[str, Any]:

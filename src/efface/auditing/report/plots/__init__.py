@@ -5,9 +5,9 @@ alone, and the same document gives the same bytes.
 """
 
 from efface.auditing.report.plots.cost import cost
+from efface.auditing.report.plots.effects import effects
 from efface.auditing.report.plots.evidence import evidence
-from efface.auditing.report.plots.ladder import ladder
 from efface.auditing.report.plots.roc import roc
 from efface.auditing.report.plots.scores import distributions
 
-__all__ = ["cost", "distributions", "evidence", "ladder", "roc"]
+__all__ = ["cost", "distributions", "effects", "evidence", "roc"]

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by people with any common form of colour blindness
+# Okabe and Ito's colours, which people with any common form of colour blindness can tell apart
 BLUE, SKY, GREEN, ORANGE, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"
 INK, FAINT, BAND = "#333333", "#7a7a7a", "#e3e6ea"
 MODELS = ("original", "unlearned", "retrained")
-# one look for each model in every figure that draws them together; the lines differ without colour too
+# each model has one colour and line in every figure that shows several; the lines differ in print too
 COLOURS = dict(zip(MODELS, (VERMILION, BLUE, GREEN), strict=True))
 LINES: dict[str, Any] = dict(zip(MODELS, ("--", "-", (0, (1, 1.3))), strict=True))
 WIDTH = 9.0  # inches; the page scales the figure to its column
@@ -52,10 +52,10 @@ def new_figure(height: float) -> Iterator["Figure"]:
         yield Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def short(text: str, most: int = 40) -> str:
-    """A name in one line that leaves room for the figure, without what a font cannot measure."""
+def short(text: str, max_length: int = 40) -> str:
+    """A text as one line of at most `max_length` characters, lone surrogates replaced: no font can measure them."""
     line = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
-    return line if len(line) <= most else f"{line[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return line if len(line) <= max_length else f"{line[: max_length - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def in_order(axes: "Axes", order: tuple[int, ...]) -> tuple[list[Any], list[Any]]:

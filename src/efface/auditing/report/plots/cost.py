@@ -21,7 +21,7 @@ def cost(spent: Mapping[str, Any]) -> str | None:
     names, seconds, colours = zip(*bars, strict=True)
     with new_figure(0.7 + 0.27 * len(bars)) as figure:
         axes = figure.subplots()
-        # the thin edge keeps the paler bars in sight
+        # the thin edge keeps the paler bars visible
         drawn = axes.barh(range(len(bars)), seconds, color=colours, height=0.68, edgecolor=INK, linewidth=0.5)
         axes.bar_label(
             drawn, labels=[f"{value:,.3g}" if value < 1000 else f"{value:,.0f}" for value in seconds], padding=4

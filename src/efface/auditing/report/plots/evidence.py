@@ -1,4 +1,4 @@
-"""What the stop rule saw, evaluation by evaluation."""
+"""What the stop rule measured at each of its evaluations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from efface.auditing.report.plots.base import BLUE, GREEN, VERMILION, in_order, new_figure, svg
 
 
-def evidence(seen: Mapping[str, Any]) -> str | None:
+def evidence(measured: Mapping[str, Any]) -> str | None:
     """Conditional AUC at each evaluation against the target and its margin; None without evaluations."""
-    evaluations = seen["evaluations"]
+    evaluations = measured["evaluations"]
     if not evaluations:
         return None
     steps = [evaluation["step"] for evaluation in evaluations]
@@ -21,7 +21,7 @@ def evidence(seen: Mapping[str, Any]) -> str | None:
         value if evaluation["auc"]["high"] is None else evaluation["auc"]["high"]
         for value, evaluation in zip(values, evaluations, strict=True)
     ]
-    target, margin, chosen = seen["target"], seen["margin"], seen["chosen_step"]
+    target, margin, chosen = measured["target"], measured["margin"], measured["chosen_step"]
     levels = sorted({f"{100 * evaluation['auc']['level']:.4g}%" for evaluation in evaluations})
     with new_figure(3.2) as figure:
         axes = figure.subplots()
@@ -44,8 +44,8 @@ def evidence(seen: Mapping[str, Any]) -> str | None:
         axes.set_ylabel("conditional AUC")
         figure.legend(*in_order(axes, (3, 1, 0, 2)), loc="outside upper left", ncols=4, columnspacing=1.4)
         label = (
-            f"Conditional AUC of forget against holdout records at {len(evaluations)} evaluations, from {values[0]:.3g} at step "
-            f"{steps[0]} to {values[-1]:.3g} at step {steps[-1]}; target {target:.3g}, margin {margin:.3g}, "
-            f"chosen step {chosen}."
+            f"Conditional AUC of forget against holdout records at {len(evaluations)} evaluations, from "
+            f"{values[0]:.3g} at step {steps[0]} to {values[-1]:.3g} at step {steps[-1]}; "
+            f"target {target:.3g}, margin {margin:.3g}, chosen step {chosen}."
         )
         return svg(figure, "evidence", label)

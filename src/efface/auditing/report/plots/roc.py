@@ -1,4 +1,4 @@
-"""ROC curves on logarithmic axes: what an attack tells while it hardly ever accuses a nonmember."""
+"""ROC curves on logarithmic axes, which show how an attack does at few false positives."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -9,26 +9,30 @@ import numpy as np
 from efface.auditing.report.plots.base import BAND, COLOURS, FAINT, LINES, MODELS, new_figure, short, svg
 
 MAX_POINTS = 300
-_FEW = 10  # false positives on fewer nonmembers than this say little
+_COARSE = 10  # below as many false positives a curve is coarse: each nonmember moves it
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def roc(curves: Mapping[str, Any]) -> str:
-    """True against false positive rates of every model, both axes logarithmic."""
+    """True against false positive rates of every model, both axes logarithmic.
+
+    Args:
+        curves: The part `roc` of a valid document.
+    """
     smallest = 1 / curves["negatives"]
-    # a request of few records has its own smallest share, which may lie above that of the nonmembers
+    # the smallest share of forget records may lie below or above that of the nonmembers
     floor = min(smallest, 1 / curves["positives"], 0.5)
     said = []
     with new_figure(4.4) as figure:
         axes = figure.subplots()
-        few = min(1.0, _FEW * smallest)
-        axes.axvspan(floor, few, color=BAND, linewidth=0, label=f"fewer than {_FEW} never-seen records")
+        coarse_end = min(1.0, _COARSE * smallest)
+        axes.axvspan(floor, coarse_end, color=BAND, linewidth=0, label=f"fewer than {_COARSE} never-seen records")
         axes.plot([floor, 1], [floor, 1], color=FAINT, linewidth=1.0, label="chance")
         for name in MODELS:
             if curves["models"][name] is None:
                 continue
             fpr, tpr = thinned(curves, name)
-            # what lies at no false positives at all is drawn at the left end: a logarithm has no zero
+            # a point without false positives is drawn at the left end: a logarithm has no zero
             axes.step(
                 np.maximum(fpr, floor),
                 np.maximum(tpr, floor / 2),
@@ -38,8 +42,8 @@ def roc(curves: Mapping[str, Any]) -> str:
                 linewidth=1.9,
                 label=name,
             )
-            told = ", ".join(f"{100 * rate:.3g}% at {100 * at:.3g}%" for at, rate in rates(curves, name))
-            said.append(f"{name}: {told}")
+            rates_found = ", ".join(f"{100 * rate:.3g}% at {100 * at:.3g}%" for at, rate in rates(curves, name))
+            said.append(f"{name}: {rates_found}")
         axes.set(xscale="log", yscale="log", xlim=(floor, 1), ylim=(floor, 1))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
@@ -69,9 +73,9 @@ def thinned(curves: Mapping[str, Any], name: str) -> tuple[Numbers, Numbers]:
     floor = 0.5 / max(curves["negatives"], curves["positives"])
     x, y = np.log(np.maximum(fpr, floor)), np.log(np.maximum(tpr, floor))
     along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-    kept = np.searchsorted(along, np.linspace(0.0, along[-1], MAX_POINTS - 1))
-    kept = np.unique(np.append(np.minimum(kept, fpr.size - 1), fpr.size - 1))
-    return fpr[kept], tpr[kept]
+    chosen = np.searchsorted(along, np.linspace(0.0, along[-1], MAX_POINTS - 1))
+    chosen = np.unique(np.append(np.minimum(chosen, fpr.size - 1), fpr.size - 1))
+    return fpr[chosen], tpr[chosen]
 
 
 def rates(curves: Mapping[str, Any], name: str) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""The numbers behind each figure as CSV, and the address by which a page without scripts hands them over."""
+"""The numbers behind each figure as CSV, in data addresses that a page can offer for download by a link alone."""
 
 import base64
 import csv
@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 
 from efface.auditing.report.plots.base import MODELS
-from efface.auditing.report.plots.ladder import sorted_tests
+from efface.auditing.report.plots.effects import sorted_tests
 from efface.auditing.report.plots.roc import thinned
 from efface.auditing.report.plots.scores import bin_edges
 
 ADDRESS = "data:text/csv;charset=utf-8;base64,"
 # beyond this many scores the page would grow by megabytes, and the figure shows no more than its bins anyway
 MAX_SCORES = 20_000
-# by these a spreadsheet knows a formula; the wide forms and control characters lead to the same cell
+# a spreadsheet takes a cell that begins with one of these for a formula; it reads the wide forms alike
 _FORMULA = tuple("=+-@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
                  "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
 Row = Sequence[Any]
 
 
 def address(rows: Iterable[Row]) -> str:
-    """A data address that holds `rows`, the header first, as CSV."""
+    """A data address whose content is `rows` as CSV; the first row is the header."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([cell(value) for value in row] for row in rows)
     return ADDRESS + base64.b64encode(buffer.getvalue().encode("utf-8", "replace")).decode("ascii")
@@ -42,10 +42,13 @@ def cell(value: Any) -> str:
     return f"'{text}" if dangerous and not _is_number(text) else text
 
 
-def scores(told: Mapping[str, Any]) -> Iterator[Row]:
-    """Every score; of very many, the number in each bin of the figure."""
+def scores(distributions: Mapping[str, Any]) -> Iterator[Row]:
+    """Every score; beyond MAX_SCORES of them, the number of records in each bin of the figure."""
     groups = [
-        (name, group, told[name][group]) for name in MODELS if told[name] is not None for group in ("forget", "holdout")
+        (name, group, distributions[name][group])
+        for name in MODELS
+        if distributions[name] is not None
+        for group in ("forget", "holdout")
     ]
     groups = [(name, group, values) for name, group, values in groups if values]
     if sum(len(values) for *_, values in groups) <= MAX_SCORES:
@@ -61,13 +64,13 @@ def scores(told: Mapping[str, Any]) -> Iterator[Row]:
             yield (name, group, float(low), float(high), int(count))
 
 
-def ladder(tests: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
-    """One row a test."""
+def tests(rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """One row a test that decides the verdict."""
     estimates = ("original", "unlearned", "equivalence_interval", "retrained")
     parts = ("value", "low", "high", "level")
     ends = ("margin", "p_value", "p_adjusted", "outcome", "why")
     yield ("key", "title", "kind", "unit", *(f"{name}_{part}" for name in estimates for part in parts), *ends)
-    for test in sorted_tests(tests):
+    for test in sorted_tests(rows):
         numbers = [None if test[name] is None else test[name][part] for name in estimates for part in parts]
         yield (test["key"], test["title"], test["kind"], test["unit"], *numbers, *(test[name] for name in ends))
 
@@ -81,24 +84,24 @@ def roc(curves: Mapping[str, Any]) -> Iterator[Row]:
                 yield (name, float(fpr), float(tpr))
 
 
-def evidence(seen: Mapping[str, Any]) -> Iterator[Row]:
-    """One row a evaluation."""
+def evidence(measured: Mapping[str, Any]) -> Iterator[Row]:
+    """One row an evaluation of the stop rule."""
     parts = ("value", "low", "high", "level")
-    plain = ("holdout_accuracy", "forget_accuracy", "loss")
+    without_interval = ("holdout_accuracy", "forget_accuracy", "loss")
     yield (
         "step",
         *(f"auc_{part}" for part in parts),
         *(f"accuracy_change_{part}" for part in parts),
-        *plain,
+        *without_interval,
         "chosen",
     )
-    for evaluation in seen["evaluations"]:
+    for evaluation in measured["evaluations"]:
         numbers = [evaluation[name][part] for name in ("auc", "accuracy_change") for part in parts]
         yield (
             evaluation["step"],
             *numbers,
-            *(evaluation[name] for name in plain),
-            evaluation["step"] == seen["chosen_step"],
+            *(evaluation[name] for name in without_interval),
+            evaluation["step"] == measured["chosen_step"],
         )
 
 
@@ -108,9 +111,9 @@ def cost(spent: Mapping[str, Any]) -> Iterator[Row]:
     for part in ("unlearn", "audit"):
         for name, phase in (spent[part] or {"phases": {}})["phases"].items():
             yield (part, name, phase["cpu_s"], phase["wall_s"], phase["forward"], phase["backward"])
-    again = spent["retrain"]
-    if again is not None:
-        yield ("retrain", "one model", again["cpu_s_each"], again["wall_s_each"], None, None)
+    retrain = spent["retrain"]
+    if retrain is not None:
+        yield ("retrain", "one model", retrain["cpu_s_each"], retrain["wall_s_each"], None, None)
 
 
 def records(ranked: Sequence[Mapping[str, Any]]) -> Iterator[Row]:

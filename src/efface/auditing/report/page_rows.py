@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from efface.auditing.report.plots.base import MODELS
-from efface.auditing.report.plots.ladder import sorted_tests
-from efface.auditing.report.words import KINDS, OUTCOMES, percent, times
+from efface.auditing.report.plots.effects import sorted_tests
+from efface.auditing.report.wording import KINDS, OUTCOMES, percent, times
 
 SHOWN_RECORDS = 50
 Document = Mapping[str, Any]
 
 
 def tiles(document: Document) -> list[tuple[str, str, str]]:
-    """The key facts: what, how much, and a word more on it."""
+    """The key facts at the top of the page: a name, a value and a remark on it."""
     request, cheaper = document["request"], document["cost"]["ratio_cpu"]
-    whole, tests, ranked = request["training_records"], document["tests"], document["records"]
-    of_all = f"of {whole:,} ({percent(request['count'] / whole)})" if whole else ""
+    training, tests, ranked = request["training_records"], document["tests"], document["records"]
+    of_all = f"of {training:,} ({percent(request['count'] / training)})" if training else ""
     shown = [("Records to forget", f"{request['count']:,}", of_all)]
     if cheaper is not None:
         less = "less CPU time than retraining" if 0 < cheaper < 1 else "the CPU time of retraining"
@@ -29,7 +29,7 @@ def tiles(document: Document) -> list[tuple[str, str, str]]:
         shown.append(("Tests cleared", "none", "no test was made"))
     if any(record["p_unlearned"] is not None or record["flagged"] for record in ranked):
         flagged = sum(record["flagged"] for record in ranked)
-        shown.append(("Records flagged", f"{flagged:,} of {len(ranked):,}", "still told from never-seen ones"))
+        shown.append(("Records flagged", f"{flagged:,} of {len(ranked):,}", "score higher than never-seen ones"))
     return shown
 
 
@@ -39,7 +39,7 @@ def contents(document: Document) -> dict[str, str]:
     listed: dict[str, str | None] = {
         "request": "Request",
         "scores": "Scores before and after",
-        "ladder": "Ladder of evidence",
+        "tests": "Tests that decide the verdict",
         "roc": "ROC on logarithmic axes",
         "steps": "Evidence over the steps",
         "exchangeable": None if document["exchangeable"] is None else "Exchangeability",
@@ -53,16 +53,16 @@ def contents(document: Document) -> dict[str, str]:
     return {name: title for name, title in listed.items() if title is not None}
 
 
-def ladder(tests: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Rows by kind and unit, in the order of the figure."""
+def tests(decisive: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The tests that decide the verdict by kind and unit, in the order of the figure, each with its `mark`."""
     kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for test in sorted_tests(tests):
+    for test in sorted_tests(decisive):
         kinds.setdefault((KINDS[test["kind"]], test["unit"]), []).append({**test, "mark": OUTCOMES[test["outcome"]]})
     return kinds
 
 
 def metrics(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-    """Rows by group in the order met, and the reasons for missing numbers, each once, as footnotes."""
+    """Rows by group, and as footnotes the reasons for missing numbers, each once; both in the order met."""
     groups: dict[str, list[dict[str, Any]]] = {}
     footnotes: list[str] = []
     for metric in measured:
@@ -79,7 +79,10 @@ def metrics(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[dict[
 
 
 def records(ranked: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], int]:
-    """The worst records first: flagged, then least likely of a nonmember, then best remembered; and how many are cut."""
+    """The worst records, and how many more there are.
+
+    Flagged records come first, then those with the smallest p value, then those with the highest rank.
+    """
 
     def order(record: Mapping[str, Any]) -> tuple[bool, bool, float, bool, float, float]:
         p, rank = record["p_unlearned"], record["rank_unlearned"]
@@ -90,7 +93,7 @@ def records(ranked: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]
 
 
 def has_retrained(document: Document) -> bool:
-    """Whether anything on the page comes from a model retrained without the records."""
+    """Whether anything on the page comes from a retrained model."""
     return (
         document["distributions"]["retrained"] is not None
         or document["cost"]["retrain"] is not None

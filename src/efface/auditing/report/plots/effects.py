@@ -1,20 +1,20 @@
-"""The ladder of evidence as a forest plot: what each test found, against its margin."""
+"""The tests that decide the verdict as a forest plot: the effect that each found, against its margin."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from efface.auditing.report.plots.base import BAND, BLUE, COLOURS, FAINT, INK, new_figure, short, svg
-from efface.auditing.report.words import KINDS, OUTCOMES
+from efface.auditing.report.wording import KINDS, OUTCOMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ORDER = ("attack", "off_label", "distance")
-_ROW, _HEAD = 0.46, 0.3  # inches
+_ROW, _HEAD = 0.46, 0.3  # heights of a test and of a heading, in inches
 Test = Mapping[str, Any]
 
 
-def ladder(tests: Sequence[Test]) -> str | None:
+def effects(tests: Sequence[Test]) -> str | None:
     """One row a test, one panel a unit; None without tests."""
     panels = _panels(tests)
     if not panels:
@@ -32,7 +32,7 @@ def ladder(tests: Sequence[Test]) -> str | None:
             for panel in panels
             for test in panel
         )
-        return svg(figure, "ladder", f"Tests that decided the verdict. {said}.")
+        return svg(figure, "tests", f"Tests that decided the verdict. {said}.")
 
 
 def sorted_tests(tests: Sequence[Test]) -> list[Test]:
@@ -75,7 +75,7 @@ def _draw(axes: "Axes", rows: Sequence[Test | str]) -> None:
             continue
         centre = at + _ROW / 2
         margin = row["margin"]
-        # a distance below zero is one by chance, and counts as gone however far it lies
+        # a distance below zero is one by chance, and counts as none however far it lies
         left = span[0] if row["kind"] == "distance" else -margin
         axes.add_patch(Rectangle((left, at + 0.03), margin - left, _ROW - 0.06, color=BAND, linewidth=0, zorder=0))
         _row(axes, row, centre)
@@ -103,16 +103,16 @@ def _row(axes: "Axes", test: Test, centre: float) -> None:
     unlearned, bound = test["unlearned"], test["equivalence_interval"]
     if bound["low"] is not None and bound["high"] is not None:
         axes.hlines(centre, bound["low"], bound["high"], color=BLUE, linewidth=5.5, alpha=0.3, zorder=2)
-    _whiskers(axes, test["original"], centre - 0.13, COLOURS["original"], dashed=True)
-    _whiskers(axes, unlearned, centre, BLUE, dashed=False)
-    axes.plot(test["original"]["value"], centre - 0.13, zorder=4, **_look("original"))
-    axes.plot(unlearned["value"], centre, zorder=5, **_look("unlearned"))
+    _interval_line(axes, test["original"], centre - 0.13, COLOURS["original"], dashed=True)
+    _interval_line(axes, unlearned, centre, BLUE, dashed=False)
+    axes.plot(test["original"]["value"], centre - 0.13, zorder=4, **_marker("original"))
+    axes.plot(unlearned["value"], centre, zorder=5, **_marker("unlearned"))
     if test["retrained"] is not None:
-        _whiskers(axes, test["retrained"], centre + 0.13, COLOURS["retrained"], dashed=True)
-        axes.plot(test["retrained"]["value"], centre + 0.13, zorder=4, **_look("retrained"))
+        _interval_line(axes, test["retrained"], centre + 0.13, COLOURS["retrained"], dashed=True)
+        axes.plot(test["retrained"]["value"], centre + 0.13, zorder=4, **_marker("retrained"))
 
 
-def _whiskers(axes: "Axes", estimate: Mapping[str, Any], at: float, colour: str, *, dashed: bool) -> None:
+def _interval_line(axes: "Axes", estimate: Mapping[str, Any], at: float, colour: str, *, dashed: bool) -> None:
     if estimate["low"] is None or estimate["high"] is None:
         return
     ends = (estimate["low"], estimate["high"])
@@ -121,13 +121,13 @@ def _whiskers(axes: "Axes", estimate: Mapping[str, Any], at: float, colour: str,
         axes.plot(ends, (at, at), linestyle="none", marker="|", markersize=7, color=colour, zorder=3)
 
 
-def _look(model: str) -> dict[str, Any]:
-    """A marker that is told by its shape and filling, not only by its colour."""
-    look: dict[str, Any] = {"linestyle": "none", "markeredgecolor": COLOURS[model], "markeredgewidth": 1.5}
+def _marker(model: str) -> dict[str, Any]:
+    """A marker of its own shape and filling, so that colour is not all that sets the models apart."""
+    style: dict[str, Any] = {"linestyle": "none", "markeredgecolor": COLOURS[model], "markeredgewidth": 1.5}
     if model == "unlearned":
-        return {**look, "marker": "o", "markersize": 7, "markerfacecolor": COLOURS[model]}
+        return {**style, "marker": "o", "markersize": 7, "markerfacecolor": COLOURS[model]}
     shape, size = ("o", 6.5) if model == "original" else ("D", 5)
-    return {**look, "marker": shape, "markersize": size, "markerfacecolor": "white"}
+    return {**style, "marker": shape, "markersize": size, "markerfacecolor": "white"}
 
 
 def _legend(tests: Sequence[Test]) -> tuple[list[Any], list[str]]:
@@ -135,9 +135,9 @@ def _legend(tests: Sequence[Test]) -> tuple[list[Any], list[str]]:
     from matplotlib.patches import Patch
 
     shown = {
-        "original": Line2D([], [], **_look("original")),
-        "unlearned": Line2D([], [], **{**_look("unlearned"), "linestyle": "-"}, color=BLUE),
-        "retrained": Line2D([], [], **_look("retrained")),
+        "original": Line2D([], [], **_marker("original")),
+        "unlearned": Line2D([], [], **{**_marker("unlearned"), "linestyle": "-"}, color=BLUE),
+        "retrained": Line2D([], [], **_marker("retrained")),
         "equivalence interval": Line2D([], [], color=BLUE, alpha=0.3, linewidth=5.5),
         "margin": Patch(color=BAND, linewidth=0),
     }

@@ -1,4 +1,4 @@
-"""bad_teacher and scrub: their divergence, their first steps and phases, and the checkpoint that is gone back to."""
+"""scrub: its first steps by hand, its phases, and the checkpoint that it goes back to."""
 
 import copy
 from typing import Any
@@ -7,86 +7,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import TensorDataset
 
-import efface
-from efface.methods import BadTeacher, Scrub, scrub
-from efface.methods.descent import divergence
-from efface.models.init import fresh_model
-from efface.runtime.seeds import derive_seed
+from efface.methods import Scrub, scrub
+from helpers.by_hand import ALL, adam, flat, placed, slope, slow_kl, small, steady, unlearned
 from helpers.tiny import CLASSES, Tiny, bits, weights
-from helpers.unlearning_by_hand import ALL, flat, slope, small, unlearned
 
 
-def slow_kl(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
-    """Mean of sum p log(p / q), times the squared temperature, row by row."""
-    rows = []
-    for t, s in zip(teacher.detach(), student, strict=True):
-        p, q = (t / temperature).softmax(0), (s / temperature).softmax(0)
-        rows.append(sum(p[c] * (p[c].log() - q[c].log()) for c in range(len(p))))
-    return torch.stack(rows).mean() * temperature**2
-
-
-@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
-def test_divergence_against_a_loop(temperature: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    teacher, student = torch.randn(7, 4, generator=generator), torch.randn(7, 4, generator=generator)
-    ours = divergence(teacher, student, temperature)
-    assert ours.item() == pytest.approx(slow_kl(teacher, student, temperature).item(), rel=1e-5)
-    assert ours.item() != pytest.approx(divergence(student, teacher, temperature).item(), rel=1e-3)
-    assert divergence(teacher, teacher, temperature).item() == pytest.approx(0.0, abs=1e-6)
-
-
-def adam(before: Tensor, slopes: list[Tensor], lr: float) -> Tensor:
-    """Weights after a step of Adam for each slope, which may depend on nothing but its number."""
-    first, second, w = torch.zeros_like(before), torch.zeros_like(before), before.clone()
-    for k, g in enumerate(slopes, start=1):
-        first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g**2
-        w = w - lr * (first / (1 - 0.9**k)) / ((second / (1 - 0.999**k)).sqrt() + 1e-8)
-    return w
-
-
-def placed(model: nn.Module, w: Tensor) -> nn.Module:
-    twin = copy.deepcopy(model)
-    nn.utils.vector_to_parameters(w, twin.parameters())
-    return twin
-
-
-def steady(slopes: Tensor) -> Tensor:
-    """Where a slope is far enough from zero for Adam's first step not to hang on its rounding."""
-    return slopes.abs() > 1e-4 * slopes.abs().max()
-
-
-def test_the_first_step_of_bad_teacher(tiny: Tiny) -> None:
-    model, f = small(tiny), list(tiny.forget)
-    result, read = unlearned(tiny, model, BadTeacher(steps=1, lr=0.01, batch=ALL, share=1.0, temperature=2.0))
-    random = fresh_model(tiny.task(), model, derive_seed(0, "bad_teacher", "teacher"))
-    assert weights(random) != weights(model)
-    # the original is its own teacher, so the retain records pull at nothing yet
-    n = len(f) + len(read)
-    loss = len(f) / n * slow_kl(random(tiny.x[f]), model(tiny.x[f]), 2.0)
-    loss = loss + len(read) / n * slow_kl(model(tiny.x[read]), model(tiny.x[read]), 2.0)
-    down = slope(model, loss)
-    sure = steady(down)
-    assert sure.float().mean() > 0.9
-    assert torch.allclose(flat(result.model)[sure], adam(flat(model), [down], 0.01)[sure], atol=2e-5)
-
-
-def test_bad_teacher_pulls_both_ways(tiny: Tiny) -> None:
-    model, f = tiny.model, list(tiny.forget)
-    result, read = unlearned(tiny, model, BadTeacher(steps=60, lr=5e-3, share=1.0))
-    random = fresh_model(tiny.task(), model, derive_seed(0, "bad_teacher", "teacher"))
-    with torch.no_grad():
-        before, after = (divergence(random(tiny.x[f]), m(tiny.x[f])).item() for m in (model, result.model))
-        right = (result.model(tiny.x[read]).argmax(1) == tiny.y[read]).float().mean().item()
-    assert after < 0.5 * before
-    assert right > 0.9
-
-
-@pytest.mark.parametrize("method", [BadTeacher(steps=4), Scrub(steps=4)])
-def test_the_teacher_stays_as_it_was_and_the_student_does_not(method: Any, tiny: Tiny) -> None:
+def test_the_teacher_stays_as_it_was_and_the_student_does_not(tiny: Tiny) -> None:
     model = tiny.fresh().train()
     before = bits(model)
-    result, _ = unlearned(tiny, model, method)
+    result, _ = unlearned(tiny, model, Scrub(steps=4))
     assert bits(model) == before
     assert weights(result.model) != weights(model)
 
@@ -109,11 +40,11 @@ def test_scrub_steps_by_hand(tiny: Tiny) -> None:
         speed = 0.5 * speed + scrub_slope(mine, model, tiny, f if rise else read, rise)
         mine = placed(mine, flat(mine) - 0.2 * speed)
     assert torch.allclose(flat(result.model), flat(mine), atol=1e-5)
-    without, _ = unlearned(tiny, model, Scrub(steps=3, batch=ALL, adam=False, rises=0, **options))
-    assert not torch.allclose(flat(without.model), flat(mine), atol=1e-3)
+    no_rise, _ = unlearned(tiny, model, Scrub(steps=3, batch=ALL, adam=False, rises=0, **options))
+    assert not torch.allclose(flat(no_rise.model), flat(mine), atol=1e-3)
 
 
-def test_scrub_descends_by_adam_unless_told_otherwise(tiny: Tiny) -> None:
+def test_scrub_descends_by_adam_unless_asked_otherwise(tiny: Tiny) -> None:
     model = small(tiny)
     result, read = unlearned(tiny, model, Scrub(steps=1, batch=ALL, rises=0, gamma=0.7, lr=0.01, rewind=False))
     down = scrub_slope(model, model, tiny, read, rise=False)
@@ -167,15 +98,15 @@ def test_the_checkpoint_of_the_nearest_error_is_restored(
 
 
 def test_without_rewinding_the_last_weights_stay(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, _ = unlearned(tiny, tiny.model, Scrub(steps=20, lr=1e-3, rewind=False))
+    last, _ = unlearned(tiny, tiny.model, Scrub(steps=20, lr=1e-3, rewind=False))
     seen = fake_errors(monkeypatch, [0.0] + 9 * [1.0], 0.0)
     first, _ = unlearned(tiny, tiny.model, Scrub(steps=20, lr=1e-3))
-    assert torch.equal(flat(plain.model), seen[-1])
+    assert torch.equal(flat(last.model), seen[-1])
     assert torch.equal(flat(first.model), seen[0])
 
 
-class Told(nn.Module):
-    """Says of a record what its first feature is."""
+class Fixed(nn.Module):
+    """Gives a record the class that its first feature names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,26 +129,16 @@ def test_the_error_aimed_at_is_that_of_never_seen_records_of_the_same_classes(
     ones, zeros = (torch.arange(300)[tiny.y == c].tolist() for c in (1, 0))
     x = tiny.x.clone()
     x[:, 0] = tiny.y.float()
-    task = tiny.task(
-        train=torch.utils.data.TensorDataset(x, tiny.y), holdout=torch.utils.data.TensorDataset(held_x, held_y)
-    )
-    model = Told()
-    result = efface.unlearn(
-        model, forget=[*ones[:3], zeros[0]], task=task, method=Scrub(steps=1), evaluate=False, checks=False
-    )
+    task = tiny.task(train=TensorDataset(x, tiny.y), holdout=TensorDataset(held_x, held_y))
+    model = Fixed()
+    request = {"task": task, "checks": False}
+    result, _ = unlearned(tiny, model, Scrub(steps=1), forget=[*ones[:3], zeros[0]], **request)
     at = result.splits.calibration
     share_wrong = float((held_x[at, 0] != 1)[held_y[at] == 1].float().mean())
     assert 0 < share_wrong < 1
     assert found == [pytest.approx(0.75 * share_wrong)]
     # with class 2 alone it is 1
-    efface.unlearn(
-        model,
-        forget=torch.arange(300)[tiny.y == 2].tolist()[:4],
-        task=task,
-        method=Scrub(steps=1),
-        evaluate=False,
-        checks=False,
-    )
+    unlearned(tiny, model, Scrub(steps=1), forget=torch.arange(300)[tiny.y == 2].tolist()[:4], **request)
     assert found[1] == 1.0
 
 

@@ -1,21 +1,8 @@
-"""The words and numbers that people read: for the page and for the terminal."""
+"""How verdicts, outcomes and numbers are worded, on the page and in the terminal."""
 
 from typing import NamedTuple
 
-VERDICTS = {
-    "verified": (
-        "Verified",
-        "Within the limits stated here, the unlearned model could not be told from one that never saw these records.",
-    ),
-    "not_verified": (
-        "Not verified",
-        "The audit found evidence against this unlearning.",
-    ),
-    "undecided": (
-        "Undecided",
-        "The audit could neither confirm this unlearning nor rule it out.",
-    ),
-}
+VERDICTS = {"verified": "Verified", "not_verified": "Not verified", "undecided": "Undecided"}
 SYMBOLS = {"verified": "\N{CHECK MARK}", "not_verified": "\N{BALLOT X}", "undecided": "?"}
 STEPS = {
     "looks_unseen": "The steps ended because the whole interval lay within the margin of the target.",
@@ -23,7 +10,7 @@ STEPS = {
     "over_unlearned": "The steps ended with the whole interval below the target: too much was unlearned.",
     "undecided": "The step limit was reached with an interval that covers the target but is wider than the margin.",
     "utility_floor": "The steps ended because held-out accuracy fell below its floor.",
-    "not_judged": "The steps were taken without judging them: no stop rule was asked for.",
+    "not_judged": "The steps were taken without a stop rule that judged them.",
 }
 KINDS = {
     "utility": "utility",
@@ -45,10 +32,12 @@ class Mark(NamedTuple):
 
 OUTCOMES = {
     "cleared": Mark(
-        "\N{CHECK MARK}", "cleared", "the whole equivalence interval lies within the margin, and doing nothing is worse"
+        "\N{CHECK MARK}",
+        "cleared",
+        "the whole equivalence interval lies within the margin, and doing nothing leaves more",
     ),
-    "left": Mark("\N{BALLOT X}", "left", "something is still told, and not shown to lie within the margin"),
-    "open": Mark("?", "open", "neither of the two is shown; more records or more models might show it"),
+    "left": Mark("\N{BALLOT X}", "left", "an effect is shown, and it is not shown to lie within the margin"),
+    "open": Mark("?", "open", "neither of these is shown; more records or more models might show one"),
     "uninformative": Mark(
         "\N{EN DASH}",
         "uninformative",
@@ -71,7 +60,7 @@ def number(value: float | int | bool | str | None) -> str:
 
 
 def chance(value: float | None) -> str:
-    """A p-value for people: two places that count, and none of a precision that it does not have."""
+    """A p value for people, to two significant places where it is small."""
     if value is None:
         return "\N{EN DASH}"
     if value < 0.0001:
@@ -80,7 +69,7 @@ def chance(value: float | None) -> str:
 
 
 def percent(value: float) -> str:
-    """A share in percent, without zeros that say nothing."""
+    """A share in percent, to three significant places, no trailing zeros."""
     return f"{100 * value:.3g}%"
 
 

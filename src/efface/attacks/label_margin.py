@@ -1,0 +1,21 @@
+"""The margin, by which records are compared at equal difficulty."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from efface.attacks.outputs import RecordOutputs
+from efface.numerics.logits import margin
+
+
+def label_margin(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
+    """Log-odds of the label.
+
+    Args:
+        outputs: What the model says of n records.
+        references: Not used.
+
+    Returns:
+        Scores (n,), of either sign, higher = member.
+    """
+    return margin(outputs.logits, outputs.targets)

@@ -1,0 +1,193 @@
+"""The pass over all records: their values, exact copies of forget records, and the classes that the request takes."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from efface.data.checks import Findings
+from efface.data.records import Batch, Records, checksums, tensors_in
+from efface.types import Indices, RecordId
+
+HASH = np.dtype("V16")  # a content hash
+Marks = NDArray[Any]  # one checksum or content hash a record
+
+
+def has_finite_inputs(batch: Batch) -> bool:
+    """Whether no input of a batch is NaN or infinite."""
+    floats = (t for t in tensors_in(batch.inputs) if t.is_floating_point())
+    # a sum is finite for finite inputs unless they are huge, and much quicker than a test of each
+    return all(bool(t.sum().isfinite()) or bool(torch.isfinite(t).all()) for t in floats)
+
+
+def check_batch(batch: Batch, classes: int | None, where: str, found: Findings) -> None:
+    """Whether inputs are finite and targets are classes of the model; one line a kind of problem and place."""
+    if not has_finite_inputs(batch):
+        found.add_problem(f"inputs of {where} records hold NaN or infinite values: clean them first")
+    targets = batch.targets
+    if targets.ndim != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
+        found.add_problem(
+            f"targets of {where} records: expected one integer class a record, got {targets.dtype} of {targets.ndim}-D"
+        )
+    elif classes is not None and len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
+        wrong = targets[(targets < 0) | (targets >= classes)]
+        found.add_problem(f"targets of {where} records: the model has classes 0 to {classes - 1}, got {int(wrong[0])}")
+
+
+def check_contents(
+    train: Records,
+    holdout: Records,
+    forget: Indices,
+    ids: Sequence[RecordId] | None,
+    classes: int | None,
+    found: Findings,
+    hash_all: bool = True,
+) -> dict[str, Marks]:
+    """Compare all records: NaN, targets, copies of forget records in retain, holdout records seen in training.
+
+    It also notes the classes that the request takes.
+
+    Args:
+        train: The training records.
+        holdout: The holdout records.
+        forget: Positions of the forget set.
+        ids: The ids of the training records, for messages.
+        classes: The number of classes of the model, where it is known.
+        found: Gets what is found.
+        hash_all: Whether to hash every record. If not, only those are hashed whose checksum another record has, which
+            is much quicker.
+
+    Returns:
+        With `hash_all` the content hashes of both sets, for `check_test`; else nothing.
+    """
+    # padding to the longest record of a batch changes a checksum
+    hash_all = hash_all or not (train.is_sliceable and holdout.is_sliceable)
+    counts: Counter[int] = Counter()
+    train_marks: list[Marks] = []
+    for batch, marks in _marked(train, hash_all):
+        check_batch(batch, classes, "training", found)
+        train_marks.append(marks)
+        counts.update(batch.targets.flatten().tolist())
+    holdout_marks: list[Marks] = []
+    for batch, marks in _marked(holdout, hash_all):
+        check_batch(batch, classes, "holdout", found)
+        holdout_marks.append(marks)
+    empty = np.empty(0, HASH if hash_all else np.int64)
+    of_train, of_holdout = np.concatenate([empty, *train_marks]), np.concatenate([empty, *holdout_marks])
+    stays = np.ones(len(of_train), dtype=bool)
+    stays[forget] = False
+    copied = np.flatnonzero(_among(of_train, of_train[forget]) & stays)
+    shared = np.flatnonzero(_among(of_train, of_holdout))
+    # records of equal marks are compared by their hashes
+    near_train = np.unique(np.concatenate([forget[_among(of_train[forget], of_train[copied])], copied, shared]))
+    near_holdout = np.flatnonzero(_among(of_holdout, of_train[shared]))
+    train_hashes = _hashes(train, near_train, of_train, hash_all)
+    holdout_hashes = _hashes(holdout, near_holdout, of_holdout, hash_all)
+    _check_copies(train_hashes, forget, ids, found)
+    _check_shared(train_hashes, holdout_hashes, found)
+    _note_classes(counts, train, forget, found)
+    return {"training": of_train, "holdout": of_holdout} if hash_all else {}
+
+
+def _marked(records: Records, hash_all: bool) -> Iterator[tuple[Batch, Marks]]:
+    at = np.arange(len(records))
+    if hash_all:
+        for batch, hashes in records.hashed(at):
+            yield batch, np.frombuffer(b"".join(hashes), HASH)
+    else:
+        for batch in records.stream(at):
+            yield batch, checksums(batch)
+
+
+def _hashes(records: Records, at: Indices, marks: Marks, hash_all: bool) -> dict[int, bytes]:
+    """The content hash of each record at some positions; read again only where the marks are checksums."""
+    hashes = [mark.tobytes() for mark in marks[at]] if hash_all else records.hashes(at)
+    return dict(zip(at.tolist(), hashes, strict=True))
+
+
+def _check_copies(
+    hashes: Mapping[int, bytes], forget: Indices, ids: Sequence[RecordId] | None, found: Findings
+) -> None:
+    """Whether a forget record has an exact copy that stays in training."""
+    forgotten = set(forget.tolist())
+    by_hash = {hashes[at]: at for at in forget.tolist() if at in hashes}
+    copies = {by_hash[h]: at for at, h in hashes.items() if h in by_hash and at not in forgotten}
+    if copies:
+        pairs = [f"{_name(a, ids)} (twin of {_name(b, ids)})" for a, b in list(copies.items())[:3]]
+        found.problems.append(
+            f"{len(copies)} forget records have an exact twin that stays in training, which defeats forgetting: "
+            f"{', '.join(pairs)}; forget the twins too, or drop the duplicates"
+        )
+
+
+def _check_shared(train: Mapping[int, bytes], holdout: Mapping[int, bytes], found: Findings) -> None:
+    """Whether a holdout record is a training record too."""
+    trained = set(train.values())
+    shared = [at for at, h in holdout.items() if h in trained]
+    if shared:
+        found.problems.append(
+            f"{len(shared)} holdout records are also training records (by content), the first at holdout position "
+            f"{shared[0]}: the holdout must hold records that the model never saw"
+        )
+
+
+def check_classes(train: Records, forget: Indices, found: Findings) -> None:
+    """Note the classes that the request takes, by a pass over the targets alone."""
+    counts: Counter[int] = Counter()
+    for batch in train.stream(range(len(train))):
+        counts.update(batch.targets.flatten().tolist())
+    _note_classes(counts, train, forget, found)
+
+
+def _note_classes(counts: Counter[int], train: Records, forget: Indices, found: Findings) -> None:
+    taken = Counter(train.targets(forget).flatten().tolist()) if forget.size else Counter()
+    found.forget_classes += sorted(c for c, n in taken.items() if n == counts[c])
+    found.class_shares = {c: n / counts[c] for c, n in taken.items()}
+    found.classes_left = sum(n > taken[c] for c, n in counts.items())
+
+
+def check_test(test: Records, others: Mapping[str, Marks], classes: int | None, found: Findings) -> None:
+    """Whether there are test records, their values are valid, and none of them is a training or holdout record.
+
+    Args:
+        test: The test records.
+        others: Content hashes of the other sets, by the name of the set; with none, nothing is compared.
+        classes: The number of classes of the model, where it is known.
+        found: Gets the problems and warnings.
+    """
+    if not len(test):
+        found.problems.append(
+            "the test set is empty: leave it out, or give records that are in neither train nor holdout"
+        )
+    hashes: list[Marks] = [np.empty(0, HASH)]
+    if others:
+        for batch, marks in _marked(test, hash_all=True):
+            check_batch(batch, classes, "test", found)
+            hashes.append(marks)
+    else:
+        for batch in test.stream(np.arange(len(test))):
+            check_batch(batch, classes, "test", found)
+    for name, marks in others.items():
+        shared = np.flatnonzero(_among(np.concatenate(hashes), marks))
+        if len(shared):
+            found.warnings.append(
+                f"{len(shared)} test records are also {name} records (by content), the first at position {shared[0]}"
+            )
+
+
+def _among(values: Marks, those: Marks) -> NDArray[np.bool_]:
+    """Which of `values` are among `those`, in less memory than np.isin takes."""
+    if not len(those):
+        return np.zeros(len(values), dtype=bool)
+    those = np.sort(those)
+    at = np.searchsorted(those, values)
+    at[at == len(those)] = 0
+    found: NDArray[np.bool_] = those[at] == values
+    return found
+
+
+def _name(at: int, ids: Sequence[RecordId] | None) -> str:
+    return repr(ids[at]) if ids is not None and at < len(ids) else str(at)

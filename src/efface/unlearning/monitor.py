@@ -1,0 +1,123 @@
+"""The monitor: evaluates the working copy during a run, ends the run by a stop rule, and chooses the weights."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from efface.calibration.assumptions import Assumption
+from efface.methods.base import Method, Step
+from efface.unlearning.evidence import Evaluation, Evidence, Outcome
+from efface.unlearning.observer import Observer
+from efface.unlearning.stopping import Decision, StopRule, conclude
+
+# Assumptions without which forget records and nonmembers of equal score are not alike once they are forgotten: the
+# reference that scores them began at weights that knew them.
+NEEDED = {"alike", "classes stay"}
+NOT_RANDOM = "the run's own evidence judges only requests that look drawn at random; an audit can tell"
+TOO_FAR = (Outcome.UTILITY_FLOOR, Outcome.OVER_UNLEARNED)
+
+
+class Monitor:
+    """Watches one run.
+
+    Where the request does not look drawn at random, only lost utility ends the run early, and the run is not judged.
+
+    Args:
+        model: The working copy.
+        observer: Makes the evidence.
+        rule: May end the run; it is not asked about a control.
+        method: The method that changes the model.
+        assumptions: What calibration supposes of the request, and whether it holds.
+    """
+
+    def __init__(
+        self, model: nn.Module, observer: Observer, rule: StopRule, method: Method, assumptions: Sequence[Assumption]
+    ) -> None:
+        self._model, self._observer, self._rule, self._method = model, observer, rule, method
+        self._unmet = next((a for a in assumptions if not a.met and a.name in NEEDED), None)
+        self._evaluations: list[Evaluation] = []
+        self._decision: Decision | None = None
+        self._best = BestWeights(model, rule.target)
+
+    @property
+    def has_decided(self) -> bool:
+        """Whether the run is to end."""
+        return self._decision is not None
+
+    def evaluate(self, step: Step) -> None:
+        """Evaluate the working copy after `step`; step 0 is the original."""
+        evaluation = self._observer.evaluate(self._model, step)
+        self._evaluations.append(evaluation)
+        if len(self._evaluations) == 1:
+            return
+        self._decision = self._decide()
+        if self._decision is None or self._decision.outcome is not Outcome.UTILITY_FLOOR:
+            self._best.offer(self._model, evaluation)
+
+    def _decide(self) -> Decision | None:
+        decision = None if self._method.is_control else self._rule.check(self._evaluations)
+        if self._unmet is not None and decision is not None and decision.outcome is not Outcome.UTILITY_FLOOR:
+            return None
+        return decision
+
+    def conclude(self, last: Step) -> Evidence:
+        """What the run has shown; the best weights are restored where the last step went too far.
+
+        Args:
+            last: The last step of the run.
+        """
+        decision, rule = self._decision, self._rule
+        if decision is None and self._unmet is not None:
+            decision = Decision(Outcome.NOT_JUDGED, f"{NOT_RANDOM}: {self._unmet.sentence}")
+        if decision is None:
+            decision = conclude(self._evaluations, rule.target)
+        chosen = last.index
+        if decision.outcome in TOO_FAR and not self._method.is_control:
+            chosen = self._best.restore(self._model)
+        return Evidence(
+            evaluations=tuple(self._evaluations),
+            outcome=decision.outcome,
+            reason=decision.reason,
+            chosen_step=chosen,
+            target=rule.target,
+            margin=rule.margin,
+            planned_evaluations=self._method.max_evaluations,
+        )
+
+
+def not_judged(rule: StopRule, last: Step) -> Evidence:
+    """The evidence of a run that was not watched; `rule` is the one that would have been asked."""
+    return Evidence(
+        evaluations=(),
+        outcome=Outcome.NOT_JUDGED,
+        reason="no evidence was collected",
+        chosen_step=last.index,
+        target=rule.target,
+        margin=rule.margin,
+        planned_evaluations=0,
+    )
+
+
+class BestWeights:
+    """The weights of the evaluation whose conditional AUC was nearest to the target.
+
+    The original's weights are kept until a first evaluation is offered.
+    """
+
+    def __init__(self, model: nn.Module, target: float) -> None:
+        self._target, self._distance, self._step = target, float("inf"), 0
+        self._keep(model)
+
+    def offer(self, model: nn.Module, evaluation: Evaluation) -> None:
+        """Keep the weights of `model` if they are better than those kept so far."""
+        if (distance := abs(evaluation.auc.value - self._target)) < self._distance:
+            self._distance, self._step = distance, evaluation.step
+            self._keep(model)
+
+    def restore(self, model: nn.Module) -> int:
+        """Load the kept weights into `model`; gives their step."""
+        model.load_state_dict(self._state)
+        return self._step
+
+    def _keep(self, model: nn.Module) -> None:
+        self._state = {name: value.clone() for name, value in model.state_dict().items()}

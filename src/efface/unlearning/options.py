@@ -1,0 +1,53 @@
+"""The options of an unlearning run: what `efface.unlearn` does beside its request and its method."""
+
+from dataclasses import dataclass
+
+from efface.data.splits import Splits
+from efface.errors import RequestError
+from efface.models.training import Recipe
+from efface.unlearning.stopping import StopRule
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnOptions:
+    """How a run stops, what it checks, and which records serve for what; a result keeps the options of its run.
+
+    Args:
+        stop: The rule that may end the run before its step limit. None is `default_rule()`: a floor for utility, then
+            an equivalence test.
+        evaluate: Whether evidence is collected during the run. Without it the method runs to its step limit, and
+            `stop` is not asked.
+        checks: Whether all records are compared before the run. Without it these go unnoticed: exact copies of forget
+            records that stay in training, holdout records that are training records too, and NaN.
+        reference: How the reference model is trained. None is the recipe that `efface` uses by default.
+        splits: Which records serve for what. None draws them by the seed of the run; the splits of another run of
+            the same request give this run the same parts.
+
+    Raises:
+        RequestError: A field is of a wrong type; all such fields are listed.
+    """
+
+    stop: StopRule | None = None
+    evaluate: bool = True
+    checks: bool = True
+    reference: Recipe | None = None
+    splits: Splits | None = None
+
+    def __post_init__(self) -> None:
+        expected = (
+            ("stop", self.stop, StopRule | None, "a stop rule such as efface.LooksUnseen()"),
+            ("evaluate", self.evaluate, bool, "True or False"),
+            ("checks", self.checks, bool, "True or False"),
+            ("reference", self.reference, Recipe | None, "an efface.Recipe"),
+            ("splits", self.splits, Splits | None, "the splits of another result"),
+        )
+        problems = [
+            f"{name}: expected {what}, got {value!r}"
+            for name, value, kind, what in expected
+            if not isinstance(value, kind)
+        ]
+        if problems:
+            raise RequestError(problems)
+
+
+DEFAULT_OPTIONS = UnlearnOptions()
