@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from efface.store.add import Answer
-    from efface.store.entries import DeletionRequest, RunRecord, Stage, Version
+    from efface.store.entries import DeletionRequest, Event, RunRecord, Stage, Version
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
     from efface.store.leftovers import Leftover
@@ -25,6 +25,7 @@ _MODULES = {
     "DamagedError": "errors",
     "DeletionRequest": "entries",
     "DriftLimits": "settings",
+    "Event": "entries",
     "History": "history",
     "Leftover": "leftovers",
     "Overview": "overview",
@@ -46,6 +47,7 @@ __all__ = [
     "DamagedError",
     "DeletionRequest",
     "DriftLimits",
+    "Event",
     "History",
     "Leftover",
     "Overview",
