@@ -63,27 +63,23 @@ def classes_in(hint: Any) -> Iterator[type]:
         yield from classes_in(part)
 
 
-def hints_of(value: Any) -> Iterator[Any]:
-    """The type hints of one object; names that its module imports for type checkers only are those of the front."""
-    yield from typing.get_type_hints(value, localns=FRONT).values()
-
-
 def hints(value: Any) -> Iterator[Any]:
     """All type hints of a public function, or of a public class: its fields, its methods and its properties."""
     if inspect.isfunction(value):
-        yield from hints_of(value)
+        yield from typing.get_type_hints(value, localns=NAMES).values()
     elif inspect.isclass(value):
         if dataclasses.is_dataclass(value):
-            yield from hints_of(value)
+            yield from typing.get_type_hints(value, localns=NAMES).values()
         for name, member in vars(value).items():
             function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
             if inspect.isfunction(function) and (not name.startswith("_") or name == "__init__"):
-                yield from hints_of(function)
+                yield from typing.get_type_hints(function, localns=NAMES).values()
 
 
 PUBLIC = {f"efface.{name}": getattr(efface, name) for name in efface.__all__}
 PUBLIC |= {f"efface.store.{name}": getattr(efface.store, name) for name in efface.store.__all__}
-FRONT = {name.rpartition(".")[2]: value for name, value in PUBLIC.items()} | {"nn": nn}
+# a module that is light to import names types that it does not load
+NAMES = {"nn": nn, **{name.rpartition(".")[2]: value for name, value in PUBLIC.items()}}
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))

@@ -27,7 +27,7 @@ def test_leftovers_name_what_else_may_hold_the_records(tmp_path: Path, tiny: Tin
     assert found == [
         "version 1 in the store: knows the records of request 1",
         f"{given}: the file that the store was made from",
-        "other weights beside it: 'epoch-3.ckpt'",
+        "other weights beside it: epoch-3.ckpt",
         "2 forgotten records stand in the task's training set",
         "running statistics of 1 normalisation layers (1, ...): averages over all records",
     ]

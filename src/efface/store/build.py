@@ -64,7 +64,7 @@ def retrain_without(
     """A model trained anew on all records but a batch, and what the history notes of how it was made."""
     task = batch.task
     if task.build_model is None:
-        raise RequestError("the task has no build_model: set Task.build_model, which makes the network to train")
+        raise RequestError(missing_build_model())
     with _waiting("training anew by Task.fit", progress):
         model = retrain(task, task.build_model().to(device), batch.view.staying(batch.leaving), seed, Meter(), Recipe())
     return model, {"reference": None, "cpu_s": None, "warnings": []}

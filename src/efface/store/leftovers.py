@@ -95,7 +95,7 @@ def _source(history: History) -> list[Leftover]:
     except OSError:
         return found
     if beside:
-        names = shorten((p.name for p in beside), MAX_NAMED)
+        names = shorten((p.name for p in beside), MAX_NAMED, str)
         found.append(Leftover(f"other weights beside it: {names}", True, "delete those that knew the records"))
     return found
 
