@@ -4,7 +4,7 @@
     python -m benchmarks.fashion_cnn --methods steer --json results.json
 
 Everything is timed in the same run on one CPU thread, and every phase of unlearning is charged (record checks,
-reference model, targets, steps, stop checks). "ResidualDistance" is (unlearned - retrained) / (original - retrained), of the
+reference model, targets, steps, stop checks). "remains" is (unlearned - retrained) / (original - retrained), of the
 means over models, and in brackets for each seed. The attack is the loss attack against the test records, on the same
 forget and test records for all models.
 """

@@ -2,9 +2,9 @@
 
     python benchmarks/two_processes.py --pairs 3
 
-Unlearns 240 of 6,000 records by steer with `efface.unlearning.parallel.unlearn`, in turn by one process and by two that torchrun
-starts, and prints what each pair took, how much CPU other programs had meanwhile, and the ratio of the least times.
-The two need two free cores: other work on the machine is not theirs. Starting and reading data is not counted.
+Unlearns 240 of 6,000 records by steer with `efface.unlearning.parallel.unlearn`, in turn by one process and by two that
+torchrun starts, and prints what each pair took, how much CPU other programs had meanwhile, and the ratio of the least
+times. The two need two free cores: other work on the machine is not theirs. Starting and reading data is not counted.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Imports point downwards: each room imports only from rooms before it in ORDER; docs/architecture.md describes them."""
+"""Imports point downwards: a room imports only from rooms before it in ORDER; docs/architecture.md describes them."""
 
 import ast
 import re

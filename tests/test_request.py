@@ -179,7 +179,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     ),
     "a collate that cannot take one record": (
         task(collate=lambda t: lambda rows: default_collate(rows) if len(rows) > 1 else fails(rows)),
-        "training records can be read two at a time but not one alone (ValueError: no such)",
+        "training records can be read two at a time but not one alone (ValueError: no such thing)",
     ),
     "random augmentation": (task(train=Augmenting), "the dataset augments at random: give Task.eval_records"),
     "random augmentation that spares the forget record": (

@@ -10,18 +10,24 @@ if TYPE_CHECKING:
     from efface.auditing.api import audit, audit_models
     from efface.auditing.audit_test import AuditTest
     from efface.auditing.config import Level
+    from efface.auditing.inputs import AuditInputs
     from efface.auditing.options import AuditOptions
     from efface.auditing.readings import Metric, Reading
     from efface.auditing.report.build import Report
+    from efface.auditing.run import AuditResult
+    from efface.auditing.table import Table
     from efface.auditing.verdict import Status, Verdict
     from efface.calibration.assumptions import Assumption
+    from efface.calibration.counterfactual import CounterfactualLogits
+    from efface.data.records import Batch, Records
     from efface.data.splits import Splits
+    from efface.ensembles import Training
     from efface.methods.base import Method, Problem, Step
     from efface.models.training import Recipe
-    from efface.runtime.cost import Cost, PhaseCost
+    from efface.runtime.cost import Cost, Meter, PhaseCost
     from efface.store import Store
     from efface.task import Task
-    from efface.types import Estimate, RecordId
+    from efface.types import Estimate, RecordId, SizedDataset
     from efface.unlearning.driver import unlearn
     from efface.unlearning.evidence import Evaluation, Evidence, Outcome
     from efface.unlearning.options import UnlearnOptions
@@ -32,15 +38,20 @@ if TYPE_CHECKING:
 _HOMES = {
     "AnyOf": "efface.unlearning.stopping",
     "Assumption": "efface.calibration.assumptions",
+    "AuditInputs": "efface.auditing.inputs",
     "AuditOptions": "efface.auditing.options",
+    "AuditResult": "efface.auditing.run",
     "AuditTest": "efface.auditing.audit_test",
+    "Batch": "efface.data.records",
     "Cost": "efface.runtime.cost",
+    "CounterfactualLogits": "efface.calibration.counterfactual",
     "Decision": "efface.unlearning.stopping",
     "Estimate": "efface.types",
     "Evaluation": "efface.unlearning.evidence",
     "Evidence": "efface.unlearning.evidence",
     "Level": "efface.auditing.config",
     "LooksUnseen": "efface.unlearning.stopping",
+    "Meter": "efface.runtime.cost",
     "Method": "efface.methods.base",
     "Metric": "efface.auditing.readings",
     "Outcome": "efface.unlearning.evidence",
@@ -49,14 +60,18 @@ _HOMES = {
     "Reading": "efface.auditing.readings",
     "Recipe": "efface.models.training",
     "RecordId": "efface.types",
+    "Records": "efface.data.records",
     "Report": "efface.auditing.report.build",
     "Result": "efface.unlearning.result",
+    "SizedDataset": "efface.types",
     "Splits": "efface.data.splits",
     "Status": "efface.auditing.verdict",
     "Step": "efface.methods.base",
     "StopRule": "efface.unlearning.stopping",
     "Store": "efface.store",
+    "Table": "efface.auditing.table",
     "Task": "efface.task",
+    "Training": "efface.ensembles",
     "UnlearnOptions": "efface.unlearning.options",
     "UtilityFloor": "efface.unlearning.stopping",
     "Verdict": "efface.auditing.verdict",
@@ -69,10 +84,14 @@ __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 __all__ = [
     "AnyOf",
     "Assumption",
+    "AuditInputs",
     "AuditOptions",
+    "AuditResult",
     "AuditTest",
+    "Batch",
     "CheckpointError",
     "Cost",
+    "CounterfactualLogits",
     "Decision",
     "DivergedError",
     "EffaceError",
@@ -81,6 +100,7 @@ __all__ = [
     "Evidence",
     "Level",
     "LooksUnseen",
+    "Meter",
     "Method",
     "Metric",
     "Outcome",
@@ -89,15 +109,19 @@ __all__ = [
     "Reading",
     "Recipe",
     "RecordId",
+    "Records",
     "Report",
     "RequestError",
     "Result",
+    "SizedDataset",
     "Splits",
     "Status",
     "Step",
     "StopRule",
     "Store",
+    "Table",
     "Task",
+    "Training",
     "UnlearnOptions",
     "UtilityFloor",
     "Verdict",

@@ -139,7 +139,7 @@ def test_what_was_done_before_a_failure_is_kept(tiny: Tiny, tmp_path: Path) -> N
     failing, cache = tiny.task(fit=noting(tmp_path / "notes", fail=2)), tmp_path / "cache"
     with pytest.raises(RequestError) as caught:
         trained(failing, tiny.model, specs(4), cache=cache)
-    assert caught.value.problems == ("model 3 of 4 (seed 2): Task.fit raised ValueError: out of",)
+    assert caught.value.problems == ("model 3 of 4 (seed 2): Task.fit raised ValueError: out of patience",)
     assert trained(failing, tiny.model, specs(2), cache=cache).found == 2
     assert noted(tmp_path / "notes") == [0, 1, 2]
 

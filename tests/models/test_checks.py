@@ -32,7 +32,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     "one logit": (model(lambda t: Wrapped(lambda z: z[:, :1])), "two-class models need two logits"),
     "a model that raises": (
         model(lambda t: Wrapped(fails)),
-        "cannot read the records (ValueError: no such): give Task",
+        "cannot read the records (ValueError: no such thing): give Task",
     ),
     "another number of features": (model(lambda t: nn.Linear(7, 3)), "the model cannot read the records (RuntimeError"),
     "logits that are not finite": (

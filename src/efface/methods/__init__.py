@@ -2,34 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from efface.errors import RequestError
 from efface.options import nearest
 from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from efface.methods.align import Align, AlignGan
-    from efface.methods.bad_teacher import BadTeacher
     from efface.methods.base import Method
-    from efface.methods.boundary import Boundary
-    from efface.methods.controls import Noop, Retrain
-    from efface.methods.fcs import FCS
-    from efface.methods.finetune import Finetune
-    from efface.methods.fisher import Fisher
-    from efface.methods.fnn import Fnn
-    from efface.methods.game import Game
-    from efface.methods.gradient_ascent import GradientAscent
-    from efface.methods.influence import Influence, WoodFisher
-    from efface.methods.l1_sparse import L1Sparse
-    from efface.methods.last_layers import CFK, EUK
-    from efface.methods.msg import MSG
-    from efface.methods.neggrad_plus import NegGradPlus
-    from efface.methods.perturb import Perturb
-    from efface.methods.random_label import RandomLabel, SalUn
-    from efface.methods.scrub import Scrub
-    from efface.methods.ssd import SSD
-    from efface.methods.steer import Steer
 
 
 class Registry(Mapping[str, "type[Method]"]):
@@ -54,7 +34,7 @@ class Registry(Mapping[str, "type[Method]"]):
         return len(self.classes)
 
 
-# One line a method, the default first, the controls last. For type checkers, a class is imported above too.
+# One line a method, the default first, the controls last.
 REGISTRY = Registry(
     {
         "steer": "steer:Steer",
@@ -85,7 +65,12 @@ REGISTRY = Registry(
     }
 )
 _HOMES = {name: f"{__name__}.{module}" for module, _, name in (c.partition(":") for c in REGISTRY.classes.values())}
-__getattr__, __dir__ = lazy_names(__name__, {"Method": f"{__name__}.base", **_HOMES})
+_get, __dir__ = lazy_names(__name__, {"Method": f"{__name__}.base", **_HOMES})
+
+
+def __getattr__(name: str) -> Any:
+    """The class of a method by its name, such as `efface.methods.Steer`."""
+    return _get(name)
 
 
 def available() -> tuple[str, ...]:
@@ -118,36 +103,4 @@ def get(method: "str | Method", options: Mapping[str, str] | None = None) -> "Me
     return REGISTRY[method].parse(options or {})
 
 
-__all__ = [
-    "CFK",
-    "EUK",
-    "FCS",
-    "MSG",
-    "REGISTRY",
-    "SSD",
-    "Align",
-    "AlignGan",
-    "BadTeacher",
-    "Boundary",
-    "Finetune",
-    "Fisher",
-    "Fnn",
-    "Game",
-    "GradientAscent",
-    "Influence",
-    "L1Sparse",
-    "Method",
-    "NegGradPlus",
-    "Noop",
-    "Perturb",
-    "RandomLabel",
-    "Registry",
-    "Retrain",
-    "SalUn",
-    "Scrub",
-    "Steer",
-    "WoodFisher",
-    "available",
-    "check_key",
-    "get",
-]
+__all__ = ["REGISTRY", "Method", "Registry", "available", "check_key", "get"]
