@@ -4,7 +4,7 @@ import pytest
 
 from efface.auditing.ensemble_rows import ensemble_rows
 from efface.auditing.readings import Metric
-from efface.metrics.klom import MIN_MODELS
+from efface.metrics.klom import MIN_KLOM_MODELS
 from helpers.ensemble_statistics import drawn, of_ensembles
 
 
@@ -14,7 +14,7 @@ def values(metric: Metric) -> list[float]:
 
 
 def test_with_enough_models_klom_is_measured_and_tells_models_apart() -> None:
-    for n, halves in ((MIN_MODELS, "not_measured"), (2 * MIN_MODELS, "measured")):
+    for n, halves in ((MIN_KLOM_MODELS, "not_measured"), (2 * MIN_KLOM_MODELS, "measured")):
         seen = of_ensembles(drawn(n, 0, 3.0), drawn(n, 1), drawn(n, 2))
         found = {m.key: m for m in ensemble_rows(seen)}
         for key in ("klom_mean", "klom_95"):

@@ -21,7 +21,7 @@ from efface.auditing.run import MAX_TARGETS
 from efface.auditing.verdict import Status, decide
 from efface.data.records import Records
 from efface.ensembles import ModelSpec, Training, train_ensemble
-from efface.metrics.klom import MIN_MODELS
+from efface.metrics.klom import MIN_KLOM_MODELS
 from efface.models.running import logits_of
 from efface.numerics.logits import margin
 from efface.runtime.cost import Meter
@@ -132,7 +132,7 @@ def test_klom_needs_32_models_of_each_kind() -> None:
         for reading, n in ((found.original, MODELS), (found.unlearned, MODELS), (found.retrained, MODELS // 2)):
             assert (reading.state, reading.estimate) == ("not_measured", None)
             assert f"there are {n} + {n}" in reading.why
-    assert MIN_MODELS == 32
+    assert MIN_KLOM_MODELS == 32
 
 
 def test_without_a_method_only_the_one_model_is_compared() -> None:

@@ -197,9 +197,9 @@ def test_an_unknown_level_is_refused_with_the_nearest(here: Path, command: tuple
     before = listing(here)
     result = run(*command, "--level", "standrd")
     assert result.exit_code == 2
-    assert "  - level 'standrd' is unknown (did you mean 'standard'?) (--level)" in result.stderr.splitlines()
+    assert "  - level: expected one of quick, standard, strong, got 'standrd' (--level)" in result.stderr.splitlines()
     result = run(*command, "--level", "x", "--device", "tpu")
-    assert "level 'x' is unknown (known: quick, standard, strong) (--level)" in result.stderr
+    assert "level: expected one of quick, standard, strong, got 'x' (--level)" in result.stderr
     assert "refused for 2 reasons" in result.stderr
     assert listing(here) == before
 

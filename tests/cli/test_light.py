@@ -44,7 +44,10 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "option without a value": ([*UNLEARN, "--option", "lr"], "option 'lr': expected NAME=VALUE"),
     "no checkpoint": ([*UNLEARN, "--checkpoint", "no.pt"], "no.pt: there is no such file (--checkpoint)"),
     "checkpoint of another kind": ([*UNLEARN, "--checkpoint", "ids.txt"], "ids.txt: weights files end in"),
-    "unknown level": ([*UNLEARN, "--level", "standrd"], "level 'standrd' is unknown (did you mean 'standard'?)"),
+    "unknown level": (
+        [*UNLEARN, "--level", "standrd"],
+        "level: expected one of quick, standard, strong, got 'standrd'",
+    ),
     "cache without its level": ([*UNLEARN, "--cache", "cache"], "--cache is for --level strong"),
     "unusable cache": ([*UNLEARN, "--level", "strong", "--cache", "ids.txt"], "cache ids.txt: is not a folder"),
     "unknown device": ([*UNLEARN, "--device", "tpu"], "device 'tpu' is unknown"),
@@ -61,7 +64,10 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "no store to add to": (["request", "add", "--ids", "no.txt"], "no.txt: there is no such file (--ids)"),
     "no date": (["request", "add", "--ids", "ids.txt", "--due", "soon"], "due: expected a date"),
     "no store to list": (["request", "list"], "there is no store"),
-    "no store to verify": (["verify", "--level", "quickest"], "level 'quickest' is unknown"),
+    "no store to verify": (
+        ["verify", "--level", "quickest"],
+        "level: expected one of quick, standard, strong, got 'quickest'",
+    ),
     "no store to export from": (["export", "1", "--out", "bundle"], "there is no store"),
     "place that is taken": (["init", "my_task:task", *MODEL, "--store", "."], "there is something already"),
 }

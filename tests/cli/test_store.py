@@ -174,7 +174,7 @@ def test_before_there_is_a_store(here: Path, arguments: tuple[str, ...], message
         (("run", "--method", "noop"), ["method 'noop' is a control, which honours nothing"]),
         (("run", "--retrain"), ["retraining is done by Task.fit, which the task lacks: set it"]),
         (("run", "--method", "stear", "--accept", "all"), ["'stear'", "'all' is unknown"]),
-        (("verify", "--level", "quickest"), ["level 'quickest' is unknown"]),
+        (("verify", "--level", "quickest"), ["level: expected one of quick, standard, strong, got 'quickest'"]),
         (("run", "--task", "my_task:nothing"), ["module my_task has no 'nothing'"]),
     ],
 )

@@ -107,7 +107,8 @@ def example() -> Document:
             "holdout_used_for": "a third each for calibration, stopping and the audit",
             "groups": {"wrongly labelled": 1, "other": 2},
         },
-        "method": {"key": "noisy", "options": {"lr": 0.01, "clip": None}, "source": "built in"},
+        "method": {"key": "noisy", "version": 1, "options": {"lr": 0.01, "clip": None}, "source": "built in"},
+        "judge_version": 1,
         "weights": {"original": "sha256:" + "b" * 64, "unlearned": "sha256:" + "c" * 64},
         "uses": [
             {

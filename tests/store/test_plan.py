@@ -27,7 +27,7 @@ def store(asked_store: Store) -> Store:
         ({"method": "stear"}, ["did you mean 'steer'?"]),
         ({"options": {"stepps": 3}}, ["stepps"]),
         ({"accept": "not_verified"}, ["accept: expected one of verified, undecided, any"]),
-        ({"level": "thorough"}, ["level: expected one of quick, standard, strong or None, got 'thorough'"]),
+        ({"level": "thorough"}, ["level: expected one of quick, standard, strong, got 'thorough'"]),
         ({"references": 0}, ["references: expected an integer of 1 or more, got 0"]),
         ({"seed": 1.5}, ["seed: expected an integer, got 1.5"]),
         ({"accept": "", "seed": None, "method": "noop"}, ["seed", "accept", "control"]),

@@ -1,6 +1,5 @@
 """LiRA (Carlini et al., arXiv 2112.03570): is the label surer here than under models that never saw the record?"""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -19,8 +18,7 @@ def lira(outputs: RecordOutputs, references: Sequence[RecordOutputs], spread: fl
     Args:
         outputs: What the model says of n records.
         references: What models that never saw the records say of them.
-        spread: One standard deviation for all records. No rank depends on it. `pooled_spread` reads it from forget
-            records and nonmembers together; read from either set alone it would give the two different units.
+        spread: One standard deviation for all records. No rank depends on it.
 
     Returns:
         Scores (n,), of either sign, higher = member. None without references.
@@ -28,21 +26,6 @@ def lira(outputs: RecordOutputs, references: Sequence[RecordOutputs], spread: fl
     if not references:
         return None
     return (margin(outputs.logits, outputs.targets) - _margins(references).mean(0)) / spread
-
-
-def pooled_spread(*sets: Sequence[RecordOutputs]) -> float:
-    """Standard deviation of the log-odds between references, pooled over records.
-
-    Args:
-        sets: What the references say, one sequence for each set of records.
-
-    Returns:
-        A positive number; 1 with fewer than two references, or where they do not differ.
-    """
-    if any(len(references) < 2 for references in sets):
-        return 1.0
-    spread = math.sqrt(float(torch.cat([_margins(references).var(0) for references in sets]).mean()))
-    return spread if spread > 0 else 1.0
 
 
 def _margins(models: Sequence[RecordOutputs]) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from efface.errors import RequestError
 
-MIN_MODELS = 3  # models of a kind: a variance needs two beside the one that is left out
+MIN_ULIRA_MODELS = 3  # models of a kind: a variance needs two beside the one that is left out
 WEIGHT = 8.0  # degrees of freedom that the shrunk variance's centre counts for
 
 
@@ -42,19 +42,19 @@ def ulira(unlearned: Tensor, retrained: Tensor, shrink: bool = True) -> ULira:
     by 0.01 or less.
 
     Args:
-        unlearned: A statistic of n records by k models (k, n), at least MIN_MODELS.
-        retrained: The same by r models (r, n), at least MIN_MODELS.
+        unlearned: A statistic of n records by k models (k, n), at least MIN_ULIRA_MODELS.
+        retrained: The same by r models (r, n), at least MIN_ULIRA_MODELS.
         shrink: Whether a record's variance is drawn, with the weight of WEIGHT models, to its variance over both
             ensembles times the ensemble's level over all records; otherwise it is the ensemble's own by maximum
             likelihood, as in the paper.
 
     Raises:
-        RequestError: There are fewer than MIN_MODELS models of a kind.
+        RequestError: There are fewer than MIN_ULIRA_MODELS models of a kind.
     """
     k, r = len(unlearned), len(retrained)
-    if min(k, r) < MIN_MODELS:
+    if min(k, r) < MIN_ULIRA_MODELS:
         raise RequestError(
-            f"U-LiRA needs at least {MIN_MODELS} unlearned and {MIN_MODELS} retrained models, not {k} and {r}"
+            f"U-LiRA needs at least {MIN_ULIRA_MODELS} unlearned and as many retrained models, not {k} and {r}"
         )
     # a record's own centre, so that sums of squares do not cancel
     centre = torch.cat([unlearned, retrained]).double().mean(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from efface.auditing.config import Level
+from efface.auditing.config import Level, level_problem
 from efface.auditing.options import AuditOptions
 from efface.data.checks import Findings
 from efface.data.ids import as_python_ids
@@ -106,9 +106,8 @@ def _judged_problems(judged: Judged) -> list[str]:
 
 
 def _level_problems(level: object, options: object) -> list[str]:
-    known = [str(x) for x in Level]
-    if level not in known:
-        return [f"level: expected one of {', '.join(known)}, got {level!r}"]
+    if problem := level_problem(level):
+        return [problem]
     unused = ("method", "cache") if level != Level.STRONG and isinstance(options, AuditOptions) else ()
     return [f"{name}: only level strong uses it" for name in unused if getattr(options, name) is not None]
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 REFERENCES = 4  # reference models that an audit trains
 MODELS = 32  # models of each ensemble at level strong
-MIN_MODELS = 8  # the fewest for which distances between ensembles are tested
+MIN_ENSEMBLE = 8  # the fewest for which distances between ensembles are tested
 
 
 class Level(StrEnum):
@@ -13,3 +13,9 @@ class Level(StrEnum):
     QUICK = "quick"  # no extra models; only requests that look like a random sample
     STANDARD = "standard"  # a few reference models
     STRONG = "strong"  # ensembles of originals, unlearned and retrained models
+
+
+def level_problem(level: object) -> str | None:
+    """Why `level` names no level of audit; None where it names one."""
+    known = [str(x) for x in Level]
+    return None if level in known else f"level: expected one of {', '.join(known)}, got {level!r}"

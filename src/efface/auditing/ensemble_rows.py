@@ -11,7 +11,7 @@ from efface.auditing.ensemble_outputs import CELLS, RAW, Statistics
 from efface.auditing.readings import Metric, Reading, bare, distance_reading, row_of_one_reading
 from efface.metrics.distance import residual_distance
 from efface.metrics.epsilon import forgetting_quality, unlearning_epsilon
-from efface.metrics.klom import MIN_MODELS, klom
+from efface.metrics.klom import MIN_KLOM_MODELS, klom
 
 NO_ENSEMBLE = "the method cannot be run again on other models, so there is no ensemble of unlearned models"
 TITLES = {
@@ -55,8 +55,8 @@ def _attack_readings(models: Tensor, retrained: Tensor) -> dict[str, Reading]:
         "ulira": distance_reading(bare(ulira(models, retrained).accuracy)),
         "epsilon": distance_reading(bare(quality)),
     }
-    if count < MIN_MODELS:
-        too_few = f"needs {MIN_MODELS} + {MIN_MODELS} models; there are {len(models)} + {len(retrained)}"
+    if count < MIN_KLOM_MODELS:
+        too_few = f"needs {MIN_KLOM_MODELS} + {MIN_KLOM_MODELS} models; there are {len(models)} + {len(retrained)}"
         return found | dict.fromkeys(KLOM, Reading.missing(too_few))
     distances = klom(models, retrained)
     return found | {key: distance_reading(bare(float(read(distances)))) for key, read in KLOM.items()}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from efface.auditing.config import MIN_MODELS, MODELS
+from efface.auditing.config import MIN_ENSEMBLE, MODELS
 from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
 from efface.methods import Method, get
@@ -71,8 +71,8 @@ class AuditOptions:
         ]
         if isinstance(self.run_seed, bool):
             problems.append(f"run_seed: expected an integer, got {self.run_seed}")
-        if not _is_at_least(self.models, MIN_MODELS):
-            problems.append(f"models: expected {MIN_MODELS} or more, got {self.models!r}")
+        if not _is_at_least(self.models, MIN_ENSEMBLE):
+            problems.append(f"models: expected {MIN_ENSEMBLE} or more, got {self.models!r}")
         if self.jobs is not None and not _is_at_least(self.jobs, 1):
             problems.append(f"jobs: expected a number of processes, got {self.jobs!r}")
         if self.method is not None:

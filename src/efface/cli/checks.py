@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from efface.auditing.config import Level
+from efface.auditing.config import Level, level_problem
 from efface.cli.ids import IdLines, read_id_lines
 from efface.cli.taskpath import check_task_path
 from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import check_key
 from efface.models.weights_file import SUFFIXES, check_weights_file
-from efface.options import nearest
 from efface.runtime.devices import check_device_name
 from efface.runtime.files import check_writable
 
@@ -45,9 +44,8 @@ def check_weights_of(option: str, path: Path) -> None:
 
 def check_level(level: str) -> None:
     """Whether there is a level of that name."""
-    known = [str(x) for x in Level]
-    if level not in known:
-        raise RequestError(f"level {level!r} is unknown ({nearest(level, known)}) (--level)")
+    if problem := level_problem(level):
+        raise RequestError(f"{problem} (--level)")
 
 
 def check_audit(problems: list[str], level: str, cache: Path | None, method: str | None = None) -> None:

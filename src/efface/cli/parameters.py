@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from efface.auditing.config import MIN_MODELS
+from efface.auditing.config import MIN_ENSEMBLE
 from efface.methods import available
 from efface.store.place import KEY_VARIABLE
 
@@ -52,7 +52,7 @@ AuditLevel = Annotated[
     ),
 ]
 ReferenceModels = Annotated[int, typer.Option(min=1, help="Reference models that the audit trains for itself.")]
-Models = Annotated[int, typer.Option(min=MIN_MODELS, help="Models of each ensemble, at level strong.")]
+Models = Annotated[int, typer.Option(min=MIN_ENSEMBLE, help="Models of each ensemble, at level strong.")]
 Cache = Annotated[
     Path | None,
     typer.Option(

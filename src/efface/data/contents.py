@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from efface.data.checks import Findings
 from efface.data.records import Batch, Records, checksums, tensors_in
+from efface.errors import shorten
 from efface.types import Indices, RecordId
 
 HASH = np.dtype("V16")  # a content hash
@@ -116,10 +117,10 @@ def _check_copies(
     by_hash = {hashes[at]: at for at in forget.tolist() if at in hashes}
     copies = {by_hash[h]: at for at, h in hashes.items() if h in by_hash and at not in forgotten}
     if copies:
-        pairs = [f"{_name(a, ids)} (twin of {_name(b, ids)})" for a, b in list(copies.items())[:3]]
+        pairs = shorten(copies.items(), show=lambda pair: f"{_name(pair[0], ids)} (twin of {_name(pair[1], ids)})")
         found.problems.append(
             f"{len(copies)} forget records have an exact twin that stays in training, which defeats forgetting: "
-            f"{', '.join(pairs)}; forget the twins too, or drop the duplicates"
+            f"{pairs}; forget the twins too, or drop the duplicates"
         )
 
 

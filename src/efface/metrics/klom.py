@@ -5,7 +5,7 @@ from torch import Tensor
 
 from efface.errors import RequestError
 
-MIN_MODELS = 32  # models of a kind; with fewer a histogram of 20 bins is mostly chance
+MIN_KLOM_MODELS = 32  # models of a kind; with fewer a histogram of 20 bins is mostly chance
 BINS = 20
 CLIP = 100.0
 FLOOR = 1e-5  # least share of retrained models in a bin that holds unlearned ones
@@ -24,19 +24,19 @@ def klom(unlearned: Tensor, retrained: Tensor) -> Tensor:
     Compare with the value between two halves of the retrained models.
 
     Args:
-        unlearned: Margins of n records by k models (k, n), at least MIN_MODELS.
-        retrained: The same by r retrained models (r, n), at least MIN_MODELS.
+        unlearned: Margins of n records by k models (k, n), at least MIN_KLOM_MODELS.
+        retrained: The same by r retrained models (r, n), at least MIN_KLOM_MODELS.
 
     Returns:
         Divergences (n,) in nats: 0 where the histograms agree, at most -log FLOOR = 11.5.
 
     Raises:
-        RequestError: There are fewer than MIN_MODELS models of a kind.
+        RequestError: There are fewer than MIN_KLOM_MODELS models of a kind.
     """
     k, r = len(unlearned), len(retrained)
-    if min(k, r) < MIN_MODELS:
+    if min(k, r) < MIN_KLOM_MODELS:
         raise RequestError(
-            f"KLoM needs at least {MIN_MODELS} unlearned and {MIN_MODELS} retrained models, not {k} and {r}"
+            f"KLoM needs at least {MIN_KLOM_MODELS} unlearned and {MIN_KLOM_MODELS} retrained models, not {k} and {r}"
         )
     values = torch.cat([unlearned, retrained]).double().T.clamp(-CLIP, CLIP).contiguous()
     low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from efface.auditing.config import REFERENCES, Level
+from efface.auditing.config import REFERENCES, level_problem
 from efface.errors import RequestError
 from efface.store.entries import Version
 
@@ -86,8 +86,10 @@ def check_plan(plan: RunPlan, task: "Task") -> None:
         problems.append("a retraining is done by Task.fit and takes no method or option: leave them out")
     if plan.retrain and task.fit is None:
         problems.append("retraining is done by Task.fit, which the task lacks: set it")
-    if plan.level is not None and plan.level not in list(Level):
-        problems.append(f"level: expected one of {', '.join(Level)} or None, got {plan.level!r}")
+    if plan.level is not None and (problem := level_problem(plan.level)):
+        problems.append(problem)
+    if type(plan.retrain) is not bool:
+        problems.append(f"retrain: expected True or False, got {plan.retrain!r}")
     for name, value, least in (("references", plan.references, 1), ("seed", plan.seed, None)):
         if type(value) is not int or (least is not None and value < least):
             wanted = "an integer" if least is None else f"an integer of {least} or more"

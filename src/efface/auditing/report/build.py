@@ -17,7 +17,7 @@ from efface.auditing.report.document import SCHEMA_VERSION, to_jsonable, write
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
 from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
-from efface.auditing.verdict import CORRECTION, Verdict
+from efface.auditing.verdict import CORRECTION, JUDGE_VERSION, Verdict
 from efface.models.running import device_of
 from efface.numerics.logits import margin
 from efface.runtime.cost import Cost, PhaseCost
@@ -136,7 +136,13 @@ class Report:
                 },
                 "method": None
                 if result is None
-                else {"key": result.method.key, "options": asdict(result.method), "source": result.method.source},
+                else {
+                    "key": result.method.key,
+                    "version": result.method.version,
+                    "options": asdict(result.method),
+                    "source": result.method.source,
+                },
+                "judge_version": JUDGE_VERSION,
                 "weights": {
                     "original": inputs.digests[0],
                     "unlearned": inputs.digests[1],
