@@ -33,7 +33,7 @@ class Verification:
         checked: numbers of events, files, requests and forgotten records.
         report: the new audit of the model in service; None if there is none.
         not_audited: why there is no new audit; None if there is one.
-        complete: whether nothing is damaged and the audit, if one was asked for and possible, was made.
+        complete: whether nothing is damaged and the audit was made, was left out by `level`, or had nothing to judge.
     """
 
     problems: tuple[str, ...]
