@@ -22,9 +22,9 @@ DISTANCES: tuple[tuple[str, str, Statistic], ...] = (
 
 
 def feature_rows(scores: Scores) -> list[Metric]:
-    """Similarity (linear CKA, 0 to 1) of features of forget records to the original's; 1 if only the last layer changed.
+    """Similarity (linear CKA, 0 to 1) of features of forget records to the original's.
 
-    Empty if the features cannot be read or have no spread.
+    It is 1 if only the last layer changed. Empty if the features cannot be read or have no spread.
     """
     before = scores.original.forget.features
     if before is None:
@@ -63,7 +63,7 @@ def _read(statistic: Statistic, outputs: RecordOutputs) -> Tensor:
 
 
 def _distances(values: Tensor) -> tuple[float, float, float]:
-    """Excess d2 of the original, of the unlearned model, and the mean of held-out retrained models: rows of `values`."""
+    """Excess d2 of the original and the unlearned model, and the mean of held-out retrained ones: rows of `values`."""
     retrained = values[2:]
     held_out = [
         excess_d2(retrained[i : i + 1], torch.cat([retrained[:i], retrained[i + 1 :]])) for i in range(len(retrained))

@@ -152,7 +152,7 @@ def standardised(outputs: Mapping[str, RecordOutputs]) -> dict[str, Tensor]:
 
 
 def nearest(task: Task, model: nn.Module, forget: RecordSet, others: RecordSet, meter: Meter) -> Indices:
-    """Positions of the other records that are nearest to forget records, each once, by the cosine of a model's features.
+    """Positions of the other records that are nearest to forget records, each once, by the cosine of features.
 
     Args:
         task: The problem.

@@ -92,5 +92,5 @@ def ratio(value: float) -> str:
 
 
 def times(value: float) -> str:
-    """Format the factor, 1 or more, by which the cost of unlearning is smaller or larger than that of one retraining."""
+    """Format the factor by which unlearning is cheaper or dearer than one retraining; `value` is their quotient."""
     return f"{1 / value if 0 < value < 1 else value:.3g} times"

@@ -53,7 +53,7 @@ def new_figure(height: float) -> Iterator["Figure"]:
 
 
 def short(text: str, max_length: int = 40) -> str:
-    """Shorten a text to one line of at most `max_length` characters; lone surrogates, which fonts lack, are replaced."""
+    """Shorten a text to one line of at most `max_length` characters, and replace lone surrogates, which fonts lack."""
     line = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
     return line if len(line) <= max_length else f"{line[: max_length - 1]}\N{HORIZONTAL ELLIPSIS}"
 
