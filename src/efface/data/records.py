@@ -206,7 +206,7 @@ def content_hashes(batch: Batch) -> list[bytes]:
 
 
 def _parts(tree: Any, records: int) -> Iterator[Any]:
-    """The content of inputs, part by part: bytes that all records share, or a sequence with the bytes of each record."""
+    """The content of inputs, part by part: bytes that all records share, or a sequence of each record's bytes."""
     if isinstance(tree, Tensor):
         yield _rows(tree, records)
     elif isinstance(tree, Mapping):
