@@ -9,7 +9,7 @@ SMALL: dict[str, dict[str, str]] = {
     "woodfisher": {"rounds": "2", "sample": "16"},
     "align": {"steps": "8", "every": "4"},
     "align_gan": {"steps": "8", "every": "4"},
-    "boundary": {"steps": "8", "every": "4"},
+    "boundary": {"steps": "8", "every": "4", "batch": "4"},
     "fnn": {"steps": "8", "every": "4"},
     "game": {"steps": "8", "every": "4", "passes": "1"},
     "gradient_ascent": {"steps": "8", "every": "4", "batch": "4"},
