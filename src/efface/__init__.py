@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from efface.unlearning.result import Result
     from efface.unlearning.stopping import AnyOf, Decision, LooksUnseen, StopRule, UtilityFloor
 
-# what needs torch is imported when it is first asked for, so that `efface --help` and the like need not wait for it
+# names that need torch are imported on first use, so that `efface --help` and the like need not wait for it
 _HOMES = {
     "AnyOf": "efface.unlearning.stopping",
     "Assumption": "efface.calibration.assumptions",

@@ -1,11 +1,11 @@
-"""The exceptions that efface raises on purpose, and what their texts share.
+"""The exceptions that efface raises on purpose, and helpers for their messages.
 
 EffaceError
-├── RequestError        the request cannot be honoured as stated; nothing was done (exit code 2)
+├── RequestError        the request cannot be honoured; nothing was done (exit code 2)
 │   └── CheckpointError a weights file is missing, damaged or does not fit the model
 ├── DivergedError       the weights became NaN or infinite on the way; nothing was saved (exit code 1)
-└── StoreError          a store cannot do what was asked; what it held is as it was (exit code 1)
-    ├── DamagedError    a row, a file or the key is not what the history says (exit code 4)
+└── StoreError          a store cannot do what was asked; its contents are unchanged (exit code 1)
+    ├── DamagedError    a row, a file or the key does not match the history (exit code 4)
     ├── BusyError       another process holds the store; try again (exit code 5)
     └── StorageError    the disk is full, read-only or failing (exit code 6)
 
@@ -30,7 +30,7 @@ class RequestError(EffaceError):
     """A request refused before any work.
 
     Args:
-        problems: what is wrong, one line each; all of them are kept as `problems`.
+        problems: what is wrong, one line each; available as the attribute `problems`.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
@@ -43,7 +43,7 @@ class RequestError(EffaceError):
         super().__init__("\n".join([head + ":", *(f"  - {p}" for p in self.problems)]))
 
     def __reduce__(self) -> tuple[type["RequestError"], tuple[tuple[str, ...]]]:
-        """Come out of a pickle with the same problems: pickle alone would take the whole text for one problem."""
+        """Pickle the problems; by default the whole message would become one problem."""
         return type(self), (self.problems,)
 
 
@@ -56,14 +56,16 @@ class DivergedError(EffaceError):
 
 
 def collect_errors(problems: list[str], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """Call a function and note its refusal, so that several can be shown at once.
+    """Call a function and collect the problems of a RequestError, so that several can be reported together.
 
     Args:
-        problems: where the lines of a RequestError go.
-        call: the function, with its arguments after it.
+        problems: problems are added to this list.
+        call: the function.
+        *args: its arguments.
+        **kwargs: its keyword arguments.
 
     Returns:
-        What the function returns, or None where it refuses.
+        The function's result; None if it raised a RequestError.
     """
     try:
         return call(*args, **kwargs)
@@ -73,19 +75,19 @@ def collect_errors(problems: list[str], call: Callable[P, T], *args: P.args, **k
 
 
 def describe_error(error: BaseException) -> str:
-    """An exception's type and what it says, as one line of bounded length."""
+    """The type and message of an exception, as one line of bounded length."""
     text = "; ".join(error.problems) if isinstance(error, RequestError) else " ".join(str(error).split())
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} ..."
 
 
 def shorten(items: Iterable[Any], most: int = 3, show: Callable[[Any], str] = repr) -> str:
-    """The first few of many items as text, and how many more there are.
+    """List the first few items as text, with the number of the others.
 
     Args:
-        items: anything that can be named, such as ids.
-        most: how many are shown.
-        show: makes the text of one.
+        items: the items, such as ids.
+        most: how many are listed.
+        show: converts an item to text.
     """
     every = list(items)
     texts = [text if len(text := show(item)) <= MAX_NAME else f"{text[: MAX_NAME - 3]}..." for item in every[:most]]

@@ -1,4 +1,4 @@
-"""Frozen options that check themselves: type and range of every field, all problems at once."""
+"""Base class of options that check the type and range of all fields on construction."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,19 +10,19 @@ from efface.errors import RequestError
 
 
 def option(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
-    """A field of an option set.
+    """Declare a field of an option set.
 
     Args:
-        default: its value where none is given.
-        help: one line for `efface methods` and the like.
-        low: the least value that is allowed; None for no bound.
-        high: the greatest value that is allowed; None for no bound.
+        default: default value.
+        help: one line of explanation, shown by `efface methods`.
+        low: smallest allowed value; None for no bound.
+        high: largest allowed value; None for no bound.
     """
     return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """A hint that names the known word most like `word`, or all known words where none is near."""
+    """A hint for an unknown word: the known word most similar to it, or all known words if none is similar."""
     close = get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
@@ -32,7 +32,7 @@ class Options:
     """Base of frozen option sets.
 
     Raises:
-        RequestError: on construction, where a field has a wrong type or is out of range; all such fields at once.
+        RequestError: on construction, if a field has a wrong type or is out of range; all such fields are listed.
     """
 
     def __post_init__(self) -> None:
@@ -47,7 +47,7 @@ class Options:
                 problems.append(f"option {f.name} of {self._title()}: expected {kind.__name__}, got {value!r}")
                 continue
             low, high = f.metadata.get("low"), f.metadata.get("high")
-            # written so that NaN, which no comparison holds for, is refused too
+            # negated comparisons, so that NaN is refused too
             if (low is not None and not value >= low) or (high is not None and not value <= high):
                 span = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
                 problems.append(f"option {f.name} of {self._title()}: expected {span}, got {value!r}")
@@ -60,13 +60,13 @@ class Options:
 
     @classmethod
     def parse(cls, given: Mapping[str, str]) -> Self:
-        """Options from words of a command line.
+        """Make options from text, such as arguments of a command line.
 
         Args:
-            given: the value of each option by its name; options that are left out have their default.
+            given: values as text, by name; missing options take their default.
 
         Raises:
-            RequestError: an unknown name (with the nearest known one), or a value of a wrong type or out of range.
+            RequestError: a name is unknown, or a value has a wrong type or is out of range.
         """
         hints, known = get_type_hints(cls), [f.name for f in fields(cls)]
         values: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""A deletion request: the task, the forget set by position, and everything that is wrong with it."""
+"""A deletion request, and the checks that it must pass before any work."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ class Request:
         task: The problem.
         train: The training records, read without random augmentation.
         holdout: The holdout records.
-        test: The test records, where the task has some.
+        test: The test records; None if the task has none.
         ids: The ids to forget, in the order of the request.
         forget: Their positions in `train`, in the same order.
         classes: The number of classes of the model.
-        forget_classes: Classes of which the request takes every record.
-        class_shares: The share of the records of each class that the request takes, for the classes it takes any of.
-        warnings: What the checks found that did not refuse the request.
+        forget_classes: Classes whose records are all in the request.
+        class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
+        warnings: Findings of the checks that are no reason to refuse the request.
     """
 
     task: Task
@@ -57,10 +57,17 @@ def make_task(
     test: SizedDataset | None = None,
     ids: Sequence[RecordId] | None = None,
 ) -> Task:
-    """The task that was given, or one made of the data sets.
+    """Return the given task, or make one from data sets.
+
+    Args:
+        task: The task; None to make one.
+        train: The training records of a new task.
+        holdout: Its holdout records.
+        test: Its test records, if there are any.
+        ids: The ids of its training records.
 
     Raises:
-        RequestError: Both were given, or neither.
+        RequestError: A task and data sets are given, or neither.
     """
     sets = {"train": train, "holdout": holdout, "test": test, "ids": ids}
     if task is None:
@@ -83,11 +90,11 @@ def check_request(
         model: The original model.
         task: The problem.
         forget: The ids to forget.
-        full: Whether to pass over all records, for copies of forget records in retain, holdout records that are
-            training records, and NaN.
-        for_audit: Whether the request is checked for an audit: the model is not to be trained, and no test record may
-            be a training or holdout record.
-        fresh: Whether networks will be trained afresh, so that it must be possible to make one.
+        full: Whether to read all records, to find copies of forget records in retain, holdout records in training, and
+            NaN.
+        for_audit: Whether the request is checked for an audit. The model then need not be trainable, and test records
+            are compared with training and holdout records.
+        fresh: Whether untrained networks will be needed, so that it must be possible to make one.
 
     Raises:
         RequestError: Something is wrong; all problems are listed.
@@ -141,12 +148,12 @@ def check_request(
 
 
 def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
-    """Whether other models fit the request's records and classes.
+    """Check that other models fit the request's records and classes.
 
-    That their logits are finite is left to whoever scores them, on all of the records.
+    Whether their logits are finite is checked later, when all records are scored.
 
     Args:
-        models: The models, by the name that messages call them by.
+        models: The models, by their names in messages.
         request: The request, whose model has passed its checks.
 
     Raises:
@@ -164,7 +171,7 @@ def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
 
 
 def _check_kinds(model: object, task: Task, found: Findings) -> None:
-    """Whether the model and the data sets are of the kinds that the other checks need."""
+    """Check that the model and the data sets have the types that the other checks need."""
     found.problems += _missing_sets(task.train, task.holdout)
     sets = (
         ("train", task.eval_records or task.train),
@@ -184,7 +191,7 @@ def _check_kinds(model: object, task: Task, found: Findings) -> None:
 
 
 def _check_parts(train: Records, holdout: Records, forget: Indices, classes: int | None, found: Findings) -> None:
-    """What is checked where the pass over all records is off."""
+    """Check forget and holdout records only, if the pass over all records is off."""
     check_classes(train, forget, found)
     found.warnings.append("the pass over all records was off: twins, shared records and NaN were not looked for")
     for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
@@ -204,6 +211,6 @@ def _missing_sets(train: object, holdout: object) -> list[str]:
 
 
 def _is_map_style(dataset: object) -> bool:
-    # an iterable dataset inherits an index that raises
+    # an IterableDataset has an inherited __getitem__ that only raises an error
     readable = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
     return readable and not isinstance(dataset, IterableDataset)

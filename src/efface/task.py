@@ -1,4 +1,4 @@
-"""Task: all that a user writes about their own problem."""
+"""Task: the description of a user's classification problem."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from efface.types import RecordId, SizedDataset
 
 
 def unpack_pair(batch: Any) -> tuple[Any, Tensor]:
-    """Take a batch that is a pair `(inputs, targets)` apart."""
+    """Split a batch that is a pair into inputs and targets."""
     inputs, targets = batch
     return inputs, targets
 
@@ -23,34 +23,35 @@ def call_model(model: nn.Module, inputs: Any) -> Tensor:
 
 
 def missing_build_model(owner: str = "the task") -> str:
-    """The problem that `owner` must make a network and cannot."""
+    """The message that `owner` lacks `build_model`, which is needed to make a network."""
     return f"{owner} has no build_model: set Task.build_model, which makes the network to load into"
 
 
 @dataclass(kw_only=True)
 class Task:
-    """A classification problem: its records, and hooks for whatever differs from `model(inputs)` on pairs.
+    """A classification problem: its records, and hooks for data or models of other kinds than the default.
 
-    Data sets are map-style, and a record is a pair `(input, target)`.
+    By default, data sets are map-style, a record is a pair `(input, target)`, and the model is called as
+    `model(inputs)`.
 
     Args:
-        train: Every record that the original model was trained on.
+        train: All records that the original model was trained on.
         holdout: Records that the original never saw.
-        test: Records for utility, which the original never saw and which are not in `holdout`.
-        ids: One lasting id for each record of `train`, in its order. By default the id of a record is its index.
-        eval_records: The records of `train`, in its order, without random augmentation. Needed where `train` augments.
+        test: Records on which utility is measured; the original never saw them, and they are not in `holdout`.
+        ids: A permanent id for each record of `train`, in its order. By default the id of a record is its index.
+        eval_records: The records of `train`, in its order, without random augmentation. Needed if `train` augments.
         build_model: Makes a new network as it was before training, with its pretrained weights if there were any.
         fit: The training recipe, called as `fit(model, dataset, seed)`. It trains `model` in place and returns None, or
             it returns the trained model.
-        unpack: Takes a batch apart into inputs and targets. Inputs may be any nesting of mappings, lists and tuples of
+        unpack: Splits a batch into inputs and targets. Inputs may be any nesting of mappings, lists and tuples of
             tensors whose first dimension is the record.
-        forward: Gives the logits of shape (records, classes), called as `forward(model, inputs)`.
-        collate: Makes a batch of a list of records.
-        perturb: Gives slightly changed copies of inputs for the audit, called as `perturb(inputs, generator)`. By
-            default noise is added to inputs of floating point.
-        batch_size: Records in one forward pass when a model is only read. Lower it where memory is short.
-        fine_tuned: Whether the original started from pretrained weights. An untrained network then needs `build_model`.
-        holdout_used_for: What else the holdout served for, such as "early stopping"; the report says so.
+        forward: Returns logits, (records, classes); called as `forward(model, inputs)`.
+        collate: Makes a batch from a list of records.
+        perturb: Returns slightly changed copies of inputs for the audit; called as `perturb(inputs, generator)`. By
+            default noise is added to floating-point inputs.
+        batch_size: Number of records in a forward pass when a model is only evaluated. Lower it if memory is short.
+        fine_tuned: Whether the original started from pretrained weights. Untrained networks then need `build_model`.
+        holdout_used_for: What else the holdout was used for, such as "early stopping"; the report states it.
     """
 
     train: SizedDataset

@@ -1,4 +1,4 @@
-"""Ids, arrays, data sets and estimates: the types that every part of efface uses."""
+"""Types that all parts of efface use: ids, arrays, data sets and estimates."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ RecordId = int | str
 
 @runtime_checkable
 class SizedDataset(Protocol):
-    """A map-style data set: it has a length, and `dataset[i]` is record i. Lists and most torch datasets are."""
+    """A map-style data set, such as a list or most torch datasets: it has a length, and `dataset[i]` is record i."""
 
     def __len__(self) -> int: ...
 
@@ -27,8 +27,8 @@ class Estimate:
 
     Args:
         value: The number.
-        low: The lower end of the interval; NaN where there is none.
-        high: The upper end of the interval; NaN where there is none.
+        low: The lower end of the interval; NaN if there is no interval.
+        high: The upper end of the interval; NaN if there is no interval.
         level: The coverage of the interval, in (0, 1).
     """
 

@@ -1,4 +1,4 @@
-"""Membership attacks by key. An attack scores records by what a model says of them; higher = more likely a member."""
+"""Membership attacks by key. An attack scores records by a model's outputs; higher = more likely a member."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ class Attack:
         key: Its name in reports.
         title: Its name for people.
         kind: `attack`; or `off_label` for a statistic that no method here optimises.
-        needs: What is missing where `score` gives None; empty if nothing can be.
-        score: Scores (n,) of n records from the model's outputs and the references', higher = member. Of an
-            `off_label` statistic members may score lower as well.
-        difficulty: Score of a reference model by which records are compared at equal difficulty; by default `score`.
+        needs: What is missing if `score` returns None; empty if it never does.
+        score: Scores (n,) of n records from the outputs of the model and of references, higher = member. For an
+            `off_label` statistic, members may score higher or lower.
+        difficulty: Score of a reference model that measures a record's difficulty; by default `score`.
         decides: Whether it can fail or clear a model: with references, and without (at level quick). An attack that
-            orders records as another one does is only reported.
-        spread: Whether it is read by how far a score lies from those of comparable nonmembers, on either side. Then
-            records that score too high are not made up for by others that score too low.
+            ranks records like another one is only reported.
+        spread: Whether it measures the distance of a score from those of comparable nonmembers in either direction, so
+            that records that score too high and others that score too low do not cancel.
     """
 
     key: str
@@ -56,7 +56,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("confidence", "Confidence attack", "attack", "", confidence, decides=NEVER),
     Attack("entropy", "Entropy attack", "attack", "", entropy),
     Attack("modified_entropy", "Modified entropy attack", "attack", "", modified_entropy, decides=NEVER),
-    # the likelihood ratio of a reference would be to itself, so difficulty is read by the margin
+    # a reference's likelihood ratio to itself says nothing, so difficulty is measured by the margin
     Attack("rmia", "RMIA, offline", "attack", REFERENCES, rmia, label_margin, decides=WITH_REFERENCES),
     Attack("lira", "LiRA, offline", "attack", REFERENCES, lira, label_margin, decides=WITH_REFERENCES),
     Attack(
@@ -95,7 +95,7 @@ ATTACKS: tuple[Attack, ...] = (
 
 
 def by_key(key: str) -> Attack:
-    """The attack of that key."""
+    """The attack with a key."""
     return next(a for a in ATTACKS if a.key == key)
 
 

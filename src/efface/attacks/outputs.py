@@ -1,4 +1,4 @@
-"""What an attack may read: one model's logits on forget records and nonmembers, and on slightly changed copies."""
+"""The outputs that attacks read: a model's logits on forget records and nonmembers, and on slightly changed copies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ Perturb = Callable[[Any, torch.Generator], Any]
 
 COPIES = 4
 DRAWN = 1024  # records whose copies are drawn together
-NOISE = 0.1  # standard deviation of the noise on copies, as a share of the inputs' own
-SAMPLE = 1024  # training records from which the inputs' own is read
+NOISE = 0.1  # standard deviation of the noise on copies, as a share of that of the inputs
+SAMPLE = 1024  # number of training records that the standard deviation of the inputs is measured on
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class RecordSet:
 
 @dataclass(frozen=True)
 class RecordOutputs:
-    """What one model says of n records.
+    """Outputs of one model on n records.
 
     Args:
-        logits: (n, classes).
+        logits: Logits, (n, classes).
         targets: The records' labels, (n,).
-        copies: Logits of slightly changed copies, (COPIES, n, classes); None where no copies were made.
-        probe: Logits (n, classes) of a last layer fitted afresh to the model's features of retain records; None where
-            the model has no last linear layer above others.
-        features: Those features, (n, d); None where they were not asked for or the model has none.
+        copies: Logits of slightly changed copies, (COPIES, n, classes); None if no copies were made.
+        probe: Logits (n, classes) of a new last layer that was fitted to the model's features of retain records; None
+            if the model has no last linear layer above others.
+        features: The inputs of the last layer, (n, d); None if they were not asked for or the model has none.
     """
 
     logits: Tensor
@@ -63,16 +63,26 @@ class RecordOutputs:
 
 @dataclass(frozen=True)
 class ModelOutputs:
-    """What one model says of the forget records and of nonmembers (holdout records of the audit)."""
+    """Outputs of one model on the records of an audit.
+
+    Args:
+        forget: Outputs on the forget records.
+        nonmembers: Outputs on holdout records of the audit.
+    """
 
     forget: RecordOutputs
     nonmembers: RecordOutputs
 
 
 def copier(task: Task, records: Records) -> Perturb | None:
-    """What makes slightly changed copies of records: Task.perturb, else noise on float inputs; None without any.
+    """Choose how slightly changed copies of records are made: by Task.perturb, else by normal noise on float inputs.
 
-    The noise is normal, NOISE times as wide as the inputs of `records` are.
+    Args:
+        task: The task.
+        records: The training records; the noise has NOISE times the standard deviation of their inputs.
+
+    Returns:
+        A function of inputs and a random generator that returns changed inputs; None if no input is a float.
     """
     if task.perturb is not None:
         return task.perturb
@@ -80,7 +90,7 @@ def copier(task: Task, records: Records) -> Perturb | None:
     inputs = list(tensors_in(records.read(at).inputs))
     if not any(t.is_floating_point() for t in inputs):
         return None
-    # one scale for forget records and nonmembers alike, whatever company a record is read in
+    # the same scale for forget records and nonmembers, which does not depend on the batch
     spread = [float(t.double().std()) if t.is_floating_point() and t.numel() > 1 else 0.0 for t in inputs]
     return partial(add_noise, scales=[NOISE * s for s in spread])
 
@@ -94,16 +104,16 @@ def read_outputs(
     head: Head | None = None,
     keep_features: bool = False,
 ) -> RecordOutputs:
-    """Read what a model says of some records, in eval mode.
+    """Compute the outputs of a model on some records, in eval mode.
 
     Args:
-        task: How records are read and models called.
-        model: Left in the mode that it is in.
+        task: The task, for its hooks.
+        model: The model; its mode is restored.
         chosen: The records; every model sees the same copies for the same seed.
-        meter: Charged with one forward pass a record and a copy.
-        perturb: What makes the copies, such as `copier` gives; without it there are none.
-        head: A last layer fitted afresh to the model's features, such as `efface.attacks.probe.probe` gives.
-        keep_features: Whether to keep the features that `head` reads.
+        meter: Charged with one forward pass for each record and each copy.
+        perturb: Makes the copies, as `copier` returns it; without it there are none.
+        head: A new last layer fitted to the model's features, as `efface.attacks.probe.probe` returns it.
+        keep_features: Whether the outputs include the features that `head` reads.
     """
     records, positions = chosen.records, chosen.positions
     features = None
@@ -129,7 +139,7 @@ def _copy(task: Task, model: nn.Module, chosen: RecordSet, meter: Meter, perturb
     with mode(model, training=False), torch.no_grad():
         for batch in chosen.records.stream(chosen.positions[order], DRAWN):
             changed = Batch(perturb(batch.inputs, generator), batch.targets)
-            # drawn for many at once, so that a copy does not depend on Task.batch_size; text cannot be cut
+            # drawn in large batches, so that copies do not depend on Task.batch_size; batches with text cannot be cut
             uncut = not all(isinstance(leaf, Tensor) for leaf in leaves_in(changed.inputs))
             size = len(batch) if uncut else task.batch_size
             for start in range(0, len(batch), size):
@@ -140,7 +150,13 @@ def _copy(task: Task, model: nn.Module, chosen: RecordSet, meter: Meter, perturb
 
 
 def add_noise(inputs: Any, generator: torch.Generator, scales: Sequence[float]) -> Any:
-    """Normal noise on every float tensor, with one standard deviation of `scales` for each tensor in order."""
+    """Add normal noise to every float tensor in a nesting of inputs.
+
+    Args:
+        inputs: The inputs.
+        generator: Random generator on the CPU.
+        scales: Standard deviation of the noise for each tensor, in order.
+    """
     following = iter(scales)
 
     def noisy(t: Tensor) -> Tensor:
@@ -162,16 +178,19 @@ def collect_outputs(
     seed: int,
     meter: Meter,
 ) -> list[ModelOutputs]:
-    """Read what each model says of the same records.
+    """Compute the outputs of several models on the same records.
 
     Args:
-        task: How records are read and models called.
-        models: The models, which give as many outputs in the same order.
+        task: The task, for its hooks.
+        models: The models.
         forget: The forget records; the noise on copies is scaled by their data set.
         nonmembers: Records that the models did not see.
         retain: Retain records that a new last layer of each model is fitted to.
-        seed: Seed of the copies, instead of those that the record sets have.
+        seed: Seed of the copies, instead of those of the record sets.
         meter: Charged with what is read.
+
+    Returns:
+        The outputs of each model, in order.
     """
     perturb = copier(task, forget.records)
     forget = replace(forget, seed=derive_seed(seed, "forget"))

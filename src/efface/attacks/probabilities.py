@@ -23,5 +23,5 @@ def log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def weighted(log_weights: Tensor, values: Tensor) -> Tensor:
-    """exp(log_weights) * values, where a weight of 0 gives 0 even for an infinite value."""
+    """exp(log_weights) * values, elementwise; a weight of 0 gives 0 even if the value is infinite."""
     return torch.where(log_weights == -torch.inf, 0.0, log_weights.exp() * values)

@@ -36,19 +36,20 @@ class Relearn:
     def ratio(self) -> float:
         """Area under the curve of forget records over that of controls: near 1 without a trace, lower with one.
 
-        To be compared with that of retrained models on the same controls, which are never quite as difficult. NaN
-        where the controls leave no doubt.
+        Compare it with that of retrained models on the same controls, since controls are never exactly as difficult.
+        NaN if the model gives no probability to wrong classes of the controls.
         """
-        # never cut off, as a count of steps is; and no few records rule it, as they rule a mean loss
+        # unlike a number of steps it has no limit, and unlike a mean loss a few records do not dominate it
         area = sum(self.controls)
         return sum(self.forget) / area if area else math.nan
 
 
 def matched(forget: Tensor, candidates: Tensor, forget_classes: Tensor, candidate_classes: Tensor) -> Tensor:
-    """For each forget record the candidate of its class whose difficulty is nearest, none twice.
+    """Assign to each forget record a different candidate of its class and of similar difficulty.
 
-    The sum of the differences is least. Another class is taken only where a class runs short. A few difficult records
-    rule how fast a set is learned, and one class is learned faster than many.
+    The sum of the differences of difficulty is minimal; candidates of other classes are used only if a class has too
+    few. Difficulty and class are matched since a few difficult records determine how fast a set is learned, and since
+    one class is learned faster than many.
 
     Args:
         forget: Difficulty of each forget record, (n,).
@@ -57,7 +58,7 @@ def matched(forget: Tensor, candidates: Tensor, forget_classes: Tensor, candidat
         candidate_classes: Class of each candidate, (m,).
 
     Returns:
-        A row of `candidates` for each forget record, (n,).
+        Position of the candidate for each forget record, (n,).
     """
     from scipy.optimize import linear_sum_assignment
 

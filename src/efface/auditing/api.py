@@ -1,4 +1,4 @@
-"""The audit: judges an unlearned model, by whatever tool it was made, on evidence that the method did not use."""
+"""The audit: judges an unlearned model from any tool on records and models that the unlearning did not use."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -36,21 +36,22 @@ def audit(
     Holdout records that the method or its stop rule used are left out.
 
     Args:
-        result: What `efface.unlearn` gave.
-        test: Records for utility that no model was trained on, instead of those of the task.
+        result: The result of `efface.unlearn`.
+        test: Records on which utility is measured, and that no model was trained on; by default the task's `test`.
         level: `quick` trains nothing, and judges only requests that look like a random sample; `standard` compares
-            records at equal difficulty, by a few reference models; `strong` adds ensembles that `Task.fit` trains.
-        references: How many reference models to train on retain records that no method uses; or reference models,
-            which saw neither forget nor holdout records. Not used at level `quick`.
+            records of equal difficulty, which a few reference models estimate; `strong` adds ensembles that `Task.fit`
+            trains.
+        references: How many reference models to train on retain records that the method did not use, or the reference
+            models themselves, which must have seen neither forget nor holdout records. Not used at level `quick`.
         retrained: Models trained without the forget set; with two or more, effects are measured against them.
-        seed: Seed of the audit's own draws; by default that of the run.
+        seed: Seed of the audit's random draws; by default that of the run.
         options: Groups of records, the report, and how ensembles are made.
 
     Returns:
-        The report: verdict, tests, table, and what it rests on.
+        The report: the verdict, its tests, and a table of all scores.
 
     Raises:
-        RequestError: The audit cannot be made as stated. All problems are listed, and no work was done.
+        RequestError: The audit cannot be made. All problems are listed, and no work was done.
         DivergedError: A model's logits are not finite.
     """
     if not isinstance(result, Result):
@@ -77,25 +78,25 @@ def audit_models(
 ) -> Report:
     """Judge an unlearned model of any origin.
 
-    That nobody used the holdout before is up to the caller, unless `AuditOptions.run_seed` names the efface run that
-    made the unlearned model.
+    The caller must make sure that the unlearning did not use the holdout, unless `AuditOptions.run_seed` names the
+    efface run that made the unlearned model.
 
     Args:
         original: The model before unlearning.
         unlearned: The model after it.
         forget: Ids of the training records that were erased.
-        task: The problem; its `test` records, where there are any, are those for utility.
+        task: The problem; utility is measured on its `test` records if it has any.
         level: As in `efface.audit`.
         references: As in `efface.audit`.
         retrained: As in `efface.audit`.
-        seed: Seed of the audit's draws; by default 0.
+        seed: Seed of the audit's random draws; by default 0.
         options: As in `efface.audit`.
 
     Returns:
-        The report, as `efface.audit` gives it.
+        The report, as in `efface.audit`.
 
     Raises:
-        RequestError: The audit cannot be made as stated. All problems are listed, and no work was done.
+        RequestError: The audit cannot be made. All problems are listed, and no work was done.
         DivergedError: A model's logits are not finite.
     """
     return _audit(ModelPair(original, unlearned, forget, task), level, references, retrained, seed, options)

@@ -1,4 +1,4 @@
-"""Rows of the attacks: AUC of each, of all forget records and of groups; true positive rate at 1 % false ones."""
+"""Rows for the attacks: the AUC of each, also by group of forget records, and the TPR of one at 1 % FPR."""
 
 from collections.abc import Sequence
 
@@ -18,11 +18,11 @@ MISLEADING = "the request does not look like a random sample, so never-seen reco
 
 
 def attack_rows(scores: Scores, tests: Sequence[AuditTest], barred: bool) -> list[Metric]:
-    """A row for each attack, more for groups of forget records.
+    """Make a row for each attack, further rows for groups of forget records, and a row of the TPR at 1 % FPR.
 
     Args:
         scores: The attacks on all models.
-        tests: The tests made of them: an uninformative one marks its row.
+        tests: The tests made from the attacks; the row of an uninformative test is marked so.
         barred: Whether attacks do not apply to this request at this level.
     """
     marginal = [conditional_auc(*scored(scores, ATTACKS[0], m)) for m in scores.models]
@@ -34,12 +34,21 @@ def attack_rows(scores: Scores, tests: Sequence[AuditTest], barred: bool) -> lis
 
 
 def strongest(scores: Scores) -> Attack:
-    """The attack whose curve and rates are shown: LiRA where there are references, else the loss attack."""
+    """The attack whose ROC curve and rates are shown: LiRA if there are references, else the loss attack."""
     return by_key("lira" if scores.references else "loss")
 
 
 def scored(scores: Scores, attack: Attack, model: ModelOutputs) -> tuple[Tensor, Tensor]:
-    """Scores of the forget records and of the nonmembers by an attack that can be made here."""
+    """Scores of the forget records, (n,), and of the nonmembers, (m,), by an attack on a model.
+
+    Args:
+        scores: The attacks on all models.
+        attack: The attack.
+        model: Outputs of one of the models.
+
+    Raises:
+        ValueError: The attack has no score here, for example because it needs reference models.
+    """
     found = scores.scored(attack, model)
     if found is None:
         raise ValueError(f"{attack.key} has no score here")
@@ -87,6 +96,6 @@ def _low_false_alarms(scores: Scores) -> Metric:
 
 
 def _auc(results: Sequence[AucResult]) -> list[Estimate | None]:
-    """Estimates of original and unlearned, and of the retrained models where there are any."""
+    """Estimates for the original, the unlearned and the retrained models; None for these if there are none."""
     retrained = one_more([r.value for r in results[2:]], 0.0, 1.0)
     return [*(r.estimate(CONFIDENCE) for r in results[:2]), retrained]

@@ -1,4 +1,4 @@
-"""Tests made of the attacks: effects on an AUC, against retrained models or against 0.5, with their controls."""
+"""Tests made from the attacks: effects on an AUC, against retrained models or against 0.5, with their controls."""
 
 import math
 from collections.abc import Sequence
@@ -18,20 +18,21 @@ from efface.auditing.scores import MIN_TARGETS, Scores
 from efface.metrics.membership import AucResult, Effect, mean_auc, prediction_interval
 from efface.types import Estimate
 
-MIN_HELD_OUT = 3  # retrained models of which each can be held out and judged by the others
+MIN_HELD_OUT = 3  # the fewest retrained models for which each is held out and judged against the others
 TOLERANCE = AUC_MARGIN / 2  # on requests that were not drawn at random; see docs/judge.md
 UNIT = "AUC less that of a model that never saw the records"
 
 
 def attack_tests(scores: Scores, other_tests: int = 0, chosen: bool = False) -> list[AuditTest]:
-    """A test of each deciding attack that can be measured; p values are not adjusted yet.
+    """Make a test of each deciding attack that can be measured; p values are not adjusted yet.
 
     Args:
         scores: The attacks on all models.
-        other_tests: How many tests beside these a model must pass.
-        chosen: Whether the request does not look like a random sample. Equal difficulty is measured with error, and
-            records that were picked for being difficult then seem known less than never-seen ones. So without
-            retrained models a test must show more than TOLERANCE to fail a model, and may show as much in clearing it.
+        other_tests: How many further tests a model must pass.
+        chosen: Whether the request does not look like a random sample. Difficulty is measured with error, so records
+            that were chosen because they are difficult seem less known than never-seen records do. Without retrained
+            models, a test then fails a model only for an effect beyond TOLERANCE, and the equivalence interval is
+            widened by TOLERANCE on both sides.
     """
     measured = [a for a in ATTACKS if scores.decides(a) and scores.auc_result(a, 0) is not None]
     tolerance = TOLERANCE if chosen and not scores.against_retrained else 0.0
@@ -69,50 +70,50 @@ def _attack_test(scores: Scores, attack: Attack, test_count: int, tolerance: flo
 
 
 def margin_of(original: Estimate) -> float:
-    """The largest effect that counts as none: AUC_MARGIN, but never more than half of what doing nothing shows."""
+    """The largest effect that counts as none: AUC_MARGIN, or half of the original's effect if that is smaller."""
     return min(AUC_MARGIN, abs(original.value) / 2) if original.excludes(0.0) else AUC_MARGIN
 
 
 def _against(result: AucResult, retrained: Sequence[AucResult]) -> Effect:
-    """Effect against the mean of retrained models, training noise of one fresh model included."""
+    """Effect against the mean of retrained models; its variance includes the training noise of one new model."""
     return result.less(mean_auc(retrained), _between(retrained), df=len(retrained) - 1)
 
 
 def _between(retrained: Sequence[AucResult]) -> float:
-    """Variance of one more retrained model's AUC about the mean of these."""
+    """Variance of another retrained model's AUC about the mean of these."""
     values = torch.tensor([r.value for r in retrained], dtype=torch.float64)
     return float(values.var()) * (1 + 1 / len(retrained))
 
 
 def _left_out(retrained: Sequence[AucResult]) -> list[Effect]:
-    """Effect of each retrained model against the others; none where these are too few."""
+    """Effect of each retrained model against the others; empty with fewer than MIN_HELD_OUT models."""
     if len(retrained) < MIN_HELD_OUT:
         return []
     return [_against(r, [*retrained[:i], *retrained[i + 1 :]]) for i, r in enumerate(retrained)]
 
 
 def _null_error(original: AucResult, retrained: Sequence[AucResult]) -> tuple[float, float]:
-    """Standard error, and its df, of the effect of a model that never saw the records.
+    """Standard error of the effect of a model that never saw the records, and its degrees of freedom.
 
-    Nothing of the unlearned model is in it.
+    It does not depend on the unlearned model.
     """
     k = len(retrained)
     if k < MIN_TARGETS:
         return original.null_error, math.inf
     mean, between = mean_auc(retrained), _between(retrained)
-    # a model is nearer to a mean that it is part of
+    # each retrained model is part of the mean, which makes its distance from the mean too small: correct for that
     own = sum(r.less(mean).variance for r in retrained) / k * (k + 1) / (k - 1)
     variance = max(own, between)
     return math.sqrt(variance), (k - 1) * (variance / between) ** 2 if between > 0 else math.inf
 
 
 def _fails(retrained: Sequence[AucResult]) -> bool:
-    """Whether the test calls a retrained model, judged by the others, one that knows the records."""
+    """Whether some retrained model, judged against the others, fails the test (Bonferroni over the models)."""
     ps = [e.p() for e in _left_out(retrained)]
     return bool(ps) and min(ps) * len(ps) < ALPHA
 
 
 def _held_out(retrained: Sequence[AucResult]) -> Estimate | None:
-    """Mean effect of retrained models, each against the others, with the interval in which one more would lie."""
+    """Mean effect of retrained models, each against the others, with the prediction interval of another one."""
     values = [e.value for e in _left_out(retrained)]
     return prediction_interval(values, CONFIDENCE, -1.0, 1.0) if values else None

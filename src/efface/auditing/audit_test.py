@@ -1,4 +1,4 @@
-"""One test that decides a verdict: its outcome and why, whether it is informative, and its part of the error rate."""
+"""A test of an audit: its outcome and reason, whether it is informative, and its share of the error rate."""
 
 import dataclasses
 import math
@@ -13,34 +13,34 @@ from efface.types import Estimate
 CONFIDENCE = 0.95  # coverage of intervals
 ALPHA = 1 - CONFIDENCE  # significance level, shared between the tests
 EQUIVALENCE = 0.90  # coverage of the interval of an equivalence test: two one-sided tests at 5 %
-POWER = 0.9  # with which all tests together must clear a model that never saw the records, to count as informative
-AUC_MARGIN = 0.10  # an effect on an AUC counts as none only if its whole interval is below this
+POWER = 0.9  # a test is informative if all tests together clear a model that never saw the records this often
+AUC_MARGIN = 0.10  # an effect on an AUC counts as none only if its whole interval lies within this
 
-# Of the error rate, among the families that there are: the least p value of one model against 32 is 0.0303
+# Shares of the error rate, by family of tests. The smallest possible p value of one model against 32 is 0.0303.
 SHARES = {"attack": 0.20, "model": 0.62, "method": 0.18}
 
 
 @dataclass(frozen=True)
 class AuditTest:
-    """One test that decides: how far models are from ones that never saw the forget set. An effect of 0 is none at all.
+    """One test of an audit: how far models are from ones that never saw the forget set, as an effect; 0 is no effect.
 
     Args:
         key: Short name, unique among the tests of an audit.
         title: Name for people.
         kind: `attack`, `off_label` (a statistic that no method here optimises) or `distance`.
-        unit: What an effect is measured in.
-        original: Effect of doing nothing.
+        unit: Unit of the effects, in words.
+        original: Effect of the original model, with an interval of coverage CONFIDENCE.
         unlearned: Effect of the unlearned model, with an interval of coverage CONFIDENCE.
-        equivalence_interval: The same with the interval of the equivalence test, of coverage EQUIVALENCE.
+        equivalence_interval: The same effect with the interval of the equivalence test, of coverage EQUIVALENCE.
         margin: Largest effect that counts as none.
-        p: Chance that a model that never saw the records has such an effect.
-        retrained: Effect of held-out retrained models, as a control; None without enough of them.
-        improvement: Effect of original less that of unlearned, paired; None where it is not measured.
-        uninformative_reason: Why the test could not have cleared any model; empty where it could have.
+        p: p value of the hypothesis that the model never saw the records; NaN for distances, until it is known.
+        retrained: Effect of held-out retrained models, as a control; None if there are too few.
+        improvement: Effect of the original less that of the unlearned model, paired; None if it is not measured.
+        uninformative_reason: Why the test could not have cleared any model; empty if it could have.
         control_failed: Whether held-out retrained models fail the test; then it fails no model.
-        of_model: Whether the test reads the unlearned model itself. Otherwise it reads other models that the same
-            method made: it can fail a model, and never clears one alone.
-        p_adjusted: `p` after its share of the error rate of all tests; NaN before `adjust_tests`.
+        of_model: Whether the test reads the unlearned model itself. Otherwise it reads other models made by the same
+            method; such a test can fail a model, but cannot verify it without a test of the model itself.
+        p_adjusted: `p`, adjusted for the other tests of the audit; NaN before `adjust_tests`.
     """
 
     key: str
@@ -61,7 +61,7 @@ class AuditTest:
 
     @property
     def family(self) -> str:
-        """With which other tests it shares its part of the error rate."""
+        """The family of tests that it shares its part of the error rate with: `attack`, `model` or `method`."""
         return "attack" if self.kind != "distance" else "model" if self.of_model else "method"
 
     @property
@@ -104,7 +104,7 @@ class AuditTest:
 
     @property
     def why(self) -> str:
-        """The outcome in words."""
+        """The reason for the outcome, in words."""
         if self.kind == "distance":
             return self._distance_left
         shown = f"{show(self.unlearned)} (doing nothing {self.original.value:+.3f})"
@@ -127,17 +127,17 @@ class AuditTest:
 
 
 def uninformative_reason(original: Estimate, error: float, margin: float, test_count: int, df: float = math.inf) -> str:
-    """Why a test cannot clear a model: its error is too large beside the effect of doing nothing; empty if it can.
+    """Why a test cannot clear any model, because its error is too large beside the original's effect; empty if it can.
 
-    A model must pass all tests, so each may fail to clear one that never saw the records in its share of one time in
-    ten.
+    A model must pass all tests, so a test counts as able to clear a model if it clears one that never saw the records
+    with a probability of at least 1 - (1 - POWER) / test_count.
 
     Args:
-        original: Effect of doing nothing.
+        original: Effect of the original model.
         error: Standard error of the effect of a model that never saw the records.
         margin: Largest effect that counts as none.
         test_count: Number of tests that a model must pass.
-        df: Degrees of freedom of `error`; infinite where it is normal.
+        df: Degrees of freedom of `error`; infinite for a normal distribution.
     """
     if not original.excludes(0.0):
         return "doing nothing itself is not distinguished from having forgotten"
@@ -156,10 +156,10 @@ def uninformative_reason(original: Estimate, error: float, margin: float, test_c
 
 
 def adjust_tests(tests: Sequence[AuditTest]) -> list[AuditTest]:
-    """The tests with p values that share the error rate.
+    """Set `p_adjusted` of all tests, so that they share one error rate.
 
-    Attacks are adjusted by Holm's method; distances come adjusted together, those of this model and those of other
-    models by the same method apart. The families that there are divide the rate by SHARES.
+    The families that are present divide the error rate in proportion to SHARES. Attacks are adjusted by Holm's method.
+    Distances have p values that are adjusted within their family already.
     """
     total = sum(SHARES[family] for family in {t.family for t in tests})
     attacks = [t.p for t in tests if t.family == "attack"]
@@ -176,5 +176,5 @@ def _part(e: Estimate) -> str:
 
 
 def show(e: Estimate) -> str:
-    """An effect with its sign and its interval, for people."""
+    """An effect and its interval as text, with signs and three decimals."""
     return f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]"

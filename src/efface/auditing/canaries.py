@@ -1,4 +1,4 @@
-"""Canaries: records with random labels, put into some shadows and forgotten; can one guess which shadows had them?"""
+"""Canaries: records with random labels that some shadows are trained on and forget; how well can one guess which?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,17 +30,17 @@ CANARIES = 32
 
 @dataclass(frozen=True)
 class Canaries:
-    """What came of guessing, for each canary and half of the shadows, whether it was put in before it was forgotten.
+    """The result of guessing, for each canary and each of half of the shadows, whether the shadow was trained on it.
 
     Args:
         records: Number of canaries.
         shadows: Number of shadows.
         guesses: Number of guesses.
-        right: How many of them were right after unlearning.
-        epsilon_low: Lower bound of epsilon after unlearning; 0 where guessing is no better than chance.
+        right: How many guesses are right after unlearning.
+        epsilon_low: Lower bound of epsilon after unlearning, 0 or more; 0 if guessing is no better than chance.
         level: Coverage of the bounds.
         original_right: How many guesses are right before unlearning.
-        original_epsilon_low: Lower bound of epsilon before unlearning.
+        original_epsilon_low: Lower bound of epsilon before unlearning, 0 or more.
     """
 
     records: int
@@ -54,7 +54,12 @@ class Canaries:
 
 
 class Relabelled(Dataset[Any]):
-    """A dataset of pairs, some of whose targets are others."""
+    """A dataset of pairs with other targets at some positions.
+
+    Args:
+        dataset: Pairs of inputs and target.
+        labels: The other targets, by position.
+    """
 
     def __init__(self, dataset: SizedDataset, labels: dict[int, int]) -> None:
         self._dataset, self._labels = dataset, labels
@@ -68,7 +73,12 @@ class Relabelled(Dataset[Any]):
 
 
 def relabelled(dataset: SizedDataset, labels: dict[int, int]) -> SizedDataset:
-    """The dataset with other targets at some positions; a TensorDataset of pairs stays one, since it is read faster."""
+    """Give a dataset other targets at some positions; a TensorDataset of pairs stays one, since it is read faster.
+
+    Args:
+        dataset: Pairs of inputs and target.
+        labels: The other targets, by position.
+    """
     if type(dataset) is TensorDataset and len(dataset.tensors) == 2:
         inputs, targets = dataset.tensors
         targets = targets.clone()
@@ -80,14 +90,14 @@ def relabelled(dataset: SizedDataset, labels: dict[int, int]) -> SizedDataset:
 
 @dataclass(frozen=True)
 class Planted:
-    """Canaries and the shadows that they are put into.
+    """Canaries, and the shadows that are trained on them.
 
     Args:
         chosen: Training positions of the canaries.
-        inside: Whether a canary is put into a shadow, (shadows, canaries).
+        inside: Whether a shadow is trained on a canary, (shadows, canaries).
         held: For each shadow, the training positions that it is trained on.
         train: The training records with the canaries' labels.
-        read: The same without augmentation; None where the task has no such records.
+        read: The same without augmentation; None if the task has no such records.
     """
 
     chosen: Indices
@@ -97,19 +107,34 @@ class Planted:
     read: SizedDataset | None
 
     def shadow_task(self, task: Task, k: int) -> Task:
-        """The task of shadow k, whose training set is what it was trained on; ids are positions in that of `task`."""
+        """The task of shadow k: its training set holds the records that the shadow was trained on.
+
+        Args:
+            task: The task of the request.
+            k: Number of the shadow, from 0.
+
+        Returns:
+            The task, with positions in the training set of `task` as ids.
+        """
         at = self.held[k].tolist()
         read = None if self.read is None else subset(self.read, at)
         return replace(task, train=subset(self.train, at), ids=at, eval_records=read)
 
 
 def try_canaries(inputs: AuditInputs, meter: Meter) -> Canaries | str:
-    """Train shadows with a random half of the canaries each, unlearn those with the request, and guess; or say why not.
+    """Train shadows on a random half of the canaries each, unlearn these with the request, and guess which they were.
 
-    There are half as many shadows as an ensemble has models. Canaries take the place of retain records that no part of
-    the run used. Inclusion is by a fair coin for each canary and shadow, so a guesser against an
-    epsilon-indistinguishable method is right at most e^eps / (1 + e^eps) of the time (Steinke, Nasr and Jagielski,
-    arXiv 2305.08846, with delta = 0): Clopper and Pearson's lower limit of that share gives the bound.
+    There are half as many shadows as an ensemble has models. Canaries replace retain records that no part of the run
+    used. Inclusion is by a fair coin for each canary and shadow, so a guesser against an epsilon-indistinguishable
+    method is right at most e^eps / (1 + e^eps) of the time (Steinke, Nasr and Jagielski, arXiv 2305.08846, with
+    delta = 0): Clopper and Pearson's lower limit of that share gives the bound.
+
+    Args:
+        inputs: The checked audit; its method must be known.
+        meter: Charged with what is trained and read.
+
+    Returns:
+        The result, or the reason why there can be no canaries.
     """
     shadows, task = inputs.options.models // 2, inputs.request.task
     planted = plant(inputs, shadows)
@@ -136,11 +161,19 @@ def try_canaries(inputs: AuditInputs, meter: Meter) -> Canaries | str:
 
 
 def plant(inputs: AuditInputs, shadows: int) -> Planted | str:
-    """Choose canaries, their labels and their shadows; or say why there can be none."""
+    """Choose canaries, their labels, and the shadows that are trained on them.
+
+    Args:
+        inputs: The checked audit.
+        shadows: Number of shadows.
+
+    Returns:
+        The canaries, or the reason why there can be none.
+    """
     request, task = inputs.request, inputs.request.task
     if task.unpack is not unpack_pair:
         return "canaries need records that are pairs (input, target), without Task.unpack"
-    # a shadow forgets its canaries with the request, and both together may not be more than a request may be
+    # a shadow forgets its canaries with the request: both together must not exceed the limit for one request
     asked_for, size = len(request.forget), len(request.train)
     room = min(int(MAX_SHARE * size), size - MIN_RETAIN) - asked_for
     if room < 1:
@@ -157,20 +190,21 @@ def plant(inputs: AuditInputs, shadows: int) -> Planted | str:
 
 
 def guess(values: Tensor, inside: Tensor) -> tuple[int, int]:
-    """Guess, for the second half of the shadows, which canaries were put in; the first half teaches how.
+    """Guess which canaries the second half of the shadows were trained on; the rule is learned on the first half.
 
-    A canary counts as put in where its value is on one side of the middle between its means in the first half's shadows
-    with and without it. Which side is learned over all canaries there, since forgetting may overshoot. Were each shadow
-    guessed from all others, guesses would hang together, and the bound be missed more often than stated.
+    For each canary the threshold is the middle between its mean values in the first half's shadows with and without
+    it. Which side of the threshold means "trained on" is learned once for all canaries, since forgetting may overshoot.
+    If each shadow were guessed from all others, the guesses would be dependent, and the bound would fail more often
+    than its level states.
 
     Args:
-        values: What each shadow says of each canary, (shadows, canaries).
-        inside: Whether it was put in, (shadows, canaries).
+        values: The value of each canary under each shadow, (shadows, canaries).
+        inside: Whether the shadow was trained on the canary, (shadows, canaries).
 
     Returns:
-        How many guesses are right, and of how many.
+        How many guesses are right, and how many there are.
     """
-    values = values - values.mean(1, keepdim=True)  # a shadow's level is common to all its canaries
+    values = values - values.mean(1, keepdim=True)  # the mean of a shadow says nothing about single canaries
     half = len(values) // 2
     v, held = values[:half], inside[:half].double()
     mean_in = (v * held).sum(0) / held.sum(0)
@@ -182,6 +216,6 @@ def guess(values: Tensor, inside: Tensor) -> tuple[int, int]:
 
 
 def _read(task: Task, records: Records, model: nn.Module, at: Indices, meter: Meter) -> Tensor:
-    """The symmetric logarithm of the margin of each canary."""
+    """The symmetric logarithm of each canary's margin, (canaries,)."""
     with meter.phase("scoring"):
         return symlog(margin(logits_of(task, model, records, at, meter), records.targets(at)))

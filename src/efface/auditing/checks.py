@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a call of `efface.audit` or `efface.audit_models`, found before any work."""
+"""Checks of the arguments of `efface.audit` and `efface.audit_models`, made before any work."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,14 @@ from efface.unlearning.result import Result
 
 @dataclass(frozen=True)
 class ModelPair:
-    """Two models of any origin, said to be one before and after unlearning; the names are those of a `Result`."""
+    """Two models of any origin, before and after unlearning; the fields are named as those of a `Result`.
+
+    Args:
+        original: The model before unlearning.
+        model: The model after it.
+        forget: Ids of the records that were erased.
+        task: The problem.
+    """
 
     original: nn.Module
     model: nn.Module
@@ -36,14 +43,14 @@ Judged = Result | ModelPair
 
 
 def method_of(judged: Judged, options: AuditOptions) -> Method | None:
-    """The method that made the unlearned model, where it is known."""
+    """The method that made the unlearned model, from the result or from the options; None if it is not known."""
     if isinstance(judged, Result):
         return judged.method
     return None if options.method is None else get(options.method)
 
 
 def used_reference_of(judged: Judged, options: AuditOptions) -> str | None:
-    """Digest of the weights of the reference model that the method was steered and stopped by, where known."""
+    """Digest of the weights of the reference model that the method and its stop rule used; None if not known."""
     return judged.reference if isinstance(judged, Result) else options.used_reference
 
 
@@ -55,15 +62,22 @@ def check_call(
     seed: int | None,
     options: AuditOptions,
 ) -> tuple[Request, dict[str, Tensor]]:
-    """Check the arguments, the request, and every model that was handed in.
+    """Check the arguments, the request, and every given model.
 
-    The arguments are those of `efface.audit`.
+    Args:
+        judged: The result, or the two models to judge.
+        level: As in `efface.audit`.
+        references: As in `efface.audit`.
+        retrained: As in `efface.audit`.
+        seed: As in `efface.audit`.
+        options: As in `efface.audit`.
 
     Returns:
         The request, and each group of forget records as a mask over the request's ids, in their order.
 
     Raises:
-        RequestError: With every problem. Models that had a part in the run are looked for once all else is right.
+        RequestError: With every problem. Whether a given model had a part in the run is checked last, once all other
+            checks pass.
     """
     problems = [
         *_judged_problems(judged),
@@ -160,7 +174,7 @@ def _strong_problems(judged: Judged, request: Request, options: AuditOptions) ->
 
 
 def _check_had_no_part(judged: Judged, others: Mapping[str, nn.Module], used_reference: str | None) -> None:
-    """Refuse, as a retrained or reference model, what is judged, what the method used, and the same model twice."""
+    """Refuse a retrained or reference model that is judged, that the method used, or that is given twice."""
     seen = {weights_digest(judged.original): "the original", weights_digest(judged.model): "the unlearned model"}
     if used_reference is not None:
         seen[used_reference] = "the reference that the method was steered and stopped by"

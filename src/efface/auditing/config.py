@@ -1,4 +1,4 @@
-"""What an audit may be asked for: its levels and the sizes that it takes by default. It imports nothing heavy."""
+"""The levels and the default sizes of an audit. Light to import."""
 
 from enum import StrEnum
 

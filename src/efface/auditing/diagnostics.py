@@ -1,4 +1,4 @@
-"""Traces that outputs do not show: how fast forget records are learned again, and a forgotten class's place."""
+"""Traces that outputs do not show: how fast forget records are relearned, and whether features separate a class."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
 from efface.types import Estimate
 
-MAX_RELEARNED = 256  # forget records, so that the cost does not grow with the request
+MAX_RELEARNED = 256  # limit of forget records that are relearned, so that the cost does not grow with the request
 MAX_RETRAINED = 3
 RELEARN = "Relearning: doubt on forget records over that on like never-seen ones"
 GEOMETRY = "Class geometry: AUC of a probe for the forgotten class on features"
@@ -32,12 +32,12 @@ def diagnostic_rows(
     references: Sequence[nn.Module],
     meter: Meter,
 ) -> list[Metric]:
-    """Rows that are reported and never decide: they have no null of their own but that of retrained models.
+    """Rows that are reported but never decide, since their values are only comparable with those of retrained models.
 
     Args:
-        inputs: What is judged.
-        scores: What the models say.
-        retrained: Models trained without the forget set, handed in or trained for the audit.
+        inputs: The checked audit.
+        scores: The attacks on all models.
+        retrained: Models trained without the forget set, given or trained for the audit.
         references: The audit's reference models.
         meter: Charged with what is trained and read.
     """
@@ -53,7 +53,7 @@ def _relearned(inputs: AuditInputs, scores: Scores, retrained: Sequence[nn.Modul
     request = inputs.request
     count = min(MAX_RELEARNED, len(request.forget), len(inputs.nonmembers) // 2)
     drawn = np.random.default_rng(derive_seed(inputs.seed, "relearn")).permutation(len(request.forget))[:count]
-    chosen = request.forget.argsort()[drawn]  # the same records in whatever order they were asked for
+    chosen = request.forget.argsort()[drawn]  # the draw does not depend on the order of the request
     difficulty, nonmember_difficulty = (
         torch.stack([label_margin(getattr(r, place), ()) for r in scores.references]).mean(0)
         for place in ("forget", "nonmembers")
@@ -68,7 +68,7 @@ def _relearned(inputs: AuditInputs, scores: Scores, retrained: Sequence[nn.Modul
 
 
 def _geometry(inputs: AuditInputs, others: Sequence[nn.Module], meter: Meter) -> Metric:
-    """The probe on the audit's nonmembers; models that never saw the class are retrained ones, else references."""
+    """The probe on the audit's nonmembers; `others` are retrained models, or else references, as a comparison."""
     request, shown = inputs.request, []
     of_class = torch.isin(request.holdout.targets(inputs.nonmembers), torch.tensor(request.forget_classes))
     for model in (inputs.original, inputs.unlearned, *others[:MAX_RETRAINED]):

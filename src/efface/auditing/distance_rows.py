@@ -1,4 +1,4 @@
-"""Rows of single models: how far their outputs lie from those of retrained models, and how like their features are."""
+"""Rows for single models: the distance of their outputs to retrained models, and the similarity of their features."""
 
 import math
 from collections.abc import Callable
@@ -22,20 +22,26 @@ DISTANCES: tuple[tuple[str, str, Statistic], ...] = (
 
 
 def feature_rows(scores: Scores) -> list[Metric]:
-    """How like the original's the features of forget records are: where the last layer alone changed, they are at 1."""
+    """Similarity (linear CKA, 0 to 1) of features of forget records to the original's.
+
+    It is 1 if only the last layer changed. Empty if the features cannot be read or have no spread.
+    """
     before = scores.original.forget.features
     if before is None:
         return []
     others = [m.forget.features for m in scores.models[1:]]
     values = [1.0, *(linear_cka(before, f) for f in others if f is not None and len(f) == len(before))]
-    if not all(map(math.isfinite, values)):  # one record, or features alike for all, have no spread to compare
+    if not all(map(math.isfinite, values)):  # one record, or equal features of all records, have no spread to compare
         return []
     shown = [*(bare(v) for v in values[:2]), one_more(values[2:], 0.0, 1.0)]
     return [measured_row("cka", "Likeness of features to the original's (CKA), forget", "all", "features", shown)]
 
 
 def distance_rows(scores: Scores) -> list[Metric]:
-    """Excess d2 of the original, the unlearned and each retrained model to the (other) retrained ones, by group."""
+    """Excess d2 of the original, the unlearned and each retrained model to the (other) retrained ones, by group.
+
+    Empty with fewer than MIN_DISTANCES retrained models.
+    """
     if len(scores.retrained) < MIN_DISTANCES:
         return []
     rows = []
@@ -57,7 +63,7 @@ def _read(statistic: Statistic, outputs: RecordOutputs) -> Tensor:
 
 
 def _distances(values: Tensor) -> tuple[float, float, float]:
-    """Of the original, the unlearned and (each held out in turn) the retrained models, which are rows of `values`."""
+    """Excess d2 of the original and the unlearned model, and the mean of held-out retrained ones: rows of `values`."""
     retrained = values[2:]
     held_out = [
         excess_d2(retrained[i : i + 1], torch.cat([retrained[:i], retrained[i + 1 :]])) for i in range(len(retrained))

@@ -1,4 +1,4 @@
-"""Tests made of distances to retrained models: of this model, and of others by the same method."""
+"""Tests made from distances to retrained models: of the judged model, and of other models by the same method."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from efface.auditing.ensemble_outputs import CELLS, Cell, Statistics
 from efface.metrics.distance import chance_error, excess_d2, permutation, residual_distance
 from efface.types import Estimate
 
-DISTANCE_MARGIN = 0.25  # share of doing nothing's squared distance that counts as no effect: half of its distance
+DISTANCE_MARGIN = 0.25  # largest share of the original's squared distance that counts as none: half of its distance
 FAR = 5.0  # standard deviations; see `recipe_mismatch`
 UNIT = "share left of doing nothing's excess d2"
 DECIDING = tuple(c for c in CELLS if c.decides)
@@ -22,17 +22,19 @@ Sides = tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]]
 
 
 def count_distance_tests(of_method: bool) -> int:
-    """How many tests there are at most: of this model and, with ensembles by its method, of those."""
+    """The largest number of distance tests; `of_method` says whether there are ensembles by the method."""
     return len(DECIDING) * (2 if of_method else 1)
 
 
 def distance_tests(statistics: Statistics, test_count: int, mismatch: str, seed: int) -> list[AuditTest]:
-    """Tests of this model and, where others were made by its method, of those; p values are adjusted among each kind.
+    """Make the tests of the judged model and, if there are ensembles by its method, those of the ensembles.
+
+    p values are adjusted within each of the two families.
 
     Args:
-        statistics: What the models say.
+        statistics: The statistics of all models.
         test_count: How many tests a model must pass in all.
-        mismatch: Why distances say nothing, as `recipe_mismatch` gives it; empty where they do.
+        mismatch: Why distances say nothing, from `recipe_mismatch`; empty if they do say something.
         seed: Seed of the permutations.
     """
     original, unlearned = statistics.own
@@ -44,11 +46,12 @@ def distance_tests(statistics: Statistics, test_count: int, mismatch: str, seed:
 
 
 def recipe_mismatch(statistics: Statistics) -> str:
-    """Why the models trained for the audit are not like the original, by the margins on test records; empty if so.
+    """Why the models trained for the audit are not comparable with the original; empty if they are.
 
-    Forgetting hardly moves those. An original whose distance to the models that Task.fit makes is farther than FAR
-    standard deviations beyond theirs to each other was trained by something else; distances to such models then say
-    nothing of forgetting. Far is far: a false alarm would silence the strongest tests.
+    Margins on test records decide, since forgetting hardly changes them. If the original's distance to the models that
+    Task.fit makes is more than FAR standard deviations beyond their distances to each other, it was trained by
+    something else, and distances to those models say nothing about forgetting. FAR is large because a false alarm would
+    make the strongest tests uninformative.
     """
     alike = (statistics.original if statistics.of_method else statistics.retrained)["test"]
     own = excess_d2(statistics.own[0]["test"], alike)
@@ -73,9 +76,9 @@ def _family(sides: Sides, of_model: bool, test_count: int, mismatch: str, seed: 
 
 
 def _distance_test(cell: Cell, sides: Sides, of_model: bool, test_count: int, mismatch: str) -> AuditTest | None:
-    """The share left, with intervals over models; None where the retrained models do not differ, so have no unit."""
+    """The test of one cell, with intervals over models; None if the retrained models do not differ: no unit."""
     original, unlearned, retrained = (s[cell.key] for s in sides)
-    paired = not of_model  # the method's models come each from an original of its own
+    paired = not of_model  # each unlearned model of the ensemble was made from one of the originals
     wide, narrow = (
         residual_distance(original, unlearned, retrained, level, paired) for level in (CONFIDENCE, EQUIVALENCE)
     )
@@ -84,7 +87,7 @@ def _distance_test(cell: Cell, sides: Sides, of_model: bool, test_count: int, mi
         return None
     share, equivalence_interval = wide.share, narrow.share
     if not wide.informative:
-        # a share of what may be nothing means nothing: of the most that doing nothing may be, it does
+        # the original's distance may be zero, so no share of it can be stated: use its upper limit as the unit
         unit = wide.original.high if wide.original.high > 0 else 1.0
         share, equivalence_interval = _scaled(wide.unlearned, unit), _scaled(narrow.unlearned, unit)
     before, control = (_scaled(e, unit) for e in (wide.original, wide.retrained))

@@ -1,4 +1,4 @@
-"""What every model of a strong audit says of forget records, their neighbours, retain and test records."""
+"""Outputs of every model of a strong audit on forget records, their neighbours, retain and test records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,14 +25,22 @@ from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices
 
-MAX_ELSEWHERE = 1000  # records of retain and of test
-COPIED = ("forget", "control")  # places of which slightly changed copies are read too
-RAW = "raw margins"  # as published attacks read them, with nothing taken out
+MAX_ELSEWHERE = 1000  # limit of retain and of test records
+COPIED = ("forget", "control")  # places whose records are also read as slightly changed copies
+RAW = "raw margins"  # as published attacks read them, not standardised
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One statistic on the records of one place; those on forget records and their neighbours decide."""
+    """One statistic on the records of one place.
+
+    Args:
+        key: Short name, unique among the cells.
+        title: Name for people.
+        place: Name of the place, as in `ensemble_places`.
+        read: The statistic, as a score of a model's outputs.
+        decides: Whether a test is made from it; so for forget records and their neighbours.
+    """
 
     key: str
     title: str
@@ -58,14 +66,15 @@ CELLS = (
 
 @dataclass(frozen=True)
 class Statistics:
-    """Each cell's statistic, on the symmetric log and without the models' level and scale, (models, records).
+    """Each cell's statistic, on the symmetric log and standardised by each model's nonmembers, (models, records).
 
     Args:
-        original: Of the ensemble of originals.
-        unlearned: Of the same models unlearned.
-        retrained: Of models trained without the forget set.
-        own: Of the original and the unlearned model that are judged, (1, records) each.
-        of_method: Whether there are ensembles of originals and unlearned models. Otherwise those are `own`.
+        original: Statistics of the ensemble of originals, by the key of the cell.
+        unlearned: Statistics of the same models after unlearning.
+        retrained: Statistics of models trained without the forget set.
+        own: Statistics of the original and the unlearned model that are judged, (1, records) each.
+        of_method: Whether there are ensembles of originals and unlearned models. If not, `original` and `unlearned`
+            are those in `own`.
     """
 
     original: Mapping[str, Tensor]
@@ -78,7 +87,13 @@ class Statistics:
 def read_ensembles(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> Statistics:
     """Read every model of the ensembles on forget, retain and test records.
 
-    A model's level and scale on the audit's nonmembers, common to all its records and no trace of any, are taken out.
+    Values are standardised by the model's level and scale on the audit's nonmembers, which are common to all records
+    and so no trace of any of them.
+
+    Args:
+        inputs: The checked audit.
+        ensembles: The models.
+        meter: Charged with what is read.
     """
     places = ensemble_places(inputs, ensembles, meter)
     groups = [[inputs.original], [inputs.unlearned], ensembles.retrained]
@@ -101,7 +116,13 @@ Places = Mapping[str, RecordSet]
 
 
 def read_places(task: Task, model: nn.Module, places: Places, meter: Meter) -> dict[str, RecordOutputs]:
-    """Read what a model says of the records of each place; copies are made as for records of the place `forget`.
+    """Read a model's outputs on the records of each place; copies are made as for records of the place `forget`.
+
+    Args:
+        task: The problem.
+        model: The model.
+        places: The records, by name of the place; `forget` is among them.
+        meter: Charged with what is read.
 
     Raises:
         DivergedError: A logit is NaN or infinite.
@@ -116,10 +137,10 @@ def read_places(task: Task, model: nn.Module, places: Places, meter: Meter) -> d
 
 
 def standardised(outputs: Mapping[str, RecordOutputs]) -> dict[str, Tensor]:
-    """Each cell's statistic on the symmetric log, without the model's level and scale on the place `control`.
+    """Each cell's statistic on the symmetric log, standardised by level and scale on the place `control`, (records,).
 
-    Cells whose place was not read, or whose statistic the records do not have, are left out. NaN for a model that says
-    the same of every control record.
+    Cells whose place was not read or whose statistic cannot be had are left out. Values are NaN if the model has the
+    same output for every control record.
     """
     found = {}
     for cell in CELLS:
@@ -131,9 +152,17 @@ def standardised(outputs: Mapping[str, RecordOutputs]) -> dict[str, Tensor]:
 
 
 def nearest(task: Task, model: nn.Module, forget: RecordSet, others: RecordSet, meter: Meter) -> Indices:
-    """Positions of the other record most like each forget record, each once: by the cosine of a model's features.
+    """Positions of the other records that are nearest to forget records, each once, by the cosine of features.
 
-    The model should have seen neither.
+    Args:
+        task: The problem.
+        model: A model that saw neither kind of records; its logits replace features that cannot be read.
+        forget: The forget records.
+        others: The records to choose from.
+        meter: Charged with what is read.
+
+    Returns:
+        Sorted positions in the dataset of `others`; at most one for each forget record.
     """
     described = [_described(task, model, place, meter) for place in (forget, others)]
     level = described[1].double().mean(0)
@@ -144,9 +173,19 @@ def nearest(task: Task, model: nn.Module, forget: RecordSet, others: RecordSet, 
 
 
 def ensemble_places(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> Places:
-    """The records that every model is read on, by the name of the place; those of `control` give level and scale."""
+    """The records that every model is read on, by name of the place.
+
+    Args:
+        inputs: The checked audit.
+        ensembles: The models; the first retrained one finds the neighbours of forget records.
+        meter: Charged with what is read.
+
+    Returns:
+        `forget`; `control`, the nonmembers that values are standardised by; `retain`; `test`; and `near`, the nearest
+        test records. Without test records, half of the nonmembers serve as such.
+    """
     request, nonmembers = inputs.request, inputs.nonmembers
-    if ensembles.of_method:  # where the run is not known they are the whole holdout, some of which the shadows used
+    if ensembles.of_method:  # if the run is not known, nonmembers are the whole holdout, of which shadows used a part
         nonmembers = nonmembers[np.isin(nonmembers, inputs.splits.audit)]
     half = len(nonmembers) // 2
     control, spare = nonmembers, RecordSet(request.holdout, nonmembers[half:])
@@ -171,6 +210,6 @@ def _described(task: Task, model: nn.Module, place: RecordSet, meter: Meter) -> 
 
 def _read(inputs: AuditInputs, model: nn.Module, places: Places, meter: Meter) -> dict[str, Tensor]:
     outputs = read_places(inputs.request.task, model, places, meter)
-    # a model that says the same of every record has a statistic all the same
+    # zeros for a model that has the same output for every record
     found = {key: v.float().nan_to_num(0.0, 0.0, 0.0) for key, v in standardised(outputs).items()}
     return found | {RAW: label_margin(outputs["forget"], ())}

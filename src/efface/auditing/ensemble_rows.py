@@ -1,4 +1,4 @@
-"""Rows of a strong audit: distances of every place, and the attacks that need ensembles."""
+"""Rows of a strong audit: distances for every cell, and the attacks that need ensembles."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def ensemble_rows(statistics: Statistics) -> list[Metric]:
 
 
 def _ensemble_attacks(statistics: Statistics) -> list[Metric]:
-    """Originals and unlearned models against retrained ones; of these, one half against the other."""
+    """Originals and unlearned models against retrained ones, and one half of the retrained against the other."""
     if not statistics.of_method:
         missing = Reading.missing(NO_ENSEMBLE)
         return [row_of_one_reading(key, title, "ensemble", missing) for key, title in TITLES.items()]

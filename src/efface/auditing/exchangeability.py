@@ -1,4 +1,4 @@
-"""Whether a request looks like a random sample of the training set: only then does any never-seen record match it."""
+"""Whether a request looks like a random sample of the training set, so that any never-seen records compare with it."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ SHUFFLES = 999
 
 @dataclass(frozen=True)
 class Exchangeability:
-    """Whether forget and retain records look alike to the original, which knows both.
+    """Whether forget and retain records look alike to the original, which was trained on both.
 
     Args:
         is_exchangeable: Whether no test shows a difference at significance level ALPHA.
-        p: The least adjusted p value.
+        p: The smallest adjusted p value.
         tests: Title and adjusted p value of each test.
     """
 
@@ -33,10 +33,15 @@ class Exchangeability:
 
 
 def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchangeability:
-    """Compare the forget set with other training records, by label and by what the original says of them.
+    """Compare the forget set with other training records by their labels and by the original's outputs.
 
-    Both kinds are members of the original, so membership plays no part: what differs is how the request was chosen.
-    p values are adjusted by Holm's method. A small request may differ without showing it.
+    The original was trained on both, so any difference comes from how the request was chosen, not from membership.
+    p values are adjusted by Holm's method. For small requests a difference may not be detected.
+
+    Args:
+        forget: The original's outputs on the forget records.
+        retain: The original's outputs on retain records.
+        seed: Seed of the permutation test of labels.
     """
     from scipy.stats import ks_2samp
 
@@ -55,8 +60,14 @@ def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchange
 
 
 def label_p_value(forget: Tensor, retain: Tensor, seed: int) -> float:
-    """Permutation p value of Pearson's chi-squared for the class counts of two samples of labels, (n,) and (m,)."""
-    # in order, or the shuffles would depend on the order of the request
+    """Permutation p value of Pearson's chi-squared for the class counts of two samples of labels.
+
+    Args:
+        forget: Labels of the forget records, (n,).
+        retain: Labels of the retain records, (m,).
+        seed: Seed of the permutations.
+    """
+    # sorted, so that the shuffles do not depend on the order of the request
     pooled = torch.cat([forget, retain]).sort().values.numpy()
     rng, n, classes = np.random.default_rng(seed), len(forget), int(pooled.max()) + 1
     expected = np.bincount(pooled, minlength=classes) * n / len(pooled)
@@ -66,6 +77,6 @@ def label_p_value(forget: Tensor, retain: Tensor, seed: int) -> float:
         return float((off[expected > 0] ** 2 / expected[expected > 0]).sum())
 
     observed = distance(forget.numpy())
-    # rounding alone must not make an equal table a smaller one
+    # with a tolerance, so that rounding does not make an equal distance seem smaller
     as_far = sum(distance(rng.choice(pooled, n, replace=False)) >= observed - 1e-9 for _ in range(SHUFFLES))
     return (1 + as_far) / (1 + SHUFFLES)

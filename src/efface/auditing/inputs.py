@@ -1,4 +1,4 @@
-"""What an audit judges, and the records and models that it judges by."""
+"""The checked inputs of an audit: the judged models, and the records and models that they are compared with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,30 +29,30 @@ UNCHANGED = "the unlearned weights are bit for bit the original's: nothing was u
 
 @dataclass(frozen=True)
 class AuditInputs:
-    """What is judged, the records and models to judge it by, and how: all of it checked.
+    """The checked inputs of an audit.
 
     Args:
         result: The run that made the unlearned model; None for two models of any origin.
-        level: How much is spent on evidence.
-        options: What was asked for beside it.
-        seed: Seed that all draws of the audit derive from.
-        report_seed: Seed that the report states: that of the run, else the one that the audit was given.
-        method: The method that made the unlearned model; None where it is not known.
+        level: Level of the audit.
+        options: Options of the audit.
+        seed: Seed that all random draws of the audit derive from.
+        report_seed: Seed that the report states: that of the run, else the one given to the audit.
+        method: The method that made the unlearned model; None if it is not known.
         request: The request.
         original: The model before unlearning.
         unlearned: The model after it.
         retrained: Models trained without the forget set.
-        references: Reference models that were handed in.
-        reference_count: How many reference models to train where none were handed in.
-        splits: The parts of the run that made the model, or of a run as it would have been.
+        references: Reference models that were given; empty if none were.
+        reference_count: How many reference models to train; 0 if they were given.
+        splits: The splits of the run that made the model; if it is not known, those of a run drawn by the audit.
         nonmembers: Positions in the holdout of the never-seen records to compare with.
         retain: Positions in the training set of the retain records on which utility is read.
         reference_records: Positions in the training set of the retain records that reference models are trained on.
         groups: Kinds of forget records, as masks over `request.ids`.
         digests: Digests of the weights of `original` and `unlearned`.
-        used_reference: Digest of the weights of the reference model that the method was steered and stopped by; None
-            where none is known.
-        notes: What the checks found that did not refuse the audit.
+        used_reference: Digest of the weights of the reference model that the method and its stop rule used; None if
+            it is not known.
+        notes: Warnings of the run and of the checks.
     """
 
     result: Result | None
@@ -83,12 +83,17 @@ class AuditInputs:
 
     @property
     def run_options(self) -> UnlearnOptions:
-        """How the run that made the unlearned model was made beside its method, or the defaults."""
+        """Options of the run that made the unlearned model; the defaults if it is not known."""
         return UnlearnOptions() if self.result is None else self.result.options
 
 
 def audit_seed(judged: Judged, seed: int | None) -> int:
-    """The seed that the draws of an audit derive from, of the one that it was given, else of the run's."""
+    """The seed that the draws of an audit derive from.
+
+    Args:
+        judged: The result, or the two models to judge.
+        seed: The seed given to the audit; None takes that of the run, or 0 for models of any origin.
+    """
     run_seed = judged.seed if isinstance(judged, Result) else 0
     return derive_seed(seed if isinstance(seed, int) else run_seed, "audit")
 
@@ -101,9 +106,15 @@ def prepare(
     seed: int | None,
     options: AuditOptions,
 ) -> AuditInputs:
-    """Check all that was asked for, and choose records that the method did not use.
+    """Check all arguments, and choose records that the method did not use.
 
-    The arguments are those of `efface.audit`.
+    Args:
+        judged: The result, or the two models to judge.
+        level: As in `efface.audit`.
+        references: As in `efface.audit`.
+        retrained: As in `efface.audit`.
+        seed: As in `efface.audit`.
+        options: As in `efface.audit`.
 
     Raises:
         RequestError: With every problem.
@@ -117,7 +128,7 @@ def prepare(
     else:
         sizes = len(request.train), len(request.holdout)
         splits = make_splits(request.forget, *sizes, own if run_seed is None else run_seed)
-    # all of the holdout; where it is too much, a sample, since data sets are often sorted by class
+    # shuffled, since only the first MAX_NONMEMBERS are used and data sets are often sorted by class
     shuffled = np.random.default_rng(derive_seed(own, "audit", "holdout")).permutation(len(request.holdout))
     nonmembers = shuffled if run_seed is None else splits.audit
     digests = weights_digest(judged.original), weights_digest(judged.model)
@@ -148,7 +159,7 @@ def prepare(
 
 
 def _retain_sample(splits: Splits, seed: int) -> Indices:
-    """Retain records for utility; those that no model was trained on beside the original, where there are enough."""
+    """Retain records for utility; if there are enough, ones that no model but the original was trained on."""
     unused = np.setdiff1d(
         splits.retain, np.concatenate([splits.reference, splits.heldout_retain, splits.audit_reference])
     )
@@ -157,7 +168,7 @@ def _retain_sample(splits: Splits, seed: int) -> Indices:
 
 
 def _origin_notes(result: Result | None, run_seed: int | None, seed: int | None) -> list[str]:
-    """What the report says of the run that made the model, and of the audit's own seed where it is another."""
+    """Notes on the run that made the model, and on the audit's seed if it differs from the run's."""
     if result is None:
         return [ENTIRE_HOLDOUT if run_seed is None else RUN_NOT_CHECKED]
     return [f"the audit drew from seed {seed}"] if seed not in (None, result.seed) else []

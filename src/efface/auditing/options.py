@@ -1,4 +1,4 @@
-"""The options of an audit: what `efface.audit` and `efface.audit_models` take beside models, level and seed."""
+"""The options of `efface.audit` and `efface.audit_models` beside models, level and seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,25 +18,25 @@ class AuditOptions:
     """How an audit is made and reported, beside its level.
 
     Args:
-        groups: Kinds of forget records that the table shows apart: the ids of each, by its name.
-        retrain_cost: What training one model without the forget set cost; the report compares it with the cost of
-            unlearning. None is what the audit's own retrained models cost, where it trains any.
-        method: At level strong, the method or its key that made the unlearned model, to be run on other originals.
-            Leave it out for a result of `efface.unlearn`, which knows it. Without a method the one unlearned model is
-            compared with retrained models, and nothing else.
+        groups: Groups of forget records that the table shows separately: the ids of each, by name.
+        retrain_cost: Cost of training one model without the forget set, which the report compares with that of
+            unlearning. None takes the cost of the audit's own retrained models, if it trains any.
+        method: At level strong, the method that made the unlearned model, or its key; it is run on other originals.
+            Leave it out for a result of `efface.unlearn`, which holds it. Without a method, only the one unlearned
+            model is compared with retrained models.
         models: At level strong, the number of models of each ensemble, 8 or more.
-        cache: At level strong, a folder that keeps the ensembles' models, so that a later audit finds them.
-        jobs: Processes that train ensembles. None takes as many as there are cores, where that saves time.
-        recipe: How reference models are trained, and ensembles where the task has no `fit`.
-        run_seed: Seed of the efface run that made the unlearned model, where its result is not at hand: holdout records
-            that the run used are then left out. None takes all of the holdout as used by nobody.
-        used_reference: Digest of the weights of that run's own reference model, which then may be no reference here.
+        cache: At level strong, a folder that stores the ensembles' models for later audits.
+        jobs: Number of processes that train ensembles. None uses as many as there are cores, if that saves time.
+        recipe: How reference models are trained.
+        run_seed: Seed of the efface run that made the unlearned model, if its result is not available: holdout records
+            that the run used are then left out. None assumes that no run used the holdout.
+        used_reference: Digest of the weights of that run's reference model, which is then refused as a reference here.
         title: Title of the report.
-        show_ids: Whether the report has the ids of records; a hash of each is there anyway.
-        progress: Whether to show bars; by default only on a terminal.
+        show_ids: Whether the report shows the ids of records; it holds a hash of each id in any case.
+        progress: Whether to show progress bars; by default only on a terminal.
 
     Raises:
-        RequestError: A field is of a wrong type or out of range; all such fields are listed.
+        RequestError: A field has a wrong type or is out of range; all of them are listed.
     """
 
     groups: Mapping[str, Sequence[RecordId]] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class AuditOptions:
 
     @property
     def training(self) -> Training:
-        """How ensembles are trained and kept."""
+        """How ensembles are trained and cached."""
         cache = None if self.cache is None else Path(self.cache)
         return Training(self.recipe, cache, self.jobs, self.progress)
 

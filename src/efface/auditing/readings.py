@@ -1,4 +1,4 @@
-"""Scores of models as rows of a table."""
+"""The rows of an audit's table: one score of the original, the unlearned and the retrained models."""
 
 import math
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ class Reading:
     """One score of one model: an estimate, or the reason why there is none.
 
     Args:
-        state: `measured`, `not_measured`, `not_applicable` (it would mislead here) or `uninformative` (doing nothing
-            would pass it too, or a retrained model fail it).
-        estimate: The score, where there is one.
-        why: Why it is not measured, not applicable or uninformative.
+        state: `measured`, `not_measured`, `not_applicable` (it would mislead here) or `uninformative` (the original
+            would pass its test too, or a retrained model fails it).
+        estimate: The score; None if there is none.
+        why: Why it is not measured, not applicable or uninformative; else empty.
     """
 
     state: str
@@ -31,23 +31,23 @@ class Reading:
 
     @classmethod
     def missing(cls, why: str) -> "Reading":
-        """A reading that could not be had, and why."""
+        """A reading that could not be measured, with the reason."""
         return cls("not_measured", None, why)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of a report: the same score of three kinds of models.
+    """One row of a report: the same score of the original, the unlearned and the retrained models.
 
     Args:
         key: Short name, unique within a group.
         title: Name for people.
-        group: `all`, or a kind of forget record.
+        group: `all`, or the name of a group of forget records.
         kind: `utility`, `attack`, `off_label`, `distance`, `features` or `ensemble`.
-        decisive: Whether a test of the verdict is made of it.
-        original: Score of doing nothing.
+        decisive: Whether a test of the verdict is made from it.
+        original: Score of the original model.
         unlearned: Score of the unlearned model.
-        retrained: Score of retrained models: for several, their mean; an attack's interval is where one more would lie.
+        retrained: Score of retrained models, the mean of several; an attack has the prediction interval of another one.
     """
 
     key: str
@@ -66,18 +66,44 @@ NO_RETRAINED = Reading.missing("no retrained models were given")
 def measured_row(
     key: str, title: str, group: str, kind: str, shown: Sequence[Estimate | None], decisive: bool = False
 ) -> Metric:
-    """A row of estimates of the original, the unlearned and the retrained models; None for those without models."""
+    """Make a row from three estimates.
+
+    Args:
+        key: As in Metric.
+        title: As in Metric.
+        group: As in Metric.
+        kind: As in Metric.
+        shown: Estimates of the original, the unlearned and the retrained models; None if there are no such models.
+        decisive: As in Metric.
+    """
     original, unlearned, retrained = (NO_RETRAINED if e is None else Reading.of(e) for e in shown)
     return Metric(key, title, group, kind, decisive, original, unlearned, retrained)
 
 
 def row_of_one_reading(key: str, title: str, kind: str, reading: Reading, decisive: bool = False) -> Metric:
-    """A row that says the same of all models, such as why nothing was measured."""
+    """Make a row with the same reading for all models, for example the reason why nothing was measured.
+
+    Args:
+        key: As in Metric.
+        title: As in Metric.
+        kind: As in Metric.
+        reading: The reading.
+        decisive: As in Metric.
+    """
     return Metric(key, title, "all", kind, decisive, reading, reading, reading)
 
 
 def one_more(values: Sequence[float], low: float, high: float) -> Estimate | None:
-    """Mean of a score over retrained models, with the interval within [low, high] where one more would lie."""
+    """Mean of a score over retrained models, with the prediction interval of another one.
+
+    Args:
+        values: The score of each retrained model.
+        low: Smallest possible score.
+        high: Largest possible score.
+
+    Returns:
+        The mean, with an interval within [low, high]; None without models.
+    """
     return prediction_interval(values, CONFIDENCE, low, high) if values else None
 
 
@@ -87,7 +113,7 @@ def bare(value: float) -> Estimate:
 
 
 def distance_reading(e: Estimate) -> Reading:
-    """What is measured in the spread of retrained models, which needs them to differ."""
+    """The reading of a distance, whose unit is the spread of retrained models; missing if they have no spread."""
     if not math.isfinite(e.value):
         return Reading.missing("the retrained models say the same of every record, so there is no unit of distance")
     return Reading.of(e)

@@ -1,4 +1,4 @@
-"""The audit's own reference models: they saw neither forget nor holdout records, nor any record of the method's."""
+"""The audit's reference models, trained on none of the forget records, the holdout, and the method's own records."""
 
 from collections.abc import Sequence
 
@@ -20,10 +20,17 @@ MIN_REFERENCE_RECORDS = 50
 
 
 def reference_models(inputs: AuditInputs, meter: Meter) -> tuple[Sequence[nn.Module], str]:
-    """Reference models, handed in or trained here, and why there are none, where there are none.
+    """The reference models that were given, or else new ones.
+
+    Args:
+        inputs: The checked audit.
+        meter: Charged with what is trained and read.
+
+    Returns:
+        The models and an empty text, or no models and the reason.
 
     Raises:
-        RequestError: A model that was handed in is no better than chance on never-seen records.
+        RequestError: A given model is no better than chance on never-seen records.
     """
     if inputs.level is Level.QUICK:
         return [], "level quick has no reference models: use level standard"

@@ -1,4 +1,4 @@
-"""How a model is judged at each level: which models are made, what is read of them, and the verdict."""
+"""Judging a model: training the models that the level needs, reading all models, and deciding the verdict."""
 
 import math
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ from efface.models.running import logits_of
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
 
-MAX_HEAD = 2000  # retain records that a last layer is fitted to
-MAX_TARGETS = 8  # retrained models of an ensemble that single-model tests are measured against
-MIN_ALONE = 32  # retrained models beside which the p value of a single one can fall below its share of 5 %
+MAX_HEAD = 2000  # limit of retain records that a last layer is fitted to
+MAX_TARGETS = 8  # limit of an ensemble's retrained models that attacks on single models are measured against
+MIN_ALONE = 32  # with fewer retrained models, the p value of a single model cannot fall below its share of 5 %
 BARRED = (
     "the forget set does not look like a random sample of the training set, so records that the model never saw are "
     "no fair comparison without reference models: use level standard"
@@ -48,16 +48,17 @@ NO_METHOD = "no canaries: the method that made the model is not known, or cannot
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What was found: the verdict and all that it rests on.
+    """The verdict of an audit, and everything that it rests on.
 
     Args:
         verdict: The conclusion.
-        table: The tests, and all that the models said.
-        exchangeable: Whether the request looks like a random sample; None with retrained models to compare with.
-        canaries: What came of the canaries; None where there were none.
+        table: The tests, the scores of all models, and the rows made from them.
+        exchangeable: Whether the request looks like a random sample; None if effects are measured against retrained
+            models, since it then does not matter.
+        canaries: The result of the canaries; None if there were none.
         ensembles: The models of level strong; None at other levels.
         references: Digests of the weights of the audit's reference models.
-        notes: What the report says beside.
+        notes: Further remarks for the report.
     """
 
     verdict: Verdict
@@ -70,7 +71,12 @@ class AuditResult:
 
 
 def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
-    """Judge a model at the level that was asked for."""
+    """Judge a model at the level in `inputs`; `meter` is charged with what is trained and read.
+
+    Raises:
+        RequestError: A given reference model is no better than chance.
+        DivergedError: A model's logits are not finite.
+    """
     notes: list[str] = []
     quick = inputs.level is Level.QUICK
     references, missing_reason = reference_models(inputs, meter)
@@ -104,7 +110,7 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
 def _distances(
     inputs: AuditInputs, ensembles: Ensembles, notes: list[str], meter: Meter
 ) -> tuple[list[AuditTest], list[Metric], str]:
-    """Tests and rows made of distances, and why they say nothing, if so."""
+    """Tests and rows made from distances, and the reason why they say nothing; empty if they do say something."""
     with meter.phase("scoring"):
         statistics = read_ensembles(inputs, ensembles, meter)
         mismatch = recipe_mismatch(statistics)
@@ -129,7 +135,7 @@ def _canaries(inputs: AuditInputs, notes: list[str], meter: Meter) -> Canaries |
 
 
 def _resolution(records: int, nonmembers: int) -> list[str]:
-    """That single records cannot be flagged but several at once, where nonmembers are few; see Benjamini, Hochberg."""
+    """A note if nonmembers are so few that Benjamini and Hochberg's method cannot flag a single record; else empty."""
     least = math.ceil(records / (ALPHA * (nonmembers + 1)))
     if least < 2:
         return []
@@ -177,7 +183,7 @@ def _outputs(
 
 
 def _utility_sets(inputs: AuditInputs, targets: Sequence[nn.Module], meter: Meter) -> dict[str, UtilitySet]:
-    """Retain and test records, which serve for utility alone."""
+    """Retain and test records, which are used for utility only."""
     request = inputs.request
     places = {"retain": RecordSet(request.train, inputs.retain)}
     if request.test is not None:

@@ -1,4 +1,4 @@
-"""What the attacks make of the models: scores of records, AUC at equal difficulty, and how single records stand."""
+"""The attacks on all models: scores of records, AUC at equal difficulty, and tests of single records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ from efface.metrics.membership import AucResult, conditional_auc, mean_auc
 from efface.metrics.multiplicity import benjamini_hochberg
 from efface.numerics.neighbours import by_block, windows
 
-MIN_TARGETS = 2  # retrained models from which effects are measured against them rather than against 0.5
-RECORD_WINDOW = 100  # nonmembers that say where the score of one record should lie
+MIN_TARGETS = 2  # with this many retrained models or more, effects are measured against them rather than against 0.5
+RECORD_WINDOW = 100  # nonmembers of equal difficulty that the score of one record is compared with
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Scores:
         unlearned: Outputs of the model after it.
         retrained: Outputs of models trained without the forget set.
         references: Outputs of the reference models.
-        groups: Kinds of forget records, as masks over them.
-        missing_reason: Why there are no references, where there are none.
-        marginal: Whether forget records are compared with nonmembers of every difficulty alike, which is right only
-            for a request that is a random sample.
+        groups: Groups of forget records, as masks over them, (n,).
+        missing_reason: Why there are no references; empty if there are some.
+        marginal: Whether forget records are compared with nonmembers of any difficulty, which is valid only for a
+            request that is a random sample.
     """
 
     original: ModelOutputs
@@ -44,7 +44,7 @@ class Scores:
 
     @property
     def target(self) -> str:
-        """What effects are measured against, for people."""
+        """What effects are measured against, in words."""
         if self.against_retrained:
             return "the retrained models"
         return "never-seen records" if self.marginal else "never-seen records of equal difficulty"
@@ -64,14 +64,27 @@ class Scores:
         return attack.decides[self.marginal]
 
     def auc_result(self, attack: Attack, model: int) -> AucResult | None:
-        """One attack on one of `models`; None where the score, or the difficulty, cannot be had."""
+        """The AUC of an attack on a model.
+
+        Args:
+            attack: The attack.
+            model: Position in `models`.
+
+        Returns:
+            The AUC; None if the score or the difficulty cannot be computed.
+        """
         key = (attack.key, model)
         if key not in self._cache:
             self._cache[key] = self._auc(attack, self.models[model])
         return self._cache[key]
 
     def of_group(self, attack: Attack, mask: Tensor) -> list[AucResult]:
-        """One attack on some of the forget records, for each of `models` that it can score."""
+        """The AUCs of an attack on some of the forget records, for each of `models` that it can score.
+
+        Args:
+            attack: The attack.
+            mask: Which forget records, (n,), bool.
+        """
         return [result for m in self.models if (result := self._auc(attack, m, mask)) is not None]
 
     def _auc(self, attack: Attack, model: ModelOutputs, mask: Tensor | None = None) -> AucResult | None:
@@ -90,7 +103,15 @@ class Scores:
         return conditional_auc(forget, nonmembers, difficulty, nonmember_difficulty)
 
     def scored(self, attack: Attack, model: ModelOutputs) -> tuple[Tensor, Tensor] | None:
-        """Scores of the forget records and of the nonmembers; None where they cannot be had."""
+        """Scores of the forget records, (n,), and of the nonmembers, (m,), by an attack on a model.
+
+        Args:
+            attack: The attack.
+            model: Outputs of the model.
+
+        Returns:
+            The scores; None if the attack has none here.
+        """
         forget = attack.score(model.forget, [r.forget for r in self.references])
         nonmembers = attack.score(model.nonmembers, [r.nonmembers for r in self.references])
         return None if forget is None or nonmembers is None else (forget, nonmembers)
@@ -100,7 +121,11 @@ class Scores:
         return forget, _difficulty(attack, [r.nonmembers for r in self.references])
 
     def ranks(self) -> dict[str, Tensor | None]:
-        """Each forget record's rank among nonmembers of equal difficulty by the loss attack; None if not measured."""
+        """Each forget record's rank, from 0 to 1, among nonmembers of equal difficulty, by the loss attack, (n,).
+
+        Returns:
+            Ranks under the `original`, the `unlearned` and the mean `retrained` model; None if not measured.
+        """
         results = [self.auc_result(ATTACKS[0], i) for i in range(len(self.models))]
         retrained = [r for r in results[2:] if r is not None]
         original, unlearned = (None if r is None else r.ranks for r in results[:2])
@@ -111,11 +136,11 @@ class Scores:
         }
 
     def record_tests(self) -> tuple[Tensor, Tensor] | None:
-        """Test each forget record by itself, by its LiRA score at equal difficulty.
+        """Test each forget record separately, by its LiRA score at equal difficulty.
 
         Returns:
-            For each record, the chance that a never-seen one would score as high (one-sided), and whether Benjamini
-            and Hochberg's method flags it at 5 %. None without references.
+            For each record the one-sided p value of a score as high for a never-seen record, (n,), and whether
+            Benjamini and Hochberg's method flags it at 5 %, (n,), bool. None without references.
         """
         lira = by_key("lira")
         scored = self.scored(lira, self.unlearned)
@@ -128,7 +153,7 @@ class Scores:
 
 
 def _difficulty(attack: Attack, references: Sequence[RecordOutputs]) -> Tensor:
-    """How difficult each record is for models that never saw it, averaged over the references."""
+    """The difficulty of each record for models that never saw it: the mean over the references, (n,)."""
     read = attack.difficulty or attack.score
     scores = [read(r, ()) for r in references]
     return torch.stack([s for s in scores if s is not None]).mean(0)
@@ -137,15 +162,15 @@ def _difficulty(attack: Attack, references: Sequence[RecordOutputs]) -> Tensor:
 def robust_zscore(
     forget: Tensor, nonmembers: Tensor, difficulty: Tensor, nonmember_difficulty: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Scores less the median of nonmembers of equal difficulty, over their median absolute deviation.
+    """Scores less the median of nonmembers of equal difficulty, divided by their median absolute deviation.
 
-    A nonmember is compared with others, without itself.
+    A nonmember is compared with other nonmembers only.
 
     Args:
         forget: Scores of the forget records, (n,).
         nonmembers: Scores of the nonmembers, (m,).
-        difficulty: How difficult each forget record is, (n,).
-        nonmember_difficulty: The same of the nonmembers, (m,).
+        difficulty: Difficulty of the forget records, (n,).
+        nonmember_difficulty: Difficulty of the nonmembers, (m,).
 
     Returns:
         The z-scores of forget records, (n,), and nonmembers, (m,), float64.
@@ -160,7 +185,7 @@ def robust_zscore(
 
 
 def _drop_own(at: Tensor) -> Tensor:
-    """Each row's window without the row itself (or without its last, where the row is not in it)."""
+    """Remove from each row's window the row itself, or the last position if the row is not in its window."""
     own = torch.arange(len(at))[:, None]
     mask = at == own
     mask[~mask.any(1), -1] = True
@@ -168,7 +193,7 @@ def _drop_own(at: Tensor) -> Tensor:
 
 
 def _zscore(values: Tensor, nonmembers: Tensor, at: Tensor) -> Tensor:
-    """Values in the robust unit of the nonmembers at each row of positions."""
+    """z-scores of values by median and median absolute deviation of the nonmembers at the positions in each row."""
     among = nonmembers.double()[at]
     middle = among.median(1).values
     spread = (among - middle[:, None]).abs().median(1).values

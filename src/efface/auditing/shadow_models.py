@@ -1,4 +1,4 @@
-"""The ensembles of a strong audit: originals, the same unlearned, and models trained without the forget set."""
+"""The ensembles of a strong audit: originals, the same models unlearned, and models trained without the forget set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ class Ensembles:
 
     Args:
         originals: Models trained as the original was.
-        unlearned: `originals[i]` unlearned by the audited method; each has the request forgotten.
+        unlearned: `unlearned[i]` is `originals[i]` after the audited method unlearned the request.
         retrained: Models trained without the forget set.
-        of_method: Whether originals and unlearned models were made here. Otherwise they are the one pair that is
-            judged, since the method is not known.
+        of_method: Whether originals and unlearned models were made here. If not, they are the one pair that is judged,
+            since the method is not known.
         found: How many models came from the cache.
-        cost_each: What training one model cost; None where all were found.
+        cost_each: Cost of training one model; None if all came from the cache.
     """
 
     originals: Sequence[nn.Module]
@@ -40,7 +40,12 @@ class Ensembles:
 
 
 def make_ensembles(inputs: AuditInputs, meter: Meter) -> Ensembles:
-    """Train models without the forget set and, where the method is known, as many originals to unlearn."""
+    """Train models without the forget set and, if the method is known, as many originals, which it unlearns.
+
+    Args:
+        inputs: The checked audit.
+        meter: Charged with what is trained.
+    """
     request, count = inputs.request, inputs.options.models
     everything = np.arange(len(request.train), dtype=np.int64)
     retrained = _train_alike(inputs, inputs.splits.retain, "retrained", meter)
@@ -60,13 +65,20 @@ def make_ensembles(inputs: AuditInputs, meter: Meter) -> Ensembles:
 
 
 def _train_alike(inputs: AuditInputs, positions: Indices, kind: str, meter: Meter) -> TrainedEnsemble:
-    """An ensemble trained on the same records, each model with a seed of its own."""
+    """Train an ensemble on the same records, each model with a different seed."""
     seeds = [derive_seed(inputs.seed, "ensemble", kind, str(k)) for k in range(inputs.options.models)]
     return train_shadows(inputs, [ModelSpec(None, positions, seed) for seed in seeds], kind, meter)
 
 
 def train_shadows(inputs: AuditInputs, specs: Sequence[ModelSpec], kind: str, meter: Meter) -> TrainedEnsemble:
-    """Train the models that are specified; `kind` names them in the cost and on the progress bar."""
+    """Train the specified models.
+
+    Args:
+        inputs: The checked audit.
+        specs: Records and seed of each model.
+        kind: Name of the ensemble in the cost and on the progress bar.
+        meter: Charged with what is trained.
+    """
     title = f"training {len(specs)} models ({kind})"
     with meter.phase(f"ensemble, {kind}"):
         return train_ensemble(inputs.request.task, inputs.original, specs, inputs.options.training, meter, title)
@@ -84,13 +96,13 @@ def forget_by_method(
     """Unlearn one shadow by the audited method.
 
     Args:
-        inputs: Their method and its settings are used.
-        task: The shadow's own problem.
+        inputs: The checked audit, with the method and its settings.
+        task: The problem, with the shadow's training set.
         model: The shadow.
-        ids: What it is to forget.
+        ids: Ids of the records that it is to forget.
         seed: Seed of the run.
-        splits: The parts of the run that is judged, so that the shadow too keeps off the audit's records; None draws
-            them by the seed.
+        splits: The splits of the run that is judged, so that the shadow does not use the audit's records either; None
+            draws new ones by the seed.
         meter: Charged with the run.
     """
     if inputs.method is None:

@@ -22,14 +22,14 @@ from efface.types import Estimate
 
 @dataclass(frozen=True)
 class Table:
-    """All that the models said, and the rows made of it.
+    """The outputs of all models, and the rows made from them.
 
     Args:
         scores: The attacks on all models.
-        utility_sets: Records for utility alone: `retain`, and `test` where there are any.
+        utility_sets: Records that are used for utility only: `retain`, and `test` if the task has any.
         tests: The tests of the verdict, with adjusted p values.
         barred: Whether attacks do not apply to this request at this level.
-        extra: Rows that were made elsewhere.
+        extra: Further rows.
     """
 
     scores: Scores
@@ -39,15 +39,16 @@ class Table:
     extra: Sequence[Metric] = ()
 
     def record_margins(self) -> dict[str, Tensor | None]:
-        """Each forget record's margin; averaged over the retrained models."""
+        """Each forget record's margin, (n,), under each kind of model; the mean for several retrained models."""
         values = [margin(m.forget.logits, m.forget.targets) for m in self.scores.models]
         retrained = torch.stack(values[2:]).mean(0) if values[2:] else None
         return {"original": values[0], "unlearned": values[1], "retrained": retrained}
 
     def record_gaps(self) -> dict[str, Tensor | None]:
-        """Each forget record's distance to the retrained models: margin less their mean, in their standard deviations.
+        """Each forget record's distance to the retrained models, (n,): margin less their mean, by their deviation.
 
-        On the symmetric log of the margin; None with fewer than two retrained models.
+        Margins are on the symmetric log, the unit is the standard deviation over the retrained models. None with fewer
+        than two retrained models.
         """
         if not self.scores.against_retrained:
             return {"original": None, "unlearned": None}
@@ -59,10 +60,13 @@ class Table:
         }
 
     def utility_change(self) -> Estimate:
-        """Accuracy of the unlearned model less that of the retrained ones, or of the original without two of those.
+        """Accuracy of the unlearned model less that of the retrained ones, or of the original if these are too few.
 
-        On test records, else on nonmembers; paired. What one training differs by from another is part of the interval,
-        as retrained models show it, else reference models on the nonmembers.
+        The difference is paired, on test records if there are any, else on nonmembers. The interval includes the
+        variation between trainings, which retrained models show, or else reference models on the nonmembers.
+
+        Returns:
+            The difference, from -1 to 1; negative for a loss of accuracy.
         """
         records = self.utility_sets["test"] if "test" in self.utility_sets else self._outputs("nonmembers")
         against_retrained = self.scores.against_retrained
@@ -82,7 +86,7 @@ class Table:
         return interval(float(change.mean()), variance, CONFIDENCE, -1.0, 1.0, df)
 
     def roc(self) -> dict[str, object]:
-        """Curves of LiRA where there are references, else of the loss attack."""
+        """ROC curves of LiRA if there are references, else of the loss attack, as the document's part `roc`."""
         attack = strongest(self.scores)
         names = ("original", "unlearned", "retrained")
         curves: dict[str, object] = dict.fromkeys(names)
@@ -105,6 +109,6 @@ class Table:
         ]
 
     def _outputs(self, place: str) -> UtilitySet:
-        """The forget records or the nonmembers as a set for utility."""
+        """The forget records or the nonmembers (`place`) as a set for utility."""
         outputs = [getattr(m, place) for m in self.scores.models]
         return UtilitySet(outputs[0].targets, outputs[0].logits, outputs[1].logits, [o.logits for o in outputs[2:]])

@@ -1,4 +1,4 @@
-"""Rows of accuracy and loss: of forget records and holdout, and of records that serve for utility alone."""
+"""Rows of accuracy and loss on forget and holdout records, and on records that are used for utility only."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,14 @@ TUG_OF_WAR_SETS = ("forget", "retain", "test")
 
 @dataclass(frozen=True)
 class UtilitySet:
-    """Labels (n,) of some records, and the models' logits (n, classes) of them."""
+    """Labels of some records, and the models' logits.
+
+    Args:
+        targets: Labels, (n,).
+        original: Logits of the original, (n, classes).
+        unlearned: Logits of the unlearned model, (n, classes).
+        retrained: Logits of each retrained model, (n, classes).
+    """
 
     targets: Tensor
     original: Tensor
@@ -26,7 +33,15 @@ class UtilitySet:
     retrained: Sequence[Tensor]
 
     def read(self, utility: Utility, rows: Tensor | slice = EVERY) -> list[Estimate | None]:
-        """A score on some rows: original, unlearned, and retrained where there are any."""
+        """Compute a utility score on some rows.
+
+        Args:
+            utility: The score, such as `accuracy`.
+            rows: Which records; by default all.
+
+        Returns:
+            Scores of the original, the unlearned and the retrained models; None for these if there are none.
+        """
         kinds = ([self.original], [self.unlearned], self.retrained)
         return [utility([z[rows] for z in k], self.targets[rows], CONFIDENCE) if k else None for k in kinds]
 
@@ -36,7 +51,7 @@ def utility_rows(sets: Mapping[str, UtilitySet], groups: Mapping[str, Tensor]) -
 
     Args:
         sets: The records by name; `forget` is among them.
-        groups: Kinds of forget records, as masks over them.
+        groups: Groups of forget records, as masks over them, (n,).
     """
     rows = []
     for name, title, utility in (("accuracy", "Accuracy", accuracy), ("loss", "Loss (nats)", mean_loss)):

@@ -1,4 +1,4 @@
-"""The verdict: from all tests, each with its controls and interval, to one of three words."""
+"""The verdict of an audit: one of three conclusions, from all tests with their controls and intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from enum import StrEnum
 from efface.auditing.audit_test import AuditTest, show
 from efface.types import Estimate
 
-# Raised by hand when any number of a verdict or table changes for the same models; results name it.
+# Raised by hand when any number of a verdict or table changes for the same models; stored results name it.
 JUDGE_VERSION = 1
-MIN_RECORDS = 30  # below so many forget records nothing can be verified
-UTILITY_FLOOR = 0.03  # fall of accuracy on never-seen records that unlearning may cost
+MIN_RECORDS = 30  # requests with fewer forget records cannot be verified
+UTILITY_FLOOR = 0.03  # largest loss of accuracy on never-seen records that unlearning may cost
 
 
 CORRECTION = (
@@ -24,7 +24,7 @@ CORRECTION = (
 
 
 class Status(StrEnum):
-    """What an audit concludes."""
+    """The conclusion of an audit, as one word."""
 
     VERIFIED = "verified"
     NOT_VERIFIED = "not_verified"
@@ -33,13 +33,14 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an audit concludes.
+    """The conclusion of an audit.
 
     Args:
-        status: The conclusion.
-        reasons: What it follows from, a sentence each.
-        smallest_effect: The least effect on an AUC that some test would show four times in five; NaN without a test.
-        sentence: The conclusion for people.
+        status: The conclusion, as one word.
+        reasons: The reasons for it, one line each.
+        smallest_effect: The smallest effect on an AUC that some test detects with a probability of 0.8; NaN without a
+            test.
+        sentence: The conclusion as a sentence.
     """
 
     status: Status
@@ -56,15 +57,15 @@ def decide(
     target: str,
     barred: str = "",
 ) -> Verdict:
-    """The verdict over all tests.
+    """Decide the verdict from all tests.
 
     Args:
         tests: The tests, with adjusted p values.
-        utility: Change of accuracy on never-seen records; None where it was not measured.
-        floor: A fall of accuracy that is shown to be larger than this is a failure.
+        utility: Change of accuracy on never-seen records, negative for a loss; None if it was not measured.
+        floor: Largest loss of accuracy that is allowed, from 0 to 1; a loss shown to be larger fails the model.
         records: Number of forget records.
-        target: What effects are measured against, for people.
-        barred: Why tests do not apply; empty where they do.
+        target: What effects are measured against, in words.
+        barred: Why tests do not apply; empty if they do.
     """
     informative = [t for t in tests if not t.uninformative_reason]
     smallest = min((_detectable(t.unlearned) for t in tests if t.kind != "distance"), default=float("nan"))
@@ -75,7 +76,7 @@ def decide(
         if utility.high < -floor:
             failures.append(f"utility: {fell}, more than the floor of {floor:g}")
         else:
-            # no evidence on the records, so it stands beside the verdict and does not decide it
+            # it is not shown to be too large, so it is stated as a caution and does not decide
             cautions.append(f"caution: {fell}, perhaps more than the floor of {floor:g}")
     if failures:
         return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(tests)), smallest, _failed(left, tests, records))
@@ -100,7 +101,7 @@ def decide(
 
 
 def _doubts(tests: Sequence[AuditTest], records: int) -> list[str]:
-    """Why nothing can be verified, though nothing was shown to be left; empty if all is well."""
+    """Reasons why the model cannot be verified, although no test failed it; empty if it can."""
     doubts = []
     if records < MIN_RECORDS:
         doubts.append(f"{records} forget records are too few (at least {MIN_RECORDS}); see each record's rank instead")
@@ -138,7 +139,7 @@ def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], records: i
 
 
 def _hidden(tests: Sequence[AuditTest]) -> list[str]:
-    """A failure of the probe alone among attacks has a name: the last layer forgot, the features did not."""
+    """A reason if the probe fails but no attack on outputs does: the last layer forgot, the features did not."""
     left = {t.key for t in tests if t.outcome == "left"}
     outputs = [t for t in tests if t.kind == "attack" and not t.uninformative_reason]
     if "probe" in left and outputs and not any(t.key in left for t in outputs):
@@ -147,7 +148,7 @@ def _hidden(tests: Sequence[AuditTest]) -> list[str]:
 
 
 def _detectable(e: Estimate) -> float:
-    """The effect that an interval as wide as this one excludes 0 for, four times in five."""
+    """The effect for which an interval as wide as this one excludes 0 with a probability of 0.8."""
     from scipy.stats import norm
 
     quantile = float(norm.ppf((1 + e.level) / 2))

@@ -1,4 +1,4 @@
-"""Which assumptions of a calibrated method a request meets, and which records do not meet them."""
+"""The assumptions behind calibrated targets, whether a request meets them, and the records that do not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,23 @@ from efface.numerics.neighbours import by_block, ranks, windows
 from efface.request import Request
 from efface.types import Indices, RecordId
 
-WIDTH = 200  # members near a record's score, or a tenth where there are fewer
-EDGE = 5  # others that must be harder, and as many easier, for a record to be supported
-DOUBTED = 0.5  # trust below which a record's own logits hardly count
-SURE = 2.0  # standard errors by which a share must differ to count
+WIDTH = 200  # largest number of members near a record's score that it is compared with; usually a tenth of them
+EDGE = 5  # a record is supported if at least about this many others are harder, and as many are easier
+DOUBTED = 0.5  # with less trust than this, the original's logits of a record hardly count
+SURE = 2.0  # a share must differ by this many standard errors to count as different
 MIN_NONMEMBERS = 200
 MAX_OF_A_CLASS = 0.5
 
 
 @dataclass(frozen=True)
 class Assumption:
-    """Something that a method supposes of a request, whether it holds, and what it means if not.
+    """An assumption of calibrated methods about a request, and whether it holds.
 
-    `records` are the ids that do not meet it, where it is about single records.
+    Args:
+        name: Short name.
+        met: Whether it holds.
+        sentence: What it means if it does not hold.
+        records: Ids of the records that do not meet it, if it is about single records.
     """
 
     name: str
@@ -36,10 +40,15 @@ class Assumption:
 
 
 def assumptions(expected: CounterfactualLogits, request: Request, forget: Indices) -> tuple[Assumption, ...]:
-    """What the targets of `efface.calibration.targets` suppose, and whether it holds for the forget records.
+    """Check the assumptions of the targets in `efface.calibration.targets` for the forget records.
 
-    Read from the original and the reference alone; nothing here stops or judges a run. An assumption about single
-    records lists those that do not meet it; it is unmet where they are a larger share than of other training records.
+    They are checked with the original and the reference model only. An assumption about single records lists those that
+    do not meet it; it does not hold if they are a larger share than among other training records.
+
+    Args:
+        expected: The expected logits of never-seen records.
+        request: The request.
+        forget: Positions of the forget records.
     """
     seen, members, nonmembers = expected.of_training(forget), expected.members, expected.nonmembers
     names = request.ids_of(forget)
@@ -108,7 +117,7 @@ def _alone(seen: CalibratedLogits, members: CalibratedLogits, nonmembers: Calibr
 
 
 def _no_more(name: str, odd: Tensor, odd_members: Tensor, sentence: str, ids: Sequence[RecordId]) -> Assumption:
-    """Met where no larger share of the forget records than of the members is odd, up to chance."""
+    """An assumption that holds if the share of odd forget records is, up to chance, at most that of odd members."""
     share, n = float(odd_members.double().mean()), len(odd)
     most = share + SURE * (share * (1 - share) / n) ** 0.5 + 1 / n
     records = tuple(ids[i] for i in torch.nonzero(odd)[:, 0].tolist())

@@ -1,4 +1,4 @@
-"""The logits that a model would give to a record that it never saw, as expected from the reference model."""
+"""The logits that are expected of a model that never saw a record, by a reference model."""
 
 from dataclasses import dataclass
 
@@ -16,16 +16,19 @@ from efface.runtime.cost import Meter
 from efface.task import Task
 from efface.types import Indices
 
-# Classes beyond the label and this many runners-up stay as they are: covariances of more need more records.
+# Only this many classes, the label included, are transported: covariances of more classes would need more records.
 MAX_COORDINATES = 16
-MAX_FEATURES = 128  # of the reference's last hidden layer; more are projected at random
+MAX_FEATURES = 128  # features of the reference's last hidden layer; if there are more, random projections of them
 
 
 @dataclass(frozen=True)
 class CalibratedLogits:
-    """The original's centred logits of some records, those expected of a nonmember, and the labels.
+    """Actual and expected logits of some records.
 
-    Logits are (records, classes), targets (records,).
+    Args:
+        logits: The original's centred logits, (records, classes).
+        expected: Logits expected of a model that never saw the records, (records, classes).
+        targets: Labels, (records,).
     """
 
     logits: Tensor
@@ -34,16 +37,16 @@ class CalibratedLogits:
 
     @property
     def score(self) -> Tensor:
-        """The expected margin: how easy the record is for a model that never saw it (higher = easier)."""
+        """The expected margin, (records,): higher for records that are easier for a model that never saw them."""
         return margin(self.expected, self.targets)
 
     @property
     def margin(self) -> Tensor:
-        """The original's margin."""
+        """The original's margin, (records,)."""
         return margin(self.logits, self.targets)
 
     def order(self) -> Tensor:
-        """Label-aligned coordinates: the label first, then the other classes as the expected logits rank them."""
+        """Class indices, (records, classes): the label first, then other classes by falling expected logits."""
         return aligned(self.expected, self.targets)
 
     def rows(self, at: Tensor | slice) -> "CalibratedLogits":
@@ -53,10 +56,14 @@ class CalibratedLogits:
 
 @dataclass(frozen=True)
 class CalibrationRecords:
-    """The records that expected logits are learned from: training and holdout records, and which of them.
+    """The records that expected logits are learned from.
 
-    `members` are training positions that did not teach the reference, `nonmembers` holdout positions.
-    `forget_classes` are classes of which all records are to be forgotten.
+    Args:
+        train: The training records.
+        holdout: The holdout records.
+        members: Training positions that the reference was not trained on.
+        nonmembers: Holdout positions.
+        forget_classes: Classes whose records are all to be forgotten.
     """
 
     train: Records
@@ -67,13 +74,20 @@ class CalibrationRecords:
 
 
 class CounterfactualLogits:
-    """Expected logits of any record, by a map from the reference's outputs on it to the original's logits.
+    """Expected logits of any record, by a linear map from the reference's outputs to the original's logits.
 
-    The map is fitted on nonmembers, and cross-fitted there. It reads the reference's logits and last hidden layer.
+    The map reads the reference's logits and last hidden layer. It is fitted, and cross-fitted, on nonmembers.
 
-    The reference began at the original's weights, so it still knows a little of every training record. Members
-    measure that: they and nonmembers are drawn alike, so whatever distinguishes their expected logits is memory, and
-    optimal transport from the one distribution to the other takes it out of those of any training record.
+    The reference began at the original's weights, so it still remembers a little of every training record. Members
+    measure this memory: apart from it, they have the same distribution as nonmembers. Optimal transport from the
+    distribution of members to that of nonmembers removes it from the expected logits of training records.
+
+    Args:
+        task: The task, for its hooks.
+        original: The original model.
+        reference: The reference model.
+        records: The records to learn from.
+        meter: Charged with the forward passes.
     """
 
     def __init__(
@@ -98,19 +112,24 @@ class CounterfactualLogits:
         self._read: dict[bytes, CalibratedLogits] = {}
 
     def of_training(self, positions: Indices) -> CalibratedLogits:
-        """Training records that did not teach the reference, with what it remembers of them taken out."""
+        """Expected logits of training records that the reference was not trained on, its memory of them removed."""
         key = positions.tobytes()
-        if key not in self._read:  # the method and its stop rule ask for the same ones
+        if key not in self._read:  # cached, since the method and its stop rule need the same records
             raw = self.uncorrected(self._records.train, positions)
             self._read = {key: CalibratedLogits(raw.logits, self.remove_memory(raw, self._raw_members), raw.targets)}
         return self._read[key]
 
     def of_holdout(self, positions: Indices) -> CalibratedLogits:
-        """Holdout records other than those that the map was fitted on."""
+        """Expected logits of holdout records other than those that the map was fitted on."""
         return self.uncorrected(self._records.holdout, positions)
 
     def uncorrected(self, records: Records, positions: Indices) -> CalibratedLogits:
-        """Expected logits by the map alone, with what the reference remembers of the records."""
+        """Expected logits by the map only, which still contain the reference's memory of the records.
+
+        Args:
+            records: A dataset.
+            positions: Which of its records.
+        """
         inputs = self.reference_outputs(records, positions)
         values = torch.stack([one(inputs) for one in self._maps]).mean(0)
         return CalibratedLogits(
@@ -118,7 +137,15 @@ class CounterfactualLogits:
         )
 
     def remove_memory(self, raw: CalibratedLogits, members: CalibratedLogits) -> Tensor:
-        """Expected logits (records, classes) moved from the distribution over members to that over nonmembers."""
+        """Move expected logits from the distribution of members to that of nonmembers.
+
+        Args:
+            raw: Expected logits of training records by the map only.
+            members: Those of the members.
+
+        Returns:
+            Expected logits, (records, classes).
+        """
         nonmembers, order = self.nonmembers, raw.order()
         values, source, target = (s.expected.gather(1, s.order()) for s in (raw, members, nonmembers))
         used = min(order.shape[1], MAX_COORDINATES)
@@ -136,7 +163,15 @@ class CounterfactualLogits:
         return mask_classes(z.double(), self.forget_classes)
 
     def reference_outputs(self, records: Records, positions: Indices) -> Tensor:
-        """What the map reads: the reference's centred logits and, where it has one, its last hidden layer."""
+        """The inputs of the map: the reference's centred logits, and its last hidden layer if it has one.
+
+        Args:
+            records: A dataset.
+            positions: Which of its records, (n,).
+
+        Returns:
+            Inputs, (n, a), float64.
+        """
         seen = penultimate(self._task, self.reference, records, positions, self._meter, pooled=True)
         if seen is None:
             z = logits_of(self._task, self.reference, records, positions, self._meter)
@@ -145,7 +180,7 @@ class CounterfactualLogits:
 
 
 def project_features(hidden: Tensor) -> Tensor:
-    """At most MAX_FEATURES columns: always the same random mixtures of the given ones, where there are more."""
+    """Project features to at most MAX_FEATURES columns, by the same random matrix at every call."""
     width = hidden.shape[1]
     if width <= MAX_FEATURES:
         return hidden

@@ -1,4 +1,4 @@
-"""The reference model: like the original but without the forget records, for a fraction of its training."""
+"""The reference model: a network like the original, briefly trained without the forget records."""
 
 import numpy as np
 import torch
@@ -15,24 +15,24 @@ from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices
 
-# What the start keeps of the original's weights, and what it takes of untrained ones. At half the weights little is
-# left of single records, but much of what all of them taught.
+# The start is this share of the original's weights plus this share of untrained ones. Half of the original's weights
+# keep little about single records, but much of what was learned from all of them.
 ORIGINAL_SHARE, UNTRAINED_SHARE = 0.5, 0.3
 
 RECIPE = Recipe(epochs=1, lr=8e-3, batch=128, least_steps=60)
 
 
 def check_reference(request: Request, nonmembers: Indices, reference: nn.Module, meter: Meter) -> str | None:
-    """Whether the reference learned anything: it must be better than guessing the commonest class of the holdout.
+    """Check that a reference model is better than guessing the commonest class of the holdout.
 
     Args:
-        request: Whose holdout and classes to use.
-        nonmembers: Holdout positions to measure the accuracy on.
+        request: The request, with its holdout and classes.
+        nonmembers: Holdout positions on which accuracy is measured.
         reference: The model.
-        meter: Counts the work.
+        meter: Charged with the work.
 
     Returns:
-        None, or the reason why it cannot serve: its accuracy is not two standard errors above that of the guess.
+        None if its accuracy is more than two standard errors above that of the guess; else the problem.
     """
     targets = request.holdout.targets(nonmembers)
     stay = ~np.isin(targets.numpy(), request.forget_classes)
@@ -53,20 +53,20 @@ def check_reference(request: Request, nonmembers: Indices, reference: nn.Module,
 def reference_model(
     task: Task, original: nn.Module, records: Records, positions: Indices, recipe: Recipe, seed: int, meter: Meter
 ) -> nn.Module:
-    """A network that starts half-way back from the original to untrained weights and is trained on some records.
+    """Train a reference model that starts half-way between the original's weights and untrained ones.
 
-    A short training makes it nearly as good as the original. It reads no forget record, but it inherits half of weights
-    that knew them. What it so remembers of a random request it also remembers of other training records that it was not
-    trained on, which is how that memory is measured: see `efface.calibration.counterfactual`.
+    A short training makes it nearly as good as the original. It reads no forget record, but it inherits half of the
+    weights that knew them. For a random request it remembers as much of other training records that it was not trained
+    on, so its memory can be measured on these: see `efface.calibration.counterfactual`.
 
     Args:
-        task: How to make and run networks.
-        original: The model to start from; left as it is.
-        records: Training records.
-        positions: Those to train on.
+        task: The task, for making and running networks.
+        original: The model to start from; it is not changed.
+        records: The training records.
+        positions: Which of them to train on.
         recipe: How to train.
-        seed: Draws the untrained weights and the order of records.
-        meter: Counts the work.
+        seed: Seed of the untrained weights and of the order of records.
+        meter: Charged with the work.
 
     Raises:
         RequestError: No untrained network can be made.
@@ -80,13 +80,18 @@ def reference_model(
 
 
 def half_way_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
-    """The weights of the original, moved towards those of an untrained network; buffers are the original's.
+    """Make a network whose weights mix the original's with untrained ones; its buffers are the original's.
 
-    Parameters that the original lacks, where `Task.build_model` makes another network, stay as they were made.
+    Parameters that the original lacks stay untrained, if `Task.build_model` makes another network.
+
+    Args:
+        task: The task.
+        original: The original model.
+        seed: Seed of the untrained weights.
     """
     model = fresh_model(task, original, seed)
     known = {**dict(original.named_parameters()), **dict(original.named_buffers())}
-    # pretrained weights are where such a training began, so that nothing of them is to be lost
+    # for a fine-tuned model, build_model gives the pretrained weights, so both shares add up to 1
     share = 1 - ORIGINAL_SHARE if task.fine_tuned else UNTRAINED_SHARE
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -94,7 +99,7 @@ def half_way_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
                 continue
             if parameter.requires_grad:
                 parameter.mul_(share).add_(known[name].detach(), alpha=ORIGINAL_SHARE)
-            else:  # such as fixed features, which no training would bring back
+            else:  # for example fixed features, which training would not restore
                 parameter.copy_(known[name])
         for name, buffer in model.named_buffers():
             if _alike(buffer, known.get(name)):

@@ -1,4 +1,4 @@
-"""Linear maps between the logits of two models, fitted where neither model was trained."""
+"""Linear maps between the outputs of two models, fitted by ridge regression."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LinearMap:
-    """An affine map on standardised inputs: `map(x) = [(x - mean) / std, 1] @ weights`."""
+    """An affine map on standardised inputs: `map(x) = [(x - mean) / std, 1] @ weights`.
+
+    Args:
+        mean: Mean of the inputs, (a,).
+        std: Standard deviation of the inputs, (a,).
+        weights: Weights, with the bias as last row, (a + 1, b).
+    """
 
     mean: Tensor
     std: Tensor
@@ -24,12 +30,18 @@ class LinearMap:
 
     @classmethod
     def fit(cls, x: Tensor, y: Tensor, ridge: float = 1e-3) -> "LinearMap":
-        """Ridge regression of y (n, b) on x (n, a); `ridge` is relative to the number of records."""
+        """Fit a map by ridge regression.
+
+        Args:
+            x: Inputs, (n, a).
+            y: Outputs, (n, b).
+            ridge: Penalty on squared weights, bias included, per record.
+        """
         return cls.fits(x, y, [ridge])[0]
 
     @classmethod
     def fits(cls, x: Tensor, y: Tensor, ridges: Sequence[float]) -> "list[LinearMap]":
-        """The same for several `ridges` at about the price of one."""
+        """Fit a map for each of several penalties, in about the time of one fit; see `fit`."""
         x = x.double()
         empty = cls(x.mean(0), x.std(0).clamp_min(1e-6), torch.empty(0))
         a = empty._design(x)
@@ -42,11 +54,19 @@ class LinearMap:
 def cross_fit(
     x: Tensor, y: Tensor, folds: int = 5, ridges: Sequence[float] = (1e-3, 1e-2, 1e-1, 1.0)
 ) -> tuple[Tensor, list[LinearMap]]:
-    """Out-of-fold values of a map from x to y on its own records, and the maps, one a fold.
+    """Fit a map from x to y on all folds but one, for each fold, with the penalty of the smallest out-of-fold error.
 
-    Of the `ridges` the one with the least squared error out of fold. A map read in sample flatters the records that
-    it was fitted on; elsewhere, take the mean over the maps. Record i is in fold i mod `folds`, so the records should
-    come in random order.
+    Record i is in fold i mod `folds`, so the records should be in random order.
+
+    Args:
+        x: Inputs, (n, a).
+        y: Outputs, (n, b).
+        folds: Number of folds; cut to n.
+        ridges: Penalties to choose from.
+
+    Returns:
+        Out-of-fold values for the records, (n, b), float64, and the maps, one for each fold. For other records, take
+        the mean over the maps.
     """
     fold = torch.arange(len(x)) % min(folds, len(x))
     maps = [LinearMap.fits(x[fold != f], y[fold != f], ridges) for f in range(int(fold.max()) + 1)]

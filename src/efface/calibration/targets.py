@@ -1,4 +1,4 @@
-"""The logits that steer aims at for the forget records: those of a model that never saw them."""
+"""The target logits of the method steer for the forget records: those of a model that never saw them."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,32 @@ from efface.calibration.transport import transport_gauss, transport_ranks
 from efface.numerics.logits import centre, margin, mask_classes, of_classes, symexp, symlog, with_margin
 from efface.numerics.neighbours import by_block, windows
 
-# How much of its transported margin a record keeps whose margin a nonmember could have as well.
+# Weight of the transported margin in the target margin, for a record whose margin a nonmember could have, too.
 OWN_SHARE = 0.6
-# A margin so many standard deviations above that of nonmembers lowers the trust in its own logits by 1 / sqrt(e).
+# A margin this many standard deviations above that of nonmembers multiplies the trust by 1 / sqrt(e).
 TRUST_WIDTH = 2.0
 
 
 def target_logits(
     forget: CalibratedLogits, members: CalibratedLogits, nonmembers: CalibratedLogits, forget_classes: Sequence[int]
 ) -> Tensor:
-    """Centred target logits (records, classes) of the forget records, between the expected and the transported ones.
+    """Compute target logits for the forget records, between the expected and the transported logits.
 
-    The original's own logits of a record, moved to where a nonmember's would lie (`transported`), hold what is
-    particular to the record, and some of what was memorised of it; the expected logits hold neither. The further the
-    record's margin exceeds what a nonmember could have (`trust`), the more the expected logits count. Margins are mixed
-    on the symmetric log, since that is how their spread grows.
+    The transported logits (see `transported`) contain what is particular to a record, but also some of what was
+    memorised about it; the expected logits contain neither. The more the record's margin exceeds that of nonmembers
+    (see `trust`), the more weight the expected logits have. Margins are mixed on the symmetric log.
 
-    No member or nonmember is of a class that is wholly forgotten, so the target of a record of such a class is half-way
-    between the expected logits and the original's own of the other classes.
+    There are no members or nonmembers of a class that is wholly forgotten. The target of a record of such a class is
+    the mean of the expected logits and of the original's logits without that class.
+
+    Args:
+        forget: The forget records.
+        members: Training records that the reference was not trained on.
+        nonmembers: Holdout records.
+        forget_classes: Classes that are wholly forgotten.
+
+    Returns:
+        Centred logits, (records, classes).
     """
     odd = of_classes(forget.targets, forget_classes)
     target = (forget.expected + mask_classes(forget.logits, forget_classes)) / 2
@@ -43,18 +51,34 @@ def target_logits(
 
 
 def trust(forget: CalibratedLogits, nonmembers: CalibratedLogits) -> Tensor:
-    """How well a nonmember could have each record's margin, in (0, 1]: 1 up to the mean of nonmembers of its score."""
+    """How plausible each record's margin is for a nonmember of equal score.
+
+    Args:
+        forget: The forget records.
+        nonmembers: Holdout records.
+
+    Returns:
+        Numbers from 0 to 1, (records,): 1 for margins up to the mean of nonmembers, falling above it.
+    """
     near = symlog(nonmembers.margin)[_near(forget.score, nonmembers, 0.1, 20, 200)]
     above = (symlog(forget.margin) - near.mean(1)) / near.std(1).clamp_min(1e-6)
     return torch.exp(-((above.clamp_min(0) / TRUST_WIDTH) ** 2) / 2)
 
 
 def transported(forget: CalibratedLogits, members: CalibratedLogits, nonmembers: CalibratedLogits) -> Tensor:
-    """Centred logits (records, classes): each forget record's residual moved from members' to nonmembers'.
+    """Move each forget record's residual from the distribution of members to that of nonmembers.
 
-    Among members and nonmembers of nearly the record's own score, the residual moves by Gaussian optimal transport;
-    its margin then by the quantile map, exact in distribution. Where the original did not memorise, members and
-    nonmembers have the same distribution and nothing moves.
+    The residual (logits less expected logits) moves by Gaussian optimal transport between members and nonmembers of
+    nearly equal score; then the margin moves by the quantile map. If the original memorised nothing, members and
+    nonmembers have the same distribution, and nothing moves.
+
+    Args:
+        forget: The forget records.
+        members: Training records that the reference was not trained on.
+        nonmembers: Holdout records.
+
+    Returns:
+        Centred logits, (records, classes).
     """
     score, order = forget.score, forget.order()
     used = min(order.shape[1], MAX_COORDINATES)
@@ -72,10 +96,10 @@ def _residual(group: CalibratedLogits) -> Tensor:
 
 
 def _near(score: Tensor, group: CalibratedLogits, share: float, lowest: int, highest: int) -> Tensor:
-    """Windows over a group that hold its nearest `share`, at least `lowest` records and at most `highest`.
+    """Windows of a `share` of the group with the nearest scores, from `lowest` to `highest` records.
 
-    A narrow window makes the target noisy, and the steps then bend the model to fit noise; one that is wide for its
-    group compares the hardest records, which are few, with easier ones.
+    A narrow window makes targets noisy, so that the steps fit noise; a wide one compares the hardest records, of which
+    there are few, with easier ones.
     """
     width = min(highest, max(lowest, round(share * len(group.logits))))
     return windows(score, group.score, width)

@@ -1,4 +1,4 @@
-"""What can be checked of a command's words before torch is imported, which takes longer than all of this."""
+"""Checks of a command's arguments that need no torch, so that most mistakes are reported before it is loaded."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,15 +16,17 @@ from efface.runtime.files import check_writable
 def check_inputs(
     problems: list[str], task: str, checkpoints: Iterable[tuple[str, Path]], forget: str, device: str
 ) -> IdLines | None:
-    """What every command that loads a model is given; what is wrong goes to `problems`.
+    """Check the arguments that all commands which load a model share.
 
     Args:
-        task: `module:attribute`.
-        checkpoints: weights files, each after the option that gave it.
-        forget: the file of ids.
+        problems: problems are added to this list.
+        task: the task as `module:attribute`.
+        checkpoints: weights files, each with the option that gave it.
+        forget: the file of ids, or `-` for standard input.
+        device: name of a device.
 
     Returns:
-        The lines of the file of ids, since standard input can be read only once; None where they cannot be read.
+        The lines of the file of ids, since standard input can be read only once; None if they cannot be read.
     """
     collect_errors(problems, check_task_path, task)
     for option, path in checkpoints:
@@ -35,7 +37,7 @@ def check_inputs(
 
 
 def check_weights_of(option: str, path: Path) -> None:
-    """Whether an option names a file whose name is that of a weights file."""
+    """Check that the file given by `option` exists and has the name of a weights file; RequestError if not."""
     try:
         check_weights_file(path)
     except RequestError as error:
@@ -43,13 +45,20 @@ def check_weights_of(option: str, path: Path) -> None:
 
 
 def check_level(level: str) -> None:
-    """Whether there is a level of that name."""
+    """Check that there is an audit level of that name; RequestError if not."""
     if problem := level_problem(level):
         raise RequestError(f"{problem} (--level)")
 
 
 def check_audit(problems: list[str], level: str, cache: Path | None, method: str | None = None) -> None:
-    """Whether there is the level, and options that only level strong uses are given at no other; adds to `problems`."""
+    """Check the level of an audit, and that options for level strong are given at that level only.
+
+    Args:
+        problems: problems are added to this list.
+        level: name of the level.
+        cache: folder for the models of ensembles, if one was given.
+        method: key of a method, if one was given.
+    """
     collect_errors(problems, check_level, level)
     if level in (Level.QUICK, Level.STANDARD):
         unused = [name for name, value in (("--cache", cache), ("--method", method)) if value is not None]
@@ -61,10 +70,17 @@ def check_audit(problems: list[str], level: str, cache: Path | None, method: str
 
 
 def check_method(key: str, words: Iterable[str]) -> dict[str, str]:
-    """The options of a method, given as `name=value`, by name; whether the method has them is not checked here.
+    """Read the options of a method; whether the method has these options is not checked here.
+
+    Args:
+        key: key of the method.
+        words: the options, each as `name=value`.
+
+    Returns:
+        The values as text, by name.
 
     Raises:
-        RequestError: there is no such method, an option is no `name=value`, or one is given twice.
+        RequestError: there is no such method, an option is not written as `name=value`, or one is given twice.
     """
     given = list(words)
     problems = [f"option {word!r}: expected NAME=VALUE, for example steps=80" for word in given if "=" not in word]
@@ -79,7 +95,7 @@ def check_method(key: str, words: Iterable[str]) -> dict[str, str]:
 
 
 def reference_files(folder: Path) -> list[Path]:
-    """The weights files in a folder of reference models, by name."""
+    """The weights files in a folder of reference models, sorted by name; RequestError if there are none."""
     try:
         found = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The demo: train, unlearn, retrain, audit, on data that is at hand."""
+"""The demo: train a model, unlearn records from it, retrain without them and audit, on data that comes with efface."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,15 @@ NOISE = 0.15  # share of wrong labels planted in training and holdout alike
 
 @dataclass(frozen=True)
 class Setting:
-    """One demo: its task, the record ids to erase by kind, and a title."""
+    """What a demo runs on.
+
+    Args:
+        task: the task; it has `fit`.
+        build: makes the untrained network.
+        method: the unlearning method.
+        groups: ids of the records to erase, by the name of their group.
+        title: title of the report.
+    """
 
     task: Task
     build: Callable[[], nn.Module]
@@ -41,14 +49,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class DemoRun:
-    """What the demo made."""
+    """The unlearning result and the audit's report of a demo."""
 
     result: Result
     report: Report
 
 
 def small_cnn(side: int, channels: tuple[int, int], hidden: int) -> nn.Module:
-    """Two strided convolutions and two linear layers, for grey images of `side` pixels and ten classes."""
+    """Make a network of two strided convolutions and two linear layers, for grey images and ten classes.
+
+    Args:
+        side: height and width of the images, in pixels.
+        channels: output channels of the two convolutions.
+        hidden: width of the hidden linear layer.
+    """
     flat = channels[1] * ((side + 3) // 4) ** 2
     return nn.Sequential(
         nn.Conv2d(1, channels[0], 5, stride=2, padding=2),
@@ -63,7 +77,7 @@ def small_cnn(side: int, channels: tuple[int, int], hidden: int) -> nn.Module:
 
 
 def digits_cnn() -> nn.Module:
-    """The network of the digits demo, some 60,000 weights."""
+    """Make the network of the digits demo, with about 60,000 weights."""
     return small_cnn(8, (32, 64), 128)
 
 
@@ -75,9 +89,18 @@ def train_by_cross_entropy(
     epochs: int,
     batch: int,
 ) -> None:
-    """Train by cross-entropy under a learning rate that falls to 0 along a straight line."""
+    """Train by cross-entropy with a learning rate that falls linearly to 0.
+
+    Args:
+        model: the network; it is trained in place.
+        data: pairs of inputs and class.
+        seed: seed of the order of records.
+        optimiser: optimiser of the model's weights, with the initial learning rate.
+        epochs: passes over the data.
+        batch: records in a batch.
+    """
     shuffled = RandomSampler(data, generator=torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
-    # whole batches are indexed at once: the cost of retraining must not be that of reading records one by one
+    # whole batches are indexed at once, since reading records one by one would inflate the cost of retraining
     loader = DataLoader(data, batch_size=None, sampler=BatchSampler(shuffled, batch, drop_last=False))
     total = epochs * len(loader)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / total)
@@ -92,13 +115,19 @@ def train_by_cross_entropy(
 
 
 def fit_digits(model: nn.Module, data: Dataset[tuple[Tensor, Tensor]], seed: int) -> None:
-    """60 epochs of SGD with momentum and weight decay: enough to know every label, the wrong ones too."""
+    """Train by 60 epochs of SGD with momentum and weight decay, enough to memorise all labels, wrong ones included.
+
+    Args:
+        model: the network; it is trained in place.
+        data: pairs of an image and its class.
+        seed: seed of the order of records.
+    """
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     train_by_cross_entropy(model, data, seed, optimiser, epochs=60, batch=32)
 
 
 def digits_setting(seed: int) -> Setting:
-    """1,000 handwritten digits to train on, some wrongly labelled; 48 to forget, half of them wrongly labelled."""
+    """Make the digits demo: 1,000 training records with some wrong labels; 48 to forget, half of them mislabelled."""
     x, y = digits()
     y, wrong = plant_label_noise(y, 10, NOISE, derive_seed(seed, "demo", "noise"))
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive_seed(seed, "demo", "split")))
@@ -125,7 +154,14 @@ def run_demo(
     device: str = "auto",
     progress: bool | None = None,
 ) -> DemoRun:
-    """Train an original, unlearn by steer, retrain controls, audit all of them; `make_setting` takes the seed."""
+    """Train an original, unlearn from it, retrain controls without the records, and audit the result.
+
+    Args:
+        make_setting: makes the setting from a seed.
+        seed: seed of all random draws.
+        device: auto, cpu, cuda or cuda:N.
+        progress: whether to show progress bars; by default on a terminal.
+    """
     with unchanged_globals(), threads(1):
         setting = make_setting(seed)
         task, forget = setting.task, [i for ids in setting.groups.values() for i in ids]

@@ -1,4 +1,4 @@
-"""What people see on the terminal: the table of metrics, the verdict, the cost, and the methods."""
+"""Output of commands on the terminal: the table of metrics, the verdict, the cost, and the methods."""
 
 import dataclasses
 import math
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a store is shown without torch
     from efface.runtime.cost import Cost
     from efface.unlearning.result import Result
 
-PIPED_WIDTH = 120  # of output that is no terminal, where no window tells a width
+PIPED_WIDTH = 120  # columns of output that does not go to a terminal
 NARROW = 100
 SHOWN_RECORDS = 5
 STATUS_WORDS = {"verified": "Verified", "not_verified": "Not verified", "undecided": "Undecided"}
@@ -30,21 +30,27 @@ COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow"}
 
 
 class TerminalConsole(Console):
-    """A console that lets Typer end the command where the reader of its output leaves early."""
+    """A console that leaves it to Typer to end the command if the reader of its output closes the pipe."""
 
     def on_broken_pipe(self) -> None:
-        """Raise the error at hand, where Rich would raise SystemExit; Typer knows how to end quietly."""
+        """Raise the current BrokenPipeError again; Rich would raise SystemExit, while Typer ends quietly."""
         raise
 
 
 def make_console(stdout: TextIO) -> Console:
-    """A console that shows text as it is: no markup, no emoji, no colours of its own making."""
+    """Make a console that shows text unchanged: without markup, emoji or highlighting."""
     width = None if stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
     return TerminalConsole(file=stdout, width=width, markup=False, emoji=False, highlight=False)
 
 
 def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> None:
-    """The table, the verdict with its reasons, notes, cost and files."""
+    """Print a report: the table, the verdict with its reasons, notes, cost and files.
+
+    Args:
+        report: the report.
+        files: paths of the files that were written, by kind.
+        stdout: where to print.
+    """
     out = make_console(stdout)
     table, footnotes = _metrics(report, out.width < NARROW)
     out.print(table)
@@ -70,7 +76,7 @@ def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> N
 
 
 def _tests(report: "Report") -> Table:
-    """The tests that decide, in a table of their own."""
+    """A table of the tests that decide the verdict."""
     title = f"Tests that decide (level {report.level}; 0: as if never seen; p shared between them)"
     table = Table(title=title, title_justify="left")
     for name, side in (("test", "left"), ("doing nothing", "right"), ("unlearned", "right"), ("p", "right")):
@@ -94,7 +100,13 @@ def _worst(report: "Report") -> list[str]:
 
 
 def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) -> None:
-    """Of a run without an audit: why it ended, notes, cost and files."""
+    """Print the outcome of a run without an audit: why it ended, notes, cost and files.
+
+    Args:
+        result: the result of the run.
+        files: paths of the files that were written, by kind.
+        stdout: where to print.
+    """
     out = make_console(stdout)
     sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
     say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
@@ -113,7 +125,7 @@ def _stopped(result: "Result") -> str:
 
 
 def describe(method: "type[Method]") -> dict[str, Any]:
-    """A method and its options as JSON holds them."""
+    """A method and its options, as values that JSON can hold."""
     hints = get_type_hints(method)
     return {
         "key": method.key,
@@ -134,7 +146,7 @@ def describe(method: "type[Method]") -> dict[str, Any]:
 
 
 def show_methods(described: Sequence[Mapping[str, Any]], stdout: TextIO) -> None:
-    """Each method with the table of its options."""
+    """Print each method, as `describe` returns it, with a table of its options."""
     out = make_console(stdout)
     for method in described:
         say(out, Text.assemble((method["key"], "bold"), f": {method['summary']}"))
@@ -163,7 +175,7 @@ def _metrics(report: "Report", narrow: bool) -> tuple[Table, list[str]]:
         table.add_column(name, justify="right")
     footnotes: dict[str, None] = {}
     kind = None
-    # tests that were made have a table of their own
+    # tests that were made are shown in another table
     for metric in (m for m in report.metrics if not m.decisive or m.unlearned.estimate is None):
         if kind not in (None, metric.kind):
             table.add_section()
@@ -194,12 +206,12 @@ def _spent(what: str, cost: "Cost") -> str:
 
 
 def say(out: Console, line: str | Text) -> None:
-    """A line of text."""
-    out.print(line, soft_wrap=True)  # the terminal wraps it, so that a path or a sentence is copied or found whole
+    """Print a line of text."""
+    out.print(line, soft_wrap=True)  # the terminal wraps it, so that copying a path or a sentence adds no line breaks
 
 
 def say_verdict(out: Console, verdict: "Verdict") -> None:
-    """What an audit concludes, and why."""
+    """Print the conclusion of an audit and its reasons."""
     status = str(verdict.status)
     say(out, Text.assemble((f"{STATUS_WORDS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))
     for reason in verdict.reasons:

@@ -1,4 +1,4 @@
-"""The efface run that made some weights, as the report beside them says."""
+"""Finding the efface run that made a weights file, by the report in the same folder."""
 
 import json
 from dataclasses import dataclass
@@ -15,10 +15,12 @@ from efface.models.checkpoint import weights_digest
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """What is known of a run.
+    """What a report says about the run that it is of.
 
     Args:
-        reference: digest of the reference model that the method used, if it used one.
+        seed: seed of the run.
+        method: the method, with its options.
+        reference: digest of the weights of the run's reference model; None if it had none.
     """
 
     seed: int
@@ -27,13 +29,14 @@ class EarlierRun:
 
 
 def find_earlier_run(weights: Path, model: nn.Module) -> EarlierRun | None:
-    """The run that made these weights; None where the report beside them is of others, or there is none.
-
-    An audit leaves out the holdout records that the run used.
+    """Find the run that made a weights file, so that an audit can leave out the holdout records that the run used.
 
     Args:
-        weights: the file.
-        model: a network that holds them.
+        weights: the weights file; a report is looked for in its folder.
+        model: a network with these weights.
+
+    Returns:
+        The run; None if there is no report, or it is about other weights.
     """
     try:
         report = json.loads((weights.parent / REPORT).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Exit codes, and the one place where exceptions become lines for people."""
+"""Exit codes, and the conversion of exceptions to messages."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ TRACEBACK = "EFFACE_TRACEBACK"
 
 
 class Code(IntEnum):
-    """What the process says when it ends."""
+    """The exit codes of the command line."""
 
     VERIFIED = 0
     FAILED = 1
@@ -32,7 +32,7 @@ class Code(IntEnum):
 
     @classmethod
     def of(cls, status: str) -> "Code":
-        """The code of an audit's conclusion."""
+        """The exit code for the conclusion of an audit."""
         return cls.VERIFIED if status == "verified" else cls.NOT_VERIFIED
 
 
@@ -46,13 +46,13 @@ _OTHER_FAULT = (Code.FAILED, "the store cannot do that")
 
 @contextlib.contextmanager
 def guarded(as_json: bool) -> Iterator[TextIO]:
-    """Run a command, and turn whatever it raises into a line and an exit code.
+    """Run a command, and turn any exception into a message and an exit code.
 
     Args:
-        as_json: the answer is one JSON document: what a user's own code prints goes to standard error.
+        as_json: whether the output is one JSON document; what a user's code prints then goes to standard error.
 
     Yields:
-        Where the command's answer goes.
+        The stream for the command's output.
     """
     stdout = sys.stdout
     try:
@@ -66,11 +66,11 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
         _show(as_json, stdout, str(error), words, error.problems)
         raise typer.Exit(code) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
-        raise  # Typer's own, and a reader of our output that left early
+        raise  # Typer handles these, BrokenPipeError when the reader of the output has closed the pipe
     except KeyboardInterrupt:
         _show(as_json, stdout, "interrupted", "interrupted")
         raise typer.Exit(Code.INTERRUPTED) from None
-    except (Exception, SystemExit) as error:  # SystemExit: a user's code must not choose our exit code
+    except (Exception, SystemExit) as error:  # SystemExit, since a user's code must not set the exit code
         if os.environ.get(TRACEBACK) == "1":
             traceback.print_exc()
         words = " ".join(str(error).split()) if isinstance(error, EffaceError) else describe_error(error)
@@ -82,6 +82,6 @@ def _show(as_json: bool, stdout: TextIO, text: str, error: str, problems: tuple[
     if as_json:
         print(json.dumps({"error": error, "problems": list(problems)}, indent=1), file=stdout)
     else:
-        # a name out of a file may hold codes that a terminal would obey
+        # names from files may contain control codes that a terminal would execute
         shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
         print(f"efface: {shown}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Record ids in a text file, one a line."""
+"""Reading record ids from a text file with one id on each line."""
 
 import re
 import sys
@@ -19,14 +19,19 @@ MAX_WORD = 40
 
 @dataclass(frozen=True)
 class IdLines:
-    """The ids in a file as text: the file's name in messages, and each id with the number of its line."""
+    """The ids in a file, as text.
+
+    Args:
+        name: name of the file in messages.
+        words: each id with the number of its line, from 1.
+    """
 
     name: str
     words: tuple[tuple[int, str], ...]
 
 
 def read_id_lines(source: str, option: str = "--forget") -> IdLines:
-    """Read a file of ids without asking what kind of ids the task has.
+    """Read a file of ids as text, before it is known whether the task's ids are integers or strings.
 
     Blank lines and lines that start with # are left out.
 
@@ -46,7 +51,18 @@ def read_id_lines(source: str, option: str = "--forget") -> IdLines:
 
 
 def as_ids(lines: IdLines, task: "Task") -> "list[RecordId]":
-    """The ids of a task: integers if its own are, else strings; RequestError names the lines that are no integers."""
+    """Convert ids from text to the type of the task's ids.
+
+    Args:
+        lines: the ids as text.
+        task: the task.
+
+    Returns:
+        Integers if the task's ids are integers, else strings.
+
+    Raises:
+        RequestError: the task's ids are integers, and some lines are not.
+    """
     if task.ids is not None and not all(isinstance(i, Integral) for i in task.ids):
         return [word for _, word in lines.words]
     wrong = [f"line {at}: {word[:MAX_WORD]!r}" for at, word in lines.words if not INTEGER.fullmatch(word)]

@@ -1,4 +1,4 @@
-"""From words of a command line to what the library takes: the task, its models and the ids to forget."""
+"""Loading the task, its models and the ids to forget from the arguments of a command."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ from efface.types import RecordId
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a command works on.
+    """The loaded inputs of a command.
 
     Args:
-        models: one for each checkpoint, in order, on the device asked for.
+        task: the task.
+        models: one for each checkpoint, in order, on the chosen device.
         forget: ids of the records to forget.
     """
 
@@ -33,7 +34,18 @@ class Inputs:
 def load_inputs(
     problems: list[str], task_path: str, checkpoints: Sequence[Path], lines: IdLines, device: str
 ) -> Inputs | None:
-    """Load all that can be loaded; every problem goes to `problems`, and with any there is no result."""
+    """Load the task, the models and the ids, and collect the problems of all of them.
+
+    Args:
+        problems: problems are added to this list.
+        task_path: the task as `module:attribute`.
+        checkpoints: weights files.
+        lines: the ids to forget, as text.
+        device: name of the device for the models.
+
+    Returns:
+        The inputs; None if there is any problem.
+    """
     before = len(problems)
     task = collect_errors(problems, load_task, task_path)
     if task is not None and task.build_model is None:
@@ -41,7 +53,7 @@ def load_inputs(
     models = [collect_errors(problems, load_model, task, path) for path in checkpoints] if task is not None else []
     ids = collect_errors(problems, as_ids, lines, task) if task is not None else None
     if task is not None and ids is not None and hasattr(task.train, "__len__"):
-        # the library checks this too, but only once everything else is right
+        # the library checks this too, but only after everything else is correct
         found = Findings()
         check_forget(task, ids, len(task.train), found)
         problems += found.problems
@@ -52,7 +64,14 @@ def load_inputs(
 
 
 def load_model(task: Task, path: Path) -> nn.Module | None:
-    """A fresh network of the task with the weights of a file; None where the task makes no network.
+    """Make a network by `task.build_model` and load weights into it.
+
+    Args:
+        task: the task.
+        path: the weights file.
+
+    Returns:
+        The network; None if the task has no `build_model`.
 
     Raises:
         RequestError: the network cannot be made, or the weights do not fit it.

@@ -1,7 +1,7 @@
-"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the verbs of a store.
+"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the commands of a store.
 
-A command first checks what needs no model. Only then does it import torch, within its function: help and most refusals
-do not wait for it.
+A command first makes the checks that need no model, and imports torch only after them, within its function. So help
+and most refusals do not wait for torch.
 """
 
 import io
@@ -68,9 +68,9 @@ def root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
-    """Show the version, or the help where no command is given."""
+    """Show the version, or the help if no command is given."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign must not end a run in an error
+        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal cannot show must not raise an error
             stream.reconfigure(errors="backslashreplace")
     if version:
         typer.echo(f"efface {efface_version()}")

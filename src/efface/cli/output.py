@@ -1,4 +1,4 @@
-"""The output folder: whether it may be used, what is written into it, and the same as JSON."""
+"""The output of a command: checking its folder, writing weights and report, and printing JSON."""
 
 import contextlib
 import json
@@ -19,12 +19,15 @@ NOT_AUDITED = "no audit was made, so nothing was verified"
 
 
 def check_folder(folder: Path, force: bool, sources: Iterable[Path] = ()) -> None:
-    """Refuse a folder that cannot be written to; nothing is made here.
+    """Check that a folder can be written to, without making it.
 
     Args:
-        folder: where a command writes; it must be absent or empty.
-        force: it need not be empty.
+        folder: where a command writes; it must not exist or be empty.
+        force: whether it may hold files already.
         sources: checkpoints that the run reads, none of which may be replaced.
+
+    Raises:
+        RequestError: the folder cannot be used.
     """
     problem = folder_problem(folder)
     if problem is None and folder.is_dir():
@@ -42,16 +45,21 @@ def check_folder(folder: Path, force: bool, sources: Iterable[Path] = ()) -> Non
 
 
 def save(folder: Path, result: "Result | None", report: "Report | None") -> dict[str, str]:
-    """Write weights and report, those that there are; each file whole or not at all.
+    """Write the weights and the report, as far as they are given, each file completely or not at all.
+
+    Args:
+        folder: where to write; made if it is missing.
+        result: the result whose weights are written, if there is one.
+        report: the report, if there is one.
 
     Returns:
-        The path of each file: `weights`, `report` and `page`.
+        The paths of the files: `weights`, `report` and `page`.
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, str] = {}
     try:
-        # an old report must never lie beside new weights, not even if the process dies between two files
+        # old reports are removed first, so that one is never found beside new weights, even if the process is killed
         for name in (REPORT, PAGE):
             (folder / name).unlink(missing_ok=True)
         if result is not None:
@@ -60,7 +68,7 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
         if report is not None:
             written, page = report.save(folder)
             files |= {"report": str(written), "page": str(page)}
-    except CheckpointError as error:  # the request was fine: it is the disk that is not
+    except CheckpointError as error:  # the disk is at fault, not the request
         raise EffaceError("; ".join(error.problems)) from error
     finally:
         if made and not files:
@@ -70,7 +78,7 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
 
 
 def summary(report: "Report | None", files: Mapping[str, str]) -> dict[str, Any]:
-    """The answer of a command under --json."""
+    """The output of a command under --json; `files` are the paths of the files that were written, by kind."""
     return {
         "status": "not_audited" if report is None else str(report.verdict.status),
         "reasons": [NOT_AUDITED] if report is None else list(report.verdict.reasons),
@@ -80,5 +88,5 @@ def summary(report: "Report | None", files: Mapping[str, str]) -> dict[str, Any]
 
 
 def print_json(document: Mapping[str, Any], stdout: TextIO) -> None:
-    """One JSON document, in ASCII, so that every terminal can show it."""
+    """Print a JSON document in ASCII, which every terminal can show."""
     print(json.dumps(document, indent=1, allow_nan=False), file=stdout)

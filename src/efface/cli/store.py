@@ -1,4 +1,4 @@
-"""The command line's verbs of a store: `efface init`, `run`, `status`, `verify`, `export`, `rollback` and `retire`."""
+"""The commands of a store: `efface init`, `run`, `status`, `verify`, `export`, `rollback` and `retire`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from efface.task import Task
 
 
-app = typer.Typer()  # its commands stand beside those of cli/main.py
+app = typer.Typer()  # cli/main.py adds its commands to its own
 
 
 @app.command(epilog="Example:\n\nefface init my_task:task --checkpoint model.safetensors")

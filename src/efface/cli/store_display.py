@@ -1,4 +1,4 @@
-"""What people see of a store on the terminal, and the same as JSON."""
+"""Output of the commands of a store, on the terminal and as JSON."""
 
 import dataclasses
 import math
@@ -26,7 +26,7 @@ STATUSES = {
 
 
 def to_jsonable(value: Any) -> Any:
-    """A value of the store as what JSON holds; a report as its own document."""
+    """Convert a value of the store to what JSON can hold; a report becomes its document."""
     if hasattr(value, "document"):  # a report; its class is not imported, since it needs torch
         return value.document
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -41,7 +41,14 @@ def to_jsonable(value: Any) -> Any:
 
 
 def print_answer(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any, TextIO], None]) -> None:
-    """Print a command's answer: as one JSON document, or as people read it."""
+    """Print the output of a command.
+
+    Args:
+        value: the output, such as an `Overview`.
+        as_json: whether to print it as one JSON document.
+        stdout: where to print.
+        show: prints the value for people, if it is not printed as JSON.
+    """
     if as_json:
         print_json(to_jsonable(value), stdout)
     else:
@@ -49,7 +56,7 @@ def print_answer(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any,
 
 
 def show_made(store: "Store", stdout: TextIO) -> None:
-    """Where a new store and its key are, and what comes next."""
+    """Print the paths of a new store and its key, and what to do next."""
     out = make_console(stdout)
     say(out, Text.assemble(("Store made: ", "bold"), f"{store.path}"))
     say(out, f"  key      {store.key_path}")
@@ -59,7 +66,7 @@ def show_made(store: "Store", stdout: TextIO) -> None:
 
 
 def show_answer(answer: "Answer", stdout: TextIO) -> None:
-    """What became of a request."""
+    """Print the result of adding a request."""
     from efface.data.checks import MAX_SHARE
 
     out, request = make_console(stdout), answer.request
@@ -81,7 +88,7 @@ def show_answer(answer: "Answer", stdout: TextIO) -> None:
 
 
 def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout: TextIO) -> None:
-    """A table of requests, each with its note."""
+    """Print a table of requests, each with its note."""
     out = make_console(stdout)
     if not noted:
         say(out, "No requests.")
@@ -102,7 +109,7 @@ def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout:
 
 
 def show_request(described: dict[str, Any], stdout: TextIO) -> None:
-    """One request."""
+    """Print everything about one request, as `Store.request` returns it."""
     out = make_console(stdout)
     head = f"Request {described['request']}: {_records(described['records'])}, {described['stage']}"
     say(out, Text(head, style="bold"))
@@ -124,7 +131,7 @@ def show_request(described: dict[str, Any], stdout: TextIO) -> None:
 
 
 def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
-    """What a run came to."""
+    """Print the outcome of a run."""
     out = make_console(stdout)
     word, colour = STATUSES[outcome.status], COLOURS.get(outcome.status, "bold")
     say(out, Text.assemble((f"{word}.", f"bold {colour}")))
@@ -166,7 +173,7 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
 
 
 def show_overview(seen: "Overview", stdout: TextIO) -> None:
-    """The state of a store."""
+    """Print the state of a store."""
     out = make_console(stdout)
     if seen.retired:
         say(out, Text(f"Retired: {seen.retired}", style="bold red"))
@@ -203,7 +210,7 @@ def show_overview(seen: "Overview", stdout: TextIO) -> None:
 
 
 def show_verification(found: "Verification", stdout: TextIO) -> None:
-    """What was checked, what is damaged, the new audit, and what else may hold the records."""
+    """Print what was checked, what is damaged, the new audit, and what else may hold the records."""
     out = make_console(stdout)
     count = found.checked
     say(
@@ -228,7 +235,7 @@ def show_verification(found: "Verification", stdout: TextIO) -> None:
 
 
 def show_export(number: int, files: Sequence[Path], stdout: TextIO) -> None:
-    """Where a bundle is."""
+    """Print the files of an export."""
     out = make_console(stdout)
     say(out, f"Request {number}, without its records and ids:")
     for file in files:
@@ -259,7 +266,7 @@ def _records(count: int) -> str:
 
 
 def _numbers(numbers: Sequence[int]) -> str:
-    """Numbers with runs of them as ranges, so that none is left out."""
+    """Numbers of requests as text, with consecutive ones as ranges."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][-1] + 1:

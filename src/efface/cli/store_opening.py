@@ -1,4 +1,4 @@
-"""A store as the words of a command line name it, with the task that it was made with or another."""
+"""Opening the store that a command line names, with or without a task."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +15,25 @@ if TYPE_CHECKING:
 
 
 def open_store(place: Path, key: Path | None) -> "Store":
-    """The store without its task, for verbs that read no records."""
+    """Open a store without its task, for commands that read no records; `key` is the file of its key, if given."""
     return efface.Store(place, key=key, device="cpu")
 
 
 def open_with_task(place: Path, key: Path | None, path: str | None, device: str = "cpu") -> "tuple[Store, Task]":
-    """The store and its task: the one at a path, by default the one that the store was made with."""
+    """Open a store with its task.
+
+    Args:
+        place: the store's folder.
+        key: the file with its key, if one was given.
+        path: the task as `module:attribute`; None takes the one that the store was made with.
+        device: name of the device for its models.
+
+    Returns:
+        The store and the task.
+
+    Raises:
+        RequestError: no task is named here or in the store, or it cannot be loaded.
+    """
     path = path or open_store(place, key).task_path
     if path is None:
         raise RequestError("the store was made without a task's name: give it (--task MODULE:NAME)")
@@ -29,7 +42,14 @@ def open_with_task(place: Path, key: Path | None, path: str | None, device: str 
 
 
 def check_store_words(problems: list[str], place: Path, task: str | None, device: str | None = None) -> None:
-    """What can be checked of a verb's words before torch is imported; what is wrong goes to `problems`."""
+    """Make the checks of a store command's arguments that need no torch.
+
+    Args:
+        problems: problems are added to this list.
+        place: the store's folder.
+        task: the task as `module:attribute`, if one was given.
+        device: name of a device, if the command has one.
+    """
     collect_errors(problems, check_store, place.absolute())
     if task is not None:
         collect_errors(problems, check_task_path, task)

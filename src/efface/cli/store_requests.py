@@ -1,4 +1,4 @@
-"""The command line's `efface request`: ask for records to be forgotten, and see what became of it."""
+"""The commands of `efface request`: add, list, show and cancel deletion requests."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def root(context: typer.Context) -> None:
-    """Show the help where no command is given."""
+    """Show the help if no command is given."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

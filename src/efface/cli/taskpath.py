@@ -1,4 +1,4 @@
-"""The task that a user names as `module:attribute`, and what to say where it cannot be had."""
+"""Loading the task that a user names as `module:attribute`, and messages if it cannot be loaded."""
 
 import contextlib
 import importlib
@@ -16,15 +16,15 @@ from efface.options import nearest
 if TYPE_CHECKING:  # a task's path is checked without torch
     from efface.task import Task
 
-# frames of these files are not the user's
+# frames of a traceback in these files are not part of the user's code
 LIBRARY_FILES = (str(Path(__file__).parents[1]), str(importlib.__file__), "<frozen importlib")
 
 
 def check_task_path(path: str) -> tuple[str, str]:
-    """The module and the attribute of `module:attribute`; imports neither.
+    """Split `module:attribute`, and check that the module exists, without importing it.
 
     Raises:
-        RequestError: it is no such path, or there is no such module.
+        RequestError: the path is written otherwise, or there is no such module.
     """
     module, colon, attribute = path.partition(":")
     if module.endswith(".py") or "/" in module or "\\" in module:
@@ -43,7 +43,7 @@ def load_task(path: str) -> "Task":
     """Import `module:attribute` (dots allowed on both sides), and call it if it is a function.
 
     Raises:
-        RequestError: in one line, for whatever goes wrong in it.
+        RequestError: the task cannot be loaded, for any reason; the message is one line.
     """
     from efface.task import Task
 
@@ -64,18 +64,18 @@ def load_task(path: str) -> "Task":
 
 @contextlib.contextmanager
 def working_folder_importable() -> Iterator[None]:
-    """Let modules of the working folder be imported for as long as a command runs, also late, by a user's hooks."""
+    """Make modules in the working folder importable while a command runs, since hooks of the task may import late."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):  # a user's module may have taken it off
+        with contextlib.suppress(ValueError):  # a user's module may have removed it
             sys.path.remove(folder)
 
 
 def user_failure(error: BaseException) -> str:
-    """`raised ...`: what a user's code raised, and the last place in the user's own file on the way there."""
+    """Describe an exception from a user's code as `raised ...`, with the line in the user's file that led to it."""
     line = f"raised {describe_error(error)}"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{line} ({error.filename}, line {error.lineno})" if str(error.lineno) not in line else line

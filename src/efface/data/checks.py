@@ -24,10 +24,10 @@ class Findings:
 
     Args:
         problems: Reasons to refuse the request, one line each.
-        warnings: What the result and the report must mention, one line each.
-        forget_classes: Classes of which the request takes every record.
-        class_shares: The share of the records of each class that the request takes, for the classes it takes any of.
-        classes_left: The number of classes of which some records stay.
+        warnings: Remarks for the result and the report, one line each.
+        forget_classes: Classes whose records are all in the request.
+        class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
+        classes_left: Number of classes with records that stay.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Findings:
     classes_left: int = 0
 
     def add_problem(self, line: str) -> None:
-        """Note a problem, once."""
+        """Add a problem unless it is in the list already."""
         if line not in self.problems:
             self.problems.append(line)
 
@@ -48,11 +48,14 @@ class Findings:
 
 
 def read_forget(forget: Collection[RecordId], found: Findings) -> list[RecordId]:
-    """The ids to forget as Python's own integers and strings.
+    """Convert the ids to forget to Python integers and strings.
 
     Args:
-        forget: A list or other sequence, a one-dimensional array or tensor, or a set, which is put in order.
-        found: Gets the problems with the kind of `forget` and of its ids; there are no ids then.
+        forget: A list or other sequence, a one-dimensional array or tensor, or a set, which is sorted.
+        found: Problems with the types of `forget` and of its ids are added to this.
+
+    Returns:
+        The ids; empty if there is a problem.
     """
     if isinstance(forget, str | bytes | Mapping) or not (hasattr(forget, "__len__") and hasattr(forget, "__iter__")):
         found.problems.append(f"forget: expected a sequence of record ids, got {type(forget).__name__}")
@@ -76,13 +79,13 @@ def read_forget(forget: Collection[RecordId], found: Findings) -> list[RecordId]
 
 
 def check_forget(task: Task, forget: Sequence[RecordId], records: int, found: Findings) -> Indices:
-    """Look up the forget ids, and check how many there are.
+    """Look up the forget ids, and check their number.
 
     Args:
         task: The task, whose ids are checked too.
-        forget: Ids as `read_forget` gives them.
+        forget: Ids from `read_forget`.
         records: The number of training records.
-        found: Gets the problems and warnings.
+        found: Problems and warnings are added to this.
 
     Returns:
         The positions of the forget ids in the training set, in the order of the request.
@@ -131,7 +134,13 @@ def _check_size(forget: int, records: int, found: Findings) -> None:
 
 
 def check_holdout(task: Task, records: int, found: Findings) -> None:
-    """Whether the holdout has enough records, and served for nothing else."""
+    """Check that the holdout has enough records, and warn if it was used for something else.
+
+    Args:
+        task: The task.
+        records: The number of holdout records.
+        found: Problems and warnings are added to this.
+    """
     if records < MIN_HOLDOUT:
         found.problems.append(
             f"the holdout has {records} records; at least {MIN_HOLDOUT} that the model never saw are needed "
@@ -144,12 +153,21 @@ def check_holdout(task: Task, records: int, found: Findings) -> None:
 
 
 def check_reading(records: Records, where: str, found: Findings) -> bool:
-    """Whether records can be read at all, two at a time and one alone; `where` says which in messages."""
+    """Check that records can be read, two at a time and singly.
+
+    Args:
+        records: The records.
+        where: Name of the set in messages, such as "training".
+        found: Problems are added to this.
+
+    Returns:
+        Whether they can be read.
+    """
     if not len(records):
         return True
     try:
         content_hashes(records.read([0, min(1, len(records) - 1)]))
-    except Exception as error:  # whatever a user's dataset or hooks raise is the user's to read, in one line
+    except Exception as error:  # a user's dataset and hooks may raise anything; report it in one line
         found.problems.append(
             f"{where} records cannot be read ({describe_error(error)}): give Task.unpack or Task.collate"
         )
@@ -166,9 +184,14 @@ def check_reading(records: Records, where: str, found: Findings) -> bool:
 
 
 def check_rereading(records: Records, positions: Indices, found: Findings) -> None:
-    """Whether records read twice are the same; a dataset that augments at random cannot be scored.
+    """Check that records are the same when read twice; a dataset that augments at random cannot be scored.
 
-    Read are some of `positions` and the first of all records, since one alone often draws the same twice.
+    The first 24 records are read too, since a few records alone may happen to be augmented the same way twice.
+
+    Args:
+        records: The training records.
+        positions: Positions of the forget set, of which the first 8 are read.
+        found: Problems are added to this.
     """
     some = np.union1d(positions[:8], np.arange(min(24, len(records))))
     if len(some) and content_hashes(records.read(some)) != content_hashes(records.read(some)):

@@ -1,4 +1,4 @@
-"""The pass over all records: their values, exact copies of forget records, and the classes that the request takes."""
+"""The pass over all records, which checks values, copies of forget records, and the classes in the request."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,18 +14,25 @@ from efface.errors import shorten
 from efface.types import Indices, RecordId
 
 HASH = np.dtype("V16")  # a content hash
-Marks = NDArray[Any]  # one checksum or content hash a record
+Marks = NDArray[Any]  # one checksum or content hash for each record
 
 
 def has_finite_inputs(batch: Batch) -> bool:
     """Whether no input of a batch is NaN or infinite."""
     floats = (t for t in tensors_in(batch.inputs) if t.is_floating_point())
-    # a sum is finite for finite inputs unless they are huge, and much quicker than a test of each
+    # much quicker than testing each value: the sum of finite inputs is finite, unless they are huge
     return all(bool(t.sum().isfinite()) or bool(torch.isfinite(t).all()) for t in floats)
 
 
 def check_batch(batch: Batch, classes: int | None, where: str, found: Findings) -> None:
-    """Whether inputs are finite and targets are classes of the model; one line a kind of problem and place."""
+    """Check that inputs are finite and targets are classes of the model.
+
+    Args:
+        batch: Some records.
+        classes: The number of classes of the model; None if it is not known.
+        where: Name of the set in messages, such as "training".
+        found: Problems are added to this, one line for each kind of problem and set.
+    """
     if not has_finite_inputs(batch):
         found.add_problem(f"inputs of {where} records hold NaN or infinite values: clean them first")
     targets = batch.targets
@@ -47,22 +54,22 @@ def check_contents(
     found: Findings,
     hash_all: bool = True,
 ) -> dict[str, Marks]:
-    """Compare all records: NaN, targets, copies of forget records in retain, holdout records seen in training.
+    """Check all records for NaN, invalid targets, copies of forget records in retain, and holdout records in training.
 
-    It also notes the classes that the request takes.
+    It also notes the classes of the forget records.
 
     Args:
         train: The training records.
         holdout: The holdout records.
         forget: Positions of the forget set.
         ids: The ids of the training records, for messages.
-        classes: The number of classes of the model, where it is known.
-        found: Gets what is found.
-        hash_all: Whether to hash every record. If not, only those are hashed whose checksum another record has, which
-            is much quicker.
+        classes: The number of classes of the model; None if it is not known.
+        found: Problems and the classes are added to this.
+        hash_all: Whether to hash every record. If not, only records with equal checksums are hashed, which is much
+            quicker.
 
     Returns:
-        With `hash_all` the content hashes of both sets, for `check_test`; else nothing.
+        With `hash_all`, the content hashes of both sets, for `check_test`; else an empty dict.
     """
     # padding to the longest record of a batch changes a checksum
     hash_all = hash_all or not (train.is_sliceable and holdout.is_sliceable)
@@ -104,7 +111,7 @@ def _marked(records: Records, hash_all: bool) -> Iterator[tuple[Batch, Marks]]:
 
 
 def _hashes(records: Records, at: Indices, marks: Marks, hash_all: bool) -> dict[int, bytes]:
-    """The content hash of each record at some positions; read again only where the marks are checksums."""
+    """The content hash of each record at some positions; records are read for it only if marks are checksums."""
     hashes = [mark.tobytes() for mark in marks[at]] if hash_all else records.hashes(at)
     return dict(zip(at.tolist(), hashes, strict=True))
 
@@ -112,7 +119,7 @@ def _hashes(records: Records, at: Indices, marks: Marks, hash_all: bool) -> dict
 def _check_copies(
     hashes: Mapping[int, bytes], forget: Indices, ids: Sequence[RecordId] | None, found: Findings
 ) -> None:
-    """Whether a forget record has an exact copy that stays in training."""
+    """Check that no forget record has an exact copy that stays in training."""
     forgotten = set(forget.tolist())
     by_hash = {hashes[at]: at for at in forget.tolist() if at in hashes}
     copies = {by_hash[h]: at for at, h in hashes.items() if h in by_hash and at not in forgotten}
@@ -125,7 +132,7 @@ def _check_copies(
 
 
 def _check_shared(train: Mapping[int, bytes], holdout: Mapping[int, bytes], found: Findings) -> None:
-    """Whether a holdout record is a training record too."""
+    """Check that no holdout record is a training record too."""
     trained = set(train.values())
     shared = [at for at, h in holdout.items() if h in trained]
     if shared:
@@ -136,7 +143,13 @@ def _check_shared(train: Mapping[int, bytes], holdout: Mapping[int, bytes], foun
 
 
 def check_classes(train: Records, forget: Indices, found: Findings) -> None:
-    """Note the classes that the request takes, by a pass over the targets alone."""
+    """Note the classes of the forget records, by a pass over all targets.
+
+    Args:
+        train: The training records.
+        forget: Positions of the forget set.
+        found: The classes are added to this.
+    """
     counts: Counter[int] = Counter()
     for batch in train.stream(range(len(train))):
         counts.update(batch.targets.flatten().tolist())
@@ -151,13 +164,13 @@ def _note_classes(counts: Counter[int], train: Records, forget: Indices, found: 
 
 
 def check_test(test: Records, others: Mapping[str, Marks], classes: int | None, found: Findings) -> None:
-    """Whether there are test records, their values are valid, and none of them is a training or holdout record.
+    """Check that there are test records, that their values are valid, and that no other set holds them.
 
     Args:
         test: The test records.
-        others: Content hashes of the other sets, by the name of the set; with none, nothing is compared.
-        classes: The number of classes of the model, where it is known.
-        found: Gets the problems and warnings.
+        others: Content hashes of the other sets, by name of the set; if empty, records are not compared.
+        classes: The number of classes of the model; None if it is not known.
+        found: Problems and warnings are added to this.
     """
     if not len(test):
         found.problems.append(
@@ -180,7 +193,7 @@ def check_test(test: Records, others: Mapping[str, Marks], classes: int | None, 
 
 
 def _among(values: Marks, those: Marks) -> NDArray[np.bool_]:
-    """Which of `values` are among `those`, in less memory than np.isin takes."""
+    """Which of `values` are among `those`; needs less memory than np.isin."""
     if not len(those):
         return np.zeros(len(values), dtype=bool)
     those = np.sort(those)

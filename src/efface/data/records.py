@@ -1,4 +1,4 @@
-"""Reading records by position, whatever kind of dataset holds them."""
+"""Reading records by position from datasets of any kind, and hashing their content."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,14 @@ from efface.types import Indices, SizedDataset
 
 
 def map_tensors(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Apply `function` to every tensor in a nesting of mappings, lists and tuples; other leaves stay.
+    """Apply a function to every tensor in a nesting of mappings, lists and tuples.
 
-    A mapping becomes a dict, unless it is a kind of dict that can be made of one.
+    Args:
+        tree: The nesting; leaves other than tensors stay as they are.
+        function: The function.
+
+    Returns:
+        The same nesting. A mapping becomes a dict, or a subclass of dict if it can be made from a dict.
     """
     if isinstance(tree, Tensor):
         return function(tree)
@@ -35,13 +40,13 @@ def _like(tree: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
         return values
     try:
         made = type(tree)(values)
-    except Exception:  # such as a defaultdict's, which takes its factory first
+    except Exception:  # for example a defaultdict, whose first argument is its factory
         return values
     return made if list(made) == list(values) else values
 
 
 def leaves_in(tree: Any) -> Iterator[Any]:
-    """Everything in a nesting of mappings, lists and tuples that is none of them, in order."""
+    """Every value in a nesting of mappings, lists and tuples that is not a mapping, list or tuple, in order."""
     if isinstance(tree, Mapping):
         tree = list(tree.values())
     if isinstance(tree, list | tuple):
@@ -58,7 +63,12 @@ def tensors_in(tree: Any) -> Iterator[Tensor]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some records: `inputs` as the model takes them, `targets` of shape (records,)."""
+    """Some records.
+
+    Args:
+        inputs: Inputs as the model takes them; the first dimension of each tensor is the record.
+        targets: Classes, (records,).
+    """
 
     inputs: Any
     targets: Tensor
@@ -71,19 +81,19 @@ class Batch:
         return Batch(map_tensors(self.inputs, lambda t: t[at]), self.targets[at])
 
     def to(self, device: torch.device) -> "Batch":
-        """The same records on `device`."""
+        """The same records, moved to a device."""
         return Batch(map_tensors(self.inputs, lambda t: t.to(device)), self.targets.to(device))
 
 
 def subset(dataset: SizedDataset, positions: Sequence[int]) -> "Subset[Any]":
-    """The records at some positions, in that order, as a dataset of torch."""
-    return Subset(cast("Dataset[Any]", dataset), positions)  # which needs no more than a length and an index
+    """The records at some positions, in that order, as a torch dataset."""
+    return Subset(cast("Dataset[Any]", dataset), positions)  # Subset needs only a length and an index
 
 
 class Records:
     """The records of one dataset, read in batches by position on the CPU.
 
-    A `TensorDataset`, or a subset of one, is sliced under the default hooks rather than read one by one.
+    With the default hooks, a `TensorDataset` or a subset of one is sliced rather than read record by record.
 
     Args:
         dataset: The records.
@@ -115,18 +125,25 @@ class Records:
         return Batch(inputs, _classes(torch.as_tensor(targets)))
 
     def stream(self, positions: Sequence[int] | Indices, size: int = 1024) -> Iterator[Batch]:
-        """The records at `positions` in batches of at most `size`."""
+        """Read the records at `positions`, in that order, in batches of at most `size`."""
         for start in range(0, len(positions), size):
             yield self.read(positions[start : start + size])
 
     def targets(self, positions: Sequence[int] | Indices) -> Tensor:
-        """Targets of the records at `positions`, on the CPU."""
+        """Targets of the records at `positions`, (records,), on the CPU."""
         return torch.cat([batch.targets.cpu() for batch in self.stream(positions)])
 
     def hashed(self, positions: Sequence[int] | Indices, size: int = 1024) -> Iterator[tuple[Batch, list[bytes]]]:
-        """The records in batches, and the content hash of each record.
+        """Read records in batches, with the content hash of each record.
 
-        Hooks of the user's own may pad a record to the longest of its batch, so under them each is hashed alone.
+        A user's hooks may pad records to the longest of their batch, so with such hooks each record is hashed alone.
+
+        Args:
+            positions: Positions of the records.
+            size: Largest number of records in a batch.
+
+        Yields:
+            A batch, and the 16-byte hashes of its records.
         """
         for start in range(0, len(positions), size):
             at = np.asarray(positions[start : start + size], dtype=np.int64)
@@ -135,7 +152,7 @@ class Records:
                 yield batch, content_hashes(batch)
             else:
                 samples = self._samples(at)
-                # singly first, since a collate function may change the samples that it is given
+                # singly first, since a collate function may change its samples in place
                 alone = [content_hashes(self._batch([sample]))[0] for sample in samples]
                 yield self._batch(samples), alone
 
@@ -145,7 +162,7 @@ class Records:
 
     @staticmethod
     def _slice(dataset: SizedDataset, at: Indices) -> Batch | None:
-        while type(dataset) is Subset:  # a class of the user's own may change what it passes on
+        while type(dataset) is Subset:  # not a subclass, which may change the records
             at = np.asarray(dataset.indices, dtype=np.int64)[at]
             dataset = cast("SizedDataset", dataset.dataset)
         if type(dataset) is not TensorDataset or len(dataset.tensors) != 2:
@@ -156,12 +173,12 @@ class Records:
 
 
 def _classes(targets: Tensor) -> Tensor:
-    """Integer targets as int64, the only kind that torch takes as an index; others stay, to be refused."""
+    """Integer targets as int64, which torch needs for an index; other types stay, and are refused by checks."""
     return targets if targets.is_floating_point() or targets.dtype == torch.bool else targets.long()
 
 
 def checksums(batch: Batch) -> Indices:
-    """One number a record, equal for records of equal content; others seldom have the same (records,)."""
+    """One number for each record, (records,): equal for records of equal content, and seldom equal for others."""
     total = np.zeros(len(batch), dtype=np.int64)
     for place, part in enumerate([*_parts(batch.inputs, len(batch)), _rows(batch.targets, len(batch))]):
         if isinstance(part, np.ndarray):
@@ -171,7 +188,7 @@ def checksums(batch: Batch) -> Indices:
 
 
 def content_hashes(batch: Batch) -> list[bytes]:
-    """One 16-byte hash a record of a batch, of tensors, arrays, numbers and text in its inputs, and of its target.
+    """A 16-byte hash of each record in a batch, by the tensors, arrays, numbers and text in its inputs and its target.
 
     Padding that a collate function adds is part of the content; see `Records.hashed`.
     """
@@ -181,7 +198,7 @@ def content_hashes(batch: Batch) -> list[bytes]:
         digest = blake2b(digest_size=16)
         for part in parts:
             value = part if isinstance(part, bytes) else part[i]
-            # the length, or what leaves one part at its end could enter the next at its start
+            # with the length, so that bytes moved from the end of one part to the start of the next change the hash
             digest.update(len(value).to_bytes(8, "little"))
             digest.update(value)
         hashes.append(digest.digest())
@@ -189,14 +206,14 @@ def content_hashes(batch: Batch) -> list[bytes]:
 
 
 def _parts(tree: Any, records: int) -> Iterator[Any]:
-    """The content of some inputs: bytes that all records share, or a sequence with the bytes of each record."""
+    """The content of inputs, part by part: bytes that all records share, or a sequence of each record's bytes."""
     if isinstance(tree, Tensor):
         yield _rows(tree, records)
     elif isinstance(tree, Mapping):
         for value in tree.values():
             yield from _parts(value, records)
     elif isinstance(tree, list | tuple):
-        # default_collate gives text as a list with one text a record
+        # default_collate returns text as a list with one text for each record
         if len(tree) == records and not any(isinstance(v, Tensor | Mapping | list | tuple) for v in tree):
             yield [_leaf_bytes(value) for value in tree]
         else:
@@ -215,5 +232,5 @@ def _leaf_bytes(leaf: Any) -> bytes:
     if isinstance(leaf, np.ndarray) and leaf.dtype != object:
         return repr((leaf.shape, leaf.dtype.str)).encode() + np.ascontiguousarray(leaf).tobytes()
     text = repr(leaf)
-    # an object that shows its address is another one each time it is read
+    # an object whose text shows its memory address differs each time it is read, so only its type is used
     return type(leaf).__name__.encode() if " at 0x" in text else text.encode(errors="backslashreplace")

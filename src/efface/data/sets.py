@@ -1,4 +1,4 @@
-"""A real data set as float tensors, the distinct records of any, and planted label noise."""
+"""A small real data set as float tensors, removal of duplicates, and label noise."""
 
 import numpy as np
 import torch
@@ -11,7 +11,11 @@ DIGITS_MEAN, DIGITS_STD = 4.884, 6.017
 
 
 def digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's handwritten digits, (n, 1, 8, 8) with mean 0 and variance 1, exact duplicates left out."""
+    """scikit-learn's handwritten digits without exact duplicates.
+
+    Returns:
+        Images, (n, 1, 8, 8), float32 with mean 0 and variance 1, and labels, (n,), int64.
+    """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -34,7 +38,20 @@ def distinct(x: Tensor) -> Tensor:
 
 
 def plant_label_noise(y: Tensor, classes: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Labels of which `share` (rounded to whole records) got a different random class, and which those are."""
+    """Replace a share of labels by other random classes.
+
+    Args:
+        y: Labels, (n,), from 0 to classes - 1.
+        classes: The number of classes, 2 or more.
+        share: Share of labels to replace, from 0 to 1; rounded to whole records.
+        seed: Seed of the draw.
+
+    Returns:
+        The new labels, (n,), and which of them were replaced, (n,), bool.
+
+    Raises:
+        RequestError: A label, `classes` or `share` is out of range.
+    """
     problems = []
     if classes < 2:
         problems.append(f"label noise needs at least 2 classes, not {classes}")
@@ -44,7 +61,7 @@ def plant_label_noise(y: Tensor, classes: int, share: float, seed: int) -> tuple
         problems.append(f"the share of noisy labels must lie in 0 to 1, not {share}")
     if problems:
         raise RequestError(problems)
-    # on the CPU whatever the device of y, since other devices draw other numbers from the same seed
+    # on the CPU whatever the device of y, since other devices draw different numbers from the same seed
     generator = torch.Generator().manual_seed(seed)
     count = round(share * len(y))
     chosen = torch.randperm(len(y), generator=generator)[:count]

@@ -1,4 +1,4 @@
-"""Which records serve for what: the forget and retain sets, and the parts of retain and holdout."""
+"""The splits of a run: the forget and retain sets, and the parts of retain and holdout for each use."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 
-# What one part may hold at the most: enough for stable statistics, and a cost that does not grow with the data.
+# The largest number of records in each part: enough for stable statistics, at a cost that does not grow with the data.
 MAX_SIZES = {"heldout_retain": 2000, "audit_reference": 4000, "reference": 6000, "calibration": 2500, "stopping": 2500}
 RETAIN_SHARES = {"heldout_retain": 0.20, "audit_reference": 0.30, "reference": 0.50}
 HOLDOUT_SHARES = {"calibration": 0.5, "stopping": 0.25, "audit": 0.25}
@@ -16,18 +16,18 @@ MIN_HOLDOUT = 100
 
 @dataclass(frozen=True)
 class Splits:
-    """Which records serve for what, as positions in the training set and in the holdout.
+    """Which records are used for what, as positions in the training set and in the holdout.
 
-    The parts of the retain set have no record in common, and neither have those of the holdout.
+    The parts of the retain set have no record in common, nor do the parts of the holdout.
 
     Args:
         forget: Training records to forget.
         retain: All other training records.
         reference: Retain records that the run's reference model is trained on.
         heldout_retain: Retain records that the run's reference model never sees.
-        audit_reference: Retain records that the audit's own models are trained on, and that no method may read.
+        audit_reference: Retain records that the audit's models are trained on, and that no method may read.
         calibration: Holdout records that a method may read.
-        stopping: Holdout records that the run's own evidence is collected on.
+        stopping: Holdout records on which a run collects its evidence.
         audit: Holdout records that only an audit reads.
     """
 
@@ -42,7 +42,7 @@ class Splits:
 
 
 def make_splits(forget: Indices, records: int, holdout: int, seed: int) -> Splits:
-    """Draw who is used for what; an audit that knows the seed finds the same parts.
+    """Draw the splits of a run; the same arguments always give the same splits.
 
     Args:
         forget: Positions of the forget set, in any order.
@@ -58,7 +58,7 @@ def make_splits(forget: Indices, records: int, holdout: int, seed: int) -> Split
 
 
 def _divide(positions: Indices, shares: dict[str, float], seed: int) -> dict[str, Indices]:
-    """Cut a shuffled copy by `shares`, no part above its MAX_SIZES; the last part gets what the others leave."""
+    """Divide shuffled positions by `shares`, up to MAX_SIZES; the last part gets the rest, up to its limit."""
     shuffled = np.random.default_rng(seed).permutation(positions)
     parts: dict[str, Indices] = {}
     start, last = 0, list(shares)[-1]

@@ -1,4 +1,4 @@
-"""Ensembles: many models trained alike, in several processes, each kept in a cache as soon as it is done."""
+"""Training of ensembles: many models, in several processes, each cached as soon as it is trained."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -19,19 +19,20 @@ from efface.runtime.progress import track
 from efface.task import Task
 from efface.types import Indices, SizedDataset
 
-# a worker takes seconds to import torch, so less work than this is done sooner without workers
+# a worker takes seconds to import torch, so less work than this is faster without workers
 WORTH_WORKERS_S = 10.0
 
 
 @dataclass(frozen=True)
 class Training:
-    """How ensembles are trained and kept.
+    """How ensembles are trained and cached.
 
-    recipe: the default recipe, for a task without `Task.fit`.
-    cache: folder of finished models; what is found there is not trained again. See `efface.ensembles.keys` for what
-        a model is found by.
-    jobs: processes; None takes as many as there are cores, but only on a CPU and where they save time.
-    progress: whether to show a bar; None shows one on a terminal only.
+    Args:
+        recipe: Recipe for a task without `Task.fit`.
+        cache: Folder of trained models; models that are found there are not trained anew. `efface.ensembles.keys` says
+            by what a model is found.
+        jobs: Number of processes. None uses as many as there are cores, but only on a CPU and if that saves time.
+        progress: Whether to show a progress bar; None shows one on a terminal only.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
@@ -42,7 +43,13 @@ class Training:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model to train: on the records at `positions` of `dataset`, or of the task's training records if None."""
+    """One model to train.
+
+    Args:
+        dataset: The training records; None for those of the task.
+        positions: Which of them to train on.
+        seed: Seed of the initial weights and of the training.
+    """
 
     dataset: SizedDataset | None
     positions: Indices
@@ -51,9 +58,12 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class TrainedEnsemble:
-    """The models in the order of their specifications, on the original's device.
+    """The trained models.
 
-    `found` of them came from the cache; `cost` is the mean cost of training one of the others, None without any.
+    Args:
+        models: The models in the order of their specifications, on the original's device.
+        found: How many came from the cache.
+        cost: Mean cost of training one of the others; None if all came from the cache.
     """
 
     models: list[nn.Module]
@@ -69,20 +79,20 @@ def train_ensemble(
     meter: Meter,
     title: str = "training models",
 ) -> TrainedEnsemble:
-    """Train each model that is specified as `efface.models.training.retrain` does.
+    """Train the specified models by `efface.models.training.retrain`.
 
-    On a CPU the models are the same bit for bit whatever `Training.jobs` is and whether they were cached: each is
-    trained on one torch thread, by whichever process. Work goes where `joblib.parallel_config` says, such as to a
-    Dask cluster; by default to processes of this machine.
+    On a CPU the models are bit for bit the same for any `Training.jobs`, cached or not, since each is trained on one
+    torch thread. Work is done where `joblib.parallel_config` says, for example on a Dask cluster; by default in
+    processes of this machine.
 
     Args:
-        task: Its `fit` trains the models where there is one. A task that cannot be sent to another process is
-            trained in this one, and a network that `fit` replaces by one of another kind is not kept.
-        original: The model whose untrained likes are trained.
+        task: The task; its `fit` trains the models if there is one. If it cannot be sent to another process, models are
+            trained in this one. If `fit` returns a network of another structure, that model is not cached.
+        original: The model whose architecture the networks have.
         specs: The models to train.
-        training: How they are trained and kept.
-        meter: Charged with what workers spend on training, but not on starting (some seconds of CPU time each).
-        title: Of the progress bar.
+        training: How they are trained and cached.
+        meter: Charged with the training in workers, but not with their start (a few seconds of CPU time each).
+        title: Title of the progress bar.
 
     Raises:
         RequestError, DivergedError: With the number and seed of the model whose training failed.
@@ -103,14 +113,14 @@ def train_ensemble(
         closing(_train(load, todo, training.jobs)) as trained,
     ):
         for i, one in trained:
-            # the network made here takes over the weights, so that all ways to them end in the same model
+            # the weights are loaded into the network made here, so that all models are made in the same way
             if same_structure(models[i], one.model):
                 models[i].load_state_dict(one.model.state_dict())
                 if cache is not None and (key := keys[i]) is not None:
                     cache.save(key, models[i])
             else:
                 models[i] = one.model.to(device_of(original))
-            # this process's own clock has counted what was trained here
+            # time spent in this process is measured by the meter already
             meter.charge(replace(one.cost, wall_s=0.0, cpu_s=one.cost.cpu_s if one.elsewhere else 0.0))
             costs.append(one.cost)
             advance()
@@ -120,7 +130,7 @@ def train_ensemble(
 def _workload(
     task: Task, original: nn.Module, specs: Sequence[ModelSpec], recipe: Recipe
 ) -> tuple[Workload, list[nn.Module]]:
-    """What is to be trained, and the untrained networks."""
+    """The workload of an ensemble, and its untrained networks."""
     tasks: dict[int, Task] = {}
     models, jobs = [], []
     for number, spec in enumerate(specs):
@@ -137,7 +147,7 @@ def _workload(
 
 
 def _train(load: Workload, todo: Sequence[int], jobs: int | None) -> Generator[tuple[int, TrainedModel]]:
-    """Each model that is to be trained, as soon as it is, in any order."""
+    """Train models, and yield each with its number as soon as it is trained, in any order."""
     import joblib  # type: ignore[import-untyped]
 
     from efface.ensembles.workers import train_in_workers
@@ -146,7 +156,7 @@ def _train(load: Workload, todo: Sequence[int], jobs: int | None) -> Generator[t
     if jobs is None:
         on_cpu = device_of(load.original).type == "cpu"
         jobs = int(joblib.effective_n_jobs(-1)) if on_cpu and len(left) > 1 else 1
-        if jobs > 1:  # the first one's time tells whether workers are worth their start
+        if jobs > 1:  # the time of the first model shows whether workers save time
             first = train_one(load, todo[0])
             del left[todo[0]]
             yield todo[0], first

@@ -1,6 +1,6 @@
-"""The cache: a folder with the weights of each trained model, each file written whole and named by what it holds.
+"""The cache: a folder with the weights of trained models, in files that are named by their content.
 
-It must be one's own: whoever else can write to it can put a model of theirs in place of a trained one.
+Nobody else may be able to write to the folder, since they could replace a trained model by another one.
 """
 
 from pathlib import Path
@@ -13,14 +13,15 @@ from efface.runtime.files import check_writable
 
 
 def check_cache(folder: Path) -> None:
-    """RequestError where the folder is none, or could not be made or written to; nothing is made here."""
+    """Check that the folder exists or can be made, and can be written to; RequestError if not. It is not made here."""
     check_writable(folder, "cache")
 
 
 class ModelCache:
-    """Files `<key>-<digest of the weights>.safetensors` in a folder of one's own; several processes may share it.
+    """A folder of files `<key>-<digest of the weights>.safetensors`, which several processes may share.
 
-    A folder that is made here is closed to other users; one that is found stays as it is.
+    Args:
+        folder: The folder. If it is missing, it is made with access for its owner only.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +33,15 @@ class ModelCache:
             raise RequestError(f"cache {folder}: cannot be made: {_reason(error)}") from error
 
     def load(self, key: str, model: nn.Module) -> bool:
-        """Whether the cache holds weights under `key`, which `model` then has; damaged ones count as absent."""
+        """Load the weights under a key, if there are any; damaged files count as missing.
+
+        Args:
+            key: Key of the model.
+            model: A network, which gets the weights; it does not change if there are none.
+
+        Returns:
+            Whether there were weights.
+        """
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         for file in sorted(self._folder.glob(f"{key}-*.safetensors")):
             try:
@@ -45,7 +54,7 @@ class ModelCache:
         return False
 
     def save(self, key: str, model: nn.Module) -> None:
-        """Write a model's weights in one step."""
+        """Write the weights of a model under a key, in one step."""
         save_weights(model, self._file(key, model))
 
     def _file(self, key: str, model: nn.Module) -> Path:

@@ -1,9 +1,9 @@
-"""Hashes of functions and networks by content: equal hashes, equal behaviour.
+"""Hashes of functions and networks by content: equal hashes mean equal behaviour.
 
-A function of the user's own is hashed by its byte code, its defaults, and the values that it closes over or that it
-names in its module, and so are the functions, classes and modules among those. Of installed packages the names and
-byte code must do. Not seen: what code reaches by other ways than a name, such as a registry, an environment variable
-or a file.
+A user's function is hashed by its byte code, its defaults, and the values in its closure and in its module that it
+names; functions, classes and modules among these values are hashed in the same way. Code of installed packages is
+hashed by names and byte code only. What code reaches in other ways than by name, such as a registry, an environment
+variable or a file, is not part of the hash.
 """
 
 import dis
@@ -29,13 +29,21 @@ IN_STATE = {"_parameters", "_buffers", "_modules", "training"}
 
 
 class UnhashableError(Exception):
-    """Something has no hash that would be the same in the next process."""
+    """A value has no hash that is the same in every process."""
 
 
 def content_hash(value: Any, known: Mapping[int, str] | None = None) -> str:
-    """A hash of a value and of all that it holds; UnhashableError where there is none.
+    """Hash a value with everything that it contains.
 
-    `known` gives objects by their id, of which the name must do.
+    Args:
+        value: The value.
+        known: Names of objects, by `id`, that are hashed by their name only.
+
+    Returns:
+        The SHA-256 hash, in hexadecimal.
+
+    Raises:
+        UnhashableError: The value has no stable hash.
     """
     try:
         return str(_ContentHasher(known or {}).hash(value))
@@ -44,9 +52,9 @@ def content_hash(value: Any, known: Mapping[int, str] | None = None) -> str:
 
 
 def structure(model: nn.Module) -> str:
-    """A hash of a network's modules, with their code and attributes, and of the names, shapes and types of its state.
+    """Hash a network's modules with their code and attributes, and the names, shapes and dtypes of its state.
 
-    Weights are left out, and so is whether a module is in train mode.
+    The hash does not depend on weights or on train and eval mode.
     """
     state = model.state_dict()
     modules = [(name, type(module), _attributes(module)) for name, module in model.named_modules()]
@@ -66,7 +74,7 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
 
 
 def same_structure(one: nn.Module, other: nn.Module) -> bool:
-    """Whether `one` becomes the same as `other` in all that training sets, once it takes over its state."""
+    """Whether two networks have the same `structure`, so that they are equal once one has loaded the other's state."""
     try:
         return structure(one) == structure(other)
     except UnhashableError:

@@ -1,8 +1,8 @@
-"""Content keys: what makes two trained models the same, as one hash.
+"""Keys of trained models in the cache: one hash of everything that determines a model.
 
 A key covers `RECIPE_VERSION`, the content of the records and their order, the recipe and the task's hooks or
 `Task.fit`, the untrained network (code, structure and weights), the seed, torch's version and settings, and the kind
-of device. What it cannot see is said in `efface.ensembles.hashing`.
+of device. What it does not cover is described in `efface.ensembles.hashing`.
 """
 
 import hashlib
@@ -20,12 +20,20 @@ from efface.ensembles.workers import SETTINGS
 from efface.models.running import device_of
 from efface.runtime.seeds import seeded
 
-# to be raised where training comes to other numbers, here or in `efface.models`
+# to be raised when training gives other weights, because of changes here or in `efface.models`
 RECIPE_VERSION = 1
 
 
 def model_keys(load: Workload, fresh: Sequence[nn.Module]) -> list[str | None]:
-    """What each model is cached under; None, with a warning, where that cannot be known. Reads each dataset once."""
+    """Compute the cache key of each model; each dataset is read once.
+
+    Args:
+        load: The models to train.
+        fresh: Their untrained networks.
+
+    Returns:
+        A key for each model; None for all, with a warning, if something has no hash.
+    """
     if not load.jobs:
         return []
     try:

@@ -1,4 +1,4 @@
-"""One model of an ensemble: what it is trained from, its training, and what comes of it."""
+"""Training of one model of an ensemble."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,15 @@ from efface.types import Indices
 
 @dataclass(frozen=True)
 class ModelJob:
-    """One model to train, on the records at `positions` of the task's; `start` is its untrained network's digest."""
+    """One model to train.
+
+    Args:
+        name: Its name in messages.
+        task: The task, with its training records.
+        positions: Which of the training records to train on.
+        seed: Seed of the initial weights and of the training.
+        start: Digest of the untrained network's weights.
+    """
 
     name: str
     task: Task
@@ -28,7 +36,13 @@ class ModelJob:
 
 @dataclass(frozen=True)
 class Workload:
-    """All that training an ensemble takes; the tasks of its jobs differ in their training records alone."""
+    """Everything that is needed to train an ensemble.
+
+    Args:
+        original: The model whose architecture the networks have.
+        recipe: Recipe for tasks without `Task.fit`.
+        jobs: The models to train; their tasks differ in the training records only.
+    """
 
     original: nn.Module
     recipe: Recipe
@@ -37,7 +51,13 @@ class Workload:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What came of a job, and its cost; `elsewhere` says that another process bore the cost."""
+    """The result of a job.
+
+    Args:
+        model: The trained model.
+        cost: Cost of its training.
+        elsewhere: Whether another process trained it.
+    """
 
     model: nn.Module
     cost: PhaseCost
@@ -45,9 +65,15 @@ class TrainedModel:
 
 
 def train_one(load: Workload, number: int) -> TrainedModel:
-    """Train a model in this process, on one torch thread, since their number changes how sums are rounded.
+    """Train a model in this process, on one torch thread, since the number of threads affects rounding.
 
-    Raises RequestError or DivergedError with the job's name in front.
+    Args:
+        load: The workload.
+        number: Which of its jobs, from 0.
+
+    Raises:
+        RequestError: No network can be made, or training failed; the message begins with the job's name.
+        DivergedError: Weights became NaN or infinite; the message begins with the job's name.
     """
     job, own = load.jobs[number], Meter()
     with threads(1), unchanged_globals(), _naming(job.name), own.phase("model"):

@@ -1,4 +1,4 @@
-"""Training models where joblib runs its work: in processes of this machine, or wherever the caller has set."""
+"""Training models by joblib, in processes of this machine or wherever `joblib.parallel_config` says."""
 
 import pickle
 import threading
@@ -20,7 +20,7 @@ from efface.errors import EffaceError
 from efface.models.checkpoint import weights_digest
 from efface.models.init import fresh_model
 
-# what a process can set for all of torch, and a new process starts without
+# global settings of torch, which a new process does not inherit
 SETTINGS: tuple[tuple[Any, Any], ...] = (
     (torch.get_default_dtype, torch.set_default_dtype),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
@@ -32,10 +32,19 @@ _TURN = threading.Lock()
 
 
 def train_in_workers(load: Workload, todo: Sequence[int], jobs: int) -> Iterator[tuple[int, TrainedModel]]:
-    """Train models in `jobs` workers and give each as it is done; leaves out what workers cannot train.
+    """Train models in workers, and yield each with its number as soon as it is trained.
 
-    That is all of them where the task cannot be pickled or its modules cannot be imported there, and what a worker
-    that was killed had not given back. Raises RequestError or DivergedError where a training failed.
+    Models that workers cannot train are left out: all of them if the task cannot be pickled or its modules cannot be
+    imported in a worker, and the rest if a worker is killed.
+
+    Args:
+        load: The workload.
+        todo: Numbers of the jobs to do.
+        jobs: Number of workers.
+
+    Raises:
+        RequestError: A training failed.
+        DivergedError: Weights became NaN or infinite.
     """
     settings = [current() for current, _ in SETTINGS]
     try:

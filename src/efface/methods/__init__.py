@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Registry(Mapping[str, "type[Method]"]):
-    """Classes of methods by key; keys are known at once, a class is imported when it is asked for."""
+    """Classes of methods by key; a class is imported on first use."""
 
     def __init__(self, classes: Mapping[str, str]) -> None:
-        """Take the module, within this package, and the name of each class, as `module:Name`."""
+        """Store the place of each class, as `module:Name` within this package, by key."""
         self.classes = classes
 
     def __getitem__(self, key: str) -> "type[Method]":
@@ -79,20 +79,20 @@ def available() -> tuple[str, ...]:
 
 
 def check_key(key: object) -> None:
-    """RequestError where there is no method of that key, with the nearest known one; imports none of them."""
+    """Check that there is a method with a key, without importing it; RequestError if not."""
     if not isinstance(key, str) or key not in REGISTRY:
         raise RequestError(f"there is no method {key!r} ({nearest(str(key), available())})")
 
 
 def get(method: "str | Method", options: Mapping[str, str] | None = None) -> "Method":
-    """A method from its key and its options; an object with options is returned as it is.
+    """Make a method from its key and options; a method object is returned unchanged.
 
     Args:
-        method: a key of `available()`, or a method.
-        options: values by name, as words of a command line.
+        method: a key from `available()`, or a method.
+        options: values as text, by name; used only with a key.
 
     Raises:
-        RequestError: an unknown key or option (with the nearest known name), or an option out of range.
+        RequestError: the key or an option is unknown, or an option is out of range.
     """
     if not isinstance(method, str):
         from efface.methods.base import Method  # needs torch, which a key alone does not

@@ -1,4 +1,4 @@
-"""A network that tells a model's outputs on never-seen records from others, and the loss of a model against it."""
+"""A network that distinguishes a model's outputs on never-seen records from others, and a loss against it."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,18 @@ from efface.runtime.seeds import seeded
 
 
 def label_first(logits: Tensor, targets: Tensor) -> Tensor:
-    """Centred logits (records, classes), the label's first and the others from the highest down."""
+    """Centre logits and sort their columns: the label first, then the others from high to low, (records, classes)."""
     z = centre(logits)
     return z.gather(1, aligned(z.detach(), targets))
 
 
 def discriminator(outputs: int, width: int) -> nn.Module:
-    """A small network from outputs to the log-odds of being never seen."""
+    """Make a small network from outputs, (records, outputs), to the log-odds of being never seen, (records, 1).
+
+    Args:
+        outputs: Number of outputs that it reads.
+        width: Hidden units in each of its two layers.
+    """
     # float32 whatever the caller's default
     first, second, last = (
         nn.Linear(*shape, dtype=torch.float32) for shape in ((outputs, width), (width, width), (width, 1))
@@ -29,17 +34,17 @@ def discriminator(outputs: int, width: int) -> nn.Module:
 def adversarial_loss(
     unseen: Tensor, width: int, turns: int, lr: float, seed: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss -E log T(x), where T(x) is the probability that a discriminator gives to x being never seen.
+    """Make a loss -E log T(x), where T(x) is the probability that a discriminator gives to x being never seen.
 
     Args:
-        unseen: Outputs (records, classes) on all never-seen records; their mean and spread standardise what is read.
+        unseen: Outputs (records, classes) on all never-seen records; their mean and spread standardise all outputs.
         width: Hidden units in each of the discriminator's two layers.
-        turns: Steps of the discriminator's Adam at each call, before the loss is taken.
+        turns: Steps of the discriminator's Adam at each call, before the loss is computed.
         lr: Learning rate of that Adam.
-        seed: Draws the discriminator's first weights.
+        seed: Seed of the discriminator's initial weights.
 
     Returns:
-        A function of the model's own outputs x and a batch of never-seen ones.
+        A function of the model's outputs x, (records, classes), and of a batch of never-seen ones.
     """
     mean, spread = unseen.mean(0), unseen.std(0, correction=0).clamp(min=1e-6)
     # drawn on the CPU, so that a seed gives the same network on every device

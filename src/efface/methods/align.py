@@ -33,7 +33,12 @@ class Aligning(Descent, ABC):
 
     @abstractmethod
     def distance(self, problem: Problem, unseen: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """A loss of two batches of outputs, the model's own and never-seen ones; `unseen` are all of the latter."""
+        """Make the loss D of two batches of outputs: the model's, and never-seen ones.
+
+        Args:
+            problem: The problem.
+            unseen: Outputs on all never-seen records, (records, classes).
+        """
 
     def run(self, problem: Problem) -> Iterator[Step]:
         at = problem.calibration
@@ -85,7 +90,14 @@ class AlignGan(Aligning):
 
 
 def energy_distance(one: Tensor, other: Tensor) -> Tensor:
-    """2 E|x - y| - E|x - x'| - E|y - y'| between rows, pairs of a row with itself included; never negative."""
+    """Energy distance 2 E|x - y| - E|x - x'| - E|y - y'| between the rows of two batches; never negative.
+
+    Pairs of a row with itself are included.
+
+    Args:
+        one: Rows x, (n, d).
+        other: Rows y, (m, d).
+    """
     across, within_one, within_other = (
         torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").mean()
         for a, b in ((one, other), (one, one), (other, other))

@@ -1,4 +1,4 @@
-"""What a method is, and what it may know."""
+"""The interface of an unlearning method, and the problem that it is given."""
 
 import math
 from abc import ABC, abstractmethod
@@ -25,8 +25,11 @@ from efface.types import Indices
 class Step:
     """One change of the weights.
 
-    `index` counts from 1. `loss` is what the method reports of it. `is_eval_point` says that the weights may be judged
-    now, such as at the end of a cycle of the learning rate; the driver evaluates nowhere else.
+    Args:
+        index: Number of the step, from 1.
+        loss: Its loss, as the method defines it.
+        is_eval_point: Whether the weights may be judged now, for example at the end of a learning rate cycle; the
+            driver evaluates at no other steps.
     """
 
     index: int
@@ -36,25 +39,25 @@ class Step:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method gets: the working copy that it changes in place, and the records that it may read.
+    """The input of a method: the working copy that it changes in place, and the records that it may read.
 
-    It holds no stopping or audit records, so no method can read the evidence that judges it.
+    It does not name stopping or audit records, so that a method cannot use the evidence that judges it.
 
     Args:
-        task: What the user says about the model and its data.
-        model: The working copy, to be changed in place.
-        original: The model as it was given, only to be read.
-        train: Training records.
+        task: The user's task.
+        model: The working copy, which the method changes in place.
+        original: The original model, which must not be changed.
+        train: The training records.
         holdout: Records that the original never saw.
         forget: Training positions to forget.
-        retain: Training positions to keep that a method may read: not those that the audit trains its own models on.
-        all_retain: All training positions to keep, for the control that retrains.
+        retain: Training positions of the retain records that a method may read; those of the audit's models are not
+            among them.
+        all_retain: Training positions of all retain records, for the control that retrains.
         calibration: Holdout positions that a method may read.
-        forget_classes: Classes of which all records are to be forgotten.
-        counterfactual: Gives what a model that never saw a record would say of it; trains the reference model at its
-            first call.
-        seed: What all draws of the method depend on.
-        meter: Counts the work.
+        forget_classes: Classes whose records are all to be forgotten.
+        counterfactual: Returns the expected logits of never-seen records; its first call trains the reference model.
+        seed: Seed of all random draws of the method.
+        meter: Charged with the work.
     """
 
     task: Task
@@ -72,17 +75,23 @@ class Problem:
     meter: Meter
 
     def trainable(self) -> list[nn.Parameter]:
-        """Parameters of the working copy that may move."""
+        """Parameters of the working copy that may change."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def batches(self, positions: Indices, size: int, purpose: str) -> Iterator[Batch]:
-        """Endless shuffled batches of training records, on the model's device; whole passes, no record twice in one."""
+        """Yield batches of training records endlessly, in shuffled passes, on the model's device.
+
+        Args:
+            positions: Positions of the records.
+            size: Number of records in a batch; cut to the number of positions.
+            purpose: A word that, with the seed of the run, determines the order.
+        """
         device = device_of(self.model)
         for rows in endless(positions, size, derive_seed(self.seed, "batches", purpose)):
             yield self.train.read(rows).to(device)
 
     def logits(self, *batches: Batch) -> list[Tensor]:
-        """Logits of the working copy with gradients, one tensor a batch; counted as forward and backward."""
+        """Logits of the working copy with gradients, one tensor for each batch; charged as forward and backward."""
         n = sum(len(b) for b in batches)
         self.meter.count(forward=n, backward=n)
         return joint_logits(self.task, self.model, batches)
@@ -90,17 +99,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Method(Options, ABC):
-    """An unlearning method: frozen options, and a stream of steps that change `problem.model` in place.
+    """An unlearning method: a frozen set of options, and steps that change `problem.model` in place.
 
-    A method never declares success. It marks steps after which its weights may be judged (`Step.is_eval_point`);
-    `max_evaluations` bounds their number, so that the driver can account for repeated evaluations.
+    A method never decides whether it succeeded. It marks the steps after which its weights may be judged
+    (`Step.is_eval_point`); `max_evaluations` bounds their number, so that the driver can correct for repeated
+    evaluations.
     """
 
     key: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     version: ClassVar[int] = 1  # raised by hand when the weights that a seed gives change; results name it
-    is_control: ClassVar[bool] = False  # evaluated, but never stopped or taken back
+    is_control: ClassVar[bool] = False  # a control is evaluated, but never stopped early or reverted
     needs_fresh: ClassVar[bool] = False  # whether it trains an untrained network, evaluations aside
 
     @property
@@ -114,16 +124,22 @@ class Method(Options, ABC):
         """Upper bound on the number of steps of an ordinary request."""
 
     def most_steps(self, forget: int) -> int:
-        """Upper bound on the number of steps for so many forget records, which `length` is for few of them."""
+        """Upper bound on the number of steps for a number of forget records; by default `length`."""
         return self.length
 
     @abstractmethod
     def run(self, problem: Problem) -> Iterator[Step]:
-        """Change `problem.model` step by step."""
+        """Change `problem.model` step by step, and yield after each step."""
 
 
 def endless(positions: Indices, size: int, seed: int) -> Iterator[Indices]:
-    """Batches of exactly min(size, len(positions)) positions, from shuffled passes joined end to end."""
+    """Yield batches of positions endlessly, from shuffled passes joined end to end.
+
+    Args:
+        positions: The positions.
+        size: Number of positions in each batch; cut to their number.
+        seed: Seed of the order.
+    """
     rng = np.random.default_rng(seed)
     size = min(size, len(positions))
     pool = rng.permutation(positions)
@@ -137,7 +153,19 @@ def endless(positions: Indices, size: int, seed: int) -> Iterator[Indices]:
 def descend(
     optimiser: torch.optim.Optimizer, loss: Tensor, schedule: torch.optim.lr_scheduler.LRScheduler | None = None
 ) -> float:
-    """One optimiser step on `loss`; gives its value, and raises DivergedError where it is not finite."""
+    """Make one optimiser step.
+
+    Args:
+        optimiser: The optimiser.
+        loss: The loss, a scalar with gradients.
+        schedule: Learning rate schedule, which is advanced too.
+
+    Returns:
+        The value of the loss.
+
+    Raises:
+        DivergedError: The loss is NaN or infinite.
+    """
     value = loss.item()
     if not math.isfinite(value):
         raise DivergedError(f"the loss became {value}: try a smaller learning rate")

@@ -72,7 +72,16 @@ class Boundary(Descent):
 
 
 def nearest_other(problem: Problem, batch: Batch, epsilon: float) -> Tensor:
-    """The class (records,) other than its own that the original sees in each record after a step against its own."""
+    """Find the nearest other class of each record, by the original's logits after an FGSM step against its label.
+
+    Args:
+        problem: The problem.
+        batch: The records.
+        epsilon: Size of the step on the inputs.
+
+    Returns:
+        Classes, (records,), never the label and never a class that is wholly forgotten, unless no other is left.
+    """
     original, forward = problem.original, problem.task.forward
     with mode(original, training=False):
         with torch.enable_grad():
@@ -81,7 +90,7 @@ def nearest_other(problem: Problem, batch: Batch, epsilon: float) -> Tensor:
             )
             movable = [t for t in tensors_in(start) if t.is_floating_point()]
             loss = F.cross_entropy(forward(original, start).float(), batch.targets, reduction="sum")
-            # the weights' own gradients stay untouched, as the original is only to be read
+            # not backward(), which would set gradients of the original's weights
             follows = bool(movable) and loss.requires_grad
             slopes = torch.autograd.grad(loss, movable, allow_unused=True) if follows else ()
         steps = {id(t): epsilon * g.sign() for t, g in zip(movable, slopes, strict=follows) if g is not None}
@@ -98,7 +107,7 @@ def nearest_other(problem: Problem, batch: Batch, epsilon: float) -> Tensor:
 
 @contextmanager
 def reading(*layers: nn.Module) -> Iterator[list[Any]]:
-    """A list of what the layers read, call by call, within the block."""
+    """Record the inputs of layers within the block, in a list with one entry for each call."""
     found: list[Any] = []
 
     def keep(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -113,7 +122,7 @@ def reading(*layers: nn.Module) -> Iterator[list[Any]]:
 
 
 def head_of(problem: Problem) -> nn.Linear:
-    """The linear layer of the working copy whose outputs are the logits; RequestError where there is none."""
+    """The linear layer of the working copy whose outputs are the logits; RequestError if there is none."""
     model = problem.model
     outputs: list[tuple[nn.Linear, Tensor]] = []
 

@@ -1,4 +1,4 @@
-"""Gradients and curvature of the working copy's loss as flat vectors, and a solver of linear equations in them."""
+"""Gradients and curvature of the working copy's loss as flat vectors, and a solver of linear equations with them."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,34 +13,43 @@ from efface.methods.base import Problem
 from efface.models.running import device_of
 from efface.types import Indices
 
-BATCH = 128  # records in one pass, which needs more memory here than where a model is only read
+BATCH = 128  # records in one pass, which needs more memory here than an evaluation does
 TOLERANCE = 1e-5  # share of the right-hand side that conjugate gradients may leave
 
 
 def batches(problem: Problem, positions: Indices, size: int = BATCH) -> Iterator[Batch]:
-    """Training records on the model's device, in order."""
+    """Training records at `positions` on the model's device, in order, in batches of at most `size`."""
     device = device_of(problem.model)
     return (b.to(device) for b in problem.train.stream(positions, size))
 
 
 def flat(parts: Sequence[Tensor]) -> Tensor:
-    """One vector of some tensors, in float32 or, where there is one in float64, in that."""
+    """Concatenate tensors to one vector, in float32, or in float64 if one of them is."""
     return torch.cat([p.reshape(-1).to(torch.promote_types(p.dtype, torch.float32)) for p in parts])
 
 
 def split(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """The parts of a flat vector, one for each of the tensors, still flat."""
+    """Divide a flat vector into one flat part for each of the tensors `like`."""
     return list(vector.split([t.numel() for t in like]))
 
 
 def gradient(problem: Problem, batch: Batch) -> Tensor:
-    """Gradient of the summed cross-entropy of a batch, flat."""
+    """Gradient of the summed cross-entropy of a batch with respect to the trainable weights, as a flat vector."""
     loss = F.cross_entropy(problem.logits(batch)[0], batch.targets, reduction="sum")
     return flat(torch.autograd.grad(loss, problem.trainable(), materialize_grads=True))
 
 
 def curvature_product(problem: Problem, batch: Batch, vector: Tensor) -> Tensor:
-    """The Gauss-Newton matrix of the summed cross-entropy of a batch, times a flat vector."""
+    """Multiply the Gauss-Newton matrix of the summed cross-entropy of a batch by a flat vector.
+
+    Args:
+        problem: The problem.
+        batch: The records.
+        vector: One number for each trainable weight.
+
+    Raises:
+        RequestError: A layer cannot be differentiated twice.
+    """
     weights = problem.trainable()
     with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be differentiated twice
         z = problem.logits(batch)[0]
@@ -63,7 +72,16 @@ def curvature_product(problem: Problem, batch: Batch, vector: Tensor) -> Tensor:
 
 
 def conjugate_gradients(product: Callable[[Tensor], Tensor], wanted: Tensor, iterations: int) -> Tensor:
-    """The x with `product(x)` near `wanted`, for a positive definite matrix, by so many products at the most."""
+    """Solve `product(x) = wanted` approximately by conjugate gradients.
+
+    Args:
+        product: Multiplies a vector by a positive definite matrix.
+        wanted: The right-hand side, flat.
+        iterations: Largest number of products.
+
+    Returns:
+        The solution x, flat.
+    """
     x, rest = torch.zeros_like(wanted), wanted.clone()
     direction, square = rest.clone(), rest @ rest
     small = square * TOLERANCE**2

@@ -1,4 +1,4 @@
-"""What descent methods share: SGD or Adam on a loss over batches of training records, and teachers."""
+"""Common parts of descent methods: SGD or Adam on a loss over batches of training records, and teachers."""
 
 from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,12 @@ from efface.types import Indices
 
 
 class Source(NamedTuple):
-    """Training records of which a loss gets one batch a step; `purpose` seeds the order in which they are drawn."""
+    """Training records that a loss gets one batch of in each step.
+
+    Args:
+        purpose: A word that, with the seed of the run, determines the order.
+        positions: Positions of the records.
+    """
 
     purpose: str
     positions: Indices
@@ -25,7 +30,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Descent(Method, ABC):
-    """Options of a descent method; the default length is that of steer, so that costs compare."""
+    """Base of descent methods; the default number of steps is that of steer, so that costs are comparable."""
 
     steps: int = option(120, "most steps", 1, 1_000_000)
     every: int = option(40, "steps between evaluations", 1, 1_000_000)
@@ -42,10 +47,15 @@ class Descent(Method, ABC):
         return -(-self.steps // self.every)
 
     def make_optimiser(self, problem: Problem, adam: bool = False, decay: float = 0.0) -> torch.optim.Optimizer:
-        """SGD with momentum, or Adam with the momentum as its first beta; weight decay is added to the gradient.
+        """Make the optimiser of the trainable weights: SGD with momentum, or Adam with the momentum as its first beta.
 
-        What has to act on the gradients or the weights around a step can be hooked to it: `register_step_pre_hook`
-        runs between the backward pass and the update, `register_step_post_hook` after the update.
+        To change gradients before an update, use `register_step_pre_hook`; to change weights after it, use
+        `register_step_post_hook`.
+
+        Args:
+            problem: The problem.
+            adam: Whether to use Adam.
+            decay: Weight decay, which is added to the gradient.
         """
         if adam:
             return torch.optim.Adam(
@@ -62,16 +72,16 @@ class Descent(Method, ABC):
         optimiser: torch.optim.Optimizer | None = None,
         numbers: range | None = None,
     ) -> Iterator[Step]:
-        """Descend on `loss`; the weights may be judged after each `every` steps and after the last.
+        """Descend on a loss; every `every` steps, and after the last, the weights may be judged.
 
         Args:
             problem: The working copy and its records.
             loss: Called at each step with one batch of each source, in the order of `sources`.
-            sources: What the batches are drawn from. A phase of a longer run that is to draw in an order of its own
-                gives purposes of its own.
-            training: Whether the model is in train mode; it never is where a source has a single record.
-            optimiser: By default that of `make_optimiser`.
-            numbers: Numbers of the steps, where this is a phase of a longer run; by default 1 to `steps`.
+            sources: What the batches are drawn from. Different phases of a run need different purposes to draw in
+                different orders.
+            training: Whether the model is in train mode; it is in eval mode if a source has a single record.
+            optimiser: The optimiser; by default that of `make_optimiser`.
+            numbers: Numbers of the steps, if this is a phase of a longer run; by default 1 to `steps`.
         """
         if optimiser is None:
             optimiser = self.make_optimiser(problem)
@@ -85,16 +95,25 @@ class Descent(Method, ABC):
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean over records of KL(teacher || student) of logits divided by `temperature`, times its square (Hinton et al.).
+    """Mean over records of KL(teacher || student) at a temperature, times its square (Hinton et al.).
 
-    Both are logits (records, classes).
+    Args:
+        teacher: Logits, (records, classes).
+        student: Logits, (records, classes).
+        temperature: What both are divided by, positive.
     """
     p, q = (F.log_softmax(z / temperature, 1) for z in (teacher, student))
     return F.kl_div(q, p, log_target=True, reduction="batchmean") * temperature**2
 
 
 def teacher_logits(problem: Problem, teacher: nn.Module, batch: Batch) -> Tensor:
-    """Logits of a teacher in eval mode, without gradients, on its device; counted as forward."""
+    """Logits of a teacher in eval mode, without gradients, (records, classes), on its device; charged as forward.
+
+    Args:
+        problem: The problem.
+        teacher: The model.
+        batch: The records, on its device.
+    """
     with mode(teacher, training=False), torch.no_grad():
         logits = problem.task.forward(teacher, batch.inputs).float()
     problem.meter.count(forward=len(batch))

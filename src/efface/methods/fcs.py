@@ -81,5 +81,11 @@ class FCS(Descent):
 
 
 def contrast(forget: Tensor, retain: Tensor, temperature: float) -> Tensor:
-    """Mean over pairs of -log softmax, over the other batch, of the dot products of outputs over a temperature."""
+    """Contrastive loss: the mean over pairs of -log softmax, over retain records, of dot products / temperature.
+
+    Args:
+        forget: Outputs on forget records, (n, classes).
+        retain: Outputs on retain records, (m, classes).
+        temperature: Temperature, positive.
+    """
     return -F.log_softmax(forget @ retain.T / temperature, 1).mean()

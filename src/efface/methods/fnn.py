@@ -65,7 +65,7 @@ class Fnn(Descent):
 
     @torch.no_grad()
     def decay(self, problem: Problem) -> None:
-        """Scale every weight that may move and reads a neuron; a weight that two layers share once."""
+        """Scale the trainable weights that read neurons by 1 - rate; a weight that layers share is scaled once."""
         free = {id(p) for p in problem.trainable()}
         found = activity(problem)
         # drawn on the CPU, from the start, so that a neuron has the same rate at each decay and on every device
@@ -80,7 +80,12 @@ class Fnn(Descent):
             raise RequestError("fnn finds no linear or convolution layer above the first whose weight may move")
 
     def of_neurons(self, active: Tensor, generator: torch.Generator) -> Tensor:
-        """Rates of a layer's neurons from how active each is."""
+        """Rates of a layer's neurons, (neurons,), from 0 to `rate`.
+
+        Args:
+            active: Mean activity of each neuron, (neurons,), 0 or more.
+            generator: Random generator on the CPU, for varying rates.
+        """
         if self.rates == "fixed":
             return torch.full_like(active, self.rate)
         if self.rates == "varying":
@@ -91,7 +96,7 @@ class Fnn(Descent):
 
 
 def activity(problem: Problem) -> dict[Any, Tensor]:
-    """Mean absolute value of all that each layer reads of the forget records, in the order in which the layers run."""
+    """Mean absolute inputs (neurons,) of each layer on the forget records, by layer, in the order in which they run."""
     model = problem.model
     totals: dict[nn.Module, Tensor] = {}
     counts: dict[nn.Module, int] = {}
@@ -115,7 +120,12 @@ def activity(problem: Problem) -> dict[Any, Tensor]:
 
 
 def fade(layer: Any, keep: Tensor) -> None:
-    """Scale a layer's weights by a factor (neurons,) for each neuron that it reads."""
+    """Scale the weights of a linear or convolution layer in place.
+
+    Args:
+        layer: The layer.
+        keep: The factor for each neuron that it reads, (neurons,).
+    """
     weight = layer.weight
     groups = getattr(layer, "groups", 1)
     # (groups, outputs of a group, neurons of a group, ...)

@@ -45,7 +45,13 @@ class Newton(Method, ABC):
 
     @abstractmethod
     def solve(self, problem: Problem, sample: Indices, vector: Tensor) -> Tensor:
-        """(C + damping)^-1 times a vector with one number for each weight that may move."""
+        """Multiply (C + damping)^-1 by a vector.
+
+        Args:
+            problem: The problem.
+            sample: Positions of the retain records in C.
+            vector: One number for each trainable weight.
+        """
 
     def run(self, problem: Problem) -> Iterator[Step]:
         rng = np.random.default_rng(derive_seed(problem.seed, "influence", "sample"))

@@ -30,7 +30,7 @@ class LastLayers(Descent, ABC):
     k: int = option(2, "layers to train, from the last; all where there are fewer", 1, 10_000)
 
     def last(self, problem: Problem) -> dict[nn.Module, list[nn.Parameter]]:
-        """The last k layers, first to last, and their own parameters that may move."""
+        """The last k layers, in order, with their own trainable parameters."""
         return dict(list(layers(problem.model).items())[-self.k :])
 
     def run(self, problem: Problem) -> Iterator[Step]:
@@ -85,7 +85,7 @@ class EUK(LastLayers):
 
 
 def layers(model: nn.Module) -> dict[nn.Module, list[nn.Parameter]]:
-    """Modules with parameters of their own that may move, in module order; each parameter at its first place alone."""
+    """Modules with trainable parameters of their own, in module order; shared parameters are listed once, first."""
     seen, found = set[int](), {}
     for module in model.modules():
         own = [p for p in module.parameters(recurse=False) if p.requires_grad and id(p) not in seen]
@@ -96,7 +96,12 @@ def layers(model: nn.Module) -> dict[nn.Module, list[nn.Parameter]]:
 
 
 def resting(model: nn.Module, moving: Sequence[nn.Parameter]) -> list[nn.Module]:
-    """Modules that do not take part in training: all before the first that moves, and those whose weights all stay."""
+    """Modules that are not trained: all before the first trained one, and those with weights of which none is trained.
+
+    Args:
+        model: The model.
+        moving: The parameters that are trained.
+    """
     chosen, found, begun = {id(p) for p in moving}, [], False
     for module in model.modules():
         own = {id(p) for p in module.parameters(recurse=False)}
@@ -108,7 +113,7 @@ def resting(model: nn.Module, moving: Sequence[nn.Parameter]) -> list[nn.Module]
 
 @contextmanager
 def frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Build the graph of the block without these parameters, which may move again after it."""
+    """Turn off gradients of some parameters within the block, and turn them on after it."""
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:

@@ -74,7 +74,7 @@ class MSG(Descent):
 
 
 def mean_gradient(problem: Problem, positions: Indices) -> Tensor:
-    """Gradient of the mean cross-entropy of some training records in eval mode, flat."""
+    """Gradient of the mean cross-entropy of the training records at `positions` in eval mode, as a flat vector."""
     with mode(problem.model, training=False), torch.enable_grad():
         # one after the other, since each is as large as the weights
         total = reduce(torch.add, (gradient(problem, b) for b in batches(problem, positions)))
@@ -82,7 +82,7 @@ def mean_gradient(problem: Problem, positions: Indices) -> Tensor:
 
 
 def smallest(values: Tensor, share: float) -> Tensor:
-    """Which of some values are the given share of the smallest; of equal ones, the first."""
+    """Which values, (n,), bool, are the smallest ones that make up a `share`, from 0 to 1; of equal ones the first."""
     chosen = torch.zeros(len(values), dtype=torch.bool, device=values.device)
     chosen[values.argsort(stable=True)[: round(share * len(values))]] = True
     return chosen

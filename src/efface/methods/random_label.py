@@ -43,7 +43,7 @@ class RandomLabel(Descent):
         return self.relabel(problem, self.make_optimiser(problem, decay=self.decay))
 
     def relabel(self, problem: Problem, optimiser: torch.optim.Optimizer) -> Iterator[Step]:
-        """Descend by `optimiser`."""
+        """Run the steps on `problem` with a given optimiser."""
         relabelled, f = self._wrong(problem), len(problem.forget)
         total = f + self.alpha * len(problem.retain)
 
@@ -101,16 +101,30 @@ class SalUn(RandomLabel):
 
 
 def other_labels(targets: Tensor, drawn: Tensor, classes: int) -> Tensor:
-    """A label other than each target, from a number in [0, 1) each; all others are equally likely."""
+    """Choose another label for each target; all other labels are equally likely.
+
+    Args:
+        targets: Labels, (n,).
+        drawn: Random numbers in [0, 1), (n,).
+        classes: Number of classes, 2 or more.
+    """
     return (targets + 1 + (drawn * (classes - 1)).long().to(targets.device)) % classes
 
 
 def salient(problem: Problem, share: float) -> list[Tensor]:
-    """For each tensor that may move, which of its weights are of the `share` with the largest forget gradient."""
+    """Which weights are among the `share`, from 0 to 1, with the largest gradients of the forget set's loss.
+
+    Args:
+        problem: The problem.
+        share: Share of all trainable weights; at least one weight is chosen.
+
+    Returns:
+        A mask for each trainable tensor, in its shape.
+    """
     with mode(problem.model, training=False), torch.enable_grad():
         # one after the other, since each is as large as the weights
         size = reduce(torch.add, (gradient(problem, b) for b in batches(problem, problem.forget))).abs()
-    # at least one, or nothing would ever be done
+    # at least one, since otherwise nothing would change
     top = size.topk(max(1, round(share * len(size))), sorted=False).indices
     moves = torch.zeros_like(size, dtype=torch.bool).index_fill_(0, top, True)
     weights = problem.trainable()

@@ -90,13 +90,19 @@ class Scrub(Descent):
 
 
 def errors(problem: Problem, records: Records, positions: Indices) -> Tensor:
-    """1 for each record that the working copy gets wrong, 0 for each that it gets right."""
+    """Whether the working copy classifies each record wrongly: 1.0 if it does, else 0.0, (records,).
+
+    Args:
+        problem: The problem.
+        records: A dataset.
+        positions: Which of its records.
+    """
     predicted = logits_of(problem.task, problem.model, records, positions, problem.meter).argmax(1)
     return (predicted != records.targets(positions)).float()
 
 
 def unseen_error(problem: Problem) -> float | None:
-    """Error on calibration records of the forget set's classes, weighted as those are; None if there are no such."""
+    """Error rate, 0 to 1, on calibration records, with classes weighted as in the forget set; None without any."""
     forget, labels = problem.train.targets(problem.forget), problem.holdout.targets(problem.calibration)
     wrong = errors(problem, problem.holdout, problem.calibration)
     # of each class: how many forget records it has, and the error on its calibration records

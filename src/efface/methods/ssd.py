@@ -70,7 +70,16 @@ class SSD(Method):
 
 
 def mean_square(problem: Problem, positions: Indices, group: int = 1) -> Tensor:
-    """Mean over groups of records of the squared gradient of their mean cross-entropy, in eval mode, flat."""
+    """Mean over groups of records of the squared gradient of their mean cross-entropy, in eval mode.
+
+    Args:
+        problem: The problem.
+        positions: Training positions of the records.
+        group: Number of records in a group.
+
+    Returns:
+        One number, 0 or more, for each trainable weight, as a flat vector.
+    """
     total, groups = None, 0
     with mode(problem.model, training=False), torch.enable_grad():
         for batch in batches(problem, positions, group):

@@ -1,4 +1,4 @@
-"""How well a membership score tells forget records from records that the model never saw."""
+"""AUCs of membership scores: how well they distinguish forget records from never-seen ones."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from efface.types import Estimate
 
 @dataclass(frozen=True)
 class AucResult:
-    """An AUC together with what each record contributes, so that two of them can be compared record by record.
+    """An AUC with the contribution of each record, so that two AUCs can be compared record by record.
 
     Args:
         ranks: For each forget record (n,), the share of its window of nonmembers that it exceeds, in [0, 1]. Their
@@ -26,7 +26,7 @@ class AucResult:
 
     @property
     def value(self) -> float:
-        """The AUC: 0.5 where scores of the two kinds do not differ, higher where forget records score higher."""
+        """The AUC, from 0 to 1: 0.5 if scores of both kinds do not differ, higher if forget records score higher."""
         return float(self.ranks.mean())
 
     def estimate(self, level: float) -> Estimate:
@@ -45,18 +45,18 @@ class AucResult:
 
     @property
     def null_error(self) -> float:
-        """Standard error of the AUC where ranks are uniform, as those of nonmembers are."""
+        """Standard error of the AUC if ranks are uniform, as for a model that never saw the records."""
         return math.sqrt(1 / 12 / len(self.ranks) + float(self.influence.square().sum()))
 
     def less(self, other: "AucResult", between_models: float = 0.0, df: float = math.inf) -> "Effect":
         """Difference of two AUCs on the same records, paired.
 
         Args:
-            other: What is subtracted.
-            between_models: Variance of such a difference between trainings. The variance over records holds a part of
-                it already, so the larger of the two counts: their sum is far too wide, and the sum less that part too
-                narrow with few models.
-            df: Degrees of freedom of `between_models`, which is known from a few models only.
+            other: The AUC to subtract.
+            between_models: Variance of the difference between trainings. The variance over records already contains a
+                part of it, so the larger of the two is used: their sum gives far too wide intervals, and the sum less
+                that part gives too narrow ones with few models.
+            df: Degrees of freedom of `between_models`, which is estimated from a few models.
         """
         ranks, influence = self.ranks - other.ranks, self.influence - other.influence
         variance = max(_variance(ranks) / len(ranks) + float(influence.square().sum()), between_models)
@@ -64,7 +64,14 @@ class AucResult:
         return Effect(float(ranks.mean()), variance, df)
 
     def minus(self, other: "AucResult", level: float, between_models: float = 0.0, df: float = math.inf) -> Estimate:
-        """Difference of two AUCs as an estimate of coverage `level`; see `less`."""
+        """Difference of two AUCs, paired, as an estimate.
+
+        Args:
+            other: The AUC to subtract.
+            level: Coverage of the interval, in (0, 1).
+            between_models: As in `less`.
+            df: As in `less`.
+        """
         return self.less(other, between_models, df).estimate(level)
 
 
@@ -87,7 +94,7 @@ class Effect:
         return interval(self.value, self.variance, level, -1.0, 1.0, self.df)
 
     def p(self, tolerance: float = 0.0) -> float:
-        """Two-sided p value of there being no effect beyond `tolerance`."""
+        """Two-sided p value of the hypothesis that the effect is at most `tolerance` in size."""
         beyond = max(0.0, abs(self.value) - tolerance)
         if self.variance <= 0:
             return 1.0 if beyond == 0 else 0.0
@@ -106,19 +113,19 @@ def conditional_auc(
 ) -> AucResult:
     """Compare each forget record's score with those of the nonmembers of the most similar difficulty.
 
-    Without difficulties every nonmember is compared with, and 0.5 is right only where the request is a random sample.
+    Without difficulties each is compared with all nonmembers, which is valid only if the request is a random sample.
 
     Args:
         members: Scores (n,) of forget records, higher = member.
         nonmembers: Scores (m,) of nonmembers.
         member_difficulty: Difficulty (n,) of the forget records.
         nonmember_difficulty: Difficulty (m,) of the nonmembers.
-        width: Number of nonmembers that a record is compared with; by default a tenth of them, and 10 to 50. Wider
+        width: Number of nonmembers that a record is compared with; by default a tenth of them, from 10 to 50. Wider
             windows compare the hardest records, of which there are few, with easier ones, so that perfect forgetting
-            seems too strong.
+            looks like over-unlearning.
 
     Returns:
-        The chance that a forget record scores higher than a nonmember of equal difficulty, ties counting half.
+        The probability that a forget record scores higher than a nonmember of equal difficulty; ties count half.
     """
     width = width or min(50, max(10, len(nonmembers) // 10))
 
@@ -136,7 +143,7 @@ def conditional_auc(
         return at, (among < values).double() + 0.5 * (among == values).double()
 
     parts = list(blocks(len(members)))
-    # several blocks are compared twice: the mean must be known first, and storing all of them takes much memory
+    # several blocks are compared twice, since the mean must be known first and storing all of them needs much memory
     only = compared(parts[0]) if len(parts) == 1 else None
     ranks = by_block(lambda part: (only or compared(part))[1].mean(1), len(members))
     mean, influence = ranks.mean(), torch.zeros(len(nonmembers), dtype=torch.float64)
@@ -159,7 +166,7 @@ def _levelled(among: Tensor, at: Tensor, difficulty: Tensor) -> Tensor:
 
 
 def mean_auc(many: Sequence[AucResult]) -> AucResult:
-    """The record-wise mean over models that were scored on the same records."""
+    """The mean AUC of several models, record by record; all must be scored on the same records."""
     return AucResult(
         torch.stack([s.ranks for s in many]).mean(0),
         torch.stack([s.influence for s in many]).mean(0),

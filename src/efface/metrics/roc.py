@@ -1,4 +1,4 @@
-"""The curve of an attack over all thresholds, and its power where false alarms are few."""
+"""The ROC curve of a membership score, and its true positive rate at few false positives."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,24 @@ from torch import Tensor
 
 from efface.types import Estimate
 
-MIN_NEGATIVES = 2000  # below so many, 1 % of false positives is a score or two of records and its threshold a guess
+MIN_NEGATIVES = 2000  # with fewer, 1 % of false positives are under 20 records, too few to set a threshold by
 
 
 @dataclass(frozen=True)
 class Curve:
-    """False and true positive rates (each from 0 to 1, rising) as the threshold falls over all scores."""
+    """The points of an ROC curve, in the order of falling thresholds.
+
+    Args:
+        fpr: False positive rates, (points,), rising from 0 to 1.
+        tpr: True positive rates, (points,), rising from 0 to 1.
+    """
 
     fpr: Tensor
     tpr: Tensor
 
 
 def roc(members: Tensor, nonmembers: Tensor) -> Curve:
-    """The curve of a membership score.
+    """Compute the ROC curve of a membership score.
 
     Args:
         members: Scores (n,) of members, higher = member.
@@ -37,9 +42,9 @@ def roc(members: Tensor, nonmembers: Tensor) -> Curve:
 
 
 def tpr_at(members: Tensor, nonmembers: Tensor, fpr: float, level: float) -> Estimate:
-    """Share of members above the threshold that at most `fpr` of nonmembers pass.
+    """True positive rate at a threshold with a false positive rate of at most `fpr`.
 
-    The threshold is the lowest that keeps to `fpr`; ties count against the attack.
+    The threshold is the lowest with that rate; ties count against the attack.
 
     Args:
         members: Scores (n,) of members, higher = member.

@@ -12,7 +12,15 @@ from efface.types import Estimate
 
 
 def correct(logits: Tensor, targets: Tensor) -> Tensor:
-    """Whether the label has the highest logit: 1.0 or 0.0 for each record (n,), from logits (n, classes)."""
+    """Whether each record is classified correctly: 1.0 if its label has the highest logit, else 0.0.
+
+    Args:
+        logits: Logits, (n, classes).
+        targets: Labels, (n,).
+
+    Returns:
+        Numbers 0 or 1, (n,), float64.
+    """
     return (logits.argmax(1) == targets).double()
 
 
@@ -72,6 +80,6 @@ def tug_of_war(unlearned: Mapping[str, float], retrained: Mapping[str, float]) -
         retrained: Accuracy of retrained models at the same places.
 
     Returns:
-        A number in [0, 1]: 1 where the model is as accurate as retrained ones everywhere.
+        A number in [0, 1]: 1 if the model is as accurate as retrained ones at all places.
     """
     return math.prod(1 - abs(unlearned[place] - retrained[place]) for place in retrained)

@@ -1,4 +1,4 @@
-"""Weights files: written in one step, read without running code, and loaded only if everything fits."""
+"""Weights files: they are written atomically, read without running code, and loaded only if everything fits."""
 
 import hashlib
 import os
@@ -23,19 +23,23 @@ NESTED = ("state_dict", "model_state_dict")
 
 
 def save_weights(model: nn.Module, path: str | Path) -> str:
-    """Write the state dict as safetensors, replacing `path` in one step.
+    """Write the state dict as a safetensors file, replacing `path` in one step.
 
-    Of tied weights one copy is written, under the first name in sorted order; the metadata names the others, as
-    safetensors' own `save_model` does.
+    Tied weights are written once, under the first name in sorted order; the metadata lists the other names, as in
+    safetensors' `save_model`.
+
+    Args:
+        model: The model.
+        path: The file, ending in .safetensors; its folder must exist.
 
     Returns:
         The digest of the weights: see `weights_digest`.
 
     Raises:
-        CheckpointError: The path is no .safetensors file in a folder that exists, or cannot be written.
+        CheckpointError: The path has another ending, its folder does not exist, or the file cannot be written.
         DivergedError: The weights hold NaN or infinite values.
     """
-    # a link is followed: replacing the link itself would leave the file that it names as it was
+    # a link is resolved, so that the file that it points to is replaced, not the link
     target = Path(os.path.realpath(path))
     if target.suffix != ".safetensors":
         raise CheckpointError(f"{path}: weights are written as .safetensors only")
@@ -47,7 +51,7 @@ def save_weights(model: nn.Module, path: str | Path) -> str:
     if wrong:
         raise DivergedError(f"NaN or infinite values in {_listing(wrong)}; nothing was saved")
     tied = _tied_to(state)
-    # clones, since views that overlap without being equal may not share memory in the file
+    # clones, since safetensors refuses tensors that share memory in part
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
@@ -62,13 +66,17 @@ def save_weights(model: nn.Module, path: str | Path) -> str:
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load a `.safetensors`, `.pt` or `.pth` file into the model, which changes only if everything fits.
+    """Load a weights file into a model, which changes only if everything fits.
 
-    A key tied to one that the file holds is not missing, and floating weights may have another floating dtype than
-    the model's.
+    Of tied weights the file needs to hold only one, and floating-point weights may have another floating-point dtype
+    than the model's.
+
+    Args:
+        model: The model; it is changed in place.
+        path: A `.safetensors`, `.pt` or `.pth` file.
 
     Raises:
-        CheckpointError: With all reasons why the file does not fit, or could not be read safely.
+        CheckpointError: The file does not fit, with all reasons, or cannot be read safely.
     """
     file = Path(path)
     found = _read(file)
@@ -116,7 +124,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     before = {name: tensor.clone() for name, tensor in state.items()}
     try:
         model.load_state_dict(full)
-    except Exception as error:  # a model's own hooks may raise anything, half-way through
+    except Exception as error:  # hooks of the model may raise anything, when a part is loaded already
         model.load_state_dict(before)
         raise CheckpointError(f"{file}: the model refused these weights: {_first_line(error)}") from error
 
@@ -130,7 +138,7 @@ def _digest(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous().resolve_conj().resolve_neg()
-        # dtype and shape fix how many bytes follow, so no two states read as the same stream
+        # dtype and shape determine how many bytes follow, so different states give different streams of bytes
         digest.update(f"{name}\0{_dtype(tensor)}\0{tuple(tensor.shape)}\n".encode())
         # bytes, since NumPy has no bfloat16; one dimension, since a scalar cannot be viewed as another size
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
@@ -138,7 +146,7 @@ def _digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _dense_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict, if everything in it is a tensor with values of its own in memory."""
+    """The state dict, if all of its values are dense tensors; else CheckpointError."""
     state = model.state_dict()
     odd = [name for name, value in state.items() if not _is_dense(value)]
     if odd:
@@ -183,7 +191,7 @@ def _read_pickle(file: Path) -> object:
 
 
 def _tied_to(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Each name whose tensor is the very same memory as that of a name before it in sorted order, and that name."""
+    """The names of tied tensors: each name whose tensor shares its memory with an earlier name, with that name."""
     first: dict[tuple[object, ...], str] = {}
     tied = {}
     for name in sorted(state):

@@ -15,17 +15,17 @@ from efface.task import Task
 
 
 def check_model(model: nn.Module, task: Task, train: Records, found: Findings, finite: bool = True) -> int | None:
-    """Whether a model gives logits for the task's records.
+    """Check that a model returns logits for the task's records.
 
     Args:
-        model: The model, which is run on two records.
+        model: The model; it is run on two records.
         task: The task, for its hooks.
         train: The training records.
-        found: Gets the problems.
+        found: Problems are added to this.
         finite: Whether the logits must be finite.
 
     Returns:
-        The number of classes; None where the model gives no logits, or there are no records to run it on.
+        The number of classes; None if the model returns no logits, or there are no records.
     """
     if not isinstance(model, nn.Module):
         found.problems.append(f"expected a torch.nn.Module, got {type(model).__name__}")
@@ -45,7 +45,7 @@ def check_model(model: nn.Module, task: Task, train: Records, found: Findings, f
     try:
         with mode(model, training=False), torch.no_grad():
             out = task.forward(model, batch.inputs)
-    except Exception as error:  # whatever a user's model raises is the user's to read, in one line
+    except Exception as error:  # a user's model may raise anything; report it in one line
         found.problems.append(
             f"the model cannot read the records ({describe_error(error)}): give Task.forward, Task.unpack or "
             "Task.collate"
@@ -62,7 +62,7 @@ def check_model(model: nn.Module, task: Task, train: Records, found: Findings, f
             "the model returns one logit a record; two-class models need two logits: give Task.forward"
         )
         return None
-    # records that are not finite themselves have a line of their own
+    # inputs that are not finite are reported elsewhere
     if finite and not bool(out.isfinite().all()) and has_finite_inputs(batch):
         found.problems.append(
             "the model's logits hold NaN or infinite values: give a class that is masked a finite logit such as -1e4, "
@@ -72,20 +72,20 @@ def check_model(model: nn.Module, task: Task, train: Records, found: Findings, f
 
 
 def check_trainable(model: nn.Module, found: Findings) -> None:
-    """Whether the model's weights are of a kind that Adam can train."""
+    """Check that Adam can train the model's weights; problems are added to `found`."""
     for line in untrainable(model):
         found.add_problem(line)
 
 
 def check_fresh(model: nn.Module, task: Task, train: Records, classes: int | None, found: Findings) -> None:
-    """Whether an untrained network can be made, and whether one of Task.build_model fits the records and classes.
+    """Check that an untrained network can be made, and that one from Task.build_model fits the records and classes.
 
     Args:
-        model: The model that the network must be like.
+        model: The original, whose architecture the network must have.
         task: The task.
         train: The training records.
-        classes: The number of classes of the model, where it is known.
-        found: Gets the problems.
+        classes: The number of classes of the model; None if it is not known.
+        found: Problems are added to this.
     """
     with seeded(0):
         network, problems = try_fresh(task, model)

@@ -1,4 +1,4 @@
-"""What a model computes below its last layer."""
+"""Features: the inputs of a model's last layer."""
 
 from typing import Any
 
@@ -15,15 +15,25 @@ from efface.types import Indices
 def penultimate(
     task: Task, model: nn.Module, records: Records, positions: Indices, meter: Meter, pooled: bool = False
 ) -> tuple[Tensor, Tensor] | None:
-    """Features (n, d) that the model's last layer reads, and its logits (n, classes), in eval mode, on the CPU.
+    """Read the inputs of a model's last layer, in eval mode.
 
-    The last layer is the last nn.Linear to run that has an output for each class. None where there is none, or where
-    it is all that the model has learned: its features are then the inputs, the same in every model.
+    The last layer is the last nn.Linear to run that has an output for each class.
 
-    Where it reads several positions of a record, their features are joined, or their mean is taken if `pooled`.
+    Args:
+        task: The task, for its hooks.
+        model: The model.
+        records: A dataset.
+        positions: Which of its records, (n,).
+        meter: Charged with the forward passes.
+        pooled: Whether to average over positions if the layer reads several for each record, such as the words of a
+            text; otherwise they are concatenated.
+
+    Returns:
+        Features, (n, d), and logits, (n, classes), float32 on the CPU. None if there is no such layer, or if it holds
+        all parameters of the model, since its features are then the inputs.
     """
     device = device_of(model)
-    inputs: dict[int, tuple[nn.Linear, Tensor]] = {}  # by width, so that no other layer's input is kept
+    inputs: dict[int, tuple[nn.Linear, Tensor]] = {}  # by output width, so that few inputs are held in memory
 
     def keep(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         assert isinstance(layer, nn.Linear)
@@ -46,7 +56,7 @@ def penultimate(
         for hook in hooks:
             hook.remove()
         meter.count(forward=sum(map(len, logits)))
-    if len({f.shape[1] for f in features}) != 1:  # such as sequences that are padded batch by batch
+    if len({f.shape[1] for f in features}) != 1:  # for example sequences that are padded by batch
         return None
     return torch.cat(features), torch.cat(logits)
 

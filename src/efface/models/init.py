@@ -1,4 +1,4 @@
-"""Untrained networks like a given one."""
+"""Making untrained networks with the architecture of a given one."""
 
 import copy
 import math
@@ -16,9 +16,17 @@ from efface.task import Task
 
 
 def fresh_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
-    """An untrained network like `original`, on its device and in its dtypes; never one that the caller holds.
+    """Make an untrained network with the architecture, device and dtypes of `original`.
 
-    From `Task.build_model` where there is one; otherwise a deep copy whose modules reset their own parameters.
+    It comes from `Task.build_model` if there is one; otherwise it is a deep copy whose modules reset their parameters.
+
+    Args:
+        task: The task.
+        original: The model.
+        seed: Seed of the initial weights.
+
+    Returns:
+        A new network, which nobody else holds.
 
     Raises:
         RequestError: No such network can be made; with all reasons.
@@ -31,7 +39,15 @@ def fresh_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
 
 
 def try_fresh(task: Task, original: nn.Module) -> tuple[nn.Module | None, list[str]]:
-    """A fresh network and no reasons, or None and the reasons; draws from the global generators."""
+    """Try to make an untrained network as `fresh_model` does, with weights from the global random generators.
+
+    Args:
+        task: The task.
+        original: The model.
+
+    Returns:
+        The network and an empty list, or None and the reasons why there is none.
+    """
     if problems := untrainable(original):
         return None, problems
     if task.build_model is not None:
@@ -40,17 +56,17 @@ def try_fresh(task: Task, original: nn.Module) -> tuple[nn.Module | None, list[s
         return None, ["the model was fine-tuned, so a fresh start needs its pretrained weights: give Task.build_model"]
     try:
         return _reset(original)
-    except Exception as error:  # such as a reset_parameters that wants an argument
+    except Exception as error:  # for example a reset_parameters that needs an argument
         return None, [f"the model cannot be copied and reset ({describe_error(error)}): give Task.build_model"]
 
 
 def untrainable(model: nn.Module) -> list[str]:
-    """Why the default recipe cannot train weights of the kind that the model has; empty if it can."""
+    """Reasons why the default recipe cannot train the model's weights; empty if it can."""
     if any(getattr(m, "sparse", None) is True for m in model.modules()):
         return ["layers with sparse gradients cannot be trained by Adam: make the embeddings with sparse=False"]
     if not any(p.dtype == torch.float16 for p in model.parameters()):
         return []
-    # the squares that Adam keeps underflow there
+    # Adam's squared gradients underflow in float16
     return ["float16 weights cannot be trained: convert with model.float() or model.bfloat16(), and back afterwards"]
 
 
@@ -70,7 +86,7 @@ def _built(build: Callable[[], nn.Module], original: nn.Module) -> tuple[nn.Modu
     if _same_weights(given, original):
         return None, ["Task.build_model gives the model's own weights: build_model must make a new, untrained network"]
     try:
-        # one that the caller also holds must not be trained in place
+        # copied, since build_model may return a network that the caller holds, too
         model = _as(copy.deepcopy(given), original)
     except Exception as error:
         return None, [
@@ -86,7 +102,7 @@ def _reset(original: nn.Module) -> tuple[nn.Module | None, list[str]]:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.is_floating_point() or parameter.is_complex():
-                parameter.fill_(math.nan)  # so that it shows which ones no module resets, or only in part
+                parameter.fill_(math.nan)  # to find parameters that no module resets, or only in part
     for module in model.modules():
         reset = _resetter(module)
         if reset is not None:
@@ -102,7 +118,7 @@ def _reset(original: nn.Module) -> tuple[nn.Module | None, list[str]]:
 
 
 def unfreeze(model: nn.Module) -> None:
-    """Turn on the gradient of every parameter that can have one."""
+    """Make every parameter that can have a gradient trainable."""
     for parameter in model.parameters():
         if parameter.is_floating_point() or parameter.is_complex():  # others cannot have a gradient
             parameter.requires_grad_(True)

@@ -13,7 +13,7 @@ from efface.types import Indices
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Device of the first parameter or buffer (CPU for a model without any)."""
+    """The device of the model's first parameter or buffer; the CPU if it has none."""
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
@@ -21,7 +21,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 @contextmanager
 def mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Put the whole model in train or eval mode and give every module its own mode back afterwards."""
+    """Put a model in train or eval mode within the block, and restore the mode of every module after it."""
     before = [(m, m.training) for m in model.modules()]
     model.train(training)
     try:
@@ -34,7 +34,18 @@ def mode(model: nn.Module, training: bool) -> Iterator[None]:
 def logits_of(
     task: Task, model: nn.Module, records: Records, positions: Sequence[int] | Indices, meter: Meter
 ) -> Tensor:
-    """Logits in eval mode, without gradients, as float32 on the CPU: (records, classes)."""
+    """Compute logits in eval mode, without gradients.
+
+    Args:
+        task: The task, for its hooks and batch size.
+        model: The model.
+        records: A dataset.
+        positions: Which of its records.
+        meter: Charged with the forward passes.
+
+    Returns:
+        Logits, (records, classes), float32 on the CPU.
+    """
     device = device_of(model)
     parts = []
     with mode(model, training=False), torch.no_grad():
@@ -45,7 +56,16 @@ def logits_of(
 
 
 def joint_logits(task: Task, model: nn.Module, batches: Sequence[Batch]) -> list[Tensor]:
-    """Logits of several batches, with gradients, in one call of the model where the inputs are alike tensors."""
+    """Compute logits of several batches with gradients, in one call of the model if the inputs can be concatenated.
+
+    Args:
+        task: The task, for its hooks.
+        model: The model, in its current mode.
+        batches: The batches, on the model's device.
+
+    Returns:
+        Logits of each batch, (records, classes), float32.
+    """
     inputs = [b.inputs for b in batches]
     if all(isinstance(t, Tensor) and t.shape[1:] == inputs[0].shape[1:] for t in inputs):
         return list(torch.split(task.forward(model, torch.cat(inputs)).float(), [len(b) for b in batches]))
@@ -53,10 +73,7 @@ def joint_logits(task: Task, model: nn.Module, batches: Sequence[Batch]) -> list
 
 
 def all_finite(model: nn.Module) -> bool:
-    """Whether no parameter holds a NaN or an infinity, and no buffer a NaN.
-
-    A buffer may be infinite: attention masks are.
-    """
+    """Whether all parameters are finite and no buffer is NaN; buffers may be infinite, as in attention masks."""
     return all(bool(torch.isfinite(p).all()) for p in model.parameters()) and not any(
         bool(torch.isnan(b).any()) for b in model.buffers()
     )

@@ -21,7 +21,14 @@ from efface.types import Indices
 
 @dataclass(frozen=True)
 class Recipe(Options):
-    """The default training recipe: Adam under a one-cycle learning rate, for `epochs` or at least `least_steps`."""
+    """The default training recipe: Adam with a one-cycle learning rate.
+
+    Args:
+        epochs: Passes over the records; more if they give fewer than `least_steps` steps.
+        lr: Peak learning rate.
+        batch: Records in a step.
+        least_steps: Smallest number of steps.
+    """
 
     epochs: int = option(5, "passes over the records", 1, 100_000)
     lr: float = option(2e-3, "peak learning rate of Adam", 1e-8, 1.0)
@@ -29,14 +36,20 @@ class Recipe(Options):
     least_steps: int = option(150, "steps where the epochs give fewer", 1, 1_000_000)
 
     def steps(self, records: int) -> int:
-        """Number of optimiser steps for so many records."""
+        """Number of optimiser steps for a number of records."""
         per_epoch = math.ceil(records / self.batch)
         return per_epoch * max(self.epochs, math.ceil(self.least_steps / per_epoch))
 
 
 def one_cycle(optimiser: torch.optim.Optimizer, peak: float, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """A learning rate that rises to `peak` over the first fifth of so many steps, and falls to nearly nothing."""
-    # torch divides by zero where the rise is one step long
+    """Make a learning rate schedule that rises to a peak over the first fifth of the steps, then falls to nearly 0.
+
+    Args:
+        optimiser: The optimiser.
+        peak: Peak learning rate.
+        steps: Number of steps.
+    """
+    # torch divides by zero if the rise takes one step
     share = 0.25 if steps == 5 else 0.2
     return torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps, pct_start=share)
 
@@ -47,13 +60,13 @@ def train(
     """Train in place by the default recipe, on the cross-entropy.
 
     Args:
-        task: How to run the model.
-        model: Changed in place.
-        records: Training records.
-        positions: Those to train on.
+        task: The task, for its hooks.
+        model: The network; it is changed in place.
+        records: The training records.
+        positions: Which of them to train on.
         recipe: Epochs, learning rate and batch size.
-        seed: Fixes the order of records, and what the model draws.
-        meter: Counts the work.
+        seed: Seed of the order of records, and of random draws of the model.
+        meter: Charged with the work.
 
     Returns:
         The same model.
@@ -90,7 +103,15 @@ def train(
 
 
 def retrain(task: Task, original: nn.Module, retain: Indices, seed: int, meter: Meter, recipe: Recipe) -> nn.Module:
-    """A network trained afresh on the records at `retain`, by `Task.fit` where there is one, else by `recipe`.
+    """Train an untrained network, by `Task.fit` if there is one, else by the default recipe.
+
+    Args:
+        task: The task.
+        original: The model whose architecture the network has.
+        retain: Positions of the training records to train on.
+        seed: Seed of the initial weights and of the training.
+        meter: Charged with the work of the default recipe.
+        recipe: The recipe for a task without `fit`.
 
     Raises:
         RequestError: No untrained network can be made, or `Task.fit` failed.

@@ -1,4 +1,4 @@
-"""Statistics of logits; all take logits (records, classes) and targets (records,), and give float64 (records,)."""
+"""Statistics of logits. Unless stated otherwise, logits are (records, classes) and targets (records,), int64."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def centre(logits: Tensor, forget_classes: Sequence[int] = ()) -> Tensor:
-    """Logits less their mean over the classes other than `forget_classes`: all that a softmax sees of them."""
+    """Subtract from logits their mean over the classes, `forget_classes` left out; a softmax does not change by it."""
     return logits - _kept(logits, forget_classes).mean(1, keepdim=True)
 
 
 def mask_classes(logits: Tensor, forget_classes: Sequence[int] = ()) -> Tensor:
-    """Centred logits of a model that does not know `forget_classes`: each of these has the lowest of the other logits.
+    """Centre logits, and set those of `forget_classes` to the lowest of the other classes, (records, classes).
 
-    A model that never saw a class gives it next to no probability, so how low its logit lies hardly matters.
+    A model that never saw a class gives it hardly any probability, so the exact value of its logit hardly matters.
     """
     z = centre(logits, forget_classes)
     if forget_classes:
@@ -28,38 +28,44 @@ def _kept(logits: Tensor, forget_classes: Sequence[int]) -> Tensor:
 
 
 def margin(logits: Tensor, targets: Tensor) -> Tensor:
-    """Log-odds of the true class, z_y - logsumexp of the others; any sign, higher where the model knows the label."""
+    """Log-odds of the true class, z_y - logsumexp of the others: (records,), float64.
+
+    Positive if the label has more than half of the probability; higher if the model knows the label better.
+    """
     z = logits.double()
     own = z.gather(1, targets[:, None])
     return (own - z.scatter(1, targets[:, None], -torch.inf).logsumexp(1, keepdim=True)).squeeze(1)
 
 
 def aligned(logits: Tensor, targets: Tensor) -> Tensor:
-    """Columns of the label first, then of the other classes from the likeliest on: (records, classes)."""
+    """Class indices of each record, (records, classes): the label first, then other classes by falling probability."""
     return logits.scatter(1, targets[:, None], torch.inf).argsort(1, descending=True)
 
 
 def of_classes(targets: Tensor, classes: Sequence[int]) -> Tensor:
-    """Which records (records,) are of some classes."""
+    """Which records belong to some classes, (records,), bool."""
     return torch.isin(targets, torch.tensor(list(classes), dtype=targets.dtype))
 
 
 def with_margin(logits: Tensor, targets: Tensor, wanted: Tensor) -> Tensor:
-    """The logits with the label's own moved so that its margin is `wanted` (records,)."""
-    # the margin moves one to one with the label's own logit
+    """Change the label's logit so that its margin becomes `wanted`, (records,); returns (records, classes)."""
+    # the margin changes by as much as the label's logit
     change = (wanted - margin(logits, targets)).to(logits.dtype)
     return logits.scatter_add(1, targets[:, None], change[:, None])
 
 
 def other_gap(logits: Tensor, targets: Tensor) -> Tensor:
-    """Gap between the two best classes other than the label (>= 0): no part of the margin. Needs three classes."""
+    """Gap between the two highest logits other than the label's, (records,), float64, >= 0; needs three classes.
+
+    The margin does not determine it.
+    """
     top = logits.double().scatter(1, targets[:, None], -torch.inf).topk(2, dim=1).values
     return top[:, 0] - top[:, 1]
 
 
 def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability of the label (<= 0): the loss attack's score, higher = member."""
-    # by the margin, since the usual way gives 0 to every record that is known with a margin above 37
+    """Log-probability of the label, (records,), float64, <= 0: the score of the loss attack, higher for members."""
+    # by the margin, since the usual formula gives 0 for every margin above 37
     return F.logsigmoid(margin(logits, targets))
 
 
@@ -69,5 +75,5 @@ def symexp(values: Tensor) -> Tensor:
 
 
 def symlog(values: Tensor) -> Tensor:
-    """Symmetric log, sign(v) log(1 + |v|), so that a few far records do not rule a mean."""
+    """Symmetric log, sign(v) log(1 + |v|), so that a few extreme records do not dominate a mean."""
     return values.sign() * values.abs().log1p()

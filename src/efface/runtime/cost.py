@@ -1,4 +1,4 @@
-"""What a run costs, each phase apart."""
+"""The cost of a run, by phase."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -13,10 +13,10 @@ class PhaseCost:
     """Cost of one phase.
 
     Args:
-        wall_s: seconds by the clock.
-        cpu_s: CPU seconds of this process, and of its workers where they were charged.
-        forward: examples, not batches, that went forward through a model.
-        backward: examples that went backward.
+        wall_s: wall-clock seconds.
+        cpu_s: CPU seconds of this process, and of its worker processes if these were charged.
+        forward: number of examples, not batches, in forward passes.
+        backward: number of examples in backward passes.
     """
 
     wall_s: float = 0.0
@@ -60,10 +60,10 @@ class Cost:
 
 
 class Meter:
-    """Adds up the cost of a run, each phase apart.
+    """Adds up the cost of a run by phase.
 
-    Time in a nested phase is charged to the inner one only. Time outside every phase is charged to none; examples that
-    are counted there go to the phase `other`.
+    Time in a nested phase is charged to the inner phase only. Time outside of all phases is not charged; examples that
+    are counted there are charged to the phase `other`.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Meter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Charge the block's time and counts to a phase, which may be opened many times."""
+        """Charge the time and counts of the block to a phase; blocks of the same name are added up."""
         self._settle()
         self._open.append(name)
         try:
@@ -83,15 +83,15 @@ class Meter:
             self._open.pop()
 
     def count(self, forward: int = 0, backward: int = 0) -> None:
-        """Count examples that went forward and backward through a model."""
+        """Count examples in forward and backward passes."""
         self.charge(PhaseCost(forward=forward, backward=backward))
 
     def charge(self, cost: PhaseCost) -> None:
-        """Charge to the open phase what the clocks of this process do not show, such as a worker's CPU time."""
+        """Add a cost to the open phase that this process does not measure, such as a worker's CPU time."""
         self._charge(self._open[-1] if self._open else "other", cost)
 
     def cost(self) -> Cost:
-        """What has been charged so far, open phases included."""
+        """The cost so far, open phases included."""
         self._settle()
         return Cost(dict(self._phases))
 

@@ -1,4 +1,4 @@
-"""Devices and threads."""
+"""Names of devices, and the number of CPU threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ from efface.errors import RequestError
 
 MAX_DIGITS = 9
 
-if TYPE_CHECKING:  # what a device is called can be checked without torch
+if TYPE_CHECKING:  # names of devices are checked without torch
     import torch
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch use `count` CPU threads within the block: small models are slower on more than one."""
+    """Let torch use `count` CPU threads within the block; small models are slower with several threads."""
     import torch
 
     before = torch.get_num_threads()
@@ -26,19 +26,19 @@ def threads(count: int) -> Iterator[None]:
 
 
 def check_device_name(name: str) -> None:
-    """Refuse, by RequestError, a name other than `auto`, `cpu`, `cuda` and `cuda:N`; imports no torch."""
+    """Check that a name is `auto`, `cpu`, `cuda` or `cuda:N`, without importing torch; RequestError if not."""
     if name not in ("auto", "cpu", "cuda") and _number(name) is None:
         raise RequestError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N")
 
 
 def resolve_device(name: str) -> "torch.device":
-    """The device of a name.
+    """Return the torch device of a name.
 
     Args:
-        name: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`.
+        name: `auto` (CUDA if available, else CPU), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        RequestError: the name is unknown, or torch sees no such device here.
+        RequestError: the name is unknown, or torch sees no such device.
     """
     import torch
 

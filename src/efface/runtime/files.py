@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writing files atomically: completely or not at all."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from efface.errors import RequestError
 
-STAGES = ("synced", "renamed")  # of `replace_durably`, each given to its `reached` once it is over
+STAGES = ("synced", "renamed")  # the stages of `replace_durably`, which calls `reached` after each
 Reached = Callable[[str], object]
 
 
@@ -19,15 +19,15 @@ def ignore(stage: str) -> None:
 
 @contextmanager
 def atomic_write(path: Path, mode: int | None = None, reached: Reached = ignore) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; at the end of the block it takes the place of `path`.
+    """Write a file through a temporary file in the same folder, which replaces `path` at the end of the block.
 
-    A failure in the block, or a full disk, leaves `path` as it was and removes the temporary file. The content is on
-    the disk before the file gets its name.
+    An error in the block, or a full disk, leaves `path` unchanged and removes the temporary file. The content is on the
+    disk before the file is renamed.
 
     Args:
         path: the file to make or replace; its folder must exist.
-        mode: permission bits of the file, such as 0o600; by default those that the process gives to new files.
-        reached: called with each of STAGES once it is over.
+        mode: permission bits of the file, such as 0o600; by default those of new files of this process.
+        reached: called with the name of each of STAGES after it.
 
     Raises:
         OSError: the file cannot be written, or the disk is full.
@@ -45,15 +45,15 @@ def atomic_write(path: Path, mode: int | None = None, reached: Reached = ignore)
 
 
 def replace_durably(temporary: Path, path: Path, reached: Reached = ignore) -> None:
-    """Give what was written under a temporary name the name `path`, in one step, once its content is on the disk.
+    """Sync the content of a temporary file or folder to the disk, then rename it to `path` in one step.
 
     Args:
         temporary: a file, a symbolic link, or a folder of files, on the same file system as `path`.
-        path: what to replace, if it is there; a folder only where it is empty.
-        reached: called with each of STAGES once it is over.
+        path: the new name; an existing file is replaced, an existing folder only if it is empty.
+        reached: called with the name of each of STAGES after it.
 
     Raises:
-        OSError: the content cannot be written; `path` is then as it was.
+        OSError: the content cannot be written; `path` is then unchanged.
     """
     if not temporary.is_symlink():
         for file in temporary.iterdir() if temporary.is_dir() else [temporary]:
@@ -64,7 +64,7 @@ def replace_durably(temporary: Path, path: Path, reached: Reached = ignore) -> N
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    """Wait until the content of a file, or the list of names in a folder, is on the disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -73,7 +73,7 @@ def sync(path: Path) -> None:
 
 
 def folder_problem(folder: Path) -> str | None:
-    """Why a folder cannot be made or written to, such as `is not a folder`; None where it can. Nothing is made here."""
+    """Why a folder cannot be made or written to, such as `is not a folder`; None if it can. It is not made here."""
     try:
         place = next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(p))
         usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
@@ -87,13 +87,14 @@ def folder_problem(folder: Path) -> str | None:
 
 
 def check_writable(folder: Path, what: str) -> None:
-    """Refuse a folder that cannot be made or written to; nothing is made here.
+    """Check that a folder exists or can be made, and can be written to, without making it.
 
     Args:
-        what: what the folder is for, which begins the message.
+        folder: the folder.
+        what: what the folder is for; the message begins with it.
 
     Raises:
-        RequestError: what is wrong with it, in one line.
+        RequestError: the folder cannot be used; the message is one line.
     """
     problem = folder_problem(folder)
     if problem is not None:

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for (PEP 562)."""
+"""Names of a package that are imported on first use (PEP 562)."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -7,20 +7,20 @@ from typing import Any
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The functions `__getattr__` and `__dir__` of a package whose names live in modules that are not imported yet.
+    """Make the functions `__getattr__` and `__dir__` of a package that import names on first use.
 
-    Type checkers do not see these names: the package imports them under TYPE_CHECKING too.
+    Type checkers do not see these names, so the package also imports them under TYPE_CHECKING.
 
     Args:
         package: the package's `__name__`.
-        homes: the module of each name.
+        homes: the module of each name, by name.
     """
 
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(homes[name]), name)
-        setattr(sys.modules[package], name, value)  # the next time it is found without this function
+        setattr(sys.modules[package], name, value)  # later look-ups do not call this function
         return value
 
     def names() -> list[str]:

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def track(description: str, total: int, show: bool | None = None) -> Iterator[Callable[[], None]]:
-    """Show a bar on standard error for as long as the block runs.
+    """Show a progress bar on standard error while the block runs.
 
     Args:
         description: what is being done, in a few words.
-        total: how many steps that takes; no bar is shown for 0.
+        total: number of steps; no bar is shown for 0.
         show: whether to show the bar; None shows it on a terminal only.
 
     Yields:
-        A function that moves the bar on by one step.
+        A function that advances the bar by one step.
     """
     if total <= 0 or not (sys.stderr.isatty() if show is None else show):
         yield lambda: None

@@ -1,4 +1,4 @@
-"""What a result was made with: versions of libraries and the git commit."""
+"""Provenance of a result: versions of libraries, and the git commit."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ GIT_TIMEOUT_S = 2.0
 
 
 def efface_version() -> str:
-    """The installed version of efface; `not installed` for a source tree that never was."""
+    """The installed version of efface; `not installed` for a source tree that was not installed."""
     try:
         return metadata.version("efface")
     except metadata.PackageNotFoundError:
@@ -18,7 +18,7 @@ def efface_version() -> str:
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on, by name: efface, python, torch, numpy, scipy and platform."""
-    import numpy  # here, since efface's own version is asked for without the rest
+    import numpy  # imported here, since `efface_version` needs none of these
     import scipy
     import torch
 
@@ -33,13 +33,13 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> tuple[str, bool] | None:
-    """The commit of the working folder, and whether tracked files differ from it.
+    """The git commit of the working folder, and whether tracked files differ from it.
 
     Returns:
-        The hash of the commit and True where files differ; None where git cannot say.
+        The hash of the commit, and True if files differ; None if there is no commit or git fails.
     """
     command = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
-    # no optional locks: a status must not write to somebody's index
+    # no optional locks, since `git status` would otherwise write to the user's index
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(

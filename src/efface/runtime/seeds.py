@@ -1,4 +1,4 @@
-"""Random state: what a run draws from, and what it gives back to the process."""
+"""Seeding random generators, and restoring the global state of the process."""
 
 import hashlib
 import json
@@ -27,19 +27,19 @@ def _restore_rng(states: tuple[Any, Any, torch.Tensor, list[torch.Tensor]]) -> N
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed every source of random numbers within the block, and restore their states after it.
+    """Seed all global random generators within the block, and restore their states after it.
 
-    These are Python's, NumPy's legacy generator and torch's, on the CPU and on every CUDA device.
+    These are Python's generator, NumPy's legacy generator, and torch's on the CPU and on every CUDA device.
 
     Args:
-        seed: any integer; equal ones modulo 2**64 give the same numbers.
+        seed: any integer; seeds that are equal modulo 2**64 give the same numbers.
     """
     states = _rng_states()
-    unsigned = seed % 2**64  # random.seed takes a seed's absolute value, so -1 and 1 would otherwise meet
+    unsigned = seed % 2**64  # random.seed uses the absolute value, so -1 and 1 would otherwise give the same numbers
     try:
         random.seed(unsigned)
         np.random.seed(unsigned % 2**32)
-        # not torch.manual_seed: on a process without CUDA it queues a call that outlives this block
+        # not torch.manual_seed: before CUDA is initialised it queues a call that would take effect after this block
         torch.default_generator.manual_seed(unsigned)
         if torch.cuda.is_available():
             torch.cuda.manual_seed_all(unsigned)
@@ -50,9 +50,9 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def unchanged_globals() -> Iterator[None]:
-    """Restore after the block what a user's model or data may change in the process.
+    """Restore global state after the block, since a user's model or data may change it.
 
-    These are every random state, grad mode, the default dtype, and the deterministic and cuDNN flags.
+    It restores all random states, grad mode, the default dtype, and the deterministic and cuDNN flags.
     """
     states = _rng_states()
     grad = torch.is_grad_enabled()
@@ -71,11 +71,11 @@ def unchanged_globals() -> Iterator[None]:
 
 
 def derive_seed(seed: int, *names: str) -> int:
-    """A seed for one purpose, the same on every machine and in every version.
+    """Derive a seed for one purpose; it is the same on every machine and in every version.
 
     Args:
         seed: the seed of the run.
-        names: words that name the purpose; other words, or the same ones divided otherwise, give another seed.
+        *names: words that name the purpose; other words, or the same words joined differently, give another seed.
 
     Returns:
         An integer in [0, 2**63).

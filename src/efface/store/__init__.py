@@ -1,7 +1,7 @@
-"""Deletion requests against a live model: a ledger of them, the versions that honour them, and the evidence.
+"""Deletion requests against a model in service: a ledger of them, the versions that honour them, and the audits.
 
-Names are imported when they are first asked for: the command line refuses a store that is not there without the time
-that SQLAlchemy and torch take.
+Names are imported on first use, so that the command line can refuse a missing store without loading SQLAlchemy and
+torch.
 """
 
 from typing import TYPE_CHECKING

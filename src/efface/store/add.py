@@ -1,4 +1,4 @@
-"""A request comes in: each record id becomes a tag at once, and is stored as it is only until it is forgotten."""
+"""Adding a request: each record id is turned into a tag, and the id itself is stored only until it is forgotten."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -19,21 +19,21 @@ from efface.store.tag_rows import digest_of, note_mac, requests_of
 from efface.types import RecordId
 
 MAX_NOTE = 500
-MAX_NUMBER_BITS = 4096  # of an id; Python writes no number of any length
+MAX_NUMBER_BITS = 4096  # of an id; Python refuses to write very long numbers as text
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a call of `Store.add`.
+    """The result of a call of `Store.add`.
 
     Args:
         request: the request, as it stands now.
-        made: whether this call made it; the same records again are the request that is there.
+        made: whether this call made a new request; False where a request for exactly these records existed already.
         forgotten: how many of its records were forgotten before.
-        waiting: how many of its other records also stand in other pending requests.
-        amended: whether a request that was there took the date or the note that were given now.
-        late: whether its date is over.
-        share: share of the training records that all pending requests hold together, from 0 to 1.
+        waiting: how many of its other records are named by other pending requests too.
+        amended: whether the call changed the date or the note of an existing request.
+        late: whether the request is pending and its date has passed.
+        share: share of the training records that all pending requests name together, from 0 to 1.
     """
 
     request: DeletionRequest
@@ -48,18 +48,22 @@ class Answer:
 def add(
     context: StoreContext, index: RecordIndex, ids: Collection[RecordId], note: str | None, due: date | None
 ) -> Answer:
-    """Take a request in; the same records again are the same request.
+    """Add a request, or find the existing request for exactly the same records.
 
     Args:
-        index: of the ids of all training records.
+        context: the open store.
+        index: the positions of all training records, by their ids.
+        ids: ids of the records to forget.
+        note: one line of at most MAX_NOTE characters to store with the request.
+        due: the last day on which honouring it is in time.
 
     Raises:
-        RequestError: with every problem, for ids that are no training records and were never forgotten.
+        RequestError: an id is neither a training record nor was ever forgotten, or an argument is invalid.
     """
     key = context.key
     names, day = _read(ids, note, due)
     by_tag = {key.tag(name): name for name in names}
-    ordered = sorted(by_tag)  # the order of a list may tell who is meant
+    ordered = sorted(by_tag)  # the order in which ids are given may reveal whose they are
     digest = digest_of(key, ordered)
     unknown = [name for name in names if index.position(name) is None]
     with context.writing() as transaction:
@@ -125,7 +129,7 @@ def _check_known(unknown: Sequence[RecordId]) -> None:
 def _insert_rows(
     transaction: Transaction, number: int, ordered: Sequence[bytes], names: Mapping[bytes, RecordId]
 ) -> None:
-    """A row for each tag, and one for each id that is to be forgotten."""
+    """Insert a row for each tag, and one for each id that is still to be forgotten."""
     check = transaction.key.row_check
     places = list(enumerate(ordered))
     transaction.connection.execute(
@@ -147,7 +151,7 @@ def _insert_note(transaction: Transaction, number: int, note: str | None) -> Non
 
 
 def _amend(transaction: Transaction, request: DeletionRequest, note: str | None, due: str | None) -> bool:
-    """Give a pending request a new date or note; whether either is other than its own."""
+    """Give a pending request a new date or note, and return whether either changed."""
     due = request.due if due is None else due
     mac = request.note if note is None else note_mac(transaction.key, request.number, note)
     if (due, mac) == (request.due, request.note):

@@ -1,4 +1,4 @@
-"""What was found of a new model, and whether it may go into service."""
+"""How a new model was judged, and whether it may go into service."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +9,12 @@ from efface.store.plan import NOT_AUDITED, RETRAINED
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was found of a new model.
+    """How a new model was judged.
 
     Args:
-        status: the audit's conclusion, `not_audited` or `retrained`.
-        reasons: of that conclusion, one line each.
-        files: hashes of the report's files, by name.
+        status: the audit's conclusion (verified, not_verified or undecided), `not_audited` or `retrained`.
+        reasons: the reasons for `status`, one line each.
+        files: SHA-256 of the report's files, by name.
         within_limits: whether a retrained model lost no more accuracy than the store's limit.
     """
 
@@ -24,7 +24,7 @@ class Assessment:
     within_limits: bool = True
 
     def passes(self, accept: str) -> bool:
-        """Whether the model goes into service."""
+        """Whether the model goes into service; `accept` is the required conclusion, one of `plan.ACCEPT`."""
         if accept == "any":
             return True
         good = self.status in (NOT_AUDITED, RETRAINED, Status.VERIFIED)
@@ -32,5 +32,5 @@ class Assessment:
 
     @property
     def noted(self) -> dict[str, Any]:
-        """What the history notes of it."""
+        """The part of the assessment that is stored in the history."""
         return {"status": self.status, "reasons": self.reasons, "files": self.files}

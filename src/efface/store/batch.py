@@ -1,4 +1,4 @@
-"""Whom a run forgets: the records of its requests, as rows, tags, ids and positions."""
+"""The records that a run forgets, as database rows, tags, ids and positions."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ MARKED_POSITION = re.compile(rf"'[0-9a-f]{{{TAG_DIGITS}}}:(\d+)'")
 
 @dataclass(frozen=True)
 class PendingRecords:
-    """The records that a run is to forget, as the database has them.
+    """The records that a run is to forget, as the database stores them.
 
     Args:
         names: their ids, by tag.
@@ -38,7 +38,12 @@ class PendingRecords:
     forgotten: set[bytes]
 
     def restore_ids(self, line: str, task: Task) -> str:
-        """A line about records with their ids in place of tags and positions; it is shown to people, never stored."""
+        """Replace the tags and positions in a message by record ids, for showing it to people; never store the result.
+
+        Args:
+            line: one line of a message.
+            task: the task as the user gave it, with the ids of all training records.
+        """
         by_tag = {short_tag(tag): name for tag, name in self.names.items()}
         line = TAG.sub(lambda m: repr(by_tag.get(m[1], m[1])), line)
         ids = task.ids
@@ -47,7 +52,7 @@ class PendingRecords:
 
 @dataclass(frozen=True)
 class DeletionBatch:
-    """The records that a run is to forget, as the task has them.
+    """The records that a run is to forget, by their positions in the task.
 
     Args:
         view: the task without the records that were forgotten before.
@@ -59,25 +64,28 @@ class DeletionBatch:
 
     @property
     def forget(self) -> list[str]:
-        """The ids that `task` gives to the records to forget."""
+        """The ids of the records to forget in `task`: their short tags."""
         return sorted(self.leaving.values())
 
     @cached_property
     def task(self) -> Task:
-        """The task of the run, in which records that are to be forgotten have tags for ids."""
+        """The task of the run, in which the records to forget have their short tags as ids."""
         task = self.view.with_tags(self.leaving)
         return _with_failpoint(task) if armed() else task
 
     @cached_property
     def forget_classes(self) -> Tensor:
-        """Classes of which no training record is left once the batch is forgotten."""
+        """Classes without any training record once the batch is forgotten."""
         return self.view.forget_classes_after(self.leaving)
 
 
 def read_pending(context: StoreContext, run: RunRecord) -> PendingRecords:
-    """Read whom a run is to forget; DamagedError where a row was changed.
+    """Read the ids of the records that a run is to forget, and check them against the tags in the history.
 
-    So nobody else is forgotten, and nobody is left out, because a row was changed by hand.
+    The check keeps a changed row from making a run forget a wrong record or skip one.
+
+    Raises:
+        DamagedError: a row was changed, added or removed.
     """
     with context.reading() as snapshot:
         names = pending_ids_of(snapshot, run.requests)
@@ -90,14 +98,18 @@ def read_pending(context: StoreContext, run: RunRecord) -> PendingRecords:
 
 
 def find_batch(context: StoreContext, task: Task, pending: PendingRecords, retrain: bool) -> DeletionBatch:
-    """Find the records that a run is to forget in the task.
+    """Find the positions of the records that a run is to forget.
 
     Args:
-        retrain: whether the model is trained anew, which takes records that are in the training set no more, and any
+        context: the open store.
+        task: the task as the user gave it.
+        pending: the records to forget, with their ids.
+        retrain: whether the model is trained anew. Records may then be missing from the training set, and may be any
             share of it.
 
     Raises:
-        RequestError: some are no longer in the training set, or they are too many to be unlearned together.
+        RequestError: without `retrain`, a record is no longer in the training set, or the records are more than the
+            share MAX_SHARE of it.
     """
     view = remaining_task(task, context.key, pending.forgotten)
     index = RecordIndex(task.ids, len(task.train))

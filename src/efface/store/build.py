@@ -1,4 +1,4 @@
-"""The new model of a run, and checkpoints as they are read and written."""
+"""Making the new model of a run, and reading and writing checkpoints."""
 
 import sys
 from collections.abc import Iterator
@@ -24,7 +24,19 @@ from efface.unlearning.driver import unlearn
 
 
 def load(task: Task, path: Path, device: torch.device) -> nn.Module:
-    """The network of a checkpoint, in eval mode; RequestError where the task makes none that fits."""
+    """Load a checkpoint into a network that `task.build_model` makes.
+
+    Args:
+        task: the task.
+        path: the checkpoint.
+        device: where the network goes.
+
+    Returns:
+        The network, in eval mode.
+
+    Raises:
+        RequestError: the task has no `build_model`, or its network does not fit the checkpoint.
+    """
     if task.build_model is None:
         raise RequestError(missing_build_model())
     model = task.build_model()
@@ -36,21 +48,31 @@ def save(model: nn.Module, path: Path) -> None:
     """Write a checkpoint.
 
     Raises:
-        CheckpointError: the weights are of a kind that no file takes.
-        StorageError: the disk does not take the file.
+        CheckpointError: the weights cannot be stored in a file at all.
+        StorageError: the file could not be written.
     """
     try:
         save_weights(model, path)
     except CheckpointError as error:
         if not isinstance(error.__cause__, OSError | SafetensorError):
             raise
-        raise StorageError(error.problems) from error  # the request was fine: it is the disk that is not
+        raise StorageError(error.problems) from error  # the disk is at fault, not the request
 
 
 def unlearn_batch(
     original: nn.Module, batch: DeletionBatch, plan: RunPlan, progress: bool | None
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A copy of `original` that has forgotten a batch, and what the history notes of how it was made."""
+    """Unlearn a batch from a copy of a model.
+
+    Args:
+        original: the model to copy.
+        batch: the records to forget.
+        plan: method, its options and the seed.
+        progress: whether to show progress; by default on a terminal.
+
+    Returns:
+        The unlearned copy, and the facts about the run that the history stores.
+    """
     result = unlearn(
         original, forget=batch.forget, task=batch.task, method=plan.chosen(), seed=plan.seed, progress=progress
     )
@@ -61,7 +83,17 @@ def unlearn_batch(
 def retrain_without(
     batch: DeletionBatch, seed: int, device: torch.device, progress: bool | None
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A model trained anew on all records but a batch, and what the history notes of how it was made."""
+    """Train a model by `Task.fit` on all records except a batch.
+
+    Args:
+        batch: the records to leave out.
+        seed: seed of the training.
+        device: where the model is trained.
+        progress: whether to show progress; by default on a terminal.
+
+    Returns:
+        The model, and the facts about the run that the history stores.
+    """
     task = batch.task
     if task.build_model is None:
         raise RequestError(missing_build_model())
@@ -72,7 +104,7 @@ def retrain_without(
 
 @contextmanager
 def _waiting(what: str, show: bool | None) -> Iterator[None]:
-    """How long something takes whose steps nobody counts, on a terminal."""
+    """Show on a terminal how long work has taken whose steps cannot be counted."""
     if not (sys.stderr.isatty() if show is None else show):
         yield
         return

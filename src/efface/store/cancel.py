@@ -1,4 +1,4 @@
-"""A request is withdrawn."""
+"""Cancelling a request."""
 
 from sqlalchemy import delete
 
@@ -10,16 +10,23 @@ from efface.store.gc import clear_ids, drop_orphans
 
 
 def cancel(context: StoreContext, number: int) -> DeletionRequest:
-    """Withdraw a request that is still pending, and delete its ids; one that is cancelled already stays as it is.
+    """Cancel a pending request and delete its ids; a request that is cancelled already stays as it is.
+
+    Args:
+        context: the open store.
+        number: number of the request.
+
+    Returns:
+        The request, as it stands now.
 
     Raises:
         RequestError: there is no such request, or it was honoured.
-        BusyError: a run is at work.
+        BusyError: a run is in progress.
     """
     with context.folder.locked(0.0):
         request = _cancel(context, number)
         clear_ids(context)
-        drop_orphans(context)  # the model of a run that it was part of
+        drop_orphans(context)  # such as the model of an interrupted run that included the request
     return request
 
 

@@ -1,10 +1,10 @@
-"""Time as a store sees it: it never runs backwards, whatever the machine's clock does."""
+"""A store's time, which never runs backwards even if the machine's clock does."""
 
 from datetime import UTC, date, datetime
 
 from efface.errors import RequestError
 
-TOLERATED_S = 1.0  # clocks of several machines differ by as much
+TOLERATED_S = 1.0  # usual difference between the clocks of several machines
 
 
 def now() -> datetime:
@@ -19,7 +19,8 @@ def stamp(last: str | None) -> tuple[str, float]:
         last: the time of the event before it.
 
     Returns:
-        The time, never before `last`, and by how many seconds the clock lies behind `last`; 0 where it does not.
+        The time in UTC, never before `last`, and by how many seconds the clock is behind `last`; 0 if it is not, or by
+        at most TOLERATED_S.
     """
     current = now()
     if last is None or (behind := (datetime.fromisoformat(last) - current).total_seconds()) <= 0:
@@ -28,17 +29,25 @@ def stamp(last: str | None) -> tuple[str, float]:
 
 
 def is_over(due: str | None, latest: str) -> bool:
-    """Whether a day is over; a clock that jumped back delays no deadline.
+    """Whether a day has passed, by the later of the machine's clock and the history's last event.
 
     Args:
-        due: the day as YYYY-MM-DD; None is never over.
-        latest: the latest time that was seen.
+        due: the day as YYYY-MM-DD; None never passes.
+        latest: time of the history's last event.
     """
     return due is not None and date.fromisoformat(due) < max(now(), datetime.fromisoformat(latest)).date()
 
 
 def read_date(text: str, option: str) -> date:
-    """Read a date written as YYYY-MM-DD; `option` is what the RequestError for another text calls it."""
+    """Read a date written as YYYY-MM-DD.
+
+    Args:
+        text: the date.
+        option: the name of the option that it was given for, for the error message.
+
+    Raises:
+        RequestError: the text is not a date.
+    """
     try:
         return date.fromisoformat(text)
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""A store that is open: its folder, database and key, and transactions that keep history and memory in step."""
+"""An open store: its folder, database and key, and transactions that keep the history in memory up to date."""
 
 import threading
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from efface.store.settings import BUSY_S
 
 
 class Snapshot:
-    """One state of a store: the rows of its database within a transaction, and what the history says in it."""
+    """A consistent view of a store: the database within one transaction, and the history as of that transaction."""
 
     def __init__(self, context: "StoreContext", connection: Connection, history: History) -> None:
         self.connection, self.history, self._context = connection, history, context
@@ -33,24 +33,24 @@ class Snapshot:
 
 
 class Transaction(Snapshot):
-    """A snapshot that can be written to; what is appended is stored with the transaction, or not at all."""
+    """A snapshot that can be written to; all of its changes are stored when it ends, or none."""
 
     def append(self, kind: str, body: dict[str, Any]) -> None:
-        """Add an event to the history."""
+        """Add an event to the history; `body` is stored as JSON."""
         self.history.apply([ledger.append(self.connection, self.key, kind, body)])
 
 
 class StoreContext:
-    """An open store. Several threads may use one, and several processes the same folder.
+    """An open store, which several threads may share; several processes may open the same folder.
 
     Args:
-        folder: where the store lies.
-        key_path: the file with its key; by default that in EFFACE_KEY, or beside the folder.
-        busy_s: seconds to wait for others who write to its database.
+        folder: the store's folder.
+        key_path: the file with its key; by default the one named by EFFACE_KEY, else the one beside the folder.
+        busy_s: seconds to wait for other processes that write to the database.
 
     Raises:
         RequestError: there is no store, or the key would lie inside it.
-        DamagedError: the key is another store's, or the history lacks its beginning or its end.
+        DamagedError: the key belongs to another store, or the first or last events of the history are missing.
     """
 
     def __init__(self, folder: Folder, key_path: Path | None = None, busy_s: float = BUSY_S) -> None:
@@ -64,7 +64,13 @@ class StoreContext:
 
     @classmethod
     def begin(cls, folder: Folder, database: Database, key: Key) -> "StoreContext":
-        """A store that is being made, whose history is still empty."""
+        """Open a store that is being created and has no events yet.
+
+        Args:
+            folder: the store's folder.
+            database: its database, with empty tables.
+            key: its new key.
+        """
         context = cls.__new__(cls)
         context._start(folder, database, key)
         return context
@@ -77,7 +83,7 @@ class StoreContext:
 
     @property
     def retired(self) -> str | None:
-        """Why nothing can be asked of the store any more; None while its key is there."""
+        """Why the store cannot be used, as a sentence, if its key is missing; else None."""
         if self._key is not None:
             return None
         return (
@@ -94,12 +100,12 @@ class StoreContext:
         return self._key
 
     def history(self) -> History:
-        """What the history says now; DamagedError where an event was changed or removed."""
+        """The current history; DamagedError if an event was changed or removed."""
         with self.reading() as snapshot:
             return snapshot.history
 
     def reread_history(self) -> History:
-        """What the history says now, every event of it read and checked anew."""
+        """The current history, with every event read from the database and checked, those known before included."""
         self._check_head()
         history = History()
         with self.database.reading() as connection:
@@ -108,13 +114,13 @@ class StoreContext:
 
     @contextmanager
     def reading(self) -> Iterator[Snapshot]:
-        """One state of the store, while others may go on writing."""
+        """Open a snapshot for reading; others may write meanwhile without changing it."""
         with self.database.reading() as connection:
             yield Snapshot(self, connection, self._history_in(connection))
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        """A transaction; its events are stored at its end, and so is how far the history goes."""
+        """Open a transaction; at its end its changes are stored, and the file `head` is updated to the last event."""
         self.key  # noqa: B018  a store without its key is refused before anything is locked
         with self.database.writing() as connection:
             transaction = Transaction(self, connection, self._history_in(connection).copy())
@@ -124,17 +130,17 @@ class StoreContext:
                 )
             yield transaction
         self._remember(transaction.history)
-        with suppress(StoreError):  # what was asked for is done and stored; the next transaction notes the head
+        with suppress(StoreError):  # the transaction is stored already; the next one updates `head`
             self.note_head()
 
     def note_head(self) -> None:
-        """Note outside of the database how far the history goes."""
+        """Write the number and hash of the last event into the file `head`, outside of the database."""
         with self._lock:
             seq, digest = self._history.seq, self._history.hash
         write_head(self.folder.path, Head(seq, digest, self._head_mac(seq, digest)))
 
     def _history_in(self, connection: Connection) -> History:
-        """What the history says within a transaction; events that were checked before are not checked again."""
+        """The history as of a transaction; only events that were not read before are read and checked."""
         with self._lock:
             known = self._history
         if known.seq:
@@ -153,7 +159,7 @@ class StoreContext:
                 self._history = history
 
     def _fingerprint(self) -> object:
-        """That of the key with which the store was made."""
+        """Fingerprint of the key that the store was made with."""
         with self.database.reading() as connection:
             first = next(ledger.read(connection, None), None)
         if first is None or first.kind != "created" or "key" not in first.body:
@@ -164,7 +170,7 @@ class StoreContext:
         return self.key.mac("head", f"{seq} {digest}")
 
     def _check_head(self) -> None:
-        """Whether the history still holds the last event that was noted outside of it."""
+        """Check that the history still holds the last event that the file `head` names."""
         head = read_head(self.folder.path)
         if head is None:
             raise DamagedError(

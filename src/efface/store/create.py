@@ -1,4 +1,4 @@
-"""Making a store: everything is checked first, and what is made is seen whole or not at all."""
+"""Making a store: everything is checked first, and the finished store appears in one step."""
 
 import shutil
 import uuid
@@ -35,9 +35,11 @@ class NewStore:
     """A store that is to be made.
 
     Args:
-        folder: where; it must be absent.
-        key_path: where its key is written, outside of the folder.
+        folder: its folder, which must not exist yet.
+        key_path: the file that its key is written to, outside of the folder.
+        task: the task; it needs `build_model`.
         model: its first version.
+        settings: its settings.
     """
 
     folder: Path
@@ -50,11 +52,11 @@ class NewStore:
         """Make the store and its key.
 
         Args:
-            device: the name of the device that the store is to use, which is checked with the rest.
+            device: name of the device that the store is to use; it is only checked here.
 
         Raises:
-            RequestError: with everything that is wrong; nothing was made.
-            StorageError: the disk does not take it; nothing is left.
+            RequestError: an argument is invalid, with every problem; nothing was made.
+            StorageError: a file could not be written; what was made is removed.
         """
         problems: list[str] = []
         collect_errors(problems, check_new_store, self.folder, self.key_path)

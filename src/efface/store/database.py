@@ -1,4 +1,4 @@
-"""The SQLite database of a store: its tables, one transaction at a time, and SQLite's faults in words."""
+"""The SQLite database of a store: its tables, its transactions, and SQLite's errors as StoreErrors."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -27,23 +27,23 @@ from efface.store.errors import BusyError, DamagedError, StorageError, StoreErro
 from efface.store.settings import BUSY_S
 
 APPLICATION, FORMAT = 0x65666163, 2  # "efac"; SQLite keeps both numbers in the file's header
-TRUNCATE_MS = 100  # how long emptying the log waits for readers; the caller tries again
-# words of SQLite's messages that speak of damage
+TRUNCATE_MS = 100  # how long truncating the log waits for readers; the caller tries again
+# parts of SQLite's messages that mean damage
 DAMAGE = ("malformed", "not a database", "no such table", "append-only", "no such col", "decode to UTF-8")
 
 metadata = MetaData()
 
 
 class Blob(LargeBinary):
-    """Bytes as SQLite gives them; whoever reads them sees to it when a damaged row holds something else."""
+    """Bytes as SQLite returns them, without conversion; in a damaged row the value may be of another type."""
 
     cache_ok = True
 
     def result_processor(self, dialect: Any, coltype: object) -> None:
-        """Leave values as they are."""
+        """Return no converter, so that values stay as they are."""
 
 
-# The history. Nothing else says what was asked for and done.
+# The history: the only record of what was requested and done.
 events = Table(
     "events",
     metadata,
@@ -73,7 +73,7 @@ pending_ids = Table(
     Column("name", Text, nullable=False),
     Index("pending_ids_by_tag", "tag"),
 )
-# What people wrote beside a request; the history holds its HMAC.
+# The notes that people gave with requests; the history holds an HMAC of each.
 notes = Table("notes", metadata, Column("request", Integer, primary_key=True), Column("text", Text, nullable=False))
 
 TRIGGERS = {
@@ -89,7 +89,7 @@ class Database:
 
     Args:
         path: the file.
-        busy_s: seconds to wait for others who write.
+        busy_s: seconds to wait for other processes that write.
     """
 
     def __init__(self, path: Path, busy_s: float = BUSY_S) -> None:
@@ -97,7 +97,7 @@ class Database:
         self._engine = _engine(path, busy_s)
 
     def create(self) -> None:
-        """Make the tables in a new file that only its owner can read."""
+        """Create the file, readable by its owner only, with empty tables."""
         self.path.touch(mode=0o600, exist_ok=False)
         with self.writing() as connection:
             metadata.create_all(connection)
@@ -107,7 +107,12 @@ class Database:
             connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
 
     def check(self) -> None:
-        """Refuse a file that is no store's database (DamagedError) or has another format (StoreError)."""
+        """Check that the file is the database of a store in the current format.
+
+        Raises:
+            DamagedError: it is not the database of a store.
+            StoreError: it has another format.
+        """
         with self.reading() as connection:
             application = connection.exec_driver_sql("PRAGMA application_id").scalar()
             version = connection.exec_driver_sql("PRAGMA user_version").scalar()
@@ -119,18 +124,18 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction that holds SQLite's write lock from its start; all of it is kept, or nothing."""
+        """Open a transaction that holds SQLite's write lock from its start and is stored as a whole or not at all."""
         with translate_errors(self.path), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database."""
+        """Open a read transaction, which sees one state of the database throughout."""
         with translate_errors(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
             yield connection
 
     def truncate(self) -> bool:
-        """Empty the write-ahead log, in which deleted ids still stand; False while another process reads from it."""
+        """Truncate the write-ahead log, which may still hold deleted ids; False if another process reads from it."""
         with translate_errors(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
             raw: Any = connection.connection.dbapi_connection
             raw.execute(f"PRAGMA busy_timeout = {TRUNCATE_MS}")
@@ -138,7 +143,7 @@ class Database:
         return not busy
 
     def faults(self) -> list[str]:
-        """What SQLite's own check of the file finds, one line each."""
+        """Problems that SQLite's integrity check finds, and missing triggers, one line each."""
         with self.reading() as connection:
             rows = connection.exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()
             there = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").scalars())
@@ -173,17 +178,17 @@ def _engine(path: Path, busy_s: float) -> Engine:
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Raise what the operating system, SQLite and locks raise in the block as a StoreError that names a file.
+    """Raise errors of the operating system, of SQLite and of file locks in the block as StoreErrors.
 
     Args:
-        path: the file to name, where an error names none itself.
+        path: the file that the message names where the error itself names none.
     """
     try:
         yield
     except Timeout as error:  # an OSError too
         lock = Path(error.lock_file).name
         raise BusyError(f"{path}: another process holds {lock}: wait for it, or try again later") from error
-    except UnicodeDecodeError as error:  # where damage is such that SQLite's own message is no text
+    except UnicodeDecodeError as error:  # damage can make SQLite's own message undecodable
         raise DamagedError(f"{path}: holds text that cannot be read: it was changed") from error
     except OSError as error:
         raise storage_error(path, error) from error

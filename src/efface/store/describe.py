@@ -1,4 +1,4 @@
-"""Everything that is known of one request, its records and their ids left out."""
+"""Everything that is known about one request, without its records and their ids."""
 
 import json
 from typing import Any
@@ -13,7 +13,18 @@ from efface.store.history import History
 
 
 def describe(context: StoreContext, number: int) -> dict[str, Any]:
-    """What `Store.request` gives, as values that JSON holds; RequestError where there is no such request."""
+    """Collect what is known about a request for `Store.request`.
+
+    Args:
+        context: the open store.
+        number: number of the request.
+
+    Returns:
+        Values that JSON can hold: the request, its run, verdict, versions and events.
+
+    Raises:
+        RequestError: there is no such request.
+    """
     with context.reading() as snapshot:
         history = snapshot.history
         request = history.request(number)

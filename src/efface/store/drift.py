@@ -20,7 +20,12 @@ MAX_RECORDS = 2000  # holdout records that are compared
 
 
 def write_answers(task: Task, model: nn.Module, path: Path) -> None:
-    """Write the classes that a model gives to at most MAX_RECORDS holdout records, and the records' positions.
+    """Write a model's predicted classes for at most MAX_RECORDS holdout records, with the records' positions.
+
+    Args:
+        task: the task whose holdout is read.
+        model: the first model of a lineage.
+        path: the file to write, in the safetensors format.
 
     Raises:
         StorageError: the file cannot be written.
@@ -35,18 +40,21 @@ def write_answers(task: Task, model: nn.Module, path: Path) -> None:
 
 
 def drift_of(task: Task, model: nn.Module, baseline: Path, forget_classes: Tensor) -> dict[str, Any]:
-    """How far a model has moved from the first one of its lineage.
+    """Compare a model's predictions on holdout records with those of the first model of its lineage.
 
     Args:
-        baseline: what `write_answers` wrote of the first model.
-        forget_classes: classes of which no training record is left; their holdout records do not count.
+        task: the task whose holdout is read.
+        model: the model.
+        baseline: the file that `write_answers` wrote for the first model.
+        forget_classes: classes without training records; their holdout records are left out.
 
     Returns:
-        `changed`: share of holdout answers that differ, from 0 to 1. `accuracy`: by how much holdout accuracy changed,
-        negative where it fell. `records`: how many were compared. Or `missing`: why nothing can be compared.
+        `changed`: share of predictions that differ, from 0 to 1. `accuracy`: change of accuracy, from -1 to 1, negative
+        where it fell. `records`: how many records were compared. If nothing can be compared, only `missing`: the
+        reason.
 
     Raises:
-        DamagedError: the answers of the first model cannot be read.
+        DamagedError: the file cannot be read.
     """
     try:
         held = load_file(baseline)

@@ -1,11 +1,11 @@
-"""What the history consists of: its events, and the requests, runs and versions that they speak of."""
+"""Events of the history, and the requests, runs and versions that they describe."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-CLOCK_BEHIND = "clock_behind_s"  # in the body of an event that was written by a clock that lay behind the last one's
+CLOCK_BEHIND = "clock_behind_s"  # seconds by which the clock was behind the event before; in an event's body
 
 
 @dataclass(frozen=True)
@@ -13,9 +13,11 @@ class Event:
     """One line of the history.
 
     Args:
-        seq: its number, from 1.
-        at: its time in UTC, never before that of the event before it.
-        hash: HMAC of the line and of the hash before it.
+        seq: its number, counting from 1.
+        at: its time in UTC, never earlier than that of the event before.
+        kind: what happened, such as `requested` or `version`.
+        body: details, depending on `kind`.
+        hash: HMAC of the line and of the hash of the event before.
     """
 
     seq: int
@@ -26,7 +28,7 @@ class Event:
 
     @property
     def when(self) -> str:
-        """What the clock showed at the event, also where it lay behind: `at` never runs back."""
+        """The time that the machine's clock showed, which may be earlier than `at` where the clock jumped back."""
         behind = self.body.get(CLOCK_BEHIND)
         if not behind:
             return self.at
@@ -35,16 +37,16 @@ class Event:
 
 
 class Stage(StrEnum):
-    """How far a request or a run is."""
+    """The state of a request or of a run."""
 
     PENDING = "pending"  # a request that waits for a run
     HONOURED = "honoured"
     CANCELLED = "cancelled"
-    OPEN = "open"  # a run without an end: at work, or interrupted
+    OPEN = "open"  # a run in progress, or one that was interrupted
     DONE = "done"
-    REJECTED = "rejected"  # its audit did not let it pass
-    FAILED = "failed"  # the records or the model did not let it work
-    ABANDONED = "abandoned"  # given up, for a run with other settings or by a cancelled request
+    REJECTED = "rejected"  # the run's model did not pass its audit
+    FAILED = "failed"  # the run stopped because of an error in the records or in training
+    ABANDONED = "abandoned"  # ended early: other settings were asked for, a request was cancelled, or the store retired
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,16 @@ class DeletionRequest:
     """A request to forget some records.
 
     Args:
-        number: counts from 1, in the order in which requests came.
-        added: when it came, in UTC.
+        number: its number, counting from 1 in the order of adding.
+        added: when it was added, in UTC.
         records: how many records it names.
-        digest: HMAC of their tags in order; the same records have the same one.
-        due: the last day in time, as YYYY-MM-DD.
-        note: HMAC of the note; `Store.note` gives the text.
-        version: the first version that honours it.
-        honoured: when that was.
-        through: the requests that had named its records before, if they had named all of them.
+        digest: HMAC of the sorted tags of its records; equal for equal sets of records.
+        due: the last day on which honouring it is in time, as YYYY-MM-DD; None without a deadline.
+        note: HMAC of the note, whose text `Store.note` returns; None without a note.
+        stage: its state: pending, honoured or cancelled.
+        version: the first version that honours it; None while none does.
+        honoured: when it was honoured, in UTC.
+        through: the earlier requests by which all of its records had been forgotten already; else empty.
     """
 
     number: int
@@ -77,17 +80,18 @@ class DeletionRequest:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What the history says of one run.
+    """One run, as the history describes it.
 
     Args:
-        number: counts from 1.
-        began: when, in UTC.
-        parent: the version that was in service.
-        requests: the numbers of those that it is to honour.
+        number: its number, counting from 1.
+        began: when it began, in UTC.
+        parent: the version that it starts from.
+        requests: numbers of the requests that it is to honour.
         plan: the fields of its RunPlan.
+        stage: its state: open, done, rejected, failed or abandoned.
         model: the new checkpoint, once it is stored: its `file`, `weights`, `reference`, `cpu_s` and `warnings`.
-        audit: what was concluded: `status`, `reasons`, and the hashes of the report's `files`.
-        why: why it ended without a version.
+        audit: the audit's `status` and `reasons`, and the hashes of the report's `files`; None before it.
+        why: why it ended without a new version; else None.
     """
 
     number: int
@@ -106,19 +110,19 @@ class Version:
     """One model that is or was in service.
 
     Args:
-        number: counts from 1.
-        parent: the version that it was made from.
-        lineage: counts from 1; a retrained model begins one.
+        number: its number, counting from 1.
+        parent: the version that it was made from; None for the first.
+        lineage: number of its lineage, counting from 1; each retrained model begins a new one.
         kind: original, unlearned or retrained.
-        run: the run that made it.
-        file: SHA-256 of the checkpoint.
-        weights: digest of the weights, as reports have it.
-        made: when it went into service, in UTC.
-        requests: the numbers of those that its run honoured.
-        baseline: SHA-256 of the file with what the lineage's first model said of holdout records.
-        drift: how far it moved from that model, by `changed`, `accuracy` and `records`, or why it is `missing`.
-        audit: see RunRecord.
-        replaced: when another version took its place; None in service.
+        run: the run that made it; None for the first.
+        file: SHA-256 of the checkpoint file.
+        weights: digest of the weights, as reports state it.
+        made: when it first went into service, in UTC.
+        requests: numbers of the requests that its run honoured.
+        baseline: SHA-256 of the file with the predictions of the lineage's first model on holdout records.
+        drift: its distance from that model, as `drift.drift_of` returns it; None for the first model of a lineage.
+        audit: as in RunRecord.
+        replaced: when another version replaced it, in UTC; None while it is in service.
         removed: whether its checkpoint was removed.
     """
 
@@ -139,5 +143,5 @@ class Version:
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return f"version {self.number}"

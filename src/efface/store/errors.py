@@ -1,8 +1,8 @@
-"""What can go wrong with a store itself, each kind with an exit code of its own.
+"""Errors of a store itself, each kind with an exit code of its own.
 
 EffaceError
-└── StoreError      the store cannot do what was asked; what it held is as it was
-    ├── DamagedError    a row, a file or the key is not what the history says (exit code 4)
+└── StoreError      the store cannot do what was asked; its contents are unchanged
+    ├── DamagedError    a row, a file or the key does not match the history (exit code 4)
     ├── BusyError       another process holds the store; try again (exit code 5)
     └── StorageError    the disk is full, read-only or failing (exit code 6)
 """
@@ -14,7 +14,7 @@ from efface.errors import EffaceError
 
 
 class StoreError(EffaceError):
-    """A fault of the store; `problems` names each place, one line each."""
+    """An error of the store; `problems` holds one line for each."""
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
@@ -22,7 +22,7 @@ class StoreError(EffaceError):
 
 
 class DamagedError(StoreError):
-    """A row, a file or the key is not what the history says; nothing was overwritten."""
+    """A row, a file or the key does not match the history; nothing was overwritten."""
 
 
 class BusyError(StoreError):
@@ -30,14 +30,15 @@ class BusyError(StoreError):
 
 
 class StorageError(StoreError):
-    """The disk is full, cannot be written to, or fails; what was there before still serves."""
+    """The disk is full, cannot be written to, or fails; the contents of the store before are still usable."""
 
 
 def storage_error(path: Path, error: Exception, doing: str = "") -> StorageError:
-    """The StorageError for an error of the operating system.
+    """Make the StorageError for an error of the operating system.
 
     Args:
-        path: the file at hand, for errors that name none themselves.
+        path: the file that the message names where the error itself names none.
+        error: the error.
         doing: what failed, such as "the key cannot be read".
     """
     place, reason = getattr(error, "filename", None) or path, getattr(error, "strerror", None) or error

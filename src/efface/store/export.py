@@ -1,4 +1,4 @@
-"""A bundle for one request: what was asked, what was done and how it was judged, without the records or their ids."""
+"""An export of one request: what was asked, done and found, without the records or their ids."""
 
 import json
 import shutil
@@ -28,17 +28,19 @@ Each event's hash is an HMAC, by the store's key, of the event and of the hash b
 
 
 def export(context: StoreContext, number: int, out: Path) -> list[Path]:
-    """Write the bundle of a request: all of it, or nothing.
+    """Write the export of a request, all files of it or none.
 
     Args:
-        out: a folder that is absent or empty.
+        context: the open store.
+        number: number of the request.
+        out: a folder that does not exist or is empty.
 
     Returns:
-        The files of the bundle.
+        The files that were written.
 
     Raises:
         RequestError: there is no such request, or `out` cannot be used.
-        DamagedError: the report is not the one that was made.
+        DamagedError: a file of the report is missing or was changed.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out}: is not an empty folder; choose another (--out)")

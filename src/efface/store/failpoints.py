@@ -1,8 +1,8 @@
-"""Named places at which a test can make a run die or fail, as a power cut or a full disk would.
+"""Named points at which a test can kill a run or make it fail, as a power cut or a full disk would.
 
-A point does nothing unless the environment variable EFFACE_FAILPOINT names it: `NAME:ACTION` or `NAME:ACTION:N` for
-the N-th time it is reached. Actions: `kill` (SIGKILL to this process), `full` (the error of a full disk), `pause`
-(wait for a second, so that something else can happen meanwhile).
+A point does nothing unless the environment variable EFFACE_FAILPOINT names it: `NAME:ACTION`, or `NAME:ACTION:N` to act
+when it is reached for the N-th time. Actions: `kill` (SIGKILL to this process), `full` (the error of a full disk) and
+`pause` (sleep for a second, so that a test can act meanwhile).
 """
 
 import errno
@@ -78,12 +78,12 @@ def armed() -> bool:
 
 
 def reset() -> None:
-    """Count anew how often each point is reached."""
+    """Forget how often each point was reached."""
     _times_reached.clear()
 
 
 def failpoint(name: str) -> None:
-    """Pass the point `name`, one of POINTS, and do there what the environment asks for."""
+    """Mark the point `name`, one of POINTS, and do what EFFACE_FAILPOINT asks for there."""
     wanted = os.environ.get(VARIABLE)
     if wanted is None:
         return
@@ -103,5 +103,5 @@ def failpoint(name: str) -> None:
 
 
 def failpoints_of(what: str) -> Callable[[str], None]:
-    """What passes a point of `what` at each stage of a write, such as `head.synced`."""
+    """Return a function that marks the point `what.stage` for a stage of a write, such as `head.synced`."""
     return lambda stage: failpoint(f"{what}.{stage}")

@@ -1,4 +1,4 @@
-"""The folder of a store: files named by their content, written whole or not at all, for their owner alone."""
+"""The folder of a store: files named by the hash of their content, written atomically, readable by the owner only."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ CHUNK = 2**20
 
 
 class Folder:
-    """Where everything of a store lies; nothing in it leads out of it."""
+    """The folder that holds all files of a store; links that lead out of it are refused."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,7 +39,7 @@ class Folder:
 
     @contextmanager
     def locked(self, wait_s: float) -> Iterator[None]:
-        """Hold the lock that one run at a time may have; the end of the process releases it too, however it ends.
+        """Hold the run lock, which only one process at a time can have; it is released when the process ends, too.
 
         Args:
             wait_s: seconds to wait for another run.
@@ -62,29 +62,32 @@ class Folder:
             lock.release()
 
     def subfolder(self, name: str) -> Path:
-        """A folder of the store; DamagedError where it is a link, so that nothing outside is written or removed."""
+        """A folder of the store; DamagedError if it is a link, since nothing outside may be written or removed."""
         path = self.path / name
         if path.is_symlink():
             raise DamagedError(f"{name} is a link, which may lead out of the store")
         return path
 
     def path_of(self, kind: str, digest: str) -> Path:
-        """Where a file lies; DamagedError where its kind or hash are none, such as a path that leads elsewhere.
+        """The path of a file.
 
         Args:
             kind: one of KINDS.
             digest: SHA-256 of the content, in hexadecimal.
+
+        Raises:
+            DamagedError: `kind` or `digest` is something else, such as a path that leads out of the store.
         """
         if kind not in KINDS or not isinstance(digest, str) or not HASH.fullmatch(digest):
             raise DamagedError(f"the history names a file {str(digest)[:80]!r}, which is no SHA-256")
         return self.path / kind / f"{digest}{SUFFIX}"
 
     def add(self, kind: str, write: Callable[[Path], object]) -> str:
-        """Write a file and name it by its content.
+        """Write a file and name it by the hash of its content.
 
         Args:
             kind: one of KINDS.
-            write: writes the content to the path that it is given.
+            write: a function that writes the content to a given path.
 
         Returns:
             SHA-256 of the content, in hexadecimal.
@@ -104,12 +107,12 @@ class Folder:
         return digest
 
     def checked(self, kind: str, digest: str, what: str) -> Path:
-        """The path of a file whose content was found to be what its hash says.
+        """The path of a file, after checking its content against its hash.
 
         Args:
             kind: one of KINDS.
             digest: SHA-256 of the content, in hexadecimal.
-            what: what messages call the file, such as "version 3".
+            what: the name of the file in messages, such as "version 3".
 
         Raises:
             DamagedError: it is missing, is a link, or was changed.
@@ -127,7 +130,7 @@ class Folder:
         return path
 
     def listed(self, kind: str) -> list[Path]:
-        """All files or folders of a kind, temporary ones left out; `kind` is one of KINDS or "reports"."""
+        """All files or folders of a kind except temporary ones; `kind` is one of KINDS or "reports"."""
         with translate_errors(self.path / kind):
             return sorted(p for p in self.subfolder(kind).iterdir() if not p.name.startswith("."))
 
@@ -138,7 +141,7 @@ class Folder:
         return self.path / "reports" / f"run-{run:04d}"
 
     def stray_reports(self, runs: Collection[int]) -> list[Path]:
-        """What lies among the reports and is none of those of some runs."""
+        """Everything in the folder of reports except the reports of the given runs."""
         known = {self.report_of(run) for run in runs}
         return [path for path in self.listed("reports") if path not in known]
 
@@ -146,7 +149,8 @@ class Folder:
         """Write the report of a run.
 
         Args:
-            save: writes its files into the folder that it is given.
+            run: number of the run.
+            save: a function that writes the report's files into a given folder.
 
         Returns:
             SHA-256 of each file, by name.
@@ -161,13 +165,13 @@ class Folder:
             hashes = {file.name: hash_of(file) for file in sorted(temporary.iterdir())}
             for file in temporary.iterdir():
                 file.chmod(0o600)
-            clear(final)  # of an attempt that was interrupted before it was noted
+            clear(final)  # an earlier attempt may have been interrupted before the history noted it
             replace_durably(temporary, final, failpoints_of("report"))
             sync(final.parent)
         return hashes
 
     def serve(self, digest: str) -> None:
-        """Let `current.safetensors` be the checkpoint with this hash, in one step."""
+        """Make `current.safetensors` a link to the checkpoint with this hash, in one step."""
         target = os.path.relpath(self.path_of("checkpoints", digest), self.path)
         if self.link.is_symlink() and os.readlink(self.link) == target:
             return
@@ -179,7 +183,7 @@ class Folder:
             sync(self.path)
 
     def serves(self, digest: str) -> bool:
-        """Whether `current.safetensors` leads to the checkpoint with this hash."""
+        """Whether `current.safetensors` is a link to the checkpoint with this hash."""
         return self.link.is_symlink() and self.path / self.link.readlink() == self.path_of("checkpoints", digest)
 
     def at_work(self) -> bool:
@@ -193,7 +197,7 @@ class Folder:
             return False
 
     def tidy(self) -> None:
-        """Remove what an interrupted run left half-written; the caller holds the run lock."""
+        """Remove files that an interrupted run left half-written; the caller holds the run lock."""
         with translate_errors(self.path):
             for kind in KINDS:
                 for leftover in self.subfolder(kind).glob(".*"):
@@ -202,12 +206,12 @@ class Folder:
             (self.path / TEMPORARY_LINK).unlink(missing_ok=True)
 
     def open_to_others(self) -> list[Path]:
-        """What other users of the machine may read, which is nothing unless somebody changed it."""
+        """Files and folders that other users of the machine may read; none unless permissions were changed."""
         return [path for path in [self.path, *self.path.rglob("*")] if others_may_read(path)]
 
 
 def others_may_read(path: Path) -> bool:
-    """Whether a file that is there may be read by other users of the machine."""
+    """Whether other users of the machine may read a file; False if there is none."""
     try:
         return not path.is_symlink() and bool(path.stat().st_mode & 0o077)
     except OSError:
@@ -224,7 +228,7 @@ def hash_of(path: Path) -> str:
 
 
 def clear(path: Path) -> None:
-    """Remove a folder with what is in it; of a link, only the link."""
+    """Remove a file, a link (but not its target), or a folder with its contents."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     else:

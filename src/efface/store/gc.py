@@ -1,4 +1,4 @@
-"""What a store does around a run: clear away what was interrupted, empty the log, remove superseded models."""
+"""Cleaning up around a run: removing interrupted work, truncating the log, removing superseded checkpoints."""
 
 import time
 from datetime import datetime, timedelta
@@ -11,11 +11,11 @@ from efface.store.failpoints import failpoint
 from efface.store.files import KINDS, SUFFIX, clear
 from efface.store.history import History
 
-TRIES, PAUSE_S = 20, 0.1  # to empty the log beside readers
+TRIES, PAUSE_S = 20, 0.1  # attempts to truncate the log while others read from it
 
 
 def recover(context: StoreContext) -> None:
-    """Clear away what an interrupted run left half-done, then `finish`; the caller holds the run lock."""
+    """Remove what an interrupted run left behind, then `finish`; the caller holds the run lock."""
     context.folder.tidy()
     failpoint("recover.temporary")
     drop_orphans(context)
@@ -24,7 +24,10 @@ def recover(context: StoreContext) -> None:
 
 
 def finish(context: StoreContext) -> None:
-    """Do what follows a change of the version in service; each part may be done twice."""
+    """Update the link, truncate the log and remove old checkpoints after the version in service changed.
+
+    Doing it twice is harmless.
+    """
     context.folder.serve(context.history().serving.file)
     failpoint("run.linked")
     clear_ids(context)
@@ -33,7 +36,7 @@ def finish(context: StoreContext) -> None:
 
 
 def clear_ids(context: StoreContext) -> bool:
-    """Empty the write-ahead log, where deleted ids may still stand; False while another process reads from it."""
+    """Truncate the write-ahead log, which may still hold deleted ids; False if another process reads from it."""
     if not context.history().uncleared:
         return True
     for _ in range(TRIES):
@@ -51,7 +54,7 @@ def clear_ids(context: StoreContext) -> bool:
 
 
 def drop_orphans(context: StoreContext) -> None:
-    """Remove files that nothing in the history needs: of rejected runs, and of runs that were interrupted."""
+    """Remove files that the history does not name, such as those of rejected and interrupted runs."""
     history = context.history()
     needed = history.needed_files()
     for kind in KINDS:
@@ -64,14 +67,14 @@ def drop_orphans(context: StoreContext) -> None:
 
 
 def sweep(context: StoreContext, history: History) -> None:
-    """Remove superseded checkpoints that still know honoured records, once the store's days of grace are over."""
+    """Remove superseded checkpoints whose removal date (see `removal_date`) has passed."""
     now = clock.now()
     due = [(v.number, removal_date(history, v)) for v in superseded(history)]
     remove_checkpoints(context, [number for number, day in due if day is not None and day <= now])
 
 
 def remove_checkpoints(context: StoreContext, versions: list[int]) -> None:
-    """Remove the checkpoints of some versions, which the history notes first."""
+    """Note in the history that the checkpoints of some versions are removed, then remove them."""
     if not versions:
         return
     with context.writing() as transaction:
@@ -83,7 +86,7 @@ def remove_checkpoints(context: StoreContext, versions: list[int]) -> None:
 
 
 def superseded(history: History) -> list[Version]:
-    """Versions whose checkpoint is there, is not in service and knows records that were to be forgotten."""
+    """Versions out of service whose checkpoint still exists and was trained on records that are forgotten by now."""
     return [
         v
         for v in history.versions.values()
@@ -92,11 +95,15 @@ def superseded(history: History) -> list[Version]:
 
 
 def removal_date(history: History, version: Version) -> datetime | None:
-    """When the checkpoint of a superseded version is to be removed; None for one that is in service or knows nobody."""
+    """When the checkpoint of a superseded version is to be removed: a number of days after it was superseded.
+
+    Returns:
+        The time in UTC; None for a version that is in service or knows no forgotten record.
+    """
     known = [at for n in history.known_to(version.number) if (at := history.requests[n].honoured) is not None]
     if version.replaced is None or not known:
         return None
-    # The days count from when both hold: it is out of service, and a record that it knows was to be forgotten. A
-    # version that left service long before it came to know such a record is kept for as many days as any other.
+    # The days count from the later of two times: when the version left service, and when the first request was honoured
+    # whose records it knows. So a version that left service long ago is kept for as many days as any other.
     since = max(datetime.fromisoformat(version.replaced), datetime.fromisoformat(min(known)))
     return since + timedelta(days=history.settings["grace_days"])

@@ -1,4 +1,4 @@
-"""The file `head`, which notes outside of the database how far the history goes."""
+"""The file `head`, which holds the number and hash of the history's last event outside of the database."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,13 @@ LOCK_TIMEOUT_S = 60
 
 
 class Head(NamedTuple):
-    """The last event that was noted: its number and hash, and the key's MAC of both."""
+    """The content of the file `head`.
+
+    Args:
+        seq: number of the last event.
+        hash: hash of that event.
+        mac: HMAC of both by the store's key.
+    """
 
     seq: int
     hash: str
@@ -24,7 +30,12 @@ class Head(NamedTuple):
 
 
 def write_head(folder: Path, head: Head) -> None:
-    """Note how far the history goes, so that rows removed from its end are missed; never back."""
+    """Write the last event's number and hash, so that rows removed from the history's end are noticed.
+
+    Args:
+        folder: the store's folder.
+        head: the last event; nothing is written if the file names this event or a later one already.
+    """
     path = folder / HEAD
     with translate_errors(path), FileLock(folder / "head.lock", timeout=LOCK_TIMEOUT_S, mode=0o600, thread_local=False):
         known = read_head(folder)
@@ -37,10 +48,10 @@ def write_head(folder: Path, head: Head) -> None:
 
 
 def read_head(folder: Path) -> Head | None:
-    """What was noted last; None without a note.
+    """Read the file `head`; None if there is none.
 
     Raises:
-        DamagedError: the file holds something else.
+        DamagedError: its content is not that of a head.
         StorageError: it cannot be read.
     """
     path = folder / HEAD

@@ -1,4 +1,4 @@
-"""What the history says: requests, runs and versions, by going through its events in order."""
+"""The history: the requests, runs and versions that follow from applying its events in order."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -13,20 +13,20 @@ FIRST = "0" * 64  # what the first event is chained to
 
 @dataclass
 class History:
-    """Everything that the events of a store say, up to the last one that was read.
+    """The state of a store after all events that were read.
 
     Args:
-        store: the store's own id.
+        store: id of the store.
         created: when it was made, in UTC.
-        task: the task as `module:name`.
+        task: the task as `module:name`, if it was given so.
         key: fingerprint of the key.
-        settings: `grace_days`, `limits`, and what the training records were when the store was made.
-        source: the file that the first model came from.
-        requests, runs, versions: by number.
-        current: the version in service.
-        uncleared: whether deleted ids may still stand in the write-ahead log.
-        retired: when the store was retired, in UTC.
-        clock_jumps: events at which the clock lay behind the event before, and by how many seconds.
+        settings: `grace_days`, `limits`, and facts about the training records when the store was made.
+        source: the file that the first model came from, if it was named.
+        requests, runs, versions: all of them, by number.
+        current: number of the version in service.
+        uncleared: whether the write-ahead log may still hold deleted ids.
+        retired: when the store was retired, in UTC; None if it was not.
+        clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
         seq, hash, latest: number, hash and time of the last event.
     """
 
@@ -48,7 +48,7 @@ class History:
     latest: str = ""
 
     def copy(self) -> "History":
-        """A history to which later events can be applied without changing this one."""
+        """A copy that later events can be applied to without changing this history."""
         return replace(
             self,
             requests=dict(self.requests),
@@ -58,7 +58,7 @@ class History:
         )
 
     def apply(self, events: Iterable[Event]) -> None:
-        """Go on with later events; DamagedError for one that cannot be."""
+        """Apply later events in order; DamagedError if one does not fit."""
         for event in events:
             try:
                 body = {name: value for name, value in event.body.items() if name != CLOCK_BEHIND}
@@ -70,14 +70,14 @@ class History:
             self.seq, self.hash, self.latest = event.seq, event.hash, event.at
 
     def request(self, number: int) -> DeletionRequest:
-        """A request by its number; RequestError where there is none."""
+        """A request by its number; RequestError if there is none."""
         if number not in self.requests:
             there = f"1 to {len(self.requests)}" if self.requests else "none yet"
             raise RequestError(f"there is no request {number} (there are: {there})")
         return self.requests[number]
 
     def version(self, number: int) -> Version:
-        """A version by its number; RequestError where there is none."""
+        """A version by its number; RequestError if there is none."""
         if number not in self.versions:
             raise RequestError(f"there is no version {number} (there are: 1 to {len(self.versions)})")
         return self.versions[number]
@@ -89,7 +89,7 @@ class History:
 
     @property
     def clock_warnings(self) -> list[str]:
-        """What is to be said of a clock that jumped back."""
+        """A warning if the clock jumped back at some event; else empty."""
         if not self.clock_jumps:
             return []
         seq, seconds = self.clock_jumps[0]
@@ -103,7 +103,7 @@ class History:
 
     @property
     def open_run(self) -> RunRecord | None:
-        """The run that is at work or was interrupted."""
+        """The run that is in progress or was interrupted; None if there is none."""
         return next((r for r in reversed(self.runs.values()) if r.stage is Stage.OPEN), None)
 
     @property
@@ -112,7 +112,7 @@ class History:
         return {r.number for r in self.requests.values() if r.stage is Stage.HONOURED}
 
     def honoured_by(self, number: int) -> set[int]:
-        """The requests that a version honours: those of its run and of all versions that it was made from."""
+        """Numbers of the requests that a version honours: those of its run and of all versions it was made from."""
         found: set[int] = set()
         at: int | None = number
         while at is not None:
@@ -121,16 +121,16 @@ class History:
         return found | {r.number for r in self.requests.values() if r.through and set(r.through) <= found}
 
     def known_to(self, number: int) -> set[int]:
-        """Honoured requests whose records a version still knows."""
+        """Numbers of the honoured requests whose records a version was trained on and has not forgotten."""
         return self.honoured - self.honoured_by(number)
 
     def first_of(self, lineage: int) -> Version:
-        """The model that a lineage began with."""
+        """The first version of a lineage."""
         return next(v for v in self.versions.values() if v.lineage == lineage)
 
     @property
     def unlearned_in_lineage(self) -> set[int]:
-        """The requests that were honoured since the lineage in service began."""
+        """Numbers of the requests that were honoured since the lineage in service began."""
         return self.honoured_by(self.current) - self.honoured_by(self.first_of(self.serving.lineage).number)
 
     @property
@@ -139,7 +139,7 @@ class History:
         return {run.number for run in self.runs.values() if run.audit is not None and run.audit["files"]}
 
     def needed_files(self) -> dict[tuple[str, str], str]:
-        """What each file of weights or answers is that must be there, by its kind and hash."""
+        """The files that the store must hold: a name for messages, by kind and hash of each file."""
         needed = {("checkpoints", v.file): v.title for v in self.versions.values() if not v.removed}
         needed |= {("baselines", v.baseline): baseline_title(v) for v in self.versions.values()}
         run = self.open_run
@@ -215,7 +215,7 @@ class History:
 
 
 def baseline_title(version: Version) -> str:
-    """What messages call the holdout answers that a version's drift is counted from."""
+    """The name in messages of the file with the predictions that a version's drift is measured against."""
     return f"holdout answers of lineage {version.lineage}"
 
 

@@ -1,4 +1,4 @@
-"""The store's key: what turns record ids into tags that say nothing without it."""
+"""The store's key, which turns record ids into tags that reveal nothing without the key."""
 
 import hmac
 import os
@@ -19,27 +19,33 @@ TAG_DIGITS = 16  # of a tag, in hexadecimal: the name of a record in reports
 
 @dataclass(frozen=True)
 class Key:
-    """A secret of 32 bytes; without it nobody can tell which records the history is about."""
+    """A secret of 32 bytes; without it nobody can find out which records the history is about."""
 
     secret: bytes = field(repr=False)
 
     def tag(self, name: RecordId) -> bytes:
         """HMAC-SHA256 of a record id, 32 bytes; the integer 1 and the text "1" have different ones."""
-        # on its own rather than by _mac: a run does this for every training record
+        # does not call _mac, for speed: a run does this for every training record
         kind = b"id text\0" if isinstance(name, str) else b"id number\0"
         return hmac.digest(self.secret, kind + str(name).encode("utf-8", "surrogatepass"), "sha256")
 
     def mac(self, purpose: str, text: str) -> str:
-        """HMAC-SHA256 of some text in hexadecimal, different for each purpose."""
+        """HMAC-SHA256 of a text, in hexadecimal; the same text has different ones for different purposes."""
         return self._mac(purpose, text.encode()).hex()
 
     def row_check(self, request: int, place: int, tag: bytes) -> bytes:
-        """8 bytes of HMAC that show that the row of a tag is as it was written."""
+        """The first 8 bytes of an HMAC by which changes of a row of the table `tags` are noticed.
+
+        Args:
+            request: number of the request.
+            place: place of the tag among the request's sorted tags, from 0.
+            tag: the tag.
+        """
         return self._mac("row", f"{request} {place} ".encode() + tag)[:8]
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits by which keys are known apart, and which say nothing about them."""
+        """16 hexadecimal digits that identify the key without revealing it."""
         return self.mac("fingerprint", "efface")[:FINGERPRINT_DIGITS]
 
     def _mac(self, purpose: str, data: bytes) -> bytes:
@@ -65,7 +71,7 @@ def make_key(path: Path) -> Key:
             file.write(f"{key.secret.hex()}\n")
         sync(path)
     except OSError as error:
-        path.unlink(missing_ok=True)  # half a key is of no use, and would be in the way of the next attempt
+        path.unlink(missing_ok=True)  # half a key is useless, and would make the next attempt fail
         raise storage_error(path, error, "the key cannot be written") from error
     return key
 
@@ -74,12 +80,12 @@ def read_key(path: Path) -> Key | None:
     """Read the key in a file.
 
     Returns:
-        The key, or None where there is no such file, which retires a store.
+        The key; None if there is no such file, in which case the store counts as retired.
 
     Raises:
-        RequestError: it is a folder.
-        StorageError: it cannot be read.
-        DamagedError: it holds no key.
+        RequestError: the path is a folder.
+        StorageError: the file cannot be read.
+        DamagedError: the file holds no key.
     """
     try:
         secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
@@ -97,7 +103,7 @@ def read_key(path: Path) -> Key | None:
 
 
 def destroy_key(path: Path) -> None:
-    """Overwrite a key and remove its file; of what the disk kept elsewhere nothing can be said."""
+    """Overwrite a key and remove its file; copies that the disk or a backup keeps elsewhere are not affected."""
     with path.open("r+b") as file:
         file.write(b"0" * 2 * LENGTH)
     sync(path)
@@ -105,5 +111,5 @@ def destroy_key(path: Path) -> None:
 
 
 def short_tag(tag: bytes) -> str:
-    """The name of a record in reports and bundles."""
+    """The name of a record in reports and exports: the first 16 hexadecimal digits of its tag."""
     return tag.hex()[:TAG_DIGITS]

@@ -1,4 +1,4 @@
-"""The history of a store: events that are only ever added, each chained to the one before by the key."""
+"""The events of a store in its database: append-only, each chained to the one before by an HMAC."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,17 @@ from efface.store.keys import Key
 
 
 def append(connection: Connection, key: Key, kind: str, body: dict[str, Any]) -> Event:
-    """Add an event, within a transaction that holds the write lock."""
+    """Add an event.
+
+    Args:
+        connection: a transaction that holds the write lock.
+        key: the store's key.
+        kind: kind of the event.
+        body: its details, as values that JSON can hold.
+
+    Returns:
+        The event, with its number, time and hash.
+    """
     last = connection.execute(select(events).order_by(events.c.seq.desc()).limit(1)).first()
     at, behind = clock.stamp(last.at if last else None)
     if behind:
@@ -28,7 +38,16 @@ def append(connection: Connection, key: Key, kind: str, body: dict[str, Any]) ->
 
 
 def chain(key: Key, before: str, seq: int, at: str, kind: str, body: str) -> str:
-    """The hash of an event; `before` is that of the event before it."""
+    """The hash of an event: an HMAC, in hexadecimal, of its parts and of the hash before.
+
+    Args:
+        key: the store's key.
+        before: hash of the event before; FIRST for the first event.
+        seq: number of the event.
+        at: its time, as text.
+        kind: its kind.
+        body: its details, as JSON text.
+    """
     return key.mac("event", json.dumps([before, seq, at, kind, body]))
 
 
@@ -36,14 +55,15 @@ def read(connection: Connection, key: Key | None, after: int = 0, before: str = 
     """Read events in order, each checked against the chain.
 
     Args:
-        key: the store's key; without it nothing can be checked.
-        after: number of the event to begin after.
+        connection: a transaction.
+        key: the store's key; without it hashes are not checked.
+        after: number of the event after which reading begins; 0 reads all.
         before: the hash of that event.
 
     Raises:
-        DamagedError: an event was changed, removed or put in; the message names the first such.
+        DamagedError: an event was changed, removed or inserted; the message names the first of them.
     """
-    # closed even where a row is refused: a cursor left open keeps deleted ids in the write-ahead log
+    # closed even if a row is refused: an open cursor would keep deleted ids in the write-ahead log
     with connection.execute(select(events).where(events.c.seq > after).order_by(events.c.seq)) as rows:
         for row in rows:
             if row.seq != after + 1:

@@ -1,4 +1,4 @@
-"""What else may hold the records that a model has forgotten; the store sees to its own, and names the rest."""
+"""Other places that may still hold forgotten records; the store cleans up its own and lists the rest for people."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Leftover:
 
     Args:
         what: the place.
-        found: whether it was seen to be there; other places are named for people to see to.
+        found: whether efface found it; False for places that it cannot see and that people should check.
         advice: what to do about it.
     """
 
@@ -35,11 +35,13 @@ class Leftover:
 def leftovers(
     context: StoreContext, history: History, model: "nn.Module | None", still_there: int | None
 ) -> list[Leftover]:
-    """All places that may hold forgotten records, those first that were seen.
+    """All places that may hold forgotten records, those that were found first.
 
     Args:
+        context: the open store.
+        history: its history.
         model: the model in service, if it could be loaded.
-        still_there: how many forgotten records stand in the training set, if there is a task.
+        still_there: how many forgotten records are still in the training set; None without a task.
     """
     found = [*_own(context, history), *_source(history), *_training(still_there), *_statistics(model)]
     return sorted([*found, *_ELSEWHERE], key=lambda r: not r.found)

@@ -1,4 +1,4 @@
-"""The state of a store at one glance."""
+"""A summary of the state of a store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +14,20 @@ from efface.store.settings import DriftLimits
 
 @dataclass(frozen=True)
 class Overview:
-    """What a team has to know of its store.
+    """A summary of the state of a store.
 
     Args:
         serving: the version in service.
-        file: where its weights are.
+        file: the path of its weights.
         versions: all versions, in order.
-        honours: the numbers of the requests that each version honours.
+        honours: numbers of the requests that each version honours, by number of the version.
         pending: requests that wait for a run.
-        overdue: pending requests whose date is over, in UTC.
-        unfinished: a run that was interrupted, or is at work.
-        retraining: why a retraining is due, one line each.
-        warnings: what else is not as it should be, one line each.
-        misplaced: whether `current.safetensors` leads elsewhere than to the version in service.
-        retired: why nothing can be asked any more; None as long as something can.
+        overdue: pending requests whose date has passed, in UTC.
+        unfinished: a run that was interrupted or is in progress; else None.
+        retraining: reasons why a retraining is due, one line each; empty if none is.
+        warnings: other problems, one line each.
+        misplaced: whether `current.safetensors` does not lead to the version in service.
+        retired: why the store accepts no requests any more; None while it does.
         head: number and hash of the history's last event.
     """
 
@@ -46,7 +46,7 @@ class Overview:
 
 
 def overview(context: StoreContext) -> Overview:
-    """The state of a store now."""
+    """Summarise the current state of a store."""
     with context.reading() as snapshot:
         history = snapshot.history
         ids = snapshot.connection.execute(select(func.count()).select_from(pending_ids)).scalar() or 0

@@ -1,4 +1,4 @@
-"""Where a store and its key lie. Light to import, so that a store that is not there is refused at once."""
+"""The paths of a store and its key. Light to import, so that a missing store is refused at once."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,11 @@ KEY_VARIABLE = "EFFACE_KEY"
 
 
 def check_store(folder: Path) -> None:
-    """Refuse a folder that holds no store.
+    """Check that a folder holds a store.
 
     Raises:
         RequestError: there is no store.
-        StorageError: the folder cannot be read, such as somebody else's.
+        StorageError: the folder cannot be read, for example because it belongs to another user.
     """
     try:
         there = folder.is_dir() and (folder / DATABASE).is_file()
@@ -26,7 +26,15 @@ def check_store(folder: Path) -> None:
 
 
 def check_new_store(folder: Path, key_path: Path) -> None:
-    """Refuse, by a RequestError with all problems, places at which no store and no key can be made; both absolute."""
+    """Check that a store and its key can be made at two places.
+
+    Args:
+        folder: absolute path of the store.
+        key_path: absolute path of the key.
+
+    Raises:
+        RequestError: with every problem.
+    """
     problems: list[str] = []
     for check in (_check_folder, _check_key):
         collect_errors(problems, check, folder, key_path)
@@ -35,19 +43,23 @@ def check_new_store(folder: Path, key_path: Path) -> None:
 
 
 def unfinished(folder: Path) -> Path:
-    """Where a store is made before it is moved to its place."""
+    """The path at which a store is built before it is moved to `folder`."""
     return folder.with_name(f".{folder.name}.new")
 
 
 def key_beside(folder: Path) -> Path:
-    """Where a store's key is looked for, unless another place is named."""
+    """The default path of a store's key."""
     return folder.with_name(f"{folder.name}.key")
 
 
 def find_key(folder: Path, given: Path | None) -> Path:
-    """The place of a store's key: the one given, else that in EFFACE_KEY, else beside the store.
+    """The path of a store's key: `given`, else the environment variable EFFACE_KEY, else beside the store.
 
-    It is never a place that the store itself names: whoever can write there could bring a key of their own.
+    It is never read from the store itself, since whoever can write to the store could then supply another key.
+
+    Args:
+        folder: absolute path of the store.
+        given: path of the key, if the caller named one.
 
     Raises:
         RequestError: the key would lie inside the store.
@@ -59,13 +71,13 @@ def find_key(folder: Path, given: Path | None) -> Path:
 
 
 def check_outside(folder: Path, key_path: Path) -> None:
-    """Refuse, by RequestError, a key that lies inside the store."""
+    """Check that a key does not lie inside the store; RequestError if it does. Both paths are absolute."""
     if folder == key_path or folder in key_path.parents:
         raise RequestError(f"{key_path}: the key must lie outside of the store (--key, or {KEY_VARIABLE})")
 
 
 def key_exists(path: Path) -> RequestError:
-    """The refusal to write a key over a file."""
+    """The error for a key that would overwrite an existing file."""
     return RequestError(
         f"{path}: there is a file already, and a key is never replaced: name another place (--key), or remove it if no "
         "store needs it"

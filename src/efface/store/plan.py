@@ -1,4 +1,4 @@
-"""What a run is asked to do, whether that can be, and what it came to."""
+"""The plan of a run, its checks, and the outcome of a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,8 +8,8 @@ from efface.auditing.config import REFERENCES, level_problem
 from efface.errors import RequestError
 from efface.store.entries import Version
 
-# methods need torch, and the command line refuses words that it does not know without it: they are imported where they
-# are used
+# methods need torch, which is slow to load: they are imported where they are used, so that the command line can refuse
+# unknown words without it
 if TYPE_CHECKING:
     from efface.methods import Method
     from efface.task import Task
@@ -20,16 +20,17 @@ NOT_AUDITED, RETRAINED = "not_audited", "retrained"
 
 @dataclass(frozen=True)
 class RunPlan:
-    """How a run is to be made; an interrupted run goes on where the same plan is asked for again.
+    """How a run is carried out; an interrupted run is resumed if the same plan is given.
 
     Args:
         method: key of an unlearning method.
         options: options of the method, by name.
-        seed: of all draws.
-        level: how much the audit spends: quick, standard, strong, or None for no audit.
+        seed: seed of all random draws.
+        level: level of the audit: quick, standard, strong, or None for no audit.
         references: how many reference models the audit trains.
-        accept: the least conclusion of the audit with which a version goes into service: one of ACCEPT.
-        retrain: train anew on the records that are left, by Task.fit, in place of unlearning.
+        accept: the weakest conclusion of the audit with which the model goes into service, one of ACCEPT; `any` accepts
+            every model.
+        retrain: train anew on the remaining records, by Task.fit, instead of unlearning.
     """
 
     method: str = "steer"
@@ -41,7 +42,7 @@ class RunPlan:
     retrain: bool = False
 
     def chosen(self) -> "Method":
-        """The method with its options; RequestError where there is none such."""
+        """The method with its options; RequestError if there is no such method or option."""
         from efface.methods import get
 
         # as words, which is how options are read wherever they come from
@@ -50,18 +51,18 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a run came to.
+    """The outcome of a run.
 
     Args:
         status: the audit's conclusion, `not_audited`, `retrained`, or `nothing` where no request was pending.
-        reasons: of that conclusion, one line each.
-        run: number of the run.
-        requests: numbers of the requests that it was about.
+        reasons: the reasons for `status`, one line each.
+        run: number of the run; None where there was nothing to do.
+        requests: numbers of the requests in its batch.
         records: how many records it was to forget.
         version: the new version in service; None where there was nothing to do or the model did not pass.
-        retraining: why a retraining is due, one line each.
-        warnings: what unlearning warned of, one line each.
-        resumed: whether it went on with an interrupted run.
+        retraining: reasons why a retraining is due, one line each; empty if none is.
+        warnings: warnings of the unlearning, one line each.
+        resumed: whether it resumed an interrupted run.
     """
 
     status: str
@@ -76,7 +77,7 @@ class RunOutcome:
 
 
 def check_plan(plan: RunPlan, task: "Task") -> None:
-    """Refuse a plan that cannot be carried out, by a RequestError with every problem."""
+    """Check that a plan can be carried out on a task; RequestError with every problem if not."""
     from efface.task import missing_build_model
 
     problems = []

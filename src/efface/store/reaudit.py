@@ -22,11 +22,11 @@ from efface.task import Task
 
 @dataclass(frozen=True)
 class ReauditOptions:
-    """How the model in service is audited.
+    """Options of a new audit of the model in service.
 
     Args:
         references: how many reference models the audit trains.
-        original: the model that the lineage began with, where the store no longer has it.
+        original: the first model of the lineage, needed only if the store no longer has it.
         progress: whether to show progress; by default on a terminal.
     """
 
@@ -41,10 +41,15 @@ def reaudit(
     """Audit all records that were forgotten since the lineage in service began.
 
     Args:
-        model: the one in service; `history` says which that is.
+        context: the open store.
+        history: its history.
+        task: the task as the user gave it.
+        model: the model in service according to `history`.
+        level: level of the audit: quick, standard or strong.
+        options: further options.
 
     Returns:
-        The report, or None and why there is none.
+        The report and an empty text, or None and the reason why no audit was made.
     """
     serving, first = history.serving, history.first_of(history.serving.lineage)
     if not history.unlearned_in_lineage:

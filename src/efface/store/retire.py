@@ -1,4 +1,4 @@
-"""The end of a store: ids, log and models that know them go first, then the key."""
+"""Retiring a store: ids, log and superseded models are removed first, then the key."""
 
 from sqlalchemy import delete
 
@@ -11,16 +11,16 @@ from efface.store.keys import destroy_key
 
 
 def retire(context: StoreContext) -> list[int]:
-    """Destroy the key, after which nobody can tell whom the history is about.
+    """Retire a store and destroy its key, after which nobody can find out which records the history is about.
 
-    Pending requests are cancelled and their ids deleted. Superseded models that know honoured records are removed at
+    Pending requests are cancelled and their ids deleted. Superseded models that know forgotten records are removed at
     once. The version in service stays.
 
     Returns:
-        The numbers of the requests that were cancelled.
+        Numbers of the requests that were cancelled.
 
     Raises:
-        BusyError: another process reads from the database, or a run is at work; the key is then still there.
+        BusyError: another process reads from the database, or a run is in progress; the key then still exists.
     """
     with context.folder.locked(0.0):
         with context.writing() as transaction:

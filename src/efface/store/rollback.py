@@ -1,4 +1,4 @@
-"""An earlier version goes back into service."""
+"""Putting an earlier version back into service."""
 
 from efface.errors import RequestError, shorten
 from efface.store.context import StoreContext
@@ -9,9 +9,13 @@ from efface.store.gc import finish
 def rollback(context: StoreContext, number: int) -> Version:
     """Put an earlier version into service.
 
+    Args:
+        context: the open store.
+        number: number of the version.
+
     Raises:
         RequestError: there is no such version, it is in service already, or a request would no longer be honoured.
-        BusyError: a run is at work.
+        BusyError: a run is in progress.
         DamagedError: its checkpoint is missing or was changed.
     """
     with context.folder.locked(0.0):

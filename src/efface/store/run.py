@@ -1,4 +1,4 @@
-"""A run: all pending requests are unlearned as one batch, judged, and put into service or refused."""
+"""A run: it unlearns all pending requests as one batch, judges the new model and puts it into service or rejects it."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -36,25 +36,28 @@ def run(
     wait_s: float = 0.0,
     progress: bool | None = None,
 ) -> RunOutcome:
-    """Honour all pending requests, or go on with a run that was interrupted.
+    """Honour all pending requests, or resume a run that was interrupted.
 
-    The version in service stays as it is wherever this raises.
+    If an error is raised, the version in service does not change.
 
     Args:
+        context: the open store.
+        task: the task as the user gave it.
+        plan: how the run is carried out.
         device: where models are made and judged.
         wait_s: seconds to wait for another run.
         progress: whether to show progress; by default on a terminal.
 
     Raises:
-        RequestError: for a plan or records that cannot be.
-        BusyError: another run is at work.
-        DamagedError: a row or a checkpoint is not what it was.
+        RequestError: the plan cannot be carried out, or not on these records.
+        BusyError: another run is in progress.
+        DamagedError: a row or a checkpoint was changed.
         DivergedError: weights became NaN or infinite.
     """
     check_plan(plan, task)
     with context.folder.locked(wait_s), unchanged_globals():
         failpoint("run.locked")
-        context.key  # noqa: B018  a retired store has nothing to do here
+        context.key  # noqa: B018  refuse a retired store
         recover(context)
         failpoint("run.recovered")
         begun = StoreRun(context, task, plan, device, progress).begin()
@@ -62,13 +65,14 @@ def run(
 
 
 class StoreRun:
-    """One run, and what its steps share.
+    """One run, with the values that its steps share.
 
-    Each step is noted in the history before the next begins, so that an interrupted run goes on after its last one.
+    Each step is noted in the history before the next begins, so that an interrupted run resumes after its last step.
 
     Args:
-        context: the store; the caller holds its run lock.
+        context: the open store; the caller holds its run lock.
         task: the task as the user gave it.
+        plan: how the run is carried out.
         device: where models are made and judged.
         progress: whether to show progress; by default on a terminal.
     """
@@ -79,15 +83,15 @@ class StoreRun:
         self.context, self.task, self.plan, self.device, self.progress = context, task, plan, device, progress
         self.resumed = False
         self.record: RunRecord
-        self.parent: Version  # that the run starts from
+        self.parent: Version  # the version that the run starts from
         self.limits: DriftLimits
         self.pending: PendingRecords
         self.batch: DeletionBatch
 
     def begin(self) -> "StoreRun | None":
-        """Take up the run that was interrupted, or begin one; None where there is nothing to do."""
+        """Resume the run that was interrupted, or begin one; None if there is nothing to do."""
         history = self.context.history()
-        # all options with their values, however they were given
+        # options are compared by their values, since equal ones may have been given as text or as numbers
         unfinished, wanted = history.open_run, asdict(self.plan) | {"options": asdict(self.plan.chosen())}
         if unfinished is not None:
             self.record = unfinished
@@ -116,7 +120,7 @@ class StoreRun:
         try:
             return self._carry_out()
         except (RequestError, DivergedError) as error:
-            # the kind of error alone: the history is for ever, and what a user's own code says may hold an id
+            # only the type of the error: the history is permanent, and a message of the user's code may hold an id
             self._end(Stage.FAILED, type(error).__name__)
             if isinstance(error, RequestError):
                 raise RequestError([self.pending.restore_ids(line, self.task) for line in error.problems]) from error
@@ -139,7 +143,7 @@ class StoreRun:
         return replace(outcome, version=version, retraining=tuple(self.limits.exceeded(version.drift)))
 
     def _model(self) -> nn.Module:
-        """The new model: the one that was stored before the run was interrupted, or one that is made and stored now."""
+        """The new model: loaded if it was stored before the run was interrupted, else made and stored now."""
         if self.record.model is not None:
             return self._load(self.record.model["file"], f"unfinished run {self.record.number}")
         if self.plan.retrain:
@@ -156,7 +160,7 @@ class StoreRun:
         return model
 
     def _assess(self, model: nn.Module) -> Assessment:
-        """Compare a retrained model, or audit an unlearned one unless that was done before."""
+        """Compare a retrained model with the one before, or audit an unlearned model unless that was done before."""
         if self.plan.retrain:
             return self._compare(model)
         if self.plan.level is None:
@@ -164,7 +168,7 @@ class StoreRun:
         return Assessment(**self.record.audit) if self.record.audit else self._audit(model, self.plan.level)
 
     def _compare(self, model: nn.Module) -> Assessment:
-        """How a retrained model's holdout accuracy compares with that of the first model of the lineage before."""
+        """Compare a retrained model's holdout accuracy with that of the first model of the previous lineage."""
         drift = self._drift(model)
         if "missing" in drift:
             said = f"trained anew without the records; not compared: {drift['missing']}"
@@ -179,7 +183,7 @@ class StoreRun:
         return Assessment(RETRAINED, [f"{said}, which is past the limit of {limit:.3f}"], {}, within_limits=False)
 
     def _audit(self, model: nn.Module, level: str) -> Assessment:
-        """Audit the new model and store the report, in which records have tags for names."""
+        """Audit the new model and store the report, in which tags replace the ids of records."""
         original = self._load(self.parent.file, self.parent.title)
         report = audit_models(
             original=original,
@@ -215,7 +219,7 @@ class StoreRun:
         )
 
     def _commit(self, model: nn.Module, found: Assessment) -> Version:
-        """Put the model into service, and delete the ids of the records that it has forgotten: both, or neither."""
+        """Put the model into service and delete the ids of the records that it has forgotten, in one transaction."""
         lineage, kind, drift, baseline = self.parent.lineage, "unlearned", None, self.parent.baseline
         if self.plan.retrain:
             baseline = self.context.folder.add("baselines", lambda path: write_answers(self.task, model, path))
@@ -254,7 +258,7 @@ class StoreRun:
         return load(self.task, self.context.folder.checked("checkpoints", file, what), self.device)
 
     def _drift(self, model: nn.Module) -> dict[str, Any]:
-        """How far a model moved from the first one of the lineage in service."""
+        """How far a model moved from the first model of the lineage in service."""
         first = self.context.folder.checked("baselines", self.parent.baseline, baseline_title(self.parent))
         return drift_of(self.task, model, first, self.batch.forget_classes)
 
@@ -266,7 +270,7 @@ class StoreRun:
         self.record = transaction.history.runs[self.record.number]
 
     def _end(self, stage: Stage, why: str) -> None:
-        """Give the run up, and remove the model that it made."""
+        """End the run without a version, and remove the model that it made."""
         with self.context.writing() as transaction:
             transaction.append("ended", {"number": self.record.number, "stage": str(stage), "why": why})
         drop_orphans(self.context)

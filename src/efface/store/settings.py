@@ -1,4 +1,4 @@
-"""What a store is made with, and how far a model may drift. Light to import."""
+"""The settings of a store, among them the limits of drift. Light to import."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -9,23 +9,23 @@ from efface.errors import RequestError
 
 GRACE_DAYS = 30.0
 MAX_GRACE = 365_000.0
-BUSY_S = 30.0  # how long to wait for others who write to the database
+BUSY_S = 30.0  # how long to wait for other processes that write to the database
 
 
 @dataclass(frozen=True)
 class DriftLimits:
-    """How far a model may move from the first one of its lineage before a retraining is due.
+    """How far a model may move from the first model of its lineage before a retraining is due.
 
     Args:
-        changed: share of holdout answers that may differ, from 0 to 1.
-        accuracy: how much holdout accuracy may be lost, from 0 to 1.
+        changed: largest share of holdout predictions that may differ, from 0 to 1.
+        accuracy: largest loss of holdout accuracy, from 0 to 1.
     """
 
     changed: float = 0.10
     accuracy: float = 0.02
 
     def exceeded(self, drift: dict[str, Any] | None) -> list[str]:
-        """Which limits a drift exceeds, one line each; `drift` is what `drift_of` gives."""
+        """The limits that a drift exceeds, one line each; `drift` is a result of `drift_of`, or None for no drift."""
         if drift is None or "missing" in drift:
             return []
         found = []
@@ -40,13 +40,13 @@ class DriftLimits:
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """What a store is made with, and remembers for its life.
+    """The settings of a store, which are fixed when it is made.
 
     Args:
-        grace_days: how long superseded checkpoints that know honoured records are kept for audits.
-        limits: past which drift a retraining is due.
-        source: the file that the model came from; `verify` says whether it is still there.
-        task_path: the task as `module:name`, which the command line imports.
+        grace_days: days for which superseded checkpoints that know forgotten records stay available for audits.
+        limits: limits of drift beyond which a retraining is due.
+        source: the file that the model came from; `verify` reports if it still exists.
+        task_path: the task as `module:name`, for the command line to import.
     """
 
     grace_days: float = GRACE_DAYS
@@ -56,7 +56,7 @@ class StoreSettings:
 
 
 def check_settings(settings: StoreSettings) -> None:
-    """Refuse settings that cannot be, by a RequestError with every problem."""
+    """Check settings; RequestError with every problem."""
     if not isinstance(settings, StoreSettings) or not isinstance(settings.limits, DriftLimits):
         raise RequestError(
             "settings: expected an efface.store.StoreSettings, and in it limits of efface.store.DriftLimits"

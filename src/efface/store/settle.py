@@ -1,4 +1,4 @@
-"""Requests whose records other requests had forgotten: their ids are deleted, and they are honoured without a run."""
+"""Honouring requests without a run, if other requests had all of their records forgotten before."""
 
 from collections.abc import Mapping
 
@@ -11,23 +11,24 @@ from efface.store.tag_rows import AT_ONCE, requests_of, tags_of
 
 
 def settle_pending(transaction: Transaction) -> None:
-    """Settle all pending requests, after a version honoured others."""
+    """Apply `settle` to every pending request, after a version honoured others."""
     for request in transaction.history.pending:
         wanted = sorted(tags_of(transaction, [request.number]))
         settle(transaction, request.number, requests_of(transaction, wanted))
 
 
 def settle(transaction: Transaction, number: int, known: Mapping[bytes, set[int]]) -> None:
-    """Delete the ids of a request's records that are forgotten already; honour it if those are all of its records.
+    """Delete the ids of a request's records that are forgotten already; honour it if all of them are.
 
     Args:
-        number: a pending request.
-        known: the numbers of the requests that name each of its records, by tag.
+        transaction: an open transaction.
+        number: number of a pending request.
+        known: numbers of the requests that name each of its records, by the record's tag.
     """
     requests = transaction.history.requests
     first: dict[bytes, int] = {}
     for tag, numbers in known.items():
-        # only requests that a version lists: one honoured through others stands for nothing that they do not
+        # only requests that a version lists; one that was honoured through others adds nothing to them
         listed = [n for n in numbers if requests[n].stage is Stage.HONOURED and not requests[n].through]
         if listed:
             first[tag] = min(listed, key=lambda n: (requests[n].version or 1, n))

@@ -1,4 +1,4 @@
-"""Store: the deletion requests against one model, its versions, and the evidence, for as long as the model lives."""
+"""Store: the deletion requests against one model, the versions that honour them, and the audits of those."""
 
 from collections.abc import Collection
 from datetime import date
@@ -12,8 +12,8 @@ from efface.store.place import check_store, key_beside
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.settings import BUSY_S, StoreSettings
 
-# What needs SQLAlchemy or torch is imported where it is used: a store that is not there is refused without the first,
-# and verbs without a model answer, or refuse, without the second.
+# SQLAlchemy and torch are slow to load, so what needs them is imported where it is used: a missing store is refused
+# without SQLAlchemy, and methods that need no model do without torch.
 if TYPE_CHECKING:
     from torch import nn
 
@@ -28,23 +28,22 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The requests against one model, and its versions.
+    """A store of the deletion requests against one model, and of the model's versions.
 
-    Several threads may use one Store, and several processes the same folder. Each verb that changes something either
-    does all of it or nothing; where it raises, the version in service stays as it is.
+    Several threads may share one Store, and several processes may open the same folder. Each method changes everything
+    it should or nothing; if it raises an error, the version in service does not change.
 
     Args:
-        folder: where the store lies.
-        task: the task; it may be left out where no records are read: for all verbs but `add`, `run`, and the audit of
-            `verify`.
-        key: the file with the store's key; by default that in EFFACE_KEY, or beside the folder.
+        folder: the store's folder.
+        task: the task; only `add`, `run` and the audit of `verify` need it.
+        key: the file with the store's key; by default the one named by EFFACE_KEY, else the one beside the folder.
         device: where models are made and judged: auto, cpu, cuda or cuda:N.
-        busy_s: seconds to wait for others who write to the database.
+        busy_s: seconds to wait for other processes that write to the database.
 
     Raises:
-        RequestError: there is no store, or what is asked cannot be.
-        BusyError: another process is in the way; try again.
-        DamagedError: the store is not what its history says.
+        RequestError: there is no store, or an argument is invalid.
+        BusyError: another process uses the store; try again.
+        DamagedError: the store does not match its history.
         StorageError: the disk is full, cannot be written to, or fails.
     """
 
@@ -85,18 +84,18 @@ class Store:
         """Make a store, with `model` as its first version.
 
         Args:
-            folder: where; it must be absent.
-            task: the task; its build_model makes the network of `model`.
-            key: where the key is written, by default beside the folder. Keep it apart from backups of the store.
+            folder: the store's folder, which must not exist yet.
+            task: the task; its `build_model` makes the network of `model`.
+            key: the file that the key is written to, by default beside the folder. Back it up apart from the store.
             settings: days of grace, limits of drift, and where the model came from.
             device: as for Store.
 
         Returns:
-            The store, open.
+            The open store.
 
         Raises:
-            RequestError: with everything that is wrong; nothing was made.
-            StorageError: the disk does not take it; nothing is left.
+            RequestError: an argument is invalid, with every problem; nothing was made.
+            StorageError: a file could not be written; what was made is removed.
         """
         from efface.store.create import NewStore
 
@@ -122,33 +121,33 @@ class Store:
 
     @property
     def current(self) -> Path:
-        """The weights in service: a link in the store that always leads to a whole checkpoint."""
+        """The weights in service: the path of a link that always leads to a complete checkpoint."""
         return self._context.folder.link
 
     @property
     def retired(self) -> str | None:
-        """Why nothing more can be asked of the store, where its key is missing; else None."""
+        """Why the store cannot be used, as a sentence, if its key is missing; else None."""
         return self._context.retired
 
     @property
     def task_path(self) -> str | None:
-        """The task as `module:name`, as it was given when the store was made."""
+        """The task as `module:name`, if it was given when the store was made."""
         return self.history().task
 
     def history(self) -> "History":
-        """Everything that the ledger says, its chain checked."""
+        """The history of the store; DamagedError if an event was changed or removed."""
         return self._context.history()
 
     def add(self, ids: "Collection[RecordId]", note: str | None = None, due: str | date | None = None) -> "Answer":
-        """Ask for records to be forgotten; the same records again are the same request.
+        """Add a request to forget records; a second call with the same records finds the existing request.
 
         Args:
-            ids: of the records; each must be a training record, or have been forgotten before.
-            note: one line beside the request, at most 500 characters. It is stored as it is, so name nobody in it.
-            due: the last day in time, as a date or as YYYY-MM-DD.
+            ids: ids of the records; each must be a training record or have been forgotten before.
+            note: one line of at most 500 characters. It is stored as plain text, so do not name people in it.
+            due: the last day on which honouring it is in time, as a date or as YYYY-MM-DD.
 
         Returns:
-            The request, and what is known of its records.
+            The request, whether it is new, and how many of its records were forgotten before.
         """
         day, records = read_date(due, "due") if isinstance(due, str) else due, self._records()
         from efface.store.add import add
@@ -156,7 +155,7 @@ class Store:
         return add(self._context, records, ids, note, day)
 
     def cancel(self, number: int) -> "DeletionRequest":
-        """Withdraw a request that is still pending, and delete its ids."""
+        """Cancel a pending request and delete its ids."""
         from efface.store.cancel import cancel
 
         return cancel(self._context, number)
@@ -166,13 +165,13 @@ class Store:
         return list(self.history().requests.values())
 
     def request(self, number: int) -> dict[str, Any]:
-        """Everything that is known of one request, as values that JSON holds."""
+        """Everything that is known about a request, as values that JSON can hold."""
         from efface.store.describe import describe
 
         return describe(self._context, number)
 
     def ids(self, number: int) -> "list[RecordId]":
-        """The ids of a request that are still stored: those of records that are not forgotten yet."""
+        """The ids of a request's records that are not forgotten yet; other ids are not stored."""
         from efface.store.tag_rows import pending_ids_of
 
         with self._context.reading() as snapshot:
@@ -181,7 +180,7 @@ class Store:
         return sorted(names, key=lambda name: (isinstance(name, str), name))
 
     def note(self, number: int) -> str | None:
-        """What was written beside a request; None for one without a note."""
+        """The note of a request; None if it has none."""
         from sqlalchemy import select
 
         from efface.store.database import notes
@@ -191,15 +190,15 @@ class Store:
             return snapshot.connection.execute(select(notes.c.text).where(notes.c.request == number)).scalar()
 
     def run(self, plan: RunPlan | None = None, *, wait_s: float = 0.0, progress: bool | None = None) -> RunOutcome:
-        """Honour all pending requests as one batch; an interrupted run with the same plan goes on where it was.
+        """Honour all pending requests as one batch; an interrupted run with the same plan is resumed.
 
         Args:
-            plan: how; by default by steer and a standard audit.
+            plan: how the run is carried out; by default by the method steer, with a standard audit.
             wait_s: seconds to wait for another run.
             progress: whether to show progress; by default on a terminal.
 
         Returns:
-            The audit's conclusion, and the new version where the model went into service.
+            The audit's conclusion, and the new version if the model went into service.
         """
         task = self._checked_task()
         from efface.runtime.devices import resolve_device
@@ -208,7 +207,7 @@ class Store:
         return run(self._context, task, plan or RunPlan(), resolve_device(self._device), wait_s, progress)
 
     def report_folder(self, run: int) -> Path:
-        """Where the audit's report of a run lies."""
+        """The folder of a run's audit report."""
         return self._context.folder.report_of(run)
 
     def status(self) -> "Overview":
@@ -224,12 +223,12 @@ class Store:
         original: "nn.Module | None" = None,
         progress: bool | None = None,
     ) -> "Verification":
-        """Recompute every hash, and audit the model in service on all records that its lineage forgot.
+        """Check every hash, and audit the model in service on all records that its lineage has forgotten.
 
         Args:
-            level: how much the audit spends: quick, standard or strong; None leaves it out.
+            level: level of the audit: quick, standard or strong; None leaves the audit out.
             references: how many reference models the audit trains.
-            original: the model that the lineage began with, where the store no longer has it.
+            original: the first model of the lineage, needed only if the store no longer has it.
             progress: whether to show progress; by default on a terminal.
         """
         from efface.runtime.devices import resolve_device
@@ -243,27 +242,27 @@ class Store:
         """Write a folder that shows how a request was honoured, without the records or their ids.
 
         Args:
-            number: of the request.
-            out: the folder, which must be absent or empty.
+            number: number of the request.
+            out: the folder to write, which must not exist or be empty.
 
         Returns:
-            The files in it.
+            The files that were written.
         """
         from efface.store.export import export
 
         return export(self._context, number, Path(out))
 
     def rollback(self, number: int) -> "Version":
-        """Put an earlier version into service; refused if a request would no longer be honoured."""
+        """Put an earlier version into service; RequestError if a request would no longer be honoured."""
         from efface.store.rollback import rollback
 
         return rollback(self._context, number)
 
     def retire(self) -> list[int]:
-        """End the store for good: destroy its key, and before that all that only the key keeps apart.
+        """Retire the store permanently: delete pending ids and superseded models, then destroy the key.
 
         Returns:
-            The numbers of the pending requests that were cancelled.
+            Numbers of the pending requests that were cancelled.
         """
         from efface.store.retire import retire
 

@@ -1,4 +1,4 @@
-"""Rows of tags, ids and notes as they are read: the key says whether each is as it was written."""
+"""Reading the rows of tags, ids and notes, and checking by the key that none was changed."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,13 +18,21 @@ MAX_NAMED = 3  # rows of a request that are named in messages
 
 
 def tags_of(snapshot: Snapshot, numbers: Collection[int]) -> set[bytes]:
-    """The tags of some requests; DamagedError where a row of them was changed or removed."""
+    """The tags of all records of some requests.
+
+    Args:
+        snapshot: a view of the store.
+        numbers: numbers of the requests.
+
+    Raises:
+        DamagedError: a row was changed, added or removed.
+    """
     wanted = sorted(numbers)
     counts: dict[int, int] = dict.fromkeys(wanted, 0)
     found: set[bytes] = set()
     for start in range(0, len(wanted), AT_ONCE):
         query = select(tags).where(tags.c.request.in_(wanted[start : start + AT_ONCE]))
-        # closed even where a row is refused: a cursor left open keeps deleted ids in the write-ahead log
+        # closed even if a row is refused: an open cursor would keep deleted ids in the write-ahead log
         with snapshot.connection.execute(query) as rows:
             for row in rows:
                 _check_row(snapshot, row)
@@ -36,16 +44,17 @@ def tags_of(snapshot: Snapshot, numbers: Collection[int]) -> set[bytes]:
 
 
 def requests_of(snapshot: Snapshot, wanted: Sequence[bytes]) -> dict[bytes, set[int]]:
-    """The numbers of the requests that name each of some records.
+    """Find the requests that name each of some records.
 
     Args:
+        snapshot: a view of the store.
         wanted: tags of the records.
 
     Returns:
-        Numbers by tag; tags that no request names are left out.
+        Numbers of the requests, by tag; tags that no request names are left out.
 
     Raises:
-        DamagedError: a row of them was changed.
+        DamagedError: a row was changed.
     """
     found: dict[bytes, set[int]] = {}
     for start in range(0, len(wanted), AT_ONCE):
@@ -58,7 +67,15 @@ def requests_of(snapshot: Snapshot, wanted: Sequence[bytes]) -> dict[bytes, set[
 
 
 def pending_ids_of(snapshot: Snapshot, numbers: Sequence[int]) -> dict[bytes, RecordId]:
-    """The ids that are still stored of some requests, by tag; DamagedError where one cannot be read."""
+    """The ids of some requests' records that are still stored, by tag.
+
+    Args:
+        snapshot: a view of the store.
+        numbers: numbers of the requests.
+
+    Raises:
+        DamagedError: an id cannot be read.
+    """
     query = select(pending_ids.c.tag, pending_ids.c.name).where(pending_ids.c.request.in_(numbers))
     found: dict[bytes, RecordId] = {}
     try:
@@ -72,7 +89,7 @@ def pending_ids_of(snapshot: Snapshot, numbers: Sequence[int]) -> dict[bytes, Re
 
 
 def digest_of(key: Key, ordered: Iterable[bytes]) -> str:
-    """What the history holds of a request's tags, in their order."""
+    """The digest of a request's tags that the history stores; `ordered` are the sorted tags."""
     return key.mac("request", "\n".join(tag.hex() for tag in ordered))
 
 
@@ -83,13 +100,14 @@ def id_faults(
     known: Collection[bytes],
     forgotten: Collection[bytes],
 ) -> list[str]:
-    """How the stored ids of pending requests differ from those that they were made with.
+    """Compare the stored ids of pending requests with the requests' tags.
 
     Args:
-        whose: what messages call the requests.
-        names: the stored ids, by the tag beside each.
+        key: the store's key.
+        whose: the name of the requests in messages.
+        names: the stored ids, by the tag that is stored with each.
         known: the tags of the requests.
-        forgotten: the tags of all records that were forgotten before, whose ids are deleted.
+        forgotten: the tags of all forgotten records, whose ids are deleted.
 
     Returns:
         One line for each kind of difference.
@@ -107,7 +125,7 @@ def id_faults(
 
 
 def row_faults(snapshot: Snapshot) -> list[str]:
-    """All rows of tags, ids and notes that are not as they were written, one line each."""
+    """Problems with the rows of tags, ids and notes, one line for each row that was changed, added or removed."""
     return [*_tag_faults(snapshot), *_pending_id_faults(snapshot), *_note_faults(snapshot)]
 
 
@@ -136,7 +154,7 @@ def _tag_faults(snapshot: Snapshot) -> list[str]:
         missing = sorted(set(range(request.records)) - set(by_place))
         problems += [f"tags: row {at} of request {number} was changed" for at in changed[:MAX_NAMED]]
         problems += [f"tags: row {at} of request {number} is missing" for at in missing[:MAX_NAMED]]
-        # rows that were changed may hold anything, and need not have an order
+        # changed rows may hold values of any type, which need not be sortable
         if not changed and digest_of(snapshot.key, (by_place[at].tag for at in sorted(by_place))) != request.digest:
             problems.append(f"tags: the rows of request {number} are not those that the history was made with")
     lacking = sorted(set(snapshot.history.requests) - seen)
@@ -172,7 +190,7 @@ def _note_faults(snapshot: Snapshot) -> list[str]:
 
 
 def note_mac(key: Key, number: int, text: str | None) -> str | None:
-    """What the history holds of the note of a request; None where it has none."""
+    """HMAC of a request's note, which the history stores; None without a note."""
     return None if text is None else key.mac("note", f"{number} {text}")
 
 

@@ -1,4 +1,4 @@
-"""A task without the records that were forgotten before: later requests never meet those again."""
+"""A task without the records that were forgotten before, so that later runs do not use them."""
 
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,15 +17,15 @@ from efface.types import Indices, RecordId, SizedDataset
 
 
 class MaskedIds(Sequence[RecordId]):
-    """Ids of the records that are left: a tag for each that is to be forgotten now, and a marked position for others.
+    """Ids of the remaining records without the user's ids: tags for the records to forget, marked positions for others.
 
-    So no run, report or error ever holds the id of a person who asked to be forgotten.
+    So no run, report or error holds the id of a person who asked to be forgotten.
 
     Args:
-        positions: of the records that are left, in the whole training set.
+        positions: positions of the remaining records in the whole training set.
         tags: the tag of each record that is to be forgotten now, by its position.
-        mark: a secret that stands before positions. A report holds hashes of the ids of records that stay; without a
-            secret in them one could try out who has to be left out to get the same hashes.
+        mark: a secret that precedes each position. A report holds hashes of the ids of retain records; without a secret
+            in them, one could find out by trial which records are missing.
     """
 
     def __init__(self, positions: Sequence[int], tags: Mapping[int, str], mark: str) -> None:
@@ -55,9 +55,9 @@ class TaskView:
     """A task without the records that were forgotten before.
 
     Args:
-        task: what is left of it.
-        positions: of its training records, in the whole training set.
-        forget_classes: classes of which no training record is left.
+        task: the task with the remaining records.
+        positions: positions of its training records in the whole training set.
+        forget_classes: classes without remaining training records, (k,), int64.
         mark: see MaskedIds.
     """
 
@@ -67,16 +67,16 @@ class TaskView:
     mark: str
 
     def with_tags(self, tags: Mapping[int, str]) -> Task:
-        """The task with tags for the ids of some records, which are given by their positions in the whole set."""
+        """The task with tags as ids of some records; `tags` are given by position in the whole training set."""
         return replace(self.task, ids=MaskedIds(self.positions, tags, self.mark))
 
     def staying(self, leaving: Collection[int]) -> Indices:
-        """Where in this task the records are that do not leave; `leaving` are positions in the whole set."""
+        """Positions, in this task, of the records that stay; `leaving` are positions in the whole training set."""
         stays = ~np.isin(np.asarray(self.positions), np.fromiter(leaving, dtype=np.int64))
         return np.flatnonzero(stays)
 
     def forget_classes_after(self, leaving: Collection[int]) -> Tensor:
-        """Classes of which no training record is left once others leave, given by positions in the whole set."""
+        """Classes without training records once more records leave; `leaving` are positions in the whole set."""
         stay = array("q", self.staying(leaving).tobytes())
         train = subset(self.task.eval_records or self.task.train, stay)
         fewer = replace(self.task, train=train, eval_records=None, ids=None)
@@ -85,10 +85,12 @@ class TaskView:
 
 
 def remaining_task(task: Task, key: Key, forgotten: Collection[bytes]) -> TaskView:
-    """Leave out the training records that were forgotten, and holdout records of classes that went with them.
+    """Leave out forgotten training records, and the holdout and test records of classes without training records.
 
     Args:
-        forgotten: tags of the records to leave out; there may be others than those of training records.
+        task: the task as the user gave it.
+        key: the store's key.
+        forgotten: tags of the records to leave out; tags that no training record has are ignored.
     """
     mark = key.mac("mark", "others")[:TAG_DIGITS]
     if not forgotten:
@@ -98,7 +100,13 @@ def remaining_task(task: Task, key: Key, forgotten: Collection[bytes]) -> TaskVi
 
 
 def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
-    """The task with the training records at some positions only; see `remaining_task`."""
+    """The task with only some of its training records; see `remaining_task`.
+
+    Args:
+        task: the task as the user gave it.
+        positions: positions of the training records that remain.
+        mark: see MaskedIds.
+    """
     if len(positions) == len(task.train):
         return TaskView(task, positions, torch.empty(0, dtype=torch.long), mark)
     left = replace(
@@ -127,7 +135,7 @@ def as_python_id(name: Any) -> RecordId:
 
 
 def _classes_left_out(task: Task) -> Tensor:
-    """Classes of the holdout of which no training record is left; stops reading as soon as each was seen."""
+    """Classes of the holdout without training records; stops reading as soon as every class was found."""
     holdout = Records(task.holdout, task)
     missing = set(holdout.targets(range(len(holdout))).tolist())
     train = Records(task.eval_records or task.train, task)

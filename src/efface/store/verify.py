@@ -1,4 +1,4 @@
-"""Whether a store is what its history says: every hash, every row of tags, and the model in service itself."""
+"""Checking a store against its history: every hash, every row, and the model in service."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +24,16 @@ TRIES = 5  # to read the whole store while nobody writes to it
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found of a store.
+    """The result of verifying a store.
 
     Args:
         problems: damage, one line each.
-        warnings: what is odd but no damage, one line each.
-        leftovers: what else may hold forgotten records.
-        checked: how many events, files, requests and forgotten records there are.
-        report: the new audit of the model in service.
-        not_audited: why there is none.
-        complete: whether nothing is damaged and all that was asked for was done.
+        warnings: oddities that are no damage, one line each.
+        leftovers: other places that may hold forgotten records.
+        checked: numbers of events, files, requests and forgotten records.
+        report: the new audit of the model in service; None if there is none.
+        not_audited: why there is no new audit; None if there is one.
+        complete: whether nothing is damaged and the audit was made, was left out by `level`, or had nothing to judge.
     """
 
     problems: tuple[str, ...]
@@ -47,12 +47,13 @@ class Verification:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the files and rows of a store are, while its history is at one event.
+    """The state of a store's files and rows, as of one event of its history.
 
     Args:
-        forgotten: tags of all records that were ever forgotten.
+        history: the history up to that event.
+        forgotten: tags of all forgotten records.
         problems: damage, one line each.
-        warnings: what is odd but no damage, one line each.
+        warnings: oddities that are no damage, one line each.
     """
 
     history: History
@@ -64,17 +65,19 @@ class Inspection:
 def verify(
     context: StoreContext, task: Task | None, device: torch.device, level: str | None, options: ReauditOptions
 ) -> Verification:
-    """Recompute every hash, and audit the model in service on all records that its lineage forgot. Nothing is changed.
+    """Check every hash, and audit the model in service on all records that its lineage has forgotten; change nothing.
 
     Args:
-        task: for the audit, and to see which forgotten records are still in the training set.
+        context: the open store.
+        task: the task, for the audit and for finding forgotten records in the training set; None leaves both out.
         device: where models are judged.
-        level: of the audit; None for no audit.
+        level: level of the audit; None leaves it out.
+        options: further options of the audit.
 
     Raises:
-        DamagedError: the history itself cannot be followed.
-        BusyError: others go on writing to the store.
-        RequestError: the original that was given is not the lineage's first model, or the key is missing.
+        DamagedError: the history itself cannot be read.
+        BusyError: other processes keep writing to the store.
+        RequestError: the given original is not the lineage's first model, or the key is missing.
     """
     found = inspect(context)
     history = found.history
@@ -112,7 +115,7 @@ def verify(
 
 
 def inspect(context: StoreContext) -> Inspection:
-    """Read every row and file of a store; begun anew where others wrote to it meanwhile."""
+    """Check every row and file of a store; started over, at most TRIES times, if others write to it meanwhile."""
     for _ in range(TRIES):
         history = context.reread_history()
         problems = [*context.database.faults(), *_file_faults(context, history)]
@@ -130,7 +133,7 @@ def inspect(context: StoreContext) -> Inspection:
 
 
 def _strays(context: StoreContext, history: History) -> list[str]:
-    """Files that no event names, such as an interrupted run leaves."""
+    """Files that no event names, such as those that an interrupted run leaves."""
     needed = history.needed_files()
     strays = [
         path

@@ -1,4 +1,4 @@
-"""The driver: one request from its checks to its result, on one screen."""
+"""The driver: carries out one request, from its checks to its result."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -46,25 +46,25 @@ def unlearn(
 ) -> Result:
     """Erase training records from a copy of `model`.
 
-    `model`, the global random generators and torch's global switches are left as they were.
+    `model`, the global random generators and torch's global settings do not change.
 
     Args:
         model: The trained classifier; it is copied, not changed.
         forget: Ids of the training records to erase.
         task: The problem. Give either this, or `train` and `holdout`.
-        train: Every record that `model` was trained on.
+        train: All records that `model` was trained on.
         holdout: Records that `model` never saw.
-        ids: One id a record of `train`, in its order; by default a record's index.
-        method: The unlearning method, or the key of one in `efface.methods`.
-        seed: Seed of all draws of the run; the same seed gives the same weights on one machine.
-        options: How the run stops, what it checks, and which records serve for what.
-        progress: Whether to show a bar; by default only on a terminal.
+        ids: An id for each record of `train`, in its order; by default the record's index.
+        method: The unlearning method, or its key in `efface.methods`.
+        seed: Seed of all random draws; the same seed gives the same weights on one machine.
+        options: How the run stops, what it checks, and which records are used for what.
+        progress: Whether to show a progress bar; by default only on a terminal.
 
     Returns:
         The unlearned model, with the evidence, the cost and the splits of the run.
 
     Raises:
-        RequestError: The request cannot be honoured as stated. All problems are listed, and no work was done.
+        RequestError: The request cannot be honoured. All problems are listed, and no work was done.
         DivergedError: The weights or the logits became NaN or infinite during the run.
     """
     meter = Meter()
@@ -80,7 +80,7 @@ def unlearn(
             if problems or chosen is None or request is None:
                 raise RequestError(problems)
             run = Run(model, request, _splits(request, options, seed), chosen, options, seed, meter)
-        # one seed for whatever draws from the global generators during the run, such as Dropout in a descent method
+        # seeds the global generators, which Dropout in a descent method draws from, for example
         with seeded(derive_seed(seed, "run")):
             return _carry_out(run, progress)
 
@@ -109,7 +109,7 @@ def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
 
 
 def _carry_out(run: Run, progress: bool | None) -> Result:
-    """Run the method on a copy of the original, watched where evidence is asked for."""
+    """Run the method on a copy of the original, with a monitor if evidence is collected."""
     request, splits, method = run.request, run.splits, run.method
     working, reference = copy.deepcopy(run.original), Reference(run)
     found: tuple[Assumption, ...] = ()
@@ -156,7 +156,7 @@ def _carry_out(run: Run, progress: bool | None) -> Result:
 
 @contextmanager
 def _trainable(model: nn.Module) -> Iterator[None]:
-    """Let every parameter move if none may, as in many deployed models; afterwards the flags are as before."""
+    """Make all parameters trainable if none is, as in many deployed models, and restore the flags after the block."""
     flags = [p.requires_grad for p in model.parameters()]
     if not any(flags):
         unfreeze(model)

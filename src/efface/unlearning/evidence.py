@@ -1,4 +1,4 @@
-"""What a run has shown about itself: its evaluations, and why it ended."""
+"""The evidence of a run: its evaluations, and why it ended."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from efface.types import Estimate
 
 
 class Outcome(StrEnum):
-    """Why a run ended, as far as its own evidence can tell. "The interval" is that of the conditional AUC."""
+    """Why a run ended, by its own evidence. "The interval" in the comments is that of the conditional AUC."""
 
     LOOKS_UNSEEN = "looks_unseen"  # the whole interval lies within the margin of the target
     UNDER_UNLEARNED = "under_unlearned"  # the step limit was reached, and the interval lies above the target
@@ -22,12 +22,12 @@ class Evaluation:
     """The evidence at one point of a run.
 
     Args:
-        step: The number of steps before it; 0 is the original.
-        auc: The chance that the margin of a forget record is above that of a holdout record of the same difficulty.
-            0.5 for a model that never saw the forget records, higher while they are remembered, lower where the model
-            does worse on them than such a model.
-        holdout_accuracy: Accuracy on the stopping part of the holdout, without the classes that are wholly forgotten.
-        accuracy_change: That accuracy less the original's, paired on the same records.
+        step: Number of the step after which it was made; 0 is the original.
+        auc: The conditional AUC: the probability that the margin of a forget record is above that of a holdout record
+            of equal difficulty. It is 0.5 for a model that never saw the forget records, higher if they are remembered,
+            and lower if the model does worse on them than on never-seen records.
+        holdout_accuracy: Accuracy on the stopping part of the holdout, without classes that are wholly forgotten.
+        accuracy_change: That accuracy less the original's, paired by record; negative for a loss.
         forget_accuracy: Accuracy on the forget set.
         loss: The loss of the step, as the method reports it; NaN for the original.
     """
@@ -42,14 +42,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that the stop rule was given, and why the run ended.
+    """All evaluations of a run, and why it ended.
 
     Args:
-        evaluations: In order; the first is of the original. Empty where no evidence was collected.
+        evaluations: The evaluations in order; the first is of the original. Empty if no evidence was collected.
         outcome: Why the run ended.
         reason: The same as a sentence, with its numbers.
         chosen_step: The step whose weights the result has; 0 is the original.
-        target: The conditional AUC of records never seen.
+        target: The conditional AUC that is expected for records that were never seen.
         margin: The distance from the target that counts as no effect.
         planned_evaluations: The number of evaluations that the intervals are corrected for.
     """

@@ -8,16 +8,16 @@ from efface.unlearning.monitor import Monitor
 
 
 def run_steps(method: Method, problem: Problem, monitor: Monitor | None, progress: bool | None) -> Step:
-    """Step until the monitor ends the run or the method has no further step.
+    """Run the steps of a method until it has no further step or the monitor ends the run.
 
     Args:
-        method: Changes `problem.model` step by step.
-        problem: What the method gets; `problem.model` is changed.
+        method: The method.
+        problem: The problem that the method works on; `problem.model` is changed.
         monitor: Evaluates the model at the start and at each evaluation point, and may end the run.
-        progress: Whether to show a bar; by default only on a terminal.
+        progress: Whether to show a progress bar; by default only on a terminal.
 
     Returns:
-        The last step; step 0 where the method made none.
+        The last step; step 0 if the method made none.
 
     Raises:
         DivergedError: The weights or the logits became NaN or infinite.

@@ -1,4 +1,4 @@
-"""The monitor: evaluates the working copy during a run, ends the run by a stop rule, and chooses the weights."""
+"""The monitor: evaluates the working copy during a run, may end the run by a stop rule, and chooses the weights."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,24 @@ from efface.unlearning.evidence import Evaluation, Evidence, Outcome
 from efface.unlearning.observer import Observer
 from efface.unlearning.stopping import Decision, StopRule, conclude
 
-# Assumptions without which forget records and nonmembers of equal score are not alike once they are forgotten: the
-# reference that scores them began at weights that knew them.
+# Assumptions that the run's own evidence needs. Its reference model began at weights that knew the forget records, so
+# without them forget records and nonmembers of equal score are not comparable, even once they are forgotten.
 NEEDED = {"alike", "classes stay"}
 NOT_RANDOM = "the run's own evidence judges only requests that look drawn at random; an audit can tell"
 TOO_FAR = (Outcome.UTILITY_FLOOR, Outcome.OVER_UNLEARNED)
 
 
 class Monitor:
-    """Watches one run.
+    """Evaluates one run, and decides when it ends.
 
-    Where the request does not look drawn at random, only lost utility ends the run early, and the run is not judged.
+    If the request does not look drawn at random, only lost utility ends the run early, and the run is not judged.
 
     Args:
         model: The working copy.
-        observer: Makes the evidence.
-        rule: May end the run; it is not asked about a control.
+        observer: Makes the evaluations.
+        rule: The rule that may end the run; not used for a control.
         method: The method that changes the model.
-        assumptions: What calibration supposes of the request, and whether it holds.
+        assumptions: The assumptions of calibration, and whether the request meets them.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Monitor:
 
     @property
     def has_decided(self) -> bool:
-        """Whether the run is to end."""
+        """Whether the run must end."""
         return self._decision is not None
 
     def evaluate(self, step: Step) -> None:
@@ -61,7 +61,7 @@ class Monitor:
         return decision
 
     def conclude(self, last: Step) -> Evidence:
-        """What the run has shown; the best weights are restored where the last step went too far.
+        """Return the evidence of the run, and restore the best weights if the last step went too far.
 
         Args:
             last: The last step of the run.
@@ -86,7 +86,12 @@ class Monitor:
 
 
 def not_judged(rule: StopRule, last: Step) -> Evidence:
-    """The evidence of a run that was not watched; `rule` is the one that would have been asked."""
+    """Make the evidence of a run that was not evaluated.
+
+    Args:
+        rule: The stop rule, whose target and margin are stated.
+        last: The last step of the run.
+    """
     return Evidence(
         evaluations=(),
         outcome=Outcome.NOT_JUDGED,
@@ -99,9 +104,11 @@ def not_judged(rule: StopRule, last: Step) -> Evidence:
 
 
 class BestWeights:
-    """The weights of the evaluation whose conditional AUC was nearest to the target.
+    """Stores the weights of the evaluation whose conditional AUC is nearest to the target.
 
-    The original's weights are kept until a first evaluation is offered.
+    Args:
+        model: The original, whose weights are stored until the first evaluation is offered.
+        target: The target of the conditional AUC.
     """
 
     def __init__(self, model: nn.Module, target: float) -> None:
@@ -109,13 +116,13 @@ class BestWeights:
         self._keep(model)
 
     def offer(self, model: nn.Module, evaluation: Evaluation) -> None:
-        """Keep the weights of `model` if they are better than those kept so far."""
+        """Store the weights of `model` if their `evaluation` is nearer to the target than the best so far."""
         if (distance := abs(evaluation.auc.value - self._target)) < self._distance:
             self._distance, self._step = distance, evaluation.step
             self._keep(model)
 
     def restore(self, model: nn.Module) -> int:
-        """Load the kept weights into `model`; gives their step."""
+        """Load the stored weights into `model`, and return their step."""
         model.load_state_dict(self._state)
         return self._step
 

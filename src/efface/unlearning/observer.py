@@ -1,4 +1,4 @@
-"""The observer: makes the evidence at each evaluation of a run."""
+"""The observer: evaluates a model during a run."""
 
 from functools import cached_property
 
@@ -14,21 +14,21 @@ from efface.numerics.logits import margin, of_classes
 from efface.unlearning.evidence import Evaluation
 from efface.unlearning.run import Run
 
-# Coverage of the evidence over all evaluations of a run together: that of two one-sided tests at 5 %, which is what an
-# interval wholly within a margin amounts to. Each evaluation gets its Bonferroni share of the rest.
+# Coverage of the intervals of all evaluations of a run together. An interval within a margin then amounts to two
+# one-sided tests at 5 %. Each evaluation gets its Bonferroni share of the remaining 10 %.
 COVERAGE = 0.90
 
 
 class Observer:
     """Evaluates a model on the forget set and the stopping part of the holdout, which no method may read.
 
-    Difficulty is the margin expected of a model that never saw the record. The reference model behind it was trained
-    on neither kind of record, but it began at weights that knew the forget records; so it serves for requests that
-    look drawn at random. Accuracy leaves out the classes that are wholly forgotten.
+    Difficulty is the margin that is expected of a model that never saw the record. The reference model behind it was
+    trained on neither kind of record, but it began at weights that knew the forget records, so it is suitable only for
+    requests that look drawn at random. Accuracy leaves out the classes that are wholly forgotten.
 
     Args:
-        run: The run that is observed.
-        counterfactual: Gives the difficulty of each record.
+        run: The run.
+        counterfactual: The expected logits, which give the difficulty of each record.
     """
 
     def __init__(self, run: Run, counterfactual: CounterfactualLogits) -> None:
@@ -37,7 +37,11 @@ class Observer:
         self._correct_before: Tensor | None = None
 
     def evaluate(self, model: nn.Module, step: Step) -> Evaluation:
-        """One evaluation, charged to the phase `stop checks`; the first one must be of the original.
+        """Evaluate a model, charged to the phase `stop checks`; the first call must be for the original.
+
+        Args:
+            model: The model.
+            step: The step after which it is evaluated.
 
         Raises:
             DivergedError: The model's logits hold NaN.

@@ -1,4 +1,4 @@
-"""The options of an unlearning run: what `efface.unlearn` does beside its request and its method."""
+"""The options of `efface.unlearn` beside the request and the method."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,21 @@ from efface.unlearning.stopping import StopRule
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnOptions:
-    """How a run stops, what it checks, and which records serve for what; a result keeps the options of its run.
+    """How a run stops, what it checks, and which records are used for what.
 
     Args:
-        stop: The rule that may end the run before its step limit. None is `default_rule()`: a floor for utility, then
-            an equivalence test.
-        evaluate: Whether evidence is collected during the run. Without it the method runs to its step limit, and
-            `stop` is not asked.
-        checks: Whether all records are compared before the run. Without it these go unnoticed: exact copies of forget
-            records that stay in training, holdout records that are training records too, and NaN.
-        reference: How the reference model is trained. None is the recipe that `efface` uses by default.
-        splits: Which records serve for what. None draws them by the seed of the run; the splits of another run of
-            the same request give this run the same parts.
+        stop: The rule that may end the run before its step limit. None is `default_rule()`: a utility floor, then an
+            equivalence test.
+        evaluate: Whether evidence is collected during the run. If not, the method runs to its step limit, and `stop` is
+            not used.
+        checks: Whether all records are compared before the run. If not, exact copies of forget records that stay in
+            training, holdout records that are training records too, and NaN are not noticed.
+        reference: How the reference model is trained; None is the default recipe.
+        splits: Which records are used for what. None draws the splits by the seed of the run; the splits of another run
+            of the same request can be given instead.
 
     Raises:
-        RequestError: A field is of a wrong type; all such fields are listed.
+        RequestError: A field has a wrong type; all of them are listed.
     """
 
     stop: StopRule | None = None

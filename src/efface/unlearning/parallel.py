@@ -1,8 +1,9 @@
-"""One request by several processes of `torch.distributed`, each of which computes its rows of every batch.
+"""Unlearning one request with several processes of `torch.distributed`, which divide the rows of every batch.
 
-All passes of a model go through `Task.forward`: a process computes its own rows and gets the outputs of the others, so
-that each has the loss of the whole batch. Its gradient by own rows, times the number of processes, has the gradient as
-its mean, which DistributedDataParallel takes; so has that of a penalty on weights, which is the same in each process.
+All forward passes go through `Task.forward`. Each process computes its own rows and receives the outputs for the other
+rows, so that it has the loss of the whole batch. It multiplies the gradient with respect to its own rows by the number
+of processes; the mean over processes, which DistributedDataParallel takes, is then the gradient of the whole loss. The
+gradient of a penalty on weights is equal in all processes, so its mean is correct, too.
 """
 
 import os
@@ -37,20 +38,25 @@ UNDIVIDED = {"msg", "salun"}  # DistributedDataParallel averages what backward()
 def unlearn(
     model: nn.Module, *, forget: Sequence[RecordId], task: Task, method: str | Method = "steer", **others: Any
 ) -> Result:
-    """Unlearn as `efface.unlearn` does, the rows of every batch divided among the processes of the default group.
+    """Unlearn as `efface.unlearn`, with the rows of every batch divided among the processes of the default group.
 
-    Every process makes the same call; outside of a group it is `efface.unlearn` itself.
+    Every process must make the same call. Without a process group it is the same as `efface.unlearn`.
 
     Args:
-        method: steer or a method of gradient descent; msg and salun are not divided.
-        others: the other arguments of `efface.unlearn`.
+        model: As in `efface.unlearn`.
+        forget: As in `efface.unlearn`.
+        task: The problem.
+        method: steer or a descent method, except msg and salun.
+        **others: Further arguments of `efface.unlearn`.
 
     Returns:
-        The same in every process, and as of one but for rounding; its cost has the CPU seconds of all processes.
+        The result, which is the same in every process and, up to rounding, as with one process. Its cost includes the
+        CPU seconds of all processes.
 
     Raises:
-        RequestError: also for a method or a model that cannot be divided, or different ones in the processes.
-        EffaceError: also where the processes end at different weights.
+        RequestError: As in `efface.unlearn`, or the method or model cannot be divided, or the processes got different
+            arguments.
+        EffaceError: As in `efface.unlearn`, or the processes ended with different weights.
     """
     if not dist.is_available() or not dist.is_initialized():
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -70,7 +76,13 @@ def unlearn(
 
 @dataclass
 class Shared:
-    """`Task.forward` with the rows of the batch divided among the processes, and the outputs of all in each of them."""
+    """A `Task.forward` that divides the rows of a batch among the processes and returns all outputs in each of them.
+
+    Args:
+        task: The task with the original `forward`.
+        averaged: The wrapped models whose gradients are averaged, by model.
+        compared: Whether it was checked already that all processes read the same records.
+    """
 
     task: Task
     averaged: dict[nn.Module, DistributedDataParallel] = field(default_factory=dict)
@@ -85,7 +97,7 @@ class Shared:
         if _needs_whole_batch(model) or any(t.requires_grad for t in tensors):
             return self.task.forward(model, inputs)
         share = -(-(rows := len(tensors[0])) // world)
-        # the last rows are repeated where they do not go round: only tensors of one shape are exchanged
+        # the last row is repeated if the rows cannot be divided evenly, since exchanged tensors must have equal shapes
         at = (torch.arange(share) + share * rank).clamp(max=rows - 1)
         part = map_tensors(inputs, lambda t: t[at.to(t.device)])
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in model.parameters())
@@ -102,7 +114,12 @@ class Shared:
 
 
 class Pass(nn.Module):
-    """A model as `Task.forward` runs it, so that a wrapper around it does not hide what the task calls by name."""
+    """A module that runs a model by `Task.forward`, so that a wrapper around it does not hide the model's attributes.
+
+    Args:
+        task: The task.
+        model: The model.
+    """
 
     def __init__(self, task: Task, model: nn.Module) -> None:
         super().__init__()
@@ -113,7 +130,7 @@ class Pass(nn.Module):
 
 
 def _needs_whole_batch(model: nn.Module) -> bool:
-    """Whether rows depend on each other or on draws, as in train mode, or a hook listens, which would miss rows."""
+    """Whether a batch cannot be divided: rows depend on each other or on random draws, or a hook must see all rows."""
     return any(
         m._forward_hooks or m._forward_pre_hooks or (m.training and isinstance(m, _BatchNorm | _DropoutNd))
         for m in model.modules()
@@ -131,7 +148,7 @@ def _check(model: nn.Module, forget: Sequence[RecordId], method: Method, seed: o
 
 
 def _of_all(value: Any) -> list[Any]:
-    """The value of each process, in order of rank; it must be one that pickles."""
+    """The value of each process, in order of rank; it must be picklable."""
     found: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(found, value)
     return found
@@ -142,7 +159,7 @@ def _differs(value: object) -> bool:
 
 
 def _joined(costs: Sequence[Cost]) -> Cost:
-    """CPU seconds of all and wall time of the slowest; every process counted the records of all."""
+    """Join costs: the sum of CPU seconds, and the wall time of the slowest; examples are the same in all processes."""
     phases = {}
     for name, first in costs[0].phases.items():
         each = [cost.phases.get(name, PhaseCost()) for cost in costs]

@@ -1,4 +1,4 @@
-"""The reference model of a run, trained when it is first asked for."""
+"""The reference model of a run, trained on first use."""
 
 from torch import nn
 
@@ -10,9 +10,12 @@ from efface.unlearning.run import Run
 
 
 class Reference:
-    """What a model that never saw a record would say of it, by a reference model of the run's own.
+    """Trains the reference model of a run, and makes the expected logits of never-seen records from it.
 
-    The reference model is trained on no forget, heldout_retain or holdout record.
+    The reference model is not trained on forget, heldout_retain or holdout records.
+
+    Args:
+        run: The run.
     """
 
     def __init__(self, run: Run) -> None:
@@ -21,10 +24,10 @@ class Reference:
         self._counterfactual: CounterfactualLogits | None = None
 
     def counterfactual(self) -> CounterfactualLogits:
-        """The same object at every call; the first call trains the reference model.
+        """The expected logits; the first call trains the reference model, later calls return the same object.
 
         Raises:
-            RequestError: The reference model learned nothing, so it cannot serve.
+            RequestError: The reference model is no better than chance.
             DivergedError: Its training diverged.
         """
         if self._counterfactual is None:

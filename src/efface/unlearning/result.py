@@ -1,4 +1,4 @@
-"""What an unlearning run gives back."""
+"""The result of an unlearning run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,16 +27,15 @@ class Result:
         task: The problem.
         forget: The ids to erase, in the order of the request.
         method: The method, with its options.
-        splits: Which records served for what, so that an audit can leave them out.
-        cost: Time and examples, each phase apart.
-        evidence: What the run has shown about itself, and why it ended.
+        splits: Which records were used for what, so that an audit can leave them out.
+        cost: Time and examples, by phase.
+        evidence: The evaluations of the run, and why it ended.
         seed: The seed of the run.
-        reference: Digest of the weights of the run's reference model; None where it trained none.
+        reference: Digest of the weights of the run's reference model; None if it trained none.
         options: The options of the run.
-        warnings: What the checks found that did not refuse the request, which checks were off, and assumptions that
-            do not hold.
-        assumptions: What calibration supposes of the request, whether it holds, and the records for which it does
-            not; empty where the run trained no reference model.
+        warnings: Findings of the checks, checks that were off, and assumptions that the request does not meet.
+        assumptions: The assumptions of calibration, with the records that do not meet them; empty if the run trained no
+            reference model.
     """
 
     model: nn.Module
@@ -54,7 +53,7 @@ class Result:
     assumptions: tuple[Assumption, ...] = ()
 
     def save(self, path: str | Path) -> str:
-        """Write the unlearned weights as a safetensors file that appears whole or not at all.
+        """Write the unlearned weights as a safetensors file, completely or not at all.
 
         Args:
             path: The file; its folder must exist.

@@ -1,4 +1,4 @@
-"""What the parts of one unlearning run share."""
+"""The values that the parts of one unlearning run share."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ from efface.unlearning.options import UnlearnOptions
 
 @dataclass(frozen=True)
 class Run:
-    """A checked request, who is used for what, and how it is honoured.
+    """A checked request, its splits, and how it is honoured.
 
     Args:
         original: The caller's model, which is only read.
         request: The request, which has passed its checks.
-        splits: Which records serve for what.
+        splits: Which records are used for what.
         method: The unlearning method.
         options: The options that the caller gave.
         seed: The seed of all draws.
@@ -40,5 +40,5 @@ class Run:
 
 
 def collects_evidence(method: Method, options: UnlearnOptions) -> bool:
-    """Whether a run of `method` evaluates the working copy: it is asked to, and the method has points for it."""
+    """Whether a run evaluates the working copy: if `options` ask for it and `method` has evaluation points."""
     return options.evaluate and method.max_evaluations > 0

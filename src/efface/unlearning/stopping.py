@@ -1,4 +1,4 @@
-"""Stop rules: when the evidence of a run may end it, and how rules combine."""
+"""Stop rules, which may end a run by its evidence, and their combination."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ class Decision:
     """A rule's decision to end the run.
 
     Args:
-        outcome: Why.
+        outcome: Why the run ends.
         reason: The same as a sentence, with its numbers.
     """
 
@@ -23,11 +23,12 @@ class Decision:
 
 @dataclass(frozen=True)
 class StopRule(Options, ABC):
-    """A rule that may end a run, by the evaluations so far; `first | second` asks both in that order.
+    """A rule that may end a run, by the evaluations so far; `first | second` applies both in that order.
 
     Args:
-        target: The conditional AUC of records that the model never saw.
-        margin: The distance from the target that counts as no effect; 0 for a rule that does not read the AUC.
+        target: The conditional AUC that is expected for records that the model never saw, from 0 to 1.
+        margin: The distance from the target that counts as no effect, from 0 to 0.5; 0 if the rule does not use the
+            AUC.
     """
 
     target: float = option(0.5, "conditional AUC of records that the model never saw", 0.0, 1.0)
@@ -40,10 +41,10 @@ class StopRule(Options, ABC):
         """Decide on the last evaluation.
 
         Args:
-            evaluations: All so far; the first is of the original.
+            evaluations: All evaluations so far; the first is of the original.
 
         Returns:
-            A decision, or None to go on.
+            A decision to end the run; None to continue.
         """
 
     def __or__(self, other: "StopRule") -> "AnyOf":
@@ -52,13 +53,13 @@ class StopRule(Options, ABC):
 
 @dataclass(frozen=True)
 class AnyOf(StopRule):
-    """Ends the run as soon as one of its rules does; earlier rules are asked first."""
+    """Ends the run as soon as one of its rules does; rules are applied in order."""
 
     rules: tuple[StopRule, ...] = ()
 
     @classmethod
     def of(cls, *rules: StopRule) -> "AnyOf":
-        """The rules in order; target and margin are those of the rule with the widest margin."""
+        """Combine rules; target and margin are those of the rule with the widest margin."""
         widest = max(rules, key=lambda rule: rule.margin)
         return cls(target=widest.target, margin=widest.margin, rules=rules)
 
@@ -68,10 +69,10 @@ class AnyOf(StopRule):
 
 @dataclass(frozen=True)
 class LooksUnseen(StopRule):
-    """Equivalence test: ends when the whole interval of the conditional AUC lies within `margin` of `target`.
+    """Equivalence test: ends the run when the whole interval of the conditional AUC is within `margin` of `target`.
 
-    Each interval is widened for the number of planned evaluations (Bonferroni), so more evaluations do not make a stop
-    by chance likelier. Fewer records mean a wider interval, hence never an earlier stop.
+    Intervals are widened for the number of planned evaluations (Bonferroni), so more evaluations do not make it
+    likelier to stop by chance. With fewer records intervals are wider, so the run does not stop earlier.
     """
 
     margin: float = option(
@@ -94,11 +95,11 @@ class LooksUnseen(StopRule):
 
 @dataclass(frozen=True)
 class UtilityFloor(StopRule):
-    """Ends when held-out accuracy is shown to be more than `drop` below the original's.
+    """Ends the run when held-out accuracy is shown to be more than `drop` below the original's.
 
-    The comparison is paired on the same records, and its whole interval must lie beyond the drop, because on a hundred
-    records a few changed answers are already some points. A smaller loss does not end the run, but the
-    audit mentions it.
+    The comparison is paired by record, and its whole interval must lie beyond the drop, since on a hundred records a
+    few changed predictions already amount to a few points. A smaller loss does not end the run, but the audit mentions
+    it.
     """
 
     drop: float = option(0.03, "largest loss of held-out accuracy, as a share of records", 0.0, 1.0)
@@ -114,12 +115,17 @@ class UtilityFloor(StopRule):
 
 
 def default_rule() -> AnyOf:
-    """The rule of `efface.unlearn`: utility floor first, then the equivalence test."""
+    """The default rule of `efface.unlearn`: a utility floor, then the equivalence test."""
     return UtilityFloor() | LooksUnseen()
 
 
 def conclude(evaluations: Sequence[Evaluation], target: float) -> Decision:
-    """What the last evaluation says where the step limit was reached without a decision."""
+    """Conclude from the last evaluation, if the step limit was reached without a decision.
+
+    Args:
+        evaluations: All evaluations of the run.
+        target: The conditional AUC that is expected for records that were never seen.
+    """
     now = evaluations[-1].auc
     reached = f"step limit reached with conditional AUC {now.value:.3f} [{now.low:.3f}, {now.high:.3f}]"
     if now.low > target:

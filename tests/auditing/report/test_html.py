@@ -26,7 +26,7 @@ def document() -> Document:
 def test_outside_strings_are_escaped(document: Document) -> None:
     document.update(title=NASTY, device=NASTY, notes=[NASTY], versions={NASTY: NASTY})
     document["request"].update(holdout_used_for=NASTY, groups={NASTY: 3})
-    document["method"] = {"key": NASTY, "options": {NASTY: NASTY}, "source": NASTY}
+    document["method"] = {"key": NASTY, "version": 1, "options": {NASTY: NASTY}, "source": NASTY}
     document["cost"]["unlearn"]["phases"] = {NASTY: document["cost"]["unlearn"]["total"]}
     document["evidence"]["reason"] = NASTY
     document["verdict"]["reasons"] = [NASTY, '" onload="alert(1)']

@@ -1,4 +1,4 @@
-"""The report of one request: a checked JSON document and the same as one self-contained page."""
+"""The report of an audit: a checked JSON document, and a self-contained page with the same content."""
 
 from efface.auditing.report.document import SCHEMA_VERSION, schema, validate, write
 

@@ -1,4 +1,4 @@
-"""From an audit to the document of its report."""
+"""The report of an audit, and its content as a JSON document."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,9 +30,9 @@ class Report:
     """What an audit found, ready to be read or saved.
 
     Args:
-        inputs: What was judged, and on which records.
-        findings: The verdict and all that it rests on.
-        cost: Cost of the audit itself; that of unlearning is in `result.cost`, where a result was given.
+        inputs: The judged models, and the records that they were compared on.
+        findings: The verdict, with the tests and tables behind it.
+        cost: Cost of the audit; that of unlearning is `result.cost`, if a result was given.
     """
 
     inputs: AuditInputs
@@ -40,7 +40,7 @@ class Report:
     cost: Cost
 
     def __post_init__(self) -> None:
-        """Build the document at once: it states what was so when the audit was made."""
+        """Build the document at once, since it states versions and the time of the audit."""
         _ = self.document
 
     @property
@@ -55,12 +55,12 @@ class Report:
 
     @property
     def level(self) -> Level:
-        """How much was spent on evidence."""
+        """Level of the audit."""
         return self.inputs.level
 
     @property
     def seed(self) -> int:
-        """The seed of the run, else that of the audit."""
+        """The seed of the run that was judged, else that of the audit."""
         return self.inputs.report_seed
 
     @property
@@ -75,18 +75,18 @@ class Report:
 
     @property
     def retrain_cost(self) -> PhaseCost | None:
-        """What training one model without the forget set cost, where it is known."""
+        """Cost of training one model without the forget set; None if it is not known."""
         ensembles = self.findings.ensembles
         return self.inputs.options.retrain_cost or (None if ensembles is None else ensembles.cost_each)
 
     @property
     def tests(self) -> Sequence[AuditTest]:
-        """The tests that the verdict follows from."""
+        """The tests that decide the verdict."""
         return self.table.tests
 
     @property
     def table(self) -> Table:
-        """What every model says of every set of records, and the rows made of it."""
+        """The outputs of all models, and the rows made from them."""
         return self.findings.table
 
     @cached_property
@@ -104,7 +104,7 @@ class Report:
             The paths of report.json and of report.html.
 
         Raises:
-            OSError: A file cannot be written; the files that were there before are as they were.
+            OSError: A file cannot be written; files from before are unchanged.
         """
         return write(self.document, folder)
 

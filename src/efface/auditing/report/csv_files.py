@@ -1,4 +1,4 @@
-"""The numbers behind each figure as CSV, in data addresses that a page can offer for download by a link alone."""
+"""The numbers behind each figure as CSV, in data URLs, which a page can offer for download without a script."""
 
 import base64
 import csv
@@ -14,23 +14,23 @@ from efface.auditing.report.plots.roc import thinned
 from efface.auditing.report.plots.scores import bin_edges
 
 ADDRESS = "data:text/csv;charset=utf-8;base64,"
-# beyond this many scores the page would grow by megabytes, and the figure shows no more than its bins anyway
+# more scores would make the page larger by megabytes, and the figure shows only counts in bins anyway
 MAX_SCORES = 20_000
-# a spreadsheet takes a cell that begins with one of these for a formula; it reads the wide forms alike
+# spreadsheets treat a cell that begins with one of these as a formula, the fullwidth forms included
 _FORMULA = tuple("=+-@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
                  "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
 Row = Sequence[Any]
 
 
 def address(rows: Iterable[Row]) -> str:
-    """A data address whose content is `rows` as CSV; the first row is the header."""
+    """A data URL that holds `rows` as CSV; the first row is the header."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([cell(value) for value in row] for row in rows)
     return ADDRESS + base64.b64encode(buffer.getvalue().encode("utf-8", "replace")).decode("ascii")
 
 
 def cell(value: Any) -> str:
-    """One value as it stands in a CSV file; text that a spreadsheet would run as a formula gets a quote before it."""
+    """One value as text in a CSV file; text that a spreadsheet would run as a formula gets a quote in front."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -43,7 +43,7 @@ def cell(value: Any) -> str:
 
 
 def scores(distributions: Mapping[str, Any]) -> Iterator[Row]:
-    """Every score; beyond MAX_SCORES of them, the number of records in each bin of the figure."""
+    """One row for each score; if there are more than MAX_SCORES, the number of records in each bin of the figure."""
     groups = [
         (name, group, distributions[name][group])
         for name in MODELS
@@ -65,7 +65,7 @@ def scores(distributions: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def tests(rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
-    """One row a test that decides the verdict."""
+    """One row for each test that decides the verdict."""
     estimates = ("original", "unlearned", "equivalence_interval", "retrained")
     parts = ("value", "low", "high", "level")
     ends = ("margin", "p_value", "p_adjusted", "outcome", "why")
@@ -76,7 +76,7 @@ def tests(rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
 
 
 def roc(curves: Mapping[str, Any]) -> Iterator[Row]:
-    """The points that the figure draws."""
+    """One row for each point of the curves in the figure."""
     yield ("model", "false_positive_rate", "true_positive_rate")
     for name in MODELS:
         if curves["models"][name] is not None:
@@ -85,7 +85,7 @@ def roc(curves: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def evidence(measured: Mapping[str, Any]) -> Iterator[Row]:
-    """One row an evaluation of the stop rule."""
+    """One row for each evaluation by the stop rule."""
     parts = ("value", "low", "high", "level")
     without_interval = ("holdout_accuracy", "forget_accuracy", "loss")
     yield (
@@ -106,7 +106,7 @@ def evidence(measured: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def cost(spent: Mapping[str, Any]) -> Iterator[Row]:
-    """One row a phase, and one for retraining."""
+    """One row for each phase, and one for retraining."""
     yield ("part", "phase", "cpu_s", "wall_s", "forward_examples", "backward_examples")
     for part in ("unlearn", "audit"):
         for name, phase in (spent[part] or {"phases": {}})["phases"].items():
@@ -117,7 +117,7 @@ def cost(spent: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def records(ranked: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
-    """Every record, those that the page leaves out among them."""
+    """One row for each forget record, including those that the page does not show."""
     names = (
         ["id", "record", "group", "flagged", "p_unlearned"]
         + [f"{what}_{model}" for what in ("rank", "margin") for model in MODELS]

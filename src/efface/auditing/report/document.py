@@ -25,7 +25,7 @@ _MAX_MESSAGE = 240
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a report, as a fresh copy."""
+    """A new copy of the JSON Schema of a report."""
     text = files("efface.auditing.report").joinpath("report.schema.json").read_text(encoding="utf-8")
     return cast(dict[str, Any], json.loads(text))
 
@@ -37,8 +37,8 @@ def validate(document: Mapping[str, Any]) -> None:
         document: Dicts, lists and Python scalars, as `to_jsonable` makes of other values.
 
     Raises:
-        EffaceError: It does not fit the schema, or holds NaN or infinite numbers; the message gives the paths of the
-            first problems.
+        EffaceError: The document does not fit the schema, or holds NaN or infinite numbers; the message names the
+            places of the first problems.
     """
     problems = [*_schema_problems(document), *_nonfinite(document, "$")]
     if not problems:
@@ -52,7 +52,7 @@ def validate(document: Mapping[str, Any]) -> None:
 
 
 def to_jsonable(value: Any) -> Any:
-    """A copy of dicts, lists and Python scalars, which JSON can hold; NaN and infinite numbers become None."""
+    """Convert a value to dicts, lists and Python scalars that JSON can hold; NaN and infinite numbers become None."""
     if isinstance(value, Mapping):
         return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -78,13 +78,13 @@ def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[
 
     Raises:
         EffaceError: The report does not fit its schema; nothing is written.
-        OSError: A file cannot be written; the files that were there before are as they were.
+        OSError: A file cannot be written; files from before are unchanged.
     """
     from efface.auditing.report.html import render  # jinja2 is needed only here
 
     checked = to_jsonable(document)
     validate(checked)
-    # ASCII only: a title with a lone surrogate still gives a readable file
+    # ASCII only, so that a title with a lone surrogate still gives a readable file
     data = json.dumps(checked, indent=1, allow_nan=False) + "\n"
     page = render(checked)
 
@@ -95,7 +95,7 @@ def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[
         staged = [stack.enter_context(atomic_write(path)) for path in (json_path, html_path)]
         staged[0].write_bytes(data.encode("ascii"))
         staged[1].write_bytes(page.encode("utf-8", errors="xmlcharrefreplace"))
-        # both are on the disk before either takes its name, so that a full disk leaves the old pair
+        # both are written to the disk before either is renamed, so that a full disk leaves the old pair
         for temporary in staged:
             sync(temporary)
     return json_path, html_path
@@ -113,7 +113,7 @@ def _schema_problems(document: Mapping[str, Any]) -> list[str]:
     for error in _validator().iter_errors(document):
         message = error.message
         if len(message) > _MAX_MESSAGE:
-            # the message begins with the offending value, and says at its end what is wrong with it
+            # the message begins with the invalid value and ends with what is wrong with it
             message = f"{message[:80]} ... {message[-120:]}"
         problems.append(f"{error.json_path}: {message}")
     return sorted(problems)
@@ -131,7 +131,7 @@ def _nonfinite(value: Any, path: str) -> Iterator[str]:
 
 
 def _broken_curves(document: Mapping[str, Any]) -> Iterator[str]:
-    """What no JSON Schema can say of the ROC curves of a document that otherwise fits."""
+    """Problems with ROC curves that a JSON Schema cannot express."""
     for name, curve in (document["roc"] or {"models": {}})["models"].items():
         if curve is None:
             continue

@@ -1,4 +1,4 @@
-"""The report as one self-contained page: no script, nothing loaded, every outside string escaped."""
+"""The report as one self-contained page, without scripts or external files, and with all text escaped."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """The page of a valid document; the same document gives the same bytes."""
+    """Render the page of a valid document; the same document always gives the same bytes."""
     shown, hidden = page_rows.records(document["records"])
     metrics, footnotes = page_rows.metrics(document["metrics"])
     curves = document["roc"]
@@ -54,7 +54,7 @@ def _figures(document: Mapping[str, Any]) -> dict[str, Markup | None]:
 
 
 def _data(document: Mapping[str, Any]) -> dict[str, str | None]:
-    """The address of the numbers behind each figure, and behind the table of records."""
+    """Data URLs of the numbers behind each figure and behind the table of records."""
     evidence, curves = document["evidence"], document["roc"]
     return {
         "scores": csv_files.address(csv_files.scores(document["distributions"])),

@@ -1,4 +1,4 @@
-"""What the page's tables and tiles show, worked out from the document."""
+"""The contents of the page's tables and tiles, computed from the document."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Document = Mapping[str, Any]
 
 
 def tiles(document: Document) -> list[tuple[str, str, str]]:
-    """The key facts at the top of the page: a name, a value and a remark on it."""
+    """The key facts at the top of the page: for each a name, a value and a remark."""
     request, cheaper = document["request"], document["cost"]["ratio_cpu"]
     training, tests, ranked = request["training_records"], document["tests"], document["records"]
     of_all = f"of {training:,} ({percent(request['count'] / training)})" if training else ""
@@ -34,7 +34,7 @@ def tiles(document: Document) -> list[tuple[str, str, str]]:
 
 
 def contents(document: Document) -> dict[str, str]:
-    """The sections of the page, title by id, in order."""
+    """The sections of the page in order: titles, by id."""
     more = [name for name in ("canaries", "ensembles") if document[name] is not None]
     listed: dict[str, str | None] = {
         "request": "Request",
@@ -54,7 +54,7 @@ def contents(document: Document) -> dict[str, str]:
 
 
 def tests(decisive: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """The tests that decide the verdict by kind and unit, in the order of the figure, each with its `mark`."""
+    """The tests that decide the verdict, grouped by kind and unit, in the order of the figure, each with a `mark`."""
     kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for test in sorted_tests(decisive):
         kinds.setdefault((KINDS[test["kind"]], test["unit"]), []).append({**test, "mark": OUTCOMES[test["outcome"]]})
@@ -62,7 +62,7 @@ def tests(decisive: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[d
 
 
 def metrics(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-    """Rows by group, and as footnotes the reasons for missing numbers, each once; both in the order met."""
+    """The rows of the table, by group, and its footnotes: the reasons for missing numbers, each once."""
     groups: dict[str, list[dict[str, Any]]] = {}
     footnotes: list[str] = []
     for metric in measured:
@@ -79,7 +79,7 @@ def metrics(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[dict[
 
 
 def records(ranked: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], int]:
-    """The worst records, and how many more there are.
+    """The records most likely still known, at most SHOWN_RECORDS of them, and how many more there are.
 
     Flagged records come first, then those with the smallest p value, then those with the highest rank.
     """

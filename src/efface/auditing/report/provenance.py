@@ -1,4 +1,4 @@
-"""Who used which records, and which models had a part."""
+"""Which records were used for what, and which models took part in an audit."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,22 @@ METHODS_REFERENCE = "reference of the method and the stop rule"
 
 
 def ids_digest(ids: Sequence[RecordId]) -> str:
-    """`sha256:` and the hash of the sorted ids, one a line, so that their order does not matter."""
+    """`sha256:` and the hash of the sorted ids, one on each line; their order does not matter."""
     text = "\n".join(sorted(f"{type(i).__name__}:{i}" for i in ids))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def uses_of(inputs: AuditInputs, findings: AuditResult) -> list[dict[str, Any]]:
-    """Each part of the training and holdout sets that somebody used; digests are of training ids or positions."""
+    """Each part of the training and holdout sets with its use.
+
+    Args:
+        inputs: The checked audit.
+        findings: What the audit found.
+
+    Returns:
+        For each part `who` used it, `what` it is, its number of `records`, and the `digest` of their ids (training set)
+        or positions (holdout).
+    """
     return list(_uses(inputs, findings))
 
 
@@ -53,7 +62,12 @@ def _holdout(who: str, at: Indices) -> dict[str, Any]:
 
 
 def models_of(inputs: AuditInputs, findings: AuditResult) -> list[dict[str, Any]]:
-    """Each model that had a part, with what it was trained on."""
+    """Each model that took part: `what` it is, the `digest` of its weights (or None), and what it was `trained_on`.
+
+    Args:
+        inputs: The checked audit.
+        findings: What the audit found.
+    """
     found = [
         _model("original", inputs.digests[0], "all training records"),
         _model("unlearned", inputs.digests[1], "made from the original"),

@@ -1,4 +1,4 @@
-"""How verdicts, outcomes and numbers are worded, on the page and in the terminal."""
+"""Words and number formats for verdicts and outcomes, on the page and in the terminal."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,13 @@ KINDS = {
 
 
 class Mark(NamedTuple):
-    """How the outcome of a test is shown: never by colour alone."""
+    """How the outcome of a test is shown.
+
+    Args:
+        symbol: One character, so that the outcome is not shown by colour alone.
+        word: One word.
+        meaning: An explanation.
+    """
 
     symbol: str
     word: str
@@ -47,7 +53,7 @@ OUTCOMES = {
 
 
 def number(value: float | int | bool | str | None) -> str:
-    """A number for people: about three significant places, thousands apart; text and truth values as they are."""
+    """Format a number with about three significant digits and thousands separators; other values become text."""
     if value is None:
         return "\N{EN DASH}"
     if isinstance(value, bool | str):
@@ -60,7 +66,7 @@ def number(value: float | int | bool | str | None) -> str:
 
 
 def chance(value: float | None) -> str:
-    """A p value for people, to two significant places where it is small."""
+    """Format a p value with about two significant digits."""
     if value is None:
         return "\N{EN DASH}"
     if value < 0.0001:
@@ -69,22 +75,22 @@ def chance(value: float | None) -> str:
 
 
 def percent(value: float) -> str:
-    """A share in percent, to three significant places, no trailing zeros."""
+    """Format a share, from 0 to 1, in percent with three significant digits and no trailing zeros."""
     return f"{100 * value:.3g}%"
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them."""
+    """Format seconds as seconds, minutes or hours, whichever suits."""
     if seconds < 120:
         return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def ratio(value: float) -> str:
-    """How the cost of unlearning compares with that of one retraining, given their quotient."""
+    """Put the cost of unlearning divided by that of one retraining into words."""
     return f"{times(value)} {'less CPU time than' if 0 < value < 1 else 'the CPU time of'}"
 
 
 def times(value: float) -> str:
-    """The factor by which the cost of unlearning is smaller, or larger, than that of one retraining."""
+    """Format the factor by which unlearning is cheaper or dearer than one retraining; `value` is their quotient."""
     return f"{1 / value if 0 < value < 1 else value:.3g} times"

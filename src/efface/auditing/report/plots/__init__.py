@@ -1,7 +1,7 @@
-"""The figures of a report as inline SVG; every function takes its part of a valid document.
+"""The figures of a report as inline SVG; each function takes one part of a valid document.
 
-matplotlib is imported inside the functions because it is slow to import; pyplot and the caller's rcParams are left
-alone, and the same document gives the same bytes.
+matplotlib is imported inside the functions because it is slow to import. pyplot and the caller's rcParams are not
+changed, and the same document always gives the same bytes.
 """
 
 from efface.auditing.report.plots.cost import cost

@@ -1,4 +1,4 @@
-"""What all figures share: colours, style, and the way from a matplotlib figure to markup."""
+"""Colours and style of all figures, and the conversion of a matplotlib figure to SVG."""
 
 import io
 import re
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which people with any common form of colour blindness can tell apart
+# Okabe and Ito's colours, which people with any common form of colour blindness can distinguish
 BLUE, SKY, GREEN, ORANGE, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"
 INK, FAINT, BAND = "#333333", "#7a7a7a", "#e3e6ea"
 MODELS = ("original", "unlearned", "retrained")
-# each model has one colour and line in every figure that shows several; the lines differ in print too
+# each model has the same colour and line style in all figures; the line styles differ in print without colour, too
 COLOURS = dict(zip(MODELS, (VERMILION, BLUE, GREEN), strict=True))
 LINES: dict[str, Any] = dict(zip(MODELS, ("--", "-", (0, (1, 1.3))), strict=True))
 WIDTH = 9.0  # inches; the page scales the figure to its column
@@ -25,7 +25,7 @@ SIZE = 9.5
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "efface",
-    "text.parse_math": False,  # a dollar sign in a phase name is a dollar sign
+    "text.parse_math": False,  # a dollar sign in the name of a phase does not begin a formula
     "font.size": SIZE,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
@@ -43,8 +43,8 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def new_figure(height: float) -> Iterator["Figure"]:
-    """A figure in the report's style, `height` inches high."""
-    # without the default style first, the caller's own matplotlibrc would show through
+    """Open a new figure in the report's style, WIDTH inches wide and `height` inches high."""
+    # the default style comes first, so that the caller's matplotlibrc has no effect
     from matplotlib import rc_context, style
     from matplotlib.figure import Figure
 
@@ -53,27 +53,33 @@ def new_figure(height: float) -> Iterator["Figure"]:
 
 
 def short(text: str, max_length: int = 40) -> str:
-    """A text as one line of at most `max_length` characters, lone surrogates replaced: no font can measure them."""
+    """Shorten a text to one line of at most `max_length` characters, and replace lone surrogates, which fonts lack."""
     line = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
     return line if len(line) <= max_length else f"{line[: max_length - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def in_order(axes: "Axes", order: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
-    """Handles and labels of a legend, in another order than they were drawn."""
+    """Handles and labels of a legend in a given order: `order` holds their positions in the order of drawing."""
     handles, labels = axes.get_legend_handles_labels()
     return [handles[i] for i in order], [labels[i] for i in order]
 
 
 def svg(figure: "Figure", name: str, label: str) -> str:
-    """The figure as inline SVG whose ids begin with `name`, with `label` for those who cannot see it."""
+    """Convert a figure to inline SVG.
+
+    Args:
+        figure: The figure.
+        name: Prefix of all ids in the SVG, unique on the page.
+        label: Description of the figure for screen readers.
+    """
     buffer = io.StringIO()
     with warnings.catch_warnings():
-        # the page's fonts, not the one measured here, draw the text
+        # the text is drawn with the page's fonts, so glyphs missing here do not matter
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     body = buffer.getvalue()
     body = body[body.index("<svg") :]
-    # several figures share a page, so each keeps its ids to itself
+    # several figures share a page, so their ids must differ
     body = re.sub(r'\b(id="|href="#)', rf"\g<1>{name}-", body)
     body = body.replace("url(#", f"url(#{name}-")
     opening, rest = body.split(">", 1)

@@ -1,4 +1,4 @@
-"""What unlearning, its audit and retraining cost."""
+"""Figure of the cost of unlearning, its audit and retraining."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from efface.auditing.report.plots.base import BLUE, INK, ORANGE, SKY, new_figure
 
 
 def cost(spent: Mapping[str, Any]) -> str | None:
-    """CPU seconds of each phase, and of retraining one model where that was timed, as bars; None without phases."""
+    """Draw the CPU seconds of each phase, and of retraining one model if that was timed, as bars; None without any."""
     bars: list[tuple[str, float, str]] = []
     for part, colour in (("unlearn", BLUE), ("audit", SKY)):
         if spent[part] is not None:

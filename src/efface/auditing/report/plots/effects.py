@@ -1,4 +1,4 @@
-"""The tests that decide the verdict as a forest plot: the effect that each found, against its margin."""
+"""Forest plot of the tests that decide the verdict: the effect and margin of each."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ Test = Mapping[str, Any]
 
 
 def effects(tests: Sequence[Test]) -> str | None:
-    """One row a test, one panel a unit; None without tests."""
+    """Draw one row for each test and one panel for each unit; None without tests."""
     panels = _panels(tests)
     if not panels:
         return None
@@ -36,7 +36,7 @@ def effects(tests: Sequence[Test]) -> str | None:
 
 
 def sorted_tests(tests: Sequence[Test]) -> list[Test]:
-    """In the order of the figure and the table: attacks, off-label tests, distances."""
+    """Tests in the order of the figure and the table: attacks, off-label tests, distances."""
     return sorted(tests, key=lambda test: _ORDER.index(test["kind"]))
 
 
@@ -75,7 +75,7 @@ def _draw(axes: "Axes", rows: Sequence[Test | str]) -> None:
             continue
         centre = at + _ROW / 2
         margin = row["margin"]
-        # a distance below zero is one by chance, and counts as none however far it lies
+        # a distance below zero occurs by chance only, and always counts as none
         left = span[0] if row["kind"] == "distance" else -margin
         axes.add_patch(Rectangle((left, at + 0.03), margin - left, _ROW - 0.06, color=BAND, linewidth=0, zorder=0))
         _row(axes, row, centre)
@@ -122,7 +122,7 @@ def _interval_line(axes: "Axes", estimate: Mapping[str, Any], at: float, colour:
 
 
 def _marker(model: str) -> dict[str, Any]:
-    """A marker of its own shape and filling, so that colour is not all that sets the models apart."""
+    """The marker of a model; shape and fill differ as well as colour."""
     style: dict[str, Any] = {"linestyle": "none", "markeredgecolor": COLOURS[model], "markeredgewidth": 1.5}
     if model == "unlearned":
         return {**style, "marker": "o", "markersize": 7, "markerfacecolor": COLOURS[model]}

@@ -1,4 +1,4 @@
-"""What the stop rule measured at each of its evaluations."""
+"""Figure of what the stop rule measured at each evaluation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from efface.auditing.report.plots.base import BLUE, GREEN, VERMILION, in_order, 
 
 
 def evidence(measured: Mapping[str, Any]) -> str | None:
-    """Conditional AUC at each evaluation against the target and its margin; None without evaluations."""
+    """Draw the conditional AUC at each evaluation, with the target and its margin; None without evaluations."""
     evaluations = measured["evaluations"]
     if not evaluations:
         return None

@@ -1,4 +1,4 @@
-"""ROC curves on logarithmic axes, which show how an attack does at few false positives."""
+"""ROC curves on logarithmic axes, which show how well an attack works at few false positives."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -9,18 +9,18 @@ import numpy as np
 from efface.auditing.report.plots.base import BAND, COLOURS, FAINT, LINES, MODELS, new_figure, short, svg
 
 MAX_POINTS = 300
-_COARSE = 10  # below as many false positives a curve is coarse: each nonmember moves it
+_COARSE = 10  # with fewer false positives a curve is coarse, since single nonmembers change it
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def roc(curves: Mapping[str, Any]) -> str:
-    """True against false positive rates of every model, both axes logarithmic.
+    """Draw true against false positive rates of every model, both axes logarithmic.
 
     Args:
         curves: The part `roc` of a valid document.
     """
     smallest = 1 / curves["negatives"]
-    # the smallest share of forget records may lie below or above that of the nonmembers
+    # the smallest nonzero rate: one record of the larger group
     floor = min(smallest, 1 / curves["positives"], 0.5)
     said = []
     with new_figure(4.4) as figure:
@@ -65,7 +65,15 @@ def _minor(value: float, _: int | None, *, shown: bool) -> str:
 
 
 def thinned(curves: Mapping[str, Any], name: str) -> tuple[Numbers, Numbers]:
-    """At most 300 points of a curve, evenly spread along it as the logarithmic axes show it, both ends among them."""
+    """Choose at most MAX_POINTS points of a curve, evenly along its length on logarithmic axes, with both ends.
+
+    Args:
+        curves: The part `roc` of a valid document.
+        name: Which model's curve.
+
+    Returns:
+        False and true positive rates, from 0 to 1, (points,) each.
+    """
     curve = curves["models"][name]
     fpr, tpr = np.asarray(curve["fpr"], dtype=np.float64), np.asarray(curve["tpr"], dtype=np.float64)
     if fpr.size <= MAX_POINTS:
@@ -79,9 +87,14 @@ def thinned(curves: Mapping[str, Any], name: str) -> tuple[Numbers, Numbers]:
 
 
 def rates(curves: Mapping[str, Any], name: str) -> list[tuple[float, float]]:
-    """The true positive rate at each usual false positive rate for which there are nonmembers enough."""
+    """False and true positive rates at 0.1, 1 and 10 % false positives, as far as there are enough nonmembers.
+
+    Args:
+        curves: The part `roc` of a valid document.
+        name: Which model's curve.
+    """
     curve = curves["models"][name]
     fpr, tpr = np.asarray(curve["fpr"]), np.asarray(curve["tpr"])
     usual = [at for at in (0.001, 0.01, 0.1) if at * curves["negatives"] >= 1]
-    # the highest point that does not exceed the rate: nothing is read from between the points
+    # the highest point that does not exceed the rate, without interpolation
     return [(at, float(tpr[fpr <= at].max(initial=0.0))) for at in usual]

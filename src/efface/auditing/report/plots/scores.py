@@ -1,4 +1,4 @@
-"""Scores of forget and holdout records under each model."""
+"""Histograms of the scores of forget and holdout records under each model."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def distributions(scores: Mapping[str, Any]) -> str | None:
-    """Histograms of forget and holdout scores, one panel per model on shared axes; None without scores."""
+    """Draw histograms of forget and holdout scores, one panel for each model on shared axes; None without scores."""
     models = [name for name in MODELS if scores[name] and scores[name]["forget"] and scores[name]["holdout"]]
     if not models:
         return None
@@ -32,7 +32,7 @@ def distributions(scores: Mapping[str, Any]) -> str | None:
             _histogram(axes, forget, edges, VERMILION, f"forget (n = {sizes['forget']})", dashed=False)
             axes.set_title(name)
             said.append(f"{name}: median {np.median(forget):.3g} forget, {np.median(holdout):.3g} holdout")
-        panels[0].set_ylim(bottom=0)  # only once all panels are drawn: it ends the scaling that they share
+        panels[0].set_ylim(bottom=0)  # after all panels are drawn, since it turns off their shared scaling
         panels[0].set_ylabel("share of records (%)")
         figure.supxlabel(f"{short(scores['statistic'])}; vertical lines: medians", fontsize=SIZE)
         handles, labels = panels[0].get_legend_handles_labels()
@@ -42,7 +42,7 @@ def distributions(scores: Mapping[str, Any]) -> str | None:
 
 
 def bin_edges(groups: list[list[float]]) -> Numbers:
-    """Edges of the bins that all groups share: more of them where the smallest group is large."""
+    """Edges of the bins that all groups share: 10 to 30 bins, more for larger groups."""
     pooled = np.concatenate([np.asarray(group, dtype=np.float64) for group in groups])
     low, high = float(pooled.min()), float(pooled.max())
     if low == high:
@@ -52,7 +52,7 @@ def bin_edges(groups: list[list[float]]) -> Numbers:
 
 
 def _histogram(axes: "Axes", values: Any, edges: Any, colour: str, label: str, *, dashed: bool) -> None:
-    # shares of each group's own records, so that groups of different sizes can be compared
+    # shares within each group, so that groups of different sizes can be compared
     shares = 100 * np.histogram(values, edges)[0] / values.size
     line = "--" if dashed else "-"
     axes.stairs(shares, edges, fill=True, color=colour, alpha=0.16)
