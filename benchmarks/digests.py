@@ -43,7 +43,7 @@ def digest(parts: Any) -> str:
 
 def document(report: Any) -> str:
     """What an audit found, without what time and load decide."""
-    skipped = ("created", "cost", "versions", "git", "threads", "schema_version", "models", "method")
+    skipped = ("created", "cost", "versions", "git", "threads", "schema_version", "models", "method", "judge_version")
     told = {k: v for k, v in report.document.items() if k not in skipped}
     if told["ensembles"] is not None:
         told["ensembles"] = {k: v for k, v in told["ensembles"].items() if k not in ("cpu_s", "found")}
