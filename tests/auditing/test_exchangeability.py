@@ -11,7 +11,7 @@ from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs, RecordSet, copier, read_outputs
 from efface.auditing import exchangeability
-from efface.auditing.exchangeability import ALPHA, SHUFFLES, Exchangeability, compare, label_p_value
+from efface.auditing.exchangeability import SAMPLE_ALPHA, SHUFFLES, Exchangeability, compare, label_p_value
 from efface.auditing.verdict import Status
 from efface.numerics.logits import margin
 from efface.runtime.cost import Meter
@@ -52,8 +52,8 @@ def test_random_requests_are_rejected_at_about_the_nominal_rate(monkeypatch: pyt
     found = [judge(rng.choice(len(members().targets), REQUEST, replace=False), seed) for seed in range(draws)]
     rejected = sum(not e.is_exchangeable for e in found)
     # at most the level; and not nearly always silent, which would have a chance of 1 in 1,000 even at 3 %
-    assert 1 <= rejected <= binom.ppf(0.999, draws, ALPHA)
-    assert all(e.is_exchangeable == (e.p >= ALPHA) and e.p == min(p for _, p in e.tests) for e in found)
+    assert 1 <= rejected <= binom.ppf(0.999, draws, SAMPLE_ALPHA)
+    assert all(e.is_exchangeable == (e.p >= SAMPLE_ALPHA) and e.p == min(p for _, p in e.tests) for e in found)
     # Holm's factor for the least of the p values is the number of tests
     least = np.array([e.p for e in found]) / len(found[0].tests)
     assert binom.cdf(int((least <= 0.05).sum()), draws, 0.05) > 0.001, "each request has four chances to look odd"
@@ -79,7 +79,7 @@ def test_chosen_requests_do_not_look_exchangeable() -> None:
     ):
         found = judge(chosen)
         assert not found.is_exchangeable and found.p < 0.01
-        assert titles <= {t for t, p in found.tests if p < ALPHA}, found
+        assert titles <= {t for t, p in found.tests if p < SAMPLE_ALPHA}, found
     # without copies there are three tests, and the least p value of the labels' is that of no shuffle as far
     seen, at, other = members(), one_class(), np.flatnonzero(members().targets.numpy() != 1)[:300]
     ours, theirs = (RecordOutputs(seen.logits[k], seen.targets[k], None) for k in (at, other))
@@ -96,7 +96,7 @@ def test_the_audit_takes_random_requests_and_bars_others() -> None:
     for chosen in (wrongly_labelled(), one_class(), hardest()):
         report = judged.audit(forget=chosen.tolist(), level="quick")
         shown = report.document["exchangeable"]
-        assert not shown["is_exchangeable"] and shown["p"] < ALPHA
+        assert not shown["is_exchangeable"] and shown["p"] < SAMPLE_ALPHA
         assert report.verdict.status is Status.UNDECIDED and not report.tests
         assert report.verdict.reasons == (next(r for r in report.verdict.reasons if "random sample" in r),)
         states = {m.key: m.unlearned.state for m in report.metrics if m.kind in ("attack", "off_label")}

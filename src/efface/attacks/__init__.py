@@ -49,7 +49,7 @@ class Attack:
 
 
 WITH_REFERENCES, NO_REFERENCES, NEVER = (True, False), (False, True), (False, False)
-REFERENCES = "reference models"
+NEEDS_REFERENCES = "reference models"
 
 ATTACKS: tuple[Attack, ...] = (
     Attack("loss", "Loss attack", "attack", "", loss, decides=NO_REFERENCES),
@@ -57,13 +57,13 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("entropy", "Entropy attack", "attack", "", entropy),
     Attack("modified_entropy", "Modified entropy attack", "attack", "", modified_entropy, decides=NEVER),
     # a reference's likelihood ratio to itself says nothing, so difficulty is measured by the margin
-    Attack("rmia", "RMIA, offline", "attack", REFERENCES, rmia, label_margin, decides=WITH_REFERENCES),
-    Attack("lira", "LiRA, offline", "attack", REFERENCES, lira, label_margin, decides=WITH_REFERENCES),
+    Attack("rmia", "RMIA, offline", "attack", NEEDS_REFERENCES, rmia, label_margin, decides=WITH_REFERENCES),
+    Attack("lira", "LiRA, offline", "attack", NEEDS_REFERENCES, lira, label_margin, decides=WITH_REFERENCES),
     Attack(
         "spread",
         "Spread of LiRA scores",
         "attack",
-        REFERENCES,
+        NEEDS_REFERENCES,
         lira,
         label_margin,
         decides=WITH_REFERENCES,

@@ -13,7 +13,7 @@ from efface.attacks.outputs import RecordOutputs
 from efface.attacks.perturbed_margin import perturbed_margin
 from efface.metrics.multiplicity import holm
 
-ALPHA = 0.05  # significance level
+SAMPLE_ALPHA = 0.05  # significance level
 SHUFFLES = 999
 
 
@@ -22,7 +22,7 @@ class Exchangeability:
     """Whether forget and retain records look alike to the original, which was trained on both.
 
     Args:
-        is_exchangeable: Whether no test shows a difference at significance level ALPHA.
+        is_exchangeable: Whether no test shows a difference at significance level SAMPLE_ALPHA.
         p: The smallest adjusted p value.
         tests: Title and adjusted p value of each test.
     """
@@ -56,7 +56,7 @@ def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchange
             found.append((title, float(ks_2samp(of_forget.numpy(), of_retain.numpy()).pvalue)))
     adjusted = holm(torch.tensor([p for _, p in found])).tolist()
     least = min(adjusted)
-    return Exchangeability(least >= ALPHA, least, tuple(zip((t for t, _ in found), adjusted, strict=True)))
+    return Exchangeability(least >= SAMPLE_ALPHA, least, tuple(zip((t for t, _ in found), adjusted, strict=True)))
 
 
 def label_p_value(forget: Tensor, retain: Tensor, seed: int) -> float:

@@ -32,6 +32,7 @@ from efface.cli.taskpath import check_task_path, load_task, working_folder_impor
 from efface.errors import RequestError, collect_errors
 from efface.options import nearest
 from efface.runtime.devices import check_device_name, resolve_device
+from efface.runtime.jsonable import to_jsonable
 from efface.store.place import check_new_store, key_beside
 from efface.store.plan import ACCEPT, RunPlan
 from efface.store.settings import DriftLimits, StoreSettings
@@ -138,7 +139,7 @@ def run(
         if problems:
             raise RequestError(problems)
 
-        from efface.cli.store_display import show_run, to_jsonable
+        from efface.cli.store_display import show_run
 
         chosen = collect_errors(problems, efface.methods.get, method, options)
         opened = collect_errors(problems, open_with_task, store, key, task, device)

@@ -1,7 +1,5 @@
 """Output of the commands of a store, on the terminal and as JSON."""
 
-import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +11,7 @@ from rich.text import Text
 
 from efface.cli.display import COLOURS, STATUS_WORDS, make_console, say, say_verdict
 from efface.cli.output import print_json
+from efface.runtime.jsonable import to_jsonable
 
 if TYPE_CHECKING:
     from efface.store import Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
@@ -23,21 +22,6 @@ STATUSES = {
     "retrained": "Retrained",
     "nothing": "Nothing to do: no request is pending",
 }
-
-
-def to_jsonable(value: Any) -> Any:
-    """Convert a value of the store to what JSON can hold; a report becomes its document."""
-    if hasattr(value, "document"):  # a report; its class is not imported, since it needs torch
-        return value.document
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(k): to_jsonable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_jsonable(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
 
 
 def print_answer(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any, TextIO], None]) -> None:

@@ -11,6 +11,7 @@ from efface.cli.parameters import DEFAULT_STORE, Json, KeyFile, OtherTask, Reque
 from efface.cli.store_opening import check_store_words, open_store, open_with_task
 from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
+from efface.runtime.jsonable import to_jsonable
 from efface.store.clock import read_date
 
 app = typer.Typer(
@@ -55,7 +56,7 @@ def add(
         if problems or lines is None:
             raise RequestError(problems)
 
-        from efface.cli.store_display import show_answer, to_jsonable
+        from efface.cli.store_display import show_answer
 
         opened, loaded = open_with_task(store, key, task)
         added = opened.add(as_ids(lines, loaded), note, day)
@@ -78,7 +79,7 @@ def list_all(
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
 
-        from efface.cli.store_display import show_requests, to_jsonable
+        from efface.cli.store_display import show_requests
 
         found = [r for r in opened.requests() if not pending or r.stage == "pending"]
         noted = [(r, opened.note(r.number)) for r in found]
@@ -117,8 +118,6 @@ def cancel(
         opened = open_store(store, key)
         done = opened.cancel(request)
         if as_json:
-            from efface.cli.store_display import to_jsonable
-
             print_json(to_jsonable(done), stdout)
         else:
             print(f"Request {done.number} is cancelled.", file=stdout)

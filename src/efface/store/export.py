@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import RequestError
+from efface.runtime.files import replace_durably
 from efface.store.context import StoreContext
 from efface.store.database import translate_errors
 from efface.store.describe import describe
@@ -56,7 +57,7 @@ def export(context: StoreContext, number: int, out: Path) -> list[Path]:
             (temporary / "README.txt").write_text(ABOUT, encoding="utf-8")
             if out.exists():
                 out.rmdir()
-            temporary.rename(out)
+            replace_durably(temporary, out)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return sorted(out.iterdir())

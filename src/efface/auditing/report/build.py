@@ -13,7 +13,7 @@ from efface.auditing.audit_test import AuditTest
 from efface.auditing.config import Level
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
-from efface.auditing.report.document import SCHEMA_VERSION, to_jsonable, write
+from efface.auditing.report.document import SCHEMA_VERSION, write
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
 from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
@@ -21,6 +21,7 @@ from efface.auditing.verdict import CORRECTION, JUDGE_VERSION, Verdict
 from efface.models.running import device_of
 from efface.numerics.logits import margin
 from efface.runtime.cost import Cost, PhaseCost
+from efface.runtime.jsonable import to_jsonable
 from efface.runtime.provenance import git_state, versions
 from efface.unlearning.result import Result
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from efface.auditing.report.plots.base import MODELS
+from efface.auditing.report.plots.base import MODEL_NAMES
 from efface.auditing.report.plots.effects import sorted_tests
 from efface.auditing.report.plots.roc import thinned
 from efface.auditing.report.plots.scores import bin_edges
@@ -46,7 +46,7 @@ def scores(distributions: Mapping[str, Any]) -> Iterator[Row]:
     """One row for each score; if there are more than MAX_SCORES, the number of records in each bin of the figure."""
     groups = [
         (name, group, distributions[name][group])
-        for name in MODELS
+        for name in MODEL_NAMES
         if distributions[name] is not None
         for group in ("forget", "holdout")
     ]
@@ -78,7 +78,7 @@ def tests(rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
 def roc(curves: Mapping[str, Any]) -> Iterator[Row]:
     """One row for each point of the curves in the figure."""
     yield ("model", "false_positive_rate", "true_positive_rate")
-    for name in MODELS:
+    for name in MODEL_NAMES:
         if curves["models"][name] is not None:
             for fpr, tpr in zip(*thinned(curves, name), strict=True):
                 yield (name, float(fpr), float(tpr))
@@ -120,7 +120,7 @@ def records(ranked: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     """One row for each forget record, including those that the page does not show."""
     names = (
         ["id", "record", "group", "flagged", "p_unlearned"]
-        + [f"{what}_{model}" for what in ("rank", "margin") for model in MODELS]
+        + [f"{what}_{model}" for what in ("rank", "margin") for model in MODEL_NAMES]
         + ["gap_original", "gap_unlearned"]
     )
     yield names

@@ -11,10 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 from efface.errors import EffaceError
 from efface.runtime.files import atomic_write, sync
+from efface.runtime.jsonable import to_jsonable
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unused-ignore]
@@ -49,19 +48,6 @@ def validate(document: Mapping[str, Any]) -> None:
     if len(problems) > _SHOWN_PROBLEMS:
         lines.append(f"  - and {len(problems) - _SHOWN_PROBLEMS} more")
     raise EffaceError("\n".join(["the report does not fit its schema:", *lines]))
-
-
-def to_jsonable(value: Any) -> Any:
-    """Convert a value to dicts, lists and Python scalars that JSON can hold; NaN and infinite numbers become None."""
-    if isinstance(value, Mapping):
-        return {str(key): to_jsonable(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return to_jsonable(value.tolist())
-    if isinstance(value, list | tuple):
-        return [to_jsonable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[Path, Path]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from efface.auditing.report.plots.base import MODELS
+from efface.auditing.report.plots.base import MODEL_NAMES
 from efface.auditing.report.plots.effects import sorted_tests
 from efface.auditing.report.wording import KINDS, OUTCOMES, percent, times
 
@@ -67,7 +67,7 @@ def metrics(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[dict[
     footnotes: list[str] = []
     for metric in measured:
         cells = []
-        for model in MODELS:
+        for model in MODEL_NAMES:
             reading = metric[model]
             why = reading["why"]
             if reading["state"] != "measured" and why not in footnotes:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which people with any common form of colour blindness can distinguish
 BLUE, SKY, GREEN, ORANGE, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"
 INK, FAINT, BAND = "#333333", "#7a7a7a", "#e3e6ea"
-MODELS = ("original", "unlearned", "retrained")
+MODEL_NAMES = ("original", "unlearned", "retrained")
 # each model has the same colour and line style in all figures; the line styles differ in print without colour, too
-COLOURS = dict(zip(MODELS, (VERMILION, BLUE, GREEN), strict=True))
-LINES: dict[str, Any] = dict(zip(MODELS, ("--", "-", (0, (1, 1.3))), strict=True))
+COLOURS = dict(zip(MODEL_NAMES, (VERMILION, BLUE, GREEN), strict=True))
+LINES: dict[str, Any] = dict(zip(MODEL_NAMES, ("--", "-", (0, (1, 1.3))), strict=True))
 WIDTH = 9.0  # inches; the page scales the figure to its column
 SIZE = 9.5
 _STYLE: dict[Any, Any] = {

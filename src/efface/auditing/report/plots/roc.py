@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from efface.auditing.report.plots.base import BAND, COLOURS, FAINT, LINES, MODELS, new_figure, short, svg
+from efface.auditing.report.plots.base import BAND, COLOURS, FAINT, LINES, MODEL_NAMES, new_figure, short, svg
 
 MAX_POINTS = 300
 _COARSE = 10  # with fewer false positives a curve is coarse, since single nonmembers change it
@@ -28,7 +28,7 @@ def roc(curves: Mapping[str, Any]) -> str:
         coarse_end = min(1.0, _COARSE * smallest)
         axes.axvspan(floor, coarse_end, color=BAND, linewidth=0, label=f"fewer than {_COARSE} never-seen records")
         axes.plot([floor, 1], [floor, 1], color=FAINT, linewidth=1.0, label="chance")
-        for name in MODELS:
+        for name in MODEL_NAMES:
             if curves["models"][name] is None:
                 continue
             fpr, tpr = thinned(curves, name)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from efface.auditing.report.plots.base import BLUE, MODELS, SIZE, VERMILION, new_figure, short, svg
+from efface.auditing.report.plots.base import BLUE, MODEL_NAMES, SIZE, VERMILION, new_figure, short, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 def distributions(scores: Mapping[str, Any]) -> str | None:
     """Draw histograms of forget and holdout scores, one panel for each model on shared axes; None without scores."""
-    models = [name for name in MODELS if scores[name] and scores[name]["forget"] and scores[name]["holdout"]]
+    models = [name for name in MODEL_NAMES if scores[name] and scores[name]["forget"] and scores[name]["holdout"]]
     if not models:
         return None
     edges = bin_edges([scores[name][group] for name in models for group in ("forget", "holdout")])
