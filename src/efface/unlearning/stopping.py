@@ -131,5 +131,7 @@ def conclude(evaluations: Sequence[Evaluation], target: float) -> Decision:
     if now.low > target:
         return Decision(Outcome.UNDER_UNLEARNED, f"{reached}, above {target:g}: forget records are still known")
     if now.high < target:
-        return Decision(Outcome.OVER_UNLEARNED, f"{reached}, below {target:g}: forget records are shunned")
+        return Decision(
+            Outcome.OVER_UNLEARNED, f"{reached}, below {target:g}: forget records score lower than never-seen ones"
+        )
     return Decision(Outcome.UNDECIDED, f"{reached}: too few records, or too wide a spread, to tell")
