@@ -18,7 +18,9 @@ class Point:
 
 
 def test_values_of_every_kind_become_plain_ones() -> None:
-    found = to_jsonable({1: Point(math.nan, ("a",)), "p": Path("x/y"), "n": np.array([1.0, math.inf]), "k": np.int64(3)})
+    found = to_jsonable(
+        {1: Point(math.nan, ("a",)), "p": Path("x/y"), "n": np.array([1.0, math.inf]), "k": np.int64(3)}
+    )
     assert found == {"1": {"x": None, "names": ["a"]}, "p": "x/y", "n": [1.0, None], "k": 3}
     assert json.loads(json.dumps(found)) == found
     assert to_jsonable(SimpleNamespace(document={"title": "t"})) == {"title": "t"}
