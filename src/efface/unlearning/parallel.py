@@ -1,9 +1,8 @@
 """Unlearning one request with several processes of `torch.distributed`, which divide the rows of every batch.
 
-All forward passes go through `Task.forward`. Each process computes its own rows and receives the outputs for the other
-rows, so that it has the loss of the whole batch. It multiplies the gradient with respect to its own rows by the number
-of processes; the mean over processes, which DistributedDataParallel takes, is then the gradient of the whole loss. The
-gradient of a penalty on weights is equal in all processes, so its mean is correct, too.
+All forward passes go through `Task.forward`. Each process computes its own rows and receives the other outputs, so that
+it has the loss of the whole batch. Its gradient, times the number of processes, has the gradient of the whole loss as
+its mean over processes, which DistributedDataParallel takes.
 """
 
 import os
@@ -43,20 +42,16 @@ def unlearn(
     Every process must make the same call. Without a process group it is the same as `efface.unlearn`.
 
     Args:
-        model: As in `efface.unlearn`.
-        forget: As in `efface.unlearn`.
-        task: The problem.
+        model, forget, task: As in `efface.unlearn`.
         method: steer or a descent method, except msg and salun.
         **others: Further arguments of `efface.unlearn`.
 
     Returns:
-        The result, which is the same in every process and, up to rounding, as with one process. Its cost includes the
-        CPU seconds of all processes.
+        The same in every process and, up to rounding, as with one; its cost has the CPU seconds of all processes.
 
     Raises:
-        RequestError: As in `efface.unlearn`, or the method or model cannot be divided, or the processes got different
-            arguments.
-        EffaceError: As in `efface.unlearn`, or the processes ended with different weights.
+        RequestError: Also where the method or model cannot be divided, or the processes got different arguments.
+        EffaceError: Also where the processes ended with different weights.
     """
     if not dist.is_available() or not dist.is_initialized():
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -76,17 +71,11 @@ def unlearn(
 
 @dataclass
 class Shared:
-    """A `Task.forward` that divides the rows of a batch among the processes and returns all outputs in each of them.
-
-    Args:
-        task: The task with the original `forward`.
-        averaged: The wrapped models whose gradients are averaged, by model.
-        compared: Whether it was checked already that all processes read the same records.
-    """
+    """A `Task.forward` that divides the rows of a batch among the processes and returns all outputs in each of them."""
 
     task: Task
-    averaged: dict[nn.Module, DistributedDataParallel] = field(default_factory=dict)
-    compared: bool = False
+    averaged: dict[nn.Module, DistributedDataParallel] = field(default_factory=dict)  # wrapped, by the model within
+    compared: bool = False  # whether all processes are known to read the same records
 
     def __call__(self, model: nn.Module, inputs: Any) -> Tensor:
         tensors, rank, world = list(tensors_in(inputs)), dist.get_rank(), dist.get_world_size()
@@ -114,12 +103,7 @@ class Shared:
 
 
 class Pass(nn.Module):
-    """A module that runs a model by `Task.forward`, so that a wrapper around it does not hide the model's attributes.
-
-    Args:
-        task: The task.
-        model: The model.
-    """
+    """A module that runs a model by `Task.forward`, so that a wrapper hides none of the model's attributes."""
 
     def __init__(self, task: Task, model: nn.Module) -> None:
         super().__init__()
@@ -149,8 +133,7 @@ def _check(model: nn.Module, forget: Sequence[RecordId], method: Method, seed: o
 
 def _of_all(value: Any) -> list[Any]:
     """The value of each process, in order of rank; it must be picklable."""
-    found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, value)
+    dist.all_gather_object(found := [None] * dist.get_world_size(), value)
     return found
 
 
@@ -159,7 +142,7 @@ def _differs(value: object) -> bool:
 
 
 def _joined(costs: Sequence[Cost]) -> Cost:
-    """Join costs: the sum of CPU seconds, and the wall time of the slowest; examples are the same in all processes."""
+    """The sum of CPU seconds, and the wall time of the slowest; examples are the same in all processes."""
     phases = {}
     for name, first in costs[0].phases.items():
         each = [cost.phases.get(name, PhaseCost()) for cost in costs]
