@@ -74,6 +74,7 @@ def test_twins_and_shared_records_are_those_of_equal_content(
     expected = []
     if twins:
         pairs = ", ".join(f"{a} (twin of {b})" for a, b in list(twins.items())[:3])
+        pairs += f" and {len(twins) - 3} more" if len(twins) > 3 else ""
         expected.append(
             f"{len(twins)} forget records have an exact twin that stays in training, which defeats "
             f"forgetting: {pairs}; forget the twins too, or drop the duplicates"

@@ -120,11 +120,11 @@ def alone() -> Report:
 
 
 def stable(report: Report) -> dict[str, Any]:
-    """The document without what time and load decide, or where the models came from."""
-    told = {k: v for k, v in report.document.items() if k not in ("created", "cost")}
-    if told["ensembles"] is not None:
-        told["ensembles"] = {k: v for k, v in told["ensembles"].items() if k not in ("cpu_s", "found")}
-    return told
+    """The document without what time, load and the state of the clone decide, or where the models came from."""
+    document = {k: v for k, v in report.document.items() if k not in ("created", "cost", "git")}
+    if document["ensembles"] is not None:
+        document["ensembles"] = {k: v for k, v in document["ensembles"].items() if k not in ("cpu_s", "found")}
+    return document
 
 
 def reordered(judged: Judged, order: Any) -> Task:
