@@ -15,6 +15,7 @@ from benchmarks.harness.problems import problem
 from benchmarks.harness.requests import BenchRequest, make_request, train_originals, train_retrained
 from benchmarks.harness.suite import Setting
 from efface.runtime.devices import threads
+from efface.runtime.files import atomic_write
 
 
 def request_of(setting: Setting, cache: Path) -> BenchRequest:
@@ -43,9 +44,8 @@ def make_readings(setting: Setting, cache: Path) -> float:
             groups = {"original": original, "retrained": retrained}
             found = {f"{w}/{k}": v for w, models in groups.items() for k, v in evaluator.read_all(models).items()}
             place.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = place.with_suffix(".tmp")
-            save_file({k: v.contiguous() for k, v in found.items()}, unfinished)
-            unfinished.replace(place)
+            with atomic_write(place) as temporary:
+                save_file({k: v.contiguous() for k, v in found.items()}, temporary)
     return time.process_time() - start
 
 

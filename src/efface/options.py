@@ -1,7 +1,7 @@
 """Base class of options that check the type and range of all fields on construction."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Self, get_origin, get_type_hints
@@ -25,6 +25,17 @@ def nearest(word: str, known: Sequence[str]) -> str:
     """A hint for an unknown word: the known word most similar to it, or all known words if none is similar."""
     close = get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def type_problems(expected: Iterable[tuple[str, Any, Any, str]]) -> list[str]:
+    """One line for each value that is not of its type.
+
+    Args:
+        expected: the name, the value, the type (a union too) and, in words, what was expected.
+    """
+    return [
+        f"{name}: expected {what}, got {value!r}" for name, value, kind, what in expected if not isinstance(value, kind)
+    ]
 
 
 @dataclass(frozen=True)

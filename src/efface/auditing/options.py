@@ -9,6 +9,7 @@ from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
 from efface.methods import Method, get
 from efface.models.training import Recipe
+from efface.options import type_problems
 from efface.runtime.cost import PhaseCost
 from efface.types import RecordId
 
@@ -64,11 +65,7 @@ class AuditOptions:
             ("show_ids", self.show_ids, bool, "True or False"),
             ("progress", self.progress, bool | None, "True or False"),
         )
-        problems = [
-            f"{name}: expected {what}, got {value!r}"
-            for name, value, kind, what in expected
-            if not isinstance(value, kind)
-        ]
+        problems = type_problems(expected)
         if isinstance(self.run_seed, bool):
             problems.append(f"run_seed: expected an integer, got {self.run_seed}")
         if not _is_at_least(self.models, MIN_ENSEMBLE):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from efface.data.splits import Splits
 from efface.errors import RequestError
 from efface.models.training import Recipe
+from efface.options import type_problems
 from efface.unlearning.stopping import StopRule
 
 
@@ -41,11 +42,7 @@ class UnlearnOptions:
             ("reference", self.reference, Recipe | None, "an efface.Recipe"),
             ("splits", self.splits, Splits | None, "the splits of another result"),
         )
-        problems = [
-            f"{name}: expected {what}, got {value!r}"
-            for name, value, kind, what in expected
-            if not isinstance(value, kind)
-        ]
+        problems = type_problems(expected)
         if problems:
             raise RequestError(problems)
 
