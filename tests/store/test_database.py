@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from efface import Task
-from efface.errors import EffaceError
+from efface.errors import EffaceError, RequestError
 from efface.store import BusyError, DamagedError, Store, StoreError
+from efface.store.database import Database
 from helpers.store_cases import (
     LONG,
     QUICK,
@@ -131,3 +132,15 @@ def test_a_database_of_another_format_is_refused(path: Path, pragma: str, kind: 
     with pytest.raises(StoreError, match=words) as caught:
         Store(path)
     assert type(caught.value) is kind
+
+
+def test_a_call_that_failed_midway_does_not_keep_ids_in_the_write_ahead_log(path: Path, task: Task) -> None:
+    key = path.with_name("store.key")
+    whole = key.read_text()
+    key.unlink()
+    # the error keeps the frames that it passed through, with what they were reading; gc may come late or never
+    error = refuses(RequestError, "store.key is missing", "missing key", lambda: Store(path, task).verify(level=None))
+    assert error.__traceback__ is not None
+    key.write_text(whole)
+    Store(path, task).add(people([77]))
+    assert Database(path / "ledger.sqlite").truncate()

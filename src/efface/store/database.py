@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from filelock import Timeout
 from sqlalchemy import (
@@ -27,6 +28,7 @@ from efface.store.errors import BusyError, DamagedError, StorageError, StoreErro
 from efface.store.settings import BUSY_S
 
 APPLICATION, FORMAT = 0x65666163, 2  # "efac"; SQLite keeps both numbers in the file's header
+CURSORS = "efface_cursors"  # where a connection keeps its cursors
 TRUNCATE_MS = 100  # how long truncating the log waits for readers; the caller tries again
 # parts of SQLite's messages that mean damage
 DAMAGE = ("malformed", "not a database", "no such table", "append-only", "no such col", "decode to UTF-8")
@@ -125,13 +127,14 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open a transaction that holds SQLite's write lock from its start and is stored as a whole or not at all."""
-        with translate_errors(self.path), self._engine.begin() as connection:
+        with translate_errors(self.path), self._engine.begin() as connection, _closing_cursors(connection):
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a read transaction, which sees one state of the database throughout."""
-        with translate_errors(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
+        engine = self._engine.execution_options(efface_reads=True)
+        with translate_errors(self.path), engine.connect() as connection, _closing_cursors(connection):
             yield connection
 
     def truncate(self) -> bool:
@@ -173,7 +176,25 @@ def _engine(path: Path, busy_s: float) -> Engine:
         elif connection.connection.dbapi_connection is not None:
             connection.exec_driver_sql("BEGIN")
 
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(connection: Connection, cursor: sqlite3.Cursor, *_: object) -> None:
+        connection.info.setdefault(CURSORS, WeakSet()).add(cursor)
+
     return engine
+
+
+@contextmanager
+def _closing_cursors(connection: Connection) -> Iterator[None]:
+    """Close every cursor of a connection when the block ends.
+
+    An error keeps the frames that it passed through, and so their cursors, for as long as it is kept itself. SQLite
+    cannot close a connection with an open cursor, and its read lock keeps the write-ahead log from being truncated.
+    """
+    try:
+        yield
+    finally:
+        for cursor in list(connection.info.get(CURSORS, ())):
+            cursor.close()
 
 
 @contextmanager

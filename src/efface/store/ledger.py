@@ -63,18 +63,16 @@ def read(connection: Connection, key: Key | None, after: int = 0, before: str = 
     Raises:
         DamagedError: an event was changed, removed or inserted; the message names the first of them.
     """
-    # closed even if a row is refused: an open cursor would keep deleted ids in the write-ahead log
-    with connection.execute(select(events).where(events.c.seq > after).order_by(events.c.seq)) as rows:
-        for row in rows:
-            if row.seq != after + 1:
-                lacking = str(after + 1) if row.seq == after + 2 else f"{after + 1} to {row.seq - 1}"
-                raise DamagedError(f"the history lacks event {lacking}: a row was removed")
-            try:
-                genuine = key is None or chain(key, before, row.seq, row.at, row.kind, row.body) == row.hash
-                body = json.loads(row.body) if genuine else None
-            except (ValueError, TypeError):  # no text, or no JSON
-                body = None
-            if not isinstance(body, dict):
-                raise DamagedError(f"event {row.seq} ({row.kind}, {row.at}) of the history was changed")
-            yield Event(row.seq, row.at, row.kind, body, row.hash)
-            after, before = row.seq, row.hash
+    for row in connection.execute(select(events).where(events.c.seq > after).order_by(events.c.seq)):
+        if row.seq != after + 1:
+            lacking = str(after + 1) if row.seq == after + 2 else f"{after + 1} to {row.seq - 1}"
+            raise DamagedError(f"the history lacks event {lacking}: a row was removed")
+        try:
+            genuine = key is None or chain(key, before, row.seq, row.at, row.kind, row.body) == row.hash
+            body = json.loads(row.body) if genuine else None
+        except (ValueError, TypeError):  # no text, or no JSON
+            body = None
+        if not isinstance(body, dict):
+            raise DamagedError(f"event {row.seq} ({row.kind}, {row.at}) of the history was changed")
+        yield Event(row.seq, row.at, row.kind, body, row.hash)
+        after, before = row.seq, row.hash

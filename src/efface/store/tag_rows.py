@@ -32,12 +32,10 @@ def tags_of(snapshot: Snapshot, numbers: Collection[int]) -> set[bytes]:
     found: set[bytes] = set()
     for start in range(0, len(wanted), AT_ONCE):
         query = select(tags).where(tags.c.request.in_(wanted[start : start + AT_ONCE]))
-        # closed even if a row is refused: an open cursor would keep deleted ids in the write-ahead log
-        with snapshot.connection.execute(query) as rows:
-            for row in rows:
-                _check_row(snapshot, row)
-                counts[row.request] += 1
-                found.add(row.tag)
+        for row in snapshot.connection.execute(query):
+            _check_row(snapshot, row)
+            counts[row.request] += 1
+            found.add(row.tag)
     if wrong := [n for n, count in counts.items() if count != snapshot.history.requests[n].records]:
         raise DamagedError(f"tags: rows of request {wrong[0]} are missing, or there are more than it had")
     return found
@@ -59,10 +57,9 @@ def requests_of(snapshot: Snapshot, wanted: Sequence[bytes]) -> dict[bytes, set[
     found: dict[bytes, set[int]] = {}
     for start in range(0, len(wanted), AT_ONCE):
         query = select(tags).where(tags.c.tag.in_(wanted[start : start + AT_ONCE]))
-        with snapshot.connection.execute(query) as rows:
-            for row in rows:
-                _check_row(snapshot, row)
-                found.setdefault(row.tag, set()).add(row.request)
+        for row in snapshot.connection.execute(query):
+            _check_row(snapshot, row)
+            found.setdefault(row.tag, set()).add(row.request)
     return found
 
 
