@@ -39,6 +39,10 @@ class Task:
         holdout: Records that the original never saw.
         test: Records on which utility is measured; the original never saw them, and they are not in `holdout`.
         ids: A permanent id for each record of `train`, in its order. By default the id of a record is its index.
+        groups: The person, or other group, that each record of `train` belongs to, in its order; one key may stand for
+            many records. By default each record is a group of its own.
+        describe: Describes a record of `train` in a few words, for people who check a request; called with the record
+            as the dataset gives it.
         eval_records: The records of `train`, in its order, without random augmentation. Needed if `train` augments.
         build_model: Makes a new network as it was before training, with its pretrained weights if there were any.
         fit: The training recipe, called as `fit(model, dataset, seed)`. It trains `model` in place and returns None, or
@@ -58,6 +62,8 @@ class Task:
     holdout: SizedDataset
     test: SizedDataset | None = None
     ids: Sequence[RecordId] | None = None
+    groups: Sequence[RecordId] | None = None
+    describe: Callable[[Any], str] | None = None
     eval_records: SizedDataset | None = None
     build_model: Callable[[], nn.Module] | None = None
     fit: Callable[[nn.Module, Dataset[Any], int], nn.Module | None] | None = None
