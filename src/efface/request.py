@@ -2,17 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
 
 from efface.data.checks import Findings, check_forget, check_holdout, check_reading, check_rereading, read_forget
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
 from efface.data.records import Records
-from efface.errors import RequestError, shorten
+from efface.errors import RequestError, collect_errors, kind_of, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable
-from efface.task import Task
+from efface.task import Task, check_task, missing_sets
 from efface.types import Indices, RecordId, SizedDataset
 
 
@@ -72,10 +72,10 @@ def make_task(
     sets = {"train": train, "holdout": holdout, "test": test, "ids": ids}
     if task is None:
         if train is None or holdout is None:
-            raise RequestError(_missing_sets(train, holdout))
+            raise RequestError(missing_sets(train, holdout))
         return Task(train=train, holdout=holdout, test=test, ids=ids)
     if not isinstance(task, Task):
-        raise RequestError(f"task: expected an efface.Task, got {type(task).__name__}")
+        check_task(task)
     if beside := [name for name, value in sets.items() if value is not None]:
         raise RequestError(f"{', '.join(beside)} given beside a task: set them on the Task")
     return task
@@ -147,6 +147,14 @@ def check_request(
     )
 
 
+def check_network(name: str, model: object) -> None:
+    """Check that a model is a network; RequestError if not, with what to do about weights that were not loaded."""
+    if not isinstance(model, nn.Module):
+        are_weights = isinstance(model, str | PathLike | Mapping)
+        mend = ": load the weights into a network first, and give the network" if are_weights else ""
+        raise RequestError(f"{name}: expected a torch.nn.Module, got {kind_of(model)}{mend}")
+
+
 def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
     """Check that other models fit the request's records and classes.
 
@@ -171,21 +179,9 @@ def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
 
 
 def _check_kinds(model: object, task: Task, found: Findings) -> None:
-    """Check that the model and the data sets have the types that the other checks need."""
-    found.problems += _missing_sets(task.train, task.holdout)
-    sets = (
-        ("train", task.eval_records or task.train),
-        ("holdout", task.holdout),
-        ("test", task.test),
-        ("train", task.train),
-    )
-    for name, data in sets:
-        if data is not None and not _is_map_style(data):
-            found.add_problem(f"{name}: expected a map-style dataset with a length and an index")
-    if not isinstance(model, nn.Module):
-        found.problems.append(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    if not isinstance(task.batch_size, int) or task.batch_size < 1:
-        found.problems.append(f"Task.batch_size: expected a number of records, got {task.batch_size!r}")
+    """Check that the model and the task's fields have the types that the other checks need."""
+    collect_errors(found.problems, check_task, task)
+    collect_errors(found.problems, check_network, "model", model)
     if torch.is_inference_mode_enabled():
         found.problems.append("nothing can be trained in inference mode: call efface outside torch.inference_mode()")
 
@@ -197,20 +193,3 @@ def _check_parts(train: Records, holdout: Records, forget: Indices, classes: int
     for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
         for batch in records.stream(rows):
             check_batch(batch, classes, name, found)
-
-
-def _missing_sets(train: object, holdout: object) -> list[str]:
-    lines = [
-        f"{name} is missing: give {name}=, or a task= that holds it"
-        for name, value in (("train", train), ("holdout", holdout))
-        if value is None
-    ]
-    if holdout is None:
-        lines.append("without a holdout, records that the model never saw, there is no evidence: see docs/guide.md")
-    return lines
-
-
-def _is_map_style(dataset: object) -> bool:
-    # an IterableDataset has an inherited __getitem__ that only raises an error
-    readable = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
-    return readable and not isinstance(dataset, IterableDataset)

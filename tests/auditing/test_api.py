@@ -204,11 +204,11 @@ def test_what_cannot_be_judged_is_refused(known: Memorised) -> None:
         r"run_seed, used_reference given beside a result": only(
             known, result=known.noop, run_seed=3, used_reference="0"
         ),
-        r"original: expected a torch.nn.Module, got NoneType": only(known, original=None),
-        r"unlearned: expected a torch.nn.Module, got NoneType": only(known, unlearned=None),
-        r"forget: expected a sequence of record ids, got NoneType": only(known, forget=None),
-        r"task: expected an efface.Task, got NoneType": only(known, task=None),
-        r"result: expected what efface.unlearn gives, got Sequential; efface.audit_models judges": lambda: efface.audit(
+        r"original: expected a torch.nn.Module, got None": only(known, original=None),
+        r"unlearned: expected a torch.nn.Module, got None": only(known, unlearned=None),
+        r"forget: expected a sequence of record ids, got None": only(known, forget=None),
+        r"task: expected an efface.Task, got None": only(known, task=None),
+        r"result: expected what efface.unlearn gives, got Sequential; two models are judged by": lambda: efface.audit(
             known.original  # type: ignore[arg-type]
         ),
         r"1 forget ids are not in the training records": only(known, forget=[1, 900]),

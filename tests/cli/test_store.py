@@ -144,7 +144,10 @@ def test_retraining_begins_a_lineage(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("status",), "there is no store: make one (efface init), or name another (--store)"),
+        (
+            ("status",),
+            "there is no store: make one (Store.create, or efface init), or name another (folder, or --store)",
+        ),
         (("run",), "there is no store"),
         (("request", "add", "--ids", "ids.txt"), "there is no store"),
         ((*INIT[:2], "--checkpoint", "absent.pt"), "absent.pt: there is no such file"),
@@ -162,7 +165,7 @@ def test_before_there_is_a_store(here: Path, arguments: tuple[str, ...], message
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
-        (INIT, ["there is something already; name another folder (--store)"]),
+        (INIT, ["there is something already; name another (folder, or --store)"]),
         (("request", "add", "--ids", "absent.txt"), ["absent.txt: there is no such file (--ids)"]),
         (("request", "add", "--ids", "odd.txt"), ["the task's ids are integers, but line 1: 'anna'"]),
         (("request", "add", "--ids", "far.txt"), ["2 ids are not among the training records", "5000, 5001"]),
@@ -173,7 +176,10 @@ def test_before_there_is_a_store(here: Path, arguments: tuple[str, ...], message
         (("rollback", "1"), ["version 1 is in service already"]),
         (("run", "--method", "noop"), ["method 'noop' is a control, which honours nothing"]),
         (("run", "--retrain"), ["retraining is done by Task.fit, which the task lacks: set it"]),
-        (("run", "--method", "stear", "--accept", "all"), ["'stear'", "'all' is unknown"]),
+        (
+            ("run", "--method", "stear", "--accept", "all"),
+            ["'stear'", "accept: expected one of verified, undecided, any, got 'all'"],
+        ),
         (("verify", "--level", "quickest"), ["level: expected one of quick, standard, strong, got 'quickest'"]),
         (("run", "--task", "my_task:nothing"), ["module my_task has no 'nothing'"]),
     ],

@@ -7,13 +7,14 @@ from pathlib import Path
 from efface.auditing.config import MIN_ENSEMBLE, MODELS
 from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
-from efface.methods import Method, get
+from efface.methods import Method, class_of, get
 from efface.models.training import Recipe
-from efface.options import type_problems
+from efface.options import as_integer, clear_calls, type_problems
 from efface.runtime.cost import PhaseCost
 from efface.types import RecordId
 
 
+@clear_calls(recipe=Recipe, method=class_of)
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions:
     """How an audit is made and reported, beside its level.
@@ -54,6 +55,8 @@ class AuditOptions:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
+        for name in ("models", "jobs", "run_seed"):
+            object.__setattr__(self, name, as_integer(getattr(self, name)))
         expected = (
             ("groups", self.groups, Mapping, "record ids by the name of each group"),
             ("retrain_cost", self.retrain_cost, PhaseCost | None, "an efface.PhaseCost"),
@@ -66,6 +69,12 @@ class AuditOptions:
             ("progress", self.progress, bool | None, "True or False"),
         )
         problems = type_problems(expected)
+        if isinstance(self.groups, Mapping):
+            problems += [
+                f"groups: expected the record ids of each group by its name, got {name!r}: {type(ids).__name__}"
+                for name, ids in self.groups.items()
+                if not isinstance(name, str) or isinstance(ids, str | bytes) or not hasattr(ids, "__len__")
+            ]
         if isinstance(self.run_seed, bool):
             problems.append(f"run_seed: expected an integer, got {self.run_seed}")
         if not _is_at_least(self.models, MIN_ENSEMBLE):

@@ -111,7 +111,7 @@ def unlearn(
         lines = check_inputs(problems, task, [("--checkpoint", checkpoint)], forget, device)
         options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_folder, out, force, [checkpoint])
-        check_audit(problems, level, cache)
+        check_audit(problems, level, cache, None, models, jobs)
         if no_audit and level != Level.STANDARD:
             problems.append("--level says how to audit, and --no-audit not to: leave one out")
         if problems or lines is None:
@@ -198,7 +198,7 @@ def audit(
         ]
         lines = check_inputs(problems, task, checkpoints, forget, device)
         collect_errors(problems, check_folder, out, force)
-        check_audit(problems, level, cache, method)
+        check_audit(problems, level, cache, method, models, jobs)
         if references is not None and level == Level.QUICK:
             problems.append("--references is for levels standard and strong")
         if problems or lines is None:

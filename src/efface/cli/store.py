@@ -30,11 +30,10 @@ from efface.cli.parameters import (
 from efface.cli.store_opening import check_store_words, open_store, open_with_task
 from efface.cli.taskpath import check_task_path, load_task, working_folder_importable
 from efface.errors import RequestError, collect_errors
-from efface.options import nearest
 from efface.runtime.devices import check_device_name, resolve_device
 from efface.runtime.jsonable import to_jsonable
 from efface.store.place import check_new_store, key_beside
-from efface.store.plan import ACCEPT, RunPlan
+from efface.store.plan import RunPlan, check_accept
 from efface.store.settings import DriftLimits, StoreSettings
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def run(
         check_store_words(problems, store, task, device)
         options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_level, level)
-        collect_errors(problems, _check_accept, accept)
+        collect_errors(problems, check_accept, accept)
         if problems:
             raise RequestError(problems)
 
@@ -285,11 +284,6 @@ def retire(
             print_json({"cancelled": pending}, stdout)
         else:
             print(f"The store is retired; {len(pending)} pending requests were cancelled.", file=stdout)
-
-
-def _check_accept(accept: str) -> None:
-    if accept not in ACCEPT:
-        raise RequestError(f"{accept!r} is unknown ({nearest(accept, ACCEPT)}) (--accept)")
 
 
 def _original(task: "Task", path: Path, device: str) -> "nn.Module | None":

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
 
 from efface.data.checks import Findings, check_reading
 from efface.data.ids import RecordIndex
@@ -27,7 +26,7 @@ from efface.store.files import Folder, hash_of
 from efface.store.keys import make_key
 from efface.store.place import check_new_store, unfinished
 from efface.store.settings import StoreSettings, check_settings
-from efface.task import Task, missing_build_model
+from efface.task import Task, check_task, missing_build_model
 
 
 @dataclass(frozen=True)
@@ -123,16 +122,16 @@ class NewStore:
 
 
 def _check_task(task: Task, model: nn.Module) -> None:
-    if not isinstance(task, Task):
-        raise RequestError(f"task: expected an efface.Task, got {type(task).__name__}")
     found = Findings()
-    if task.build_model is None:
+    collect_errors(found.problems, check_task, task)
+    has_valid_fields = not found.problems
+    if isinstance(task, Task) and task.build_model is None:
         found.problems.append(missing_build_model())
+    if not has_valid_fields:
+        raise RequestError(found.problems)
     parts = {"training": task.eval_records or task.train, "holdout": task.holdout}
     for name, data in parts.items():
-        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, IterableDataset):
-            found.problems.append(f"{name} records: expected a map-style dataset with a length and an index")
-        elif not len(data):
+        if not len(data):
             needs = "that the model never saw" if name == "holdout" else "that the model was trained on"
             found.problems.append(f"the {name} set is empty: efface needs records {needs}")
     if found.problems:

@@ -84,7 +84,9 @@ def verify(
     if options.original is not None:
         first = history.first_of(history.serving.lineage)
         if weights_digest(options.original) != first.weights:
-            raise RequestError(f"the model given is not {first.title}, which the lineage began with (--original)")
+            raise RequestError(
+                f"the model given is not {first.title}, which the lineage began with (original, or --original)"
+            )
     still_there, model, report, why = None, None, None, "no task was given"
     if task is not None:
         still_there = sum(context.key.tag(name) in found.forgotten for name in ids_of(task))

@@ -10,6 +10,7 @@ from efface.calibration.assumptions import Assumption
 from efface.data.splits import Splits
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
+from efface.options import clear_calls
 from efface.runtime.cost import Cost
 from efface.task import Task
 from efface.types import RecordId
@@ -17,6 +18,7 @@ from efface.unlearning.evidence import Evidence
 from efface.unlearning.options import UnlearnOptions
 
 
+@clear_calls()
 @dataclass(frozen=True)
 class Result:
     """An unlearned model and how it was made.
