@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from efface.errors import RequestError
+from efface.errors import RequestError, kind_of
 from efface.options import clear_calls, nearest
 from efface.runtime.lazy import lazy_names
 
@@ -84,7 +84,7 @@ def check_key(key: object) -> None:
         raise RequestError(f"method: expected a method or its key, got the class {key.__name__}: give {key.__name__}()")
     if not isinstance(key, str):
         example = "such as 'steer' or efface.methods.Steer(steps=40)"
-        raise RequestError(f"method: expected a method or its key, {example}, got {type(key).__name__}")
+        raise RequestError(f"method: expected a method or its key, {example}, got {kind_of(key)}")
     if key not in REGISTRY:
         raise RequestError(f"there is no method {key!r} ({nearest(key, available())})")
 

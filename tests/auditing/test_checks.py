@@ -1,0 +1,80 @@
+"""The arguments of an audit: what is refused, what is said about options without effect, and what is taken."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+import efface
+from efface import AuditOptions, Recipe, RequestError
+from efface.auditing.config import MODELS
+from helpers.memorised import FORGET, Memorised
+from helpers.tiny import REFERENCE
+
+
+def refused(known: Memorised, **changes: Any) -> tuple[str, ...]:
+    """The problems of an audit of the original as the unlearned model."""
+    pair = {"original": known.original, "unlearned": known.original, "forget": FORGET, "task": known.task}
+    given = {**pair, **changes}
+    with pytest.raises(RequestError) as caught:
+        efface.audit_models(given.pop("original"), given.pop("unlearned"), **given)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("level", ["quick", "standard"])
+def test_options_that_a_level_does_not_use_are_refused(level: str, known: Memorised) -> None:
+    options = AuditOptions(method="scrub", cache="cache", models=16, jobs=2, recipe=REFERENCE)
+    only = "only level strong uses it"
+    lines = tuple(f"{name}: {only}" for name in ("method", "cache", "models", "jobs"))
+    assert refused(known, level=level, options=options) == lines
+    # as they are by default they say nothing
+    assert known.audit(level="quick", models=MODELS, jobs=None)
+
+
+def test_reference_models_that_the_quick_level_does_not_train_are_noted(known: Memorised) -> None:
+    said = "level quick trains no reference models, so references=2 had no effect"
+    assert said in known.audit(level="quick", references=2).notes
+    assert not any("had no effect" in note for note in known.audit(level="quick").notes)
+
+
+def test_arguments_of_wrong_kinds_are_refused_together(known: Memorised) -> None:
+    weights = known.original.state_dict()
+    load = "load the weights into a network first, and give the network"
+    assert refused(
+        known, original=weights, unlearned="model.pt", task=None, level="best", seed=True, references="4", options=3
+    ) == (
+        f"original: expected a torch.nn.Module, got OrderedDict: {load}",
+        f"unlearned: expected a torch.nn.Module, got str: {load}",
+        "task: expected an efface.Task, got None",
+        "level: expected one of quick, standard, strong, got 'best'",
+        "references: expected a number of models, or models, got str",
+        "seed: expected an integer, got True",
+        "options: expected an efface.AuditOptions, got int",
+    )
+    assert refused(known, unlearned=nn.Linear) == (
+        "unlearned: expected a torch.nn.Module, got the class Linear: call it",
+    )
+
+
+def test_groups_are_ids_by_the_name_of_each() -> None:
+    for groups in ({3: [5]}, {"ages": 5}, {"ages": "u-17"}, {"ages": None}):
+        with pytest.raises(RequestError, match="groups: expected the record ids of each group by its name, got"):
+            AuditOptions(groups=groups)  # type: ignore[arg-type]
+    assert AuditOptions(groups={"ages": (5,), "sizes": {5, 7}, "rest": np.arange(3)}).groups  # type: ignore[dict-item]
+
+
+def test_test_records_in_another_role_are_refused(known: Memorised) -> None:
+    for name in ("train", "holdout"):
+        with pytest.raises(RequestError, match=f"test is the same data set as {name}"):
+            efface.audit(known.noop, test=getattr(known.task, name))
+
+
+def test_numbers_of_numpy_are_taken(known: Memorised) -> None:
+    made = AuditOptions(run_seed=np.int64(3), models=np.int32(16), jobs=np.int8(2))  # type: ignore[arg-type]
+    assert (made.run_seed, made.models, made.jobs) == (3, 16, 2)
+    assert all(type(value) is int for value in (made.run_seed, made.models, made.jobs))
+    given, own = (known.audit(known.noop, level="quick", seed=seed) for seed in (np.int64(7), 7))
+    assert given.document["seed"] == own.document["seed"] and given.document["metrics"] == own.document["metrics"]
+    few = known.audit(known.noop, references=np.int64(1), recipe=Recipe(epochs=1, lr=1e-2, batch=32, least_steps=40))
+    assert len(few.findings.references) == 1
