@@ -16,6 +16,7 @@ from efface.data.records import Records
 from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import weights_digest
 from efface.models.checks import check_model
+from efface.request import check_network
 from efface.runtime.devices import resolve_device
 from efface.runtime.provenance import versions
 from efface.store.build import save
@@ -125,6 +126,7 @@ def _check_task(task: Task, model: nn.Module) -> None:
     found = Findings()
     collect_errors(found.problems, check_task, task)
     has_valid_fields = not found.problems
+    collect_errors(found.problems, check_network, "model", model)
     if isinstance(task, Task) and task.build_model is None:
         found.problems.append(missing_build_model())
     if not has_valid_fields:
@@ -137,7 +139,7 @@ def _check_task(task: Task, model: nn.Module) -> None:
     if found.problems:
         raise RequestError(found.problems)
     records = {name: Records(data, task) for name, data in parts.items()}
-    if all([check_reading(data, name, found) for name, data in records.items()]):
+    if all([check_reading(data, name, found) for name, data in records.items()]) and isinstance(model, nn.Module):
         with torch.no_grad():
             check_model(model, task, records["training"], found)
     collect_errors(found.problems, RecordIndex, task.ids, len(task.train))

@@ -1,6 +1,8 @@
 """The paths of a store and its key. Light to import, so that a missing store is refused at once."""
 
+import math
 import os
+from numbers import Real
 from pathlib import Path
 
 from efface.errors import RequestError, collect_errors, kind_of
@@ -15,6 +17,13 @@ def as_path(name: str, value: object) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise RequestError(f"{name}: expected a path, got {kind_of(value)}")
     return Path(value).absolute()
+
+
+def as_seconds(name: str, value: object) -> float:
+    """The seconds given for an argument; RequestError if they are no number of 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+        raise RequestError(f"{name}: expected a number of seconds, 0 or more, got {value!r}")
+    return float(value)
 
 
 def check_store(folder: Path) -> None:

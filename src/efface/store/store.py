@@ -9,7 +9,7 @@ from efface.auditing.config import REFERENCES
 from efface.errors import RequestError
 from efface.options import clear_calls
 from efface.store.clock import read_date
-from efface.store.place import as_path, check_store, key_beside
+from efface.store.place import as_path, as_seconds, check_store, key_beside
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.settings import BUSY_S, StoreSettings
 
@@ -64,7 +64,7 @@ class Store:
         from efface.store.context import StoreContext
         from efface.store.files import Folder
 
-        self._context = StoreContext(Folder(path), key_path, busy_s)
+        self._context = StoreContext(Folder(path), key_path, as_seconds("busy_s", busy_s))
         self._task, self._device = task, device
         self._index: RecordIndex | None = None
         if task is not None:
@@ -207,7 +207,7 @@ class Store:
         from efface.runtime.devices import resolve_device
         from efface.store.run import run
 
-        plan = RunPlan() if plan is None else plan
+        plan, wait_s = RunPlan() if plan is None else plan, as_seconds("wait_s", wait_s)
         return run(self._context, task, plan, resolve_device(self._device), wait_s, progress)
 
     def report_folder(self, run: int) -> Path:

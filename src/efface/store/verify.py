@@ -5,9 +5,12 @@ from pathlib import Path
 
 import torch
 
+from efface.auditing.config import level_problem
 from efface.auditing.report.build import Report
-from efface.errors import RequestError
+from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import weights_digest
+from efface.options import as_integer
+from efface.request import check_network
 from efface.store.build import load
 from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError
@@ -77,8 +80,9 @@ def verify(
     Raises:
         DamagedError: the history itself cannot be read.
         BusyError: other processes keep writing to the store.
-        RequestError: the given original is not the lineage's first model, or the key is missing.
+        RequestError: an argument is invalid, `original` is not the first model of the lineage, or the key is missing.
     """
+    _check_options(level, options)
     found = inspect(context)
     history = found.history
     if options.original is not None:
@@ -114,6 +118,18 @@ def verify(
         not_audited=None if report else why,
         complete=audited and not found.problems,
     )
+
+
+def _check_options(level: str | None, options: ReauditOptions) -> None:
+    problems: list[str] = []
+    if level is not None and (problem := level_problem(level)):
+        problems.append(problem)
+    if type(as_integer(options.references)) is not int or options.references < 1:
+        problems.append(f"references: expected an integer of 1 or more, got {options.references!r}")
+    if options.original is not None:
+        collect_errors(problems, check_network, "original", options.original)
+    if problems:
+        raise RequestError(problems)
 
 
 def inspect(context: StoreContext) -> Inspection:
