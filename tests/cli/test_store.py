@@ -11,7 +11,9 @@ import pytest
 from filelock import FileLock
 from typer.main import get_command
 
+from efface import Store
 from efface.cli.main import app
+from efface.cli.taskpath import load_task, working_folder_importable
 from helpers.command_line import make_workshop, run
 
 VERBS = ("init", "run", "status", "verify", "export", "rollback")
@@ -229,3 +231,15 @@ def test_help_has_an_example_and_explains_every_option(command: tuple[str, ...])
         typed = typed.commands[part]
     for parameter in typed.params:
         assert parameter.help, parameter.name
+
+
+def test_a_retired_store_that_names_no_task_says_first_that_it_is_retired(here: Path) -> None:
+    with working_folder_importable():
+        task = load_task("my_task:task")
+    assert task.build_model is not None
+    made = Store.create(here / "efface-store", task, task.build_model())
+    assert "the store was made without a task's name: give it (--task MODULE:NAME)" in said("run", code=2)
+    made.retire()
+    for verb in (("run",), ("verify",), ("request", "add", "--ids", "ids.txt")):
+        shown = said(*verb, code=2)
+        assert "the store is retired" in shown and "without a task's name" not in shown

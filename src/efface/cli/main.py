@@ -27,6 +27,7 @@ from efface.cli.parameters import (
     HideIds,
     Jobs,
     Json,
+    MethodCommand,
     MethodKey,
     MethodOptions,
     Models,
@@ -79,6 +80,7 @@ def root(
 
 
 @app.command(
+    cls=MethodCommand,
     epilog="Example:\n\nefface unlearn my_task:task --checkpoint model.pt --forget ids.txt --out run",
 )
 def unlearn(

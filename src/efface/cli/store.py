@@ -17,6 +17,7 @@ from efface.cli.parameters import (
     Device,
     Json,
     KeyFile,
+    MethodCommand,
     MethodKey,
     MethodOptions,
     OtherTask,
@@ -103,7 +104,7 @@ def init(
             show_made(made, stdout)
 
 
-@app.command(epilog="Example:\n\nefface run\n\nefface run --retrain")
+@app.command(cls=MethodCommand, epilog="Example:\n\nefface run\n\nefface run --retrain")
 def run(
     store: StorePlace = DEFAULT_STORE,
     key: KeyFile = None,

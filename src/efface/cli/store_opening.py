@@ -32,7 +32,7 @@ def open_with_task(place: Path, key: Path | None, path: str | None, device: str 
         The store and the task.
 
     Raises:
-        RequestError: no task is named here or in the store, or it cannot be loaded.
+        RequestError: the store is retired, no task is named here or in the store, or it cannot be loaded.
     """
     opened = open_store(place, key)
     if opened.retired:
