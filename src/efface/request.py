@@ -150,8 +150,11 @@ def check_request(
 def check_network(name: str, model: object) -> None:
     """Check that a model is a network; RequestError if not, with what to do about weights that were not loaded."""
     if not isinstance(model, nn.Module):
-        are_weights = isinstance(model, str | PathLike | Mapping)
-        mend = ": load the weights into a network first, and give the network" if are_weights else ""
+        mend = ""
+        if isinstance(model, str | PathLike | Mapping):
+            mend = ": load the weights into a network first, and give the network"
+        elif isinstance(getattr(model, "model", None), nn.Module):  # such as a result of `unlearn`
+            mend = ": give its .model"
         raise RequestError(f"{name}: expected a torch.nn.Module, got {kind_of(model)}{mend}")
 
 

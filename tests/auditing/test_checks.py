@@ -52,6 +52,9 @@ def test_arguments_of_wrong_kinds_are_refused_together(known: Memorised) -> None
         "seed: expected an integer, got True",
         "options: expected an efface.AuditOptions, got int",
     )
+    assert refused(known, unlearned=known.steered) == (
+        "unlearned: expected a torch.nn.Module, got Result: give its .model",
+    )
     assert refused(known, unlearned=nn.Linear) == (
         "unlearned: expected a torch.nn.Module, got the class Linear: call it",
     )

@@ -16,8 +16,8 @@ FOLDERS = ("efface.methods", "efface.store", "efface.unlearning.parallel")  # wh
 
 # other tools' and earlier words for arguments, by the word used here
 OTHER_WORDS = {
-    "forget": ("forget_ids", "forget_set", "forget_data", "records", "ids_to_forget", "indices", "delete"),
-    "train": ("dataset", "data", "train_set", "trainset", "train_data", "retain"),
+    "forget": ("forget_ids", "forget_set", "forget_data", "ids_to_forget", "indices", "delete"),
+    "train": ("dataset", "data", "train_set", "trainset", "train_data"),
     "holdout": ("holdout_set", "val", "validation", "unseen", "heldout", "val_set"),
     "test": ("test_set", "testset", "test_data"),
     "model": ("net", "network", "original"),

@@ -5,18 +5,11 @@ import os
 from numbers import Real
 from pathlib import Path
 
-from efface.errors import RequestError, collect_errors, kind_of
+from efface.errors import RequestError, collect_errors
 from efface.store.errors import storage_error
 
 DATABASE = "ledger.sqlite"
 KEY_VARIABLE = "EFFACE_KEY"
-
-
-def as_path(name: str, value: object) -> Path:
-    """The absolute path given for an argument; RequestError if it is no path."""
-    if not isinstance(value, str | os.PathLike):
-        raise RequestError(f"{name}: expected a path, got {kind_of(value)}")
-    return Path(value).absolute()
 
 
 def as_seconds(name: str, value: object) -> float:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from efface.auditing.config import REFERENCES
 from efface.errors import RequestError
 from efface.options import clear_calls
+from efface.runtime.files import as_path
 from efface.store.clock import read_date
-from efface.store.place import as_path, as_seconds, check_store, key_beside
+from efface.store.place import as_seconds, check_store, key_beside
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.settings import BUSY_S, StoreSettings
 
@@ -58,7 +59,7 @@ class Store:
         device: str = "auto",
         busy_s: float = BUSY_S,
     ) -> None:
-        path, key_path = as_path("folder", folder), None if key is None else as_path("key", key)
+        path, key_path = as_path("folder", folder).absolute(), None if key is None else as_path("key", key).absolute()
         check_store(path)
 
         from efface.store.context import StoreContext
@@ -103,8 +104,8 @@ class Store:
         """
         from efface.store.create import NewStore
 
-        place = as_path("folder", folder)
-        key_path = key_beside(place) if key is None else as_path("key", key)
+        place = as_path("folder", folder).absolute()
+        key_path = key_beside(place) if key is None else as_path("key", key).absolute()
         NewStore(place, key_path, task, model, StoreSettings() if settings is None else settings).create(device)
         return cls(place, task, key=key_path, device=device)
 

@@ -22,6 +22,7 @@ from efface.models.running import device_of
 from efface.numerics.logits import margin
 from efface.options import clear_calls
 from efface.runtime.cost import Cost, PhaseCost
+from efface.runtime.files import as_path
 from efface.runtime.jsonable import to_jsonable
 from efface.runtime.provenance import git_state, versions
 from efface.unlearning.result import Result
@@ -109,7 +110,7 @@ class Report:
         Raises:
             OSError: A file cannot be written; files from before are unchanged.
         """
-        return write(self.document, folder)
+        return write(self.document, as_path("folder", folder))
 
     @cached_property
     def document(self) -> dict[str, Any]:
