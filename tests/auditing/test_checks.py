@@ -8,7 +8,7 @@ from torch import nn
 
 import efface
 from efface import AuditOptions, Recipe, RequestError
-from efface.auditing.config import MODELS
+from efface.auditing.config import MODELS, REFERENCES
 from helpers.memorised import FORGET, Memorised
 from helpers.tiny import REFERENCE
 
@@ -23,19 +23,22 @@ def refused(known: Memorised, **changes: Any) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("level", ["quick", "standard"])
-def test_options_that_a_level_does_not_use_are_refused(level: str, known: Memorised) -> None:
-    options = AuditOptions(method="scrub", cache="cache", models=16, jobs=2, recipe=REFERENCE)
-    only = "only level strong uses it"
-    lines = tuple(f"{name}: {only}" for name in ("method", "cache", "models", "jobs"))
+def test_a_method_and_a_cache_are_refused_below_level_strong(level: str, known: Memorised) -> None:
+    options = AuditOptions(method="scrub", cache="cache", models=16)
+    lines = tuple(f"{name}: only level strong uses it" for name in ("method", "cache"))
     assert refused(known, level=level, options=options) == lines
-    # as they are by default they say nothing
-    assert known.audit(level="quick", models=MODELS, jobs=None)
 
 
-def test_reference_models_that_the_quick_level_does_not_train_are_noted(known: Memorised) -> None:
-    said = "level quick trains no reference models, so references=2 had no effect"
-    assert said in known.audit(level="quick", references=2).notes
-    assert not any("had no effect" in note for note in known.audit(level="quick").notes)
+def test_settings_that_a_level_does_not_use_are_noted(known: Memorised) -> None:
+    usual: dict[str, Any] = {"models": MODELS, "jobs": None, "recipe": Recipe(), "references": REFERENCES}
+    others: dict[str, Any] = {"models": 16, "jobs": 1, "recipe": REFERENCE, "references": 2}
+    quick = known.audit(level="quick", **others)
+    assert "without effect at level quick: models, jobs, recipe, references" in quick.notes
+    standard = known.audit(**others)
+    assert "without effect at level standard: models, jobs" in standard.notes
+    one = known.audit(level="quick", **{**usual, "references": 2})
+    assert "without effect at level quick: references" in one.notes
+    assert not any("without effect" in note for note in known.audit(level="quick", **usual).notes)
 
 
 def test_arguments_of_wrong_kinds_are_refused_together(known: Memorised) -> None:

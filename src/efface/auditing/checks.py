@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from efface.auditing.config import Level, level_problem
+from efface.auditing.config import REFERENCES, Level, level_problem
 from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.data.checks import Findings
 from efface.data.ids import as_python_ids
@@ -140,15 +140,27 @@ def _judged_problems(judged: Judged) -> list[str]:
     return problems
 
 
+def idle_note(call: AuditCall) -> list[str]:
+    """A note on settings that were changed from their defaults and that the level does not use; empty if none were."""
+    if call.level == Level.STRONG:
+        return []
+    given = {name: getattr(call.options, name) for name in ("models", "jobs")}
+    usual = {name: getattr(DEFAULT_OPTIONS, name) for name in given}
+    if call.level == Level.QUICK:  # it trains no model
+        given |= {"recipe": call.options.recipe, "references": call.references}
+        usual |= {"recipe": DEFAULT_OPTIONS.recipe, "references": REFERENCES}
+    idle = [name for name, value in given.items() if value != usual[name]]
+    return [f"without effect at level {Level(call.level)}: {', '.join(idle)}"] if idle else []
+
+
 def _level_problems(call: AuditCall) -> list[str]:
-    """Problems with the level, and options changed from their defaults that it does not use."""
     if problem := level_problem(call.level):
         return [problem]
     if not isinstance(call.options, AuditOptions) or call.level == Level.STRONG:
         return []
-    names = ("method", "cache", "models", "jobs")
-    unused = [name for name in names if getattr(call.options, name) != getattr(DEFAULT_OPTIONS, name)]
-    return [f"{name}: only level strong uses it" for name in unused]
+    return [
+        f"{name}: only level strong uses it" for name in ("method", "cache") if getattr(call.options, name) is not None
+    ]
 
 
 def _reference_problems(references: object, level: object) -> list[str]:

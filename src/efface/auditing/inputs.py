@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from efface.auditing.checks import AuditCall, check_audit_call
-from efface.auditing.config import REFERENCES, Level
+from efface.auditing.checks import AuditCall, check_audit_call, idle_note
+from efface.auditing.config import Level
 from efface.auditing.options import AuditOptions
 from efface.data.splits import Splits, make_splits
 from efface.methods import Method
@@ -103,8 +103,7 @@ def prepare(call: AuditCall) -> AuditInputs:
     digests = weights_digest(judged.original), weights_digest(judged.model)
     notes = [*(() if result is None else result.warnings), *request.warnings]
     notes += [UNCHANGED] if digests[0] == digests[1] else []
-    if call.level == Level.QUICK and call.references != REFERENCES:
-        notes.append(f"level quick trains no reference models, so references={call.references} had no effect")
+    notes += idle_note(call)
     return AuditInputs(
         result=result,
         level=Level(call.level),
