@@ -145,6 +145,14 @@ def test_a_users_own_kind_of_wrapper_is_a_network() -> None:
         assert "module.0.weight" in plain_names(model).values()
 
 
+def test_the_count_of_an_averaged_model_is_left_out_and_a_networks_own_is_not() -> None:
+    model = mlp()
+    model.register_buffer("n_averaged", torch.zeros(2))
+    for wrapped in (DataParallel(model), AveragedModel(DataParallel(model)), DataParallel(AveragedModel(model))):
+        assert list(plain_names(wrapped).values()) == list(model.state_dict())
+        assert weights_digest(wrapped) == weights_digest(model)
+
+
 def test_an_infinite_weight_of_a_wrapped_network_is_not_saved(tmp_path: Path) -> None:
     model = mlp()
     with torch.no_grad():

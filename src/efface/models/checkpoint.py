@@ -124,10 +124,10 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     if problems:
         raise CheckpointError(problems)
 
-    plain = plain_names(model)
+    names_of = plain_names(model)
     before = {n: value.clone() if isinstance(value, Tensor) else value for n, value in model.state_dict().items()}
     try:
-        model.load_state_dict({n: full[plain[n]] if n in plain else value for n, value in before.items()})
+        model.load_state_dict({n: full[names_of[n]] if n in names_of else value for n, value in before.items()})
     except Exception as error:  # hooks of the model may raise anything, when a part is loaded already
         model.load_state_dict(before)
         raise CheckpointError(f"{file}: the model refused these weights: {first_line(error)}") from error
@@ -152,7 +152,7 @@ def _digest(state: Mapping[str, Tensor]) -> str:
 def _dense_state(model: nn.Module) -> dict[str, Tensor]:
     """The state dict by plain names, if all of its values are dense tensors; else CheckpointError."""
     held, names = model.state_dict(), plain_names(model)
-    state = {plain: held[name] for name, plain in names.items()}
+    state = {short: held[name] for name, short in names.items()}
     odd = [name for name, value in state.items() if not is_dense(value)]
     if odd:
         raise CheckpointError(f"the model's state holds values that are not dense tensors: {listing(odd)}")

@@ -68,9 +68,9 @@ def _readings(names: Collection[str], wanted: Collection[str]) -> Iterator[NameF
         starts.append(("module and _orig_mod", within))
     for left_out, start in starts:
         for prefix in _shared(start.values()):
-            without = " and ".join(part for part in (left_out, prefix) if part)
+            removed = " and ".join(part for part in (left_out, prefix) if part)
             for before in _shared(wanted):
-                how = [f"without {without}"] * bool(without) + [f"with {before} before them"] * bool(before)
+                how = [f"without {removed}"] * bool(removed) + [f"with {before} before them"] * bool(before)
                 yield NameFit(
                     {name: before + short.removeprefix(prefix) for name, short in start.items()}, " and ".join(how)
                 )

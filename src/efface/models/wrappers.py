@@ -83,14 +83,12 @@ def plain_names(model: nn.Module) -> dict[str, str]:
             places.append((place, f"{place}{inner[0]}."))
     names = {}
     for name in model.state_dict():
-        plain: str | None = name
+        short, is_count = name, False
         for place, prefix in reversed(places):  # the innermost first, so that the prefixes of outer ones still fit
-            if plain is not None and plain.startswith(prefix):
-                plain = place + plain.removeprefix(prefix)
-            elif plain == f"{place}{AVERAGED_COUNT}":
-                plain = None
-        if plain is not None:
-            names[name] = plain
+            is_count = is_count or short == f"{place}{AVERAGED_COUNT}"
+            short = place + short.removeprefix(prefix) if short.startswith(prefix) else short
+        if not is_count:
+            names[name] = short
     return names
 
 
