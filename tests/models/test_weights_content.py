@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from helpers.weights import is_read, network, refusal, state
 
@@ -106,3 +107,25 @@ def test_objects_that_only_code_can_make_are_refused_with_the_lines_that_convert
     second = line[line.index("torch.save(") : line.index(", with the key")]
     exec(f"{first}\n{second}", {"torch": torch})
     assert is_read(tmp_path / "weights.pt")
+
+
+def test_a_checkpoint_whose_parts_hold_each_other_is_read(tmp_path: Path) -> None:
+    held: dict[str, Any] = {"state_dict": state()}
+    held["self"] = held
+    crowd: list[Any] = []
+    crowd += [crowd] * 1000
+    held["crowd"] = crowd
+    torch.save(held, tmp_path / "w.pt")
+    assert is_read(tmp_path / "w.pt")
+
+
+def test_a_file_that_is_of_another_kind_than_its_ending_says(tmp_path: Path) -> None:
+    save_file(state(), tmp_path / "w.bin")
+    assert refusal(tmp_path / "w.bin").endswith("a safetensors file by its content: give it the ending .safetensors")
+    torch.save(state(), tmp_path / "w.safetensors")
+    assert refusal(tmp_path / "w.safetensors").endswith(
+        "is a file of torch.save by its content: give it the ending .pt"
+    )
+    for name in ("p.safetensors", "p.bin"):
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n")
+        assert "is a pointer of Git LFS, not the weights themselves" in refusal(tmp_path / name)

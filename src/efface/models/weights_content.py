@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,10 +17,12 @@ from efface.errors import CheckpointError, shorten
 from efface.models.weights_file import PICKLES, find_weights
 
 SHOWN_KEYS = 4
-MAX_DEPTH = 8
+MAX_DEPTH = 8  # of mappings and lists within each other
 # where training scripts keep the state dict within a checkpoint
 NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "module")
+WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where the words of modelEMA are joined
 AVERAGED = re.compile(r"(?<![a-z])(ema|swa)(?![a-z])|averag|polyak|shadow|model_avg|avg_model")
+Keys = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -88,26 +91,31 @@ def _state_dict_in(held: object, file: Path) -> tuple[tuple[str, ...], object]:
                 f"for example by {_resave(file, *place, first)}"
             )
         place, chosen = (*place, first), inner[first]
-    averaged = [keys for keys, value in _averaged(held, chosen) if not _equal(value, chosen)]
+    averaged = [keys for keys in _averaged(held, chosen) if not _equal(_at(held, keys), chosen)]
     if averaged:
         raise CheckpointError(
             f"{file}: holds weights under {'.'.join(place)} and averaged ones under "
-            f"{listing('.'.join(keys) for keys in averaged)}: save those that are in use, for example by "
+            f"{listing('.'.join(map(str, keys)) for keys in averaged)}: save those that are in use, for example by "
             f"{_resave(file, *place)}"
         )
     return place, chosen
 
 
-def _averaged(held: object, chosen: object, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
-    """Averaged weights (EMA, SWA) anywhere but in the chosen state dict, each after the keys that lead to them."""
-    if held is chosen or len(place) > MAX_DEPTH:
-        return
-    for key, value in _items(held):
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", str(key)).lower()
-        if AVERAGED.search(words) and value is not chosen and _has_weights(value):
-            yield (*place, str(key)), value
-        else:
-            yield from _averaged(value, chosen, (*place, str(key)))
+def _averaged(held: object, chosen: object) -> list[Keys]:
+    """The keys that lead to averaged weights (EMA, SWA), anywhere but in the chosen state dict."""
+    found: dict[Keys, None] = {}
+    for keys, tensor in _tensors(held, {id(chosen)}):
+        words = [re.sub(WORDS, "_", key).lower() if isinstance(key, str) else "" for key in keys]
+        end = next((i for i, word in enumerate(words, 1) if AVERAGED.search(word)), 0)
+        if end and tensor.ndim:  # a single number is a count or a rate
+            found[keys[:end]] = None
+    return list(found)
+
+
+def _at(held: Any, keys: Keys) -> object:
+    for key in keys:
+        held = held[key]
+    return held
 
 
 def _items(held: object) -> Iterable[tuple[object, object]]:
@@ -116,22 +124,23 @@ def _items(held: object) -> Iterable[tuple[object, object]]:
     return enumerate(held) if isinstance(held, list | tuple) else ()
 
 
-def _tensors(held: object, depth: int = 0) -> Iterator[tuple[tuple[object, ...], Tensor]]:
-    """All tensors within nested mappings and lists, each after the keys that lead to it."""
+def _tensors(held: object, seen: set[int], keys: Keys = ()) -> Iterator[tuple[Keys, Tensor]]:
+    """All tensors within nested mappings and lists, each after the keys that lead to it; none twice by two ways."""
     if isinstance(held, Tensor):
-        yield (), held
-    elif depth <= MAX_DEPTH:
+        yield keys, held
+    elif isinstance(held, Mapping | list | tuple) and id(held) not in seen and len(keys) <= MAX_DEPTH:
+        seen.add(id(held))
         for key, value in _items(held):
-            yield from (((key, *keys), tensor) for keys, tensor in _tensors(value, depth + 1))
+            yield from _tensors(value, seen, (*keys, key))
 
 
 def _has_weights(held: object) -> bool:
     """Whether there are tensors that are more than a number, such as a count of epochs."""
-    return any(tensor.ndim for _, tensor in _tensors(held))
+    return any(tensor.ndim for _, tensor in _tensors(held, set()))
 
 
 def _equal(one: object, other: object) -> bool:
-    first, second = dict(_tensors(one)), dict(_tensors(other))
+    first, second = dict(_tensors(one, set())), dict(_tensors(other, set()))
     return first.keys() == second.keys() and all(is_same(first[name], second[name]) for name in first)
 
 
@@ -154,7 +163,8 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{file}: damaged, or not a safetensors file: {first_line(error)}") from error
+        what = _other_kind(file) or f"damaged, or not a safetensors file: {first_line(error)}"
+        raise CheckpointError(f"{file}: {what}") from error
 
 
 def _read_pickle(file: Path) -> object:
@@ -171,7 +181,24 @@ def _read_pickle(file: Path) -> object:
             ) from error
         if "TorchScript" in str(error):
             raise CheckpointError(f"{file}: is a TorchScript program; save model.state_dict() instead") from error
-        raise CheckpointError(f"{file}: damaged, or not a weights file of torch.save") from error
+        what = _other_kind(file) or "damaged, or not a weights file of torch.save"
+        raise CheckpointError(f"{file}: {what}") from error
+
+
+def _other_kind(file: Path) -> str | None:
+    """What a file that cannot be read is by its first bytes, with what to do; None if they do not tell."""
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(24)
+    except OSError:
+        return None
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the weights themselves: fetch them by git lfs pull"
+    if head.startswith(b"PK") and not file.name.endswith(PICKLES):
+        return "is a file of torch.save by its content: give it the ending .pt"
+    if head[8:10] == b'{"' and file.name.endswith(PICKLES):
+        return "is a safetensors file by its content: give it the ending .safetensors"
+    return None
 
 
 def is_dense(value: object) -> bool:

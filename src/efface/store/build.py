@@ -99,7 +99,8 @@ def retrain_without(
     if task.build_model is None:
         raise RequestError(missing_build_model())
     with _waiting("training anew by Task.fit", progress):
-        model = retrain(task, task.build_model().to(device), batch.view.staying(batch.leaving), seed, Meter(), Recipe())
+        start = plain_network(task.build_model()).to(device)
+        model = retrain(task, start, batch.view.staying(batch.leaving), seed, Meter(), Recipe())
     return model, {"reference": None, "cpu_s": None, "warnings": []}
 
 
