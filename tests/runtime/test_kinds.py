@@ -104,7 +104,10 @@ class Rows(Dataset):
 
 DATASETS: list[tuple[object, str]] = [
     (DataLoader(TensorDataset(X, Y)), "got DataLoader: give its .dataset"),
-    (Trainer(train_dataloader=build), "got Trainer: give the dataset within it, such as .train_dataloader().dataset"),
+    (
+        Trainer(train_dataloader=build),
+        "got Trainer: give the dataset within it, such as .train_dataloader().dataset after",
+    ),
     (Stream(), "got Stream: records are asked for by their number: give a list of them, list(...), if they fit"),
     (iter([]), "records are asked for by their number"),
     (Table(), "got Table: give torch.utils.data.TensorDataset(torch.as_tensor(X), torch.as_tensor(y)), with X ="),

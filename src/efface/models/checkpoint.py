@@ -127,7 +127,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     names_of = plain_names(model)
     before = {n: value.clone() if isinstance(value, Tensor) else value for n, value in model.state_dict().items()}
     try:
-        model.load_state_dict({n: full[names_of[n]] if n in names_of else value for n, value in before.items()})
+        model.load_state_dict(
+            {n: full[short] if (short := names_of.get(n)) in full else value for n, value in before.items()}
+        )
     except Exception as error:  # hooks of the model may raise anything, when a part is loaded already
         model.load_state_dict(before)
         raise CheckpointError(f"{file}: the model refused these weights: {first_line(error)}") from error
