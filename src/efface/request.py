@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
 
 import torch
 from torch import nn
@@ -10,8 +9,9 @@ from torch import nn
 from efface.data.checks import Findings, check_forget, check_holdout, check_reading, check_rereading, read_forget
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
 from efface.data.records import Records
-from efface.errors import RequestError, collect_errors, kind_of, shorten
+from efface.errors import RequestError, collect_errors, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable
+from efface.runtime.kinds import network_problem
 from efface.task import Task, check_task, missing_sets
 from efface.types import Indices, RecordId, SizedDataset
 
@@ -147,17 +147,6 @@ def check_request(
     )
 
 
-def check_network(name: str, model: object) -> None:
-    """Check that a model is a network; RequestError if not, with what to do about weights that were not loaded."""
-    if not isinstance(model, nn.Module):
-        mend = ""
-        if isinstance(model, str | PathLike | Mapping):
-            mend = ": load the weights into a network first, and give the network"
-        elif isinstance(getattr(model, "model", None), nn.Module):  # such as a result of `unlearn`
-            mend = ": give its .model"
-        raise RequestError(f"{name}: expected a torch.nn.Module, got {kind_of(model)}{mend}")
-
-
 def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
     """Check that other models fit the request's records and classes.
 
@@ -184,7 +173,8 @@ def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
 def _check_kinds(model: object, task: Task, found: Findings) -> None:
     """Check that the model and the task's fields have the types that the other checks need."""
     collect_errors(found.problems, check_task, task)
-    collect_errors(found.problems, check_network, "model", model)
+    if problem := network_problem(model):
+        found.problems.append(f"model: {problem}")
     if torch.is_inference_mode_enabled():
         found.problems.append("nothing can be trained in inference mode: call efface outside torch.inference_mode()")
 

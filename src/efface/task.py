@@ -1,18 +1,18 @@
 """Task: the description of a user's classification problem, and the checks of its fields."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from efface.errors import RequestError, kind_of
 from efface.options import as_integer, clear_calls
+from efface.runtime.kinds import dataset_problem
 from efface.types import RecordId, SizedDataset
 
 # how efface calls each hook
@@ -116,9 +116,10 @@ def _problems(task: object) -> Iterator[str]:
         yield f"task: expected an efface.Task, got {kind_of(task)}"
         return
     yield from missing_sets(task.train, task.holdout)
+    has_hooks = task.unpack is not unpack_pair or task.collate is not default_collate
     for name in ("train", "holdout", "test", "eval_records"):
-        if (data := getattr(task, name)) is not None and (problem := _set_problem(data)):
-            yield f"{name}: expected a map-style dataset with a length and an index, {problem}"
+        if (data := getattr(task, name)) is not None and (problem := dataset_problem(data, has_hooks)):
+            yield f"{name}: {problem}"
     for one, other in combinations(("train", "holdout", "test"), 2):
         if getattr(task, one) is getattr(task, other) is not None:
             yield f"{other} is the same data set as {one}: the records of one must not be in the other"
@@ -136,19 +137,6 @@ def _problems(task: object) -> Iterator[str]:
         yield f"Task.fine_tuned: expected True or False, got {task.fine_tuned!r}"
     if not isinstance(task.holdout_used_for, str):
         yield f"Task.holdout_used_for: expected text such as 'early stopping', got {task.holdout_used_for!r}"
-
-
-def _set_problem(data: object) -> str | None:
-    """Why something is no map-style dataset; None if it is one."""
-    if isinstance(data, DataLoader):
-        return "got a DataLoader: give its .dataset"
-    if isinstance(data, tuple) and all(isinstance(part, Tensor | np.ndarray) for part in data):
-        return "got a tuple of arrays: give torch.utils.data.TensorDataset(inputs, targets)"
-    # an IterableDataset has an inherited __getitem__ that only raises an error
-    readable = hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, IterableDataset)
-    if not readable or isinstance(data, str | bytes | type) or (isinstance(data, Mapping) and data and 0 not in data):
-        return f"got {kind_of(data)}"
-    return None
 
 
 def _hook_problem(hook: object, call: str) -> str | None:

@@ -204,8 +204,8 @@ def test_what_cannot_be_judged_is_refused(known: Memorised) -> None:
         r"run_seed, used_reference given beside a result": only(
             known, result=known.noop, run_seed=3, used_reference="0"
         ),
-        r"original: expected a torch.nn.Module, got None": only(known, original=None),
-        r"unlearned: expected a torch.nn.Module, got None": only(known, unlearned=None),
+        r"original: expected a torch.nn.Module, got NoneType": only(known, original=None),
+        r"unlearned: expected a torch.nn.Module, got NoneType": only(known, unlearned=None),
         r"forget: expected a sequence of record ids, got None": only(known, forget=None),
         r"task: expected an efface.Task, got None": only(known, task=None),
         r"result: expected what efface.unlearn gives, got Sequential; two models are judged by": lambda: efface.audit(

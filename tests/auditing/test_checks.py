@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch import nn
 
 import efface
 from efface import AuditOptions, Recipe, RequestError
 from efface.auditing.config import MODELS, REFERENCES
+from efface.runtime.kinds import network_problem
 from helpers.memorised import FORGET, Memorised
 from helpers.tiny import REFERENCE
 
@@ -43,12 +43,11 @@ def test_settings_that_a_level_does_not_use_are_noted(known: Memorised) -> None:
 
 def test_arguments_of_wrong_kinds_are_refused_together(known: Memorised) -> None:
     weights = known.original.state_dict()
-    load = "load the weights into a network first, and give the network"
     assert refused(
         known, original=weights, unlearned="model.pt", task=None, level="best", seed=True, references="4", options=3
     ) == (
-        f"original: expected a torch.nn.Module, got OrderedDict: {load}",
-        f"unlearned: expected a torch.nn.Module, got str: {load}",
+        f"original: {network_problem(weights)}",
+        f"unlearned: {network_problem('model.pt')}",
         "task: expected an efface.Task, got None",
         "level: expected one of quick, standard, strong, got 'best'",
         "references: expected a number of models, or models, got str",
@@ -56,10 +55,7 @@ def test_arguments_of_wrong_kinds_are_refused_together(known: Memorised) -> None
         "options: expected an efface.AuditOptions, got int",
     )
     assert refused(known, unlearned=known.steered) == (
-        "unlearned: expected a torch.nn.Module, got Result: give its .model",
-    )
-    assert refused(known, unlearned=nn.Linear) == (
-        "unlearned: expected a torch.nn.Module, got the class Linear: call it",
+        "unlearned: expected a torch.nn.Module, got Result: give the network within it, its .model",
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+from efface.runtime.kinds import network_problem
 from efface.store import RunPlan, Store
 from helpers.store_cases import IDS, QUICK, fit, people, task_of
 from helpers.store_verbs import refused
@@ -55,7 +56,6 @@ def test_a_store_and_its_key_may_be_moved_together(store: Store, tiny: Tiny, tmp
     assert there.verify(level=None).problems == ()
 
 
-LOAD = "load the weights into a network first, and give the network"
 WRONG: dict[str, tuple[Callable[[Store], object], tuple[str, ...]]] = {
     "a folder that is no path": (lambda s: Store(3), ("folder: expected a path, got int",)),  # type: ignore[arg-type]
     "a data set for the task": (
@@ -95,7 +95,7 @@ WRONG: dict[str, tuple[Callable[[Store], object], tuple[str, ...]]] = {
         (
             "level: expected one of quick, standard, strong, got 'best'",
             "references: expected an integer of 1 or more, got 0",
-            f"original: expected a torch.nn.Module, got str: {LOAD}",
+            f"original: {network_problem('model.pt')}",
         ),
     ),
     "a bundle that is no path": (lambda s: s.export(1, 3), ("out: expected a path, got int",)),  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.auditing.report.build import Report
 from efface.auditing.run import judge
 from efface.errors import RequestError, kind_of
+from efface.models.wrappers import plain_networks
 from efface.options import as_integer, clear_calls
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded, unchanged_globals
@@ -102,11 +103,15 @@ def audit_models(
         RequestError: The audit cannot be made. All problems are listed, and no work was done.
         DivergedError: A model's logits are not finite.
     """
+    original, unlearned = plain_networks([original, unlearned])
     judged = ModelPair(original, unlearned, forget, task)
     return _audit(AuditCall(judged, level, as_integer(references), retrained, as_integer(seed), options))
 
 
 def _audit(call: AuditCall) -> Report:
+    call = dataclasses.replace(
+        call, references=plain_networks(call.references), retrained=plain_networks(call.retrained)
+    )
     meter = Meter()
     with unchanged_globals(), seeded(call.draws_seed), meter.phase("other"):
         with meter.phase("checks"):

@@ -17,7 +17,8 @@ from efface.methods import Method, get
 from efface.models.checkpoint import weights_digest
 from efface.models.checks import check_fresh
 from efface.options import as_integer
-from efface.request import Request, check_network, check_others, check_request
+from efface.request import Request, check_others, check_request
+from efface.runtime.kinds import network_problem
 from efface.runtime.seeds import derive_seed
 from efface.task import Task, check_task
 from efface.types import RecordId
@@ -133,8 +134,9 @@ def _is_list(value: object) -> bool:
 
 def _judged_problems(judged: Judged) -> list[str]:
     problems: list[str] = []
-    collect_errors(problems, check_network, "original", judged.original)
-    collect_errors(problems, check_network, "unlearned", judged.model)
+    for name, model in (("original", judged.original), ("unlearned", judged.model)):
+        if problem := network_problem(model):
+            problems.append(f"{name}: {problem}")
     if not isinstance(judged.task, Task):
         collect_errors(problems, check_task, judged.task)
     return problems

@@ -6,7 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from efface.errors import RequestError, kind_of
+from efface.errors import RequestError, collect_errors, kind_of
+from efface.models.weights_file import find_weights
 from efface.options import clear_calls
 
 GRACE_DAYS = 30.0
@@ -49,7 +50,7 @@ class StoreSettings:
     Args:
         grace_days: days for which superseded checkpoints that know forgotten records stay available for audits.
         limits: limits of drift beyond which a retraining is due.
-        source: the file that the model came from; `verify` reports if it still exists.
+        source: the file that the model came from, or the folder of one model; `verify` reports if it still exists.
         task_path: the task as `module:name`, for the command line to import.
     """
 
@@ -74,6 +75,8 @@ def check_settings(settings: StoreSettings) -> None:
     ]
     if not isinstance(settings.source, str | PathLike | None):
         wrong.append(f"source: expected the file that the model came from, got {kind_of(settings.source)}")
+    elif settings.source is not None and Path(settings.source).is_dir():
+        collect_errors(wrong, find_weights, Path(settings.source))
     elif settings.source is not None and not Path(settings.source).is_file():
         wrong.append(f"{Path(settings.source).absolute()}: there is no such file, which the model is said to come from")
     if not isinstance(settings.task_path, str | None):

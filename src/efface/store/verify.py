@@ -7,10 +7,10 @@ import torch
 
 from efface.auditing.config import level_problem
 from efface.auditing.report.build import Report
-from efface.errors import RequestError, collect_errors
+from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
 from efface.options import as_integer
-from efface.request import check_network
+from efface.runtime.kinds import network_problem
 from efface.store.build import load
 from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError
@@ -126,8 +126,8 @@ def _check_options(level: str | None, options: ReauditOptions) -> None:
         problems.append(problem)
     if type(as_integer(options.references)) is not int or options.references < 1:
         problems.append(f"references: expected an integer of 1 or more, got {options.references!r}")
-    if options.original is not None:
-        collect_errors(problems, check_network, "original", options.original)
+    if options.original is not None and (problem := network_problem(options.original)):
+        problems.append(f"original: {problem}")
     if problems:
         raise RequestError(problems)
 
