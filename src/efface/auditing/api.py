@@ -45,7 +45,7 @@ def audit(
             models themselves, which must have seen neither forget nor holdout records. Not used at level `quick`.
         retrained: Models trained without the forget set; with two or more, effects are measured against them.
         seed: Seed of the audit's random draws; by default that of the run.
-        options: Groups of records, the report, and how ensembles are made.
+        options: Kinds of records, the report, and how ensembles are made.
 
     Returns:
         The report: the verdict, its tests, and a table of all scores.

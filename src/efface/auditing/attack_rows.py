@@ -1,4 +1,4 @@
-"""Rows for the attacks: the AUC of each, also by group of forget records, and the TPR of one at 1 % FPR."""
+"""Rows for the attacks: the AUC of each, also by kind of forget records, and the TPR of one at 1 % FPR."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ MISLEADING = "the request does not look like a random sample, so never-seen reco
 
 
 def attack_rows(scores: Scores, tests: Sequence[AuditTest], barred: bool) -> list[Metric]:
-    """Make a row for each attack, further rows for groups of forget records, and a row of the TPR at 1 % FPR.
+    """Make a row for each attack, further rows for kinds of forget records, and a row of the TPR at 1 % FPR.
 
     Args:
         scores: The attacks on all models.
@@ -69,12 +69,12 @@ def _rows_of(scores: Scores, attack: Attack, test: AuditTest | None, barred: boo
     if test is not None and test.outcome == "uninformative":
         unlearned = Reading("uninformative", row.unlearned.estimate, test.uninformative_reason)
         row = Metric(attack.key, title, "all", attack.kind, decides, row.original, unlearned, row.retrained)
-    groups = scores.groups.items() if attack is ATTACKS[0] else ()
-    by_group = [
-        measured_row(attack.key, title, group, attack.kind, _auc(scores.of_group(attack, mask)))
-        for group, mask in groups
+    kinds = scores.kinds.items() if attack is ATTACKS[0] else ()
+    by_kind = [
+        measured_row(attack.key, title, kind, attack.kind, _auc(scores.of_kind(attack, mask)))
+        for kind, mask in kinds
     ]
-    return [row, *by_group]
+    return [row, *by_kind]
 
 
 def _why_missing(scores: Scores, attack: Attack) -> str:

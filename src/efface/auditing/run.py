@@ -94,7 +94,7 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         barred = chosen and quick
         notes += [CHOSEN] if chosen and not barred else []
         outputs = _outputs(inputs, targets, references, meter)
-        scores = Scores(*outputs, inputs.groups, missing_reason, marginal=quick)
+        scores = Scores(*outputs, inputs.kinds, missing_reason, marginal=quick)
         attacks = [] if barred else attack_tests(scores, len(distances), chosen)
         tests = adjust_tests([*attacks, *distances])
         diagnostics = diagnostic_rows(inputs, scores, targets, references, meter)

@@ -27,7 +27,7 @@ class Scores:
         unlearned: Outputs of the model after it.
         retrained: Outputs of models trained without the forget set.
         references: Outputs of the reference models.
-        groups: Groups of forget records, as masks over them, (n,).
+        kinds: Kinds of forget records, as masks over them, (n,).
         missing_reason: Why there are no references; empty if there are some.
         marginal: Whether forget records are compared with nonmembers of any difficulty, which is valid only for a
             request that is a random sample.
@@ -37,7 +37,7 @@ class Scores:
     unlearned: ModelOutputs
     retrained: Sequence[ModelOutputs]
     references: Sequence[ModelOutputs]
-    groups: Mapping[str, Tensor]
+    kinds: Mapping[str, Tensor]
     missing_reason: str = ""
     marginal: bool = False
     _cache: dict[tuple[str, int], AucResult | None] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Scores:
             self._cache[key] = self._auc(attack, self.models[model])
         return self._cache[key]
 
-    def of_group(self, attack: Attack, mask: Tensor) -> list[AucResult]:
+    def of_kind(self, attack: Attack, mask: Tensor) -> list[AucResult]:
         """The AUCs of an attack on some of the forget records, for each of `models` that it can score.
 
         Args:

@@ -101,7 +101,7 @@ class Table:
         """Every row, utility first."""
         sets = {"forget": self._outputs("forget"), "holdout": self._outputs("nonmembers"), **self.utility_sets}
         return [
-            *utility_rows(sets, self.scores.groups),
+            *utility_rows(sets, self.scores.kinds),
             *attack_rows(self.scores, self.tests, self.barred),
             *feature_rows(self.scores),
             *distance_rows(self.scores),

@@ -46,20 +46,20 @@ class UtilitySet:
         return [utility([z[rows] for z in k], self.targets[rows], CONFIDENCE) if k else None for k in kinds]
 
 
-def utility_rows(sets: Mapping[str, UtilitySet], groups: Mapping[str, Tensor]) -> list[Metric]:
-    """Accuracy and loss on each set, accuracy on each group of forget records, and the tug-of-war score.
+def utility_rows(sets: Mapping[str, UtilitySet], kinds: Mapping[str, Tensor]) -> list[Metric]:
+    """Accuracy and loss on each set, accuracy on each kind of forget records, and the tug-of-war score.
 
     Args:
         sets: The records by name; `forget` is among them.
-        groups: Groups of forget records, as masks over them, (n,).
+        kinds: Kinds of forget records, as masks over them, (n,).
     """
     rows = []
     for name, title, utility in (("accuracy", "Accuracy", accuracy), ("loss", "Loss (nats)", mean_loss)):
         for place, records in sets.items():
             rows.append(measured_row(f"{name}_{place}", f"{title} on {place}", "all", "utility", records.read(utility)))
-    for group, mask in groups.items():
+    for kind, mask in kinds.items():
         shown = sets["forget"].read(accuracy, mask)
-        rows.append(measured_row("accuracy_forget", "Accuracy on forget", group, "utility", shown))
+        rows.append(measured_row("accuracy_forget", "Accuracy on forget", kind, "utility", shown))
     return [*rows, *_tug_of_war(sets)]
 
 
