@@ -2,14 +2,16 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
 from efface.data.checks import Findings, check_forget, check_holdout, check_reading, check_rereading, read_forget
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
+from efface.data.ids import as_python_ids
 from efface.data.records import Records
 from efface.errors import RequestError, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable
@@ -54,6 +56,21 @@ class Request:
             return None
         numbers = {key: number for number, key in enumerate(dict.fromkeys(self.groups))}
         return np.array([numbers[key] for key in self.groups], dtype=np.int64)
+
+    def clusters_of(self, positions: Indices) -> Tensor | None:
+        """The number of the group of each of some training records, by their positions in `train`; None without groups.
+
+        Records of one group have the same number within one answer, whatever their order.
+        """
+        keys, numbers = self._keys, dict[RecordId, int]()
+        if keys is None:
+            return None
+        return torch.tensor([numbers.setdefault(keys[at], len(numbers)) for at in positions.tolist()])
+
+    @cached_property
+    def _keys(self) -> list[RecordId] | None:
+        """The group of each training record."""
+        return None if self.task.groups is None else as_python_ids(self.task.groups)
 
     def ids_of(self, positions: Indices) -> list[RecordId]:
         """The ids of some of the forget records, by their positions in `train`."""

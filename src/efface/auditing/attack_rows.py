@@ -25,7 +25,7 @@ def attack_rows(scores: Scores, tests: Sequence[AuditTest], barred: bool) -> lis
         tests: The tests made from the attacks; the row of an uninformative test is marked so.
         barred: Whether attacks do not apply to this request at this level.
     """
-    marginal = [conditional_auc(*scored(scores, ATTACKS[0], m)) for m in scores.models]
+    marginal = [conditional_auc(*scored(scores, ATTACKS[0], m), clusters=scores.clusters) for m in scores.models]
     rows = [measured_row("loss_marginal", "Loss attack AUC, all nonmembers alike", "all", "attack", _auc(marginal))]
     by_attack = {t.key: t for t in tests}
     for attack in ATTACKS:
@@ -71,8 +71,7 @@ def _rows_of(scores: Scores, attack: Attack, test: AuditTest | None, barred: boo
         row = Metric(attack.key, title, "all", attack.kind, decides, row.original, unlearned, row.retrained)
     kinds = scores.kinds.items() if attack is ATTACKS[0] else ()
     by_kind = [
-        measured_row(attack.key, title, kind, attack.kind, _auc(scores.of_kind(attack, mask)))
-        for kind, mask in kinds
+        measured_row(attack.key, title, kind, attack.kind, _auc(scores.of_kind(attack, mask))) for kind, mask in kinds
     ]
     return [row, *by_kind]
 
@@ -90,7 +89,7 @@ def _low_false_alarms(scores: Scores) -> Metric:
     if negatives < MIN_NEGATIVES:
         missing = Reading.missing(f"needs at least {MIN_NEGATIVES:,} never-seen records; there are {negatives:,}")
         return row_of_one_reading("tpr", title, "attack", missing)
-    shown = [tpr_at(*scored(scores, attack, m), FPR, CONFIDENCE) for m in scores.models]
+    shown = [tpr_at(*scored(scores, attack, m), FPR, CONFIDENCE, scores.clusters) for m in scores.models]
     retrained = one_more([e.value for e in shown[2:]], 0.0, 1.0)
     return measured_row("tpr", title, "all", "attack", [*shown[:2], retrained])
 

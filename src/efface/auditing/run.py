@@ -17,7 +17,7 @@ from efface.auditing.diagnostics import diagnostic_rows
 from efface.auditing.distance_tests import count_distance_tests, distance_tests, recipe_mismatch
 from efface.auditing.ensemble_outputs import read_ensembles
 from efface.auditing.ensemble_rows import ensemble_rows
-from efface.auditing.exchangeability import Exchangeability, compare
+from efface.auditing.exchangeability import Exchangeability, compare, one_of_each_group
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.references import reference_models
@@ -29,6 +29,7 @@ from efface.auditing.verdict import UTILITY_FLOOR, Verdict, decide
 from efface.errors import DivergedError
 from efface.models.checkpoint import weights_digest
 from efface.models.running import logits_of
+from efface.numerics.clusters import count_clusters
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
 
@@ -42,6 +43,10 @@ BARRED = (
 CHOSEN = (
     "the forget set does not look like a random sample of the training set: without retrained models a test must show "
     f"an effect beyond {TOLERANCE:g} to fail the model, since difficulty is measured with error"
+)
+COUNTED = (
+    "the {:,} forget records belong to {:,} groups, such as persons: intervals and tests on them count groups. Holdout "
+    "and test records are taken to be of one group each"
 )
 NO_METHOD = "no canaries: the method that made the model is not known, or cannot be run again"
 
@@ -94,13 +99,16 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         barred = chosen and quick
         notes += [CHOSEN] if chosen and not barred else []
         outputs = _outputs(inputs, targets, references, meter)
-        scores = Scores(*outputs, inputs.kinds, missing_reason, marginal=quick)
+        clusters = inputs.request.clusters_of(inputs.request.forget)
+        scores = Scores(*outputs, inputs.kinds, missing_reason, marginal=quick, clusters=clusters)
         attacks = [] if barred else attack_tests(scores, len(distances), chosen)
         tests = adjust_tests([*attacks, *distances])
         diagnostics = diagnostic_rows(inputs, scores, targets, references, meter)
         table = Table(scores, _utility_sets(inputs, targets, meter), tests, barred, [*diagnostics, *rows])
         change, records = table.utility_change(), len(inputs.request.forget)
-        verdict = decide(tests, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "")
+        groups = None if clusters is None else count_clusters(clusters)
+        verdict = decide(tests, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "", groups)
+    notes += [] if groups is None else [COUNTED.format(records, groups)]
     notes += [missing_reason] if missing_reason and not quick else []
     notes += _resolution(records, len(inputs.nonmembers)) if references else []
     digests = [weights_digest(m) for m in references]
@@ -145,8 +153,15 @@ def _resolution(records: int, nonmembers: int) -> list[str]:
 def _exchangeability(inputs: AuditInputs, meter: Meter) -> Exchangeability:
     request, seed = inputs.request, derive_seed(inputs.seed, "forget")
     perturb = copier(request.task, request.train)
+    drawn = derive_seed(inputs.seed, "one of each group")
     forget, retain = (
-        read_outputs(request.task, inputs.original, RecordSet(request.train, at, seed), meter, perturb)
+        read_outputs(
+            request.task,
+            inputs.original,
+            RecordSet(request.train, one_of_each_group(at, request.clusters_of(at), drawn), seed),
+            meter,
+            perturb,
+        )
         for at in (request.forget, inputs.retain)
     )
     return compare(forget, retain, derive_seed(inputs.seed, "exchangeable"))
@@ -192,5 +207,6 @@ def _utility_sets(inputs: AuditInputs, targets: Sequence[nn.Module], meter: Mete
     for name, place in places.items():
         models = [inputs.original, inputs.unlearned, *targets]
         before, after, *retrained = (logits_of(request.task, m, place.records, place.positions, meter) for m in models)
-        found[name] = UtilitySet(place.records.targets(place.positions), before, after, retrained)
+        clusters = request.clusters_of(place.positions) if place.records is request.train else None
+        found[name] = UtilitySet(place.records.targets(place.positions), before, after, retrained, clusters)
     return found

@@ -31,6 +31,7 @@ class Scores:
         missing_reason: Why there are no references; empty if there are some.
         marginal: Whether forget records are compared with nonmembers of any difficulty, which is valid only for a
             request that is a random sample.
+        clusters: The number of each forget record's group, (n,); None if each record is a group of its own.
     """
 
     original: ModelOutputs
@@ -40,6 +41,7 @@ class Scores:
     kinds: Mapping[str, Tensor]
     missing_reason: str = ""
     marginal: bool = False
+    clusters: Tensor | None = None
     _cache: dict[tuple[str, int], AucResult | None] = field(default_factory=dict)
 
     @property
@@ -92,15 +94,18 @@ class Scores:
         if scored is None or not (self.references or self.marginal):
             return None
         forget, nonmembers = scored
+        clusters = self.clusters if mask is None or self.clusters is None else self.clusters[mask]
         if self.marginal:
-            return None if attack.spread else conditional_auc(forget if mask is None else forget[mask], nonmembers)
+            if attack.spread:
+                return None
+            return conditional_auc(forget if mask is None else forget[mask], nonmembers, clusters=clusters)
         difficulty, nonmember_difficulty = self._difficulties(attack)
         if attack.spread:
             z = robust_zscore(forget, nonmembers, difficulty, nonmember_difficulty)
             forget, nonmembers = z[0].abs(), z[1].abs()
         if mask is not None:
             forget, difficulty = forget[mask], difficulty[mask]
-        return conditional_auc(forget, nonmembers, difficulty, nonmember_difficulty)
+        return conditional_auc(forget, nonmembers, difficulty, nonmember_difficulty, clusters=clusters)
 
     def scored(self, attack: Attack, model: ModelOutputs) -> tuple[Tensor, Tensor] | None:
         """Scores of the forget records, (n,), and of the nonmembers, (m,), by an attack on a model.
@@ -137,6 +142,9 @@ class Scores:
 
     def record_tests(self) -> tuple[Tensor, Tensor] | None:
         """Test each forget record separately, by its LiRA score at equal difficulty.
+
+        Records of one person are tested one by one: a p value is about its record alone, and the method holds for
+        positively dependent tests.
 
         Returns:
             For each record the one-sided p value of a score as high for a never-seen record, (n,), and whether

@@ -111,4 +111,6 @@ class Table:
     def _outputs(self, place: str) -> UtilitySet:
         """The forget records or the nonmembers (`place`) as a set for utility."""
         outputs = [getattr(m, place) for m in self.scores.models]
-        return UtilitySet(outputs[0].targets, outputs[0].logits, outputs[1].logits, [o.logits for o in outputs[2:]])
+        logits = [o.logits for o in outputs]
+        clusters = self.scores.clusters if place == "forget" else None
+        return UtilitySet(outputs[0].targets, logits[0], logits[1], logits[2:], clusters)

@@ -9,7 +9,7 @@ from efface.types import Estimate
 
 # Raised by hand when any number of a verdict or table changes for the same models; stored results name it.
 JUDGE_VERSION = 1
-MIN_RECORDS = 30  # requests with fewer forget records cannot be verified
+MIN_RECORDS = 30  # requests with fewer forget records, or fewer persons, cannot be verified
 UTILITY_FLOOR = 0.03  # largest loss of accuracy on never-seen records that unlearning may cost
 
 
@@ -56,6 +56,7 @@ def decide(
     records: int,
     target: str,
     barred: str = "",
+    groups: int | None = None,
 ) -> Verdict:
     """Decide the verdict from all tests.
 
@@ -66,7 +67,9 @@ def decide(
         records: Number of forget records.
         target: What effects are measured against, in words.
         barred: Why tests do not apply; empty if they do.
+        groups: Number of persons, or other groups, that the records belong to; None if each stands for itself.
     """
+    of_groups = f"{records:,} records" if groups is None else f"{records:,} records of {groups:,} groups"
     informative = [t for t in tests if not t.uninformative_reason]
     smallest = min((_detectable(t.unlearned) for t in tests if t.kind != "distance"), default=float("nan"))
     left = [] if barred else [t for t in tests if t.outcome == "left"]
@@ -79,13 +82,11 @@ def decide(
             # it is not shown to be too large, so it is stated as a caution and does not decide
             cautions.append(f"caution: {fell}, perhaps more than the floor of {floor:g}")
     if failures:
-        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(tests)), smallest, _failed(left, tests, records))
+        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(tests)), smallest, _failed(left, tests, of_groups))
     if barred:
         return Verdict(Status.UNDECIDED, (barred, *cautions), smallest, f"Nothing can be concluded: {barred}.")
-    if doubts := _doubts(tests, records):
-        sentence = (
-            f"The tests could neither confirm that the {records:,} records are forgotten nor show that they are not."
-        )
+    if doubts := _doubts(tests, records, groups):
+        sentence = f"The tests could neither confirm that the {of_groups} are forgotten nor show that they are not."
         return Verdict(Status.UNDECIDED, (*doubts, *cautions), smallest, sentence)
     reasons = [
         f"{t.title}: {t.why}{'' if t.kind == 'distance' else f' of {target}'}" for t in tests if t.outcome == "cleared"
@@ -94,17 +95,22 @@ def decide(
     count = f"{len(informative)} test{'s' * (len(informative) > 1)} that would have caught doing nothing"
     lost = " It may have lost accuracy." if cautions else ""
     sentence = (
-        f"By {count}, this model could not be distinguished from one that never saw the {records:,} records, within "
+        f"By {count}, this model could not be distinguished from one that never saw the {of_groups}, within "
         f"the margins stated; smaller traces, and tests not made here, are not ruled out.{lost}"
     )
     return Verdict(Status.VERIFIED, (*reasons, *cautions), smallest, sentence)
 
 
-def _doubts(tests: Sequence[AuditTest], records: int) -> list[str]:
+def _doubts(tests: Sequence[AuditTest], records: int, groups: int | None) -> list[str]:
     """Reasons why the model cannot be verified, although no test failed it; empty if it can."""
     doubts = []
     if records < MIN_RECORDS:
         doubts.append(f"{records} forget records are too few (at least {MIN_RECORDS}); see each record's rank instead")
+    elif groups is not None and groups < MIN_RECORDS:
+        doubts.append(
+            f"forget records of {groups} groups, such as persons, are too few (at least {MIN_RECORDS} groups), however "
+            "many records each has; see each record's rank instead"
+        )
     informative = [t for t in tests if not t.uninformative_reason]
     if not tests:
         doubts.append("no decisive test was measured")
@@ -127,15 +133,15 @@ def _no_informative_test(tests: Sequence[AuditTest]) -> str:
     )
 
 
-def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], records: int) -> str:
+def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], records: str) -> str:
     if not failing:
         return "The model lost more accuracy on records that it never saw than unlearning may cost."
     count = f"{len(failing)} of {len(tests)} tests show{'s' * (len(failing) == 1)}"
     if not any(t.of_model for t in failing):
-        return f"{count} that the method leaves traces of the {records:,} records in other models that it unlearns."
+        return f"{count} that the method leaves traces of the {records} in other models that it unlearns."
     over = [t for t in failing if "over-unlearned" in t.why]
     what = "were unlearned too far" if len(over) == len(failing) else "can still be distinguished from never-seen ones"
-    return f"{count} that the {records:,} records {what}."
+    return f"{count} that the {records} {what}."
 
 
 def _hidden(tests: Sequence[AuditTest]) -> list[str]:

@@ -6,6 +6,7 @@ of the group that each record belongs to, a person or another group; groups are 
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -13,14 +14,14 @@ from torch import Tensor
 MIN_DF = 5.0  # with fewer degrees of freedom, the likeness of rows of a group is not estimated but supposed to be full
 
 
-def repeats(clusters: Tensor | None) -> bool:
+def repeats(clusters: Tensor | None) -> TypeGuard[Tensor]:
     """Whether some group has several records; if none has, records may be taken as they are."""
-    return clusters is not None and len(torch.unique(clusters)) < len(clusters)
+    return clusters is not None and count_clusters(clusters) < len(clusters)
 
 
-def count_clusters(clusters: Tensor | None, records: int) -> int:
-    """The number of groups among some records; without `clusters` each record is a group of its own."""
-    return records if clusters is None else len(torch.unique(clusters))
+def count_clusters(clusters: Tensor) -> int:
+    """The number of groups among some records, by the number of each record's group."""
+    return len(torch.unique(clusters))
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class ClusteredMean:
     @cached_property
     def sizes(self) -> Tensor:
         """Number of records of each group, float64."""
-        return torch.bincount(self._at).double()
+        sizes: Tensor = torch.bincount(self._at).double()
+        return sizes
 
     @cached_property
     def likeness(self) -> float:
@@ -94,7 +96,8 @@ class ClusteredMean:
 
     @cached_property
     def _at(self) -> Tensor:
-        return torch.unique(self.clusters, return_inverse=True)[1]
+        at: Tensor = torch.unique(self.clusters, return_inverse=True)[1]
+        return at
 
     @cached_property
     def _sums(self) -> Tensor:
@@ -103,7 +106,8 @@ class ClusteredMean:
     @cached_property
     def _weights(self) -> Tensor:
         """Variance of each group's sum, in units of the variance of a record."""
-        return self.sizes * (1 + (self.sizes - 1) * self.likeness)
+        weights: Tensor = self.sizes * (1 + (self.sizes - 1) * self.likeness)
+        return weights
 
 
 def effective_count(values: Tensor, clusters: Tensor | None, level: float) -> float:
@@ -118,7 +122,7 @@ def effective_count(values: Tensor, clusters: Tensor | None, level: float) -> fl
         A number from just above 0 to n; exactly n if no group has several records.
     """
     n = len(values)
-    if clusters is None or not repeats(clusters):
+    if not repeats(clusters):
         return float(n)
     from scipy.stats import norm, t
 

@@ -51,7 +51,7 @@ class Observer:
             margins = margin(z_forget, y_forget), margin(z_stopping, y_stopping)
             if any(bool(m.isnan().any()) for m in margins):
                 raise DivergedError(f"the logits became NaN by step {step.index}; nothing was saved")
-            auc = conditional_auc(*margins, *self._difficulty)
+            auc = conditional_auc(*margins, *self._difficulty, clusters=self._clusters)
             stays = ~of_classes(y_stopping, self._run.request.forget_classes)
             is_correct = correct(z_stopping, y_stopping)[stays]
             if self._correct_before is None:
@@ -69,6 +69,10 @@ class Observer:
     def _targets(self) -> tuple[Tensor, Tensor]:
         request, splits = self._run.request, self._run.splits
         return request.train.targets(splits.forget), request.holdout.targets(splits.stopping)
+
+    @cached_property
+    def _clusters(self) -> Tensor | None:
+        return self._run.request.clusters_of(self._run.splits.forget)
 
     @cached_property
     def _difficulty(self) -> tuple[Tensor, Tensor]:

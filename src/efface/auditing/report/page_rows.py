@@ -62,7 +62,7 @@ def tests(decisive: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[d
 
 
 def metrics(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-    """The rows of the table, by the records that they are about, and its footnotes: the reasons for missing numbers, each once."""
+    """The rows of the table, by the records that they are about, and its footnotes: why numbers are missing, once."""
     by_records: dict[str, list[dict[str, Any]]] = {}
     footnotes: list[str] = []
     for metric in measured:
