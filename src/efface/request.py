@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
 from efface.data.checks import Findings, check_forget, check_holdout, check_reading, check_rereading, read_forget
+from efface.data.clusters import check_keys, cluster_numbers, read_keys, shared_warning
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
-from efface.data.ids import as_python_ids
 from efface.data.records import Records
 from efface.errors import RequestError, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable
@@ -57,20 +57,18 @@ class Request:
         numbers = {key: number for number, key in enumerate(dict.fromkeys(self.groups))}
         return np.array([numbers[key] for key in self.groups], dtype=np.int64)
 
-    def clusters_of(self, positions: Indices) -> Tensor | None:
-        """The number of the group of each of some training records, by their positions in `train`; None without groups.
+    def clusters_of(self, positions: Indices, place: str = "train") -> Tensor | None:
+        """The number of the group of each of some records, (n,); None if groups are not known.
 
-        Records of one group have the same number within one answer, whatever their order.
+        Args:
+            positions: The records.
+            place: The data set that they are in: `train`, `holdout` or `test`.
         """
-        keys, numbers = self._keys, dict[RecordId, int]()
-        if keys is None:
-            return None
-        return torch.tensor([numbers.setdefault(keys[at], len(numbers)) for at in positions.tolist()])
+        return cluster_numbers(self._keys.get(place), positions)
 
     @cached_property
-    def _keys(self) -> list[RecordId] | None:
-        """The group of each training record."""
-        return None if self.task.groups is None else as_python_ids(self.task.groups)
+    def _keys(self) -> dict[str, list[RecordId]]:
+        return read_keys(self.task)
 
     def ids_of(self, positions: Indices) -> list[RecordId]:
         """The ids of some of the forget records, by their positions in `train`."""
@@ -137,6 +135,8 @@ def check_request(
     if task.eval_records is not None and len(train) != len(task.train):
         found.problems.append("eval_records has another length than train: it must hold the same records, same order")
     check_holdout(task, len(holdout), found)
+    sizes = {"train": len(task.train), "holdout": len(holdout), **({} if test is None else {"test": len(test)})}
+    check_keys(task, sizes, found.problems)
     readable = [check_reading(train, "training", found), check_reading(holdout, "holdout", found)]
     if test is not None and len(test):
         readable.append(check_reading(test, "test", found))
@@ -161,7 +161,10 @@ def check_request(
     if test is not None:
         check_test(test, hashes if for_audit else {}, classes, found)
     found.refuse()
-    keys = None if task.groups is None else list(task.groups)
+    keys = read_keys(task)
+    if warning := shared_warning(keys, at):
+        found.warnings.append(warning)
+    of_train = keys.get("train")
     return Request(
         task=task,
         train=train,
@@ -173,7 +176,7 @@ def check_request(
         forget_classes=tuple(found.forget_classes),
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
-        groups=None if keys is None else tuple(keys[i] for i in at.tolist()),
+        groups=None if of_train is None else tuple(of_train[i] for i in at.tolist()),
     )
 
 

@@ -89,7 +89,7 @@ def _low_false_alarms(scores: Scores) -> Metric:
     if negatives < MIN_NEGATIVES:
         missing = Reading.missing(f"needs at least {MIN_NEGATIVES:,} never-seen records; there are {negatives:,}")
         return row_of_one_reading("tpr", title, "attack", missing)
-    shown = [tpr_at(*scored(scores, attack, m), FPR, CONFIDENCE, scores.clusters) for m in scores.models]
+    shown = [tpr_at(*scored(scores, attack, m), FPR, CONFIDENCE, scores.clusters[0]) for m in scores.models]
     retrained = one_more([e.value for e in shown[2:]], 0.0, 1.0)
     return measured_row("tpr", title, "all", "attack", [*shown[:2], retrained])
 

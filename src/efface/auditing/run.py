@@ -29,7 +29,7 @@ from efface.auditing.verdict import UTILITY_FLOOR, Verdict, decide
 from efface.errors import DivergedError
 from efface.models.checkpoint import weights_digest
 from efface.models.running import logits_of
-from efface.numerics.clusters import count_clusters
+from efface.numerics.clusters import Clusters
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
 
@@ -44,9 +44,10 @@ CHOSEN = (
     "the forget set does not look like a random sample of the training set: without retrained models a test must show "
     f"an effect beyond {TOLERANCE:g} to fail the model, since difficulty is measured with error"
 )
-COUNTED = (
-    "the {:,} forget records belong to {:,} groups, such as persons: intervals and tests on them count groups. Holdout "
-    "and test records are taken to be of one group each"
+COUNTED = "the {:,} forget records belong to {:,} groups, such as persons: intervals and tests on them count groups"
+HOLDOUT_GROUPS = (
+    "each holdout record is taken to be of a group of its own; if several are of one person, tests err more often than "
+    "stated: give Task.holdout_groups"
 )
 NO_METHOD = "no canaries: the method that made the model is not known, or cannot be run again"
 
@@ -99,16 +100,16 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         barred = chosen and quick
         notes += [CHOSEN] if chosen and not barred else []
         outputs = _outputs(inputs, targets, references, meter)
-        clusters = inputs.request.clusters_of(inputs.request.forget)
-        scores = Scores(*outputs, inputs.kinds, missing_reason, marginal=quick, clusters=clusters)
+        scores = Scores(*outputs, inputs.kinds, missing_reason, quick, _clusters(inputs))
         attacks = [] if barred else attack_tests(scores, len(distances), chosen)
         tests = adjust_tests([*attacks, *distances])
         diagnostics = diagnostic_rows(inputs, scores, targets, references, meter)
         table = Table(scores, _utility_sets(inputs, targets, meter), tests, barred, [*diagnostics, *rows])
         change, records = table.utility_change(), len(inputs.request.forget)
-        groups = None if clusters is None else count_clusters(clusters)
+        groups = scores.groups
         verdict = decide(tests, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "", groups)
     notes += [] if groups is None else [COUNTED.format(records, groups)]
+    notes += [HOLDOUT_GROUPS] if groups not in (None, records) and scores.clusters[1] is None else []
     notes += [missing_reason] if missing_reason and not quick else []
     notes += _resolution(records, len(inputs.nonmembers)) if references else []
     digests = [weights_digest(m) for m in references]
@@ -167,6 +168,11 @@ def _exchangeability(inputs: AuditInputs, meter: Meter) -> Exchangeability:
     return compare(forget, retain, derive_seed(inputs.seed, "exchangeable"))
 
 
+def _clusters(inputs: AuditInputs) -> Clusters:
+    request = inputs.request
+    return request.clusters_of(request.forget), request.clusters_of(inputs.nonmembers, "holdout")
+
+
 def _outputs(
     inputs: AuditInputs, targets: Sequence[nn.Module], references: Sequence[nn.Module], meter: Meter
 ) -> tuple[ModelOutputs, ModelOutputs, Sequence[ModelOutputs], Sequence[ModelOutputs]]:
@@ -207,6 +213,6 @@ def _utility_sets(inputs: AuditInputs, targets: Sequence[nn.Module], meter: Mete
     for name, place in places.items():
         models = [inputs.original, inputs.unlearned, *targets]
         before, after, *retrained = (logits_of(request.task, m, place.records, place.positions, meter) for m in models)
-        clusters = request.clusters_of(place.positions) if place.records is request.train else None
+        clusters = request.clusters_of(place.positions, "train" if name == "retain" else name)
         found[name] = UtilitySet(place.records.targets(place.positions), before, after, retrained, clusters)
     return found

@@ -12,6 +12,7 @@ from efface.attacks.outputs import ModelOutputs, RecordOutputs
 from efface.auditing.audit_test import ALPHA
 from efface.metrics.membership import AucResult, conditional_auc, mean_auc
 from efface.metrics.multiplicity import benjamini_hochberg
+from efface.numerics.clusters import ALONE, Clusters, count_clusters
 from efface.numerics.neighbours import by_block, windows
 
 MIN_TARGETS = 2  # with this many retrained models or more, effects are measured against them rather than against 0.5
@@ -31,7 +32,7 @@ class Scores:
         missing_reason: Why there are no references; empty if there are some.
         marginal: Whether forget records are compared with nonmembers of any difficulty, which is valid only for a
             request that is a random sample.
-        clusters: The number of each forget record's group, (n,); None if each record is a group of its own.
+        clusters: The number of the group of each forget record, (n,), and of each nonmember, (m,).
     """
 
     original: ModelOutputs
@@ -41,8 +42,13 @@ class Scores:
     kinds: Mapping[str, Tensor]
     missing_reason: str = ""
     marginal: bool = False
-    clusters: Tensor | None = None
+    clusters: Clusters = ALONE
     _cache: dict[tuple[str, int], AucResult | None] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> int | None:
+        """Number of groups that the forget records belong to; None if that is not known."""
+        return None if self.clusters[0] is None else count_clusters(self.clusters[0])
 
     @property
     def target(self) -> str:
@@ -94,7 +100,8 @@ class Scores:
         if scored is None or not (self.references or self.marginal):
             return None
         forget, nonmembers = scored
-        clusters = self.clusters if mask is None or self.clusters is None else self.clusters[mask]
+        of_forget, of_nonmembers = self.clusters
+        clusters = of_forget if mask is None or of_forget is None else of_forget[mask], of_nonmembers
         if self.marginal:
             if attack.spread:
                 return None

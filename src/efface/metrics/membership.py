@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from efface.numerics.clusters import MIN_DF, ClusteredMean, repeats
+from efface.numerics.clusters import ALONE, MIN_DF, ClusteredMean, Clusters, repeats
 from efface.numerics.neighbours import blocks, by_block, windows
 from efface.types import Estimate
 
@@ -23,14 +23,12 @@ class AucResult:
         ranks: For each forget record (n,), the share of its window of nonmembers that it exceeds, in [0, 1]. Their
             mean is the AUC.
         influence: First-order effect of each nonmember (m,) on the AUC; sums to 0 over all nonmembers.
-        clusters: The number of each forget record's group, (n,); None if each record is a group of its own.
-        nonmember_clusters: The number of each nonmember's group, (m,); None if each is a group of its own.
+        clusters: The number of the group of each forget record, (n,), and of each nonmember, (m,).
     """
 
     ranks: Tensor
     influence: Tensor
-    clusters: Tensor | None = None
-    nonmember_clusters: Tensor | None = None
+    clusters: Clusters = ALONE
 
     @property
     def value(self) -> float:
@@ -48,10 +46,10 @@ class AucResult:
         The variance of the ranks is floored at that of uniform ones, 1/12, since a handful of records can have
         nearly equal ranks by chance.
         """
-        if not repeats(self.clusters):
+        if not repeats(self.clusters[0]):
             null, more = self.null(), max(_variance(self.ranks) - 1 / 12, 0.0) / len(self.ranks)
             return Effect(self.value - 0.5, math.sqrt(null.variance) ** 2 + more, null.df)
-        mean, of_one = ClusteredMean(self.ranks, self.clusters), max(_variance(self.ranks), 1 / 12)
+        mean, of_one = ClusteredMean(self.ranks, self.clusters[0]), max(_variance(self.ranks), 1 / 12)
         ranks = _few_groups(mean, of_one) or (mean.variance(of_one), mean.df)
         return Effect(self.value - 0.5, *_joined(ranks, self._of_nonmembers(self.influence)))
 
@@ -61,8 +59,8 @@ class AucResult:
         How alike the records of a group are is taken from these ranks.
         """
         ranks = 1 / 12 / len(self.ranks), math.inf
-        if repeats(self.clusters):
-            mean = ClusteredMean(self.ranks, self.clusters)
+        if repeats(self.clusters[0]):
+            mean = ClusteredMean(self.ranks, self.clusters[0])
             ranks = _few_groups(mean, 1 / 12) or (mean.variance_if_alike(1 / 12), mean.df)
         return Effect(0.0, *_joined(ranks, self._of_nonmembers(self.influence)))
 
@@ -102,18 +100,18 @@ class AucResult:
 
     def _of_differences(self, ranks: Tensor) -> tuple[float, float]:
         """Variance of the mean of paired differences, and its degrees of freedom."""
-        if not repeats(self.clusters):
+        if not repeats(self.clusters[0]):
             return _variance(ranks) / len(ranks), math.inf
-        mean = ClusteredMean(ranks, self.clusters)
+        mean = ClusteredMean(ranks, self.clusters[0])
         if len(mean.sizes) == 1:  # nothing shows how much persons differ: as two unrelated uniform ranks do
             return 1 / 6, math.inf
         return mean.variance(_variance(ranks)), mean.df
 
     def _of_nonmembers(self, influence: Tensor) -> tuple[float, float]:
         """The nonmembers' part of the variance, and its degrees of freedom."""
-        if not repeats(self.nonmember_clusters):
+        if not repeats(self.clusters[1]):
             return float(influence.square().sum()), math.inf
-        mean = ClusteredMean(influence, self.nonmember_clusters)
+        mean = ClusteredMean(influence, self.clusters[1])
         n = len(influence)
         return n**2 * mean.variance(float(influence.square().mean())), mean.df
 
@@ -165,8 +163,7 @@ def conditional_auc(
     member_difficulty: Tensor | None = None,
     nonmember_difficulty: Tensor | None = None,
     width: int | None = None,
-    clusters: Tensor | None = None,
-    nonmember_clusters: Tensor | None = None,
+    clusters: Clusters = ALONE,
 ) -> AucResult:
     """Compare each forget record's score with those of the nonmembers of the most similar difficulty.
 
@@ -180,8 +177,7 @@ def conditional_auc(
         width: Number of nonmembers that a record is compared with; by default a tenth of them, from 10 to 50. Wider
             windows compare the hardest records, of which there are few, with easier ones, so that perfect forgetting
             looks like over-unlearning.
-        clusters: The number of each forget record's group, (n,); None if each record is a group of its own.
-        nonmember_clusters: The same of the nonmembers, (m,).
+        clusters: The number of the group of each forget record, (n,), and of each nonmember, (m,).
 
     Returns:
         The probability that a forget record scores higher than a nonmember of equal difficulty; ties count half.
@@ -209,7 +205,7 @@ def conditional_auc(
     for part in parts:
         at, wins = only or compared(part)
         influence.index_add_(0, at.reshape(-1), ((wins - mean) / (len(members) * wins.shape[1])).reshape(-1))
-    return AucResult(ranks, influence, clusters, nonmember_clusters)
+    return AucResult(ranks, influence, clusters)
 
 
 def _levelled(among: Tensor, at: Tensor, difficulty: Tensor) -> Tensor:
@@ -230,7 +226,6 @@ def mean_auc(many: Sequence[AucResult]) -> AucResult:
         torch.stack([s.ranks for s in many]).mean(0),
         torch.stack([s.influence for s in many]).mean(0),
         many[0].clusters,
-        many[0].nonmember_clusters,
     )
 
 

@@ -11,6 +11,8 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+Clusters = tuple[Tensor | None, Tensor | None]  # of forget records and of nonmembers; None: each is its own group
+ALONE: Clusters = (None, None)
 MIN_DF = 5.0  # with fewer degrees of freedom, the likeness of rows of a group is not estimated but supposed to be full
 
 

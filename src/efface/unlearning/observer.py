@@ -10,6 +10,7 @@ from efface.methods.base import Step
 from efface.metrics.membership import conditional_auc
 from efface.metrics.utility import correct, mean_over_records
 from efface.models.running import logits_of
+from efface.numerics.clusters import Clusters
 from efface.numerics.logits import margin, of_classes
 from efface.unlearning.evidence import Evaluation
 from efface.unlearning.run import Run
@@ -56,11 +57,14 @@ class Observer:
             is_correct = correct(z_stopping, y_stopping)[stays]
             if self._correct_before is None:
                 self._correct_before = is_correct
+            of_stopping = self._clusters[1]
+            of_stays = None if of_stopping is None else of_stopping[stays]
+            change = is_correct - self._correct_before
             return Evaluation(
                 step=step.index,
                 auc=auc.estimate(self._level),
                 holdout_accuracy=float(is_correct.mean()),
-                accuracy_change=mean_over_records(is_correct - self._correct_before, self._level, -1.0, 1.0),
+                accuracy_change=mean_over_records(change, self._level, -1.0, 1.0, of_stays),
                 forget_accuracy=float(correct(z_forget, y_forget).mean()),
                 loss=step.loss,
             )
@@ -71,8 +75,9 @@ class Observer:
         return request.train.targets(splits.forget), request.holdout.targets(splits.stopping)
 
     @cached_property
-    def _clusters(self) -> Tensor | None:
-        return self._run.request.clusters_of(self._run.splits.forget)
+    def _clusters(self) -> Clusters:
+        request, splits = self._run.request, self._run.splits
+        return request.clusters_of(splits.forget), request.clusters_of(splits.stopping, "holdout")
 
     @cached_property
     def _difficulty(self) -> tuple[Tensor, Tensor]:

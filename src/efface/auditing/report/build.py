@@ -19,7 +19,6 @@ from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
 from efface.auditing.verdict import CORRECTION, JUDGE_VERSION, Verdict
 from efface.models.running import device_of
-from efface.numerics.clusters import count_clusters
 from efface.numerics.logits import margin
 from efface.runtime.cost import Cost, PhaseCost
 from efface.runtime.jsonable import to_jsonable
@@ -134,7 +133,7 @@ class Report:
                     "training_records": len(request.train),
                     "holdout_records": len(request.holdout),
                     "holdout_used_for": request.task.holdout_used_for,
-                    "groups": self._groups(),
+                    "groups": self.table.scores.groups,
                     "kinds": {name: int(mask.sum()) for name, mask in inputs.kinds.items()},
                 },
                 "method": None
@@ -167,10 +166,6 @@ class Report:
                 "notes": list(self.notes),
             }
         )
-
-    def _groups(self) -> int | None:
-        clusters = self.table.scores.clusters
-        return None if clusters is None else count_clusters(clusters)
 
     def _cost(self) -> dict[str, Any]:
         spent = None if self.result is None else self.result.cost
