@@ -85,6 +85,6 @@ def shared_warning(keys: Keys, forget: Indices) -> str | None:
     if not shared:
         return None
     return (
-        f"{shared:,} holdout records are of groups of forget records, by Task.holdout_groups: what the model learned of "
-        "these groups shows in the holdout too, so traces of them look smaller than they are"
+        f"{shared:,} holdout records are of groups of forget records, by Task.holdout_groups: what the model learned "
+        "of these groups shows in the holdout too, so traces of them look smaller than they are"
     )

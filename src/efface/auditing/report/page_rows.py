@@ -16,6 +16,8 @@ def tiles(document: Document) -> list[tuple[str, str, str]]:
     request, cheaper = document["request"], document["cost"]["ratio_cpu"]
     training, tests, ranked = request["training_records"], document["tests"], document["records"]
     of_all = f"of {training:,} ({percent(request['count'] / training)})" if training else ""
+    if request["groups"] is not None:
+        of_all = f"{of_all} from {request['groups']:,} group{'s' * (request['groups'] != 1)}".strip()
     shown = [("Records to forget", f"{request['count']:,}", of_all)]
     if cheaper is not None:
         less = "less CPU time than retraining" if 0 < cheaper < 1 else "the CPU time of retraining"
