@@ -9,8 +9,8 @@ may the verdict (`not_verified`): more has a chance of 1.5 % at a true rate of 5
 `logistic` (to convergence), both on a random 80 % of the records so that trainings differ; `net`, an MLP that knows its
 records by heart; `flipped`, that MLP with every wrongly labelled record to forget, and `chosen`, with those that a
 model of other records finds hardest: these two are no random samples, so equal difficulty must make up for it;
-`persons`, that MLP on persons of 1 to 20 nearly equal records each, of which some are forgotten whole: --groups says for
-which sets the audit is told whose the records are (`all`, `train`, `none`).
+`persons`, that MLP on persons of 1 to 20 nearly equal records each, of which some are forgotten whole: --groups says
+for which sets the audit knows whose the records are (`all`, `train`, `none`).
 
 The columns: p < 5 %, draws in which it was measured, mean p (0.5 where exact), mean effect, the effects' standard
 deviation over the mean of their stated standard errors (1 where exact), `left` after the correction, and draws in

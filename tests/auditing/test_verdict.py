@@ -254,3 +254,15 @@ def test_the_smallest_effect_is_what_the_narrowest_interval_tells_from_zero_four
     assert math.isnan(decide([NEAR], None, 0.03, 60, "them").smallest_effect)
     # a test that could clear no model may still fail one
     assert decide([SMALL], None, 0.03, 60, "them").smallest_effect == pytest.approx(found)
+
+
+def test_few_persons_are_too_few_whatever_their_records() -> None:
+    tests = adjust_tests([CLEARED, OFF])
+    few = decide(tests, None, 0.03, 6000, "them", groups=MIN_RECORDS - 1)
+    assert few.status is UNDECIDED and "29 groups, such as persons, are too few (at least 30 groups)" in few.reasons[0]
+    enough = decide(tests, None, 0.03, 6000, "them", groups=MIN_RECORDS)
+    assert enough.status is VERIFIED and "that never saw the 6,000 records of 30 groups" in enough.sentence
+    failed = decide(adjust_tests([KNOWN]), None, 0.03, 6000, "them", groups=3)
+    assert failed.status is FAILED and "the 6,000 records of 3 groups can still" in failed.sentence
+    both = decide(tests, None, 0.03, 3, "them", groups=2)
+    assert "3 forget records are too few" in both.reasons[0]

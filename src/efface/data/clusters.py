@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from efface.data.ids import as_python_ids
+from efface.errors import shorten
 from efface.task import Task
 from efface.types import Indices, RecordId
 
+WORDS = {"train": "training", "holdout": "holdout", "test": "test"}
 FIELDS = {"train": "groups", "holdout": "holdout_groups", "test": "test_groups"}
 Keys = Mapping[str, Sequence[RecordId]]
 
@@ -56,19 +58,20 @@ def check_keys(task: Task, sizes: Mapping[str, int], problems: list[str]) -> Non
         if given is None:
             continue
         if name not in sizes:
-            problems.append(f"{field}: given without {name} records")
+            problems.append(f"{field}: given without {WORDS[name]} records")
         elif not hasattr(given, "__len__") or isinstance(given, str | bytes | Mapping):
-            problems.append(f"{field}: expected one key for each {name} record, in their order, got {given!r:.60}")
+            problems.append(
+                f"{field}: expected one key for each {WORDS[name]} record, in their order, got {given!r:.60}"
+            )
         else:
-            _check_each(as_python_ids(given), field, name, sizes[name], problems)
+            _check_each(as_python_ids(given), field, f"{sizes[name]} {WORDS[name]}", sizes[name], problems)
 
 
-def _check_each(keys: Sequence[object], field: str, name: str, records: int, problems: list[str]) -> None:
+def _check_each(keys: Sequence[object], field: str, which: str, records: int, problems: list[str]) -> None:
     if len(keys) != records:
-        problems.append(f"{field}: expected one key for each of the {records} {name} records, got {len(keys)}")
-    odd = next((key for key in keys if isinstance(key, bool) or not isinstance(key, int | str)), None)
-    if any(isinstance(key, bool) or not isinstance(key, int | str) for key in keys):
-        problems.append(f"{field}: keys of groups are integers or strings, got {odd!r:.60}")
+        problems.append(f"{field}: expected one key for each of the {which} records, got {len(keys)}")
+    if odd := [key for key in keys if isinstance(key, bool) or not isinstance(key, int | str)]:
+        problems.append(f"{field}: keys of groups are integers or strings, got {shorten(odd)}")
 
 
 def shared_warning(keys: Keys, forget: Indices) -> str | None:

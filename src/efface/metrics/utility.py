@@ -40,9 +40,14 @@ def mean_over_records(
         lowest: Least value that the mean can have; the interval is cut there.
         highest: Greatest value that the mean can have.
         clusters: The number of each record's group, (n,); None if each record is a group of its own.
+
+    Returns:
+        The mean; its interval is NaN for several records of a single group, which show nothing of other groups.
     """
     if repeats(clusters):
         mean = ClusteredMean(values, clusters)
+        if len(mean.sizes) == 1:
+            return Estimate.point(float(values.mean()), level)
         return interval(float(values.mean()), mean.variance(float(values.var())), level, lowest, highest, mean.df)
     variance = float(values.var()) / len(values) if len(values) > 1 else 0.0
     return interval(float(values.mean()), variance, level, lowest, highest)
