@@ -37,7 +37,8 @@ def audit(
 
     Args:
         result: The result of `efface.unlearn`.
-        test: Records on which utility is measured, and that no model was trained on; by default the task's `test`.
+        test: Records on which utility is measured, and that no model was trained on, each of a group of its own; by
+            default the task's `test`.
         level: `quick` trains nothing, and judges only requests that look like a random sample; `standard` compares
             records of equal difficulty, which a few reference models estimate; `strong` adds ensembles that `Task.fit`
             trains.
@@ -60,7 +61,7 @@ def audit(
             "any two models"
         )
     if test is not None:
-        result = dataclasses.replace(result, task=dataclasses.replace(result.task, test=test))
+        result = dataclasses.replace(result, task=dataclasses.replace(result.task, test=test, test_groups=None))
     return _audit(result, level, references, retrained, seed, options)
 
 
