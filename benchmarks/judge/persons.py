@@ -4,9 +4,9 @@
 
 Each person has 1 to 20 records, whose difficulties and scores correlate by --likeness within a person. No model knows
 any of them, so an interval of 95 % should exclude "no effect" in 5 % of draws. Columns: the share of draws in which it
-does if records are counted, if the persons of forget records are (Task.groups), and if those of never-seen records are
-too (Task.holdout_groups); the mean half width of the last; and how often the last covers a known effect, of one standard
-deviation of the score. One CPU thread.
+does if records are counted, if the persons of forget records are (Task.groups), and if those of never-seen records
+are too (Task.holdout_groups); the mean half width of the last; and how often the last covers a known effect, of one
+standard deviation of the score. One CPU thread.
 """
 
 import argparse
