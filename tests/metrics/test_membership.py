@@ -249,3 +249,19 @@ def test_one_person_with_most_records_decides_nothing() -> None:
     nonmembers = normal(1000, seed=2)
     assert conditional_auc(scores, nonmembers).effect().p() < 1e-6
     assert conditional_auc(scores, nonmembers, clusters=(of, None)).effect().p() > 0.05
+
+
+def test_three_persons_that_are_known_by_heart_are_found() -> None:
+    """Their records cannot vary by more than those of three uniform ranks, however few persons show it."""
+    of, nonmembers = torch.arange(3).repeat_interleave(10), normal(500)
+    found = conditional_auc(3 + normal(30, seed=1), nonmembers, clusters=(of, None)).effect()
+    assert found.variance == pytest.approx(1 / 12 / 3, rel=0.1)
+    assert found.p() < 0.05 and math.isinf(found.df)
+
+
+def test_the_error_of_a_clean_model_counts_persons() -> None:
+    (forget, _, of), (others, _, of_others) = persons(40, 0.7, 0), persons(80, 0.7, 1)
+    rows, some = (conditional_auc(forget, others, clusters=c).null() for c in ((None, None), (of, None)))
+    every = conditional_auc(forget, others, clusters=(of, of_others)).null()
+    assert rows.variance < some.variance / 3 and some.variance < every.variance
+    assert math.isinf(rows.df) and 10 < some.df < 40 and some.df < every.df < 100
