@@ -1,8 +1,7 @@
 """A deletion request, and the checks that it must pass before any work."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
 from efface.data.checks import Findings, check_forget, check_holdout, check_reading, check_rereading, read_forget
-from efface.data.clusters import check_keys, cluster_numbers, read_keys, shared_warning
+from efface.data.clusters import Keys, check_keys, cluster_numbers, read_keys, shared_warning
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
 from efface.data.records import Records
 from efface.errors import RequestError, shorten
@@ -35,6 +34,7 @@ class Request:
         class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
         warnings: Findings of the checks that are no reason to refuse the request.
         groups: The group of each forget record, in the order of `ids`; None if the task has no groups.
+        keys: The group of each record of `train`, `holdout` and `test`, by position; without those that have no groups.
     """
 
     task: Task
@@ -48,6 +48,7 @@ class Request:
     class_shares: Mapping[int, float]
     warnings: tuple[str, ...]
     groups: tuple[RecordId, ...] | None = None
+    keys: Keys = field(default_factory=dict, repr=False)
 
     @property
     def clusters(self) -> Indices | None:
@@ -64,11 +65,7 @@ class Request:
             positions: The records.
             place: The data set that they are in: `train`, `holdout` or `test`.
         """
-        return cluster_numbers(self._keys.get(place), positions)
-
-    @cached_property
-    def _keys(self) -> dict[str, list[RecordId]]:
-        return read_keys(self.task)
+        return cluster_numbers(self.keys.get(place), positions)
 
     def ids_of(self, positions: Indices) -> list[RecordId]:
         """The ids of some of the forget records, by their positions in `train`."""
@@ -176,6 +173,7 @@ def check_request(
         forget_classes=tuple(found.forget_classes),
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
+        keys=keys,
         groups=None if of_train is None else tuple(of_train[i] for i in at.tolist()),
     )
 

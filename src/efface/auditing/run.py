@@ -25,7 +25,7 @@ from efface.auditing.scores import MIN_TARGETS, Scores
 from efface.auditing.shadow_models import Ensembles, make_ensembles
 from efface.auditing.table import Table
 from efface.auditing.utility_rows import UtilitySet
-from efface.auditing.verdict import UTILITY_FLOOR, Verdict, decide
+from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, Verdict, decide
 from efface.errors import DivergedError
 from efface.models.checkpoint import weights_digest
 from efface.models.running import logits_of
@@ -107,7 +107,8 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         table = Table(scores, _utility_sets(inputs, targets, meter), tests, barred, [*diagnostics, *rows])
         change, records = table.utility_change(), len(inputs.request.forget)
         groups = scores.groups
-        verdict = decide(tests, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "", groups)
+        forgotten = Forgotten(records, groups)
+        verdict = decide(tests, change, UTILITY_FLOOR, forgotten, scores.target, BARRED if barred else "")
     notes += [] if groups is None else [COUNTED.format(records, groups)]
     notes += [HOLDOUT_GROUPS] if groups not in (None, records) and scores.clusters[1] is None else []
     notes += [missing_reason] if missing_reason and not quick else []
