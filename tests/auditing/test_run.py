@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch.utils.data import TensorDataset
 
 from efface import Report
 from efface.auditing.run import HOLDOUT_GROUPS
@@ -81,6 +82,14 @@ def test_utility_on_test_records_counts_persons(known: Memorised) -> None:
     known_task = replace(known.task, test_groups=[0] * (HOLDOUT // 2) + [1] * (HOLDOUT // 2))
     grouped = known.audit(replace(known.steered, task=known_task), level="quick").table.utility_change()
     assert grouped.high - grouped.low > 2 * plain
+
+
+def test_other_test_records_have_no_groups_of_the_tasks(known: Memorised) -> None:
+    grouped = replace(known.steered, task=replace(known.task, test_groups=[0] * HOLDOUT))
+    x, y = known.task.test.tensors  # type: ignore[union-attr]
+    other = known.audit(grouped, level="quick", test=TensorDataset(x[:300], y[:300]))
+    plain = known.audit(known.steered, level="quick", test=TensorDataset(x[:300], y[:300]))
+    assert other.table.utility_change() == plain.table.utility_change()
 
 
 @pytest.mark.parametrize("keys", [tuple(FIVE), np.array(FIVE), np.arange(TRAIN) // 80])

@@ -38,6 +38,7 @@ def test_numbers_and_texts_are_other_keys(tiny: Tiny) -> None:
             f"holdout_groups: expected one key for each of the {HOLDOUT} holdout records, got 1",
         ),
         ({"holdout_groups": "persons"}, "holdout_groups: expected one key for each holdout record, in their order"),
+        ({"holdout_groups": {"a", "b"}}, "holdout_groups: expected one key for each holdout record, in their order"),
         ({"holdout_groups": 7}, "holdout_groups: expected one key for each holdout record, in their order"),
         ({"test_groups": ["a"]}, "test_groups: given without test records"),
         ({"holdout_groups": [1.5] * HOLDOUT}, "holdout_groups: keys of groups are integers or strings, got 1.5"),

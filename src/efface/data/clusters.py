@@ -59,7 +59,7 @@ def check_keys(task: Task, sizes: Mapping[str, int], problems: list[str]) -> Non
             continue
         if name not in sizes:
             problems.append(f"{field}: given without {WORDS[name]} records")
-        elif not hasattr(given, "__len__") or isinstance(given, str | bytes | Mapping):
+        elif not hasattr(given, "__len__") or isinstance(given, str | bytes | Mapping | set | frozenset):
             problems.append(
                 f"{field}: expected one key for each {WORDS[name]} record, in their order, got {given!r:.60}"
             )
