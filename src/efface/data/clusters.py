@@ -1,13 +1,14 @@
 """Which records belong together, such as those of one person: the keys of their groups, read from a task."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from efface.data.ids import as_python_ids
-from efface.errors import shorten
+from efface.errors import RequestError, shorten
 from efface.task import Task
 from efface.types import Indices, RecordId
 
@@ -43,6 +44,27 @@ def cluster_numbers(keys: Sequence[RecordId] | None, positions: Indices) -> Tens
         return None
     numbers: dict[RecordId, int] = {}
     return torch.tensor([numbers.setdefault(keys[at], len(numbers)) for at in positions.tolist()], dtype=torch.int64)
+
+
+def with_numbers(task: Task) -> Task:
+    """The task with numbers instead of the keys of its groups, the same for the same group in all data sets.
+
+    Args:
+        task: The task.
+
+    Raises:
+        RequestError: The groups do not fit the records.
+    """
+    problems: list[str] = []
+    sizes = {"train": len(task.train), "holdout": len(task.holdout)}
+    check_keys(task, sizes if task.test is None else {**sizes, "test": len(task.test)}, problems)
+    if problems:
+        raise RequestError(problems)
+    numbers: dict[RecordId, int] = {}
+    fields: dict[str, Any] = {
+        FIELDS[name]: [numbers.setdefault(key, len(numbers)) for key in keys] for name, keys in read_keys(task).items()
+    }
+    return replace(task, **fields) if fields else task
 
 
 def check_keys(task: Task, sizes: Mapping[str, int], problems: list[str]) -> None:
