@@ -59,11 +59,13 @@ def test_arguments_of_wrong_kinds_are_refused_together(known: Memorised) -> None
     )
 
 
-def test_groups_are_ids_by_the_name_of_each() -> None:
-    for groups in ({3: [5]}, {"ages": 5}, {"ages": "u-17"}, {"ages": None}):
-        with pytest.raises(RequestError, match="groups: expected the record ids of each group by its name, got"):
-            AuditOptions(groups=groups)  # type: ignore[arg-type]
-    assert AuditOptions(groups={"ages": (5,), "sizes": {5, 7}, "rest": np.arange(3)}).groups  # type: ignore[dict-item]
+def test_kinds_are_ids_by_the_name_of_each() -> None:
+    for kinds in ({3: [5]}, {"ages": 5}, {"ages": "u-17"}, {"ages": None}):
+        with pytest.raises(RequestError, match="kinds: expected the record ids of each kind by its name, got"):
+            AuditOptions(kinds=kinds)  # type: ignore[arg-type]
+    assert AuditOptions(kinds={"ages": (5,), "sizes": {5, 7}, "rest": np.arange(3)}).kinds  # type: ignore[dict-item]
+    with pytest.raises(RequestError, match=r"no argument 'groups' \(did you mean 'kinds'\?\)"):
+        AuditOptions(groups={"ages": (5,)})  # type: ignore[call-arg]
 
 
 def test_test_records_in_another_role_are_refused(known: Memorised) -> None:

@@ -48,7 +48,7 @@ class AuditInputs:
         nonmembers: Positions in the holdout of the never-seen records to compare with.
         retain: Positions in the training set of the retain records on which utility is read.
         reference_records: Positions in the training set of the retain records that reference models are trained on.
-        groups: Kinds of forget records, as masks over `request.ids`.
+        kinds: Kinds of forget records, as masks over `request.ids`.
         digests: Digests of the weights of `original` and `unlearned`.
         used_reference: Digest of the weights of the reference model that the method and its stop rule used; None if
             it is not known.
@@ -71,7 +71,7 @@ class AuditInputs:
     nonmembers: Indices
     retain: Indices
     reference_records: Indices
-    groups: Mapping[str, Tensor]
+    kinds: Mapping[str, Tensor]
     digests: tuple[str, str]
     used_reference: str | None
     notes: tuple[str, ...]
@@ -89,7 +89,7 @@ class AuditInputs:
 
 def prepare(call: AuditCall) -> AuditInputs:
     """Check all arguments, and choose records that the method did not use; RequestError with every problem."""
-    request, groups = check_audit_call(call)
+    request, kinds = check_audit_call(call)
     judged, result, options, own = call.judged, call.result, call.options, call.draws_seed
     run_seed = options.run_seed if result is None else result.seed
     if result is not None:
@@ -121,7 +121,7 @@ def prepare(call: AuditCall) -> AuditInputs:
         nonmembers=nonmembers[:MAX_NONMEMBERS],
         retain=_retain_sample(splits, derive_seed(own, "audit", "retain")),
         reference_records=splits.audit_reference,
-        groups=groups,
+        kinds=kinds,
         digests=digests,
         used_reference=call.used_reference,
         notes=tuple(dict.fromkeys([*notes, *_origin_notes(result, run_seed, call.seed)])),

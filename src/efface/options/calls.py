@@ -33,6 +33,7 @@ OTHER_WORDS = {
     "retain_weight": ("hold",),
     "ce_weight": ("anchor",),
     "tolerance": ("enough",),
+    "kinds": ("groups",),
     "number": ("request", "version"),
 }
 
