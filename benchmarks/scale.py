@@ -29,7 +29,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import efface
-from efface.data.ids import RecordIndex
+from efface.data.index import RecordIndex
 from efface.runtime.devices import threads
 
 FEATURES, CLASSES = 256, 10

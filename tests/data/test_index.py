@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from efface import RequestError, Task
 from efface.data.checks import Findings
 from efface.data.contents import check_classes
-from efface.data.ids import RecordIndex
+from efface.data.index import RecordIndex
 from efface.data.records import Records
 from efface.data.splits import make_splits
 from efface.types import RecordId
