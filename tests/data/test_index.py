@@ -156,7 +156,7 @@ def test_ids_in_any_sequence(ids: Any) -> None:
     [
         ([1, 2], "expected one id for each of the 3 training records, got 2"),
         ([1, 2.0, 3], "record ids are integers or strings, got 2.0"),
-        ([1, True, 3], "record ids are integers or strings, got True"),
+        ([1, True, 3], "1 values are True or False: record ids are integers or strings"),
         (["a", "b", "a"], "ids name more than one training record: 'a'"),
         ([-1, 2, np.int64(-1)], "ids name more than one training record"),
     ],
