@@ -21,7 +21,7 @@ from efface.models.checkpoint import load_weights
 from efface.task import Task
 from helpers.benchmark_command import bench
 from helpers.command_line import UNLEARN, make_workshop, new_files, run
-from helpers.fuzzing_inputs import BREAKS, WORDS, checkpoint, ids_file, network, toml_file, trapped
+from helpers.fuzzing_inputs import WORDS, checkpoint, ids_file, network, toml_file, trapped
 from helpers.tiny import Tiny, bits
 
 LONG = os.environ.get("EFFACE_LONG") == "1"

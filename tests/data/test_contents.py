@@ -66,7 +66,9 @@ def test_twins_and_shared_records_are_those_of_equal_content(
     task = Task(train=sets[0], holdout=sets[1], **({"unpack": pair} if own else {}))
     train, holdout, test = (Records(d, task) for d in sets)
     found = Findings()
-    known = check_contents(train, holdout, np.array(forget, dtype=np.int64), range(len(trained)), 1, found, hash_all=hash_all)
+    known = check_contents(
+        train, holdout, np.array(forget, dtype=np.int64), range(len(trained)), 1, found, hash_all=hash_all
+    )
     stays = [i for i in range(len(trained)) if i not in forget]
     by_content = {trained[i]: i for i in forget}
     twins = {by_content[trained[i]]: i for i in stays if trained[i] in by_content}

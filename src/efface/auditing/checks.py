@@ -191,9 +191,7 @@ def _check_had_no_part(judged: Judged, others: Mapping[str, nn.Module], used_ref
 def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
     """Each group of forget ids as a mask over the request's ids, in their order."""
     problems: list[str] = []
-    members = {
-        name: set(read_ids(ids, f"group {name!r}", problems, is_ordered=False)) for name, ids in groups.items()
-    }
+    members = {name: set(read_ids(ids, f"group {name!r}", problems, is_ordered=False)) for name, ids in groups.items()}
     if problems:
         raise RequestError(problems)
     known = set(request.ids)

@@ -133,9 +133,7 @@ def _either(
     unclear = [(at, word) for at, word in texts if word in numbers and (word in there) == (numbers[word] in there)]
     if unclear:
         shown = shorten([f"line {at}: {word[:MAX_WORD]!r}" for at, word in unclear], show=str)
-        raise RequestError(
-            f"{name}: the task's ids are integers and texts, and {shown} could be either: {JSON_LINES}"
-        )
+        raise RequestError(f"{name}: the task's ids are integers and texts, and {shown} could be either: {JSON_LINES}")
     return [numbers[word] if numbers.get(word) in there else word for _, word in texts]
 
 
@@ -154,7 +152,7 @@ def _parsed(lines: list[str], name: str) -> "list[RecordId]":
             wrong.append(f"line {at}: {line[:MAX_WORD]!r}")
     if wrong:
         raise RequestError(
-            f"{name}: expected a JSON string or integer on each line, such as \"u1\" or 7; got {shorten(wrong, show=str)}"
+            f'{name}: expected a JSON string or integer on each line, such as "u1" or 7; got {shorten(wrong, show=str)}'
         )
     return found
 

@@ -51,7 +51,9 @@ Out = Annotated[
 OutUnlessDry = Annotated[
     Path | None,
     typer.Option(
-        "--out", metavar="FOLDER", help="Where to write; must be absent or empty. Needed without --dry-run.",
+        "--out",
+        metavar="FOLDER",
+        help="Where to write; must be absent or empty. Needed without --dry-run.",
         show_default=False,
     ),
 ]

@@ -116,9 +116,7 @@ def _hashes(records: Records, at: Indices, marks: Marks, hash_all: bool) -> dict
     return dict(zip(at.tolist(), hashes, strict=True))
 
 
-def _check_copies(
-    hashes: Mapping[int, bytes], forget: Indices, ids: Sequence[RecordId], found: Findings
-) -> None:
+def _check_copies(hashes: Mapping[int, bytes], forget: Indices, ids: Sequence[RecordId], found: Findings) -> None:
     """Check that no forget record has an exact copy that stays in training."""
     forgotten = set(forget.tolist())
     by_hash = {hashes[at]: at for at in forget.tolist() if at in hashes}

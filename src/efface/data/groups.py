@@ -49,9 +49,7 @@ def positions_in_groups(wanted: Sequence[RecordId], groups: RecordIds, problems:
         if key in members:
             members[key].append(at)
     if unknown := [key for key, at in members.items() if not at]:
-        problems.append(
-            f"{len(unknown)} groups have no training records (Task.groups): {unknown_ids(unknown, groups)}"
-        )
+        problems.append(f"{len(unknown)} groups have no training records (Task.groups): {unknown_ids(unknown, groups)}")
     return np.array([at for those in members.values() for at in those], dtype=np.int64)
 
 

@@ -176,7 +176,9 @@ def _kind_problems(odd: Sequence[Any], count: int, what: str) -> list[str]:
                 ".astype('int64'); pandas makes integers into such numbers where one is missing"
             )
         else:
-            lines.append(f"{what}: record ids are integers or strings, got {shorten(values)}: convert them, e.g. by str")
+            lines.append(
+                f"{what}: record ids are integers or strings, got {shorten(values)}: convert them, e.g. by str"
+            )
     return lines
 
 

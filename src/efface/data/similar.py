@@ -78,11 +78,15 @@ def similar_warnings(asked: Sequence[RecordId], names: RecordIds) -> dict[str, s
     found = {}
     if pairs:
         line = f"{len(pairs)} ids that stay look like requested ones, and are not the same"
-        shown = shorten(pairs, show=lambda pair: f"{_short(pair[1])} stays, {_short(pair[0])} goes: {difference(*pair)}")
+        shown = shorten(
+            pairs, show=lambda pair: f"{_short(pair[1])} stays, {_short(pair[0])} goes: {difference(*pair)}"
+        )
         found[f"{line} ({shown})"] = line
     if both:
         line = f"{len(both)} pairs of requested ids look alike, and both records of each go"
-        shown = shorten(both.values(), show=lambda pair: f"{_short(pair[0])} and {_short(pair[1])}: {difference(*pair)}")
+        shown = shorten(
+            both.values(), show=lambda pair: f"{_short(pair[0])} and {_short(pair[1])}: {difference(*pair)}"
+        )
         found[f"{line} ({shown})"] = line
     return found
 
@@ -106,5 +110,3 @@ def _folded(name: RecordId) -> str:
 def _is_number(text: str) -> bool:
     digits = text.removeprefix("-")
     return digits.isdecimal() and digits.isascii() and len(digits) < MAX_DIGITS
-
-
