@@ -143,7 +143,7 @@ def _parsed(lines: list[str], name: str) -> "list[RecordId]":
     wrong: list[str] = []
     for at, line in enumerate(lines, 1):
         try:
-            value = json.loads(line, parse_int=_whole)
+            value = json.loads(line, parse_int=_integer)
         except (ValueError, RecursionError):
             value = None
         if type(value) is int or type(value) is str:
@@ -157,7 +157,7 @@ def _parsed(lines: list[str], name: str) -> "list[RecordId]":
     return found
 
 
-def _whole(digits: str) -> int:
+def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ValueError(digits[:MAX_WORD])
     return int(digits)

@@ -67,15 +67,21 @@ def add(
             raise RequestError(problems)
 
         from efface.cli.store_display import show_answer
+        from efface.data.similar import similar_warnings
 
         opened, _ = open_with_task(store, key, task)
-        added = opened.add(as_ids(lines, opened.record_ids()), note, day)
+        known = opened.record_ids()
+        asked = as_ids(lines, known)
+        added = opened.add(asked, note, day)
+        # not in Store.add, since it takes a pass over all ids
+        warnings = list(similar_warnings(asked, known))
         if as_json:
             document = to_jsonable(added)
+            document["warnings"] = warnings
             document["request"]["note"] = opened.note(added.request.number)
             print_json(document, stdout)
         else:
-            show_answer(added, stdout)
+            show_answer(added, warnings, stdout)
 
 
 @app.command("list", epilog="Example:\n\nefface request list --pending")

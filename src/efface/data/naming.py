@@ -96,12 +96,12 @@ def subset_indices(data: object, records: int) -> Indices | str | None:
     if not isinstance(data, Subset):
         return None
     while isinstance(data, Subset):
-        own, whole = _positions(data.indices), len(cast("SizedDataset", data.dataset))
+        own, size = _positions(data.indices), len(cast("SizedDataset", data.dataset))
         if own is not None and len(own) != len(cast("SizedDataset", data)):
             return None  # a subclass with another length: what its indices mean is not known
-        if own is None or not ((-whole <= own) & (own < whole)).all():
-            return f"whose indices are not all positions in its data set of {whole} records"
-        found = (own % whole)[found] if whole else found
+        if own is None or not ((-size <= own) & (own < size)).all():
+            return f"whose indices are not all positions in its data set of {size} records"
+        found = (own % size)[found] if size else found
         data = data.dataset
     values, counts = np.unique(found, return_counts=True)
     if len(values) < len(found):

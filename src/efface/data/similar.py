@@ -15,10 +15,16 @@ def unknown_ids(unknown: Sequence[RecordId], names: RecordIds) -> str:
     """The first few unknown ids, with the ids of records that they resemble, as text for a message."""
     near = similar_ids(unknown, names)
     hints = {i: next(iter(near[i]), None) for i in unknown if near.get(i)}
-    return shorten(unknown) + "".join(
-        f"; {_short(other)} is there: it differs {difference(name, other)}"
-        for name, other in list(hints.items())[:3]
-        if other is not None
+    comments = any(isinstance(i, str) and i.lstrip().startswith("#") for i in unknown)
+    hint = "; what begins with # is an id too: in a file of ids there are no comments" if comments else ""
+    return (
+        shorten(unknown)
+        + hint
+        + "".join(
+            f"; {_short(other)} is there: it differs {difference(name, other)}"
+            for name, other in list(hints.items())[:3]
+            if other is not None
+        )
     )
 
 

@@ -65,7 +65,7 @@ class Store:
         self._context = StoreContext(place, None if key is None else Path(key).absolute(), busy_s)
         self._task, self._device = task, device
         self._index: RecordIndex | None = None
-        self._named: Task | None = None
+        self._checked: Task | None = None
         if task is not None:
             from efface.runtime.devices import resolve_device
 
@@ -287,8 +287,8 @@ class Store:
         """The task with its ids read, which must be named as when the store was made."""
         if self._task is None:
             raise RequestError("this needs the task: give it to Store(folder, task)")
-        if self._named is None:
+        if self._checked is None:
             from efface.store.naming import named_task
 
-            self._named = named_task(self._task, self.history().settings)
-        return self._named
+            self._checked = named_task(self._task, self.history().settings)
+        return self._checked

@@ -119,9 +119,9 @@ def cost(spent: Mapping[str, Any]) -> Iterator[Row]:
 def records(ranked: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     """One row for each forget record, including those that the page does not show."""
     names = (
-        ["id", "record", "position", "label", "description", "group", "flagged", "p_unlearned"]
+        ["id", "record", "group", "flagged", "p_unlearned"]
         + [f"{what}_{model}" for what in ("rank", "margin") for model in MODEL_NAMES]
-        + ["gap_original", "gap_unlearned"]
+        + ["gap_original", "gap_unlearned", "position", "label", "description"]
     )
     yield names
     for record in ranked:
