@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch.utils.data import Subset
-
 from efface.data.groups import read_groups
-from efface.data.naming import SUBSET, Names, name_records
+from efface.data.naming import BASE, SUBSET, Names, name_records, subset_indices
 from efface.errors import RequestError
 from efface.task import Task
 
@@ -48,7 +46,7 @@ def named_task(task: Task, settings: Mapping[str, Any]) -> Task:
     records, by_position = len(task.train), settings["by_position"]
     if task.ids is None:
         numbering = settings.get("numbering")
-        if numbering is None and by_position and isinstance(task.train, Subset):
+        if by_position and subset_indices(task.train, records) is not None:
             numbering = SUBSET
         task = replace(task, ids=numbering)
     problems: list[str] = []
@@ -56,8 +54,8 @@ def named_task(task: Task, settings: Mapping[str, Any]) -> Task:
     groups = read_groups(task, records, problems)
     if problems:
         raise RequestError(problems)
-    if names.by_position != by_position or names.numbering != settings.get("numbering", names.numbering):
-        was = settings.get("numbering")
+    was = settings.get("numbering")
+    if names.by_position != by_position or (names.numbering == BASE) != (was == BASE):
         raise RequestError(
             "Task.ids was given when the store was made and is not now, or the other way round"
             + (f": it was made with ids={was!r}" if was else "")

@@ -6,7 +6,7 @@ its mean over processes, which DistributedDataParallel takes.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DistributedDataParallel
 
+from efface.data.checks import Findings, read_forget
+from efface.data.ids import ByGroup
 from efface.data.records import map_tensors, tensors_in
 from efface.errors import EffaceError, RequestError
 from efface.methods import get
@@ -35,7 +37,12 @@ UNDIVIDED = {"msg", "salun"}  # DistributedDataParallel averages what backward()
 
 
 def unlearn(
-    model: nn.Module, *, forget: Sequence[RecordId], task: Task, method: str | Method = "steer", **others: Any
+    model: nn.Module,
+    *,
+    forget: Collection[RecordId] | ByGroup,
+    task: Task,
+    method: str | Method = "steer",
+    **others: Any,
 ) -> Result:
     """Unlearn as `efface.unlearn`, with the rows of every batch divided among the processes of the default group.
 
@@ -121,13 +128,15 @@ def _needs_whole_batch(model: nn.Module) -> bool:
     )
 
 
-def _check(model: nn.Module, forget: Sequence[RecordId], method: Method, seed: object) -> None:
+def _check(model: nn.Module, forget: Collection[RecordId] | ByGroup, method: Method, seed: object) -> None:
     if not isinstance(method, Steer | Descent) or method.key in UNDIVIDED:
         raise RequestError(f"{method.key} is not divided among processes, only steer and descent methods: use one")
     for kind in (kind for module in model.modules() for kind in type(module).__mro__):
         if kind.__module__.startswith(("torch.distributed", "torch.nn.parallel")):
             raise RequestError(f"{kind.__name__} divides or shards the model itself: give the network within it")
-    if _differs((weights_digest(model), repr((list(forget), method, seed)))):
+    if _differs(
+        (weights_digest(model), repr((read_forget(forget, Findings()), isinstance(forget, ByGroup), method, seed)))
+    ):
         raise RequestError("the processes were given different models, ids to forget, methods or seeds")
 
 
