@@ -55,6 +55,11 @@ class IdLines:
     is_text: bool = True
     by_group: bool = False
 
+    @property
+    def what(self) -> str:
+        """What the lines are: ids or groups."""
+        return "groups" if self.by_group else "ids"
+
 
 def read_id_lines(source: IdSource) -> IdLines:
     """Read a file of ids, before it is known whether the task's ids are integers or strings.
@@ -109,11 +114,11 @@ def as_ids(lines: IdLines, known: "Iterable[RecordId]") -> "list[RecordId]":
             if name in wanted:
                 there.add(name)
     if kinds <= {int}:
-        return _integers(lines.name, texts, numbers)
-    return _either(lines.name, texts, numbers, there) if int in kinds else [word for _, word in texts]
+        return _integers(lines, texts, numbers)
+    return _either(lines, texts, numbers, there) if int in kinds else [word for _, word in texts]
 
 
-def _integers(name: str, texts: list[tuple[int, str]], numbers: dict[str, int]) -> "list[RecordId]":
+def _integers(lines: IdLines, texts: list[tuple[int, str]], numbers: dict[str, int]) -> "list[RecordId]":
     wrong = [(at, word) for at, word in texts if word not in numbers]
     if wrong:
         shown = shorten([f"line {at}: {word[:MAX_WORD]!r}" for at, word in wrong], show=str)
@@ -122,18 +127,20 @@ def _integers(name: str, texts: list[tuple[int, str]], numbers: dict[str, int]) 
             hint = "; a line is exactly the id: 7, not +7, 007 or 7 with a blank"
         if any(word.lstrip().startswith("#") for _, word in wrong):
             hint += "; lines that begin with # are no comments: remove them"
-        raise RequestError(f"{name}: the task's ids are integers, but {shown}{hint}")
+        raise RequestError(f"{lines.name}: the task's {lines.what} are integers, but {shown}{hint}")
     return [numbers[word] for _, word in texts]
 
 
 def _either(
-    name: str, texts: list[tuple[int, str]], numbers: dict[str, int], there: "set[RecordId]"
+    lines: IdLines, texts: list[tuple[int, str]], numbers: dict[str, int], there: "set[RecordId]"
 ) -> "list[RecordId]":
     """Ids of a task that has both integers and strings: whichever of the two is there."""
     unclear = [(at, word) for at, word in texts if word in numbers and (word in there) == (numbers[word] in there)]
     if unclear:
         shown = shorten([f"line {at}: {word[:MAX_WORD]!r}" for at, word in unclear], show=str)
-        raise RequestError(f"{name}: the task's ids are integers and texts, and {shown} could be either: {JSON_LINES}")
+        raise RequestError(
+            f"{lines.name}: the task's {lines.what} are integers and texts, and {shown} could be either: {JSON_LINES}"
+        )
     return [numbers[word] if numbers.get(word) in there else word for _, word in texts]
 
 

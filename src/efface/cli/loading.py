@@ -73,6 +73,10 @@ def read_forget_lines(lines: IdLines, task: Task) -> Collection[RecordId] | ByGr
     """
     if not hasattr(task.train, "__len__"):
         return ()  # refused with the other data sets
+    if lines.by_group and task.groups is None:
+        raise RequestError(
+            "the request names groups, but the task has none: set Task.groups, a key a record (--groups)"
+        )
     records, problems = len(task.train), list[str]()
     keys = read_groups(task, records, problems) if lines.by_group else name_records(task, records, problems).ids
     if problems:

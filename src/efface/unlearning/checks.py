@@ -6,7 +6,6 @@ import numpy as np
 from torch import nn
 
 from efface.data.ids import ByGroup
-from efface.data.splits import Splits, make_splits
 from efface.errors import RequestError, collect_errors
 from efface.methods import get
 from efface.methods.base import Method
@@ -51,8 +50,3 @@ def check_unlearn(
     if known.splits is not None and not np.array_equal(np.sort(request.forget), known.splits.forget):
         raise RequestError("splits: they are those of another request; leave them out, or give this one's own")
     return request, chosen
-
-
-def splits_of(request: Request, options: UnlearnOptions, seed: int) -> Splits:
-    """The splits that the options give, else those drawn by the seed."""
-    return options.splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)

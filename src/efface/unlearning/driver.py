@@ -9,15 +9,16 @@ from torch import nn
 
 from efface.calibration.assumptions import Assumption, assumptions
 from efface.data.ids import ByGroup
+from efface.data.splits import Splits, make_splits
 from efface.errors import collect_errors
 from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
-from efface.request import make_task
+from efface.request import Request, make_task
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 from efface.task import Task
 from efface.types import RecordId, SizedDataset
-from efface.unlearning.checks import check_unlearn, splits_of
+from efface.unlearning.checks import check_unlearn
 from efface.unlearning.evidence import Evidence
 from efface.unlearning.loop import run_steps
 from efface.unlearning.monitor import Monitor, not_judged
@@ -77,10 +78,14 @@ def unlearn(
                 problems.append(f"seed: expected an integer, got {seed!r}")
             given = collect_errors(problems, make_task, task, train, holdout, ids=ids)
             request, chosen = check_unlearn(problems, model, given, forget, method, options)
-            run = Run(model, request, splits_of(request, options, seed), chosen, options, seed, meter)
+            run = Run(model, request, _splits(request, options, seed), chosen, options, seed, meter)
         # seeds the global generators, which Dropout in a descent method draws from, for example
         with seeded(derive_seed(seed, "run")):
             return _carry_out(run, progress)
+
+
+def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
+    return options.splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)
 
 
 def _carry_out(run: Run, progress: bool | None) -> Result:
