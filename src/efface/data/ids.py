@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, KeysView, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, SupportsIndex, overload
@@ -27,6 +27,9 @@ class ByGroup:
     """
 
     groups: Any
+
+
+Forget = Collection[RecordId] | ByGroup
 
 
 class PositionalIds(Sequence[RecordId]):
