@@ -14,7 +14,7 @@ import typer
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
 from efface.cli import store, store_requests
-from efface.cli.checks import check_audit, check_inputs, check_method, reference_files
+from efface.cli.checks import check_audit, check_inputs, check_method, reference_files, weights_files
 from efface.cli.failures import guarded
 from efface.cli.finish import finish, finish_plan
 from efface.cli.ids import IdSource
@@ -119,7 +119,7 @@ def unlearn(
         lines = check_inputs(problems, task, [("--checkpoint", checkpoint)], source, device)
         options = collect_errors(problems, check_method, method, option or [])
         if out is not None:
-            collect_errors(problems, check_folder, out, force, [checkpoint])
+            collect_errors(problems, check_folder, out, force, weights_files(checkpoint))
         elif not dry_run:
             problems.append("--out is missing: name the folder to write to, or look first with --dry-run")
         check_audit(problems, level, cache)
@@ -159,9 +159,9 @@ def unlearn(
 )
 def audit(
     task: TaskPath,
-    original: Annotated[Path, typer.Option(metavar="FILE", help="Weights of the model before unlearning.")],
+    original: Annotated[Path, typer.Option(metavar="FILE", help="Weights before unlearning: a file or a folder.")],
     unlearned: Annotated[
-        Path, typer.Option(metavar="FILE", help="Weights of the model after unlearning, by whatever tool.")
+        Path, typer.Option(metavar="FILE", help="Weights of the model after unlearning, by whatever tool, likewise.")
     ],
     forget: Forget,
     out: Out,
@@ -176,7 +176,7 @@ def audit(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Weights of reference models that saw neither forget nor holdout records; trained here without it.",
+            help="Reference models that saw neither forget nor holdout records, each a file or a folder; else trained.",
         ),
     ] = None,
     reference_models: ReferenceModels = REFERENCES,
