@@ -48,27 +48,29 @@ def unlearn(
 ) -> Result:
     """Erase training records from a copy of `model`.
 
-        `model`, the global random generators and torch's global settings do not change.
+    `model`, the global random generators and torch's global settings do not change.
 
-        Args:
-    from efface.models.wrappers import plain_network
-    from efface.request import Request, make_task
-            task: The problem. Give either this, or `train` and `holdout`.
-            train: All records that `model` was trained on.
-            holdout: Records that `model` never saw.
-            ids: An id for each record of `train`, in its order; by default the record's index. Where `train` is a Subset,
-                "base" or "subset" says which positions are meant, as `Task.ids` does.
-            method: The unlearning method, or its key in `efface.methods`.
-            seed: Seed of all random draws; the same seed gives the same weights on one machine.
-            options: How the run stops, what it checks, and which records are used for what.
-            progress: Whether to show a progress bar; by default only on a terminal.
+    Args:
+        model: The trained classifier; it is copied, not changed. Of a model within torch.compile, DataParallel or
+            DistributedDataParallel, the network within is copied.
+        forget: Ids of the training records to erase, in any sized container; or `ByGroup`, for all records of some
+            groups.
+        task: The problem. Give either this, or `train` and `holdout`.
+        train: All records that `model` was trained on.
+        holdout: Records that `model` never saw.
+        ids: An id for each record of `train`, in its order; by default the record's index. Where `train` is a Subset,
+            "base" or "subset" says which positions are meant, as `Task.ids` does.
+        method: The unlearning method, or its key in `efface.methods`.
+        seed: Seed of all random draws; the same seed gives the same weights on one machine.
+        options: How the run stops, what it checks, and which records are used for what.
+        progress: Whether to show a progress bar; by default only on a terminal.
 
-        Returns:
-            The unlearned model, with the evidence, the cost and the splits of the run.
+    Returns:
+        The unlearned model, with the evidence, the cost and the splits of the run.
 
-        Raises:
-            RequestError: The request cannot be honoured. All problems are listed, and no work was done.
-            DivergedError: The weights or the logits became NaN or infinite during the run.
+    Raises:
+        RequestError: The request cannot be honoured. All problems are listed, and no work was done.
+        DivergedError: The weights or the logits became NaN or infinite during the run.
     """
     model = plain_network(model)
     meter = Meter()
