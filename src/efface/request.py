@@ -1,14 +1,15 @@
 """A deletion request, and the checks that it must pass before any work."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from efface.data.checks import Findings, check_holdout, check_reading, check_rereading, find_forget, read_forget
+from efface.data.clusters import Keys, check_keys, cluster_numbers, read_keys, shared_warning
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
 from efface.data.described import ForgetRecord, describe_records
 from efface.data.ids import ByGroup
@@ -40,6 +41,7 @@ class Request:
         without_ids: What some of the warnings, which name ids, say without them.
         records: The records to forget, in the same order.
         groups: The group of each forget record, in the same order; None if the task has no groups.
+        keys: The group of each record of `train`, `holdout` and `test`, by position; without those that have no groups.
     """
 
     task: Task
@@ -56,6 +58,7 @@ class Request:
     without_ids: Mapping[str, str]
     records: tuple[ForgetRecord, ...]
     groups: tuple[RecordId, ...] | None = None
+    keys: Keys = field(default_factory=dict, repr=False)
 
     @property
     def clusters(self) -> Indices | None:
@@ -64,6 +67,15 @@ class Request:
             return None
         numbers = {key: number for number, key in enumerate(dict.fromkeys(self.groups))}
         return np.array([numbers[key] for key in self.groups], dtype=np.int64)
+
+    def clusters_of(self, positions: Indices, place: str = "train") -> Tensor | None:
+        """The number of the group of each of some records, (n,); None if groups are not known.
+
+        Args:
+            positions: The records.
+            place: The data set that they are in: `train`, `holdout` or `test`.
+        """
+        return cluster_numbers(self.keys.get(place), positions)
 
     def ids_of(self, positions: Indices) -> list[RecordId]:
         """The ids of some of the forget records, by their positions in `train`."""
@@ -139,6 +151,11 @@ def check_request(
     if task.eval_records is not None and len(train) != len(task.train):
         found.problems.append("eval_records has another length than train: it must hold the same records, same order")
     check_holdout(task, len(holdout), found)
+    sizes = {"train": len(task.train), "holdout": len(holdout), **({} if test is None else {"test": len(test)})}
+    wrong: list[str] = []
+    check_keys(task, sizes, wrong)
+    for line in wrong:
+        found.add_problem(line)  # those of train were found with the forget set
     readable = [check_reading(train, "training", found), check_reading(holdout, "holdout", found)]
     if test is not None and len(test):
         readable.append(check_reading(test, "test", found))
@@ -166,6 +183,9 @@ def check_request(
     groups = None if chosen.groups is None else tuple(chosen.groups[i] for i in at.tolist())
     descriptions = describe_records(task.describe, train.dataset, ids, at.tolist(), found.problems)
     found.refuse()
+    keys = read_keys(task)
+    if warning := shared_warning(keys, at):
+        found.warnings.append(warning)
     records = zip(ids, at.tolist(), found.labels, descriptions, groups or [None] * len(ids), strict=True)
     return Request(
         task=_with_numbering(task, chosen.names),
@@ -182,6 +202,7 @@ def check_request(
         without_ids=found.without_ids,
         records=tuple(ForgetRecord(*record) for record in records),
         groups=groups,
+        keys=keys,
     )
 
 

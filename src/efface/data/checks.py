@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from efface.data.groups import positions_in_groups, read_groups, remaining_line
+from efface.data.clusters import read_groups
+from efface.data.groups import positions_in_groups, remaining_line
 from efface.data.ids import ByGroup, RecordIds, read_ids
 from efface.data.index import positions_of
 from efface.data.naming import Names, check_numbering, name_records
