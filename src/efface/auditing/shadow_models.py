@@ -110,7 +110,7 @@ def forget_by_method(
     with meter.phase("ensemble, unlearning"):
         result = unlearn(
             model,
-            task=task,
+            task=replace(task, describe=None),  # which only people read
             forget=ids,
             method=inputs.method,
             options=replace(inputs.run_options, splits=splits, checks=False),
