@@ -2,13 +2,16 @@
 
 import dataclasses
 import functools
+import multiprocessing
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from efface import DivergedError, RequestError
 from efface.ensembles import ModelSpec, TrainedEnsemble
@@ -139,7 +142,10 @@ def test_what_was_done_before_a_failure_is_kept(tiny: Tiny, tmp_path: Path) -> N
     failing, cache = tiny.task(fit=noting(tmp_path / "notes", fail=2)), tmp_path / "cache"
     with pytest.raises(RequestError) as caught:
         trained(failing, tiny.model, specs(4), cache=cache)
-    assert caught.value.problems == ("model 3 of 4 (seed 2): Task.fit raised ValueError: out of patience",)
+    assert caught.value.problems == (
+        "model 3 of 4 (seed 2): Task.fit raised ValueError: out of patience (2 of 4 models were done, of which the "
+        f"cache {cache} keeps 2 for the next call)",
+    )
     assert trained(failing, tiny.model, specs(2), cache=cache).found == 2
     assert noted(tmp_path / "notes") == [0, 1, 2]
 
@@ -154,7 +160,9 @@ def test_a_failure_in_a_worker_reads_as_one_here(error: Exception, tiny: Tiny) -
     for jobs in (1, 2):
         with joblib.parallel_config(backend="threading"), pytest.raises((RequestError, DivergedError)) as caught:
             trained(tiny.task(fit=fit), tiny.model, jobs=jobs)
-        seen.append((caught.type, str(caught.value)))
+        text, count = str(caught.value).rsplit(" (", 1)
+        assert re.fullmatch(r"[01] of 3 models were done, and none is kept, since there is no cache\)", count)
+        seen.append((caught.type, text))
     assert seen[0] == seen[1] and "model 2 of 3 (seed 1): " in seen[0][1]
 
 
@@ -169,7 +177,16 @@ def test_divergence_and_errors_of_hooks_name_the_model(tiny: Tiny) -> None:
         trained(tiny.task(forward=forward), tiny.model, jobs=None)
 
 
-@pytest.mark.parametrize("reason", ["cannot be sent", "cannot be read", "starts otherwise", "worker dies"])
+WHY = {
+    "cannot be sent": r"the task cannot be sent to other processes \(TypeError: cannot pickle '_thread.lock' object",
+    "cannot be read": r"the task cannot be read in other processes \(ModuleNotFoundError: .*typed_at_a_prompt",
+    "starts otherwise": "the untrained network of a seed is another one in another process",
+    "fails there": r"in another process, model \d of 3 \(seed \d\): Task.fit raised OSError: not here",
+    "worker dies": "a worker process was killed",
+}
+
+
+@pytest.mark.parametrize("reason", WHY)
 def test_what_workers_cannot_train_is_trained_here(
     reason: str, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,15 +201,40 @@ def test_what_workers_cannot_train_is_trained_here(
 
     def fit(model: nn.Module, dataset: Any, seed: int) -> None:
         assert held is not None
+        if os.getpid() != here and reason == "fails there":
+            raise OSError("not here")
         if os.getpid() != here:
             os._exit(1)
         inner(model, dataset, seed)
 
     inner = noting(tmp_path / "notes")
     build = (lambda: mlp(next(widths))) if reason == "starts otherwise" else None
-    found = trained(tiny.task(fit=fit, build_model=build), tiny.model, jobs=2)
+    with pytest.warns(UserWarning, match=f"one after the other, in this process: {WHY[reason]}") as warned:
+        found = trained(tiny.task(fit=fit, build_model=build), tiny.model, jobs=2)
+    assert [str(w.message) for w in warned] == list(found.notes) and len(found.notes) == 1
     lines = (tmp_path / "notes").read_text().splitlines()
-    assert lines == [f"{seed} {here}" for seed in range(3)] and len(found.models) == 3
+    assert sorted(lines) == [f"{seed} {here}" for seed in range(3)] and len(found.models) == 3
+
+
+def by_a_loader(model: nn.Module, dataset: Any, seed: int) -> None:
+    for persistent in (False, True):
+        loader = DataLoader(dataset, batch_size=64, num_workers=2, persistent_workers=persistent)
+        assert sum(len(targets) for _, targets in [*loader, *loader]) == 2 * len(dataset)
+    bias_fit(model, dataset, seed)
+
+
+def by_a_pool(model: nn.Module, dataset: Any, seed: int) -> None:
+    with multiprocessing.Pool(2) as pool, ProcessPoolExecutor(1) as executor:
+        assert pool.map(abs, [-1, -2]) == [1, 2] == list(executor.map(abs, [-1, -2]))
+    bias_fit(model, dataset, seed)
+
+
+@pytest.mark.parametrize("fit", [by_a_loader, by_a_pool])
+def test_a_fit_may_start_processes_whatever_the_number_of_jobs(fit: Callable[..., None], tiny: Tiny) -> None:
+    method = multiprocessing.get_start_method(allow_none=True)
+    found = [trained(tiny.task(fit=fit), tiny.model, jobs=jobs) for jobs in (1, 2)]
+    assert all_weights(found[0]) == all_weights(found[1]) and not found[1].notes, "workers trained them"
+    assert multiprocessing.get_start_method(allow_none=True) == method
 
 
 def test_little_work_is_done_without_workers(tiny: Tiny, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ of device. What it does not cover is described in `efface.ensembles.hashing`.
 """
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from efface.data.records import Records
-from efface.ensembles.hashing import UnhashableError, content_hash, structure
+from efface.ensembles.hashing import content_hash, structure
 from efface.ensembles.training import ModelJob, Workload
 from efface.ensembles.workers import SETTINGS
 from efface.models.running import device_of
@@ -24,7 +23,7 @@ from efface.runtime.seeds import seeded
 RECIPE_VERSION = 1
 
 
-def model_keys(load: Workload, fresh: Sequence[nn.Module]) -> list[str | None]:
+def model_keys(load: Workload, fresh: Sequence[nn.Module]) -> list[str]:
     """Compute the cache key of each model; each dataset is read once.
 
     Args:
@@ -32,18 +31,17 @@ def model_keys(load: Workload, fresh: Sequence[nn.Module]) -> list[str | None]:
         fresh: Their untrained networks.
 
     Returns:
-        A key for each model; None for all, with a warning, if something has no hash.
+        A key for each model.
+
+    Raises:
+        UnhashableError: Something that the models come from has no hash.
     """
     if not load.jobs:
         return []
-    try:
-        shared = content_hash([RECIPE_VERSION, torch.__version__, [now() for now, _ in SETTINGS], _training(load)])
-        networks = [(structure(m), [n for n, p in m.named_parameters() if p.requires_grad]) for m in fresh]
-        parts = zip(load.jobs, networks, _data_hashes(load), strict=True)
-        return [content_hash([shared, job.start, job.seed, network, data]) for job, network, data in parts]
-    except UnhashableError as error:
-        warnings.warn(f"cache: the models are not kept, since what they come from has no hash: {error}", stacklevel=4)
-        return [None] * len(load.jobs)
+    shared = content_hash([RECIPE_VERSION, torch.__version__, [now() for now, _ in SETTINGS], _training(load)])
+    networks = [(structure(m), [n for n, p in m.named_parameters() if p.requires_grad]) for m in fresh]
+    parts = zip(load.jobs, networks, _data_hashes(load), strict=True)
+    return [content_hash([shared, job.start, job.seed, network, data]) for job, network, data in parts]
 
 
 def _training(load: Workload) -> list[object]:

@@ -1,0 +1,34 @@
+"""What a worker process is told as it starts: to end with its parent, and how to start processes of its own."""
+
+import multiprocessing
+import os
+import threading
+import time
+from typing import Any
+
+CHECK_S = 1.0
+
+
+def worker_settings() -> dict[str, Any]:
+    """Arguments of `joblib.Parallel` that make its processes end with this one, and start others as this one does.
+
+    A parent that is killed cannot end its workers, which would keep their memory, with training data, for ever.
+    """
+    return {"initializer": _begin, "initargs": (os.getpid(), multiprocessing.get_start_method(allow_none=True))}
+
+
+def _begin(parent: int, start_method: str | None) -> None:
+    if os.getpid() == parent:  # workers that are threads
+        return
+    # joblib's own method starts joblib's workers only, so a DataLoader with workers or a pool would fail
+    multiprocessing.set_start_method(start_method, force=True)
+    threading.Thread(target=_end_with, args=(parent,), name="end with parent", daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process, and those that it started, once it has another parent; Windows never gives it one."""
+    while os.getppid() == parent:
+        time.sleep(CHECK_S)
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(1)
