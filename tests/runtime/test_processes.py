@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 PROC = Path("/proc")
+SHARED = Path("/dev/shm")
 LIMIT_S = 120.0  # only a failing test waits so long
 
 CODE = """
-import multiprocessing, sys, time
+import multiprocessing, sys, time, torch
 from pathlib import Path
+from torch.utils.data import TensorDataset
 from helpers.recipes import trained
 from helpers.tiny import make_tiny
 
@@ -25,8 +27,9 @@ def fit(model, dataset, seed):
         Path(sys.argv[1], str(child.pid)).touch()
         time.sleep(3600)
 
-tiny = make_tiny()
-trained(tiny.task(fit=fit), tiny.model, jobs=2)
+tiny, x = make_tiny(), torch.zeros(40_000, 16)
+task = tiny.task(fit=fit, train=TensorDataset(x, x[:, 0].long()))
+trained(task, tiny.model, jobs=2)
 """
 
 
@@ -65,6 +68,7 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
         parent.kill()
         parent.wait()
         wait_for(lambda: not running(parent.pid), "processes are left")
+        wait_for(lambda: not list(SHARED.glob(f"*{parent.pid}*")), "the workers' copy of the records is left in memory")
     finally:
         if running(parent.pid):
             os.killpg(parent.pid, signal.SIGKILL)
