@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from efface import DivergedError, RequestError
+from efface import DivergedError, RequestError, Task
 from efface.ensembles import ModelSpec, TrainedEnsemble
 from efface.models.checkpoint import save_weights
 from efface.models.training import retrain
@@ -456,6 +456,36 @@ def test_a_network_of_another_kind_is_given_back_but_not_kept(tiny: Tiny, tmp_pa
     found = trained(tiny.task(fit=fit), tiny.model, cache=tmp_path)
     assert all(isinstance(m[1], nn.Softplus) for m in found.models)
     assert not list(tmp_path.iterdir())
+
+
+class Weighted(Dataset[Any]):
+    """Records with a weight each, which a fit may read though no hook does."""
+
+    def __init__(self, x: Tensor, y: Tensor, weights: Tensor, slope: float = 1.0) -> None:
+        self.x, self.y, self.weights, self.slope = x, y, weights, slope
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        return {"x": self.x[at], "y": self.y[at], "weight": self.weights[at]}
+
+
+def test_what_a_fit_reads_beside_inputs_and_targets_counts(tiny: Tiny, tmp_path: Path) -> None:
+    def unpack(batch: Any) -> Any:
+        return batch["x"], batch["y"]
+
+    def of(data: Dataset[Any], **changes: Any) -> Task:
+        return tiny.task(train=data, unpack=unpack, fit=bias_fit, **changes)
+
+    even, other = torch.ones(len(tiny.y)), torch.ones(len(tiny.y))
+    other[MOST[3]] = 2
+    rows = [{"x": x, "y": y, "weight": w} for x, y, w in zip(tiny.x, tiny.y, other, strict=True)]
+    weighted = [Weighted(tiny.x, tiny.y, w) for w in (even, other)]
+    steeper = Weighted(tiny.x, tiny.y, even, slope=2.0)
+    tasks = [of(weighted[0]), of(weighted[1]), of(steeper), of(rows), of(weighted[1], eval_records=weighted[0])]
+    for known in (False, True):
+        assert [found_in(tmp_path, task, tiny.model) for task in tasks] == [known] * len(tasks)
 
 
 def test_each_dataset_is_hashed_once(tiny: Tiny, tmp_path: Path) -> None:

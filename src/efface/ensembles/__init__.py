@@ -136,7 +136,9 @@ def train_ensemble(
                 advance()
         except EffaceError as error:
             done = len(specs) - len(todo) + len(costs)
-            raise _with_count(error, f"{done} of {len(specs)} models were done, {_where(kept, training.cache)}") from error
+            raise _with_count(
+                error, f"{done} of {len(specs)} models were done, {_where(kept, training.cache)}"
+            ) from error
     return TrainedEnsemble(models, len(specs) - len(todo), _mean(costs), tuple(notes))
 
 

@@ -27,6 +27,7 @@ SETTINGS: tuple[tuple[Any, Any], ...] = (
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
 )
 
+
 def train_in_workers(load: Workload, todo: Sequence[int], jobs: int) -> Generator[tuple[int, TrainedModel | str]]:
     """Train models in workers, and yield each with its number as soon as it is trained.
 
