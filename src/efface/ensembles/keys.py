@@ -1,8 +1,8 @@
 """Keys of trained models in the cache: one hash of everything that determines a model.
 
 A key covers `RECIPE_VERSION`, the content of the records and their order, the recipe and the task's hooks or
-`Task.fit` and a dataset of the user's own class, the untrained network (code, structure and weights), the seed, torch's version and settings, and the kind
-of device. What it does not cover is described in `efface.ensembles.hashing`.
+`Task.fit` and a dataset of the user's own class, the untrained network (code, structure and weights), the seed, torch's
+version and settings, and the kind of device. What it does not cover is described in `efface.ensembles.hashing`.
 """
 
 import hashlib
