@@ -2,8 +2,10 @@
 
 import itertools
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -225,6 +227,21 @@ def test_strong_audits_of_records_of_many_kinds(kind: str) -> None:
     report = strong_audit(judged, replace(judged.task, **given, **hooks, fit=fit))
     assert canaries_of(report)["records"] == CANARIES
     assert not [n for n in report.notes if "canaries" in n]
+
+
+def test_the_report_says_that_models_were_not_kept(tmp_path: Path) -> None:
+    lock = threading.Lock()
+
+    def locked(model: nn.Module, dataset: Dataset[Any], seed: int) -> None:
+        with lock:
+            fast(model, dataset, seed)
+
+    judged = problem()
+    result = efface.unlearn(judged.original, forget=FORGET, task=replace(judged.task, fit=locked), method="noop")
+    with pytest.warns(UserWarning, match="cache: the models are not kept") as warned:
+        report = judged.audit(result, level="strong", cache=tmp_path)
+    [note] = [n for n in report.notes if n.startswith("cache:")]
+    assert {str(w.message) for w in warned} == {note} and "_thread.lock" in note and not list(tmp_path.iterdir())
 
 
 def test_canaries_are_retain_records_with_wrong_labels_and_forgotten_with_the_request(

@@ -70,13 +70,10 @@ def _rows(jobs: Sequence[ModelJob]) -> dict[int, str]:
     task, positions = jobs[0].task, np.unique(np.concatenate([job.positions for job in jobs])).tolist()
     records = Records(task.eval_records or task.train, task)
     with seeded(0):  # a dataset may draw at random as it is read
-        # hooks may leave out what Task.fit reads, so with hooks the records are hashed as the dataset gives them
-        plain = records.is_sliceable
-        hashes = (
-            [h.hex() for h in records.hashes(positions)]
-            if plain
-            else [content_hash(records.dataset[i]) for i in positions]
-        )
+        if records.is_sliceable:
+            hashes = [content.hex() for content in records.hashes(positions)]
+        else:  # hooks may leave out what Task.fit reads, so these are hashed as the dataset gives them
+            hashes = [content_hash(records.dataset[at]) for at in positions]
     own = "" if task.fit is None else _own(task)
     return {at: content + own for at, content in zip(positions, hashes, strict=True)}
 
@@ -84,7 +81,7 @@ def _rows(jobs: Sequence[ModelJob]) -> dict[int, str]:
 def _own(task: Task) -> str:
     """The content of a dataset of which `Task.fit` may read more than records; empty if there is no more.
 
-    Records that are read at random, as there are where a task has eval_records, are told by the dataset too.
+    Where a task has eval_records, the others may be drawn at random, and are known by their dataset alone.
     """
     dataset: object = task.train
     while type(dataset) is Subset:

@@ -1,4 +1,4 @@
-"""What a worker process is told as it starts: to end with its parent, and how to start processes of its own."""
+"""How worker processes start: each ends with its parent, and starts others as its parent does."""
 
 import multiprocessing
 import os
