@@ -414,7 +414,7 @@ def test_what_has_no_hash_is_trained_again_and_said(tiny: Tiny, tmp_path: Path) 
             bias_fit(model, dataset, seed)
 
     for _ in range(2):
-        with pytest.warns(UserWarning, match="the models are not kept, .* cannot pickle '_thread.lock' object"):
+        with pytest.warns(UserWarning, match="the models are not kept but .* cannot pickle '_thread.lock' object"):
             assert not found_in(tmp_path, tiny.task(fit=fit), tiny.model)
     assert not list(tmp_path.iterdir())
 

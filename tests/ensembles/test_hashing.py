@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sklearn
+from sklearn.linear_model import LinearRegression
 
 from efface.ensembles.hashing import UnhashableError, content_hash
 from helpers import recipe_kinds
@@ -48,6 +50,13 @@ def test_names_count_whatever_name_a_decorator_gave(monkeypatch: pytest.MonkeyPa
     fit = decorated(1)
     before = content_hash(fit)
     monkeypatch.setitem(recipe_kinds.NOTED, "epochs", 2)
+    assert content_hash(fit) != before
+
+
+def test_the_version_of_an_installed_package_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = holding(LinearRegression())
+    before = content_hash(fit)
+    monkeypatch.setattr(sklearn, "__version__", "0.1")
     assert content_hash(fit) != before
 
 

@@ -171,6 +171,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "closure over a tuple": lambda v: holding((0, (v,))),
     "closure over a set": lambda v: holding({"a", "b", v}),
     "closure over a frozen set": lambda v: holding(frozenset({"a", "b", str(v)})),
+    "closure over a set of a number or its text": lambda v: holding({1 if v == 1 else "1"}),
     "closure over a set of functions": lambda v: holding({holding(v)}),
     "closure over a frozen set of objects": lambda v: holding(frozenset({Frozen(v, {}).held, "a"})),
     "closure over a set of objects": lambda v: holding({Key(v)}),

@@ -152,7 +152,9 @@ def _target(batch: Batch) -> int:
 
 
 def _is_single(label: Any) -> bool:
-    return isinstance(label, int | float | Tensor | np.ndarray | np.generic) and len(np.ravel(label)) == 1
+    if isinstance(label, Tensor):
+        return label.numel() == 1
+    return isinstance(label, int | float) or (isinstance(label, np.ndarray | np.generic) and label.size == 1)
 
 
 def _keys(tree: Any) -> list[Any]:

@@ -113,7 +113,8 @@ def train_ensemble(
     try:
         keys = keys if cache is None else [*model_keys(load, models)]
     except UnhashableError as error:
-        _tell(notes, f"cache: the models are not kept, since what they come from has no hash: {error}")
+        why = f"something that they come from cannot be compared with what it was ({error})"
+        _tell(notes, f"cache: the models are not kept but trained again each time, since {why}")
     todo = [i for i, key in enumerate(keys) if cache is None or key is None or not cache.load(key, models[i])]
     costs, kept = list[PhaseCost](), len(specs) - len(todo)
     with (

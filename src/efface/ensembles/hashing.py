@@ -2,8 +2,9 @@
 
 A user's function is hashed by its byte code, its defaults, and the values in its closure and in its module that it
 names; functions, methods, classes, modules and objects among these values are hashed in the same way, objects by what
-pickle takes of them, dicts in their order. Code of installed packages is hashed by names and byte code only. What code
-reaches in other ways than by name, such as a registry, an environment variable or a file, is not part of the hash.
+pickle takes of them, dicts in their order. Code of installed packages is hashed by names, byte code and version only.
+What code reaches in other ways than by name, such as a registry, an environment variable or a file, is not part of the
+hash.
 """
 
 import dis
@@ -34,6 +35,7 @@ from efface.errors import describe_error
 
 LIBRARIES = {"efface", "torch", "numpy", *sys.stdlib_module_names}
 INSTALLED = {"site-packages", "dist-packages"}
+SIMPLE = {str, bytes, int, float, bool}  # types of which repr says all
 DESCRIPTORS = ("fget", "fset", "__func__", "func")  # what they hold
 # what decides how byte code runs
 CODE = ("code", "names", "varnames", "freevars", "cellvars", "consts", "exceptiontable", "flags")
@@ -127,7 +129,7 @@ class _ContentHasher(NumpyHasher):  # type: ignore[misc]
             flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             return str, (str(value.dtype), tuple(value.shape), value.requires_grad, flat)
         if isinstance(value, set | frozenset):  # its order differs from process to process
-            each = sorted(content_hash(one, self._known) for one in value)
+            each = sorted(repr(one) if type(one) in SIMPLE else content_hash(one, self._known) for one in value)
             return str, ("set", each), [type(value), getattr(value, "__dict__", None)]
         if isinstance(value, MappingProxyType):
             return str, ("mapping",), dict(value)
@@ -189,4 +191,7 @@ def _from_library(module: str) -> bool:
 
 
 def _name(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
+    """A name, with the version of the package that it is from."""
+    package = (value.__module__ or "").partition(".")[0]
+    version = "" if package in LIBRARIES else getattr(sys.modules.get(package), "__version__", "")
+    return f"{value.__module__}.{value.__qualname__} {version}"
