@@ -453,7 +453,9 @@ def test_a_network_of_another_kind_is_given_back_but_not_kept(tiny: Tiny, tmp_pa
     def fit(model: nn.Module, dataset: Any, seed: int) -> nn.Module:
         return nn.Sequential(model, nn.Softplus())
 
-    found = trained(tiny.task(fit=fit), tiny.model, cache=tmp_path)
+    with pytest.warns(UserWarning, match="cache: Task.fit returns networks of another structure") as warned:
+        found = trained(tiny.task(fit=fit), tiny.model, cache=tmp_path)
+    assert len(warned) == 1 == len(found.notes)
     assert all(isinstance(m[1], nn.Softplus) for m in found.models)
     assert not list(tmp_path.iterdir())
 

@@ -22,6 +22,7 @@ from efface.types import Indices, SizedDataset
 
 # a worker takes seconds to import torch, so less work than this is faster without workers
 WORTH_WORKERS_S = 10.0
+OTHER = "cache: Task.fit returns networks of another structure than the original's, which are not kept"
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ def train_ensemble(
                         kept += 1
                 else:
                     models[i] = one.model.to(device_of(original))
+                    if cache is not None and OTHER not in notes:
+                        _tell(notes, OTHER)
                 # time spent in this process is measured by the meter already
                 meter.charge(replace(one.cost, wall_s=0.0, cpu_s=one.cost.cpu_s if one.elsewhere else 0.0))
                 costs.append(one.cost)
