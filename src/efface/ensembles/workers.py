@@ -50,21 +50,28 @@ def train_in_workers(load: Workload, todo: Sequence[int], jobs: int) -> Generato
         return
     # as an array, which joblib hands over once and not with every job
     shared = np.frombuffer(payload, dtype=np.uint8)
-    work = (joblib.delayed(_train_apart)(shared, number) for number in todo)
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, **worker_settings())
+    failed: dict[int, EffaceError | str] = {}
+    work = (joblib.delayed(_train_apart)(shared, number) for number in todo if not failed)
+    # once one failed no more are begun, but what others have begun is not lost
+    parallel = joblib.Parallel(
+        n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch=jobs, **worker_settings()
+    )
     left = dict.fromkeys(todo)
     try:
         with _closing(parallel(work)) as answers:
             for number, packed in answers:
                 answer = packed if isinstance(packed, str) else pickle.loads(packed)
-                if isinstance(answer, EffaceError):
-                    raise answer
-                yield number, answer
-                if isinstance(answer, str):
-                    return
-                del left[number]
+                if isinstance(answer, TrainedModel):
+                    del left[number]
+                    yield number, answer
+                else:
+                    failed[number] = answer
     except BrokenProcessPool:
-        yield next(iter(left)), "a worker process was killed, by the system if memory was short"
+        failed[next(iter(left))] = "a worker process was killed, by the system if memory was short"
+    for number, reason in failed.items():
+        if isinstance(reason, EffaceError):
+            raise reason
+        yield number, reason
 
 
 def _needed(load: Workload) -> Workload:
