@@ -15,17 +15,21 @@ SHARED = Path("/dev/shm")
 LIMIT_S = 120.0  # only a failing test waits so long
 
 CODE = """
-import multiprocessing, sys, time, torch
+import joblib, multiprocessing, os, sys, time, torch
 from pathlib import Path
 from torch.utils.data import TensorDataset
 from helpers.recipes import trained
 from helpers.tiny import make_tiny
 
+def wait(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(3600)
+
 def fit(model, dataset, seed):
-    with multiprocessing.Pool(1) as pool:
-        [child] = multiprocessing.active_children()
-        Path(sys.argv[1], str(child.pid)).touch()
-        time.sleep(3600)
+    if seed == 0:
+        with multiprocessing.Pool(1) as pool:
+            pool.map(wait, sys.argv[1:])
+    joblib.Parallel(2, backend="loky")(joblib.delayed(wait)(sys.argv[1]) for _ in range(2))
 
 tiny, x = make_tiny(), torch.zeros(40_000, 16)
 task = tiny.task(fit=fit, train=TensorDataset(x, x[:, 0].long()))
@@ -63,8 +67,8 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,  # joblib's tracker of resources says what it cleans up
     )
     try:
-        wait_for(lambda: parent.poll() is not None or len(list(tmp_path.iterdir())) == 2, "no workers were started")
-        assert len(running(parent.pid)) >= 5, "the parent, two workers, and a process of each"
+        wait_for(lambda: parent.poll() is not None or len(list(tmp_path.iterdir())) == 3, "no workers were started")
+        assert len(running(parent.pid)) >= 6, "the parent, two workers, and what their fits have started"
         parent.kill()
         parent.wait()
         wait_for(lambda: not running(parent.pid), "processes are left")

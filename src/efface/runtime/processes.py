@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 CHECK_S = 1.0
@@ -30,5 +32,6 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(CHECK_S)
     for child in multiprocessing.active_children():
-        child.kill()
+        with suppress(OSError, TypeError):  # it has ended, or was not begun
+            os.kill(child.pid, signal.SIGKILL)  # type: ignore[arg-type]  # joblib's processes have no kill()
     os._exit(1)
