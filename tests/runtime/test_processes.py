@@ -27,8 +27,9 @@ def wait(folder):
 
 def fit(model, dataset, seed):
     if seed == 0:
-        with multiprocessing.Pool(1) as pool:
-            pool.map(wait, sys.argv[1:])
+        process = multiprocessing.get_context("fork").Process(target=wait, args=sys.argv[1:])
+        process.start()
+        process.join()
     joblib.Parallel(2, backend="loky")(joblib.delayed(wait)(sys.argv[1]) for _ in range(2))
 
 tiny, x = make_tiny(), torch.zeros(40_000, 16)
