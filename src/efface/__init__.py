@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from efface.types import Estimate, RecordId, SizedDataset
     from efface.unlearning.driver import unlearn
     from efface.unlearning.evidence import Evaluation, Evidence, Outcome
+    from efface.unlearning.nothing import NothingUnlearnedError
     from efface.unlearning.options import UnlearnOptions
     from efface.unlearning.result import Result
     from efface.unlearning.stopping import AnyOf, Decision, LooksUnseen, StopRule, UtilityFloor
@@ -54,6 +55,7 @@ _HOMES = {
     "Meter": "efface.runtime.cost",
     "Method": "efface.methods.base",
     "Metric": "efface.auditing.readings",
+    "NothingUnlearnedError": "efface.unlearning.nothing",
     "Outcome": "efface.unlearning.evidence",
     "PhaseCost": "efface.runtime.cost",
     "Problem": "efface.methods.base",
@@ -103,6 +105,7 @@ __all__ = [
     "Meter",
     "Method",
     "Metric",
+    "NothingUnlearnedError",
     "Outcome",
     "PhaseCost",
     "Problem",

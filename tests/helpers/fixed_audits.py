@@ -109,7 +109,7 @@ def _numbers(tree: Any) -> Any:
         return {
             key: _numbers(value)
             for key, value in tree.items()
-            if key not in LOAD and (key in WORDS or not isinstance(value, str)) and key not in ("reasons", "id")
+            if key not in LOAD and (key in WORDS or not isinstance(value, str)) and key not in ("reasons", "next", "id")
         }
     return [_numbers(value) for value in tree] if isinstance(tree, list) else tree
 

@@ -89,7 +89,7 @@ def example() -> Document:
     forget = {"original": [5.0, 6.0, 7.5], "unlearned": [1.5, 2.0, 2.5], "retrained": [1.4, 2.2, 2.6]}
     holdout = {"original": [1, 2, 3, 2.5], "unlearned": [1.1, 2.1, 3, 2.4], "retrained": [1, 2.2, 2.9, 2.5]}
     return {
-        "schema_version": 3,
+        "schema_version": 4,
         "created": "2026-11-24T10:00:00Z",
         "title": "Forget 3 of 5,000 records",
         "versions": {"efface": "0.1.0", "torch": "2.13.0"},
@@ -216,6 +216,7 @@ def example() -> Document:
             ),
             "reasons": ["RMIA, offline: 0.140 is left, more than the margin of 0.100", "accuracy did not fall"],
             "smallest_effect": 0.08,
+            "next": ["try another method or seed: method=... (--method)"],
         },
         "notes": ["trained on one core"],
     }
@@ -247,6 +248,7 @@ def bare(document: Document) -> Document:
             "sentence": "No test could be made, so nothing is known of what the unlearned model still holds.",
             "reasons": [],
             "smallest_effect": None,
+            "next": [],
         },
         "notes": [],
         "versions": {},
@@ -297,6 +299,7 @@ def large(count: int = 1000, seed: int = 5) -> Document:
         ),
         "reasons": ["every decisive test was cleared", "held-out accuracy fell by 1.0 points at most"],
         "smallest_effect": 0.031,
+        "next": [],
     }
     document["roc"].update(negatives=count, positives=count)
     document["roc"]["models"] = {who: curve(forget[who], holdout[who]) for who in means}

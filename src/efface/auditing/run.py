@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import nn
 
 from efface.attacks import ATTACKS
 from efface.attacks.outputs import ModelOutputs, RecordSet, collect_outputs, copier, read_outputs
+from efface.auditing.attack_rows import unmeasured
 from efface.auditing.attack_tests import TOLERANCE, attack_tests
 from efface.auditing.audit_test import ALPHA, AuditTest, adjust_tests
 from efface.auditing.canaries import Canaries, try_canaries
@@ -19,6 +20,7 @@ from efface.auditing.ensemble_outputs import read_ensembles
 from efface.auditing.ensemble_rows import ensemble_rows
 from efface.auditing.exchangeability import Exchangeability, compare
 from efface.auditing.inputs import AuditInputs
+from efface.auditing.next_steps import Circumstances, next_steps
 from efface.auditing.readings import Metric
 from efface.auditing.references import reference_models
 from efface.auditing.scores import MIN_TARGETS, Scores
@@ -100,11 +102,27 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         diagnostics = diagnostic_rows(inputs, scores, targets, references, meter)
         table = Table(scores, _utility_sets(inputs, targets, meter), tests, barred, [*diagnostics, *rows])
         change, records = table.utility_change(), len(inputs.request.forget)
-        verdict = decide(tests, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "")
+        barrier = BARRED if barred else ""
+        verdict = decide(tests, change, UTILITY_FLOOR, records, scores.target, barrier, unmeasured(scores))
+        at = _circumstances(inputs, barred, lost_accuracy=change.high < -UTILITY_FLOOR)
+        verdict = replace(verdict, next_steps=next_steps(verdict, tests, at))
     notes += [missing_reason] if missing_reason and not quick else []
     notes += _resolution(records, len(inputs.nonmembers)) if references else []
     digests = [weights_digest(m) for m in references]
     return AuditResult(verdict, table, exchangeable, canaries, ensembles, digests, notes)
+
+
+def _circumstances(inputs: AuditInputs, barred: bool, lost_accuracy: bool) -> Circumstances:
+    return Circumstances(
+        level=inputs.level,
+        records=len(inputs.request.forget),
+        retrained=len(inputs.retrained),
+        models=inputs.options.models,
+        method=inputs.method,
+        unchanged=inputs.digests[0] == inputs.digests[1],
+        barred=barred,
+        lost_accuracy=lost_accuracy,
+    )
 
 
 def _distances(

@@ -1,5 +1,6 @@
 """The ensembles of a strong audit: originals, the same models unlearned, and models trained without the forget set."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices, RecordId
 from efface.unlearning.driver import unlearn
+from efface.unlearning.nothing import NothingUnlearnedError
 
 
 @dataclass(frozen=True)
@@ -104,19 +106,25 @@ def forget_by_method(
         splits: The splits of the run that is judged, so that the shadow does not use the audit's records either; None
             draws new ones by the seed.
         meter: Charged with the run.
+
+    Returns:
+        The unlearned shadow; where the method could change nothing, a copy of the shadow, since that is what it does.
     """
     if inputs.method is None:
         raise ValueError("the audited method is not known")
     with meter.phase("ensemble, unlearning"):
-        result = unlearn(
-            model,
-            task=task,
-            forget=ids,
-            method=inputs.method,
-            options=replace(inputs.run_options, splits=splits, checks=False),
-            seed=seed,
-            progress=False,
-        )
-        spent = result.cost.total
-        meter.count(spent.forward, spent.backward)
-    return result.model
+        try:
+            result = unlearn(
+                model,
+                task=task,
+                forget=ids,
+                method=inputs.method,
+                options=replace(inputs.run_options, splits=splits, checks=False),
+                seed=seed,
+                progress=False,
+            )
+            made, cost = result.model, result.cost
+        except NothingUnlearnedError as error:
+            made, cost = copy.deepcopy(model), error.cost
+        meter.count(cost.total.forward, cost.total.backward)
+    return made

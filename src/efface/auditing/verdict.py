@@ -41,12 +41,14 @@ class Verdict:
         smallest_effect: The smallest effect on an AUC that some test detects with a probability of 0.8; NaN without a
             test.
         sentence: The conclusion as a sentence.
+        next_steps: What to do next, one line each, with the command or the Python call; empty if it is verified.
     """
 
     status: Status
     reasons: tuple[str, ...]
     smallest_effect: float
     sentence: str
+    next_steps: tuple[str, ...] = ()
 
 
 def decide(
@@ -56,6 +58,7 @@ def decide(
     records: int,
     target: str,
     barred: str = "",
+    unmeasured: Sequence[str] = (),
 ) -> Verdict:
     """Decide the verdict from all tests.
 
@@ -66,6 +69,7 @@ def decide(
         records: Number of forget records.
         target: What effects are measured against, in words.
         barred: Why tests do not apply; empty if they do.
+        unmeasured: Why tests that would decide could not be made.
     """
     informative = [t for t in tests if not t.uninformative_reason]
     smallest = min((_detectable(t.unlearned) for t in tests if t.kind != "distance"), default=float("nan"))
@@ -82,9 +86,11 @@ def decide(
         return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(tests)), smallest, _failed(left, tests, records))
     if barred:
         return Verdict(Status.UNDECIDED, (barred, *cautions), smallest, f"Nothing can be concluded: {barred}.")
-    if doubts := _doubts(tests, records):
+    if doubts := _doubts(tests, records, unmeasured):
         sentence = (
             f"The tests could neither confirm that the {records:,} records are forgotten nor show that they are not."
+            if tests
+            else f"No test could be made, so whether the {records:,} records are forgotten is not known."
         )
         return Verdict(Status.UNDECIDED, (*doubts, *cautions), smallest, sentence)
     reasons = [
@@ -100,14 +106,14 @@ def decide(
     return Verdict(Status.VERIFIED, (*reasons, *cautions), smallest, sentence)
 
 
-def _doubts(tests: Sequence[AuditTest], records: int) -> list[str]:
+def _doubts(tests: Sequence[AuditTest], records: int, unmeasured: Sequence[str]) -> list[str]:
     """Reasons why the model cannot be verified, although no test failed it; empty if it can."""
     doubts = []
     if records < MIN_RECORDS:
         doubts.append(f"{records} forget records are too few (at least {MIN_RECORDS}); see each record's rank instead")
     informative = [t for t in tests if not t.uninformative_reason]
     if not tests:
-        doubts.append("no decisive test was measured")
+        doubts.append(": ".join(["no decisive test was measured", *(["; ".join(unmeasured)] if unmeasured else [])]))
     elif not informative:
         doubts.append(_no_informative_test(tests))
     elif not any(t.of_model for t in informative):
@@ -133,7 +139,7 @@ def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], records: i
     count = f"{len(failing)} of {len(tests)} tests show{'s' * (len(failing) == 1)}"
     if not any(t.of_model for t in failing):
         return f"{count} that the method leaves traces of the {records:,} records in other models that it unlearns."
-    over = [t for t in failing if "over-unlearned" in t.why]
+    over = [t for t in failing if t.side == "over_unlearned"]
     what = "were unlearned too far" if len(over) == len(failing) else "can still be distinguished from never-seen ones"
     return f"{count} that the {records:,} records {what}."
 

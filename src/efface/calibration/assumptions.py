@@ -29,14 +29,21 @@ class Assumption:
     Args:
         name: Short name.
         met: Whether it holds.
-        sentence: What it means if it does not hold.
+        if_met: What is so if it holds, as a sentence.
+        if_unmet: What is so if it does not hold, as a sentence.
         records: Ids of the records that do not meet it, if it is about single records.
     """
 
     name: str
     met: bool
-    sentence: str
+    if_met: str
+    if_unmet: str
     records: tuple[RecordId, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What is so, as a true sentence."""
+        return self.if_met if self.met else self.if_unmet
 
 
 def assumptions(expected: CounterfactualLogits, request: Request, forget: Indices) -> tuple[Assumption, ...]:
@@ -59,6 +66,8 @@ def assumptions(expected: CounterfactualLogits, request: Request, forget: Indice
         Assumption(
             "enough nonmembers",
             len(nonmembers.targets) >= MIN_NONMEMBERS,
+            f"what a nonmember would say was learned from {len(nonmembers.targets)} holdout records, which are enough "
+            f"(at least {MIN_NONMEMBERS})",
             f"what a nonmember would say was learned from {len(nonmembers.targets)} holdout records "
             f"(at least {MIN_NONMEMBERS} are better)",
         ),
@@ -66,10 +75,8 @@ def assumptions(expected: CounterfactualLogits, request: Request, forget: Indice
     if not ids:
         return tuple(found)
     seen = seen.rows(usual)
-    alone = (
-        "harder or easier than nearly all members or nonmembers: {}, whose targets are guesses from the nearest ones"
-    )
-    known = "known far better than nonmembers of their difficulty: {}, whose targets rest on the reference model"
+    alone = ("harder or easier than nearly all members or nonmembers", "targets are guesses from the nearest ones")
+    known = ("known far better than nonmembers of their difficulty", "targets rest on the reference model")
     lonely, lonely_members = (_alone(g, members, nonmembers) for g in (seen, members))
     doubted, doubted_members = (_trust(g, nonmembers) < DOUBTED for g in (seen, members))
     return (
@@ -85,6 +92,7 @@ def _classes(request: Request) -> Assumption:
     return Assumption(
         "classes stay",
         not most,
+        "of every class that stays, other records show what a model says that never saw the forget records",
         f"the request takes most or all records of class {shorten(most)}: other records do not show what a model says "
         "of them that hardly knew their class",
     )
@@ -95,11 +103,14 @@ def _alike(seen: CalibratedLogits, members: CalibratedLogits) -> Assumption:
     own, margins, score, scores = symlog(seen.margin), symlog(members.margin), seen.score, members.score
     rank = by_block(lambda part: ranks(own[part], margins[windows(score[part], scores, width)]), len(score))
     off = float(rank.mean()) - 0.5
+    others = "other training records of their difficulty"
+    shown, known = f"mean rank {0.5 + off:.2f}", "better" if off > 0 else "less well"
     return Assumption(
         "alike",
         abs(off) <= SURE / (12 * len(rank)) ** 0.5,
-        f"the original knows the forget records {'better' if off > 0 else 'less well'} than other training records of "
-        f"their difficulty (mean rank {0.5 + off:.2f}, not .50): the request was hardly drawn at random",
+        f"the original knows the forget records as well as {others}, up to chance ({shown}, where .50 is expected)",
+        f"the original knows the forget records {known} than {others} ({shown}, not .50): the request was hardly drawn "
+        "at random",
     )
 
 
@@ -116,10 +127,21 @@ def _alone(seen: CalibratedLogits, members: CalibratedLogits, nonmembers: Calibr
     return alone
 
 
-def _no_more(name: str, odd: Tensor, odd_members: Tensor, sentence: str, ids: Sequence[RecordId]) -> Assumption:
-    """An assumption that holds if the share of odd forget records is, up to chance, at most that of odd members."""
-    share, n = float(odd_members.double().mean()), len(odd)
+def _no_more(name: str, odd: Tensor, odd_members: Tensor, what: tuple[str, str], ids: Sequence[RecordId]) -> Assumption:
+    """An assumption that holds if the share of odd forget records is, up to chance, at most that of odd members.
+
+    Args:
+        name: Name of the assumption.
+        odd: Which forget records are odd, (n,), bool.
+        odd_members: Which members are, (m,), bool.
+        what: What odd records are, and what follows for them, in words.
+        ids: Ids of the forget records.
+    """
+    share, count, n = float(odd_members.double().mean()), int(odd.sum()), len(odd)
     most = share + SURE * (share * (1 - share) / n) ** 0.5 + 1 / n
     records = tuple(ids[i] for i in torch.nonzero(odd)[:, 0].tolist())
     met = float(odd.double().mean()) <= most
-    return Assumption(name, met, sentence.format(f"{int(odd.sum())} of {n} records"), records)
+    said = f"{count} of {n} forget records {'is' if count == 1 else 'are'} {what[0]}"
+    usual = f"no larger a share, up to chance, than of other training records ({share:.1%})"
+    unusual = f"more than of other training records ({share:.1%}): their {what[1]}"
+    return Assumption(name, met, f"{said}, {usual}", f"{said}, {unusual}", records)

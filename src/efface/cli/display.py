@@ -13,6 +13,7 @@ from rich.text import Text
 from efface.auditing.report.wording import duration, number, ratio
 from efface.cli.output import NOT_AUDITED
 from efface.errors import shorten
+from efface.runtime.jsonable import to_jsonable
 
 if TYPE_CHECKING:  # a store is shown without torch
     from efface.auditing.readings import Reading
@@ -20,13 +21,14 @@ if TYPE_CHECKING:  # a store is shown without torch
     from efface.auditing.verdict import Verdict
     from efface.methods import Method
     from efface.runtime.cost import Cost
+    from efface.unlearning.nothing import NothingUnlearnedError
     from efface.unlearning.result import Result
 
 PIPED_WIDTH = 120  # columns of output that does not go to a terminal
 NARROW = 100
 SHOWN_RECORDS = 5
 STATUS_WORDS = {"verified": "Verified", "not_verified": "Not verified", "undecided": "Undecided"}
-COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow"}
+COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow", "nothing_unlearned": "red"}
 
 
 class TerminalConsole(Console):
@@ -111,10 +113,39 @@ def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) ->
     sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
     say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
     say(out, _stopped(result))
+    _say_next(out, result.next_steps)
     for note in result.warnings:
         say(out, f"Note: {note}")
     say(out, f"Cost: {_spent('unlearning', result.cost)}.")
     _show_files(files, out)
+
+
+def show_nothing(error: "NothingUnlearnedError", stdout: TextIO) -> None:
+    """Print that a run unlearned nothing: why, what to do next, notes and cost."""
+    out = make_console(stdout)
+    head = f" Nothing may count as erased, and no weights were written: {error.reason}."
+    say(out, Text.assemble(("Nothing unlearned.", f"bold {COLOURS['nothing_unlearned']}"), head))
+    _say_next(out, error.next_steps)
+    for note in error.warnings:
+        say(out, f"Note: {note}")
+    say(out, f"Cost: {_spent(f'unlearning by {error.method.key}', error.cost)}.")
+
+
+def nothing_summary(error: "NothingUnlearnedError") -> dict[str, Any]:
+    """The output under --json of a run that unlearned nothing."""
+    document = {
+        "status": "nothing_unlearned",
+        "reasons": [error.reason],
+        "next": list(error.next_steps),
+        "files": {},
+        "report": None,
+        "method": {"key": error.method.key, "options": dataclasses.asdict(error.method)},
+        "seed": error.seed,
+        "evidence": dataclasses.asdict(error.evidence),
+        "cost": {name: dataclasses.asdict(cost) for name, cost in error.cost.phases.items()},
+        "warnings": list(error.warnings),
+    }
+    return to_jsonable(document)  # type: ignore[no-any-return]
 
 
 def _stopped(result: "Result") -> str:
@@ -216,6 +247,12 @@ def say_verdict(out: Console, verdict: "Verdict") -> None:
     say(out, Text.assemble((f"{STATUS_WORDS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))
     for reason in verdict.reasons:
         say(out, f"  - {reason}")
+    _say_next(out, verdict.next_steps)
+
+
+def _say_next(out: Console, steps: Sequence[str]) -> None:
+    for step in steps:
+        say(out, f"Next: {step}.")
 
 
 def _show_files(files: Mapping[str, str], out: Console) -> None:

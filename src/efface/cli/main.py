@@ -7,7 +7,7 @@ and most refusals do not wait for torch.
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +15,9 @@ import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
 from efface.cli import store, store_requests
 from efface.cli.checks import check_audit, check_inputs, check_method, reference_files
-from efface.cli.failures import Code, guarded
-from efface.cli.output import check_folder, print_json, save, summary
+from efface.cli.endings import finish, or_nothing_unlearned
+from efface.cli.failures import guarded
+from efface.cli.output import check_folder, print_json
 from efface.cli.parameters import (
     AuditLevel,
     Cache,
@@ -42,14 +43,13 @@ from efface.runtime.devices import check_device_name, resolve_device
 from efface.runtime.provenance import efface_version
 
 if TYPE_CHECKING:
-    from efface.auditing.report.build import Report
     from efface.cli.loading import Inputs
-    from efface.unlearning.result import Result
 
 EXIT_CODES = (
     "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
     "3 done, but undecided or not verified; 4 a store is damaged; 5 a store is busy; 6 the disk is full or cannot be "
-    "written to; 7 a run's model was refused, and nothing changed; 130 interrupted."
+    "written to; 7 a run's model was refused, and nothing changed; 8 nothing was unlearned: no step could be kept, so "
+    "no weights were written and no request is honoured; 130 interrupted."
 )
 
 app = typer.Typer(
@@ -124,14 +124,15 @@ def unlearn(
         _check_fit(problems, level, inputs)
         if problems or inputs is None or chosen is None:
             raise RequestError(problems)
-        result = efface.unlearn(
-            inputs.models[0],
-            forget=inputs.forget,
-            task=inputs.task,
-            method=chosen,
-            seed=seed,
-            options=efface.UnlearnOptions(checks=not no_checks),
-        )
+        with or_nothing_unlearned(as_json, stdout):
+            result = efface.unlearn(
+                inputs.models[0],
+                forget=inputs.forget,
+                task=inputs.task,
+                method=chosen,
+                seed=seed,
+                options=efface.UnlearnOptions(checks=not no_checks),
+            )
         report = None
         if not no_audit:
             report = efface.audit(
@@ -140,7 +141,7 @@ def unlearn(
                 references=reference_models,
                 options=efface.AuditOptions(models=models, cache=cache, jobs=jobs, show_ids=not hide_ids),
             )
-        _finish(out, result, report, as_json, stdout)
+        finish(out, result, report, as_json, stdout)
 
 
 @app.command(
@@ -234,7 +235,7 @@ def audit(
                 show_ids=not hide_ids,
             ),
         )
-        _finish(out, None, report, as_json, stdout)
+        finish(out, None, report, as_json, stdout)
 
 
 @app.command(epilog="Example:\n\nefface methods --json")
@@ -269,8 +270,9 @@ def demo(
 
         from efface.cli.demo import run_demo
 
-        run = run_demo(seed=seed, device=device)
-        _finish(out, run.result, run.report, as_json, stdout)
+        with or_nothing_unlearned(as_json, stdout):
+            run = run_demo(seed=seed, device=device)
+        finish(out, run.result, run.report, as_json, stdout)
 
 
 # beside the commands above, and after them in the help
@@ -281,17 +283,3 @@ app.add_typer(store_requests.app, name="request")
 def _check_fit(problems: list[str], level: str, inputs: "Inputs | None") -> None:
     if level == Level.STRONG and inputs is not None and inputs.task.fit is None:
         problems.append("level strong trains models as the original was: set Task.fit, or use --level standard")
-
-
-def _finish(out: Path, result: "Result | None", report: "Report | None", as_json: bool, stdout: TextIO) -> NoReturn:
-    """Write the files, print the answer, and end with the code of the verdict."""
-    from efface.cli.display import show_report, show_unjudged
-
-    files = save(out, result, report)
-    if as_json:
-        print_json(summary(report, files), stdout)
-    elif report is not None:
-        show_report(report, files, stdout)
-    elif result is not None:
-        show_unjudged(result, files, stdout)
-    raise typer.Exit(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status))

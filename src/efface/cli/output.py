@@ -77,11 +77,12 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
     return files
 
 
-def summary(report: "Report | None", files: Mapping[str, str]) -> dict[str, Any]:
+def summary(result: "Result | None", report: "Report | None", files: Mapping[str, str]) -> dict[str, Any]:
     """The output of a command under --json; `files` are the paths of the files that were written, by kind."""
     return {
         "status": "not_audited" if report is None else str(report.verdict.status),
         "reasons": [NOT_AUDITED] if report is None else list(report.verdict.reasons),
+        "next": list(report.verdict.next_steps if report is not None else result.next_steps if result else ()),
         "files": dict(files),
         "report": None if report is None else report.document,
     }

@@ -12,6 +12,7 @@ from rich.text import Text
 from efface.cli.display import COLOURS, STATUS_WORDS, make_console, say, say_verdict
 from efface.cli.output import print_json
 from efface.runtime.jsonable import to_jsonable
+from efface.store.plan import NOTHING_UNLEARNED
 
 if TYPE_CHECKING:
     from efface.store import Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
@@ -20,6 +21,7 @@ STATUSES = {
     **STATUS_WORDS,
     "not_audited": "Not audited",
     "retrained": "Retrained",
+    NOTHING_UNLEARNED: "Nothing unlearned",
     "nothing": "Nothing to do: no request is pending",
 }
 
@@ -127,6 +129,12 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
         say(out, f"Note: {warning}")
     if outcome.resumed:
         say(out, f"Run {outcome.run} was interrupted before, and went on where it was.")
+    if outcome.status == NOTHING_UNLEARNED:
+        say(out, f"Run {outcome.run} honours nothing: the model stays as it was, {_numbers(outcome.requests)} pending.")
+    for step in outcome.next_steps:
+        say(out, f"Next: {step}.")
+    if outcome.status == NOTHING_UNLEARNED:
+        return
     batch = f"{_records(outcome.records)} of {_numbers(outcome.requests)}"
     if outcome.version is None and not outcome.requests:
         say(out, f"Run {outcome.run} is rejected: the model stays as it was. See to Task.fit, or --accept any.")

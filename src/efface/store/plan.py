@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from efface.task import Task
 
 ACCEPT = ("verified", "undecided", "any")
-NOT_AUDITED, RETRAINED = "not_audited", "retrained"
+NOT_AUDITED, RETRAINED, NOTHING_UNLEARNED = "not_audited", "retrained", "nothing_unlearned"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class RunOutcome:
     """The outcome of a run.
 
     Args:
-        status: the audit's conclusion, `not_audited`, `retrained`, or `nothing` where no request was pending.
+        status: the audit's conclusion, `not_audited`, `retrained`, `nothing_unlearned` where no change of the weights
+            could be kept, or `nothing` where no request was pending.
         reasons: the reasons for `status`, one line each.
         run: number of the run; None where there was nothing to do.
         requests: numbers of the requests in its batch.
@@ -63,6 +64,7 @@ class RunOutcome:
         retraining: reasons why a retraining is due, one line each; empty if none is.
         warnings: warnings of the unlearning, one line each.
         resumed: whether it resumed an interrupted run.
+        next_steps: what to do next, one line each; empty if there is nothing to do.
     """
 
     status: str
@@ -74,6 +76,7 @@ class RunOutcome:
     retraining: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     resumed: bool = False
+    next_steps: tuple[str, ...] = ()
 
 
 def check_plan(plan: RunPlan, task: "Task") -> None:

@@ -1,5 +1,6 @@
 """A run: it unlearns all pending requests as one batch, judges the new model and puts it into service or rejects it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -22,10 +23,12 @@ from efface.store.entries import RunRecord, Stage, Version
 from efface.store.failpoints import failpoint
 from efface.store.gc import drop_orphans, finish, recover
 from efface.store.history import baseline_title
-from efface.store.plan import NOT_AUDITED, RETRAINED, RunOutcome, RunPlan, check_plan
+from efface.store.plan import NOT_AUDITED, NOTHING_UNLEARNED, RETRAINED, RunOutcome, RunPlan, check_plan
 from efface.store.settings import DriftLimits
 from efface.store.settle import settle_pending
 from efface.task import Task
+from efface.unlearning.next_steps import RETRAIN, UNCHANGED_BY_RETRAINING
+from efface.unlearning.nothing import NothingUnlearnedError
 
 
 def run(
@@ -119,6 +122,8 @@ class StoreRun:
         self.pending = read_pending(self.context, self.record)
         try:
             return self._carry_out()
+        except NothingUnlearnedError as error:
+            return self._changed_nothing(error.reason, error.next_steps, error.warnings)
         except (RequestError, DivergedError) as error:
             # only the type of the error: the history is permanent, and a message of the user's code may hold an id
             self._end(Stage.FAILED, type(error).__name__)
@@ -130,6 +135,9 @@ class StoreRun:
         self.batch = find_batch(self.context, self.task, self.pending, self.plan.retrain)
         failpoint("run.task-read")
         model = self._model()
+        if (self.record.model or {})["weights"] == self.parent.weights and self.batch.leaving:
+            why = f"the weights are bit for bit those of {self.parent.title}, which knows the records"
+            return self._changed_nothing(why, UNCHANGED_BY_RETRAINING if self.plan.retrain else (RETRAIN,))
         found = self._assess(model)
         failpoint("run.judged")
         outcome = self._outcome(found)
@@ -141,6 +149,13 @@ class StoreRun:
         finish(self.context)
         failpoint("run.finished")
         return replace(outcome, version=version, retraining=tuple(self.limits.exceeded(version.drift)))
+
+    def _changed_nothing(
+        self, why: str, next_steps: tuple[str, ...], warnings: Sequence[str] | None = None
+    ) -> RunOutcome:
+        """End the run as rejected, since no version without a change may honour a request; `accept` does not matter."""
+        self._end(Stage.REJECTED, "nothing was unlearned")
+        return self._outcome(Assessment(NOTHING_UNLEARNED, [why], {}), next_steps, warnings)
 
     def _model(self) -> nn.Module:
         """The new model: loaded if it was stored before the run was interrupted, else made and stored now."""
@@ -206,11 +221,15 @@ class StoreRun:
         self._note("audited", audit=found.noted)
         return found
 
-    def _outcome(self, found: Assessment) -> RunOutcome:
-        warnings = (self.record.model or {}).get("warnings", ())
+    def _outcome(
+        self, found: Assessment, next_steps: Sequence[str] = (), warnings: Sequence[str] | None = None
+    ) -> RunOutcome:
+        if warnings is None:
+            warnings = (self.record.model or {}).get("warnings", ())
         return RunOutcome(
             status=found.status,
-            reasons=tuple(found.reasons),
+            reasons=tuple(self.pending.restore_ids(line, self.task) for line in found.reasons),
+            next_steps=tuple(next_steps),
             run=self.record.number,
             requests=self.record.requests,
             records=len(self.pending.names),

@@ -18,17 +18,15 @@ from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 from efface.task import Task
 from efface.types import RecordId, SizedDataset
-from efface.unlearning.evidence import Evidence
 from efface.unlearning.loop import run_steps
 from efface.unlearning.monitor import Monitor, not_judged
+from efface.unlearning.nothing import check_something_changed
 from efface.unlearning.observer import Observer
 from efface.unlearning.options import DEFAULT_OPTIONS, UnlearnOptions
 from efface.unlearning.reference import Reference
 from efface.unlearning.result import Result
 from efface.unlearning.run import Run, collects_evidence
 from efface.unlearning.stopping import default_rule
-
-NOTHING_DONE = "no step could be kept, so the weights are the original's: nothing was unlearned"
 
 
 def unlearn(
@@ -66,6 +64,7 @@ def unlearn(
     Raises:
         RequestError: The request cannot be honoured. All problems are listed, and no work was done.
         DivergedError: The weights or the logits became NaN or infinite during the run.
+        NothingUnlearnedError: No change of the weights could be kept. It holds the evidence, but no model.
     """
     meter = Meter()
     with unchanged_globals(), meter.phase("other"):
@@ -82,7 +81,9 @@ def unlearn(
             run = Run(model, request, _splits(request, options, seed), chosen, options, seed, meter)
         # seeds the global generators, which Dropout in a descent method draws from, for example
         with seeded(derive_seed(seed, "run")):
-            return _carry_out(run, progress)
+            result = _carry_out(run, progress)
+    check_something_changed(result)
+    return result
 
 
 def _check_call(seed: object, options: object) -> None:
@@ -149,7 +150,7 @@ def _carry_out(run: Run, progress: bool | None) -> Result:
         seed=run.seed,
         reference=reference.digest,
         options=run.options,
-        warnings=_warnings(run, evidence, found),
+        warnings=_warnings(run, found),
         assumptions=found,
     )
 
@@ -166,10 +167,8 @@ def _trainable(model: nn.Module) -> Iterator[None]:
         parameter.grad = None
 
 
-def _warnings(run: Run, evidence: Evidence, found: Sequence[Assumption]) -> tuple[str, ...]:
+def _warnings(run: Run, found: Sequence[Assumption]) -> tuple[str, ...]:
     warnings = list(run.request.warnings)
-    if evidence.evaluations and not evidence.chosen_step:
-        warnings.append(NOTHING_DONE)
     if not run.method.is_control:
         warnings += [a.sentence for a in found if not a.met]
     return tuple(warnings)

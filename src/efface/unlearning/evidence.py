@@ -10,8 +10,8 @@ class Outcome(StrEnum):
     """Why a run ended, by its own evidence. "The interval" in the comments is that of the conditional AUC."""
 
     LOOKS_UNSEEN = "looks_unseen"  # the whole interval lies within the margin of the target
-    UNDER_UNLEARNED = "under_unlearned"  # the step limit was reached, and the interval lies above the target
-    OVER_UNLEARNED = "over_unlearned"  # the step limit was reached, and the interval lies below the target
+    UNDER_UNLEARNED = "under_unlearned"  # the step limit was reached, and the interval lies on the original's side
+    OVER_UNLEARNED = "over_unlearned"  # the step limit was reached, and the interval lies beyond the target
     UNDECIDED = "undecided"  # the step limit was reached, and the interval covers the target
     UTILITY_FLOOR = "utility_floor"  # held-out accuracy fell below the floor
     NOT_JUDGED = "not_judged"  # no evidence was collected, or none that can judge this request

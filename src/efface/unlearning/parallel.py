@@ -29,6 +29,7 @@ from efface.runtime.cost import Cost, PhaseCost
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.driver import unlearn as unlearn_alone
+from efface.unlearning.nothing import NothingUnlearnedError
 from efface.unlearning.result import Result
 
 UNDIVIDED = {"msg", "salun"}  # DistributedDataParallel averages what backward() gives, not torch.autograd.grad
@@ -51,6 +52,7 @@ def unlearn(
 
     Raises:
         RequestError: Also where the method or model cannot be divided, or the processes got different arguments.
+        NothingUnlearnedError: As in `efface.unlearn`, in every process.
         EffaceError: Also where the processes ended with different weights.
     """
     if not dist.is_available() or not dist.is_initialized():
@@ -58,14 +60,18 @@ def unlearn(
             raise RequestError("several processes were launched: call torch.distributed.init_process_group first")
         return unlearn_alone(model, forget=forget, task=task, method=method, **others)
     _check(model, forget, get(method), others.get("seed", 0))
-    shared = Shared(task)
+    shared, nothing, result = Shared(task), None, None
     try:
         others["progress"] = others.get("progress") if dist.get_rank() == 0 else False
         result = unlearn_alone(model, forget=forget, task=replace(task, forward=shared), method=method, **others)
+    except NothingUnlearnedError as error:
+        nothing = error
     finally:
         shared.averaged.clear()
-    if _differs((weights_digest(result.model), result.evidence.chosen_step)):
+    if _differs(None if result is None else (weights_digest(result.model), result.evidence.chosen_step)):
         raise EffaceError("the processes ended at different weights, so none are kept: use one process")
+    if result is None:
+        raise nothing or EffaceError("the run gave no result")
     return replace(result, task=task, cost=_joined(_of_all(result.cost)))
 
 

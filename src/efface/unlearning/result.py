@@ -14,6 +14,7 @@ from efface.runtime.cost import Cost
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.evidence import Evidence
+from efface.unlearning.next_steps import after_run
 from efface.unlearning.options import UnlearnOptions
 
 
@@ -51,6 +52,11 @@ class Result:
     options: UnlearnOptions
     warnings: Sequence[str]
     assumptions: tuple[Assumption, ...] = ()
+
+    @property
+    def next_steps(self) -> tuple[str, ...]:
+        """What to do next, one line each, with the command or the Python call."""
+        return after_run(self.method, self.evidence)
 
     def save(self, path: str | Path) -> str:
         """Write the unlearned weights as a safetensors file, completely or not at all.

@@ -30,7 +30,13 @@ def test_without_references_what_needs_them_is_not_measured(known: Memorised, mo
             assert why in reading.why
     assert readings(report, "loss_marginal")["original"].state == "measured"
     assert report.verdict.status is Status.UNDECIDED and not report.tests
-    assert "no decisive test was measured" in report.verdict.reasons
+    (reason,) = (r for r in report.verdict.reasons if r.startswith("no decisive test was measured: only "))
+    assert why in reason
+    assert report.document["verdict"]["next"] == list(report.verdict.next_steps)
+    assert report.verdict.next_steps[0].startswith("erase the records first: efface.unlearn("), "it is the original"
+    steered = known.audit(known.steered).verdict
+    assert steered.status is Status.UNDECIDED
+    assert "references=[...] (efface audit --references FOLDER)" in steered.next_steps[0]
     assert why in report.document["notes"][-1]
     assert {r["p_unlearned"] for r in report.document["records"]} == {None}
     validate(report.document)

@@ -161,7 +161,7 @@ class Report:
                 "metrics": [asdict(m) for m in self.metrics],
                 "records": self._records(),
                 "distributions": self._distributions(),
-                "verdict": asdict(self.verdict),
+                "verdict": _verdict(self.verdict),
                 "notes": list(self.notes),
             }
         )
@@ -244,6 +244,12 @@ class Report:
             for who, s in shown.items()
         }
         return {"statistic": "margin (log-odds of the label)", "retrained": None, **margins}
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    held = asdict(verdict)
+    following = held.pop("next_steps")
+    return {**held, "next": following}
 
 
 def _test(test: AuditTest) -> dict[str, Any]:
