@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from efface import methods
-from efface.errors import CheckpointError, DivergedError, EffaceError, RequestError
+from efface.errors import CheckpointError, DivergedError, EffaceError, EffaceWarning, RequestError
 from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ __all__ = [
     "Decision",
     "DivergedError",
     "EffaceError",
+    "EffaceWarning",
     "Estimate",
     "Evaluation",
     "Evidence",

@@ -27,6 +27,10 @@ class EffaceError(Exception):
     """Base of every error that efface raises on purpose."""
 
 
+class EffaceWarning(UserWarning):
+    """What efface warns of by `warnings.warn`: findings of a run or an audit that do not keep it from going on."""
+
+
 class RequestError(EffaceError):
     """A request refused before any work.
 

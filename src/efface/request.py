@@ -12,12 +12,13 @@ from efface.data.contents import check_batch, check_classes, check_contents, che
 from efface.data.records import Records
 from efface.errors import RequestError, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable
+from efface.runtime.printing import Brief
 from efface.task import Task
 from efface.types import Indices, RecordId, SizedDataset
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, repr=False)
+class Request(Brief):
     """A request that has passed its checks.
 
     Args:

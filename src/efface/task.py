@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from efface.runtime.printing import Brief
 from efface.types import RecordId, SizedDataset
 
 
@@ -27,8 +28,8 @@ def missing_build_model(owner: str = "the task") -> str:
     return f"{owner} has no build_model: set Task.build_model, which makes the network to load into"
 
 
-@dataclass(kw_only=True)
-class Task:
+@dataclass(kw_only=True, repr=False)
+class Task(Brief):
     """A classification problem: its records, and hooks for data or models of other kinds than the default.
 
     By default, data sets are map-style, a record is a pair `(input, target)`, and the model is called as

@@ -7,12 +7,13 @@ from torch import nn
 
 from efface.auditing.checks import Judged, ModelPair
 from efface.auditing.config import REFERENCES, Level
-from efface.auditing.inputs import audit_seed, prepare
+from efface.auditing.inputs import OTHER_SEED, audit_seed, prepare
 from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.auditing.report.build import Report
 from efface.auditing.run import judge
 from efface.errors import RequestError
 from efface.runtime.cost import Meter
+from efface.runtime.notices import warn_caller
 from efface.runtime.seeds import seeded, unchanged_globals
 from efface.task import Task
 from efface.types import RecordId, SizedDataset
@@ -115,4 +116,7 @@ def _audit(
         with meter.phase("checks"):
             inputs = prepare(judged, level, references, retrained, seed, options)
         findings = judge(inputs, meter)
-    return Report(inputs, findings, meter.cost())
+    report = Report(inputs, findings, meter.cost())
+    warned = () if inputs.result is None else inputs.result.warnings  # by the run, when it was made
+    warn_caller(note for note in report.notes if note not in warned and not note.startswith(OTHER_SEED))
+    return report

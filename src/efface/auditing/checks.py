@@ -17,13 +17,14 @@ from efface.methods import Method, get
 from efface.models.checkpoint import weights_digest
 from efface.models.checks import check_fresh
 from efface.request import Request, check_others, check_request
+from efface.runtime.printing import Brief
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.result import Result
 
 
-@dataclass(frozen=True)
-class ModelPair:
+@dataclass(frozen=True, repr=False)
+class ModelPair(Brief):
     """Two models of any origin, before and after unlearning; the fields are named as those of a `Result`.
 
     Args:

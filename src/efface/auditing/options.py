@@ -11,11 +11,12 @@ from efface.methods import Method, get
 from efface.models.training import Recipe
 from efface.options import type_problems
 from efface.runtime.cost import PhaseCost
+from efface.runtime.printing import Brief
 from efface.types import RecordId
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditOptions:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AuditOptions(Brief):
     """How an audit is made and reported, beside its level.
 
     Args:

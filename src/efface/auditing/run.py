@@ -32,6 +32,7 @@ from efface.errors import DivergedError
 from efface.models.checkpoint import weights_digest
 from efface.models.running import logits_of
 from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 
 MAX_HEAD = 2000  # limit of retain records that a last layer is fitted to
@@ -48,8 +49,8 @@ CHOSEN = (
 NO_METHOD = "no canaries: the method that made the model is not known, or cannot be run again"
 
 
-@dataclass(frozen=True)
-class AuditResult:
+@dataclass(frozen=True, repr=False)
+class AuditResult(Brief):
     """The verdict of an audit, and everything that it rests on.
 
     Args:

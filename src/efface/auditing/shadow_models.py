@@ -11,6 +11,8 @@ from efface.auditing.inputs import AuditInputs
 from efface.data.splits import Splits
 from efface.ensembles import ModelSpec, TrainedEnsemble, train_ensemble
 from efface.runtime.cost import Meter, PhaseCost
+from efface.runtime.notices import quietly
+from efface.runtime.printing import Brief
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
@@ -19,8 +21,8 @@ from efface.unlearning.driver import unlearn
 from efface.unlearning.nothing import NothingUnlearnedError
 
 
-@dataclass(frozen=True)
-class Ensembles:
+@dataclass(frozen=True, repr=False)
+class Ensembles(Brief):
     """Three ensembles of models.
 
     Args:
@@ -112,7 +114,8 @@ def forget_by_method(
     """
     if inputs.method is None:
         raise ValueError("the audited method is not known")
-    with meter.phase("ensemble, unlearning"):
+    # what a run says of a shadow is nothing that the caller could mend
+    with meter.phase("ensemble, unlearning"), quietly():
         try:
             result = unlearn(
                 model,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from efface.auditing.audit_test import AuditTest, show
+from efface.runtime.printing import sheet
 from efface.types import Estimate
 
 # Raised by hand when any number of a verdict or table changes for the same models; stored results name it.
@@ -31,7 +32,7 @@ class Status(StrEnum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """The conclusion of an audit.
 
@@ -49,6 +50,10 @@ class Verdict:
     smallest_effect: float
     sentence: str
     next_steps: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        title = f"Verdict: {self.status.replace('_', ' ')}. {self.sentence}"
+        return sheet(title, [("reasons", self.reasons), ("next", self.next_steps)])
 
 
 def decide(

@@ -12,6 +12,7 @@ from efface.errors import shorten
 from efface.numerics.logits import of_classes, symlog
 from efface.numerics.neighbours import by_block, ranks, windows
 from efface.request import Request
+from efface.runtime.printing import clip
 from efface.types import Indices, RecordId
 
 WIDTH = 200  # largest number of members near a record's score that it is compared with; usually a tenth of them
@@ -22,7 +23,7 @@ MIN_NONMEMBERS = 200
 MAX_OF_A_CLASS = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Assumption:
     """An assumption of calibrated methods about a request, and whether it holds.
 
@@ -39,6 +40,10 @@ class Assumption:
     if_met: str
     if_unmet: str
     records: tuple[RecordId, ...] = ()
+
+    def __repr__(self) -> str:
+        listed = f" ({shorten(self.records)})" if self.records else ""
+        return f"Assumption {self.name!r}, {'met' if self.met else 'not met'}: {clip(self.sentence, 240)}{listed}"
 
     @property
     def sentence(self) -> str:

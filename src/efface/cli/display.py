@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.auditing.report.wording import duration, number, ratio
+from efface.auditing.report.wording import number, ratio
 from efface.cli.output import NOT_AUDITED
 from efface.errors import shorten
 from efface.runtime.jsonable import to_jsonable
@@ -232,8 +232,9 @@ def _cell(reading: "Reading", narrow: bool) -> Text:
 
 
 def _spent(what: str, cost: "Cost") -> str:
-    phases = ", ".join(f"{name} {duration(p.cpu_s)}" for name, p in cost.phases.items())
-    return f"{what} {duration(cost.cpu_s)} of CPU time in {duration(cost.wall_s)} ({phases})"
+    from efface.runtime.cost import spent  # needs torch
+
+    return f"{what} {spent(cost)}"
 
 
 def say(out: Console, line: str | Text) -> None:

@@ -12,6 +12,7 @@ from typing import TextIO
 import typer
 
 from efface.errors import EffaceError, RequestError, describe_error
+from efface.runtime.notices import quietly
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
 from efface.store.plan import NOTHING_UNLEARNED
 
@@ -67,7 +68,8 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
     """
     stdout = sys.stdout
     try:
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        # warnings are shown as notes of the answer
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(), quietly():
             yield stdout
     except RequestError as error:
         _show(as_json, stdout, str(error), "the request was refused", error.problems)

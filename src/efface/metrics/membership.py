@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from efface.numerics.neighbours import blocks, by_block, windows
+from efface.runtime.printing import Brief
 from efface.types import Estimate
 
 
-@dataclass(frozen=True)
-class AucResult:
+@dataclass(frozen=True, repr=False)
+class AucResult(Brief):
     """An AUC with the contribution of each record, so that two AUCs can be compared record by record.
 
     Args:

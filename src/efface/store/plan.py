@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from efface.auditing.config import REFERENCES, level_problem
 from efface.errors import RequestError
+from efface.runtime.printing import Brief
 from efface.store.entries import Version
 
 # methods need torch, which is slow to load: they are imported where they are used, so that the command line can refuse
@@ -49,8 +50,8 @@ class RunPlan:
         return get(self.method, {name: str(value) for name, value in self.options.items()})
 
 
-@dataclass(frozen=True)
-class RunOutcome:
+@dataclass(frozen=True, repr=False)
+class RunOutcome(Brief):
     """The outcome of a run.
 
     Args:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from efface.auditing.config import REFERENCES
 from efface.errors import RequestError
+from efface.runtime.notices import quietly, warn_caller
 from efface.store.clock import read_date
 from efface.store.place import check_store, key_beside
 from efface.store.plan import RunOutcome, RunPlan
@@ -204,7 +205,10 @@ class Store:
         from efface.runtime.devices import resolve_device
         from efface.store.run import run
 
-        return run(self._context, task, plan or RunPlan(), resolve_device(self._device), wait_s, progress)
+        with quietly():  # what the run says names records by tags, which its outcome has replaced by ids
+            outcome = run(self._context, task, plan or RunPlan(), resolve_device(self._device), wait_s, progress)
+        warn_caller(outcome.warnings)
+        return outcome
 
     def report_folder(self, run: int) -> Path:
         """The folder of a run's audit report."""
@@ -236,7 +240,8 @@ class Store:
         from efface.store.verify import verify
 
         options = ReauditOptions(references, original, progress)
-        return verify(self._context, self._task, resolve_device(self._device), level, options)
+        with quietly():  # the notes are in the report
+            return verify(self._context, self._task, resolve_device(self._device), level, options)
 
     def export(self, number: int, out: str | Path) -> list[Path]:
         """Write a folder that shows how a request was honoured, without the records or their ids.

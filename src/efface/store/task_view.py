@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from efface.data.records import Records, subset
+from efface.runtime.printing import Brief
 from efface.store.keys import TAG_DIGITS, Key
 from efface.task import Task
 from efface.types import Indices, RecordId, SizedDataset
@@ -50,8 +51,8 @@ class MaskedIds(Sequence[RecordId]):
         return self._tags.get(position) or f"{self._mark}:{position}"
 
 
-@dataclass(frozen=True)
-class TaskView:
+@dataclass(frozen=True, repr=False)
+class TaskView(Brief):
     """A task without the records that were forgotten before.
 
     Args:

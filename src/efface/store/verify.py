@@ -8,6 +8,7 @@ import torch
 from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
+from efface.runtime.printing import Brief
 from efface.store.build import load
 from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError
@@ -22,8 +23,8 @@ from efface.task import Task
 TRIES = 5  # to read the whole store while nobody writes to it
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Brief):
     """The result of verifying a store.
 
     Args:
@@ -45,8 +46,8 @@ class Verification:
     complete: bool = True
 
 
-@dataclass(frozen=True)
-class Inspection:
+@dataclass(frozen=True, repr=False)
+class Inspection(Brief):
     """The state of a store's files and rows, as of one event of its history.
 
     Args:

@@ -15,6 +15,7 @@ from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
 from efface.request import Request, check_request, make_task
 from efface.runtime.cost import Meter
+from efface.runtime.notices import warn_caller
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 from efface.task import Task
 from efface.types import RecordId, SizedDataset
@@ -83,6 +84,7 @@ def unlearn(
         with seeded(derive_seed(seed, "run")):
             result = _carry_out(run, progress)
     check_something_changed(result)
+    warn_caller(result.warnings)
     return result
 
 

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from efface.runtime.printing import sheet
 from efface.types import Estimate
+
+SHOWN = 8  # evaluations in the text of the evidence
 
 
 class Outcome(StrEnum):
@@ -40,7 +43,7 @@ class Evaluation:
     loss: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evidence:
     """All evaluations of a run, and why it ended.
 
@@ -61,3 +64,20 @@ class Evidence:
     target: float
     margin: float
     planned_evaluations: int
+
+    def __repr__(self) -> str:
+        every = self.evaluations
+        shown = every if len(every) <= SHOWN else (*every[: SHOWN - 1], every[-1])
+        rows = [
+            (
+                "",
+                f"step {e.step}: conditional AUC {e.auc.value:.3f} [{e.auc.low:.3f}, {e.auc.high:.3f}], accuracy "
+                f"{e.holdout_accuracy:.3f} on the holdout, {e.forget_accuracy:.3f} on the forget set",
+            )
+            for e in shown
+        ]
+        left = len(every) - len(shown)
+        return sheet(
+            f"Evidence: {self.outcome.replace('_', ' ')}; weights of step {self.chosen_step} kept",
+            [("reason", self.reason), *rows, ("", f"and {left} more evaluations" if left else "")],
+        )

@@ -15,6 +15,7 @@ from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import SCHEMA_VERSION, write
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
+from efface.auditing.report.text import on_one_screen
 from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
 from efface.auditing.verdict import CORRECTION, JUDGE_VERSION, Verdict
@@ -26,7 +27,7 @@ from efface.runtime.provenance import git_state, versions
 from efface.unlearning.result import Result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What an audit found, ready to be read or saved.
 
@@ -43,6 +44,9 @@ class Report:
     def __post_init__(self) -> None:
         """Build the document at once, since it states versions and the time of the audit."""
         _ = self.document
+
+    def __repr__(self) -> str:
+        return on_one_screen(self)
 
     @property
     def verdict(self) -> Verdict:

@@ -79,13 +79,6 @@ def percent(value: float) -> str:
     return f"{100 * value:.3g}%"
 
 
-def duration(seconds: float) -> str:
-    """Format seconds as seconds, minutes or hours, whichever suits."""
-    if seconds < 120:
-        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def ratio(value: float) -> str:
     """Put the cost of unlearning divided by that of one retraining into words."""
     return f"{times(value)} {'less CPU time than' if 0 < value < 1 else 'the CPU time of'}"
