@@ -10,7 +10,7 @@ EffaceError
     ├── BusyError       another process holds the store; try again (exit code 5)
     └── StorageError    the disk is full, read-only or failing (exit code 6)
 
-NothingUnlearnedError is in `efface.unlearning`, those of a store are in `efface.store`.
+Those of a store are in `efface.store`, NothingUnlearnedError is in `efface.unlearning`.
 """
 
 from collections.abc import Callable, Iterable, Sequence

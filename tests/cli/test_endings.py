@@ -78,7 +78,7 @@ def test_a_store_honours_nothing_by_a_run_that_unlearned_nothing(here: Path) -> 
         lines = result.stdout.splitlines()
         assert lines[0] == "Nothing unlearned."
         assert lines[1].startswith("  - no step could be kept, so the weights are the original's: held-out accuracy")
-        assert "honours nothing: the model stays as it was, request 1 pending." in result.stdout
+        assert "honours nothing: the model stays as it was, and request 1 pending." in result.stdout
         assert "\nNext: let the method go less far" in result.stdout and "rejected" not in result.stdout
     said = answer(run("run", *RUINOUS, "--json"))
     assert (said["status"], said["version"]) == ("nothing_unlearned", None) and said["next_steps"]

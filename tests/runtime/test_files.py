@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import RequestError
-from efface.runtime.files import atomic_write, check_writable, folder_problem, replace_durably
+from efface.runtime.files import atomic_write, check_path, check_writable, folder_problem, replace_durably
 
 
 def mode_of(path: Path) -> int:
@@ -103,6 +103,22 @@ def test_folders_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert folder_problem(tmp_path) == "cannot be written to"
     assert folder_problem(tmp_path / "new") == f"cannot be made in {tmp_path}"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc")
+def test_where_no_file_can_be_made_a_folder_is_refused_before_any_work() -> None:
+    """Permissions alone would let a superuser write there."""
+    assert folder_problem(Path("/proc")) == "cannot be written to"
+    assert folder_problem(Path("/proc/x/below")) == "cannot be made in /proc"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [(None, "got None"), (3, "got 3"), (["a"], r"got \['a'\]"), ("a\0b", "holds a NUL")]
+)
+def test_what_is_no_path_is_refused(path: object, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        check_path(path, "folder")
+    assert check_path("a/b", "folder") == check_path(Path("a/b"), "folder") == Path("a/b")
 
 
 @pytest.mark.parametrize("stage", ["block", "synced"])

@@ -120,12 +120,14 @@ def test_accept_says_which_conclusions_pass(
     store: Store, status: Status, accept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The conclusion is put in the audit's place, since only chance would give all three."""
-    verdict = SimpleNamespace(status=status, reasons=("said so",))
+    verdict = SimpleNamespace(status=status, reasons=("said so",), next_steps=("do so",))
     report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
     monkeypatch.setattr("efface.store.run.audit_models", lambda **_: report)
     passes = accept == "any" or status == "verified" or accept == status
     outcome = store.run(RunPlan(options=dict(QUICK.options), accept=accept))
     assert (outcome.status, outcome.reasons, outcome.version is not None) == (status, ("said so",), passes)
+    assert outcome.next_steps[0] == "do so" and (len(outcome.next_steps) == 1) == passes
+    assert passes or "--accept any" in outcome.next_steps[1]
     run = store.history().runs[1]
     assert run.stage is (Stage.DONE if passes else Stage.REJECTED)
     assert (store.report_folder(1) / "report.json").read_text() == "{}"

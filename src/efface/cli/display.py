@@ -113,7 +113,7 @@ def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) ->
     sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
     say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
     say(out, _stopped(result))
-    _say_next(out, result.next_steps)
+    say_next(out, result.next_steps)
     for note in result.warnings:
         say(out, f"Note: {note}")
     say(out, f"Cost: {_spent('unlearning', result.cost)}.")
@@ -125,7 +125,7 @@ def show_nothing(error: "NothingUnlearnedError", stdout: TextIO) -> None:
     out = make_console(stdout)
     head = f" Nothing may count as erased, and no weights were written: {error.reason}."
     say(out, Text.assemble(("Nothing unlearned.", f"bold {COLOURS['nothing_unlearned']}"), head))
-    _say_next(out, error.next_steps)
+    say_next(out, error.next_steps)
     for note in error.warnings:
         say(out, f"Note: {note}")
     say(out, f"Cost: {_spent(f'unlearning by {error.method.key}', error.cost)}.")
@@ -248,10 +248,11 @@ def say_verdict(out: Console, verdict: "Verdict") -> None:
     say(out, Text.assemble((f"{STATUS_WORDS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))
     for reason in verdict.reasons:
         say(out, f"  - {reason}")
-    _say_next(out, verdict.next_steps)
+    say_next(out, verdict.next_steps)
 
 
-def _say_next(out: Console, steps: Sequence[str]) -> None:
+def say_next(out: Console, steps: Sequence[str]) -> None:
+    """Print what to do next, one line each."""
     for step in steps:
         say(out, f"Next: {step}.")
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,11 +73,32 @@ def sync(path: Path) -> None:
         os.close(number)
 
 
+def check_path(path: object, what: str) -> Path:
+    """The path that a user gave for a file or folder.
+
+    Args:
+        path: the path.
+        what: the argument's name; the message begins with it.
+
+    Raises:
+        RequestError: it is no path, or no file can have this name.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise RequestError(f"{what}: expected a path, got {path!r}")
+    given = Path(os.fsdecode(path))
+    if "\0" in str(given):
+        raise RequestError(f"{what}: {str(given)!r} holds a NUL, which no name of a file may")
+    return given
+
+
 def folder_problem(folder: Path) -> str | None:
-    """Why a folder cannot be made or written to, such as `is not a folder`; None if it can. It is not made here."""
+    """Why a folder cannot be made or written to, such as `is not a folder`; None if it can.
+
+    It is not made here. A file without a name is made for a moment in it, or in the folder in which it would be made.
+    """
     try:
         place = next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(p))
-        usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+        usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK) and _takes_files(place)
     except (OSError, ValueError) as error:  # the working folder was removed; a NUL in the name
         return f"cannot be used: {getattr(error, 'strerror', None) or error}"
     if usable:
@@ -84,6 +106,15 @@ def folder_problem(folder: Path) -> str | None:
     if place != folder.absolute():
         return f"cannot be made in {place}"
     return "cannot be written to" if place.is_dir() else "is not a folder"
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether a file can be made in a folder: permissions alone allow it in /proc, and on a full disk."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def check_writable(folder: Path, what: str) -> None:

@@ -43,8 +43,8 @@ def sheet(title: str, rows: Iterable[tuple[str, str | Sequence[str]]], most: int
     lines = [clip(title, 2 * most)]
     for name, texts in rows:
         every = [texts] if isinstance(texts, str) else list(texts)
-        named = [name] + [""] * MAX_TEXTS
-        shown = [f"  {n:<9} {clip(text, most)}" for n, text in zip(named, every[:MAX_TEXTS], strict=False) if text]
+        names = [name] + [""] * MAX_TEXTS
+        shown = [f"  {n:<9} {clip(text, most)}" for n, text in zip(names, every[:MAX_TEXTS], strict=False) if text]
         lines += [*shown, *([f"  {'':<9} and {len(every) - MAX_TEXTS} more"] if len(every) > MAX_TEXTS else [])]
     return bounded(lines)
 

@@ -16,12 +16,14 @@ class Assessment:
         reasons: the reasons for `status`, one line each.
         files: SHA-256 of the report's files, by name.
         within_limits: whether a retrained model lost no more accuracy than the store's limit.
+        next_steps: what to do next, one line each; the history does not store it.
     """
 
     status: str
     reasons: list[str]
     files: dict[str, str]
     within_limits: bool = True
+    next_steps: tuple[str, ...] = ()
 
     def passes(self, accept: str) -> bool:
         """Whether the model goes into service; `accept` is the required conclusion, one of `plan.ACCEPT`."""

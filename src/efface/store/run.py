@@ -27,8 +27,12 @@ from efface.store.plan import NOT_AUDITED, NOTHING_UNLEARNED, RETRAINED, RunOutc
 from efface.store.settings import DriftLimits
 from efface.store.settle import settle_pending
 from efface.task import Task
-from efface.unlearning.next_steps import RETRAIN, UNCHANGED_BY_RETRAINING
+from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, UNCHANGED_BY_RETRAINING
 from efface.unlearning.nothing import NothingUnlearnedError
+
+VERIFY = "audit the model in service: store.verify() (efface verify)"
+SEE_TO_FIT = "see to Task.fit, which trained a model that is worse than the first one before"
+TAKE_IT = "or take the model as it is: RunPlan(accept='any') (efface run --accept any)"
 
 
 def run(
@@ -123,7 +127,8 @@ class StoreRun:
         try:
             return self._carry_out()
         except NothingUnlearnedError as error:
-            return self._changed_nothing(error.reason, error.next_steps, error.warnings)
+            found = Assessment(NOTHING_UNLEARNED, [error.reason], {}, next_steps=error.next_steps)
+            return self._changed_nothing(found, error.warnings)
         except (RequestError, DivergedError) as error:
             # only the type of the error: the history is permanent, and a message of the user's code may hold an id
             self._end(Stage.FAILED, type(error).__name__)
@@ -137,25 +142,24 @@ class StoreRun:
         model = self._model()
         if (self.record.model or {})["weights"] == self.parent.weights and self.batch.leaving:
             why = f"the weights are bit for bit those of {self.parent.title}, which knows the records"
-            return self._changed_nothing(why, UNCHANGED_BY_RETRAINING if self.plan.retrain else (RETRAIN,))
+            steps = UNCHANGED_BY_RETRAINING if self.plan.retrain else (OTHER_METHOD, RETRAIN)
+            return self._changed_nothing(Assessment(NOTHING_UNLEARNED, [why], {}, next_steps=steps))
         found = self._assess(model)
         failpoint("run.judged")
         outcome = self._outcome(found)
         if not found.passes(self.plan.accept):
             self._end(Stage.REJECTED, f"{found.status}, and {self.plan.accept} was asked for")
-            return outcome
+            return replace(outcome, next_steps=tuple(dict.fromkeys([*outcome.next_steps, TAKE_IT])))
         version = self._commit(model, found)
         failpoint("run.committed")
         finish(self.context)
         failpoint("run.finished")
         return replace(outcome, version=version, retraining=tuple(self.limits.exceeded(version.drift)))
 
-    def _changed_nothing(
-        self, why: str, next_steps: tuple[str, ...], warnings: Sequence[str] | None = None
-    ) -> RunOutcome:
+    def _changed_nothing(self, found: Assessment, warnings: Sequence[str] | None = None) -> RunOutcome:
         """End the run as rejected, since no version without a change may honour a request; `accept` does not matter."""
         self._end(Stage.REJECTED, "nothing was unlearned")
-        return self._outcome(Assessment(NOTHING_UNLEARNED, [why], {}), next_steps, warnings)
+        return self._outcome(found, warnings)
 
     def _model(self) -> nn.Module:
         """The new model: loaded if it was stored before the run was interrupted, else made and stored now."""
@@ -179,7 +183,7 @@ class StoreRun:
         if self.plan.retrain:
             return self._compare(model)
         if self.plan.level is None:
-            return Assessment(NOT_AUDITED, ["no audit was asked for"], {})
+            return Assessment(NOT_AUDITED, ["no audit was asked for"], {}, next_steps=(VERIFY,))
         return Assessment(**self.record.audit) if self.record.audit else self._audit(model, self.plan.level)
 
     def _compare(self, model: nn.Module) -> Assessment:
@@ -195,7 +199,8 @@ class StoreRun:
         )
         if -drift["accuracy"] <= limit:
             return Assessment(RETRAINED, [said], {})
-        return Assessment(RETRAINED, [f"{said}, which is past the limit of {limit:.3f}"], {}, within_limits=False)
+        said = f"{said}, which is past the limit of {limit:.3f}"
+        return Assessment(RETRAINED, [said], {}, within_limits=False, next_steps=(SEE_TO_FIT,))
 
     def _audit(self, model: nn.Module, level: str) -> Assessment:
         """Audit the new model and store the report, in which tags replace the ids of records."""
@@ -217,19 +222,18 @@ class StoreRun:
         )
         failpoint("run.audited")
         files = self.context.folder.add_report(self.record.number, report.save)
-        found = Assessment(str(report.verdict.status), list(report.verdict.reasons), files)
+        verdict = report.verdict
+        found = Assessment(str(verdict.status), list(verdict.reasons), files, next_steps=verdict.next_steps)
         self._note("audited", audit=found.noted)
         return found
 
-    def _outcome(
-        self, found: Assessment, next_steps: Sequence[str] = (), warnings: Sequence[str] | None = None
-    ) -> RunOutcome:
+    def _outcome(self, found: Assessment, warnings: Sequence[str] | None = None) -> RunOutcome:
         if warnings is None:
             warnings = (self.record.model or {}).get("warnings", ())
         return RunOutcome(
             status=found.status,
             reasons=tuple(self.pending.restore_ids(line, self.task) for line in found.reasons),
-            next_steps=tuple(next_steps),
+            next_steps=found.next_steps,
             run=self.record.number,
             requests=self.record.requests,
             records=len(self.pending.names),

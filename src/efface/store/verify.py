@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from efface.auditing.config import Level, level_problem
 from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
@@ -78,8 +80,9 @@ def verify(
     Raises:
         DamagedError: the history itself cannot be read.
         BusyError: other processes keep writing to the store.
-        RequestError: the given original is not the lineage's first model, or the key is missing.
+        RequestError: an option is invalid, the given original is not the lineage's first model, or the key is missing.
     """
+    _check_options(level, options, task)
     found = inspect(context)
     history = found.history
     if options.original is not None:
@@ -113,6 +116,21 @@ def verify(
         not_audited=None if report else why,
         complete=audited and not found.problems,
     )
+
+
+def _check_options(level: str | None, options: ReauditOptions, task: Task | None) -> None:
+    """Check the options of an audit before any work; RequestError with every problem if they are not valid."""
+    problems = []
+    if level is not None and (problem := level_problem(level)):
+        problems.append(problem)
+    if level == Level.STRONG and task is not None and task.fit is None:
+        problems.append("level strong trains models as the original was trained: give Task.fit, or use level standard")
+    if type(options.references) is not int or options.references < 1:
+        problems.append(f"references: expected an integer of 1 or more, got {options.references!r}")
+    if options.original is not None and not isinstance(options.original, nn.Module):
+        problems.append(f"original: expected a torch.nn.Module, got {type(options.original).__name__}")
+    if problems:
+        raise RequestError(problems)
 
 
 def inspect(context: StoreContext) -> Inspection:

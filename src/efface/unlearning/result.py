@@ -12,6 +12,7 @@ from efface.errors import shorten
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
 from efface.runtime.cost import Cost, spent
+from efface.runtime.files import check_path
 from efface.runtime.printing import brief, sheet
 from efface.task import Task
 from efface.types import RecordId
@@ -91,5 +92,8 @@ class Result:
 
         Returns:
             The sha256 digest of the weights.
+
+        Raises:
+            RequestError: `path` is no path, has another ending, or cannot be written to.
         """
-        return save_weights(self.model, path)
+        return save_weights(self.model, check_path(path, "path"))

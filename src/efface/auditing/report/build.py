@@ -19,9 +19,11 @@ from efface.auditing.report.text import on_one_screen
 from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
 from efface.auditing.verdict import CORRECTION, JUDGE_VERSION, Verdict
+from efface.errors import EffaceError
 from efface.models.running import device_of
 from efface.numerics.logits import margin
 from efface.runtime.cost import Cost, PhaseCost
+from efface.runtime.files import check_path, folder_problem
 from efface.runtime.jsonable import to_jsonable
 from efface.runtime.provenance import git_state, versions
 from efface.unlearning.result import Result
@@ -109,9 +111,15 @@ class Report:
             The paths of report.json and of report.html.
 
         Raises:
-            OSError: A file cannot be written; files from before are unchanged.
+            RequestError: `folder` is no path.
+            EffaceError: A file cannot be written; files from before are unchanged, and another folder can be given.
         """
-        return write(self.document, folder)
+        target = check_path(folder, "folder")
+        try:
+            return write(self.document, target)
+        except OSError as error:
+            problem = folder_problem(target) or error.strerror or str(error)
+            raise EffaceError(f"{target}: the report cannot be saved there: {problem}") from error
 
     @cached_property
     def document(self) -> dict[str, Any]:
