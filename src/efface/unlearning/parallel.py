@@ -1,8 +1,7 @@
 """Unlearning one request with several processes of `torch.distributed`, which divide the rows of every batch.
 
-All forward passes go through `Task.forward`. Each process computes its own rows and receives the other outputs, so that
-it has the loss of the whole batch. Its gradient, times the number of processes, has the gradient of the whole loss as
-its mean over processes, which DistributedDataParallel takes.
+Each process computes its own rows in `Task.forward` and receives the other outputs, and so has the loss of the batch.
+Its gradient, times the number of processes, has that loss's as its mean, which DistributedDataParallel takes.
 """
 
 import os
@@ -52,7 +51,6 @@ def unlearn(
 
     Raises:
         RequestError: Also where the method or model cannot be divided, or the processes got different arguments.
-        NothingUnlearnedError: As in `efface.unlearn`, in every process.
         EffaceError: Also where the processes ended with different weights.
     """
     if not dist.is_available() or not dist.is_initialized():
@@ -60,18 +58,15 @@ def unlearn(
             raise RequestError("several processes were launched: call torch.distributed.init_process_group first")
         return unlearn_alone(model, forget=forget, task=task, method=method, **others)
     _check(model, forget, get(method), others.get("seed", 0))
-    shared, nothing, result = Shared(task), None, None
+    shared, others["progress"] = Shared(task), others.get("progress") if dist.get_rank() == 0 else False
     try:
-        others["progress"] = others.get("progress") if dist.get_rank() == 0 else False
         result = unlearn_alone(model, forget=forget, task=replace(task, forward=shared), method=method, **others)
-    except NothingUnlearnedError as error:
-        nothing = error
+    except NothingUnlearnedError as error:  # the others are asked whether they kept any weights
+        raise (EffaceError("only some processes kept a step: use one") if _differs(None) else error) from None
     finally:
         shared.averaged.clear()
-    if _differs(None if result is None else (weights_digest(result.model), result.evidence.chosen_step)):
+    if _differs((weights_digest(result.model), result.evidence.chosen_step)):
         raise EffaceError("the processes ended at different weights, so none are kept: use one process")
-    if result is None:
-        raise nothing or EffaceError("the run gave no result")
     return replace(result, task=task, cost=_joined(_of_all(result.cost)))
 
 
@@ -104,8 +99,7 @@ class Shared:
             own.register_hook(lambda slope: slope * world)
         outputs = [torch.empty_like(own) for _ in range(world)]
         dist.all_gather(outputs, own.detach().contiguous())
-        outputs[rank] = own
-        return torch.cat(outputs)[:rows]
+        return torch.cat([*outputs[:rank], own, *outputs[rank + 1 :]])[:rows]
 
 
 class Pass(nn.Module):
