@@ -172,6 +172,8 @@ def test_where_nothing_was_measured_the_verdict_says_why() -> None:
     said = "no decisive test was measured: only 12 retain records are left; needs a last layer"
     assert (found.status, found.reasons) == (UNDECIDED, (said,))
     assert found.sentence == "No test could be made, so whether the 60 records are forgotten is not known."
+    alone = decide(adjust_tests([CLEARED]), None, 0.03, 60, "them", "", ("needs a last layer",))
+    assert alone.reasons[0].endswith("a statistic other than the label's own score: needs a last layer")
     some = decide(adjust_tests([CLEARED, OFF]), None, 0.03, 60, "them", "", ("needs a last layer",))
     assert some.status is VERIFIED, "what was measured decides"
 

@@ -117,14 +117,15 @@ def _doubts(tests: Sequence[AuditTest], records: int, unmeasured: Sequence[str])
     if records < MIN_RECORDS:
         doubts.append(f"{records} forget records are too few (at least {MIN_RECORDS}); see each record's rank instead")
     informative = [t for t in tests if not t.uninformative_reason]
+    why = f": {'; '.join(unmeasured)}" if unmeasured else ""
     if not tests:
-        doubts.append(": ".join(["no decisive test was measured", *(["; ".join(unmeasured)] if unmeasured else [])]))
+        doubts.append(f"no decisive test was measured{why}")
     elif not informative:
         doubts.append(_no_informative_test(tests))
     elif not any(t.of_model for t in informative):
         doubts.append("no informative test reads this model itself, only others by the same method")
     elif all(t.kind == "attack" or not t.of_model for t in informative):
-        doubts.append("no informative test reads a statistic other than the label's own score")
+        doubts.append(f"no informative test reads a statistic other than the label's own score{why}")
     return [*doubts, *(f"{t.title}: {t.why}" for t in tests if t.outcome == "open")]
 
 
