@@ -60,7 +60,7 @@ def advice(tests: list[AuditTest], utility: Estimate | None = None, **changes: A
         (
             [CLEARED, OFF],
             {"records": 12},
-            ["fewer than 30 records", "train anew"],
+            ["fewer than 30 records (or persons) cannot", "train anew"],
         ),
     ],
 )

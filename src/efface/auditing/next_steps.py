@@ -25,8 +25,8 @@ REFERENCES = (
 )
 HOLDOUT = "give more records in Task.holdout: the more of them, the narrower the intervals"
 FEW_RECORDS = (
-    f"fewer than {MIN_RECORDS} records cannot be verified: collect requests and erase them together (efface request "
-    "add, efface run), or look at the rank of each record: report.document['records'] (report.html)"
+    f"fewer than {MIN_RECORDS} records (or persons) cannot be verified: collect requests and erase them together "
+    "(efface request add, efface run), or look at each record's rank: report.document['records'] (report.html)"
 )
 
 
@@ -36,7 +36,7 @@ class Circumstances:
 
     Args:
         level: Level of the audit.
-        records: Number of forget records.
+        records: Number of forget records, or of the groups that they belong to.
         retrained: Number of retrained models that were given.
         models: Number of models of each ensemble at level strong.
         method: The method that made the unlearned model; None if it is not known.

@@ -9,6 +9,7 @@ from torch import Tensor
 from efface.calibration.counterfactual import CalibratedLogits, CounterfactualLogits
 from efface.calibration.targets import trust
 from efface.errors import shorten
+from efface.numerics.clusters import effective_count
 from efface.numerics.logits import of_classes, symlog
 from efface.numerics.neighbours import by_block, ranks, windows
 from efface.request import Request
@@ -18,6 +19,7 @@ from efface.types import Indices, RecordId
 WIDTH = 200  # largest number of members near a record's score that it is compared with; usually a tenth of them
 EDGE = 5  # a record is supported if at least about this many others are harder, and as many are easier
 DOUBTED = 0.5  # with less trust than this, the original's logits of a record hardly count
+LEVEL = 0.95  # coverage of an interval of SURE standard errors
 SURE = 2.0  # a share must differ by this many standard errors to count as different
 MIN_NONMEMBERS = 200
 MAX_OF_A_CLASS = 0.5
@@ -64,7 +66,7 @@ def assumptions(expected: CounterfactualLogits, request: Request, forget: Indice
     """
     seen, members, nonmembers = expected.of_training(forget), expected.members, expected.nonmembers
     names = request.ids_of(forget)
-    usual = ~of_classes(seen.targets, expected.forget_classes)
+    usual, clusters = ~of_classes(seen.targets, expected.forget_classes), request.clusters_of(forget)
     ids = [names[i] for i in torch.nonzero(usual)[:, 0].tolist()]
     found = [
         _classes(request),
@@ -79,16 +81,16 @@ def assumptions(expected: CounterfactualLogits, request: Request, forget: Indice
     ]
     if not ids:
         return tuple(found)
-    seen = seen.rows(usual)
+    seen, clusters = seen.rows(usual), None if clusters is None else clusters[usual]
     alone = ("harder or easier than nearly all members or nonmembers", "targets are guesses from the nearest ones")
     known = ("known far better than nonmembers of their difficulty", "targets rest on the reference model")
     lonely, lonely_members = (_alone(g, members, nonmembers) for g in (seen, members))
     doubted, doubted_members = (_trust(g, nonmembers) < DOUBTED for g in (seen, members))
     return (
         *found,
-        _alike(seen, members),
-        _no_more("support", lonely, lonely_members, alone, ids),
-        _no_more("not memorised beyond nonmembers", doubted, doubted_members, known, ids),
+        _alike(seen, members, clusters),
+        _no_more("support", lonely, lonely_members, (alone, ids), clusters),
+        _no_more("not memorised beyond nonmembers", doubted, doubted_members, (known, ids), clusters),
     )
 
 
@@ -103,7 +105,7 @@ def _classes(request: Request) -> Assumption:
     )
 
 
-def _alike(seen: CalibratedLogits, members: CalibratedLogits) -> Assumption:
+def _alike(seen: CalibratedLogits, members: CalibratedLogits, clusters: Tensor | None) -> Assumption:
     width = min(WIDTH, max(20, len(members.targets) // 10))
     own, margins, score, scores = symlog(seen.margin), symlog(members.margin), seen.score, members.score
     rank = by_block(lambda part: ranks(own[part], margins[windows(score[part], scores, width)]), len(score))
@@ -112,7 +114,7 @@ def _alike(seen: CalibratedLogits, members: CalibratedLogits) -> Assumption:
     shown, known = f"mean rank {0.5 + off:.2f}", "better" if off > 0 else "less well"
     return Assumption(
         "alike",
-        abs(off) <= SURE / (12 * len(rank)) ** 0.5,
+        abs(off) <= SURE / (12 * _count(rank, clusters)) ** 0.5,
         f"the original knows the forget records as well as {others}, up to chance ({shown}, where .50 is expected)",
         f"the original knows the forget records {known} than {others} ({shown}, not .50): the request was hardly drawn "
         "at random",
@@ -132,21 +134,33 @@ def _alone(seen: CalibratedLogits, members: CalibratedLogits, nonmembers: Calibr
     return alone
 
 
-def _no_more(name: str, odd: Tensor, odd_members: Tensor, what: tuple[str, str], ids: Sequence[RecordId]) -> Assumption:
+def _no_more(
+    name: str,
+    odd: Tensor,
+    odd_members: Tensor,
+    said: tuple[tuple[str, str], Sequence[RecordId]],
+    clusters: Tensor | None,
+) -> Assumption:
     """An assumption that holds if the share of odd forget records is, up to chance, at most that of odd members.
 
     Args:
         name: Name of the assumption.
         odd: Which forget records are odd, (n,), bool.
         odd_members: Which members are, (m,), bool.
-        what: What odd records are, and what follows for them, in words.
-        ids: Ids of the forget records.
+        said: In words, what odd records are and what follows for them; and the ids of the forget records.
+        clusters: The group of each forget record, (n,); None if each is its own.
     """
-    share, count, n = float(odd_members.double().mean()), int(odd.sum()), len(odd)
+    (what, so), ids = said
+    share, count, n = float(odd_members.double().mean()), int(odd.sum()), _count(odd.double(), clusters)
     most = share + SURE * (share * (1 - share) / n) ** 0.5 + 1 / n
     records = tuple(ids[i] for i in torch.nonzero(odd)[:, 0].tolist())
     met = float(odd.double().mean()) <= most
-    said = f"{count} of {n} forget records {'is' if count == 1 else 'are'} {what[0]}"
+    found = f"{count} of {len(odd)} forget records {'is' if count == 1 else 'are'} {what}"
     usual = f"no larger a share, up to chance, than of other training records ({share:.1%})"
-    unusual = f"more than of other training records ({share:.1%}): their {what[1]}"
-    return Assumption(name, met, f"{said}, {usual}", f"{said}, {unusual}", records)
+    unusual = f"more than of other training records ({share:.1%}): their {so}"
+    return Assumption(name, met, f"{found}, {usual}", f"{found}, {unusual}", records)
+
+
+def _count(values: Tensor, clusters: Tensor | None) -> float:
+    """How many independent records say as much as these; a number of records where each is a group of its own."""
+    return effective_count(values, clusters, LEVEL)

@@ -6,6 +6,11 @@ from typing import Any
 from efface.auditing.verdict import Status
 from efface.store.plan import NOT_AUDITED, RETRAINED
 
+# What to do next, beside the advice of an audit.
+VERIFY = "audit the model in service: store.verify() (efface verify)"
+SEE_TO_FIT = "see to Task.fit, which trained a model that is worse than the first one before"
+TAKE_IT = "or take the model as it is: RunPlan(accept='any') (efface run --accept any)"
+
 
 @dataclass(frozen=True)
 class Assessment:

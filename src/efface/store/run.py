@@ -13,7 +13,7 @@ from efface.auditing.options import AuditOptions
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
 from efface.runtime.seeds import unchanged_globals
-from efface.store.assessment import Assessment
+from efface.store.assessment import SEE_TO_FIT, TAKE_IT, VERIFY, Assessment
 from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
 from efface.store.build import load, retrain_without, save, unlearn_batch
 from efface.store.context import StoreContext
@@ -29,10 +29,6 @@ from efface.store.settle import settle_pending
 from efface.task import Task
 from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, UNCHANGED_BY_RETRAINING
 from efface.unlearning.nothing import NothingUnlearnedError
-
-VERIFY = "audit the model in service: store.verify() (efface verify)"
-SEE_TO_FIT = "see to Task.fit, which trained a model that is worse than the first one before"
-TAKE_IT = "or take the model as it is: RunPlan(accept='any') (efface run --accept any)"
 
 
 def run(
@@ -140,7 +136,9 @@ class StoreRun:
         self.batch = find_batch(self.context, self.task, self.pending, self.plan.retrain)
         failpoint("run.task-read")
         model = self._model()
-        if (self.record.model or {})["weights"] == self.parent.weights and self.batch.leaving:
+        # Task.fit may rightly give the same weights twice, on records that do not matter to it
+        repeats = self.plan.retrain and self.parent.kind == "retrained"
+        if (self.record.model or {})["weights"] == self.parent.weights and self.batch.leaving and not repeats:
             why = f"the weights are bit for bit those of {self.parent.title}, which knows the records"
             steps = UNCHANGED_BY_RETRAINING if self.plan.retrain else (OTHER_METHOD, RETRAIN)
             return self._changed_nothing(Assessment(NOTHING_UNLEARNED, [why], {}, next_steps=steps))
