@@ -93,7 +93,7 @@ def parts(value: Any, seen: set[int], depth: int = 0) -> Iterator[Any]:
 
 
 def test_a_report_and_everything_in_it_fits_on_one_screen(known: Memorised) -> None:
-    report = known.audit(known.steered, retrained=known.retrained, groups={"half": FORGET[:20], "rest": FORGET[20:]})
+    report = known.audit(known.steered, retrained=known.retrained, kinds={"half": FORGET[:20], "rest": FORGET[20:]})
     found = list(parts(report, set()))
     names = {type(part).__name__ for part in found}
     assert {"Report", "Result", "Table", "Evidence", "Splits", "Verdict", "Task", "AuditInputs", "Scores"} <= names
