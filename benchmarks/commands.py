@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmarks.progress import show_progress
-from efface.auditing.report.wording import duration
 from efface.cli.failures import Code, guarded
 from efface.cli.output import check_folder, save
 from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, collect_errors
+from efface.runtime.printing import duration
 
 if TYPE_CHECKING:  # what the benchmark imports takes time, which --help need not
     from benchmarks.harness.problems import Problem

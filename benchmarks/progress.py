@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from efface.auditing.report.wording import duration
+from efface.runtime.printing import duration
 
 
 @contextlib.contextmanager

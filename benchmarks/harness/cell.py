@@ -87,9 +87,16 @@ def run_cell(cell: Cell, how: HowRun, cache: Path) -> dict[str, Any]:
                 control = train_retrained(request, 1, cache / "models")[0]
                 unlearned = Evaluator(request, control).read_all(made)
             except EffaceError as error:
-                return result | {"failed": str(error)}
+                return result | {"failed": why_failed(error)}
         cost = beside_retraining(request, epoch, cost)
         return result | {"cost": cost} | measured(request, original, unlearned, retrained)
+
+
+def why_failed(error: EffaceError) -> str:
+    """Why a method gave no model, as one line: without the advice to a user of what to do next."""
+    if isinstance(error, efface.NothingUnlearnedError):
+        return f"nothing was unlearned: {error.reason}"
+    return " ".join(str(error).split())
 
 
 def measured(request: BenchRequest, original: Readings, unlearned: Readings, retrained: Readings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from benchmarks.harness.cell import HowRun, unlearn_all
+from benchmarks.harness.cell import HowRun, unlearn_all, why_failed
 from benchmarks.harness.cost import time_epoch
 from benchmarks.harness.evaluator import Evaluator, compare
 from benchmarks.harness.readings import request_of
@@ -104,7 +104,7 @@ def tune(tuned: Tuned, recipe: Recipe, tuning: Tuning, cache: Path) -> dict[str,
                 parts: dict[str, Any] = {place: far[key].unlearned.value for place, key in SCORED.items()}
                 score = sum(parts.values())
             except EffaceError as error:
-                failed = " ".join(str(error).split())
+                failed = why_failed(error)
                 parts, score, spent = {"failed": failed}, MAX_SCORE, (time.process_time() - start) / len(models)
             score = score if np.isfinite(score) else MAX_SCORE
             tried.append({"options": options, "score": score, "cpu_s": spent, **parts})

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from efface import methods
-from efface.errors import CheckpointError, DivergedError, EffaceError, RequestError
+from efface.errors import CheckpointError, DivergedError, EffaceError, EffaceWarning, RequestError
 from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from efface.types import Estimate, RecordId, SizedDataset
     from efface.unlearning.driver import unlearn
     from efface.unlearning.evidence import Evaluation, Evidence, Outcome
+    from efface.unlearning.nothing import NothingUnlearnedError
     from efface.unlearning.options import UnlearnOptions
     from efface.unlearning.plan import Plan, check
     from efface.unlearning.result import Result
@@ -59,6 +60,7 @@ _HOMES = {
     "Meter": "efface.runtime.cost",
     "Method": "efface.methods.base",
     "Metric": "efface.auditing.readings",
+    "NothingUnlearnedError": "efface.unlearning.nothing",
     "Outcome": "efface.unlearning.evidence",
     "PhaseCost": "efface.runtime.cost",
     "Plan": "efface.unlearning.plan",
@@ -103,6 +105,7 @@ __all__ = [
     "Decision",
     "DivergedError",
     "EffaceError",
+    "EffaceWarning",
     "Estimate",
     "Evaluation",
     "Evidence",
@@ -112,6 +115,7 @@ __all__ = [
     "Meter",
     "Method",
     "Metric",
+    "NothingUnlearnedError",
     "Outcome",
     "PhaseCost",
     "Plan",

@@ -4,12 +4,13 @@ EffaceError
 ├── RequestError        the request cannot be honoured; nothing was done (exit code 2)
 │   └── CheckpointError a weights file is missing, damaged or does not fit the model
 ├── DivergedError       the weights became NaN or infinite on the way; nothing was saved (exit code 1)
+├── NothingUnlearnedError  no change of the weights could be kept, so there is no unlearned model (exit code 8)
 └── StoreError          a store cannot do what was asked; its contents are unchanged (exit code 1)
     ├── DamagedError    a row, a file or the key does not match the history (exit code 4)
     ├── BusyError       another process holds the store; try again (exit code 5)
     └── StorageError    the disk is full, read-only or failing (exit code 6)
 
-Those of a store are in `efface.store`.
+Those of a store are in `efface.store`, NothingUnlearnedError is in `efface.unlearning`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,10 @@ T = TypeVar("T")
 
 class EffaceError(Exception):
     """Base of every error that efface raises on purpose."""
+
+
+class EffaceWarning(UserWarning):
+    """What efface warns of by `warnings.warn`: findings of a run or an audit that do not keep it from going on."""
 
 
 class RequestError(EffaceError):

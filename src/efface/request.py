@@ -17,12 +17,13 @@ from efface.data.records import Records
 from efface.errors import RequestError, collect_errors, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable
 from efface.runtime.kinds import network_problem
+from efface.runtime.printing import Brief
 from efface.task import Task, check_task, missing_sets
 from efface.types import Indices, RecordId, SizedDataset
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, repr=False)
+class Request(Brief):
     """A request that has passed its checks.
 
     Args:

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, default_collate
 from efface.errors import RequestError, kind_of
 from efface.options import as_integer, clear_calls
 from efface.runtime.kinds import dataset_problem
+from efface.runtime.printing import Brief
 from efface.types import RecordId, SizedDataset
 
 # how efface calls each hook
@@ -44,8 +45,8 @@ def missing_build_model(owner: str = "the task") -> str:
 
 
 @clear_calls()
-@dataclass(kw_only=True)
-class Task:
+@dataclass(kw_only=True, repr=False)
+class Task(Brief):
     """A classification problem: its records, and hooks for data or models of other kinds than the default.
 
     By default, data sets are map-style, a record is a pair `(input, target)`, and the model is called as

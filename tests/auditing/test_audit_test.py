@@ -15,11 +15,15 @@ from helpers.audit_tests import CLEARED, FAR, KNOWN, NEAR, NO_BETTER, SMALL, WID
         (CLEARED, "cleared", "effect +0.010 [-0.015, +0.035] within ±0.100"),
         (make_test(-0.3, 0.01), "cleared", "within ±0.100"),
         (make_test(0.3, 0.05), "cleared", "within ±0.100"),  # shown to differ, but by less than the margin
-        (KNOWN, "left", "effect +0.200 [+0.170, +0.230] (doing nothing +0.300): forget records are still known"),
-        (make_test(-0.3, -0.2), "left", "still known"),
-        (make_test(0.3, -0.2), "left", "over-unlearned"),
-        (make_test(-0.3, 0.2), "left", "over-unlearned"),
-        (make_test(0.01, 0.3), "left", "still known"),
+        (
+            KNOWN,
+            "left",
+            "effect +0.200 [+0.170, +0.230] (doing nothing +0.300): under-unlearned: forget rec",
+        ),
+        (make_test(-0.3, -0.2), "left", "under-unlearned: forget records still score lower than never-seen ones, as"),
+        (make_test(0.3, -0.2), "left", "over-unlearned: forget records score lower than never-seen ones"),
+        (make_test(-0.3, 0.2), "left", "over-unlearned: forget records score higher than never-seen ones, and lower"),
+        (make_test(0.01, 0.3), "left", "under-unlearned: forget records are still known"),
         (SMALL, "uninformative", "doing nothing itself is not distinguished from having forgotten"),
         (make_test(0.3, 0.01, half=0.2), "uninformative", "doing nothing shows too little (+0.300) for so few records"),
         (WIDE, "open", "effect +0.055 [+0.005, +0.105] is not wholly within ±0.100"),
@@ -38,6 +42,40 @@ from helpers.audit_tests import CLEARED, FAR, KNOWN, NEAR, NO_BETTER, SMALL, WID
 def test_what_one_test_says(one: AuditTest, outcome: str, said: str) -> None:
     (alone,) = adjust_tests([one])
     assert (alone.outcome, said in alone.why) == (outcome, True), alone.why
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "side"),
+    [
+        (0.3, 0.2, "under_unlearned"),
+        (0.3, 0.4, "under_unlearned"),
+        (0.3, -0.2, "over_unlearned"),
+        (-0.3, -0.2, "under_unlearned"),
+        (-0.3, 0.2, "over_unlearned"),
+        # what the original shows may be chance, and its sign then says nothing: known records score higher
+        (0.01, 0.2, "under_unlearned"),
+        (-0.01, 0.2, "under_unlearned"),
+        (0.01, -0.2, "over_unlearned"),
+        (-0.01, -0.2, "over_unlearned"),
+        # within the margin, nothing is left
+        (0.3, 0.02, ""),
+        (0.3, -0.02, ""),
+    ],
+)
+def test_the_side_of_an_effect_follows_from_what_doing_nothing_is_shown_to_be(
+    before: float, after: float, side: str
+) -> None:
+    (alone,) = adjust_tests([make_test(before, after)])
+    assert alone.side == side
+    assert ("over-unlearned" in alone.why, "under-unlearned" in alone.why) == (side[:4] == "over", side[:5] == "under")
+
+
+def test_an_effect_has_a_side_only_where_it_is_shown_to_lie_beyond_zero() -> None:
+    unsure = dataclasses.replace(make_test(0.3, -0.2, half=0.25, uninformative_reason=""), p=0.001)
+    (alone,) = adjust_tests([unsure])
+    assert (alone.outcome, alone.side) == ("left", "")
+    assert alone.why.endswith("forget records differ from never-seen ones")
+    assert FAR.side == NEAR.side == "", "a distance has no side"
 
 
 def test_p_values_are_shared_between_the_tests_that_are_not_yet() -> None:

@@ -241,7 +241,7 @@ def test_the_report_says_that_models_were_not_kept(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="cache: the models are not kept") as warned:
         report = judged.audit(result, level="strong", cache=tmp_path)
     [note] = [n for n in report.notes if n.startswith("cache:")]
-    assert {str(w.message) for w in warned} == {note} and "_thread.lock" in note and not list(tmp_path.iterdir())
+    assert [str(w.message) for w in warned].count(note) == 1 and "_thread.lock" in note and not list(tmp_path.iterdir())
 
 
 def test_canaries_are_retain_records_with_wrong_labels_and_forgotten_with_the_request(

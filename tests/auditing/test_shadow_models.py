@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor, nn
 
 import efface
@@ -275,3 +276,17 @@ def test_what_level_strong_cannot_do_is_refused() -> None:
     with pytest.raises(RequestError, match="method given beside a result"):
         judged.audit(judged.unlearned("noop"), method="noop", level="strong")
     assert fit is judged.task.fit
+
+
+def test_a_shadow_that_the_method_cannot_change_stays_as_it_is() -> None:
+    """As the method leaves the caller's model, but the audit goes on."""
+    judged = problem()
+    inputs = strong("noop").inputs
+    still = efface.methods.get("ssd", {"select": "1e9"})
+    idle = replace(inputs, method=still)
+    meter = Meter()
+    ids = inputs.request.ids
+    made = shadow_models.forget_by_method(idle, judged.task, judged.original, ids, 0, None, meter)
+    assert made is not judged.original
+    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), judged.original.parameters(), strict=True))
+    assert meter.cost().total.forward > 0

@@ -65,7 +65,13 @@ TABLE: dict[str, tuple[list[AuditTest], Estimate | None, int, Status, str]] = {
         VERIFIED,
         "caution: accuracy on never",
     ),
-    "still known": ([KNOWN, OFF], None, 60, FAILED, "(doing nothing +0.300): forget records are still known"),
+    "still known": (
+        [KNOWN, OFF],
+        None,
+        60,
+        FAILED,
+        "(doing nothing +0.300): under-unlearned: forget records are",
+    ),
     "one of two still known": ([CLEARED, PROBE], None, 60, FAILED, "still known"),
     "over-unlearned": ([make_test(0.3, -0.2), OFF], None, 60, FAILED, "over-unlearned"),
     "left, though nothing was to be seen": ([make_test(0.01, 0.3), OFF], None, 60, FAILED, "still known"),
@@ -133,6 +139,10 @@ TABLE: dict[str, tuple[list[AuditTest], Estimate | None, int, Status, str]] = {
         "not shown to be better than doing nothing",
     ),
     "nothing measured": ([], None, 60, UNDECIDED, "no decisive test was measured"),
+    "a chance sign before, and still known": ([make_test(-0.01, 0.3), OFF], None, 60, FAILED, "are still known"),
+    "a chance sign before, and too far": ([make_test(0.01, -0.3), OFF], None, 60, FAILED, "over-unlearned"),
+    "below before, and still": ([make_test(-0.3, -0.2), OFF], None, 60, FAILED, "under-unlearned"),
+    "below before, and beyond": ([make_test(-0.3, 0.2), OFF], None, 60, FAILED, "over-unlearned"),
 }
 
 
@@ -155,6 +165,17 @@ def test_every_failure_and_every_doubt_is_stated() -> None:
     doubted = decide(adjust_tests([WIDE, dataclasses.replace(WIDE, title="RMIA")]), near(-0.05, 0.04), 0.03, 10, "them")
     starts = ["10 forget records", "no informative test reads", "Loss attack: ", "RMIA: ", "caution: "]
     assert [r.startswith(s) for r, s in zip(doubted.reasons, starts, strict=True)] == [True] * 5
+
+
+def test_where_nothing_was_measured_the_verdict_says_why() -> None:
+    found = decide([], None, 0.03, 60, "them", "", ("only 12 retain records are left", "needs a last layer"))
+    said = "no decisive test was measured: only 12 retain records are left; needs a last layer"
+    assert (found.status, found.reasons) == (UNDECIDED, (said,))
+    assert found.sentence == "No test could be made, so whether the 60 records are forgotten is not known."
+    alone = decide(adjust_tests([CLEARED]), None, 0.03, 60, "them", "", ("needs a last layer",))
+    assert alone.reasons[0].endswith("a statistic other than the label's own score: needs a last layer")
+    some = decide(adjust_tests([CLEARED, OFF]), None, 0.03, 60, "them", "", ("needs a last layer",))
+    assert some.status is VERIFIED, "what was measured decides"
 
 
 def test_an_audit_that_is_barred_concludes_nothing() -> None:

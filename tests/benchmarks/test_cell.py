@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import efface
-from benchmarks.harness.cell import resolve
+from benchmarks.harness.cell import resolve, why_failed
 from benchmarks.harness.problems import PROBLEMS
 from benchmarks.harness.requests import BenchRequest, make_request
 from efface.data.splits import make_splits
-from efface.errors import RequestError
+from efface.errors import DivergedError, RequestError
+from efface.unlearning.evidence import Outcome
 
 
 def random_request(cache: Path, share: float = 0.05) -> BenchRequest:
@@ -36,3 +37,13 @@ def test_other_options_are_passed_on_and_checked(tmp_path: Path) -> None:
     assert resolve("steer", {}, request, (600, 30), 0) == efface.methods.get("steer", {})
     with pytest.raises(RequestError, match="lr"):
         resolve("finetune", {"lr": -1.0}, request, (600, 30), 0)
+
+
+def test_a_failed_cell_says_why_in_one_line_without_advice() -> None:
+    evidence = efface.Evidence((), Outcome.UTILITY_FLOOR, "accuracy fell", 0, 0.5, 0.05, 1)
+    nothing = efface.NothingUnlearnedError(
+        "no step could be kept", efface.methods.Steer(), 0, evidence, efface.Cost(), ()
+    )
+    assert "next: " in str(nothing)
+    assert why_failed(nothing) == "nothing was unlearned: no step could be kept"
+    assert why_failed(DivergedError("the loss\nbecame nan")) == "the loss became nan"

@@ -141,7 +141,7 @@ def test_json_is_all_that_standard_output_gets(here: Path) -> None:
     )
     result = run("unlearn", "chatty:task", *UNLEARN[2:], *SMALL, "--json")
     said = answer(result)
-    assert list(said) == ["status", "reasons", "files", "report"]
+    assert list(said) == ["status", "reasons", "next", "files", "report"]
     assert said["files"] == {
         "weights": "run/unlearned.safetensors",
         "report": "run/report.json",

@@ -220,6 +220,7 @@ def example() -> Document:
             ),
             "reasons": ["RMIA, offline: 0.140 is left, more than the margin of 0.100", "accuracy did not fall"],
             "smallest_effect": 0.08,
+            "next": ["try another method or seed: method=... (--method)"],
         },
         "notes": ["trained on one core"],
     }
@@ -251,6 +252,7 @@ def bare(document: Document) -> Document:
             "sentence": "No test could be made, so nothing is known of what the unlearned model still holds.",
             "reasons": [],
             "smallest_effect": None,
+            "next": [],
         },
         "notes": [],
         "versions": {},
@@ -301,6 +303,7 @@ def large(count: int = 1000, seed: int = 5) -> Document:
         ),
         "reasons": ["every decisive test was cleared", "held-out accuracy fell by 1.0 points at most"],
         "smallest_effect": 0.031,
+        "next": [],
     }
     document["roc"].update(negatives=count, positives=count)
     document["roc"]["models"] = {who: curve(forget[who], holdout[who]) for who in means}

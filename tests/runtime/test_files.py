@@ -105,6 +105,13 @@ def test_folders_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert folder_problem(tmp_path / "new") == f"cannot be made in {tmp_path}"
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc")
+def test_where_no_file_can_be_made_a_folder_is_refused_before_any_work() -> None:
+    """Permissions alone would let a superuser write there."""
+    assert folder_problem(Path("/proc")) == "cannot be written to"
+    assert folder_problem(Path("/proc/x/below")) == "cannot be made in /proc"
+
+
 @pytest.mark.parametrize("stage", ["block", "synced"])
 def test_a_failure_before_the_name_is_given_leaves_what_was_there(tmp_path: Path, stage: str) -> None:
     path = tmp_path / "file"
@@ -156,3 +163,5 @@ def test_what_is_no_path_is_refused_by_the_name_of_its_argument() -> None:
         with pytest.raises(RequestError) as caught:
             as_path("out", value)
         assert caught.value.problems == (f"out: expected a path, got {kind}",)
+    with pytest.raises(RequestError, match="holds a NUL"):
+        as_path("out", "a\0b")

@@ -41,6 +41,50 @@ def store(asked_store: Store) -> Store:
 HARDLY = {"rounds": 1, "steps": 8}  # too little to forget 36 records
 
 
+RUINOUS = RunPlan(method="neggrad_plus", options={"alpha": 0, "steps": 60, "every": 60, "lr": 0.05}, accept="any")
+
+
+def test_a_run_that_unlearned_nothing_is_rejected_whatever_is_accepted(store: Store, tiny: Tiny) -> None:
+    before = weights_files(store.path)
+    outcome = store.run(RUINOUS)
+    assert (outcome.status, outcome.version, outcome.requests) == ("nothing_unlearned", None, (1,))
+    assert "no step could be kept" in outcome.reasons[0] and outcome.next_steps
+    history = store.history()
+    run = history.runs[1]
+    assert (run.stage, run.why, run.model, run.audit) == (Stage.REJECTED, "nothing was unlearned", None, None)
+    assert [r.stage for r in store.requests()] == [Stage.PENDING] and history.open_run is None
+    assert weights_files(store.path) == before and len(history.versions) == 1
+    assert serving(store) == weights(tiny.model)
+    assert store.verify(level=None).problems == ()
+    assert store.run(QUICK).version is not None, "another plan honours the request"
+
+
+def test_a_model_that_was_stored_unchanged_before_an_interruption_honours_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tiny: Tiny
+) -> None:
+    """As where an earlier version of efface made it."""
+    model = tiny.fresh()
+    noted = {"reference": None, "cpu_s": 1.0, "warnings": []}
+    with monkeypatch.context() as patch:
+        patch.setattr("efface.store.run.unlearn_batch", lambda *given: (model, noted))
+        interrupt(store, QUICK, "run.made", monkeypatch)
+    outcome = store.run(QUICK)
+    assert (outcome.status, outcome.resumed, outcome.version) == ("nothing_unlearned", True, None)
+    assert "bit for bit those of version 1" in outcome.reasons[0]
+    assert [r.stage for r in store.requests()] == [Stage.PENDING]
+
+
+def test_a_retraining_that_gives_the_weights_in_service_honours_nothing(asked_store: Store, tiny: Tiny) -> None:
+    def fit(model: nn.Module, data: Any, seed: int) -> None:
+        model.load_state_dict(tiny.model.state_dict())
+
+    store = Store(asked_store.path, replace(task_of(tiny), fit=fit))
+    outcome = store.run(ANEW)
+    assert (outcome.status, outcome.version) == ("nothing_unlearned", None)
+    assert "let Task.build_model make an untrained network" in outcome.next_steps[0]
+    assert [r.stage for r in store.requests()] == [Stage.PENDING]
+
+
 def test_nothing_pending_is_nothing_done(store: Store) -> None:
     store.run(QUICK)
     before = everything(store.path)
@@ -76,12 +120,14 @@ def test_accept_says_which_conclusions_pass(
     store: Store, status: Status, accept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The conclusion is put in the audit's place, since only chance would give all three."""
-    verdict = SimpleNamespace(status=status, reasons=("said so",))
+    verdict = SimpleNamespace(status=status, reasons=("said so",), next_steps=("do so",))
     report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
     monkeypatch.setattr("efface.store.run.audit_models", lambda **_: report)
     passes = accept == "any" or status == "verified" or accept == status
     outcome = store.run(RunPlan(options=dict(QUICK.options), accept=accept))
     assert (outcome.status, outcome.reasons, outcome.version is not None) == (status, ("said so",), passes)
+    assert outcome.next_steps[0] == "do so" and (len(outcome.next_steps) == 1) == passes
+    assert passes or "--accept any" in outcome.next_steps[1]
     run = store.history().runs[1]
     assert run.stage is (Stage.DONE if passes else Stage.REJECTED)
     assert (store.report_folder(1) / "report.json").read_text() == "{}"

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from efface import Task
 from efface.errors import RequestError
-from efface.store import BusyError, DamagedError, Store
+from efface.store import BusyError, DamagedError, Store, verify
 from efface.store.database import Database
 from helpers.store_cases import (
     LONG,
@@ -147,3 +148,27 @@ def test_verifying_beside_others_at_work_finds_no_damage(
 def test_a_key_that_others_may_read_is_named(path: Path, task: Task) -> None:
     path.with_name(f"{path.name}.key").chmod(0o644)
     assert any(".key: others than its owner may read it" in w for w in Store(path, task).verify(level=None).warnings)
+
+
+@pytest.mark.parametrize(
+    ("call", "problems"),
+    [
+        ({"level": "x"}, ["level: expected one of quick, standard, strong, got 'x'"]),
+        ({"references": 0}, ["references: expected an integer of 1 or more, got 0"]),
+        ({"references": True, "level": None}, ["references: expected an integer of 1 or more, got True"]),
+        ({"original": "x"}, ["original: expected a torch.nn.Module, got str"]),
+        ({"level": 3, "references": "4", "original": {}}, ["level: ", "references: ", "original: "]),
+    ],
+)
+def test_a_wrong_call_is_refused_before_any_work(
+    call: dict[str, Any], problems: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "inspect", lambda context: pytest.fail("began to work"))
+    with pytest.raises(RequestError) as refused:
+        store.verify(**call)
+    assert [p[: len(q)] for p, q in zip(refused.value.problems, problems, strict=True)] == problems
+
+
+def test_a_strong_audit_without_fit_is_refused_before_any_work(store: Store, task: Task) -> None:
+    with pytest.raises(RequestError, match="level strong trains models as the original was trained: give"):
+        Store(store.path, replace(task, fit=None)).verify(level="strong")

@@ -74,6 +74,13 @@ def test_what_cannot_be_divided_is_refused_in_each_process(asked: str, words: st
         assert words in process["refused"][asked]
 
 
+def test_where_no_step_could_be_kept_each_process_says_so(two: list[Any]) -> None:
+    for process in two:
+        assert process["refused"]["ruinous"].startswith(
+            "NothingUnlearnedError: nothing was unlearned by neggrad_plus: no"
+        )
+
+
 def test_processes_that_never_met_are_refused(monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RequestError, match="init_process_group first"):

@@ -83,6 +83,37 @@ def test_what_the_last_evaluation_says(now: Evaluation, outcome: Outcome) -> Non
     assert said.outcome is outcome and "step limit reached" in said.reason
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "outcome", "words"),
+    [
+        (0.80, 0.60, Outcome.UNDER_UNLEARNED, "above 0.5: forget records are still known"),
+        (0.80, 0.40, Outcome.OVER_UNLEARNED, "below 0.5: forget records score lower than never-seen ones"),
+        (
+            0.30,
+            0.40,
+            Outcome.UNDER_UNLEARNED,
+            "below 0.5, from where the original's lay, at 0.300: forget records",
+        ),
+        (
+            0.30,
+            0.60,
+            Outcome.OVER_UNLEARNED,
+            "beyond 0.5, from where the original's lay, at 0.300: forget records",
+        ),
+        (0.30, 0.20, Outcome.OVER_UNLEARNED, "below 0.5: forget records score lower"),  # and farther off than before
+        # an original whose interval covers the target lies on neither side
+        (0.495, 0.60, Outcome.UNDER_UNLEARNED, "still known"),
+        (0.495, 0.40, Outcome.OVER_UNLEARNED, "score lower than never-seen ones"),
+        (0.30, 0.495, Outcome.UNDECIDED, "too few records"),
+    ],
+)
+def test_too_far_is_beyond_the_target_as_seen_from_the_original(
+    before: float, now: float, outcome: Outcome, words: str
+) -> None:
+    said = conclude([evaluation(before, step=0), evaluation(now)], 0.5)
+    assert (said.outcome, words in said.reason) == (outcome, True), said.reason
+
+
 def test_a_combination_judges_by_its_widest_rule() -> None:
     rule = UtilityFloor() | LooksUnseen(margin=0.04, target=0.52)
     assert (rule.target, rule.margin) == (0.52, 0.04)

@@ -14,6 +14,7 @@ from efface.data.records import Batch, Records, leaves_in, map_tensors, tensors_
 from efface.models.features import penultimate
 from efface.models.running import device_of, logits_of, mode
 from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices
@@ -26,8 +27,8 @@ NOISE = 0.1  # standard deviation of the noise on copies, as a share of that of 
 SAMPLE = 1024  # number of training records that the standard deviation of the inputs is measured on
 
 
-@dataclass(frozen=True)
-class RecordSet:
+@dataclass(frozen=True, repr=False)
+class RecordSet(Brief):
     """Some records of a data set.
 
     Args:
@@ -41,8 +42,8 @@ class RecordSet:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class RecordOutputs:
+@dataclass(frozen=True, repr=False)
+class RecordOutputs(Brief):
     """Outputs of one model on n records.
 
     Args:
@@ -61,8 +62,8 @@ class RecordOutputs:
     features: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class ModelOutputs:
+@dataclass(frozen=True, repr=False)
+class ModelOutputs(Brief):
     """Outputs of one model on the records of an audit.
 
     Args:

@@ -7,7 +7,7 @@ from torch import nn
 
 from efface.auditing.checks import AuditCall, ModelPair
 from efface.auditing.config import REFERENCES, Level
-from efface.auditing.inputs import prepare
+from efface.auditing.inputs import OTHER_SEED, prepare
 from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.auditing.report.build import Report
 from efface.auditing.run import judge
@@ -16,6 +16,7 @@ from efface.errors import RequestError, kind_of
 from efface.models.wrappers import plain_networks
 from efface.options import as_integer, clear_calls
 from efface.runtime.cost import Meter
+from efface.runtime.notices import warn_caller
 from efface.runtime.seeds import seeded, unchanged_globals
 from efface.task import Task
 from efface.types import RecordId, SizedDataset
@@ -119,4 +120,7 @@ def _audit(call: AuditCall) -> Report:
         with meter.phase("checks"):
             inputs = prepare(call)
         findings = judge(inputs, meter)
-    return Report(inputs, findings, meter.cost())
+    report = Report(inputs, findings, meter.cost())
+    warned = () if inputs.result is None else inputs.result.warnings  # by the run, when it was made
+    warn_caller(note for note in report.notes if note not in warned and not note.startswith(OTHER_SEED))
+    return report

@@ -33,6 +33,12 @@ def attack_rows(scores: Scores, tests: Sequence[AuditTest], barred: bool) -> lis
     return [*rows, _low_false_alarms(scores)]
 
 
+def unmeasured(scores: Scores) -> tuple[str, ...]:
+    """Why attacks that would decide cannot be measured, each reason once; empty if all can."""
+    missing = [a for a in ATTACKS if scores.decides(a) and scores.auc_result(a, 0) is None]
+    return tuple(dict.fromkeys(_why_missing(scores, attack) for attack in missing))
+
+
 def strongest(scores: Scores) -> Attack:
     """The attack whose ROC curve and rates are shown: LiRA if there are references, else the loss attack."""
     return by_key("lira" if scores.references else "loss")

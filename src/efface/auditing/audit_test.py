@@ -19,6 +19,16 @@ AUC_MARGIN = 0.10  # an effect on an AUC counts as none only if its whole interv
 # Shares of the error rate, by family of tests. The smallest possible p value of one model against 32 is 0.0303.
 SHARES = {"attack": 0.20, "model": 0.62, "method": 0.18}
 
+# What a test that is left shows, by its side and by whether the original's effect lies below 0.
+SIDES = {
+    ("under_unlearned", False): "under-unlearned: forget records are still known",
+    ("under_unlearned", True): "under-unlearned: forget records still score lower than never-seen ones, as before",
+    ("over_unlearned", False): "over-unlearned: forget records score lower than never-seen ones",
+    ("over_unlearned", True): "over-unlearned: forget records score higher than never-seen ones, and lower before",
+    ("", False): "forget records differ from never-seen ones",
+    ("", True): "forget records differ from never-seen ones",
+}
+
 
 @dataclass(frozen=True)
 class AuditTest:
@@ -81,6 +91,22 @@ class AuditTest:
         return "cleared" if self.is_equivalent and self._improved else "open"
 
     @property
+    def side(self) -> str:
+        """Of a test that is left: `under_unlearned` or `over_unlearned`; empty if it has no side, or none is shown.
+
+        A model that knows the records lies on the original's side of 0: above it, unless the original is shown to lie
+        below. An effect that is shown to lie beyond 0 on the other side went too far.
+        """
+        if self.kind == "distance" or self.outcome != "left" or not self.unlearned.excludes(0.0):
+            return ""
+        return "under_unlearned" if (self.unlearned.value > 0) != self._known_below else "over_unlearned"
+
+    @property
+    def _known_below(self) -> bool:
+        """Whether the original's effect is shown to lie below 0: records that it knows then score lower, not higher."""
+        return self.original.high < 0
+
+    @property
     def _improved(self) -> bool:
         if self.improvement is None:
             return True
@@ -109,10 +135,8 @@ class AuditTest:
             return self._distance_left
         shown = f"{show(self.unlearned)} (doing nothing {self.original.value:+.3f})"
         match self.outcome:
-            case "left" if self.unlearned.value * self.original.value < 0:
-                return f"effect {shown}: over-unlearned"
             case "left":
-                return f"effect {shown}: forget records are still known"
+                return f"effect {shown}: {SIDES[self.side, self._known_below]}"
             case "uninformative":
                 return self.uninformative_reason
             case "cleared":

@@ -20,6 +20,7 @@ from efface.metrics.epsilon import canary_epsilon
 from efface.models.running import logits_of
 from efface.numerics.logits import margin, symlog
 from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
@@ -53,8 +54,8 @@ class Canaries:
     original_epsilon_low: float
 
 
-@dataclass(frozen=True)
-class Planted:
+@dataclass(frozen=True, repr=False)
+class Planted(Brief):
     """Canaries, and the shadows that are trained on them.
 
     Args:

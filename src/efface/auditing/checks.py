@@ -19,14 +19,15 @@ from efface.models.checks import check_fresh
 from efface.options import as_integer
 from efface.request import Request, check_others, check_request
 from efface.runtime.kinds import network_problem
+from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.task import Task, check_task
 from efface.types import RecordId
 from efface.unlearning.result import Result
 
 
-@dataclass(frozen=True)
-class ModelPair:
+@dataclass(frozen=True, repr=False)
+class ModelPair(Brief):
     """Two models of any origin, before and after unlearning; the fields are named as those of a `Result`.
 
     Args:

@@ -20,6 +20,7 @@ from efface.models.features import penultimate
 from efface.models.running import logits_of
 from efface.numerics.logits import centre, symlog
 from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
@@ -30,8 +31,8 @@ COPIED = ("forget", "control")  # places whose records are also read as slightly
 RAW = "raw margins"  # as published attacks read them, not standardised
 
 
-@dataclass(frozen=True)
-class Cell:
+@dataclass(frozen=True, repr=False)
+class Cell(Brief):
     """One statistic on the records of one place.
 
     Args:
@@ -64,8 +65,8 @@ CELLS = (
 )
 
 
-@dataclass(frozen=True)
-class Statistics:
+@dataclass(frozen=True, repr=False)
+class Statistics(Brief):
     """Each cell's statistic, on the symmetric log and standardised by each model's nonmembers, (models, records).
 
     Args:

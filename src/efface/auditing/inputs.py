@@ -13,6 +13,7 @@ from efface.data.splits import Splits, make_splits
 from efface.methods import Method
 from efface.models.checkpoint import weights_digest
 from efface.request import Request
+from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 from efface.unlearning.options import UnlearnOptions
@@ -24,11 +25,12 @@ ENTIRE_HOLDOUT = "no run of efface is known to have made these weights: all of t
 RUN_NOT_CHECKED = (
     "which run made these weights, and so which holdout records it used, was stated with them and is not checked"
 )
+OTHER_SEED = "the audit drew from seed"  # begins a remark, which is no warning
 UNCHANGED = "the unlearned weights are bit for bit the original's: nothing was unlearned"
 
 
-@dataclass(frozen=True)
-class AuditInputs:
+@dataclass(frozen=True, repr=False)
+class AuditInputs(Brief):
     """The checked inputs of an audit.
 
     Args:
@@ -143,4 +145,4 @@ def _origin_notes(result: Result | None, run_seed: int | None, seed: int | None)
     """Notes on the run that made the model, and on the audit's seed if it differs from the run's."""
     if result is None:
         return [ENTIRE_HOLDOUT if run_seed is None else RUN_NOT_CHECKED]
-    return [f"the audit drew from seed {seed}"] if seed not in (None, result.seed) else []
+    return [f"{OTHER_SEED} {seed}"] if seed not in (None, result.seed) else []

@@ -11,12 +11,13 @@ from efface.methods import Method, class_of, get
 from efface.models.training import Recipe
 from efface.options import as_integer, clear_calls, type_problems
 from efface.runtime.cost import PhaseCost
+from efface.runtime.printing import Brief
 from efface.types import RecordId
 
 
 @clear_calls(recipe=Recipe, method=class_of)
-@dataclass(frozen=True, kw_only=True)
-class AuditOptions:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AuditOptions(Brief):
     """How an audit is made and reported, beside its level.
 
     Args:

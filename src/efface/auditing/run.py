@@ -9,6 +9,7 @@ from torch import nn
 
 from efface.attacks import ATTACKS
 from efface.attacks.outputs import ModelOutputs, RecordSet, collect_outputs, copier, read_outputs
+from efface.auditing.attack_rows import unmeasured
 from efface.auditing.attack_tests import TOLERANCE, attack_tests
 from efface.auditing.audit_test import ALPHA, AuditTest, adjust_tests
 from efface.auditing.canaries import Canaries, plant, try_canaries
@@ -19,6 +20,7 @@ from efface.auditing.ensemble_outputs import read_ensembles
 from efface.auditing.ensemble_rows import ensemble_rows
 from efface.auditing.exchangeability import Exchangeability, compare, one_of_each_group
 from efface.auditing.inputs import UNCHANGED, AuditInputs
+from efface.auditing.next_steps import Circumstances, next_steps
 from efface.auditing.readings import Metric
 from efface.auditing.references import reference_models
 from efface.auditing.scores import MIN_TARGETS, Scores
@@ -31,6 +33,7 @@ from efface.models.checkpoint import weights_digest
 from efface.models.running import logits_of
 from efface.numerics.clusters import Clusters
 from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 
 MAX_HEAD = 2000  # limit of retain records that a last layer is fitted to
@@ -52,8 +55,8 @@ HOLDOUT_GROUPS = (
 NO_METHOD = "no canaries: the method that made the model is not known, or cannot be run again"
 
 
-@dataclass(frozen=True)
-class AuditResult:
+@dataclass(frozen=True, repr=False)
+class AuditResult(Brief):
     """The verdict of an audit, and everything that it rests on.
 
     Args:
@@ -110,9 +113,11 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         diagnostics = diagnostic_rows(inputs, scores, targets, references, meter)
         table = Table(scores, _utility_sets(inputs, targets, meter), tests, barred, [*diagnostics, *rows])
         change, records = table.utility_change(), len(inputs.request.forget)
-        groups = scores.groups
+        groups, barrier = scores.groups, BARRED if barred else ""
         forgotten = Forgotten(records, groups)
-        verdict = decide(tests, change, UTILITY_FLOOR, forgotten, scores.target, BARRED if barred else "")
+        verdict = decide(tests, change, UTILITY_FLOOR, forgotten, scores.target, barrier, unmeasured(scores))
+        at = _circumstances(inputs, groups, barred, lost_accuracy=change.high < -UTILITY_FLOOR)
+        verdict = replace(verdict, next_steps=next_steps(verdict, tests, at))
     notes += [] if groups is None else [COUNTED.format(records, groups)]
     notes += [HOLDOUT_GROUPS] if groups not in (None, records) and scores.clusters[1] is None else []
     notes += [missing_reason] if missing_reason and not quick else []
@@ -125,6 +130,19 @@ def _with_changes(verdict: Verdict, inputs: AuditInputs) -> Verdict:
     """The verdict; where the weights are the original's, as those of a control may be, that is its first reason."""
     is_unchanged = inputs.digests[0] == inputs.digests[1]
     return replace(verdict, reasons=(UNCHANGED, *verdict.reasons)) if is_unchanged else verdict
+
+
+def _circumstances(inputs: AuditInputs, groups: int | None, barred: bool, lost_accuracy: bool) -> Circumstances:
+    return Circumstances(
+        level=inputs.level,
+        records=len(inputs.request.forget) if groups is None else groups,
+        retrained=len(inputs.retrained),
+        models=inputs.options.models,
+        method=inputs.method,
+        unchanged=inputs.digests[0] == inputs.digests[1],
+        barred=barred,
+        lost_accuracy=lost_accuracy,
+    )
 
 
 def _distances(

@@ -14,13 +14,14 @@ from efface.metrics.membership import AucResult, conditional_auc, mean_auc
 from efface.metrics.multiplicity import benjamini_hochberg
 from efface.numerics.clusters import ALONE, Clusters, count_clusters
 from efface.numerics.neighbours import by_block, windows
+from efface.runtime.printing import Brief
 
 MIN_TARGETS = 2  # with this many retrained models or more, effects are measured against them rather than against 0.5
 RECORD_WINDOW = 100  # nonmembers of equal difficulty that the score of one record is compared with
 
 
-@dataclass(frozen=True)
-class Scores:
+@dataclass(frozen=True, repr=False)
+class Scores(Brief):
     """Every attack on every model, on the same forget records and nonmembers.
 
     Args:

@@ -1,5 +1,6 @@
 """The ensembles of a strong audit: originals, the same models unlearned, and models trained without the forget set."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,15 +11,18 @@ from efface.auditing.inputs import AuditInputs
 from efface.data.splits import Splits
 from efface.ensembles import ModelSpec, TrainedEnsemble, train_ensemble
 from efface.runtime.cost import Meter, PhaseCost
+from efface.runtime.notices import quietly
+from efface.runtime.printing import Brief
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices, RecordId
 from efface.unlearning.driver import unlearn
+from efface.unlearning.nothing import NothingUnlearnedError
 
 
-@dataclass(frozen=True)
-class Ensembles:
+@dataclass(frozen=True, repr=False)
+class Ensembles(Brief):
     """Three ensembles of models.
 
     Args:
@@ -83,7 +87,7 @@ def train_shadows(inputs: AuditInputs, specs: Sequence[ModelSpec], kind: str, me
         meter: Charged with what is trained.
     """
     title = f"training {len(specs)} models ({kind})"
-    with meter.phase(f"ensemble, {kind}"):
+    with meter.phase(f"ensemble, {kind}"), quietly():  # its notes are in the report, whose notes are warnings
         return train_ensemble(inputs.request.task, inputs.original, specs, inputs.options.training, meter, title)
 
 
@@ -107,19 +111,26 @@ def forget_by_method(
         splits: The splits of the run that is judged, so that the shadow does not use the audit's records either; None
             draws new ones by the seed.
         meter: Charged with the run.
+
+    Returns:
+        The unlearned shadow; where the method could change nothing, a copy of the shadow, since that is what it does.
     """
     if inputs.method is None:
         raise ValueError("the audited method is not known")
-    with meter.phase("ensemble, unlearning"):
-        result = unlearn(
-            model,
-            task=replace(task, describe=None),  # which only people read
-            forget=ids,
-            method=inputs.method,
-            options=replace(inputs.run_options, splits=splits, checks=False),
-            seed=seed,
-            progress=False,
-        )
-        spent = result.cost.total
-        meter.count(spent.forward, spent.backward)
-    return result.model
+    # what a run says of a shadow is nothing that the caller could mend
+    with meter.phase("ensemble, unlearning"), quietly():
+        try:
+            result = unlearn(
+                model,
+                task=replace(task, describe=None),  # which only people read
+                forget=ids,
+                method=inputs.method,
+                options=replace(inputs.run_options, splits=splits, checks=False),
+                seed=seed,
+                progress=False,
+            )
+            made, cost = result.model, result.cost
+        except NothingUnlearnedError as error:
+            made, cost = copy.deepcopy(model), error.cost
+        meter.count(cost.total.forward, cost.total.backward)
+    return made

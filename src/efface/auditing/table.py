@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from efface.auditing.attack_rows import attack_rows, scored, strongest
-from efface.auditing.audit_test import CONFIDENCE, AuditTest
+from efface.auditing.audit_test import CONFIDENCE, AuditTest, show
 from efface.auditing.distance_rows import distance_rows, feature_rows
 from efface.auditing.readings import Metric
 from efface.auditing.scores import Scores
@@ -18,10 +18,11 @@ from efface.metrics.roc import roc
 from efface.metrics.utility import correct
 from efface.numerics.clusters import ClusteredMean, repeats
 from efface.numerics.logits import margin, symlog
+from efface.runtime.printing import sheet
 from efface.types import Estimate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """The outputs of all models, and the rows made from them.
 
@@ -38,6 +39,18 @@ class Table:
     tests: Sequence[AuditTest] = ()
     barred: bool = False
     extra: Sequence[Metric] = ()
+
+    def __repr__(self) -> str:
+        found = self.scores.unlearned
+        tests = [
+            ("", f"{t.title}: {t.original.value:+.3f} of the original, {show(t.unlearned)} after, {t.outcome}")
+            for t in self.tests
+        ]
+        return sheet(
+            f"Table: {len(self.tests)} tests that decide, on {len(found.forget.targets):,} forget records and "
+            f"{len(found.nonmembers.targets):,} never-seen ones",
+            [*tests, ("more", ".tests; .metrics() has every row, .roc() the curves, .record_margins() each record")],
+        )
 
     def record_margins(self) -> dict[str, Tensor | None]:
         """Each forget record's margin, (n,), under each kind of model; the mean for several retrained models."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from efface.auditing.audit_test import CONFIDENCE
 from efface.auditing.readings import Metric, bare, measured_row
 from efface.metrics.utility import accuracy, mean_loss, tug_of_war
+from efface.runtime.printing import Brief
 from efface.types import Estimate
 
 Utility = Callable[[Sequence[Tensor], Tensor, float, Tensor | None], Estimate]
@@ -16,8 +17,8 @@ TUG_OF_WAR = "Tug of war (1: accuracies as retrained)"
 TUG_OF_WAR_SETS = ("forget", "retain", "test")
 
 
-@dataclass(frozen=True)
-class UtilitySet:
+@dataclass(frozen=True, repr=False)
+class UtilitySet(Brief):
     """Labels of some records, and the models' logits.
 
     Args:

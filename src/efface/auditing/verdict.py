@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from efface.auditing.audit_test import AuditTest, show
+from efface.runtime.printing import sheet
 from efface.types import Estimate
 
 # Raised by hand when any number of a verdict or table changes for the same models; stored results name it.
@@ -47,7 +48,7 @@ class Status(StrEnum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """The conclusion of an audit.
 
@@ -57,12 +58,18 @@ class Verdict:
         smallest_effect: The smallest effect on an AUC that some test detects with a probability of 0.8; NaN without a
             test.
         sentence: The conclusion as a sentence.
+        next_steps: What to do next, one line each, with the command or the Python call; empty if it is verified.
     """
 
     status: Status
     reasons: tuple[str, ...]
     smallest_effect: float
     sentence: str
+    next_steps: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        title = f"Verdict: {self.status.replace('_', ' ')}. {self.sentence}"
+        return sheet(title, [("reasons", self.reasons), ("next", self.next_steps)])
 
 
 def decide(
@@ -72,6 +79,7 @@ def decide(
     records: "int | Forgotten",
     target: str,
     barred: str = "",
+    unmeasured: Sequence[str] = (),
 ) -> Verdict:
     """Decide the verdict from all tests.
 
@@ -82,6 +90,7 @@ def decide(
         records: Number of forget records, and of the groups that they belong to.
         target: What effects are measured against, in words.
         barred: Why tests do not apply; empty if they do.
+        unmeasured: Why tests that would decide could not be made.
     """
     forgotten = records if isinstance(records, Forgotten) else Forgotten(records)
     informative = [t for t in tests if not t.uninformative_reason]
@@ -99,8 +108,12 @@ def decide(
         return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(tests)), smallest, _failed(left, tests, forgotten))
     if barred:
         return Verdict(Status.UNDECIDED, (barred, *cautions), smallest, f"Nothing can be concluded: {barred}.")
-    if doubts := _doubts(tests, forgotten):
-        sentence = f"The tests could neither confirm that the {forgotten} are forgotten nor show that they are not."
+    if doubts := _doubts(tests, forgotten, unmeasured):
+        sentence = (
+            f"The tests could neither confirm that the {forgotten} are forgotten nor show that they are not."
+            if tests
+            else f"No test could be made, so whether the {forgotten} are forgotten is not known."
+        )
         return Verdict(Status.UNDECIDED, (*doubts, *cautions), smallest, sentence)
     reasons = [
         f"{t.title}: {t.why}{'' if t.kind == 'distance' else f' of {target}'}" for t in tests if t.outcome == "cleared"
@@ -115,7 +128,7 @@ def decide(
     return Verdict(Status.VERIFIED, (*reasons, *cautions), smallest, sentence)
 
 
-def _doubts(tests: Sequence[AuditTest], forgotten: Forgotten) -> list[str]:
+def _doubts(tests: Sequence[AuditTest], forgotten: Forgotten, unmeasured: Sequence[str]) -> list[str]:
     """Reasons why the model cannot be verified, although no test failed it; empty if it can."""
     doubts, (records, groups) = list[str](), forgotten
     if records < MIN_RECORDS:
@@ -126,14 +139,15 @@ def _doubts(tests: Sequence[AuditTest], forgotten: Forgotten) -> list[str]:
             "many records each has; see each record's rank instead"
         )
     informative = [t for t in tests if not t.uninformative_reason]
+    why = f": {'; '.join(unmeasured)}" if unmeasured else ""
     if not tests:
-        doubts.append("no decisive test was measured")
+        doubts.append(f"no decisive test was measured{why}")
     elif not informative:
         doubts.append(_no_informative_test(tests))
     elif not any(t.of_model for t in informative):
         doubts.append("no informative test reads this model itself, only others by the same method")
     elif all(t.kind == "attack" or not t.of_model for t in informative):
-        doubts.append("no informative test reads a statistic other than the label's own score")
+        doubts.append(f"no informative test reads a statistic other than the label's own score{why}")
     return [*doubts, *(f"{t.title}: {t.why}" for t in tests if t.outcome == "open")]
 
 
@@ -153,7 +167,7 @@ def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], forgotten:
     count = f"{len(failing)} of {len(tests)} tests show{'s' * (len(failing) == 1)}"
     if not any(t.of_model for t in failing):
         return f"{count} that the method leaves traces of the {forgotten} in other models that it unlearns."
-    over = [t for t in failing if "over-unlearned" in t.why]
+    over = [t for t in failing if t.side == "over_unlearned"]
     what = "were unlearned too far" if len(over) == len(failing) else "can still be distinguished from never-seen ones"
     return f"{count} that the {forgotten} {what}."
 

@@ -13,6 +13,7 @@ from efface.numerics.clusters import effective_count
 from efface.numerics.logits import of_classes, symlog
 from efface.numerics.neighbours import by_block, ranks, windows
 from efface.request import Request
+from efface.runtime.printing import clip
 from efface.types import Indices, RecordId
 
 WIDTH = 200  # largest number of members near a record's score that it is compared with; usually a tenth of them
@@ -24,21 +25,32 @@ MIN_NONMEMBERS = 200
 MAX_OF_A_CLASS = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Assumption:
     """An assumption of calibrated methods about a request, and whether it holds.
 
     Args:
         name: Short name.
         met: Whether it holds.
-        sentence: What it means if it does not hold.
+        if_met: What is so if it holds, as a sentence.
+        if_unmet: What is so if it does not hold, as a sentence.
         records: Ids of the records that do not meet it, if it is about single records.
     """
 
     name: str
     met: bool
-    sentence: str
+    if_met: str
+    if_unmet: str
     records: tuple[RecordId, ...] = ()
+
+    def __repr__(self) -> str:
+        listed = f" ({shorten(self.records)})" if self.records else ""
+        return f"Assumption {self.name!r}, {'met' if self.met else 'not met'}: {clip(self.sentence, 240)}{listed}"
+
+    @property
+    def sentence(self) -> str:
+        """What is so, as a true sentence."""
+        return self.if_met if self.met else self.if_unmet
 
 
 def assumptions(expected: CounterfactualLogits, request: Request, forget: Indices) -> tuple[Assumption, ...]:
@@ -61,6 +73,8 @@ def assumptions(expected: CounterfactualLogits, request: Request, forget: Indice
         Assumption(
             "enough nonmembers",
             len(nonmembers.targets) >= MIN_NONMEMBERS,
+            f"what a nonmember would say was learned from {len(nonmembers.targets)} holdout records, which are enough "
+            f"(at least {MIN_NONMEMBERS})",
             f"what a nonmember would say was learned from {len(nonmembers.targets)} holdout records "
             f"(at least {MIN_NONMEMBERS} are better)",
         ),
@@ -68,10 +82,8 @@ def assumptions(expected: CounterfactualLogits, request: Request, forget: Indice
     if not ids:
         return tuple(found)
     seen, clusters = seen.rows(usual), None if clusters is None else clusters[usual]
-    alone = (
-        "harder or easier than nearly all members or nonmembers: {}, whose targets are guesses from the nearest ones"
-    )
-    known = "known far better than nonmembers of their difficulty: {}, whose targets rest on the reference model"
+    alone = ("harder or easier than nearly all members or nonmembers", "targets are guesses from the nearest ones")
+    known = ("known far better than nonmembers of their difficulty", "targets rest on the reference model")
     lonely, lonely_members = (_alone(g, members, nonmembers) for g in (seen, members))
     doubted, doubted_members = (_trust(g, nonmembers) < DOUBTED for g in (seen, members))
     return (
@@ -87,6 +99,7 @@ def _classes(request: Request) -> Assumption:
     return Assumption(
         "classes stay",
         not most,
+        "of every class that stays, other records show what a model says that never saw the forget records",
         f"the request takes most or all records of class {shorten(most)}: other records do not show what a model says "
         "of them that hardly knew their class",
     )
@@ -97,11 +110,14 @@ def _alike(seen: CalibratedLogits, members: CalibratedLogits, clusters: Tensor |
     own, margins, score, scores = symlog(seen.margin), symlog(members.margin), seen.score, members.score
     rank = by_block(lambda part: ranks(own[part], margins[windows(score[part], scores, width)]), len(score))
     off = float(rank.mean()) - 0.5
+    others = "other training records of their difficulty"
+    shown, known = f"mean rank {0.5 + off:.2f}", "better" if off > 0 else "less well"
     return Assumption(
         "alike",
         abs(off) <= SURE / (12 * _count(rank, clusters)) ** 0.5,
-        f"the original knows the forget records {'better' if off > 0 else 'less well'} than other training records of "
-        f"their difficulty (mean rank {0.5 + off:.2f}, not .50): the request was hardly drawn at random",
+        f"the original knows the forget records as well as {others}, up to chance ({shown}, where .50 is expected)",
+        f"the original knows the forget records {known} than {others} ({shown}, not .50): the request was hardly drawn "
+        "at random",
     )
 
 
@@ -119,15 +135,30 @@ def _alone(seen: CalibratedLogits, members: CalibratedLogits, nonmembers: Calibr
 
 
 def _no_more(
-    name: str, odd: Tensor, odd_members: Tensor, said: tuple[str, Sequence[RecordId]], clusters: Tensor | None
+    name: str,
+    odd: Tensor,
+    odd_members: Tensor,
+    said: tuple[tuple[str, str], Sequence[RecordId]],
+    clusters: Tensor | None,
 ) -> Assumption:
-    """An assumption that holds if the share of odd forget records is, up to chance, at most that of odd members."""
-    sentence, ids = said
-    share, n = float(odd_members.double().mean()), _count(odd.double(), clusters)
+    """An assumption that holds if the share of odd forget records is, up to chance, at most that of odd members.
+
+    Args:
+        name: Name of the assumption.
+        odd: Which forget records are odd, (n,), bool.
+        odd_members: Which members are, (m,), bool.
+        said: In words, what odd records are and what follows for them; and the ids of the forget records.
+        clusters: The group of each forget record, (n,); None if each is its own.
+    """
+    (what, so), ids = said
+    share, count, n = float(odd_members.double().mean()), int(odd.sum()), _count(odd.double(), clusters)
     most = share + SURE * (share * (1 - share) / n) ** 0.5 + 1 / n
     records = tuple(ids[i] for i in torch.nonzero(odd)[:, 0].tolist())
     met = float(odd.double().mean()) <= most
-    return Assumption(name, met, sentence.format(f"{int(odd.sum())} of {len(odd)} records"), records)
+    found = f"{count} of {len(odd)} forget records {'is' if count == 1 else 'are'} {what}"
+    usual = f"no larger a share, up to chance, than of other training records ({share:.1%})"
+    unusual = f"more than of other training records ({share:.1%}): their {so}"
+    return Assumption(name, met, f"{found}, {usual}", f"{found}, {unusual}", records)
 
 
 def _count(values: Tensor, clusters: Tensor | None) -> float:

@@ -13,6 +13,7 @@ from efface.models.features import penultimate
 from efface.models.running import logits_of
 from efface.numerics.logits import aligned, centre, margin, mask_classes, of_classes, with_margin
 from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
 from efface.task import Task
 from efface.types import Indices
 
@@ -21,8 +22,8 @@ MAX_COORDINATES = 16
 MAX_FEATURES = 128  # features of the reference's last hidden layer; if there are more, random projections of them
 
 
-@dataclass(frozen=True)
-class CalibratedLogits:
+@dataclass(frozen=True, repr=False)
+class CalibratedLogits(Brief):
     """Actual and expected logits of some records.
 
     Args:
@@ -54,8 +55,8 @@ class CalibratedLogits:
         return CalibratedLogits(self.logits[at], self.expected[at], self.targets[at])
 
 
-@dataclass(frozen=True)
-class CalibrationRecords:
+@dataclass(frozen=True, repr=False)
+class CalibrationRecords(Brief):
     """The records that expected logits are learned from.
 
     Args:

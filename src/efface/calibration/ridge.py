@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from efface.runtime.printing import Brief
 
-@dataclass(frozen=True)
-class LinearMap:
+
+@dataclass(frozen=True, repr=False)
+class LinearMap(Brief):
     """An affine map on standardised inputs: `map(x) = [(x - mean) / std, 1] @ weights`.
 
     Args:

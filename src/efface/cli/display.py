@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.auditing.report.wording import duration, number, ratio
+from efface.auditing.report.wording import number, ratio
 from efface.cli.output import NOT_AUDITED
 from efface.errors import shorten
+from efface.runtime.jsonable import to_jsonable
 
 if TYPE_CHECKING:  # a store is shown without torch
     from efface.auditing.readings import Reading
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # a store is shown without torch
     from efface.auditing.verdict import Verdict
     from efface.methods import Method
     from efface.runtime.cost import Cost
+    from efface.unlearning.nothing import NothingUnlearnedError
     from efface.unlearning.plan import Plan
     from efface.unlearning.result import Result
 
@@ -27,7 +29,7 @@ PIPED_WIDTH = 120  # columns of output that does not go to a terminal
 NARROW = 100
 SHOWN_RECORDS = 5
 STATUS_WORDS = {"verified": "Verified", "not_verified": "Not verified", "undecided": "Undecided"}
-COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow"}
+COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow", "nothing_unlearned": "red"}
 
 
 class TerminalConsole(Console):
@@ -115,6 +117,7 @@ def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) ->
     say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
     say(out, _stopped(result))
     say(out, _erased(result))
+    say_next(out, result.next_steps)
     for note in result.warnings:
         say(out, f"Note: {note}")
     say(out, f"Cost: {_spent('unlearning', result.cost)}.")
@@ -127,6 +130,34 @@ def show_plan(plan: "Plan", show_ids: bool, stdout: TextIO) -> None:
     hidden = f"{plan.summary} Ids are hidden, and so are {len(plan.warnings)} warnings, which may name them."
     for line in str(plan).splitlines() if show_ids else [hidden]:
         say(out, line)
+
+
+def show_nothing(error: "NothingUnlearnedError", stdout: TextIO) -> None:
+    """Print that a run unlearned nothing: why, what to do next, notes and cost."""
+    out = make_console(stdout)
+    head = f" Nothing may count as erased, and no weights were written: {error.reason}."
+    say(out, Text.assemble(("Nothing unlearned.", f"bold {COLOURS['nothing_unlearned']}"), head))
+    say_next(out, error.next_steps)
+    for note in error.warnings:
+        say(out, f"Note: {note}")
+    say(out, f"Cost: {_spent(f'unlearning by {error.method.key}', error.cost)}.")
+
+
+def nothing_summary(error: "NothingUnlearnedError") -> dict[str, Any]:
+    """The output under --json of a run that unlearned nothing."""
+    document = {
+        "status": "nothing_unlearned",
+        "reasons": [error.reason],
+        "next": list(error.next_steps),
+        "files": {},
+        "report": None,
+        "method": {"key": error.method.key, "options": dataclasses.asdict(error.method)},
+        "seed": error.seed,
+        "evidence": dataclasses.asdict(error.evidence),
+        "cost": {name: dataclasses.asdict(cost) for name, cost in error.cost.phases.items()},
+        "warnings": list(error.warnings),
+    }
+    return to_jsonable(document)  # type: ignore[no-any-return]
 
 
 def _stopped(result: "Result") -> str:
@@ -219,8 +250,9 @@ def _cell(reading: "Reading", narrow: bool) -> Text:
 
 
 def _spent(what: str, cost: "Cost") -> str:
-    phases = ", ".join(f"{name} {duration(p.cpu_s)}" for name, p in cost.phases.items())
-    return f"{what} {duration(cost.cpu_s)} of CPU time in {duration(cost.wall_s)} ({phases})"
+    from efface.runtime.cost import spent  # needs torch
+
+    return f"{what} {spent(cost)}"
 
 
 def say(out: Console, line: str | Text) -> None:
@@ -234,6 +266,13 @@ def say_verdict(out: Console, verdict: "Verdict") -> None:
     say(out, Text.assemble((f"{STATUS_WORDS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))
     for reason in verdict.reasons:
         say(out, f"  - {reason}")
+    say_next(out, verdict.next_steps)
+
+
+def say_next(out: Console, steps: Sequence[str]) -> None:
+    """Print what to do next, one line each."""
+    for step in steps:
+        say(out, f"Next: {step}.")
 
 
 def _show_files(files: Mapping[str, str], out: Console) -> None:

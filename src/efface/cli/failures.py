@@ -12,7 +12,9 @@ from typing import TextIO
 import typer
 
 from efface.errors import EffaceError, RequestError, describe_error
+from efface.runtime.notices import quietly
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
+from efface.store.plan import NOTHING_UNLEARNED
 
 TRACEBACK = "EFFACE_TRACEBACK"
 
@@ -28,12 +30,22 @@ class Code(IntEnum):
     BUSY = 5
     STORAGE = 6
     REJECTED = 7
+    NOTHING_UNLEARNED = 8
     INTERRUPTED = 130
 
     @classmethod
     def of(cls, status: str) -> "Code":
         """The exit code for the conclusion of an audit."""
         return cls.VERIFIED if status == "verified" else cls.NOT_VERIFIED
+
+    @classmethod
+    def of_run(cls, status: str, served: bool) -> "Code":
+        """The exit code for the outcome of a store's run; `served` is whether its model went into service."""
+        if status == NOTHING_UNLEARNED:
+            return cls.NOTHING_UNLEARNED
+        if not served and status != "nothing":
+            return cls.REJECTED
+        return cls.VERIFIED if status in ("verified", "retrained", "nothing") else cls.NOT_VERIFIED
 
 
 _STORE_FAULTS: dict[type[StoreError], tuple[Code, str]] = {
@@ -56,7 +68,8 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
     """
     stdout = sys.stdout
     try:
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        # warnings are shown as notes of the answer
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(), quietly():
             yield stdout
     except RequestError as error:
         _show(as_json, stdout, str(error), "the request was refused", error.problems)

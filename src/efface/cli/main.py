@@ -15,8 +15,8 @@ import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
 from efface.cli import store, store_requests
 from efface.cli.checks import check_audit, check_inputs, check_method, reference_files, weights_files
+from efface.cli.endings import finish, finish_plan, or_nothing_unlearned
 from efface.cli.failures import guarded
-from efface.cli.finish import finish, finish_plan
 from efface.cli.ids import IdSource
 from efface.cli.output import check_folder, print_json
 from efface.cli.parameters import (
@@ -54,7 +54,8 @@ if TYPE_CHECKING:
 EXIT_CODES = (
     "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
     "3 done, but undecided or not verified; 4 a store is damaged; 5 a store is busy; 6 the disk is full or cannot be "
-    "written to; 7 a run's model was refused, and nothing changed; 130 interrupted."
+    "written to; 7 a run's model was refused, and nothing changed; 8 nothing was unlearned: no step could be kept, so "
+    "no weights were written and no request is honoured; 130 interrupted."
 )
 
 app = typer.Typer(
@@ -142,7 +143,8 @@ def unlearn(
         if dry_run or out is None:
             plan = efface.check(model, forget=forgotten, task=given, method=chosen, options=settings)
             finish_plan(plan, as_json, not hide_ids, stdout)
-        result = efface.unlearn(model, forget=forgotten, task=given, method=chosen, seed=seed, options=settings)
+        with or_nothing_unlearned(as_json, stdout):
+            result = efface.unlearn(model, forget=forgotten, task=given, method=chosen, seed=seed, options=settings)
         report = None
         if not no_audit:
             report = efface.audit(
@@ -283,7 +285,8 @@ def demo(
 
         from efface.cli.demo import run_demo
 
-        run = run_demo(seed=seed, device=device)
+        with or_nothing_unlearned(as_json, stdout):
+            run = run_demo(seed=seed, device=device)
         finish(out, run.result, run.report, as_json, stdout)
 
 

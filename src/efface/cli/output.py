@@ -55,10 +55,11 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
     Returns:
         The paths of the files: `weights`, `report` and `page`.
     """
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, str] = {}
+    made = False
     try:
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
         # old reports are removed first, so that one is never found beside new weights, even if the process is killed
         for name in (REPORT, PAGE):
             (folder / name).unlink(missing_ok=True)
@@ -70,6 +71,10 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
             files |= {"report": str(written), "page": str(page)}
     except CheckpointError as error:  # the disk is at fault, not the request
         raise EffaceError("; ".join(error.problems)) from error
+    except OSError as error:
+        raise EffaceError(
+            f"{error.filename or folder}: cannot be written: {error.strerror or error} (--out)"
+        ) from error
     finally:
         if made and not files:
             with contextlib.suppress(OSError):
@@ -77,11 +82,12 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
     return files
 
 
-def summary(report: "Report | None", files: Mapping[str, str]) -> dict[str, Any]:
+def summary(result: "Result | None", report: "Report | None", files: Mapping[str, str]) -> dict[str, Any]:
     """The output of a command under --json; `files` are the paths of the files that were written, by kind."""
     return {
         "status": "not_audited" if report is None else str(report.verdict.status),
         "reasons": [NOT_AUDITED] if report is None else list(report.verdict.reasons),
+        "next": list(report.verdict.next_steps if report is not None else result.next_steps if result else ()),
         "files": dict(files),
         "report": None if report is None else report.document,
     }

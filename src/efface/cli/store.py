@@ -159,9 +159,7 @@ def run(
             print_json(to_jsonable(outcome), stdout)
         else:
             show_run(outcome, opened[0], stdout)
-        if outcome.status != "nothing" and outcome.version is None:
-            raise typer.Exit(Code.REJECTED)
-        raise typer.Exit(Code.VERIFIED if outcome.status in ("verified", "retrained", "nothing") else Code.NOT_VERIFIED)
+        raise typer.Exit(Code.of_run(outcome.status, outcome.version is not None))
 
 
 @app.command(epilog="Example:\n\nefface status --check || mail -s 'deletion requests' team@example.org")

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.cli.display import COLOURS, STATUS_WORDS, make_console, say, say_verdict
+from efface.cli.display import COLOURS, STATUS_WORDS, make_console, say, say_next, say_verdict
 from efface.cli.output import print_json
 from efface.runtime.jsonable import to_jsonable
+from efface.store.plan import NOTHING_UNLEARNED
 
 if TYPE_CHECKING:
     from efface.store import Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
@@ -20,6 +21,7 @@ STATUSES = {
     **STATUS_WORDS,
     "not_audited": "Not audited",
     "retrained": "Retrained",
+    NOTHING_UNLEARNED: "Nothing unlearned",
     "nothing": "Nothing to do: no request is pending",
 }
 
@@ -129,17 +131,10 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
         say(out, f"Note: {warning}")
     if outcome.resumed:
         say(out, f"Run {outcome.run} was interrupted before, and went on where it was.")
-    batch = f"{_records(outcome.records)} of {_numbers(outcome.requests)}"
-    if outcome.version is None and not outcome.requests:
-        say(out, f"Run {outcome.run} is rejected: the model stays as it was. See to Task.fit, or --accept any.")
-        return
     if outcome.version is None:
-        say(out, f"Run {outcome.run} is rejected: the model stays as it was, and {_numbers(outcome.requests)} pending.")
-        if outcome.status == "retrained":
-            say(out, "See to Task.fit, or take the model as it is (--accept any).")
-        else:
-            say(out, "Try another method or seed, take it as it is (--accept any), or train anew (--retrain).")
+        _not_served(out, outcome)
         return
+    batch = f"{_records(outcome.records)} of {_numbers(outcome.requests)}"
     made = outcome.version
     forgotten = (
         f"{batch} {'is' if outcome.records == 1 else 'are'} forgotten" if outcome.requests else "none was pending"
@@ -154,8 +149,17 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
     if made.audit and made.audit["files"] and made.run is not None:
         say(out, f"  {store.report_folder(made.run) / 'report.html'}")
     _drift(out, made)
+    say_next(out, outcome.next_steps)
     for line in outcome.retraining:
         say(out, Text(f"A retraining is due: {line}. efface run --retrain does it.", style="yellow"))
+
+
+def _not_served(out: Console, outcome: "RunOutcome") -> None:
+    """Print that a run's model did not go into service, and what to do next."""
+    ended = "honours nothing" if outcome.status == NOTHING_UNLEARNED else "is rejected"
+    pending = f", and {_numbers(outcome.requests)} pending" if outcome.requests else ""
+    say(out, f"Run {outcome.run} {ended}: the model stays as it was{pending}.")
+    say_next(out, outcome.next_steps)
 
 
 def show_overview(seen: "Overview", stdout: TextIO) -> None:

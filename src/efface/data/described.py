@@ -10,7 +10,7 @@ from efface.types import RecordId, SizedDataset
 MAX_DESCRIPTION = 200  # characters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ForgetRecord:
     """A record that a request takes.
 
@@ -28,7 +28,7 @@ class ForgetRecord:
     description: str | None = None
     group: RecordId | None = None
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """One line: what is known of the record."""
         parts = [f"{self.id!r}", f"position {self.position}", f"label {self.label}"]
         parts += [] if self.group is None else [f"group {self.group!r}"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
+from efface.runtime.printing import Brief
 from efface.task import Task, unpack_pair
 from efface.types import Indices, SizedDataset
 
@@ -61,8 +62,8 @@ def tensors_in(tree: Any) -> Iterator[Tensor]:
     return (leaf for leaf in leaves_in(tree) if isinstance(leaf, Tensor))
 
 
-@dataclass(frozen=True)
-class Batch:
+@dataclass(frozen=True, repr=False)
+class Batch(Brief):
     """Some records.
 
     Args:

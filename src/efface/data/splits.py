@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 
@@ -14,8 +15,8 @@ HOLDOUT_SHARES = {"calibration": 0.5, "stopping": 0.25, "audit": 0.25}
 MIN_HOLDOUT = 100
 
 
-@dataclass(frozen=True)
-class Splits:
+@dataclass(frozen=True, repr=False)
+class Splits(Brief):
     """Which records are used for what, as positions in the training set and in the holdout.
 
     The parts of the retain set have no record in common, nor do the parts of the holdout.

@@ -1,6 +1,5 @@
 """Training of ensembles: many models, in several processes, each cached as soon as it is trained."""
 
-import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from efface.models.running import device_of
 from efface.models.training import Recipe
 from efface.options import clear_calls
 from efface.runtime.cost import Meter, PhaseCost
+from efface.runtime.notices import warn_caller
 from efface.runtime.progress import track
 from efface.task import Task
 from efface.types import Indices, SizedDataset
@@ -150,7 +150,7 @@ def train_ensemble(
 
 def _tell(notes: list[str], line: str) -> None:
     notes.append(line)
-    warnings.warn(line, stacklevel=3)
+    warn_caller([line])
 
 
 def _where(kept: int, cache: Path | None) -> str:

@@ -16,6 +16,7 @@ from efface.errors import DivergedError
 from efface.models.running import device_of, joint_logits
 from efface.options import Options
 from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices
@@ -37,8 +38,8 @@ class Step:
     is_eval_point: bool = False
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, repr=False)
+class Problem(Brief):
     """The input of a method: the working copy that it changes in place, and the records that it may read.
 
     It does not name stopping or audit records, so that a method cannot use the evidence that judges it.

@@ -8,6 +8,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from efface.runtime.printing import Brief
 from efface.types import Estimate
 
 NO_SPREAD = 1e-24  # a smaller variance, as a share of the mean square, is rounding alone: logits are float32
@@ -57,8 +58,8 @@ def standardise_by_nonmembers(values: Tensor, control: Tensor) -> Tensor:
     return (values.double() - control.mean(1, keepdim=True)) / scale.where(scale > 0, math.nan)
 
 
-@dataclass(frozen=True)
-class ResidualDistance:
+@dataclass(frozen=True, repr=False)
+class ResidualDistance(Brief):
     """How far models are from retrained ones by excess d2, and which share of the original's distance is left.
 
     All distances are in units of the spread of the retrained models alone.

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from efface.numerics.clusters import ALONE, MIN_DF, ClusteredMean, Clusters, repeats
 from efface.numerics.neighbours import blocks, by_block, windows
+from efface.runtime.printing import Brief
 from efface.types import Estimate
 
 
-@dataclass(frozen=True)
-class AucResult:
+@dataclass(frozen=True, repr=False)
+class AucResult(Brief):
     """An AUC with the contribution of each record, so that two AUCs can be compared record by record.
 
     Where several records belong to one person, variances count persons: sums of contributions over a person's records

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from efface.numerics.clusters import effective_count, repeats
+from efface.runtime.printing import Brief
 from efface.types import Estimate
 
 MIN_NEGATIVES = 2000  # with fewer, 1 % of false positives are under 20 records, too few to set a threshold by
 
 
-@dataclass(frozen=True)
-class Curve:
+@dataclass(frozen=True, repr=False)
+class Curve(Brief):
     """The points of an ROC curve, in the order of falling thresholds.
 
     Args:

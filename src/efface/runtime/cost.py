@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from efface.runtime.printing import duration
+
 
 @dataclass(frozen=True)
 class PhaseCost:
@@ -57,6 +59,12 @@ class Cost:
     def wall_s(self) -> float:
         """Wall-clock seconds of all phases."""
         return self.total.wall_s
+
+
+def spent(cost: Cost) -> str:
+    """A cost as text: CPU and wall time, and the CPU time of each phase."""
+    phases = ", ".join(f"{name} {duration(p.cpu_s)}" for name, p in cost.phases.items())
+    return f"{duration(cost.cpu_s)} of CPU time in {duration(cost.wall_s)} ({phases})"
 
 
 class Meter:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,11 @@ def ignore(stage: str) -> None:
 
 
 def as_path(name: str, value: object) -> Path:
-    """The path given for an argument; RequestError if it is none."""
+    """The path given for an argument; RequestError if it is none, or if no file can have this name."""
     if not isinstance(value, str | os.PathLike) or not str(value):
         raise RequestError(f"{name}: expected a path, got {kind_of(value) if value != '' else 'nothing'}")
+    if "\0" in str(value):
+        raise RequestError(f"{name}: {str(value)!r} holds a NUL, which no name of a file may")
     return Path(value)
 
 
@@ -80,10 +83,13 @@ def sync(path: Path) -> None:
 
 
 def folder_problem(folder: Path) -> str | None:
-    """Why a folder cannot be made or written to, such as `is not a folder`; None if it can. It is not made here."""
+    """Why a folder cannot be made or written to, such as `is not a folder`; None if it can.
+
+    It is not made here. A file without a name is made for a moment in it, or in the folder in which it would be made.
+    """
     try:
         place = next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(p))
-        usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+        usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK) and _takes_files(place)
     except (OSError, ValueError) as error:  # the working folder was removed; a NUL in the name
         return f"cannot be used: {getattr(error, 'strerror', None) or error}"
     if usable:
@@ -91,6 +97,15 @@ def folder_problem(folder: Path) -> str | None:
     if place != folder.absolute():
         return f"cannot be made in {place}"
     return "cannot be written to" if place.is_dir() else "is not a folder"
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether a file can be made in a folder: permissions alone allow it in /proc, and on a full disk."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def check_writable(folder: Path, what: str) -> None:

@@ -6,6 +6,11 @@ from typing import Any
 from efface.auditing.verdict import Status
 from efface.store.plan import NOT_AUDITED, RETRAINED
 
+# What to do next, beside the advice of an audit.
+VERIFY = "audit the model in service: store.verify() (efface verify)"
+SEE_TO_FIT = "see to Task.fit, which trained a model that is worse than the first one before"
+TAKE_IT = "or take the model as it is: RunPlan(accept='any') (efface run --accept any)"
+
 
 @dataclass(frozen=True)
 class Assessment:
@@ -16,12 +21,14 @@ class Assessment:
         reasons: the reasons for `status`, one line each.
         files: SHA-256 of the report's files, by name.
         within_limits: whether a retrained model lost no more accuracy than the store's limit.
+        next_steps: what to do next, one line each; the history does not store it.
     """
 
     status: str
     reasons: list[str]
     files: dict[str, str]
     within_limits: bool = True
+    next_steps: tuple[str, ...] = ()
 
     def passes(self, accept: str) -> bool:
         """Whether the model goes into service; `accept` is the required conclusion, one of `plan.ACCEPT`."""

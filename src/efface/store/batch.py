@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from efface.data.checks import MAX_SHARE
 from efface.data.index import RecordIndex
 from efface.errors import RequestError, shorten
+from efface.runtime.printing import Brief
 from efface.store.context import StoreContext
 from efface.store.entries import RunRecord
 from efface.store.errors import DamagedError
@@ -25,8 +26,8 @@ TAG = re.compile(rf"'([0-9a-f]{{{TAG_DIGITS}}})'")
 MARKED_POSITION = re.compile(rf"'[0-9a-f]{{{TAG_DIGITS}}}:(\d+)'")
 
 
-@dataclass(frozen=True)
-class PendingRecords:
+@dataclass(frozen=True, repr=False)
+class PendingRecords(Brief):
     """The records that a run is to forget, as the database stores them.
 
     Args:
@@ -50,8 +51,8 @@ class PendingRecords:
         return MARKED_POSITION.sub(lambda m: repr(ids[int(m[1])]), line)
 
 
-@dataclass(frozen=True)
-class DeletionBatch:
+@dataclass(frozen=True, repr=False)
+class DeletionBatch(Brief):
     """The records that a run is to forget, by their positions in the task.
 
     Args:

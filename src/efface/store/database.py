@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from efface.errors import EffaceError
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError, storage_error
 from efface.store.settings import BUSY_S
 
@@ -213,6 +214,10 @@ def translate_errors(path: Path) -> Iterator[None]:
         raise DamagedError(f"{path}: holds text that cannot be read: it was changed") from error
     except OSError as error:
         raise storage_error(path, error) from error
+    except EffaceError as error:
+        if type(error) is EffaceError and isinstance(error.__cause__, OSError):  # a report that could not be saved
+            raise storage_error(path, error.__cause__) from error
+        raise
     except (DBAPIError, sqlite3.Error) as error:
         raw = error.orig if isinstance(error, DBAPIError) else error
         text = str(raw)

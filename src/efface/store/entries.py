@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from efface.runtime.printing import Brief
+
 CLOCK_BEHIND = "clock_behind_s"  # seconds by which the clock was behind the event before; in an event's body
 
 
@@ -78,8 +80,8 @@ class DeletionRequest:
     through: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class RunRecord:
+@dataclass(frozen=True, repr=False)
+class RunRecord(Brief):
     """One run, as the history describes it.
 
     Args:
@@ -105,8 +107,8 @@ class RunRecord:
     why: str | None = None
 
 
-@dataclass(frozen=True)
-class Version:
+@dataclass(frozen=True, repr=False)
+class Version(Brief):
     """One model that is or was in service.
 
     Args:

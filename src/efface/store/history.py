@@ -6,14 +6,15 @@ from typing import Any
 
 from efface.errors import RequestError
 from efface.options import as_integer
+from efface.runtime.printing import Brief
 from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, RunRecord, Stage, Version
 from efface.store.errors import DamagedError
 
 FIRST = "0" * 64  # what the first event is chained to
 
 
-@dataclass
-class History:
+@dataclass(repr=False)
+class History(Brief):
     """The state of a store after all events that were read.
 
     Args:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from efface.runtime.printing import Brief
 from efface.store import clock
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
@@ -12,8 +13,8 @@ from efface.store.entries import DeletionRequest, RunRecord, Version
 from efface.store.settings import DriftLimits
 
 
-@dataclass(frozen=True)
-class Overview:
+@dataclass(frozen=True, repr=False)
+class Overview(Brief):
     """A summary of the state of a store.
 
     Args:

@@ -8,6 +8,7 @@ from efface.auditing.config import REFERENCES, level_problem
 from efface.errors import RequestError, collect_errors, kind_of
 from efface.methods import class_of, get
 from efface.options import as_integer, clear_calls
+from efface.runtime.printing import Brief
 from efface.store.entries import Version
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from efface.task import Task
 
 ACCEPT = ("verified", "undecided", "any")
-NOT_AUDITED, RETRAINED = "not_audited", "retrained"
+NOT_AUDITED, RETRAINED, NOTHING_UNLEARNED = "not_audited", "retrained", "nothing_unlearned"
 
 
 @clear_calls(options=class_of)
@@ -51,12 +52,13 @@ class RunPlan:
         return get(self.method, self.options)
 
 
-@dataclass(frozen=True)
-class RunOutcome:
+@dataclass(frozen=True, repr=False)
+class RunOutcome(Brief):
     """The outcome of a run.
 
     Args:
-        status: the audit's conclusion, `not_audited`, `retrained`, or `nothing` where no request was pending.
+        status: the audit's conclusion, `not_audited`, `retrained`, `nothing_unlearned` where no change of the weights
+            could be kept, or `nothing` where no request was pending.
         reasons: the reasons for `status`, one line each.
         run: number of the run; None where there was nothing to do.
         requests: numbers of the requests in its batch.
@@ -65,6 +67,7 @@ class RunOutcome:
         retraining: reasons why a retraining is due, one line each; empty if none is.
         warnings: warnings of the unlearning, one line each.
         resumed: whether it resumed an interrupted run.
+        next_steps: what to do next, one line each; empty if there is nothing to do.
     """
 
     status: str
@@ -76,6 +79,7 @@ class RunOutcome:
     retraining: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     resumed: bool = False
+    next_steps: tuple[str, ...] = ()
 
 
 def check_accept(accept: object) -> None:

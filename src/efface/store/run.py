@@ -1,5 +1,6 @@
 """A run: it unlearns all pending requests as one batch, judges the new model and puts it into service or rejects it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,8 +12,9 @@ from efface.auditing.api import audit_models
 from efface.auditing.options import AuditOptions
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
+from efface.runtime.notices import quietly
 from efface.runtime.seeds import unchanged_globals
-from efface.store.assessment import Assessment
+from efface.store.assessment import SEE_TO_FIT, TAKE_IT, VERIFY, Assessment
 from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
 from efface.store.build import load, retrain_without, save, unlearn_batch
 from efface.store.context import StoreContext
@@ -22,12 +24,15 @@ from efface.store.entries import RunRecord, Stage, Version
 from efface.store.failpoints import failpoint
 from efface.store.gc import drop_orphans, finish, recover
 from efface.store.history import baseline_title
-from efface.store.plan import NOT_AUDITED, RETRAINED, RunOutcome, RunPlan, check_plan
+from efface.store.plan import NOT_AUDITED, NOTHING_UNLEARNED, RETRAINED, RunOutcome, RunPlan, check_plan
 from efface.store.settings import DriftLimits
 from efface.store.settle import settle_pending
 from efface.task import Task
+from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, UNCHANGED_BY_RETRAINING
+from efface.unlearning.nothing import NothingUnlearnedError
 
 
+@quietly()  # warnings name records by tags, which the outcome has replaced by ids
 def run(
     context: StoreContext,
     task: Task,
@@ -119,6 +124,9 @@ class StoreRun:
         self.pending = read_pending(self.context, self.record)
         try:
             return self._carry_out()
+        except NothingUnlearnedError as error:
+            found = Assessment(NOTHING_UNLEARNED, [error.reason], {}, next_steps=error.next_steps)
+            return self._changed_nothing(found, error.warnings)
         except (RequestError, DivergedError) as error:
             # only the type of the error: the history is permanent, and a message of the user's code may hold an id
             self._end(Stage.FAILED, type(error).__name__)
@@ -130,17 +138,28 @@ class StoreRun:
         self.batch = find_batch(self.context, self.task, self.pending, self.plan.retrain)
         failpoint("run.task-read")
         model = self._model()
+        # Task.fit may rightly give the same weights twice, on records that do not matter to it
+        repeats = self.plan.retrain and self.parent.kind == "retrained"
+        if (self.record.model or {})["weights"] == self.parent.weights and self.batch.leaving and not repeats:
+            why = f"the weights are bit for bit those of {self.parent.title}, which knows the records"
+            steps = UNCHANGED_BY_RETRAINING if self.plan.retrain else (OTHER_METHOD, RETRAIN)
+            return self._changed_nothing(Assessment(NOTHING_UNLEARNED, [why], {}, next_steps=steps))
         found = self._assess(model)
         failpoint("run.judged")
         outcome = self._outcome(found)
         if not found.passes(self.plan.accept):
             self._end(Stage.REJECTED, f"{found.status}, and {self.plan.accept} was asked for")
-            return outcome
+            return replace(outcome, next_steps=tuple(dict.fromkeys([*outcome.next_steps, TAKE_IT])))
         version = self._commit(model, found)
         failpoint("run.committed")
         finish(self.context)
         failpoint("run.finished")
         return replace(outcome, version=version, retraining=tuple(self.limits.exceeded(version.drift)))
+
+    def _changed_nothing(self, found: Assessment, warnings: Sequence[str] | None = None) -> RunOutcome:
+        """End the run as rejected, since no version without a change may honour a request; `accept` does not matter."""
+        self._end(Stage.REJECTED, "nothing was unlearned")
+        return self._outcome(found, warnings)
 
     def _model(self) -> nn.Module:
         """The new model: loaded if it was stored before the run was interrupted, else made and stored now."""
@@ -164,7 +183,7 @@ class StoreRun:
         if self.plan.retrain:
             return self._compare(model)
         if self.plan.level is None:
-            return Assessment(NOT_AUDITED, ["no audit was asked for"], {})
+            return Assessment(NOT_AUDITED, ["no audit was asked for"], {}, next_steps=(VERIFY,))
         return Assessment(**self.record.audit) if self.record.audit else self._audit(model, self.plan.level)
 
     def _compare(self, model: nn.Module) -> Assessment:
@@ -180,7 +199,8 @@ class StoreRun:
         )
         if -drift["accuracy"] <= limit:
             return Assessment(RETRAINED, [said], {})
-        return Assessment(RETRAINED, [f"{said}, which is past the limit of {limit:.3f}"], {}, within_limits=False)
+        said = f"{said}, which is past the limit of {limit:.3f}"
+        return Assessment(RETRAINED, [said], {}, within_limits=False, next_steps=(SEE_TO_FIT,))
 
     def _audit(self, model: nn.Module, level: str) -> Assessment:
         """Audit the new model and store the report, in which tags replace the ids of records."""
@@ -203,15 +223,18 @@ class StoreRun:
         )
         failpoint("run.audited")
         files = self.context.folder.add_report(self.record.number, report.save)
-        found = Assessment(str(report.verdict.status), list(report.verdict.reasons), files)
+        verdict = report.verdict
+        found = Assessment(str(verdict.status), list(verdict.reasons), files, next_steps=verdict.next_steps)
         self._note("audited", audit=found.noted)
         return found
 
-    def _outcome(self, found: Assessment) -> RunOutcome:
-        warnings = (self.record.model or {}).get("warnings", ())
+    def _outcome(self, found: Assessment, warnings: Sequence[str] | None = None) -> RunOutcome:
+        if warnings is None:
+            warnings = (self.record.model or {}).get("warnings", ())
         return RunOutcome(
             status=found.status,
-            reasons=tuple(found.reasons),
+            reasons=tuple(self.pending.restore_ids(line, self.task) for line in found.reasons),
+            next_steps=found.next_steps,
             run=self.record.number,
             requests=self.record.requests,
             records=len(self.pending.names),

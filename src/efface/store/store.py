@@ -9,6 +9,7 @@ from efface.auditing.config import REFERENCES
 from efface.errors import RequestError
 from efface.options import clear_calls
 from efface.runtime.files import as_path
+from efface.runtime.notices import warn_caller
 from efface.store.clock import read_date
 from efface.store.place import as_seconds, check_store, key_beside
 from efface.store.plan import RunOutcome, RunPlan
@@ -214,7 +215,9 @@ class Store:
         from efface.store.run import run
 
         plan, wait_s = RunPlan() if plan is None else plan, as_seconds("wait_s", wait_s)
-        return run(self._context, task, plan, resolve_device(self._device), wait_s, progress)
+        outcome = run(self._context, task, plan, resolve_device(self._device), wait_s, progress)
+        warn_caller(outcome.warnings)
+        return outcome
 
     def report_folder(self, run: int) -> Path:
         """The folder of a run's audit report."""
@@ -270,11 +273,7 @@ class Store:
         return rollback(self._context, number)
 
     def retire(self) -> list[int]:
-        """Retire the store permanently: delete pending ids and superseded models, then destroy the key.
-
-        Returns:
-            Numbers of the pending requests that were cancelled.
-        """
+        """Delete pending ids and superseded models, then destroy the key; returns the numbers of cancelled requests."""
         from efface.store.retire import retire
 
         return retire(self._context)

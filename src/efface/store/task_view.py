@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 from efface.data.clusters import with_numbers
 from efface.data.ids import PositionalIds, RecordIds, read_ids
 from efface.data.records import Records, subset
+from efface.runtime.printing import Brief
 from efface.store.keys import TAG_DIGITS, Key
 from efface.task import Task
 from efface.types import Indices, RecordId, SizedDataset
@@ -42,8 +43,8 @@ class MaskedIds(PositionalIds):
         return self._tags.get(at) or f"{self._mark}:{at}"
 
 
-@dataclass(frozen=True)
-class TaskView:
+@dataclass(frozen=True, repr=False)
+class TaskView(Brief):
     """A task without the records that were forgotten before.
 
     Args:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import torch
 
-from efface.auditing.config import level_problem
+from efface.auditing.config import Level, level_problem
 from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
 from efface.options import as_integer
 from efface.runtime.kinds import network_problem
+from efface.runtime.notices import quietly
+from efface.runtime.printing import Brief
 from efface.store.build import load
 from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError
@@ -25,8 +27,8 @@ from efface.task import Task
 TRIES = 5  # to read the whole store while nobody writes to it
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Brief):
     """The result of verifying a store.
 
     Args:
@@ -48,8 +50,8 @@ class Verification:
     complete: bool = True
 
 
-@dataclass(frozen=True)
-class Inspection:
+@dataclass(frozen=True, repr=False)
+class Inspection(Brief):
     """The state of a store's files and rows, as of one event of its history.
 
     Args:
@@ -65,6 +67,7 @@ class Inspection:
     warnings: list[str]
 
 
+@quietly()  # the notes are in the report
 def verify(
     context: StoreContext, task: Task | None, device: torch.device, level: str | None, options: ReauditOptions
 ) -> Verification:
@@ -82,7 +85,7 @@ def verify(
         BusyError: other processes keep writing to the store.
         RequestError: an argument is invalid, `original` is not the first model of the lineage, or the key is missing.
     """
-    _check_options(level, options)
+    _check_options(level, options, task)
     found = inspect(context)
     history = found.history
     if options.original is not None:
@@ -120,10 +123,13 @@ def verify(
     )
 
 
-def _check_options(level: str | None, options: ReauditOptions) -> None:
+def _check_options(level: str | None, options: ReauditOptions, task: Task | None) -> None:
+    """Check the options of an audit before any work; RequestError with every problem if they are not valid."""
     problems: list[str] = []
     if level is not None and (problem := level_problem(level)):
         problems.append(problem)
+    if level == Level.STRONG and task is not None and task.fit is None:
+        problems.append("level strong trains models as the original was trained: give Task.fit, or use level standard")
     if type(as_integer(options.references)) is not int or options.references < 1:
         problems.append(f"references: expected an integer of 1 or more, got {options.references!r}")
     if options.original is not None and (problem := network_problem(options.original)):

@@ -18,21 +18,20 @@ from efface.models.wrappers import plain_network
 from efface.options import as_integer, clear_calls, type_problems
 from efface.request import Request, make_task
 from efface.runtime.cost import Meter
+from efface.runtime.notices import warn_caller
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 from efface.task import Task
 from efface.types import RecordId, SizedDataset
 from efface.unlearning.checks import check_unlearn
-from efface.unlearning.evidence import Evidence
 from efface.unlearning.loop import run_steps
 from efface.unlearning.monitor import Monitor, not_judged
+from efface.unlearning.nothing import check_something_changed
 from efface.unlearning.observer import Observer
 from efface.unlearning.options import DEFAULT_OPTIONS, UnlearnOptions
 from efface.unlearning.reference import Reference
 from efface.unlearning.result import Result
 from efface.unlearning.run import Run
 from efface.unlearning.stopping import default_rule
-
-NOTHING_DONE = "no step could be kept, so the weights are the original's: nothing was unlearned"
 
 
 @clear_calls("task|train|holdout", method=class_of, options=UnlearnOptions, task=Task)
@@ -74,6 +73,7 @@ def unlearn(
     Raises:
         RequestError: The request cannot be honoured. All problems are listed, and no work was done.
         DivergedError: The weights or the logits became NaN or infinite during the run.
+        NothingUnlearnedError: No change of the weights could be kept. It holds the evidence, but no model.
     """
     model = plain_network(model)
     meter = Meter()
@@ -89,7 +89,10 @@ def unlearn(
             run = Run(model, request, _splits(request, options, seed), chosen, options, seed, meter)
         # seeds the global generators, which Dropout in a descent method draws from, for example
         with seeded(derive_seed(seed, "run")):
-            return _carry_out(run, progress)
+            result = _carry_out(run, progress)
+    check_something_changed(result)
+    warn_caller(result.warnings)
+    return result
 
 
 def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
@@ -138,7 +141,7 @@ def _carry_out(run: Run, progress: bool | None) -> Result:
         seed=run.seed,
         reference=reference.digest,
         options=run.options,
-        warnings=_warnings(run, evidence, found),
+        warnings=_warnings(run, found),
         assumptions=found,
     )
 
@@ -155,10 +158,8 @@ def _trainable(model: nn.Module) -> Iterator[None]:
         parameter.grad = None
 
 
-def _warnings(run: Run, evidence: Evidence, found: Sequence[Assumption]) -> tuple[str, ...]:
+def _warnings(run: Run, found: Sequence[Assumption]) -> tuple[str, ...]:
     warnings = list(run.request.warnings)
-    if evidence.evaluations and not evidence.chosen_step:
-        warnings.append(NOTHING_DONE)
     if not run.method.is_control:
         warnings += [a.sentence for a in found if not a.met]
     return tuple(warnings)

@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from efface.runtime.printing import sheet
 from efface.types import Estimate
+
+SHOWN = 8  # evaluations in the text of the evidence
 
 
 class Outcome(StrEnum):
     """Why a run ended, by its own evidence. "The interval" in the comments is that of the conditional AUC."""
 
     LOOKS_UNSEEN = "looks_unseen"  # the whole interval lies within the margin of the target
-    UNDER_UNLEARNED = "under_unlearned"  # the step limit was reached, and the interval lies above the target
-    OVER_UNLEARNED = "over_unlearned"  # the step limit was reached, and the interval lies below the target
+    UNDER_UNLEARNED = "under_unlearned"  # the step limit was reached, and the interval lies on the original's side
+    OVER_UNLEARNED = "over_unlearned"  # the step limit was reached, and the interval lies beyond the target
     UNDECIDED = "undecided"  # the step limit was reached, and the interval covers the target
     UTILITY_FLOOR = "utility_floor"  # held-out accuracy fell below the floor
     NOT_JUDGED = "not_judged"  # no evidence was collected, or none that can judge this request
@@ -40,7 +43,7 @@ class Evaluation:
     loss: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evidence:
     """All evaluations of a run, and why it ended.
 
@@ -61,3 +64,20 @@ class Evidence:
     target: float
     margin: float
     planned_evaluations: int
+
+    def __repr__(self) -> str:
+        every = self.evaluations
+        shown = every if len(every) <= SHOWN else (*every[: SHOWN - 1], every[-1])
+        rows = [
+            (
+                "",
+                f"step {e.step}: conditional AUC {e.auc.value:.3f} [{e.auc.low:.3f}, {e.auc.high:.3f}], accuracy "
+                f"{e.holdout_accuracy:.3f} on the holdout, {e.forget_accuracy:.3f} on the forget set",
+            )
+            for e in shown
+        ]
+        left = len(every) - len(shown)
+        return sheet(
+            f"Evidence: {self.outcome.replace('_', ' ')}; weights of step {self.chosen_step} kept",
+            [("reason", self.reason), *rows, ("", f"and {left} more evaluations" if left else "")],
+        )

@@ -6,12 +6,13 @@ from efface.data.splits import Splits
 from efface.errors import RequestError
 from efface.models.training import Recipe
 from efface.options import clear_calls, type_problems
+from efface.runtime.printing import Brief
 from efface.unlearning.stopping import StopRule
 
 
 @clear_calls(reference=Recipe)
-@dataclass(frozen=True, kw_only=True)
-class UnlearnOptions:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class UnlearnOptions(Brief):
     """How a run stops, what it checks, and which records are used for what.
 
     Args:

@@ -1,8 +1,7 @@
 """Unlearning one request with several processes of `torch.distributed`, which divide the rows of every batch.
 
-All forward passes go through `Task.forward`. Each process computes its own rows and receives the other outputs, so that
-it has the loss of the whole batch. Its gradient, times the number of processes, has the gradient of the whole loss as
-its mean over processes, which DistributedDataParallel takes.
+Each process computes its own rows in `Task.forward` and receives the other outputs, and so has the loss of the batch.
+Its gradient, times the number of processes, has that loss's as its mean, which DistributedDataParallel takes.
 """
 
 import os
@@ -31,6 +30,7 @@ from efface.options import clear_calls
 from efface.runtime.cost import Cost, PhaseCost
 from efface.task import Task
 from efface.unlearning.driver import unlearn as unlearn_alone
+from efface.unlearning.nothing import NothingUnlearnedError
 from efface.unlearning.result import Result
 
 UNDIVIDED = {"msg", "salun"}  # DistributedDataParallel averages what backward() gives, not torch.autograd.grad
@@ -59,10 +59,11 @@ def unlearn(model: nn.Module, *, forget: Forget, task: Task, method: str | Metho
             raise RequestError("several processes were launched: call torch.distributed.init_process_group first")
         return unlearn_alone(model, forget=forget, task=task, method=method, **others)
     _check(model, forget, get(method), others.get("seed", 0))
-    shared = Shared(task)
+    shared, others["progress"] = Shared(task), others.get("progress") if dist.get_rank() == 0 else False
     try:
-        others["progress"] = others.get("progress") if dist.get_rank() == 0 else False
         result = unlearn_alone(model, forget=forget, task=replace(task, forward=shared), method=method, **others)
+    except NothingUnlearnedError as error:  # the others are asked whether they kept any weights
+        raise (EffaceError("only some processes kept a step: use one") if _differs(None) else error) from None
     finally:
         shared.averaged.clear()
     if _differs((weights_digest(result.model), result.evidence.chosen_step)):
@@ -99,8 +100,7 @@ class Shared:
             own.register_hook(lambda slope: slope * world)
         outputs = [torch.empty_like(own) for _ in range(world)]
         dist.all_gather(outputs, own.detach().contiguous())
-        outputs[rank] = own
-        return torch.cat(outputs)[:rows]
+        return torch.cat([*outputs[:rank], own, *outputs[rank + 1 :]])[:rows]
 
 
 class Pass(nn.Module):

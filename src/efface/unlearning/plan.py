@@ -23,7 +23,7 @@ SHOWN_RECORDS = 20
 SHOWN_WARNINGS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What `efface.unlearn` would do; `print` shows it on one screen.
 
@@ -49,7 +49,7 @@ class Plan:
             f"ids are {self.names}. All checks passed; nothing was done."
         )
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """The summary, the first records and the first warnings."""
         lines = [self.summary, *(f"  {record}" for record in self.records[:SHOWN_RECORDS])]
         if (more := len(self.records) - SHOWN_RECORDS) > 0:

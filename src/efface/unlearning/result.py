@@ -9,19 +9,24 @@ from torch import nn
 from efface.calibration.assumptions import Assumption
 from efface.data.described import ForgetRecord
 from efface.data.splits import Splits
+from efface.errors import shorten
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
 from efface.options import clear_calls
-from efface.runtime.cost import Cost
+from efface.runtime.cost import Cost, spent
 from efface.runtime.files import as_path
+from efface.runtime.printing import brief, sheet
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.evidence import Evidence
+from efface.unlearning.next_steps import after_run
 from efface.unlearning.options import UnlearnOptions
+
+SHOWN_IDS = 5  # ids in the text of a result
 
 
 @clear_calls()
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """An unlearned model and how it was made.
 
@@ -58,6 +63,32 @@ class Result:
     records: tuple[ForgetRecord, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
 
+    def __repr__(self) -> str:
+        """The outcome on one screen: what was to be erased, how it ended, what it cost, and what to do next."""
+        evidence = self.evidence
+        unmet = [a.name for a in self.assumptions if not a.met]
+        total = len(self.splits.forget) + len(self.splits.retain)
+        return sheet(
+            f"Result: {len(self.forget):,} of {total:,} training records, unlearned by {self.method.key}",
+            [
+                ("records", shorten(self.forget, SHOWN_IDS)),
+                ("outcome", f"{evidence.outcome.replace('_', ' ')}: {evidence.reason}"),
+                ("", f"weights of step {evidence.chosen_step} kept"),
+                ("method", brief(self.method)),
+                ("seed", str(self.seed)),
+                ("cost", spent(self.cost)),
+                ("unmet", f"assumptions: {', '.join(unmet)}" if unmet else ""),
+                ("warnings", self.warnings),
+                ("next", self.next_steps),
+                ("more", ".evidence .assumptions .warnings .cost .splits .options; .save(path) writes the weights"),
+            ],
+        )
+
+    @property
+    def next_steps(self) -> tuple[str, ...]:
+        """What to do next, one line each, with the command or the Python call."""
+        return after_run(self.method, self.evidence)
+
     def save(self, path: str | Path) -> str:
         """Write the unlearned weights as a safetensors file, completely or not at all.
 
@@ -66,5 +97,8 @@ class Result:
 
         Returns:
             The sha256 digest of the weights.
+
+        Raises:
+            RequestError: `path` is no path, has another ending, or cannot be written to.
         """
         return save_weights(self.model, as_path("path", path))

@@ -8,11 +8,12 @@ from efface.data.splits import Splits
 from efface.methods.base import Method
 from efface.request import Request
 from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
 from efface.unlearning.options import UnlearnOptions
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Brief):
     """A checked request, its splits, and how it is honoured.
 
     Args:

@@ -136,14 +136,26 @@ def default_rule() -> AnyOf:
 def conclude(evaluations: Sequence[Evaluation], target: float) -> Decision:
     """Conclude from the last evaluation, if the step limit was reached without a decision.
 
+    A model that knows the records lies above the target, unless the original's whole interval lies below it. Then a
+    model that still lies below, and no farther off than the original, has not gone too far.
+
     Args:
-        evaluations: All evaluations of the run.
+        evaluations: All evaluations of the run; the first is of the original.
         target: The conditional AUC that is expected for records that were never seen.
     """
-    now = evaluations[-1].auc
+    before, now = evaluations[0].auc, evaluations[-1].auc
     reached = f"step limit reached with conditional AUC {now.value:.3f} [{now.low:.3f}, {now.high:.3f}]"
+    from_below = f"{target:g}, from where the original's lay, at {before.value:.3f}"
+    if now.low > target and before.high < target:
+        return Decision(
+            Outcome.OVER_UNLEARNED, f"{reached}, beyond {from_below}: forget records score higher than never-seen ones"
+        )
     if now.low > target:
         return Decision(Outcome.UNDER_UNLEARNED, f"{reached}, above {target:g}: forget records are still known")
+    if now.high < target and before.high < target and now.value >= before.value:
+        return Decision(
+            Outcome.UNDER_UNLEARNED, f"{reached}, below {from_below}: forget records still score lower than never-seen"
+        )
     if now.high < target:
         return Decision(
             Outcome.OVER_UNLEARNED, f"{reached}, below {target:g}: forget records score lower than never-seen ones"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from efface import Report, RequestError
+from efface import EffaceError, Report, RequestError
 from efface.attacks.relearn import MAX_STEPS
 from efface.auditing import references
 from efface.auditing.report.document import validate
@@ -30,7 +30,13 @@ def test_without_references_what_needs_them_is_not_measured(known: Memorised, mo
             assert why in reading.why
     assert readings(report, "loss_marginal")["original"].state == "measured"
     assert report.verdict.status is Status.UNDECIDED and not report.tests
-    assert "no decisive test was measured" in report.verdict.reasons
+    (reason,) = (r for r in report.verdict.reasons if r.startswith("no decisive test was measured: only "))
+    assert why in reason
+    assert report.document["verdict"]["next"] == list(report.verdict.next_steps)
+    assert report.verdict.next_steps[0].startswith("erase the records first: efface.unlearn("), "it is the original"
+    steered = known.audit(known.steered).verdict
+    assert steered.status is Status.UNDECIDED
+    assert "references=[...] (efface audit --references FOLDER)" in steered.next_steps[0]
     assert why in report.document["notes"][-1]
     assert {r["p_unlearned"] for r in report.document["records"]} == {None}
     validate(report.document)
@@ -205,3 +211,24 @@ def test_a_report_names_every_model_that_had_a_part(known: Memorised) -> None:
     assert (models["original"], models["unlearned"]) == tuple(document["weights"][k] for k in ("original", "unlearned"))
     digests = [d for d in models.values() if d is not None]
     assert len(set(digests)) == len(digests) == 6
+
+
+def test_a_report_that_cannot_be_saved_says_where_and_why(known: Memorised, tmp_path: Path) -> None:
+    report = known.audit(known.steered, level="quick")
+    (tmp_path / "file").write_text("mine")
+    for place, said in (
+        (tmp_path / "file", "is not a folder"),
+        (tmp_path / "file" / "below", f"cannot be made in {tmp_path / 'file'}"),
+    ):
+        with pytest.raises(EffaceError, match=f"{place}: the report cannot be saved there: {said}"):
+            report.save(place)
+    (tmp_path / "taken" / "report.json").mkdir(parents=True)
+    with pytest.raises(EffaceError, match="the report cannot be saved there: Is a directory"):
+        report.save(tmp_path / "taken")
+    for wrong in (None, 3, "a\0b"):
+        with pytest.raises(RequestError, match="folder: "):
+            report.save(wrong)  # type: ignore[arg-type]
+        with pytest.raises(RequestError, match="path: "):
+            known.steered.save(wrong)  # type: ignore[arg-type]
+    assert (tmp_path / "file").read_text() == "mine"
+    assert len(report.save(tmp_path / "new" / "below")) == 2

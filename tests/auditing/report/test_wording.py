@@ -1,6 +1,7 @@
 """Numbers as people read them."""
 
-from efface.auditing.report.wording import chance, duration, number, percent, ratio
+from efface.auditing.report.wording import chance, number, percent, ratio
+from efface.runtime.printing import duration
 
 
 def test_numbers_read_well() -> None:

@@ -15,21 +15,23 @@ from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import SCHEMA_VERSION, write
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
+from efface.auditing.report.text import on_one_screen
 from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
 from efface.auditing.verdict import CORRECTION, JUDGE_VERSION, Verdict
+from efface.errors import EffaceError
 from efface.models.running import device_of
 from efface.numerics.logits import margin
 from efface.options import clear_calls
 from efface.runtime.cost import Cost, PhaseCost
-from efface.runtime.files import as_path
+from efface.runtime.files import as_path, folder_problem
 from efface.runtime.jsonable import to_jsonable
 from efface.runtime.provenance import git_state, versions
 from efface.unlearning.result import Result
 
 
 @clear_calls()
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What an audit found, ready to be read or saved.
 
@@ -46,6 +48,9 @@ class Report:
     def __post_init__(self) -> None:
         """Build the document at once, since it states versions and the time of the audit."""
         _ = self.document
+
+    def __repr__(self) -> str:
+        return on_one_screen(self)
 
     @property
     def verdict(self) -> Verdict:
@@ -108,9 +113,15 @@ class Report:
             The paths of report.json and of report.html.
 
         Raises:
-            OSError: A file cannot be written; files from before are unchanged.
+            RequestError: `folder` is no path.
+            EffaceError: A file cannot be written; files from before are unchanged, and another folder can be given.
         """
-        return write(self.document, as_path("folder", folder))
+        target = as_path("folder", folder)
+        try:
+            return write(self.document, target)
+        except OSError as error:
+            problem = folder_problem(target) or error.strerror or str(error)
+            raise EffaceError(f"{target}: the report cannot be saved there: {problem}") from error
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -165,7 +176,7 @@ class Report:
                 "metrics": [asdict(m) for m in self.metrics],
                 "records": self._records(),
                 "distributions": self._distributions(),
-                "verdict": asdict(self.verdict),
+                "verdict": _verdict(self.verdict),
                 "notes": list(self.notes),
             }
         )
@@ -252,6 +263,12 @@ class Report:
             for who, s in shown.items()
         }
         return {"statistic": "margin (log-odds of the label)", "retrained": None, **margins}
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    held = asdict(verdict)
+    following = held.pop("next_steps")
+    return {**held, "next": following}
 
 
 def _test(test: AuditTest) -> dict[str, Any]:

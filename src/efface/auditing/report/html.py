@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from efface.auditing.report import csv_files, page_rows, plots
 from efface.auditing.report.plots.roc import rates
-from efface.auditing.report.wording import OUTCOMES, STEPS, SYMBOLS, VERDICTS, chance, duration, number, percent, ratio
+from efface.auditing.report.wording import OUTCOMES, STEPS, SYMBOLS, VERDICTS, chance, number, percent, ratio
+from efface.runtime.printing import duration
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -6,8 +6,8 @@ VERDICTS = {"verified": "Verified", "not_verified": "Not verified", "undecided":
 SYMBOLS = {"verified": "\N{CHECK MARK}", "not_verified": "\N{BALLOT X}", "undecided": "?"}
 STEPS = {
     "looks_unseen": "The steps ended because the whole interval lay within the margin of the target.",
-    "under_unlearned": "The step limit was reached with the whole interval above the target: too little was unlearned.",
-    "over_unlearned": "The steps ended with the whole interval below the target: too much was unlearned.",
+    "under_unlearned": "The step limit was reached before the target: too little was unlearned.",
+    "over_unlearned": "The steps ended with the whole interval beyond the target: too much was unlearned.",
     "undecided": "The step limit was reached with an interval that covers the target but is wider than the margin.",
     "utility_floor": "The steps ended because held-out accuracy fell below its floor.",
     "not_judged": "The steps were taken without a stop rule that judged them.",
@@ -77,13 +77,6 @@ def chance(value: float | None) -> str:
 def percent(value: float) -> str:
     """Format a share, from 0 to 1, in percent with three significant digits and no trailing zeros."""
     return f"{100 * value:.3g}%"
-
-
-def duration(seconds: float) -> str:
-    """Format seconds as seconds, minutes or hours, whichever suits."""
-    if seconds < 120:
-        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def ratio(value: float) -> str:

@@ -1,5 +1,7 @@
-"""The end of a command: writing the files, printing the answer, and the exit code."""
+"""How `unlearn`, `audit` and `demo` end: with files and an answer, or with the reason why nothing was unlearned."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -18,22 +20,39 @@ def finish(out: Path, result: "Result | None", report: "Report | None", as_json:
     """Write the files, print the answer, and end with the code of the verdict.
 
     Args:
-        out: the folder to write to.
-        result: the result whose weights are written, if there is one.
-        report: the report, if there is one.
-        as_json: whether to print one JSON document.
+        out: the folder to write.
+        result: the run, if weights are to be written.
+        report: the audit, if one was made.
+        as_json: whether the answer is one JSON document.
         stdout: where to print.
     """
     from efface.cli.display import show_report, show_unjudged
 
     files = save(out, result, report)
     if as_json:
-        print_json(summary(report, files), stdout)
+        print_json(summary(result, report, files), stdout)
     elif report is not None:
         show_report(report, files, stdout)
     elif result is not None:
         show_unjudged(result, files, stdout)
     raise typer.Exit(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status))
+
+
+@contextmanager
+def or_nothing_unlearned(as_json: bool, stdout: TextIO) -> Iterator[None]:
+    """Where a run in the block unlearns nothing, print why and what to do, write no file, and end with its own code."""
+    from efface.unlearning.nothing import NothingUnlearnedError
+
+    try:
+        yield
+    except NothingUnlearnedError as error:
+        from efface.cli.display import nothing_summary, show_nothing
+
+        if as_json:
+            print_json(nothing_summary(error), stdout)
+        else:
+            show_nothing(error, stdout)
+        raise typer.Exit(Code.NOTHING_UNLEARNED) from None
 
 
 def finish_plan(plan: "Plan", as_json: bool, show_ids: bool, stdout: TextIO) -> NoReturn:
