@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from efface.data.records import Batch, Records, content_hashes, map_tensors, tensors_in
+from efface.data.hashing import content_hashes
+from efface.data.records import Batch, Records, map_tensors, tensors_in
 from helpers.refused import padded
 from helpers.tiny import RECORDS, Tiny
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from efface.attacks.probe import Head, probe
-from efface.data.records import Batch, Records, leaves_in, map_tensors, tensors_in
+from efface.data.records import Batch, Records, map_tensors, tensors_in
 from efface.models.features import penultimate
 from efface.models.running import device_of, logits_of, mode
 from efface.runtime.cost import Meter
@@ -139,8 +139,8 @@ def _copy(task: Task, model: nn.Module, chosen: RecordSet, meter: Meter, perturb
     with mode(model, training=False), torch.no_grad():
         for batch in chosen.records.stream(chosen.positions[order], DRAWN):
             changed = Batch(perturb(batch.inputs, generator), batch.targets)
-            # drawn in large batches, so that copies do not depend on Task.batch_size; batches with text cannot be cut
-            uncut = not all(isinstance(leaf, Tensor) for leaf in leaves_in(changed.inputs))
+            # drawn in large batches, so that copies do not depend on Task.batch_size; some batches cannot be cut
+            uncut = not (chosen.records.can_cut and changed.can_cut)
             size = len(batch) if uncut else task.batch_size
             for start in range(0, len(batch), size):
                 some = changed if uncut else changed.rows(slice(start, start + size))

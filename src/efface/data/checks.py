@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from efface.data.ids import as_python_ids, id_problems, positions_of
-from efface.data.records import Records, content_hashes
+from efface.data.hashing import content_hashes
+from efface.data.records import Records
 from efface.data.splits import MIN_HOLDOUT
 from efface.errors import RequestError, describe_error, shorten
 from efface.task import Task

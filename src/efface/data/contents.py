@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from efface.data.checks import Findings
-from efface.data.records import Batch, Records, checksums, tensors_in
+from efface.data.hashing import checksums
+from efface.data.records import Batch, Records, tensors_in
 from efface.errors import shorten
 from efface.types import Indices, RecordId
 
