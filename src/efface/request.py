@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import IterableDataset
@@ -31,6 +32,7 @@ class Request:
         forget_classes: Classes whose records are all in the request.
         class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
         warnings: Findings of the checks that are no reason to refuse the request.
+        groups: The group of each forget record, in the order of `ids`; None if the task has no groups.
     """
 
     task: Task
@@ -43,6 +45,15 @@ class Request:
     forget_classes: tuple[int, ...]
     class_shares: Mapping[int, float]
     warnings: tuple[str, ...]
+    groups: tuple[RecordId, ...] | None = None
+
+    @property
+    def clusters(self) -> Indices | None:
+        """The number of the group of each forget record, from 0 in the order of the request; None without groups."""
+        if self.groups is None:
+            return None
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(self.groups))}
+        return np.array([numbers[key] for key in self.groups], dtype=np.int64)
 
     def ids_of(self, positions: Indices) -> list[RecordId]:
         """The ids of some of the forget records, by their positions in `train`."""
@@ -133,6 +144,7 @@ def check_request(
     if test is not None:
         check_test(test, hashes if for_audit else {}, classes, found)
     found.refuse()
+    keys = None if task.groups is None else list(task.groups)
     return Request(
         task=task,
         train=train,
@@ -144,6 +156,7 @@ def check_request(
         forget_classes=tuple(found.forget_classes),
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
+        groups=None if keys is None else tuple(keys[i] for i in at.tolist()),
     )
 
 
