@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from efface.calibration.counterfactual import CounterfactualLogits
     from efface.data.records import Batch, Records
     from efface.data.splits import Splits
+    from efface.data.twin_policy import Twins
     from efface.ensembles import Training
     from efface.methods.base import Method, Problem, Step
     from efface.models.training import Recipe
@@ -72,6 +73,7 @@ _HOMES = {
     "Table": "efface.auditing.table",
     "Task": "efface.task",
     "Training": "efface.ensembles",
+    "Twins": "efface.data.twin_policy",
     "UnlearnOptions": "efface.unlearning.options",
     "UtilityFloor": "efface.unlearning.stopping",
     "Verdict": "efface.auditing.verdict",
@@ -122,6 +124,7 @@ __all__ = [
     "Table",
     "Task",
     "Training",
+    "Twins",
     "UnlearnOptions",
     "UtilityFloor",
     "Verdict",

@@ -1,16 +1,21 @@
 """A deletion request, and the checks that it must pass before any work."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from efface.data.checks import Findings, check_forget, check_holdout, check_reading, check_rereading, read_forget
-from efface.data.contents import check_batch, check_classes, check_contents, check_test
-from efface.data.records import Records
+from efface.data.checks import Findings, check_forget, check_holdout, read_forget
+from efface.data.contents import Marks, check_batch, check_classes, note_classes
+from efface.data.overlap import check_shared, check_test
+from efface.data.reading import gathering
+from efface.data.records import Records, subset
+from efface.data.task_sets import check_all_contents, read_sets
+from efface.data.twin_policy import TwinPolicy, Twins
+from efface.data.twins import EMPTY, Settled, settle
 from efface.errors import RequestError, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable
 from efface.task import Task
@@ -26,13 +31,16 @@ class Request:
         train: The training records, read without random augmentation.
         holdout: The holdout records.
         test: The test records; None if the task has none.
-        ids: The ids to forget, in the order of the request.
+        ids: The ids to forget, in the order of the request, without those that a twin keeps; then forgotten twins.
         forget: Their positions in `train`, in the same order.
         classes: The number of classes of the model.
         forget_classes: Classes whose records are all in the request.
         class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
         warnings: Findings of the checks that are no reason to refuse the request.
         groups: The group of each forget record, in the order of `ids`; None if the task has no groups.
+        asked: Positions in `train` of all records of the request, forgotten twins among them.
+        shared: Positions of the holdout records that equal training records, and serve for nothing.
+        twins: What was done with records of equal inputs.
     """
 
     task: Task
@@ -46,6 +54,21 @@ class Request:
     class_shares: Mapping[int, float]
     warnings: tuple[str, ...]
     groups: tuple[RecordId, ...] | None = None
+    asked: Indices = field(default_factory=lambda: EMPTY)
+    shared: Indices = field(default_factory=lambda: EMPTY)
+    twins: Twins = field(default_factory=Twins)
+
+    @property
+    def kept(self) -> Indices:
+        """Positions of the records of the request that a twin keeps in training."""
+        return np.setdiff1d(self.asked, self.forget)
+
+    @property
+    def asked_ids(self) -> tuple[RecordId, ...]:
+        """The ids of the request, in its order, without forgotten twins."""
+        ids = dict(zip([*self.forget.tolist(), *self.kept.tolist()], [*self.ids, *self.twins.kept], strict=True))
+        own = len(self.asked) - len(self.twins.forgotten)
+        return tuple(ids[at] for at in self.asked[:own].tolist())
 
     @property
     def clusters(self) -> Indices | None:
@@ -93,7 +116,13 @@ def make_task(
 
 
 def check_request(
-    model: nn.Module, task: Task, forget: Collection[RecordId], full: bool, for_audit: bool = False, fresh: bool = True
+    model: nn.Module,
+    task: Task,
+    forget: Collection[RecordId],
+    full: bool,
+    for_audit: bool = False,
+    fresh: bool = True,
+    policy: TwinPolicy | None = None,
 ) -> Request:
     """Check everything that can be wrong with a request, before any work.
 
@@ -101,11 +130,11 @@ def check_request(
         model: The original model.
         task: The problem.
         forget: The ids to forget.
-        full: Whether to read all records, to find copies of forget records in retain, holdout records in training, and
-            NaN.
+        full: Whether to read all records, to find twins of forget records, holdout records in training, and NaN.
         for_audit: Whether the request is checked for an audit. The model then need not be trainable, and test records
             are compared with training and holdout records.
         fresh: Whether untrained networks will be needed, so that it must be possible to make one.
+        policy: What is to be done with twins; by default they are refused.
 
     Raises:
         RequestError: Something is wrong; all problems are listed.
@@ -114,49 +143,55 @@ def check_request(
     asked = read_forget(forget, found)
     _check_kinds(model, task, found)
     found.refuse()
-    train, holdout = Records(task.eval_records or task.train, task), Records(task.holdout, task)
-    test = None if task.test is None else Records(task.test, task)
+    read = read_sets(task)
+    train, holdout, test = read.train, read.holdout, read.test
     at = check_forget(task, asked, len(train), found)
-    if task.eval_records is not None and len(train) != len(task.train):
-        found.problems.append("eval_records has another length than train: it must hold the same records, same order")
     check_holdout(task, len(holdout), found)
-    readable = [check_reading(train, "training", found), check_reading(holdout, "holdout", found)]
-    if test is not None and len(test):
-        readable.append(check_reading(test, "test", found))
-    if not all(readable):
-        raise RequestError(found.problems)
-    check_rereading(train, at, found)
-    classes = check_model(model, task, train, found)
-    if fresh:
-        check_fresh(model, task, train, classes, found)
-    if not for_audit:
-        check_trainable(model, found)
-    hashes = {}
-    if full:
-        compared = for_audit and test is not None
-        hashes = check_contents(train, holdout, at, task.ids, classes, found, hash_all=compared)
-    else:
-        _check_parts(train, holdout, at, classes, found)
-    if found.forget_classes:
-        found.warnings.append(f"the request takes every record of class {shorten(found.forget_classes)}")
-        if not for_audit and found.classes_left < 2:
-            found.problems.append("the request leaves records of one class alone: there is nothing more to tell apart")
-    if test is not None:
-        check_test(test, hashes if for_audit else {}, classes, found)
-    found.refuse()
+    with gathering(found):
+        read.check(task, at, full, found)
+        classes = check_model(model, task, train, found)
+        if fresh:
+            check_fresh(model, task, train, classes, found)
+        if not for_audit:
+            check_trainable(model, found)
+        others: Mapping[str, Marks] = {}
+        shared, settled = EMPTY, Settled(at, EMPTY, EMPTY)
+        if full:
+            contents = check_all_contents(read, at, classes, found, hash_all=for_audit and test is not None)
+            settled = settle(contents.groups, policy or TwinPolicy(), train, at, task.ids, found)
+            check_shared(contents.shared, len(holdout), found)
+            note_classes(contents.counts, train, np.union1d(settled.forget, settled.kept), found)
+            others, shared = contents.marks, contents.shared
+        else:
+            _check_parts(train, holdout, at, classes, found)
+        _check_classes_left(for_audit, found)
+        tested = EMPTY if test is None else check_test(test, others if for_audit else {}, classes, found)
+    if test is not None and len(tested):
+        test = Records(subset(test.dataset, np.delete(np.arange(len(test)), tested).tolist()), task, "test")
+    names = dict(zip(at.tolist(), asked, strict=True))
+    names |= {i: i if task.ids is None else task.ids[i] for i in settled.forgotten.tolist()}
     keys = None if task.groups is None else list(task.groups)
     return Request(
         task=task,
         train=train,
         holdout=holdout,
         test=test,
-        ids=tuple(asked),
-        forget=at,
+        ids=tuple(names[i] for i in settled.forget.tolist()),
+        forget=settled.forget,
         classes=classes or 0,
         forget_classes=tuple(found.forget_classes),
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
-        groups=None if keys is None else tuple(keys[i] for i in at.tolist()),
+        groups=None if keys is None else tuple(keys[i] for i in settled.forget.tolist()),
+        asked=np.concatenate([at, settled.forgotten]),
+        shared=shared,
+        twins=Twins(
+            policy=(policy or TwinPolicy()).twins,
+            forgotten=tuple(names[i] for i in settled.forgotten.tolist()),
+            kept=tuple(names[i] for i in settled.kept.tolist()),
+            holdout=len(shared),
+            test=len(tested),
+        ),
     )
 
 
@@ -201,6 +236,13 @@ def _check_kinds(model: object, task: Task, found: Findings) -> None:
         found.problems.append(f"Task.batch_size: expected a number of records, got {task.batch_size!r}")
     if torch.is_inference_mode_enabled():
         found.problems.append("nothing can be trained in inference mode: call efface outside torch.inference_mode()")
+
+
+def _check_classes_left(for_audit: bool, found: Findings) -> None:
+    if found.forget_classes:
+        found.warnings.append(f"the request takes every record of class {shorten(found.forget_classes)}")
+        if not for_audit and found.classes_left < 2:
+            found.problems.append("the request leaves records of one class alone: there is nothing more to tell apart")
 
 
 def _check_parts(train: Records, holdout: Records, forget: Indices, classes: int | None, found: Findings) -> None:

@@ -11,6 +11,7 @@ from efface.auditing.config import Level, level_problem
 from efface.auditing.options import AuditOptions
 from efface.data.checks import Findings
 from efface.data.ids import as_python_ids
+from efface.data.twin_policy import TwinPolicy
 from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import Method, get
@@ -54,6 +55,13 @@ def used_reference_of(judged: Judged, options: AuditOptions) -> str | None:
     return judged.reference if isinstance(judged, Result) else options.used_reference
 
 
+def policy_of(judged: Judged, options: AuditOptions) -> TwinPolicy:
+    """What is to be done with twins: what the audit's options say, or else the options of the run."""
+    if isinstance(options, AuditOptions) and options.twins is not None:
+        return TwinPolicy(options.twins, options.confirmed)
+    return TwinPolicy(judged.options.twins, judged.options.confirmed) if isinstance(judged, Result) else TwinPolicy()
+
+
 def check_call(
     judged: Judged,
     level: Level | str,
@@ -89,7 +97,15 @@ def check_call(
     if not isinstance(judged.original, nn.Module) or not isinstance(judged.task, Task):
         raise RequestError(problems)
     request = collect_errors(
-        problems, check_request, judged.original, judged.task, judged.forget, full=True, for_audit=True, fresh=False
+        problems,
+        check_request,
+        judged.original,
+        judged.task,
+        judged.forget,
+        full=True,
+        for_audit=True,
+        fresh=False,
+        policy=policy_of(judged, options),
     )
     if request is None or not isinstance(options, AuditOptions):
         raise RequestError(problems)
@@ -191,7 +207,8 @@ def _check_had_no_part(judged: Judged, others: Mapping[str, nn.Module], used_ref
 def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
     """Each group of forget ids as a mask over the request's ids, in their order."""
     known = set(request.ids)
-    members = {name: set(as_python_ids(ids)) for name, ids in groups.items()}
+    # records that a twin keeps in training are left out of all tests
+    members = {name: set(as_python_ids(ids)) - set(request.twins.kept) for name, ids in groups.items()}
     problems = [
         f"group {name!r}: expected record ids, got {ids!r}" for name, ids in groups.items() if isinstance(ids, str)
     ]

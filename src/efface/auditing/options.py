@@ -1,10 +1,12 @@
 """The options of `efface.audit` and `efface.audit_models` beside models, level and seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from efface.auditing.config import MIN_ENSEMBLE, MODELS
+from efface.data.ids import as_python_ids
+from efface.data.twin_policy import policy_problems
 from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
 from efface.methods import Method, get
@@ -32,6 +34,8 @@ class AuditOptions:
         run_seed: Seed of the efface run that made the unlearned model, if its result is not available: holdout records
             that the run used are then left out. None assumes that no run used the holdout.
         used_reference: Digest of the weights of that run's reference model, which is then refused as a reference here.
+        twins: As in `efface.UnlearnOptions`. None takes the choice of the result, and else refuses twins.
+        confirmed: As in `efface.UnlearnOptions`.
         title: Title of the report.
         show_ids: Whether the report shows the ids of records; it holds a hash of each id in any case.
         progress: Whether to show progress bars; by default only on a terminal.
@@ -49,6 +53,8 @@ class AuditOptions:
     recipe: Recipe = field(default_factory=Recipe)
     run_seed: int | None = None
     used_reference: str | None = None
+    twins: str | None = None
+    confirmed: Collection[RecordId] = ()
     title: str = "Unlearning report"
     show_ids: bool = True
     progress: bool | None = None
@@ -65,7 +71,7 @@ class AuditOptions:
             ("show_ids", self.show_ids, bool, "True or False"),
             ("progress", self.progress, bool | None, "True or False"),
         )
-        problems = type_problems(expected)
+        problems = [*type_problems(expected), *policy_problems(self.twins or "refuse", self.confirmed)]
         if isinstance(self.run_seed, bool):
             problems.append(f"run_seed: expected an integer, got {self.run_seed}")
         if not _is_at_least(self.models, MIN_ENSEMBLE):
@@ -76,6 +82,7 @@ class AuditOptions:
             collect_errors(problems, get, self.method)
         if problems:
             raise RequestError(problems)
+        object.__setattr__(self, "confirmed", tuple(as_python_ids(self.confirmed)))  # from any container
 
     @property
     def training(self) -> Training:

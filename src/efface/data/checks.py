@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from efface.data.ids import as_python_ids, id_problems, positions_of
-from efface.data.hashing import content_hashes
-from efface.data.records import Records
 from efface.data.splits import MIN_HOLDOUT
-from efface.errors import RequestError, describe_error, shorten
+from efface.errors import RequestError, shorten
 from efface.task import Task
 from efface.types import Indices, RecordId
 
@@ -111,11 +109,18 @@ def check_forget(task: Task, forget: Sequence[RecordId], records: int, found: Fi
             f"{len(unknown)} forget ids are not in the training records ({where}): {shorten(unknown)}"
         )
     if len(found.problems) == before:
-        _check_size(len(at), records, found)
+        check_size(len(at), records, found)
     return np.array([at[i] for i in dict.fromkeys(forget) if i in at], dtype=np.int64)
 
 
-def _check_size(forget: int, records: int, found: Findings) -> None:
+def check_size(forget: int, records: int, found: Findings) -> None:
+    """Check that a request is no larger than is supported.
+
+    Args:
+        forget: The number of records to forget.
+        records: The number of training records.
+        found: Problems and warnings are added to this.
+    """
     if forget >= records:
         found.problems.append("the forget set holds every training record: nothing is left to keep, train a new model")
         return
@@ -150,53 +155,4 @@ def check_holdout(task: Task, records: int, found: Findings) -> None:
     if task.holdout_used_for != "nothing":
         found.warnings.append(
             f"the holdout also served for {task.holdout_used_for}: it may look slightly like a member"
-        )
-
-
-def check_reading(records: Records, where: str, found: Findings) -> bool:
-    """Check that records can be read, two at a time and singly.
-
-    Args:
-        records: The records.
-        where: Name of the set in messages, such as "training".
-        found: Problems are added to this.
-
-    Returns:
-        Whether they can be read.
-    """
-    if not len(records):
-        return True
-    try:
-        content_hashes(records.read([0, min(1, len(records) - 1)]))
-    except Exception as error:  # a user's dataset and hooks may raise anything; report it in one line
-        found.problems.append(
-            f"{where} records cannot be read ({describe_error(error)}): give Task.unpack or Task.collate"
-        )
-        return False
-    try:
-        records.hashes([0])
-    except Exception as error:
-        found.problems.append(
-            f"{where} records can be read two at a time but not one alone ({describe_error(error)}): "
-            "Task.collate and Task.unpack must take a batch of one record"
-        )
-        return False
-    return True
-
-
-def check_rereading(records: Records, positions: Indices, found: Findings) -> None:
-    """Check that records are the same when read twice; a dataset that augments at random cannot be scored.
-
-    The first 24 records are read too, since a few records alone may happen to be augmented the same way twice.
-
-    Args:
-        records: The training records.
-        positions: Positions of the forget set, of which the first 8 are read.
-        found: Problems are added to this.
-    """
-    some = np.union1d(positions[:8], np.arange(min(24, len(records))))
-    if len(some) and content_hashes(records.read(some)) != content_hashes(records.read(some)):
-        found.problems.append(
-            "training records differ when read twice, so the dataset augments at random: "
-            "give Task.eval_records, the same records in the same order without augmentation"
         )

@@ -124,13 +124,18 @@ class Records:
     def __len__(self) -> int:
         return len(self.dataset)
 
+    @property
+    def is_made_of_tensors(self) -> bool:
+        """Whether the records are rows of tensors, which are sliced and not read one by one."""
+        return self.is_sliceable and self._slice(self.dataset, np.arange(0)) is not None
+
     @cached_property
     def can_cut(self) -> bool:
         """Whether a batch can be cut by record: batches of one, two and three records have as many rows in each leaf.
 
         One batch alone does not show it, since another dimension may be as long as the batch.
         """
-        if self.is_sliceable and self._slice(self.dataset, np.arange(0)) is not None:
+        if self.is_made_of_tensors:
             return True
         try:
             batches = [self.read(np.arange(n) % len(self)) for n in (1, 2, 3)]

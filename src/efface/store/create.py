@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from efface.data.checks import Findings, check_reading
+from efface.data.checks import Findings
 from efface.data.ids import RecordIndex
+from efface.data.reading import check_reading
 from efface.data.records import Records
 from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import weights_digest

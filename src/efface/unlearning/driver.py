@@ -8,7 +8,8 @@ import numpy as np
 from torch import nn
 
 from efface.calibration.assumptions import Assumption, assumptions
-from efface.data.splits import Splits, make_splits
+from efface.data.splits import Splits, leave_out, make_splits
+from efface.data.twin_policy import TwinPolicy
 from efface.errors import RequestError, collect_errors
 from efface.methods import get
 from efface.methods.base import Method, Problem
@@ -98,11 +99,14 @@ def _check(
 ) -> Request:
     known = options if isinstance(options, UnlearnOptions) else DEFAULT_OPTIONS  # others are refused by _check_call
     fresh = method is not None and (method.needs_fresh or collects_evidence(method, known))
-    return check_request(model, task, forget, full=known.checks, fresh=fresh)
+    policy = TwinPolicy(known.twins, known.confirmed)
+    return check_request(model, task, forget, full=known.checks, fresh=fresh, policy=policy)
 
 
 def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
-    splits = options.splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)
+    drawn = options.splits or make_splits(request.asked, len(request.train), len(request.holdout), seed)
+    # records that twins take away leave all others where they are, so that every run of a seed draws the same
+    splits = leave_out(drawn, request.kept, request.shared)
     if not np.array_equal(np.sort(request.forget), splits.forget):
         raise RequestError("splits: they are those of another request; leave them out, or give this one's own")
     return splits
@@ -141,7 +145,7 @@ def _carry_out(run: Run, progress: bool | None) -> Result:
         model=working,
         original=run.original,
         task=request.task,
-        forget=request.ids,
+        forget=request.asked_ids,
         method=method,
         splits=splits,
         cost=run.meter.cost(),
@@ -151,6 +155,7 @@ def _carry_out(run: Run, progress: bool | None) -> Result:
         options=run.options,
         warnings=_warnings(run, evidence, found),
         assumptions=found,
+        twins=request.twins,
     )
 
 

@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DistributedDataParallel
 
-from efface.data.objects import UncomparableError, content_bytes
+from efface.data.objects import content_bytes
 from efface.data.records import Batch, Records, tensors_in
 from efface.errors import EffaceError, RequestError
 from efface.methods import get
@@ -80,20 +80,18 @@ class Shared:
     compared: bool = False  # whether all processes are known to read the same records
 
     @cached_property
-    def can_cut(self) -> bool:
-        """Whether batches can be divided by record."""
+    def can_cut(self) -> bool:  # by record
         return Records(self.task.eval_records or self.task.train, self.task).can_cut
 
     def __call__(self, model: nn.Module, inputs: Any) -> Tensor:
         tensors, rank, world = list(tensors_in(inputs)), dist.get_rank(), dist.get_world_size()
         if not self.compared:  # the first batch only: it shows a data set that is shuffled or augmented at random
             self.compared = True
-            if _differs(_content(inputs)):
+            if _differs(joblib.hash([content_bytes(t) for t in tensors])):
                 raise RequestError("the processes read different records: the task must give each of them the same")
         if not self.can_cut or _needs_whole_batch(model) or any(t.requires_grad for t in tensors):
             return self.task.forward(model, inputs)
-        rows = len(tensors[0])
-        share = -(-rows // world)
+        share = -(-(rows := len(tensors[0])) // world)
         # the last row is repeated if the rows cannot be divided evenly, since exchanged tensors must have equal shapes
         at = (torch.arange(share) + share * rank).clamp(max=rows - 1)
         part = Batch(inputs, at.new_zeros(rows)).rows(at).inputs
@@ -143,13 +141,6 @@ def _of_all(value: Any) -> list[Any]:
     """The value of each process, in order of rank; it must be picklable."""
     dist.all_gather_object(found := [None] * dist.get_world_size(), value)
     return found
-
-
-def _content(inputs: Any) -> str:
-    try:
-        return str(joblib.hash(content_bytes(inputs)))
-    except UncomparableError as error:  # of which only the kind can be compared
-        return error.kind
 
 
 def _differs(value: object) -> bool:

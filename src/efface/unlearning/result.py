@@ -1,13 +1,14 @@
 """The result of an unlearning run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
 
 from efface.calibration.assumptions import Assumption
 from efface.data.splits import Splits
+from efface.data.twin_policy import Twins
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
 from efface.runtime.cost import Cost
@@ -25,7 +26,7 @@ class Result:
         model: The unlearned copy, on the device and in the dtype of `original`.
         original: The caller's model, unchanged.
         task: The problem.
-        forget: The ids to erase, in the order of the request.
+        forget: The ids of the request, in its order; `twins` says which of them were kept, and which others went too.
         method: The method, with its options.
         splits: Which records were used for what, so that an audit can leave them out.
         cost: Time and examples, by phase.
@@ -36,6 +37,7 @@ class Result:
         warnings: Findings of the checks, checks that were off, and assumptions that the request does not meet.
         assumptions: The assumptions of calibration, with the records that do not meet them; empty if the run trained no
             reference model.
+        twins: What was done with records of equal inputs.
     """
 
     model: nn.Module
@@ -51,6 +53,7 @@ class Result:
     options: UnlearnOptions
     warnings: Sequence[str]
     assumptions: tuple[Assumption, ...] = ()
+    twins: Twins = field(default_factory=Twins)
 
     def save(self, path: str | Path) -> str:
         """Write the unlearned weights as a safetensors file, completely or not at all.

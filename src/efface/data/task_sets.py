@@ -1,0 +1,101 @@
+"""The data sets of a task, which are read and checked together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from efface.data.checks import Findings
+from efface.data.contents import Contents, check_contents
+from efface.data.overlap import check_order
+from efface.data.reading import (
+    check_eval_labels,
+    check_layout,
+    check_reading,
+    check_rereading,
+    check_same_objects,
+)
+from efface.data.records import Records
+from efface.data.twins import EMPTY
+from efface.errors import RequestError
+from efface.task import Task
+from efface.types import Indices
+
+
+@dataclass(frozen=True)
+class TaskSets:
+    """The records of a task.
+
+    Args:
+        train: The training records, as efface reads them: `eval_records` if the task has them.
+        holdout: The holdout records.
+        test: The test records; None if the task has none.
+        given: The training records as `Task.train` gives them, if the task has `eval_records`; else None.
+    """
+
+    train: Records
+    holdout: Records
+    test: Records | None
+    given: Records | None
+
+    @property
+    def by_name(self) -> Mapping[str, Records]:
+        """The sets that are read, by name in messages."""
+        first = "training" if self.given is None else "eval_records"
+        sets = {first: self.train, "holdout": self.holdout}
+        return sets if self.test is None else {**sets, "test": self.test}
+
+    def check(self, task: Task, forget: Indices, compare: bool, found: Findings) -> None:
+        """Check that all sets are read alike, always in the same way, and that eval_records have the labels of train.
+
+        Args:
+            task: The task.
+            forget: Positions of the forget set.
+            compare: Whether it must be possible to compare records by content.
+            found: Problems are added to this.
+
+        Raises:
+            RequestError: Records cannot be read at all.
+        """
+        sets = self.by_name
+        if self.given is not None and len(self.given) != len(self.train):
+            found.problems.append(
+                "eval_records has another length than train: it must hold the same records, same order"
+            )
+        if not all([check_reading(records, name, found, compare) for name, records in sets.items()]):
+            raise RequestError(found.problems)
+        for name, records in sets.items():
+            check_rereading(records, name, forget if records is self.train else EMPTY, found)
+        check_layout(self.train, {name: r for name, r in sets.items() if r is not self.train}, found)
+        named = {"train": task.train, "holdout": task.holdout, "test": task.test, "eval_records": task.eval_records}
+        check_same_objects(named, found)
+        if self.given is not None and len(self.given) == len(self.train) > 0:
+            check_layout(self.given, {"eval_records": self.train}, found)
+            check_eval_labels(self.given, self.train, forget, found)
+
+
+def read_sets(task: Task) -> TaskSets:
+    """The records of a task, whose sets are map-style."""
+    augments = task.eval_records is not None
+    return TaskSets(
+        train=Records(task.eval_records or task.train, task, "eval_records" if augments else "train", task.ids),
+        holdout=Records(task.holdout, task, "holdout"),
+        test=None if task.test is None else Records(task.test, task, "test"),
+        given=Records(task.train, task, "train", task.ids) if augments else None,
+    )
+
+
+def check_all_contents(
+    sets: TaskSets, forget: Indices, classes: int | None, found: Findings, hash_all: bool
+) -> Contents:
+    """Compare all records, as `check_contents` does, and the order of eval_records with that of train.
+
+    Args:
+        sets: The records of a task.
+        forget: Positions of the forget set.
+        classes: The number of classes of the model; None if it is not known.
+        found: Problems are added to this.
+        hash_all: Whether to hash every record.
+    """
+    contents = check_contents(sets.train, sets.holdout, forget, classes, found, hash_all)
+    if sets.given is not None and len(sets.given) == len(sets.train):
+        check_order(sets.given, sets.train, contents, found)
+    return contents
