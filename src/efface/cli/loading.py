@@ -24,15 +24,22 @@ class Inputs:
         task: the task.
         models: one for each checkpoint, in order, on the chosen device.
         forget: ids of the records to forget.
+        confirmed: ids of twins that are to be forgotten too.
     """
 
     task: Task
     models: Sequence[nn.Module]
     forget: Sequence[RecordId]
+    confirmed: Sequence[RecordId] = ()
 
 
 def load_inputs(
-    problems: list[str], task_path: str, checkpoints: Sequence[Path], lines: IdLines, device: str
+    problems: list[str],
+    task_path: str,
+    checkpoints: Sequence[Path],
+    lines: IdLines,
+    device: str,
+    twins: IdLines | None = None,
 ) -> Inputs | None:
     """Load the task, the models and the ids, and collect the problems of all of them.
 
@@ -42,6 +49,7 @@ def load_inputs(
         checkpoints: weights files.
         lines: the ids to forget, as text.
         device: name of the device for the models.
+        twins: the ids of twins to forget too, as text; None if there are none.
 
     Returns:
         The inputs; None if there is any problem.
@@ -57,10 +65,11 @@ def load_inputs(
         found = Findings()
         check_forget(task, ids, len(task.train), found)
         problems += found.problems
+    confirmed = collect_errors(problems, as_ids, twins, task) if task is not None and twins is not None else []
     place = collect_errors(problems, resolve_device, device)
     if len(problems) > before or task is None or ids is None:
         return None
-    return Inputs(task, [m.to(place) for m in models if m is not None], ids)
+    return Inputs(task, [m.to(place) for m in models if m is not None], ids, confirmed or [])
 
 
 def load_model(task: Task, path: Path) -> nn.Module | None:

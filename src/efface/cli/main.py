@@ -14,13 +14,14 @@ import typer
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
 from efface.cli import store, store_requests
-from efface.cli.checks import check_audit, check_inputs, check_method, reference_files
-from efface.cli.failures import Code, guarded
+from efface.cli.checks import check_audit, check_fit, check_inputs, check_method, check_twins, reference_files
+from efface.cli.failures import EXIT_CODES, Code, guarded
 from efface.cli.output import check_folder, print_json, save, summary
 from efface.cli.parameters import (
     AuditLevel,
     Cache,
     Checkpoint,
+    Confirm,
     Device,
     Force,
     Forget,
@@ -34,6 +35,7 @@ from efface.cli.parameters import (
     ReferenceModels,
     Seed,
     TaskPath,
+    TwinsWord,
 )
 from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
@@ -43,14 +45,7 @@ from efface.runtime.provenance import efface_version
 
 if TYPE_CHECKING:
     from efface.auditing.report.build import Report
-    from efface.cli.loading import Inputs
     from efface.unlearning.result import Result
-
-EXIT_CODES = (
-    "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
-    "3 done, but undecided or not verified; 4 a store is damaged; 5 a store is busy; 6 the disk is full or cannot be "
-    "written to; 7 a run's model was refused, and nothing changed; 130 interrupted."
-)
 
 app = typer.Typer(
     help="Erase chosen training records from a trained PyTorch model, and check that they are gone.",
@@ -96,6 +91,8 @@ def unlearn(
     cache: Cache = None,
     jobs: Jobs = None,
     hide_ids: HideIds = False,
+    twins: TwinsWord = None,
+    confirm: Confirm = None,
     no_checks: Annotated[
         bool, typer.Option("--no-checks", help="Skip the pass over all records that looks for twins and NaN.")
     ] = False,
@@ -112,6 +109,7 @@ def unlearn(
         options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_folder, out, force, [checkpoint])
         check_audit(problems, level, cache)
+        confirmed = check_twins(problems, twins, confirm, no_checks)
         if no_audit and level != Level.STANDARD:
             problems.append("--level says how to audit, and --no-audit not to: leave one out")
         if problems or lines is None:
@@ -119,9 +117,9 @@ def unlearn(
 
         from efface.cli.loading import load_inputs
 
-        inputs = load_inputs(problems, task, [checkpoint], lines, device)
+        inputs = load_inputs(problems, task, [checkpoint], lines, device, confirmed)
         chosen = collect_errors(problems, efface.methods.get, method, options)
-        _check_fit(problems, level, inputs)
+        check_fit(problems, level, inputs)
         if problems or inputs is None or chosen is None:
             raise RequestError(problems)
         result = efface.unlearn(
@@ -130,7 +128,7 @@ def unlearn(
             task=inputs.task,
             method=chosen,
             seed=seed,
-            options=efface.UnlearnOptions(checks=not no_checks),
+            options=efface.UnlearnOptions(checks=not no_checks, twins=twins or "refuse", confirmed=inputs.confirmed),
         )
         report = None
         if not no_audit:
@@ -181,6 +179,8 @@ def audit(
     cache: Cache = None,
     jobs: Jobs = None,
     hide_ids: HideIds = False,
+    twins: TwinsWord = None,
+    confirm: Confirm = None,
     seed: Seed = 0,
     device: Device = "auto",
     force: Force = False,
@@ -199,6 +199,7 @@ def audit(
         lines = check_inputs(problems, task, checkpoints, forget, device)
         collect_errors(problems, check_folder, out, force)
         check_audit(problems, level, cache, method)
+        confirmed = check_twins(problems, twins, confirm)
         if references is not None and level == Level.QUICK:
             problems.append("--references is for levels standard and strong")
         if problems or lines is None:
@@ -207,8 +208,8 @@ def audit(
         from efface.cli.earlier_run import find_earlier_run
         from efface.cli.loading import load_inputs
 
-        inputs = load_inputs(problems, task, [path for _, path in checkpoints], lines, device)
-        _check_fit(problems, level, inputs)
+        inputs = load_inputs(problems, task, [path for _, path in checkpoints], lines, device, confirmed)
+        check_fit(problems, level, inputs)
         if problems or inputs is None:
             raise RequestError(problems)
         before, after, *others = inputs.models
@@ -231,6 +232,8 @@ def audit(
                 jobs=jobs,
                 run_seed=None if run is None else run.seed,
                 used_reference=None if run is None else run.reference,
+                twins=twins,
+                confirmed=inputs.confirmed,
                 show_ids=not hide_ids,
             ),
         )
@@ -276,11 +279,6 @@ def demo(
 # beside the commands above, and after them in the help
 app.registered_commands += store.app.registered_commands
 app.add_typer(store_requests.app, name="request")
-
-
-def _check_fit(problems: list[str], level: str, inputs: "Inputs | None") -> None:
-    if level == Level.STRONG and inputs is not None and inputs.task.fit is None:
-        problems.append("level strong trains models as the original was: set Task.fit, or use --level standard")
 
 
 def _finish(out: Path, result: "Result | None", report: "Report | None", as_json: bool, stdout: TextIO) -> NoReturn:

@@ -116,7 +116,7 @@ def values_in(tree: Any, above: tuple[int, ...] = ()) -> Iterator[Any]:
     if isinstance(tree, Tensor | np.ndarray):
         yield tree
         return
-    if id(tree) in above or isinstance(tree, str | bytes | int | float | NAMED) or tree is None:
+    if id(tree) in above or isinstance(tree, (str, bytes, int, float, *NAMED)) or tree is None:
         return
     if isinstance(tree, Mapping):
         within = list(tree.values())

@@ -51,20 +51,17 @@ def check_order(given: Records, read: Records, contents: Contents, found: Findin
         found: A problem is added to this.
     """
     some = np.unique(np.linspace(0, len(given) - 1, min(len(given), COMPARED)).astype(np.int64))
-    ours, theirs = given.hashes(some, with_targets=False), read.hashes(some, with_targets=False)
-    differ = some[[a != b for a, b in zip(ours, theirs, strict=True)]]
-    if not len(differ):
-        return
+    # read once, since a record that augments differs the next time
+    batches = [*given.hashed(some, with_targets=False)]
+    hashes = np.frombuffer(b"".join(h for _, each in batches for h in each), HASH)
+    differ = hashes != np.frombuffer(b"".join(read.hashes(some, with_targets=False)), HASH)
+    marks = hashes if contents.hashed else np.concatenate([checksums(batch) for batch, _ in batches])
     known = contents.marks["training"]
-    if contents.hashed:
-        marks = np.frombuffer(b"".join(given.hashes(differ, with_targets=False)), HASH)
-    else:
-        marks = np.concatenate([checksums(batch) for batch in given.stream(differ)])
-    moved = differ[among(marks, known)]
-    if len(moved) and not contents.hashed:  # equal checksums are seldom of equal inputs
-        near = np.flatnonzero(among(known, marks))
-        hashes = set(read.hashes(near, with_targets=False))
-        moved = moved[[h in hashes for h in given.hashes(moved, with_targets=False)]]
+    suspect = differ & among(marks, known)
+    if suspect.any() and not contents.hashed:  # equal checksums are seldom of equal inputs
+        near = read.hashes(np.flatnonzero(among(known, marks[suspect])), with_targets=False)
+        suspect &= among(hashes, np.frombuffer(b"".join(near), HASH))
+    moved = some[suspect]
     if len(moved):
         found.problems.append(
             f"eval_records hold the inputs of train at other places ({len(moved)} of {len(some)} compared, the first "

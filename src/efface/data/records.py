@@ -151,7 +151,7 @@ class Records:
             RequestError: A record cannot be read; the message names it.
         """
         at = np.asarray(positions, dtype=np.int64)
-        return self._named(at, lambda: self._read(at))
+        return self._name_unreadable(at, lambda: self._read(at))
 
     def _read(self, at: Indices) -> Batch:
         sliced = self._slice(self.dataset, at) if self.is_sliceable else None
@@ -168,7 +168,7 @@ class Records:
             raise ValueError(f"targets of shape {tuple(targets.shape)} for a batch of {len(samples)}")
         return Batch(inputs, targets)
 
-    def _named(self, at: Indices, read: Callable[[], T]) -> T:
+    def _name_unreadable(self, at: Indices, read: Callable[[], T]) -> T:
         """Read, and turn an exception of the user's dataset or hooks into one that names the record."""
         try:
             return read()
@@ -222,7 +222,7 @@ class Records:
         """
         for start in range(0, len(positions), size):
             at = np.asarray(positions[start : start + size], dtype=np.int64)
-            yield self._named(at, lambda at=at: self._hashed(at, with_targets))  # type: ignore[misc]
+            yield self._name_unreadable(at, lambda at=at: self._hashed(at, with_targets))  # type: ignore[misc]
 
     def _hashed(self, at: Indices, with_targets: bool) -> tuple[Batch, list[bytes]]:
         if self.is_sliceable:

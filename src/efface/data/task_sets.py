@@ -65,8 +65,8 @@ class TaskSets:
         for name, records in sets.items():
             check_rereading(records, name, forget if records is self.train else EMPTY, found)
         check_layout(self.train, {name: r for name, r in sets.items() if r is not self.train}, found)
-        named = {"train": task.train, "holdout": task.holdout, "test": task.test, "eval_records": task.eval_records}
-        check_same_objects(named, found)
+        data = {"train": task.train, "holdout": task.holdout, "test": task.test, "eval_records": task.eval_records}
+        check_same_objects(data, found)
         if self.given is not None and len(self.given) == len(self.train) > 0:
             check_layout(self.given, {"eval_records": self.train}, found)
             check_eval_labels(self.given, self.train, forget, found)

@@ -67,5 +67,5 @@ class Twins:
 def differences(found: Iterable[Any], confirmed: Iterable[Any]) -> tuple[list[Any], list[Any]]:
     """The ids that only one of two collections has, in their orders."""
     found, confirmed = list(found), list(confirmed)
-    known, named = set(found), set(confirmed)
-    return [i for i in found if i not in named], [i for i in dict.fromkeys(confirmed) if i not in known]
+    known, listed = set(found), set(confirmed)
+    return [i for i in found if i not in listed], [i for i in dict.fromkeys(confirmed) if i not in known]

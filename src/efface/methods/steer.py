@@ -82,7 +82,7 @@ class Steer(Method):
         known = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
         way = float((goal - symlog(margin(known, seen.targets))).square().sum())
         # what cannot be cut by record is read again in each step
-        whole = problem.train.read(problem.forget) if problem.train.can_cut else None
+        uncut = problem.train.read(problem.forget) if problem.train.can_cut else None
         rows = endless(np.arange(len(problem.forget)), self.batch_forget, derive_seed(problem.seed, "steer", "forget"))
         retain = self._retain(problem)
         steps = self._steps(len(problem.forget))
@@ -93,7 +93,7 @@ class Steer(Method):
                 for k in range(steps):
                     at = torch.from_numpy(chosen := next(rows))
                     batch, logits = next(retain)
-                    forget = problem.train.read(problem.forget[chosen]) if whole is None else whole.rows(at)
+                    forget = problem.train.read(problem.forget[chosen]) if uncut is None else uncut.rows(at)
                     with torch.enable_grad():
                         z_f, z_r = problem.logits(forget.to(device), batch)
                         off = (centre(z_f, forget_classes) - aim[at.to(device)]).square().mean()

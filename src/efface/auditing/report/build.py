@@ -133,6 +133,13 @@ class Report:
                     "training_records": len(request.train),
                     "holdout_records": len(request.holdout),
                     "holdout_used_for": request.task.holdout_used_for,
+                    "twins": {
+                        "policy": request.twins.policy,
+                        "forgotten": len(request.twins.forgotten),
+                        "kept": len(request.twins.kept),
+                        "holdout": request.twins.holdout,
+                        "test": request.twins.test,
+                    },
                     "groups": {name: int(mask.sum()) for name, mask in inputs.groups.items()},
                 },
                 "method": None
