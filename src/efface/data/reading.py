@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from efface.data.checks import Findings
@@ -120,22 +121,17 @@ def check_layout(train: Records, others: Mapping[str, Records], found: Findings)
         return
     expected = layout_of(train)
     for where, records in others.items():
-        if not len(records):
-            continue
-        got = layout_of(records, fixed=where != "eval_records")
-        wanted = layout_of(train, fixed=False) if where == "eval_records" else expected
-        odd = [place for place in {**wanted, **got} if wanted.get(place) != got.get(place)]
-        if odd:
-            at = odd[0]
+        got = layout_of(records) if len(records) else expected
+        if odd := [place for place in {**expected, **got} if expected.get(place) != got.get(place)]:
             found.problems.append(
-                f"{records_of(where)} have other inputs than training records: {at} is {got.get(at, 'missing')} where "
-                f"that of training records is {wanted.get(at, 'missing')}"
+                f"{records_of(where)} have other inputs than training records: {odd[0]} is "
+                f"{got.get(odd[0], 'missing')} where that of training records is {expected.get(odd[0], 'missing')}"
             )
 
 
-def layout_of(records: Records, fixed: bool = True) -> dict[str, str]:
-    """The type and dimensions of each input of the first record, by its place; without lengths if not `fixed`."""
-    return dict(_layout(records.read([0]).inputs, "input", fixed and records.is_sliceable))
+def layout_of(records: Records) -> dict[str, str]:
+    """The type and dimensions of each input of the first record, by its place; without lengths under a user's hooks."""
+    return dict(_layout(records.read([0]).inputs, "input", fixed=records.is_sliceable))
 
 
 def _layout(tree: Any, place: str, fixed: bool) -> list[tuple[str, str]]:
@@ -168,7 +164,10 @@ def check_eval_labels(train: Records, read: Records, forget: Indices, found: Fin
         spread = np.linspace(0, len(train) - 1, min(len(train), SAMPLED)).astype(np.int64)
         some = np.union1d(forget[:: max(1, len(forget) // MAX_COMPARED)], spread)
     try:
-        differ = np.flatnonzero((train.targets(some) != read.targets(some)).numpy())
+        # read alone, since augmented records may be of different lengths, and only Task.fit need make batches of them
+        size = 1024 if train.is_made_of_tensors else 1
+        labels = torch.cat([batch.targets.cpu() for batch in train.stream(some, size)])
+        differ = np.flatnonzero((labels != read.targets(some)).numpy())
     except RequestError as error:
         found.problems += error.problems
         return

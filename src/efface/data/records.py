@@ -137,6 +137,8 @@ class Records:
         """
         if self.is_made_of_tensors:
             return True
+        if not len(self):
+            return False
         try:
             batches = [self.read(np.arange(n) % len(self)) for n in (1, 2, 3)]
             first, *others = (how_cut(batch.inputs, len(batch)) for batch in batches)

@@ -80,7 +80,8 @@ class Shared:
     compared: bool = False  # whether all processes are known to read the same records
 
     @cached_property
-    def can_cut(self) -> bool:  # by record
+    def can_cut(self) -> bool:
+        """Whether batches can be divided by record."""
         return Records(self.task.eval_records or self.task.train, self.task).can_cut
 
     def __call__(self, model: nn.Module, inputs: Any) -> Tensor:
