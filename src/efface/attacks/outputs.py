@@ -88,10 +88,10 @@ def copier(task: Task, records: Records) -> Perturb | None:
         return task.perturb
     at = np.linspace(0, len(records) - 1, min(len(records), SAMPLE)).astype(np.int64)
     inputs = list(tensors_in(records.read(at).inputs))
-    if not any(t.is_floating_point() for t in inputs):
+    if not any(_takes_noise(t) for t in inputs):
         return None
     # the same scale for forget records and nonmembers, which does not depend on the batch
-    spread = [float(t.double().std()) if t.is_floating_point() and t.numel() > 1 else 0.0 for t in inputs]
+    spread = [float(t.double().std()) if _takes_noise(t) and t.numel() > 1 else 0.0 for t in inputs]
     return partial(add_noise, scales=[NOISE * s for s in spread])
 
 
@@ -149,6 +149,10 @@ def _copy(task: Task, model: nn.Module, chosen: RecordSet, meter: Meter, perturb
     return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
 
 
+def _takes_noise(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_nested
+
+
 def add_noise(inputs: Any, generator: torch.Generator, scales: Sequence[float]) -> Any:
     """Add normal noise to every float tensor in a nesting of inputs.
 
@@ -161,7 +165,7 @@ def add_noise(inputs: Any, generator: torch.Generator, scales: Sequence[float]) 
 
     def noisy(t: Tensor) -> Tensor:
         scale = next(following)
-        if not t.is_floating_point():
+        if not _takes_noise(t):
             return t
         drawn = torch.randn(t.shape, generator=generator, dtype=torch.float32).to(device=t.device, dtype=t.dtype)
         return t + scale * drawn
