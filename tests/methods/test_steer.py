@@ -191,6 +191,10 @@ INPUTS: dict[str, dict[str, Any]] = {
         "forward": lambda m, d: m(d["x"] * d["scale"] / 2),
     },
     "sparse": {"unpack": as_pairs(Tensor.to_sparse), "forward": lambda m, x: m(x.to_dense())},
+    "nested": {
+        "unpack": as_pairs(lambda x: torch.nested.nested_tensor(list(x), layout=torch.jagged)),
+        "forward": lambda m, x: m(torch.stack(list(x.unbind()))),
+    },
     "arrays": {"unpack": as_pairs(lambda x: {"x": x.numpy()}), "forward": lambda m, d: m(torch.from_numpy(d["x"]))},
     "packed": {
         "unpack": as_pairs(lambda x: pack_sequence([torch.tensor(row) for row in x.tolist()])),

@@ -75,8 +75,9 @@ class TaskSets:
 def read_sets(task: Task) -> TaskSets:
     """The records of a task, whose sets are map-style."""
     augments = task.eval_records is not None
+    read = task.train if task.eval_records is None else task.eval_records
     return TaskSets(
-        train=Records(task.eval_records or task.train, task, "eval_records" if augments else "train", task.ids),
+        train=Records(read, task, "eval_records" if augments else "train", task.ids),
         holdout=Records(task.holdout, task, "holdout"),
         test=None if task.test is None else Records(task.test, task, "test"),
         given=Records(task.train, task, "train", task.ids) if augments else None,
