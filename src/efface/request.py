@@ -1,15 +1,18 @@
 """A deletion request, and the checks that it must pass before any work."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from efface.data.checks import Findings, check_forget, check_holdout, read_forget
+from efface.data.checks import Findings, check_holdout, find_forget, read_forget
 from efface.data.contents import Marks, check_batch, check_classes, note_classes
+from efface.data.described import ForgetRecord, describe_records
+from efface.data.ids import ByGroup
+from efface.data.naming import Names
 from efface.data.overlap import check_shared, check_test
 from efface.data.reading import gathering
 from efface.data.records import Records, subset
@@ -31,13 +34,16 @@ class Request:
         train: The training records, read without random augmentation.
         holdout: The holdout records.
         test: The test records; None if the task has none.
+        names: What all training records are called.
         ids: The ids to forget, in the order of the request, without those that a twin keeps; then forgotten twins.
         forget: Their positions in `train`, in the same order.
         classes: The number of classes of the model.
         forget_classes: Classes whose records are all in the request.
         class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
         warnings: Findings of the checks that are no reason to refuse the request.
-        groups: The group of each forget record, in the order of `ids`; None if the task has no groups.
+        without_ids: What some of the warnings, which name ids, say without them.
+        records: The records to forget, in the same order.
+        groups: The group of each forget record, in the same order; None if the task has no groups.
         asked: Positions in `train` of all records of the request, forgotten twins among them.
         shared: Positions of the holdout records that equal training records, and serve for nothing.
         twins: What was done with records of equal inputs.
@@ -47,12 +53,15 @@ class Request:
     train: Records
     holdout: Records
     test: Records | None
+    names: Names
     ids: tuple[RecordId, ...]
     forget: Indices
     classes: int
     forget_classes: tuple[int, ...]
     class_shares: Mapping[int, float]
     warnings: tuple[str, ...]
+    without_ids: Mapping[str, str]
+    records: tuple[ForgetRecord, ...]
     groups: tuple[RecordId, ...] | None = None
     asked: Indices = field(default_factory=lambda: EMPTY)
     shared: Indices = field(default_factory=lambda: EMPTY)
@@ -89,7 +98,7 @@ def make_task(
     train: SizedDataset | None,
     holdout: SizedDataset | None,
     test: SizedDataset | None = None,
-    ids: Sequence[RecordId] | None = None,
+    ids: Collection[RecordId] | str | None = None,
 ) -> Task:
     """Return the given task, or make one from data sets.
 
@@ -98,18 +107,21 @@ def make_task(
         train: The training records of a new task.
         holdout: Its holdout records.
         test: Its test records, if there are any.
-        ids: The ids of its training records.
+        ids: The ids of its training records; or, for a Subset, "base" or "subset", which may also stand beside a task
+            without ids.
 
     Raises:
         RequestError: A task and data sets are given, or neither.
     """
-    sets = {"train": train, "holdout": holdout, "test": test, "ids": ids}
+    sets: dict[str, object] = {"train": train, "holdout": holdout, "test": test, "ids": ids}
     if task is None:
         if train is None or holdout is None:
             raise RequestError(_missing_sets(train, holdout))
         return Task(train=train, holdout=holdout, test=test, ids=ids)
     if not isinstance(task, Task):
         raise RequestError(f"task: expected an efface.Task, got {type(task).__name__}")
+    if isinstance(ids, str) and task.ids is None:
+        task, sets["ids"] = replace(task, ids=ids), None
     if beside := [name for name, value in sets.items() if value is not None]:
         raise RequestError(f"{', '.join(beside)} given beside a task: set them on the Task")
     return task
@@ -118,7 +130,7 @@ def make_task(
 def check_request(
     model: nn.Module,
     task: Task,
-    forget: Collection[RecordId],
+    forget: Collection[RecordId] | ByGroup,
     full: bool,
     for_audit: bool = False,
     fresh: bool = True,
@@ -129,7 +141,7 @@ def check_request(
     Args:
         model: The original model.
         task: The problem.
-        forget: The ids to forget.
+        forget: The ids to forget, or their groups.
         full: Whether to read all records, to find twins of forget records, holdout records in training, and NaN.
         for_audit: Whether the request is checked for an audit. The model then need not be trainable, and test records
             are compared with training and holdout records.
@@ -143,9 +155,10 @@ def check_request(
     asked = read_forget(forget, found)
     _check_kinds(model, task, found)
     found.refuse()
-    read = read_sets(task)
+    chosen = find_forget(task, forget, asked, len(task.train), found)
+    read = read_sets(task, chosen.names.ids)
     train, holdout, test = read.train, read.holdout, read.test
-    at = check_forget(task, asked, len(train), found)
+    at = chosen.at[chosen.at < len(train)]
     check_holdout(task, len(holdout), found)
     with gathering(found):
         read.check(task, at, full, found)
@@ -158,9 +171,9 @@ def check_request(
         shared, settled = EMPTY, Settled(at, EMPTY, EMPTY)
         if full:
             contents = check_all_contents(read, at, classes, found, hash_all=for_audit and test is not None)
-            settled = settle(contents.groups, policy or TwinPolicy(), train, at, task.ids, found)
+            settled = settle(contents.groups, policy or TwinPolicy(), train, at, chosen.names.ids, found)
             check_shared(contents.shared, len(holdout), found)
-            note_classes(contents.counts, train, np.union1d(settled.forget, settled.kept), found)
+            note_classes(contents.counts, train, settled.forget, settled.kept, found)
             others, shared = contents.marks, contents.shared
         else:
             _check_parts(train, holdout, at, classes, found)
@@ -168,31 +181,38 @@ def check_request(
         tested = EMPTY if test is None else check_test(test, others if for_audit else {}, classes, found)
     if test is not None and len(tested):
         test = Records(subset(test.dataset, np.delete(np.arange(len(test)), tested).tolist()), task, "test")
-    names = dict(zip(at.tolist(), asked, strict=True))
-    names |= {i: i if task.ids is None else task.ids[i] for i in settled.forgotten.tolist()}
-    keys = None if task.groups is None else list(task.groups)
+    forgotten, kept, ids = (
+        tuple(chosen.names.ids[i] for i in part.tolist()) for part in (settled.forgotten, settled.kept, settled.forget)
+    )
+    positions = settled.forget.tolist()
+    groups = None if chosen.groups is None else tuple(chosen.groups[i] for i in positions)
+    descriptions = describe_records(task.describe, train.dataset, ids, positions, found.problems)
+    found.refuse()
+    records = zip(ids, positions, found.labels, descriptions, groups or [None] * len(ids), strict=True)
     return Request(
-        task=task,
+        task=_with_numbering(task, chosen.names),
         train=train,
         holdout=holdout,
         test=test,
-        ids=tuple(names[i] for i in settled.forget.tolist()),
+        names=chosen.names,
+        ids=ids,
         forget=settled.forget,
         classes=classes or 0,
         forget_classes=tuple(found.forget_classes),
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
-        groups=None if keys is None else tuple(keys[i] for i in settled.forget.tolist()),
+        without_ids=found.without_ids,
+        records=tuple(ForgetRecord(*record) for record in records),
+        groups=groups,
         asked=np.concatenate([at, settled.forgotten]),
         shared=shared,
-        twins=Twins(
-            policy=(policy or TwinPolicy()).twins,
-            forgotten=tuple(names[i] for i in settled.forgotten.tolist()),
-            kept=tuple(names[i] for i in settled.kept.tolist()),
-            holdout=len(shared),
-            test=len(tested),
-        ),
+        twins=Twins((policy or TwinPolicy()).twins, forgotten, kept, holdout=len(shared), test=len(tested)),
     )
+
+
+def _with_numbering(task: Task, names: Names) -> Task:
+    """The task, with its numbering stated where a request fixed it, so that the ids keep their meaning."""
+    return task if names.is_given else replace(task, ids=names.numbering)
 
 
 def check_others(models: Mapping[str, nn.Module], request: Request) -> None:

@@ -1,6 +1,6 @@
 """Task: the description of a user's classification problem."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,9 @@ class Task:
         holdout: Records that the original never saw.
         test: Records on which utility is measured; the original never saw them, and they are not in `holdout`. An audit
             leaves out those that equal training or holdout records.
-        ids: A permanent id for each record of `train`, in its order. By default the id of a record is its index.
+        ids: A permanent id for each record of `train`, in its order, in any sized container. By default the id of a
+            record is its index. A torch `Subset` is named by the positions in its outermost data set ("base"); where a
+            request could mean positions in the Subset as well, give "base" or "subset" here.
         groups: The person, or other group, that each record of `train` belongs to, in its order; one key may stand for
             many records. By default each record is a group of its own.
         describe: Describes a record of `train` in a few words, for people who check a request; called with the record
@@ -62,8 +64,8 @@ class Task:
     train: SizedDataset
     holdout: SizedDataset
     test: SizedDataset | None = None
-    ids: Sequence[RecordId] | None = None
-    groups: Sequence[RecordId] | None = None
+    ids: Collection[RecordId] | str | None = None
+    groups: Collection[RecordId] | None = None
     describe: Callable[[Any], str] | None = None
     eval_records: SizedDataset | None = None
     build_model: Callable[[], nn.Module] | None = None

@@ -108,7 +108,7 @@ def test_a_refusal_of_twins_lists_them_and_the_switches(tiny: Tiny) -> None:
 def test_a_long_list_of_twins_is_cut(tiny: Tiny) -> None:
     groups = [TwinGroup((i,), (i + 100,)) for i in range(50)]
     train, found = Records(tiny.task().train, tiny.task()), Findings()
-    settle(groups, TwinPolicy(), train, np.arange(50), None, found)
+    settle(groups, TwinPolicy(), train, np.arange(50), range(RECORDS), found)
     assert found.problems[0].startswith("50 forget records have an exact twin")
     assert found.problems[0].count("twin of") == 20 and " and 30 more; forget" in found.problems[0]
 

@@ -59,6 +59,9 @@ def record(index: int, **changes: Any) -> Document:
     return {
         "id": None,
         "record": f"{index:08x}",
+        "position": None,
+        "label": index % 3,
+        "description": None,
         "group": "other",
         "rank_original": 0.97,
         "rank_unlearned": 0.5,
@@ -89,7 +92,7 @@ def example() -> Document:
     forget = {"original": [5.0, 6.0, 7.5], "unlearned": [1.5, 2.0, 2.5], "retrained": [1.4, 2.2, 2.6]}
     holdout = {"original": [1, 2, 3, 2.5], "unlearned": [1.1, 2.1, 3, 2.4], "retrained": [1, 2.2, 2.9, 2.5]}
     return {
-        "schema_version": 3,
+        "schema_version": 4,
         "created": "2026-11-24T10:00:00Z",
         "title": "Forget 3 of 5,000 records",
         "versions": {"efface": "0.1.0", "torch": "2.13.0"},

@@ -1,6 +1,6 @@
 """Checks of the arguments of `efface.audit` and `efface.audit_models`, made before any work."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from efface.auditing.config import Level, level_problem
 from efface.auditing.options import AuditOptions
 from efface.data.checks import Findings
-from efface.data.ids import as_python_ids
+from efface.data.ids import ByGroup, read_ids
 from efface.data.twin_policy import TwinPolicy
 from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, collect_errors, shorten
@@ -30,13 +30,13 @@ class ModelPair:
     Args:
         original: The model before unlearning.
         model: The model after it.
-        forget: Ids of the records that were erased.
+        forget: Ids of the records that were erased, or their groups.
         task: The problem.
     """
 
     original: nn.Module
     model: nn.Module
-    forget: Sequence[RecordId]
+    forget: Collection[RecordId] | ByGroup
     task: Task
 
 
@@ -206,12 +206,13 @@ def _check_had_no_part(judged: Judged, others: Mapping[str, nn.Module], used_ref
 
 def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
     """Each group of forget ids as a mask over the request's ids, in their order."""
+    problems: list[str] = []
+    members = {name: set(read_ids(ids, f"group {name!r}", problems, is_ordered=False)) for name, ids in groups.items()}
+    if problems:
+        raise RequestError(problems)
     known = set(request.ids)
     # records that a twin keeps in training are left out of all tests
-    members = {name: set(as_python_ids(ids)) - set(request.twins.kept) for name, ids in groups.items()}
-    problems = [
-        f"group {name!r}: expected record ids, got {ids!r}" for name, ids in groups.items() if isinstance(ids, str)
-    ]
+    members = {name: ids - set(request.twins.kept) for name, ids in members.items()}
     problems += [
         f"group {name!r} names {shorten(i - known)}, not in the forget set" for name, i in members.items() if i - known
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from efface.auditing.config import MIN_ENSEMBLE, MODELS
-from efface.data.ids import as_python_ids
+from efface.data.ids import read_ids
 from efface.data.twin_policy import policy_problems
 from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
@@ -37,7 +37,9 @@ class AuditOptions:
         twins: As in `efface.UnlearnOptions`. None takes the choice of the result, and else refuses twins.
         confirmed: As in `efface.UnlearnOptions`.
         title: Title of the report.
-        show_ids: Whether the report shows the ids of records; it holds a hash of each id in any case.
+        show_ids: Whether the report shows the ids, the positions and the descriptions of records; it holds a hash of
+            each id in any case.
+        show_positions: Whether a report that shows ids shows positions too.
         progress: Whether to show progress bars; by default only on a terminal.
 
     Raises:
@@ -57,6 +59,7 @@ class AuditOptions:
     confirmed: Collection[RecordId] = ()
     title: str = "Unlearning report"
     show_ids: bool = True
+    show_positions: bool = True
     progress: bool | None = None
 
     def __post_init__(self) -> None:
@@ -69,6 +72,7 @@ class AuditOptions:
             ("used_reference", self.used_reference, str | None, "text"),
             ("title", self.title, str, "text"),
             ("show_ids", self.show_ids, bool, "True or False"),
+            ("show_positions", self.show_positions, bool, "True or False"),
             ("progress", self.progress, bool | None, "True or False"),
         )
         problems = [*type_problems(expected), *policy_problems(self.twins or "refuse", self.confirmed)]
@@ -80,9 +84,10 @@ class AuditOptions:
             problems.append(f"jobs: expected a number of processes, got {self.jobs!r}")
         if self.method is not None:
             collect_errors(problems, get, self.method)
+        confirmed = () if problems else tuple(read_ids(self.confirmed, "confirmed", problems, is_ordered=False))
         if problems:
             raise RequestError(problems)
-        object.__setattr__(self, "confirmed", tuple(as_python_ids(self.confirmed)))  # from any container
+        object.__setattr__(self, "confirmed", confirmed)  # from any container
 
     @property
     def training(self) -> Training:

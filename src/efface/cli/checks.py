@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efface.auditing.config import Level, level_problem
-from efface.cli.ids import IdLines, read_id_lines
+from efface.cli.ids import IdLines, IdSource, read_id_lines
 from efface.cli.taskpath import check_task_path
 from efface.data.twin_policy import policy_problems
 from efface.errors import RequestError, collect_errors, shorten
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check_inputs(
-    problems: list[str], task: str, checkpoints: Iterable[tuple[str, Path]], forget: str, device: str
+    problems: list[str], task: str, checkpoints: Iterable[tuple[str, Path]], forget: IdSource, device: str
 ) -> IdLines | None:
     """Check the arguments that all commands which load a model share.
 
@@ -27,7 +27,7 @@ def check_inputs(
         problems: problems are added to this list.
         task: the task as `module:attribute`.
         checkpoints: weights files, each with the option that gave it.
-        forget: the file of ids, or `-` for standard input.
+        forget: the file of ids or groups.
         device: name of a device.
 
     Returns:
@@ -90,7 +90,7 @@ def check_twins(problems: list[str], twins: str | None, confirm: str | None, no_
     for line in policy_problems(twins or "refuse", () if confirm is None else (confirm,), checks=not no_checks):
         name, _, rest = line.partition(": ")
         problems.append(f"{words[name]}: {rest}")
-    return None if confirm is None else collect_errors(problems, read_id_lines, confirm, "--confirm")
+    return None if confirm is None else collect_errors(problems, read_id_lines, IdSource(confirm, "--confirm"))
 
 
 def check_fit(problems: list[str], level: str, inputs: "Inputs | None") -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a store is shown without torch
     from efface.auditing.verdict import Verdict
     from efface.methods import Method
     from efface.runtime.cost import Cost
+    from efface.unlearning.plan import Plan
     from efface.unlearning.result import Result
 
 PIPED_WIDTH = 120  # columns of output that does not go to a terminal
@@ -115,6 +116,14 @@ def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) ->
         say(out, f"Note: {note}")
     say(out, f"Cost: {_spent('unlearning', result.cost)}.")
     _show_files(files, out)
+
+
+def show_plan(plan: "Plan", show_ids: bool, stdout: TextIO) -> None:
+    """Print which records would go; without `show_ids` they and the warnings, which may name them, are only counted."""
+    out = make_console(stdout)
+    hidden = f"{plan.summary} Ids are hidden, and so are {len(plan.warnings)} warnings, which may name them."
+    for line in str(plan).splitlines() if show_ids else [hidden]:
+        say(out, line)
 
 
 def _stopped(result: "Result") -> str:

@@ -169,19 +169,21 @@ def check_classes(train: Records, forget: Indices, found: Findings) -> None:
     counts: Counter[int] = Counter()
     for batch in train.stream(range(len(train))):
         counts.update(batch.targets.flatten().tolist())
-    note_classes(counts, train, forget, found)
+    note_classes(counts, train, forget, forget[:0], found)
 
 
-def note_classes(counts: Counter[int], train: Records, forget: Indices, found: Findings) -> None:
+def note_classes(counts: Counter[int], train: Records, forget: Indices, kept: Indices, found: Findings) -> None:
     """Note the classes of the forget records.
 
     Args:
         counts: The number of training records of each class.
         train: The training records.
-        forget: Positions of the forget set.
+        forget: Positions of the forget set, in the order of the request.
+        kept: Positions of other records of the request, which twins keep in training.
         found: The classes are added to this.
     """
-    taken = Counter(train.targets(forget).flatten().tolist()) if forget.size else Counter()
+    found.labels = train.targets(forget).flatten().tolist() if forget.size else []
+    taken = Counter([*found.labels, *(train.targets(kept).flatten().tolist() if kept.size else [])])
     found.forget_classes += sorted(c for c, n in taken.items() if n == counts[c])
     found.class_shares = {c: n / counts[c] for c, n in taken.items()}
     found.classes_left = sum(n > taken[c] for c, n in counts.items())

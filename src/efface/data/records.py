@@ -192,7 +192,8 @@ class Records:
         )
 
     def _name(self, at: int) -> str:
-        return f"{at}" if self.ids is None or at >= len(self.ids) else f"{at} (id {self.ids[at]!r})"
+        is_named = self.ids is not None and at < len(self.ids) and self.ids[at] != at
+        return f"{at} (id {self.ids[at]!r})" if self.ids is not None and is_named else f"{at}"
 
     def stream(self, positions: Sequence[int] | Indices, size: int = 1024) -> Iterator[Batch]:
         """Read the records at `positions`, in that order, in batches of at most `size`."""

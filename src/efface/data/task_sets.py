@@ -1,6 +1,6 @@
 """The data sets of a task, which are read and checked together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.data.checks import Findings
@@ -17,7 +17,7 @@ from efface.data.records import Records
 from efface.data.twins import EMPTY
 from efface.errors import RequestError
 from efface.task import Task
-from efface.types import Indices
+from efface.types import Indices, RecordId
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,15 @@ class TaskSets:
             check_eval_labels(self.given, self.train, forget, found)
 
 
-def read_sets(task: Task) -> TaskSets:
-    """The records of a task, whose sets are map-style."""
+def read_sets(task: Task, ids: Sequence[RecordId]) -> TaskSets:
+    """The records of a task, whose sets are map-style; `ids` are those of the training records, for messages."""
     augments = task.eval_records is not None
     read = task.train if task.eval_records is None else task.eval_records
     return TaskSets(
-        train=Records(read, task, "eval_records" if augments else "train", task.ids),
+        train=Records(read, task, "eval_records" if augments else "train", ids),
         holdout=Records(task.holdout, task, "holdout"),
         test=None if task.test is None else Records(task.test, task, "test"),
-        given=Records(task.train, task, "train", task.ids) if augments else None,
+        given=Records(task.train, task, "train", ids) if augments else None,
     )
 
 

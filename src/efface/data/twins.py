@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from efface.data.checks import Findings, check_size
-from efface.data.ids import as_python_ids
 from efface.data.records import Records
 from efface.data.twin_policy import TwinPolicy, differences
 from efface.errors import shorten
@@ -50,7 +49,7 @@ def settle(
     policy: TwinPolicy,
     train: Records,
     forget: Indices,
-    ids: Sequence[RecordId] | None,
+    ids: Sequence[RecordId],
     found: Findings,
 ) -> Settled:
     """Decide about the twins of a request.
@@ -60,7 +59,7 @@ def settle(
         policy: What is to be done with them.
         train: The training records.
         forget: Positions of the forget set, in the order of the request.
-        ids: The ids of the training records; None if a record's index is its id.
+        ids: The ids of the training records.
         found: Problems and warnings are added to this.
     """
     with_twin = np.array(sorted(at for group in groups for at in group.forget), dtype=np.int64)
@@ -90,7 +89,7 @@ def settle(
     return Settled(forget, EMPTY, EMPTY)
 
 
-def _refusal(groups: Sequence[TwinGroup], train: Records, ids: Sequence[RecordId] | None, count: int) -> str:
+def _refusal(groups: Sequence[TwinGroup], train: Records, ids: Sequence[RecordId], count: int) -> str:
     labels = {}
     everyone = sorted({at for group in groups for at in (*group.forget, *group.twins)})
     for at, label in zip(everyone, train.targets(everyone).tolist(), strict=True):
@@ -113,7 +112,7 @@ def _refusal(groups: Sequence[TwinGroup], train: Records, ids: Sequence[RecordId
 
 def _check_confirmed(twins: Sequence[RecordId], policy: TwinPolicy, found: Findings) -> None:
     """Check that the twins found are just those that the caller confirmed."""
-    missing, extra = differences(twins, as_python_ids(policy.confirmed))
+    missing, extra = differences(twins, policy.confirmed)
     if missing:
         found.problems.append(
             f"{len(missing)} twins of forget records (equal inputs) are not confirmed: {shorten(missing, TO_CONFIRM)}; "
@@ -125,9 +124,9 @@ def _check_confirmed(twins: Sequence[RecordId], policy: TwinPolicy, found: Findi
         )
 
 
-def _id(at: int, ids: Sequence[RecordId] | None) -> RecordId:
-    return ids[at] if ids is not None and at < len(ids) else at
+def _id(at: int, ids: Sequence[RecordId]) -> RecordId:
+    return ids[at] if at < len(ids) else at
 
 
-def _names(positions: Indices, ids: Sequence[RecordId] | None) -> str:
+def _names(positions: Indices, ids: Sequence[RecordId]) -> str:
     return shorten([_id(at, ids) for at in positions.tolist()])

@@ -12,7 +12,6 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from efface.data.checks import Findings
-from efface.data.ids import RecordIndex
 from efface.data.reading import check_reading
 from efface.data.records import Records
 from efface.errors import RequestError, collect_errors
@@ -26,6 +25,7 @@ from efface.store.database import Database, translate_errors
 from efface.store.drift import write_answers
 from efface.store.files import Folder, hash_of
 from efface.store.keys import make_key
+from efface.store.naming import name_settings, names_for_store
 from efface.store.place import check_new_store, unfinished
 from efface.store.settings import StoreSettings, check_settings
 from efface.task import Task, missing_build_model
@@ -101,7 +101,7 @@ class NewStore:
                 "grace_days": float(settings.grace_days),
                 "limits": asdict(settings.limits),
                 "records": len(self.task.train),
-                "by_position": self.task.ids is None,
+                **name_settings(names_for_store(self.task)),
                 "source_hash": None if source is None else hash_of(source),
                 "made_with": versions(),
             },
@@ -142,6 +142,6 @@ def _check_task(task: Task, model: nn.Module) -> None:
     if all([check_reading(data, name, found) for name, data in records.items()]):
         with torch.no_grad():
             check_model(model, task, records["training"], found)
-    collect_errors(found.problems, RecordIndex, task.ids, len(task.train))
+    collect_errors(found.problems, names_for_store, task)
     if found.problems:
         raise RequestError(found.problems)

@@ -1,22 +1,23 @@
 """A task without the records that were forgotten before, so that later runs do not use them."""
 
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
+from efface.data.ids import PositionalIds, RecordIds, read_ids
 from efface.data.records import Records, subset
 from efface.store.keys import TAG_DIGITS, Key
 from efface.task import Task
 from efface.types import Indices, RecordId, SizedDataset
 
 
-class MaskedIds(Sequence[RecordId]):
+class MaskedIds(PositionalIds):
     """Ids of the remaining records without the user's ids: tags for the records to forget, marked positions for others.
 
     So no run, report or error holds the id of a person who asked to be forgotten.
@@ -34,20 +35,10 @@ class MaskedIds(Sequence[RecordId]):
     def __len__(self) -> int:
         return len(self._positions)
 
-    @overload
-    def __getitem__(self, at: int) -> RecordId: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[RecordId]: ...
-    def __getitem__(self, at: int | slice) -> RecordId | Sequence[RecordId]:
-        if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(len(self)))]
-        return self._name(self._positions[at])
-
-    def __iter__(self) -> Iterator[RecordId]:
-        return map(self._name, self._positions)
-
-    def _name(self, position: int) -> str:
-        return self._tags.get(position) or f"{self._mark}:{position}"
+    def name(self, position: int) -> RecordId:
+        """The id at a position among the remaining records."""
+        at = self._positions[position]
+        return self._tags.get(at) or f"{self._mark}:{at}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ class TaskView:
         """Classes without training records once more records leave; `leaving` are positions in the whole set."""
         stay = array("q", self.staying(leaving).tobytes())
         train = subset(self.task.eval_records or self.task.train, stay)
-        fewer = replace(self.task, train=train, eval_records=None, ids=None)
+        fewer = replace(self.task, train=train, eval_records=None, ids=None, groups=None)
         classes: Tensor = torch.unique(torch.cat([self.forget_classes, _classes_left_out(fewer)]))
         return classes
 
@@ -107,6 +98,7 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
         positions: positions of the training records that remain.
         mark: see MaskedIds.
     """
+    task = _without_names(task)
     if len(positions) == len(task.train):
         return TaskView(task, positions, torch.empty(0, dtype=torch.long), mark)
     left = replace(
@@ -114,6 +106,7 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
         train=subset(task.train, positions),
         eval_records=None if task.eval_records is None else subset(task.eval_records, positions),
         ids=MaskedIds(positions, {}, mark),
+        groups=None if task.groups is None else np.asarray(task.groups)[np.asarray(positions, dtype=np.int64)],
     )
     forget_classes = _classes_left_out(left)
     if len(forget_classes):
@@ -122,16 +115,19 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
     return TaskView(left, positions, forget_classes, mark)
 
 
-def ids_of(task: Task) -> Iterator[RecordId]:
-    """The ids of all training records as Python's own ints and strings."""
-    records = len(task.train)
-    return iter(range(records)) if task.ids is None else map(as_python_id, task.ids)
+def ids_of(task: Task) -> RecordIds:
+    """The ids of all training records of a task that `named_task` has checked."""
+    return range(len(task.train)) if task.ids is None else read_ids(task.ids, "ids", [])
 
 
-def as_python_id(name: Any) -> RecordId:
-    """An id as Python's own int or string."""
-    own: RecordId = name.item() if isinstance(name, np.generic) else name
-    return own
+def _without_names(task: Task) -> Task:
+    """The task with numbers for its groups, and without descriptions, since no run or report may name a person."""
+    if task.groups is None and task.describe is None:
+        return task
+    keys = () if task.groups is None else read_ids(task.groups, "groups", [])
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    groups = None if task.groups is None else np.array([numbers[key] for key in keys], dtype=np.int64)
+    return replace(task, groups=groups, describe=None)
 
 
 def _classes_left_out(task: Task) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from efface.data.ids import as_python_ids
+from efface.data.ids import read_ids
 from efface.data.splits import Splits
 from efface.data.twin_policy import policy_problems
 from efface.errors import RequestError
@@ -53,9 +53,10 @@ class UnlearnOptions:
             ("splits", self.splits, Splits | None, "the splits of another result"),
         )
         problems = [*type_problems(expected), *policy_problems(self.twins, self.confirmed, self.checks is not False)]
+        confirmed = () if problems else tuple(read_ids(self.confirmed, "confirmed", problems, is_ordered=False))
         if problems:
             raise RequestError(problems)
-        object.__setattr__(self, "confirmed", tuple(as_python_ids(self.confirmed)))  # from any container
+        object.__setattr__(self, "confirmed", confirmed)  # from any container
 
 
 DEFAULT_OPTIONS = UnlearnOptions()
