@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
+from torch.utils.data import default_collate
 
 from efface.data.checks import Findings, check_holdout, find_forget, read_forget
 from efface.data.contents import Marks, check_batch, check_classes, note_classes
@@ -21,7 +21,8 @@ from efface.data.twin_policy import TwinPolicy, Twins
 from efface.data.twins import EMPTY, Settled, settle
 from efface.errors import RequestError, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable
-from efface.task import Task
+from efface.runtime.kinds import dataset_problem, network_problem
+from efface.task import Task, unpack_pair
 from efface.types import Indices, RecordId, SizedDataset
 
 
@@ -247,11 +248,12 @@ def _check_kinds(model: object, task: Task, found: Findings) -> None:
         ("test", task.test),
         ("train", task.train),
     )
+    has_hooks = task.unpack is not unpack_pair or task.collate is not default_collate
     for name, data in sets:
-        if data is not None and not _is_map_style(data):
-            found.add_problem(f"{name}: expected a map-style dataset with a length and an index")
-    if not isinstance(model, nn.Module):
-        found.problems.append(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+        if data is not None and (problem := dataset_problem(data, has_hooks)):
+            found.add_problem(f"{name}: {problem}")
+    if problem := network_problem(model):
+        found.problems.append(f"model: {problem}")
     if not isinstance(task.batch_size, int) or task.batch_size < 1:
         found.problems.append(f"Task.batch_size: expected a number of records, got {task.batch_size!r}")
     if torch.is_inference_mode_enabled():
@@ -283,9 +285,3 @@ def _missing_sets(train: object, holdout: object) -> list[str]:
     if holdout is None:
         lines.append("without a holdout, records that the model never saw, there is no evidence: see docs/guide.md")
     return lines
-
-
-def _is_map_style(dataset: object) -> bool:
-    # an IterableDataset has an inherited __getitem__ that only raises an error
-    readable = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
-    return readable and not isinstance(dataset, IterableDataset)

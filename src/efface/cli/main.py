@@ -14,7 +14,15 @@ import typer
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
 from efface.cli import store, store_requests
-from efface.cli.checks import check_audit, check_fit, check_inputs, check_method, check_twins, reference_files
+from efface.cli.checks import (
+    check_audit,
+    check_fit,
+    check_inputs,
+    check_method,
+    check_twins,
+    reference_files,
+    weights_files,
+)
 from efface.cli.failures import EXIT_CODES, guarded
 from efface.cli.finish import finish, finish_plan
 from efface.cli.ids import IdSource
@@ -114,7 +122,7 @@ def unlearn(
         lines = check_inputs(problems, task, [("--checkpoint", checkpoint)], source, device)
         options = collect_errors(problems, check_method, method, option or [])
         if out is not None:
-            collect_errors(problems, check_folder, out, force, [checkpoint])
+            collect_errors(problems, check_folder, out, force, weights_files(checkpoint))
         elif not dry_run:
             problems.append("--out is missing: name the folder to write to, or look first with --dry-run")
         check_audit(problems, level, cache)
@@ -155,9 +163,9 @@ def unlearn(
 )
 def audit(
     task: TaskPath,
-    original: Annotated[Path, typer.Option(metavar="FILE", help="Weights of the model before unlearning.")],
+    original: Annotated[Path, typer.Option(metavar="FILE", help="Weights before unlearning: a file or a folder.")],
     unlearned: Annotated[
-        Path, typer.Option(metavar="FILE", help="Weights of the model after unlearning, by whatever tool.")
+        Path, typer.Option(metavar="FILE", help="Weights of the model after unlearning, by whatever tool, likewise.")
     ],
     forget: Forget,
     out: Out,
@@ -172,7 +180,7 @@ def audit(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Weights of reference models that saw neither forget nor holdout records; trained here without it.",
+            help="Reference models that saw neither forget nor holdout records, each a file or a folder; else trained.",
         ),
     ] = None,
     reference_models: ReferenceModels = REFERENCES,

@@ -13,6 +13,7 @@ from efface.data.splits import Splits, leave_out, make_splits
 from efface.errors import collect_errors
 from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
+from efface.models.wrappers import plain_network
 from efface.request import Request, make_task
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
@@ -50,7 +51,8 @@ def unlearn(
     `model`, the global random generators and torch's global settings do not change.
 
     Args:
-        model: The trained classifier; it is copied, not changed.
+        model: The trained classifier; it is copied, not changed. Of a model within torch.compile, DataParallel or
+            DistributedDataParallel, the network within is copied.
         forget: Ids of the training records to erase, in any sized container; or `ByGroup`, for all records of
             some groups.
         task: The problem. Give either this, or `train` and `holdout`.
@@ -70,6 +72,7 @@ def unlearn(
         RequestError: The request cannot be honoured. All problems are listed, and no work was done.
         DivergedError: The weights or the logits became NaN or infinite during the run.
     """
+    model = plain_network(model)
     meter = Meter()
     with unchanged_globals(), meter.phase("other"):
         with meter.phase("checks"):

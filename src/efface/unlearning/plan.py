@@ -9,6 +9,7 @@ from efface.data.described import ForgetRecord
 from efface.data.ids import ByGroup
 from efface.errors import collect_errors
 from efface.methods.base import Method
+from efface.models.wrappers import plain_network
 from efface.request import Request, make_task
 from efface.runtime.seeds import unchanged_globals
 from efface.task import Task
@@ -89,7 +90,7 @@ def check(
     with unchanged_globals():
         problems: list[str] = []
         given = collect_errors(problems, make_task, task, train, holdout, ids=ids)
-        request, chosen = check_unlearn(problems, model, given, forget, method, options)
+        request, chosen = check_unlearn(problems, plain_network(model), given, forget, method, options)
     return plan_of(request, chosen)
 
 

@@ -25,7 +25,7 @@ class Result:
 
     Args:
         model: The unlearned copy, on the device and in the dtype of `original`.
-        original: The caller's model, unchanged.
+        original: The caller's model, unchanged; if it was wrapped by torch.compile or DataParallel, the network within.
         task: The problem.
         forget: The ids of the request, in its order; `twins` says which of them were kept, and which others went too.
         method: The method, with its options.
