@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.command_line import AUDIT, FORGET, UNLEARN, answer, make_workshop, new_files, run, watch_forget
+from helpers.command_line import AUDIT, FORGET, SMALL, UNLEARN, answer, make_workshop, new_files, run, watch_forget
 
 DRY = [*UNLEARN, "--dry-run"]
 BARE = UNLEARN[: UNLEARN.index("--out")] + UNLEARN[UNLEARN.index("--out") + 2 :]
@@ -39,6 +39,12 @@ def test_a_dry_run_shows_the_records_and_writes_nothing(here: Path) -> None:
     hidden = run(*DRY, "--hide-ids")
     assert "position" not in hidden.stdout and answer(run(*DRY, "--hide-ids", "--json"))["records"] is None
     assert new_files(here) == before
+
+
+def test_a_run_names_the_records_that_it_erased(here: Path) -> None:
+    words = [*UNLEARN, *SMALL, "--no-audit", "--device", "cpu"]
+    said = run(*words).stdout
+    assert "Records: 0 (position 0, label " in said and f"and {len(FORGET) - 5} more." in said
 
 
 def test_a_dry_run_refuses_what_the_run_would(here: Path) -> None:

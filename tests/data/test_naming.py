@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from efface import Task
 from efface.data.checks import Findings, find_forget, read_forget
@@ -39,6 +39,13 @@ class Scaled(Subset[Any]):
 
     def __getitems__(self, at: list[int]) -> Any:
         return [self[i] for i in at]
+
+
+class Endless(Dataset[Any]):
+    """A data set without a length."""
+
+    def __getitem__(self, at: int) -> Any:
+        return torch.zeros(1), 0
 
 
 class Doubled(Subset[Any]):
@@ -118,6 +125,7 @@ def test_these_are_named_by_position(train: Any) -> None:
         (Subset(whole(), [3, 900]), None, "are not all positions in its data set of 500 records"),
         (Subset(whole(), ["a", "b"]), None, "are not all positions in its data set"),  # type: ignore[list-item]
         (Subset(whole(), [True, False]), None, "are not all positions in its data set"),
+        (Subset(Endless(), [7, 8]), None, "are not all positions in its data set of unknown length"),
     ],
 )
 def test_numberings_that_are_refused(train: Any, ids: Any, said: str) -> None:

@@ -66,6 +66,8 @@ def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> N
     say_verdict(out, report.verdict)
     if report.result is not None:
         say(out, _stopped(report.result))
+        if report.inputs.options.show_ids:
+            say(out, _erased(report.result))
     for note in report.document["notes"]:
         say(out, f"Note: {note}")
     result, retraining = report.result, report.retrain_cost
@@ -112,6 +114,7 @@ def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) ->
     sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
     say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
     say(out, _stopped(result))
+    say(out, _erased(result))
     for note in result.warnings:
         say(out, f"Note: {note}")
     say(out, f"Cost: {_spent('unlearning', result.cost)}.")
@@ -131,6 +134,12 @@ def _stopped(result: "Result") -> str:
     evidence = result.evidence
     outcome = evidence.outcome.replace("_", " ")
     return f"Stopped, {outcome}: {evidence.reason}; weights of step {evidence.chosen_step} kept."
+
+
+def _erased(result: "Result") -> str:
+    """The erased records, by id and position."""
+    shown = shorten(result.records, SHOWN_RECORDS, lambda r: f"{r.id!r} (position {r.position}, label {r.label})")
+    return f"Records: {shown}."
 
 
 def describe(method: "type[Method]") -> dict[str, Any]:

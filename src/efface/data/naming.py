@@ -78,7 +78,7 @@ def name_records(task: Task, records: int, problems: list[str]) -> Names:
         return Names((), OWN_IDS)
     if given is None and np.array_equal(indices, np.arange(records)):
         return Names(*by_position)
-    where = f"positions in the data set of {_size(task.train)} records that train is a Subset of"
+    where = f"positions in the data set{_of_size(len(_outermost(task.train)))} that train is a Subset of"
     return Names(ArrayIds(indices), where, BASE, given is not None)
 
 
@@ -96,11 +96,11 @@ def subset_indices(data: object, records: int) -> Indices | str | None:
     if not isinstance(data, Subset):
         return None
     while isinstance(data, Subset):
-        own, size = _positions(data.indices), len(cast("SizedDataset", data.dataset))
+        own, size = _positions(data.indices), len(data.dataset) if hasattr(data.dataset, "__len__") else None
         if own is not None and len(own) != len(cast("SizedDataset", data)):
             return None  # a subclass with another length: what its indices mean is not known
-        if own is None or not ((-size <= own) & (own < size)).all():
-            return f"whose indices are not all positions in its data set of {size} records"
+        if own is None or size is None or not ((-size <= own) & (own < size)).all():
+            return f"whose indices are not all positions in its data set{_of_size(size)}"
         found = (own % size)[found] if size else found
         data = data.dataset
     values, counts = np.unique(found, return_counts=True)
@@ -145,7 +145,11 @@ def check_numbering(names: Names, asked: Sequence[RecordId], problems: list[str]
         )
 
 
-def _size(data: object) -> int:
+def _outermost(data: object) -> SizedDataset:
     while isinstance(data, Subset):
         data = data.dataset
-    return len(cast("SizedDataset", data))
+    return cast("SizedDataset", data)
+
+
+def _of_size(records: int | None) -> str:
+    return " of unknown length" if records is None else f" of {records} records"

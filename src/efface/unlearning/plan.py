@@ -87,6 +87,7 @@ def check(
     Raises:
         RequestError: `efface.unlearn` would refuse the call. All problems are listed.
     """
+    model = plain_network(model)
     with unchanged_globals():
         problems: list[str] = []
         given = collect_errors(problems, make_task, task, train, holdout, ids=ids)
