@@ -91,7 +91,7 @@ def check(
     with unchanged_globals():
         problems: list[str] = []
         given = collect_errors(problems, make_task, task, train, holdout, ids=ids)
-        request, chosen = check_unlearn(problems, plain_network(model), given, forget, method, options)
+        request, chosen = check_unlearn(problems, model, given, forget, method, options)
     return plan_of(request, chosen)
 
 
