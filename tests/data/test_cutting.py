@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import default_collate
 
-from efface.data.cutting import UncuttableError
+from efface import RequestError
 from efface.data.records import Batch, Records
 from helpers.tiny import Tiny
 
@@ -76,7 +76,7 @@ def test_what_has_a_row_for_each_record_is_cut() -> None:
 def test_what_has_not_is_never_cut(inputs: Any) -> None:
     batch = Batch(inputs, torch.arange(4))
     assert not batch.can_cut
-    with pytest.raises(UncuttableError, match=r"a batch of 4 records cannot be cut, since its .*Records.read"):
+    with pytest.raises(RequestError, match=r"a batch of 4 records cannot be cut, since its .*Records.read"):
         batch.rows(slice(0, 2))
 
 

@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from efface.errors import RequestError
-
 
 def like(tree: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
     """A mapping of the type of another one with other values; a dict if that type cannot be made from a dict."""
@@ -21,8 +19,8 @@ def like(tree: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
     return made if isinstance(made, Mapping) and list(made) == list(values) else values
 
 
-class UncuttableError(RequestError):
-    """A batch of which nobody can tell which part belongs to which record."""
+class UncuttableError(ValueError):
+    """Inputs of which nobody can tell which part belongs to which record."""
 
 
 def how_cut(tree: Any, records: int) -> Any:

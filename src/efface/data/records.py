@@ -85,9 +85,13 @@ class Batch:
         """Some of the records, by position in the batch.
 
         Raises:
-            UncuttableError: A leaf of the inputs is no tensor, array or list with one row for each record.
+            RequestError: A leaf of the inputs is no tensor, array or list with one row for each record.
         """
-        return Batch(cut(self.inputs, how_cut(self.inputs, len(self)), at), self.targets[at])
+        try:
+            how = how_cut(self.inputs, len(self))
+        except UncuttableError as error:
+            raise RequestError(str(error)) from error
+        return Batch(cut(self.inputs, how, at), self.targets[at])
 
     def to(self, device: torch.device) -> "Batch":
         """The same records, moved to a device; inputs with a method `to` of their own are moved by it."""
