@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from efface.data.checks import Findings, check_holdout, find_forget, read_forget
-from efface.data.contents import Marks, check_batch, check_classes, note_classes
+from efface.data.clusters import Keys, cluster_numbers, read_keys, shared_warning
+from efface.data.contents import Marks, check_classes_left, check_parts, note_classes
 from efface.data.described import ForgetRecord, describe_records
 from efface.data.ids import ByGroup
 from efface.data.naming import Names
@@ -19,7 +20,7 @@ from efface.data.records import Records, subset
 from efface.data.task_sets import check_all_contents, read_sets
 from efface.data.twin_policy import TwinPolicy, Twins
 from efface.data.twins import EMPTY, Settled, settle
-from efface.errors import RequestError, shorten
+from efface.errors import RequestError
 from efface.models.checks import check_fresh, check_model, check_trainable
 from efface.runtime.kinds import dataset_problem, network_problem
 from efface.task import Task, unpack_pair
@@ -45,6 +46,7 @@ class Request:
         without_ids: What some of the warnings, which name ids, say without them.
         records: The records to forget, in the same order.
         groups: The group of each forget record, in the same order; None if the task has no groups.
+        keys: The group of each record of `train`, `holdout` and `test`, by position; without those that have no groups.
         asked: Positions in `train` of all records of the request, forgotten twins among them.
         shared: Positions of the holdout records that equal training records, and serve for nothing.
         twins: What was done with records of equal inputs.
@@ -64,6 +66,7 @@ class Request:
     without_ids: Mapping[str, str]
     records: tuple[ForgetRecord, ...]
     groups: tuple[RecordId, ...] | None = None
+    keys: Keys = field(default_factory=dict, repr=False)
     asked: Indices = field(default_factory=lambda: EMPTY)
     shared: Indices = field(default_factory=lambda: EMPTY)
     twins: Twins = field(default_factory=Twins)
@@ -87,6 +90,15 @@ class Request:
             return None
         numbers = {key: number for number, key in enumerate(dict.fromkeys(self.groups))}
         return np.array([numbers[key] for key in self.groups], dtype=np.int64)
+
+    def clusters_of(self, positions: Indices, place: str = "train") -> Tensor | None:
+        """The number of the group of each of some records, (n,); None if groups are not known.
+
+        Args:
+            positions: The records.
+            place: The data set that they are in: `train`, `holdout` or `test`.
+        """
+        return cluster_numbers(self.keys.get(place), positions)
 
     def ids_of(self, positions: Indices) -> list[RecordId]:
         """The ids of some of the forget records, by their positions in `train`."""
@@ -161,6 +173,7 @@ def check_request(
     train, holdout, test = read.train, read.holdout, read.test
     at = chosen.at[chosen.at < len(train)]
     check_holdout(task, len(holdout), found)
+    read.check_groups(task, found)
     with gathering(found):
         read.check(task, at, full, found)
         classes = check_model(model, task, train, found)
@@ -177,11 +190,16 @@ def check_request(
             note_classes(contents.counts, train, settled.forget, settled.kept, found)
             others, shared = contents.marks, contents.shared
         else:
-            _check_parts(train, holdout, at, classes, found)
-        _check_classes_left(for_audit, found)
+            check_parts(train, holdout, at, classes, found)
+        check_classes_left(for_audit, found)
         tested = EMPTY if test is None else check_test(test, others if for_audit else {}, classes, found)
+    keys = read_keys(task)
+    if warning := shared_warning(keys, at):
+        found.warnings.append(warning)
     if test is not None and len(tested):
-        test = Records(subset(test.dataset, np.delete(np.arange(len(test)), tested).tolist()), task, "test")
+        rest = np.delete(np.arange(len(test)), tested).tolist()
+        test = Records(subset(test.dataset, rest), task, "test")
+        keys |= {"test": [keys["test"][i] for i in rest]} if "test" in keys else {}
     forgotten, kept, ids = (
         tuple(chosen.names.ids[i] for i in part.tolist()) for part in (settled.forgotten, settled.kept, settled.forget)
     )
@@ -205,6 +223,7 @@ def check_request(
         without_ids=found.without_ids,
         records=tuple(ForgetRecord(*record) for record in records),
         groups=groups,
+        keys=keys,
         asked=np.concatenate([at, settled.forgotten]),
         shared=shared,
         twins=Twins((policy or TwinPolicy()).twins, forgotten, kept, holdout=len(shared), test=len(tested)),
@@ -258,22 +277,6 @@ def _check_kinds(model: object, task: Task, found: Findings) -> None:
         found.problems.append(f"Task.batch_size: expected a number of records, got {task.batch_size!r}")
     if torch.is_inference_mode_enabled():
         found.problems.append("nothing can be trained in inference mode: call efface outside torch.inference_mode()")
-
-
-def _check_classes_left(for_audit: bool, found: Findings) -> None:
-    if found.forget_classes:
-        found.warnings.append(f"the request takes every record of class {shorten(found.forget_classes)}")
-        if not for_audit and found.classes_left < 2:
-            found.problems.append("the request leaves records of one class alone: there is nothing more to tell apart")
-
-
-def _check_parts(train: Records, holdout: Records, forget: Indices, classes: int | None, found: Findings) -> None:
-    """Check forget and holdout records only, if the pass over all records is off."""
-    check_classes(train, forget, found)
-    found.warnings.append("the pass over all records was off: twins, shared records and NaN were not looked for")
-    for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
-        for batch in records.stream(rows):
-            check_batch(batch, classes, name, found)
 
 
 def _missing_sets(train: object, holdout: object) -> list[str]:

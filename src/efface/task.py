@@ -43,7 +43,10 @@ class Task:
             record is its index. A torch `Subset` is named by the positions in its outermost data set ("base"); where a
             request could mean positions in the Subset as well, give "base" or "subset" here.
         groups: The person, or other group, that each record of `train` belongs to, in its order; one key may stand for
-            many records. By default each record is a group of its own.
+            many records. By default each record is a group of its own. Intervals count groups, since records of one
+            person resemble each other.
+        holdout_groups: The same for `holdout`, with the same keys for the same persons.
+        test_groups: The same for `test`.
         describe: Describes a record of `train` in a few words, for people who check a request; called with the record
             as the dataset gives it.
         eval_records: The records of `train`, in its order, without random augmentation. Needed if `train` augments.
@@ -66,6 +69,8 @@ class Task:
     test: SizedDataset | None = None
     ids: Collection[RecordId] | str | None = None
     groups: Collection[RecordId] | None = None
+    holdout_groups: Collection[RecordId] | None = None
+    test_groups: Collection[RecordId] | None = None
     describe: Callable[[Any], str] | None = None
     eval_records: SizedDataset | None = None
     build_model: Callable[[], nn.Module] | None = None

@@ -53,7 +53,7 @@ def test_a_request_by_id_takes_no_other_record_and_says_how_many_stay() -> None:
         (ByGroup(["p3", "p3"]), {"groups": KEYS}, "names groups 'p3' more than once"),
         (ByGroup([1.0]), {"groups": KEYS}, "forget: record ids are integers or strings, got 1.0"),
         ([3], {"groups": KEYS[:9]}, "groups: expected one key for each of the 400 training records, got 9"),
-        ([3], {"groups": [None] * SIZE}, "groups: 400 ids are missing"),
+        ([3], {"groups": [None] * SIZE}, "groups: 400 keys of groups are missing"),
         ([3], {"groups": set(KEYS)}, "groups: a set has no order"),
     ],
 )

@@ -52,7 +52,7 @@ def test_a_pandas_series_or_index_is_read_by_position() -> None:
     series = pandas.Series(["b", "a", "c"], index=[2, 0, 1])
     assert read(series) == ["b", "a", "c"] and read(pandas.Index(["b", "a"])) == ["b", "a"]
     assert read(pandas.Series([2**62, 3], index=["x", "y"])) == [2**62, 3]
-    assert "1 ids are missing" in read(pandas.Series([1, None], dtype="Int64"))[0]
+    assert "1 record ids are missing" in read(pandas.Series([1, None], dtype="Int64"))[0]
     assert "got a 2-D DataFrame" in read(pandas.DataFrame({"id": [1]}))[0]
 
 
@@ -68,7 +68,7 @@ def test_a_pandas_series_or_index_is_read_by_position() -> None:
         (np.array(5), ["got a 0-D ndarray"]),
         (
             [1.0, 2.5, None, True, b"a", float("nan")],
-            ["got 1.0, 2.5", "2 ids are missing", "True or", "b'a'"],
+            ["got 1.0, 2.5", "2 record ids are missing", "True or", "b'a'"],
         ),
         (np.array([1.0, 2.0]), ["got 1.0, 2.0: convert them, e.g. by .astype('int64')"]),
         (torch.tensor([1.0]), ["got 1.0"]),

@@ -26,10 +26,10 @@ def phase(cpu_s: float) -> Document:
     return {"wall_s": cpu_s / 2, "cpu_s": cpu_s, "forward": 12000, "backward": 6000}
 
 
-def metric(key: str, title: str, group: str, kind: str, values: tuple[float, float, float]) -> Document:
+def metric(key: str, title: str, records: str, kind: str, values: tuple[float, float, float]) -> Document:
     """A row of the metrics, of the original, unlearned and retrained models."""
     readings = dict(zip(("original", "unlearned", "retrained"), map(measured, values), strict=True))
-    return {"key": key, "title": title, "group": group, "kind": kind, "decisive": kind == "attack", **readings}
+    return {"key": key, "title": title, "records": records, "kind": kind, "decisive": kind == "attack", **readings}
 
 
 def test(
@@ -62,7 +62,7 @@ def record(index: int, **changes: Any) -> Document:
         "position": None,
         "label": index % 3,
         "description": None,
-        "group": "other",
+        "kind": "other",
         "rank_original": 0.97,
         "rank_unlearned": 0.5,
         "rank_retrained": 0.5,
@@ -109,7 +109,8 @@ def example() -> Document:
             "holdout_records": 1000,
             "holdout_used_for": "a third each for calibration, stopping and the audit",
             "twins": {"policy": "keep", "forgotten": 0, "kept": 2, "holdout": 5, "test": 0},
-            "groups": {"wrongly labelled": 1, "other": 2},
+            "groups": None,
+            "kinds": {"wrongly labelled": 1, "other": 2},
         },
         "method": {"key": "noisy", "version": 1, "options": {"lr": 0.01, "clip": None}, "source": "built in"},
         "judge_version": 1,
@@ -308,7 +309,7 @@ def large(count: int = 1000, seed: int = 5) -> Document:
         record(
             i,
             id=f"customer-{i:05d}",
-            group="wrongly labelled" if i % 5 == 0 else "other",
+            kind="wrongly labelled" if i % 5 == 0 else "other",
             **{f"rank_{who}": float(ranks[who][i]) for who in means},
             **{f"margin_{who}": float(forget[who][i]) for who in means},
             gap_unlearned=float(rng.normal()),

@@ -10,6 +10,7 @@ from torch.utils.data import Subset, TensorDataset
 
 from efface import ByGroup, RequestError
 from efface.store import Store
+from efface.store.naming import named_task
 from helpers.containers import Labelled
 from helpers.store_cases import IDS, QUICK
 from helpers.store_verbs import refused
@@ -54,6 +55,14 @@ def test_a_store_remembers_the_numbering(tmp_path: Path, tiny: Tiny, numbering: 
 def test_a_subset_in_its_own_order_is_named_by_position(tmp_path: Path, tiny: Tiny) -> None:
     task = tiny.task(build_model=mlp, train=Subset(TensorDataset(tiny.x, tiny.y), range(300)))
     assert Store.create(tmp_path / "store", task, tiny.model).add([5]).made
+
+
+def test_an_older_store_of_a_subset_keeps_the_positions_that_it_was_made_with(tiny: Tiny) -> None:
+    older = {"by_position": True, "records": 300}
+    assert named_task(subset_task(tiny), older).ids is None
+    with pytest.raises(RequestError, match="or the other way round"):
+        named_task(subset_task(tiny, ids="base"), older)
+    assert named_task(tiny.task(ids=IDS), {"by_position": False, "records": 300}).ids == IDS
 
 
 def test_ids_are_read_by_position_in_a_store(tmp_path: Path, tiny: Tiny) -> None:

@@ -82,7 +82,7 @@ def check_call(
         options: As in `efface.audit`.
 
     Returns:
-        The request, and each group of forget records as a mask over the request's ids, in their order.
+        The request, and each kind of forget records as a mask over the request's ids, in their order.
 
     Raises:
         RequestError: With every problem. Whether a given model had a part in the run is checked last, once all other
@@ -114,7 +114,7 @@ def check_call(
     if isinstance(references, Sequence):
         others |= {f"references[{i}]": m for i, m in enumerate(references) if isinstance(m, nn.Module)}
     collect_errors(problems, check_others, {"unlearned": judged.model, **others}, request)
-    masks = collect_errors(problems, _masks, request, options.groups)
+    masks = collect_errors(problems, _masks, request, options.kinds)
     if level == Level.STRONG:
         problems += _strong_problems(judged, request, options)
     if problems or masks is None:
@@ -205,19 +205,19 @@ def _check_had_no_part(judged: Judged, others: Mapping[str, nn.Module], used_ref
         raise RequestError(problems)
 
 
-def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
-    """Each group of forget ids as a mask over the request's ids, in their order."""
+def _masks(request: Request, kinds: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
+    """Each kind of forget ids as a mask over the request's ids, in their order."""
     problems: list[str] = []
-    members = {name: set(read_ids(ids, f"group {name!r}", problems, is_ordered=False)) for name, ids in groups.items()}
+    members = {name: set(read_ids(ids, f"kind {name!r}", problems, is_ordered=False)) for name, ids in kinds.items()}
     if problems:
         raise RequestError(problems)
     known = set(request.ids)
     # records that a twin keeps in training are left out of all tests
     members = {name: ids - set(request.twins.kept) for name, ids in members.items()}
     problems += [
-        f"group {name!r} names {shorten(i - known)}, not in the forget set" for name, i in members.items() if i - known
+        f"kind {name!r} names {shorten(i - known)}, not in the forget set" for name, i in members.items() if i - known
     ]
-    problems += [f"group {name!r} is empty" for name, i in members.items() if not i]
+    problems += [f"kind {name!r} is empty" for name, i in members.items() if not i]
     if problems:
         raise RequestError(problems)
     return {name: torch.tensor([i in ids for i in request.ids]) for name, ids in members.items()}

@@ -110,8 +110,7 @@ def forget_by_method(
     with meter.phase("ensemble, unlearning"):
         result = unlearn(
             model,
-            # without what only people read, and what has a value for each record of the request's own training set
-            task=replace(task, groups=None, describe=None),
+            task=replace(task, describe=None),  # which only people read
             forget=ids,
             method=inputs.method,
             options=replace(inputs.run_options, splits=splits, checks=False, twins="refuse", confirmed=()),

@@ -9,7 +9,7 @@ from torch import nn
 from efface.cli.ids import IdLines, as_ids
 from efface.cli.taskpath import load_task, user_failure
 from efface.data.checks import Findings, find_forget
-from efface.data.groups import read_groups
+from efface.data.clusters import read_groups
 from efface.data.ids import ByGroup
 from efface.data.naming import name_records
 from efface.errors import RequestError, collect_errors

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from efface.data.groups import positions_in_groups, read_groups, remaining_line
+from efface.data.clusters import read_groups
+from efface.data.groups import positions_in_groups, remaining_line
 from efface.data.ids import ByGroup, RecordIds, read_ids
 from efface.data.index import positions_of
 from efface.data.naming import Names, check_numbering, name_records
@@ -98,12 +99,12 @@ def find_forget(task: Task, forget: Any, asked: Sequence[RecordId], records: int
     """
     before = len(found.problems)
     names = name_records(task, records, found.problems)
-    groups = read_groups(task, records, found.problems)
     unread = len(found.problems) > before
+    groups = read_groups(task, records, found.problems)
     if isinstance(forget, ByGroup):
         if task.groups is None:
             found.problems.append("the request names groups, but the task has none: set Task.groups, a key a record")
-        at = positions_in_groups(asked, groups or (), found.problems) if not unread and groups else _NONE
+        at = positions_in_groups(asked, groups, found.problems) if groups else _NONE
     else:
         at = _look_up(names, asked, unread, found)
     if len(found.problems) == before:

@@ -15,6 +15,7 @@ from efface.data.hashing import checksums
 from efface.data.objects import dense_parts, values_in
 from efface.data.records import Batch, Records
 from efface.data.twins import TwinGroup
+from efface.errors import shorten
 from efface.types import Indices
 
 HASH = np.dtype("V16")  # a content hash
@@ -187,6 +188,36 @@ def note_classes(counts: Counter[int], train: Records, forget: Indices, kept: In
     found.forget_classes += sorted(c for c, n in taken.items() if n == counts[c])
     found.class_shares = {c: n / counts[c] for c, n in taken.items()}
     found.classes_left = sum(n > taken[c] for c, n in counts.items())
+
+
+def check_classes_left(for_audit: bool, found: Findings) -> None:
+    """Note classes that are wholly in the request, and refuse a request that leaves a single class.
+
+    Args:
+        for_audit: Whether the request is checked for an audit, which any number of classes will do for.
+        found: The classes; problems and warnings are added to this.
+    """
+    if found.forget_classes:
+        found.warnings.append(f"the request takes every record of class {shorten(found.forget_classes)}")
+        if not for_audit and found.classes_left < 2:
+            found.problems.append("the request leaves records of one class alone: there is nothing more to tell apart")
+
+
+def check_parts(train: Records, holdout: Records, forget: Indices, classes: int | None, found: Findings) -> None:
+    """Check forget and holdout records only, if the pass over all records is off.
+
+    Args:
+        train: The training records.
+        holdout: The holdout records.
+        forget: Positions of the forget set.
+        classes: The number of classes of the model; None if it is not known.
+        found: Problems and warnings are added to this.
+    """
+    check_classes(train, forget, found)
+    found.warnings.append("the pass over all records was off: twins, shared records and NaN were not looked for")
+    for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
+        for batch in records.stream(rows):
+            check_batch(batch, classes, name, found)
 
 
 def among(values: Marks, those: Marks) -> NDArray[np.bool_]:

@@ -1,35 +1,14 @@
-"""Groups of training records, such as the persons that they belong to."""
+"""Requests by the groups of training records, such as the persons that they belong to."""
 
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from efface.data.ids import RecordIds, read_ids
+from efface.data.ids import RecordIds
 from efface.data.similar import unknown_ids
 from efface.errors import shorten
-from efface.task import Task
 from efface.types import Indices, RecordId
-
-
-def read_groups(task: Task, records: int, problems: list[str]) -> RecordIds | None:
-    """Read the group of each training record.
-
-    Args:
-        task: The task.
-        records: The number of training records.
-        problems: Problems are added to this.
-
-    Returns:
-        The key of each record's group, by position; None without groups, or with a problem.
-    """
-    if task.groups is None:
-        return None
-    before = len(problems)
-    keys = read_ids(task.groups, "groups", problems)
-    if len(problems) == before and len(keys) != records:
-        problems.append(f"groups: expected one key for each of the {records} training records, got {len(keys)}")
-    return keys if len(problems) == before else None
 
 
 def positions_in_groups(wanted: Sequence[RecordId], groups: RecordIds, problems: list[str]) -> Indices:

@@ -15,6 +15,7 @@ from efface.errors import describe_error, shorten
 from efface.types import RecordId
 
 CHUNK = 4096
+IDS = "record ids"
 RecordIds = Sequence[RecordId]
 
 
@@ -87,10 +88,10 @@ def read_ids(ids: Any, what: str, problems: list[str], is_ordered: bool = True) 
     """
     dimensions = getattr(ids, "ndim", 1)
     if isinstance(ids, str | bytes | Mapping) or not (hasattr(ids, "__len__") and _is_iterable(ids)):
-        problems.append(f"{what}: expected a sequence of record ids, got {type(ids).__name__}: give a list")
+        problems.append(f"{what}: expected a sequence of {_noun(what)}, got {type(ids).__name__}: give a list")
     elif dimensions != 1:
         problems.append(
-            f"{what}: expected a one-dimensional sequence of record ids, got a {dimensions}-D {type(ids).__name__}"
+            f"{what}: expected a one-dimensional sequence of {_noun(what)}, got a {dimensions}-D {type(ids).__name__}"
         )
     elif is_ordered and isinstance(ids, Set) and not isinstance(ids, KeysView):
         problems.append(f"{what}: a {type(ids).__name__} has no order: give a list in the order of the records")
@@ -160,29 +161,32 @@ def _listed(ids: Any) -> list[Any]:
 
 def _kind_problems(odd: Sequence[Any], count: int, what: str) -> list[str]:
     """One line for each kind of value that is no id."""
+    noun = _noun(what)
     kinds: dict[str, list[Any]] = {}
     for value in odd:
         kinds.setdefault(_kind(value), []).append(value)
     lines = []
     for kind, values in kinds.items():
-        if kind == "mask" and len(values) == count:
+        if kind == "mask" and len(values) == count and noun == IDS:
             lines.append(
                 f"{what}: a boolean mask: give ids, e.g. mask.nonzero()[0] in NumPy or [:, 0] in torch for positions"
             )
         elif kind == "mask":
-            lines.append(f"{what}: {len(values)} values are True or False: record ids are integers or strings")
+            lines.append(f"{what}: {len(values)} values are True or False: {noun} are integers or strings")
         elif kind == "missing":
-            lines.append(f"{what}: {len(values)} ids are missing ({shorten(values)}): give each record an id")
+            lines.append(f"{what}: {len(values)} {noun} are missing ({shorten(values)}): give each record one")
         elif kind == "float":
             lines.append(
-                f"{what}: record ids are integers or strings, got {shorten(values)}: convert them, e.g. by "
+                f"{what}: {noun} are integers or strings, got {shorten(values)}: convert them, e.g. by "
                 ".astype('int64'); pandas makes integers into such numbers where one is missing"
             )
         else:
-            lines.append(
-                f"{what}: record ids are integers or strings, got {shorten(values)}: convert them, e.g. by str"
-            )
+            lines.append(f"{what}: {noun} are integers or strings, got {shorten(values)}: convert them, e.g. by str")
     return lines
+
+
+def _noun(what: str) -> str:
+    return "keys of groups" if what.endswith("groups") else IDS
 
 
 def _kind(value: Any) -> str:

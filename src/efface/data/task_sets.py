@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.data.checks import Findings
+from efface.data.clusters import check_keys
 from efface.data.contents import Contents, check_contents
 from efface.data.overlap import check_order
 from efface.data.reading import (
@@ -42,6 +43,15 @@ class TaskSets:
         first = "training" if self.given is None else "eval_records"
         sets = {first: self.train, "holdout": self.holdout}
         return sets if self.test is None else {**sets, "test": self.test}
+
+    def check_groups(self, task: Task, found: Findings) -> None:
+        """Check the groups of all data sets; problems with those of the training records may be found already."""
+        given = self.train if self.given is None else self.given
+        sizes = {"train": len(given), "holdout": len(self.holdout)}
+        problems: list[str] = []
+        check_keys(task, sizes if self.test is None else {**sizes, "test": len(self.test)}, problems)
+        for line in problems:
+            found.add_problem(line)
 
     def check(self, task: Task, forget: Indices, compare: bool, found: Findings) -> None:
         """Check that all sets are read alike, always in the same way, and that eval_records have the labels of train.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
+from efface.data.clusters import with_numbers
 from efface.data.ids import PositionalIds, RecordIds, read_ids
 from efface.data.records import Records, subset
 from efface.store.keys import TAG_DIGITS, Key
@@ -98,7 +99,8 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
         positions: positions of the training records that remain.
         mark: see MaskedIds.
     """
-    task = _without_names(task)
+    # no run, report or error holds the key of a person, or what describes one
+    task = replace(with_numbers(task), describe=None)
     if len(positions) == len(task.train):
         return TaskView(task, positions, torch.empty(0, dtype=torch.long), mark)
     left = replace(
@@ -106,12 +108,15 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
         train=subset(task.train, positions),
         eval_records=None if task.eval_records is None else subset(task.eval_records, positions),
         ids=MaskedIds(positions, {}, mark),
-        groups=None if task.groups is None else np.asarray(task.groups)[np.asarray(positions, dtype=np.int64)],
+        groups=_at(task.groups, positions),
     )
     forget_classes = _classes_left_out(left)
     if len(forget_classes):
-        test = None if left.test is None else _of_other_classes(left, left.test, forget_classes)
-        left = replace(left, holdout=_of_other_classes(left, left.holdout, forget_classes), test=test)
+        holdout = _of_other_classes(left, left.holdout, forget_classes)
+        left = replace(left, holdout=holdout, holdout_groups=_at(left.holdout_groups, holdout.indices))
+        if left.test is not None:
+            test = _of_other_classes(left, left.test, forget_classes)
+            left = replace(left, test=test, test_groups=_at(left.test_groups, test.indices))
     return TaskView(left, positions, forget_classes, mark)
 
 
@@ -120,14 +125,9 @@ def ids_of(task: Task) -> RecordIds:
     return range(len(task.train)) if task.ids is None else read_ids(task.ids, "ids", [])
 
 
-def _without_names(task: Task) -> Task:
-    """The task with numbers for its groups, and without descriptions, since no run or report may name a person."""
-    if task.groups is None and task.describe is None:
-        return task
-    keys = () if task.groups is None else read_ids(task.groups, "groups", [])
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    groups = None if task.groups is None else np.array([numbers[key] for key in keys], dtype=np.int64)
-    return replace(task, groups=groups, describe=None)
+def _at(keys: Collection[RecordId] | None, positions: Sequence[int]) -> Sequence[RecordId] | None:
+    own = None if keys is None else read_ids(keys, "groups", [])
+    return None if own is None else [own[at] for at in positions]
 
 
 def _classes_left_out(task: Task) -> Tensor:

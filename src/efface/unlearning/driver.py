@@ -53,8 +53,8 @@ def unlearn(
     Args:
         model: The trained classifier; it is copied, not changed. Of a model within torch.compile, DataParallel or
             DistributedDataParallel, the network within is copied.
-        forget: Ids of the training records to erase, in any sized container; or `ByGroup`, for all records of
-            some groups.
+        forget: Ids of the training records to erase, in any sized container; or `ByGroup`, for all records of some
+            groups.
         task: The problem. Give either this, or `train` and `holdout`.
         train: All records that `model` was trained on.
         holdout: Records that `model` never saw.

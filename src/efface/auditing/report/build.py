@@ -140,7 +140,8 @@ class Report:
                         "holdout": request.twins.holdout,
                         "test": request.twins.test,
                     },
-                    "groups": {name: int(mask.sum()) for name, mask in inputs.groups.items()},
+                    "groups": self.table.scores.groups,
+                    "kinds": {name: int(mask.sum()) for name, mask in inputs.kinds.items()},
                 },
                 "method": None
                 if result is None
@@ -221,7 +222,7 @@ class Report:
         tests = None if table.barred else table.scores.record_tests()
         ids = self.inputs.request.ids
         kinds = ["all"] * len(ids)
-        for name, mask in self.inputs.groups.items():
+        for name, mask in self.inputs.kinds.items():
             for i in mask.nonzero().flatten().tolist():
                 kinds[i] = name
         options, known = self.inputs.options, self.inputs.request.records
@@ -232,7 +233,7 @@ class Report:
                 "position": known[i].position if options.show_ids and options.show_positions else None,
                 "label": known[i].label,
                 "description": known[i].description if options.show_ids else None,
-                "group": kinds[i],
+                "kind": kinds[i],
                 **{f"rank_{who}": None if r is None else float(r[i]) for who, r in ranks.items()},
                 **{f"margin_{who}": None if m is None else float(m[i]) for who, m in margins.items()},
                 **{f"gap_{who}": None if g is None else float(g[i]) for who, g in gaps.items()},
