@@ -137,9 +137,9 @@ def test_an_audit_handles_the_twins_of_a_run_that_did_not_compare(tiny: Tiny) ->
     assert len(both.document["records"]) == 8
 
 
-def test_groups_of_an_audit_may_name_kept_records(tiny: Tiny) -> None:
-    report = audit(unlearn(tiny, twins="keep"), groups={"some": [5, 15, 20]})
-    assert report.document["request"]["groups"] == {"some": 2}
+def test_kinds_of_an_audit_may_name_kept_records(tiny: Tiny) -> None:
+    report = audit(unlearn(tiny, twins="keep"), kinds={"some": [5, 15, 20]})
+    assert report.document["request"]["kinds"] == {"some": 2}
 
 
 def sessions(n: int, seed: int) -> tuple[Tensor, Tensor]:
