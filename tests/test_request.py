@@ -130,15 +130,15 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     ),
     "the holdout is the training set": (
         lambda t: {"task": t.task(holdout=(both := data(t.x, t.y)), train=both), "checks": False},
-        "holdout is the same data set as train: give records that the model never saw",
+        "holdout is the same data set as train: the records of one must not be in the other",
     ),
     "the test set is the training set": (
         lambda t: {"task": t.task(test=(both := data(t.x, t.y)), train=both)},
-        "test is the same data set as train: give records that the model never saw",
+        "test is the same data set as train: the records of one must not be in the other",
     ),
     "the test set is the holdout": (
         lambda t: {"task": t.task(test=(both := data(t.holdout_x, t.holdout_y)), holdout=both), "checks": False},
-        "test is the same data set as holdout: give records that the model never saw, other than those of the holdout",
+        "test is the same data set as holdout: the records of one must not be in the other",
     ),
     "a holdout of another dtype": (
         task(holdout=lambda t: data(t.holdout_x.double(), t.holdout_y)),
@@ -334,7 +334,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     ),
     # the method and the call
     "an unknown method": (method("stear"), "there is no method 'stear' (did you mean 'steer'?)"),
-    "a method of no known kind": (method(3), "there is no method 3 (known: steer"),
+    "a method of no known kind": (method(3), "method: expected a method or its key, such as 'steer' or"),
     "an option out of range": (
         lambda t: {"method": efface.methods.Steer(steps=0)},
         "option steps of steer: expected 1 to 10000, got 0",

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from efface.data.checks import Findings, check_holdout, find_forget, read_forget
 from efface.data.clusters import Keys, cluster_numbers, read_keys, shared_warning
@@ -20,10 +19,10 @@ from efface.data.records import Records, subset
 from efface.data.task_sets import check_all_contents, read_sets
 from efface.data.twin_policy import TwinPolicy, Twins
 from efface.data.twins import EMPTY, Settled, settle
-from efface.errors import RequestError
+from efface.errors import RequestError, collect_errors
 from efface.models.checks import check_fresh, check_model, check_trainable
-from efface.runtime.kinds import dataset_problem, network_problem
-from efface.task import Task, unpack_pair
+from efface.runtime.kinds import network_problem
+from efface.task import Task, check_task, missing_sets
 from efface.types import Indices, RecordId, SizedDataset
 
 
@@ -129,10 +128,10 @@ def make_task(
     sets: dict[str, object] = {"train": train, "holdout": holdout, "test": test, "ids": ids}
     if task is None:
         if train is None or holdout is None:
-            raise RequestError(_missing_sets(train, holdout))
+            raise RequestError(missing_sets(train, holdout))
         return Task(train=train, holdout=holdout, test=test, ids=ids)
     if not isinstance(task, Task):
-        raise RequestError(f"task: expected an efface.Task, got {type(task).__name__}")
+        check_task(task)
     if isinstance(ids, str) and task.ids is None:
         task, sets["ids"] = replace(task, ids=ids), None
     if beside := [name for name, value in sets.items() if value is not None]:
@@ -175,7 +174,7 @@ def check_request(
     check_holdout(task, len(holdout), found)
     read.check_groups(task, found)
     with gathering(found):
-        read.check(task, at, full, found)
+        read.check(at, full, found)
         classes = check_model(model, task, train, found)
         if fresh:
             check_fresh(model, task, train, classes, found)
@@ -259,32 +258,9 @@ def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
 
 
 def _check_kinds(model: object, task: Task, found: Findings) -> None:
-    """Check that the model and the data sets have the types that the other checks need."""
-    found.problems += _missing_sets(task.train, task.holdout)
-    sets = (
-        ("train", task.eval_records or task.train),
-        ("holdout", task.holdout),
-        ("test", task.test),
-        ("train", task.train),
-    )
-    has_hooks = task.unpack is not unpack_pair or task.collate is not default_collate
-    for name, data in sets:
-        if data is not None and (problem := dataset_problem(data, has_hooks)):
-            found.add_problem(f"{name}: {problem}")
+    """Check that the model and the task's fields have the types that the other checks need."""
+    collect_errors(found.problems, check_task, task)
     if problem := network_problem(model):
         found.problems.append(f"model: {problem}")
-    if not isinstance(task.batch_size, int) or task.batch_size < 1:
-        found.problems.append(f"Task.batch_size: expected a number of records, got {task.batch_size!r}")
     if torch.is_inference_mode_enabled():
         found.problems.append("nothing can be trained in inference mode: call efface outside torch.inference_mode()")
-
-
-def _missing_sets(train: object, holdout: object) -> list[str]:
-    lines = [
-        f"{name} is missing: give {name}=, or a task= that holds it"
-        for name, value in (("train", train), ("holdout", holdout))
-        if value is None
-    ]
-    if holdout is None:
-        lines.append("without a holdout, records that the model never saw, there is no evidence: see docs/guide.md")
-    return lines

@@ -44,7 +44,7 @@ def test_a_long_plan_fits_on_a_screen(tiny: Tiny) -> None:
     [
         (lambda r: r["name"], "Task.describe fails for record 5 (TypeError: "),
         (lambda r: 7, "Task.describe: expected text for record 5, got int"),
-        ("name", "Task.describe: expected a function of one record, got str"),
+        ("name", "Task.describe: expected a function, called as describe(record), got str"),
     ],
 )
 def test_a_description_that_fails_is_one_line(tiny: Tiny, describe: Any, said: str) -> None:

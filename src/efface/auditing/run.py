@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import nn
@@ -11,14 +11,14 @@ from efface.attacks import ATTACKS
 from efface.attacks.outputs import ModelOutputs, RecordSet, collect_outputs, copier, read_outputs
 from efface.auditing.attack_tests import TOLERANCE, attack_tests
 from efface.auditing.audit_test import ALPHA, AuditTest, adjust_tests
-from efface.auditing.canaries import Canaries, try_canaries
+from efface.auditing.canaries import Canaries, plant, try_canaries
 from efface.auditing.config import Level
 from efface.auditing.diagnostics import diagnostic_rows
 from efface.auditing.distance_tests import count_distance_tests, distance_tests, recipe_mismatch
 from efface.auditing.ensemble_outputs import read_ensembles
 from efface.auditing.ensemble_rows import ensemble_rows
 from efface.auditing.exchangeability import Exchangeability, compare, one_of_each_group
-from efface.auditing.inputs import AuditInputs
+from efface.auditing.inputs import UNCHANGED, AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.references import reference_models
 from efface.auditing.scores import MIN_TARGETS, Scores
@@ -84,14 +84,18 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         DivergedError: A model's logits are not finite.
     """
     notes: list[str] = []
-    quick = inputs.level is Level.QUICK
+    quick, strong = inputs.level is Level.QUICK, inputs.level is Level.STRONG
+    # before anything is trained: whether there can be canaries is found by trying to read them
+    planted = (NO_METHOD if inputs.method is None else plant(inputs)) if strong else ""
     references, missing_reason = reference_models(inputs, meter)
     ensembles, canaries = None, None
     distances, rows, mismatch = list[AuditTest](), list[Metric](), ""
     targets = list(inputs.retrained)
-    if inputs.level is Level.STRONG:
+    if strong:
         ensembles = make_ensembles(inputs, meter)
-        canaries = _canaries(inputs, notes, meter)
+        notes += ensembles.notes
+        canaries = None if isinstance(planted, str) else try_canaries(inputs, planted, meter)
+        notes += [planted] if isinstance(planted, str) else []
         distances, rows, mismatch = _distances(inputs, ensembles, notes, meter)
         targets += [] if mismatch else ensembles.retrained[:MAX_TARGETS]
     with meter.phase("scoring"):
@@ -114,7 +118,13 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
     notes += [missing_reason] if missing_reason and not quick else []
     notes += _resolution(records, len(inputs.nonmembers)) if references else []
     digests = [weights_digest(m) for m in references]
-    return AuditResult(verdict, table, exchangeable, canaries, ensembles, digests, notes)
+    return AuditResult(_with_changes(verdict, inputs), table, exchangeable, canaries, ensembles, digests, notes)
+
+
+def _with_changes(verdict: Verdict, inputs: AuditInputs) -> Verdict:
+    """The verdict; where the weights are the original's, as those of a control may be, that is its first reason."""
+    is_unchanged = inputs.digests[0] == inputs.digests[1]
+    return replace(verdict, reasons=(UNCHANGED, *verdict.reasons)) if is_unchanged else verdict
 
 
 def _distances(
@@ -134,14 +144,6 @@ def _distances(
             f"them by distance at 5 %: that takes {MIN_ALONE}"
         )
     return tests, rows, mismatch
-
-
-def _canaries(inputs: AuditInputs, notes: list[str], meter: Meter) -> Canaries | None:
-    found = NO_METHOD if inputs.method is None else try_canaries(inputs, meter)
-    if isinstance(found, Canaries):
-        return found
-    notes.append(found)
-    return None
 
 
 def _resolution(records: int, nonmembers: int) -> list[str]:

@@ -41,6 +41,7 @@ from efface.cli.parameters import (
     HideIds,
     Jobs,
     Json,
+    MethodCommand,
     MethodKey,
     MethodOptions,
     Models,
@@ -84,6 +85,7 @@ def root(
 
 
 @app.command(
+    cls=MethodCommand,
     epilog="Example:\n\nefface unlearn my_task:task --checkpoint model.pt --forget ids.txt --out run",
 )
 def unlearn(
@@ -125,7 +127,7 @@ def unlearn(
             collect_errors(problems, check_folder, out, force, weights_files(checkpoint))
         elif not dry_run:
             problems.append("--out is missing: name the folder to write to, or look first with --dry-run")
-        check_audit(problems, level, cache)
+        check_audit(problems, level, cache, None, models, jobs)
         confirmed = check_twins(problems, twins, confirm, no_checks)
         if no_audit and level != Level.STANDARD:
             problems.append("--level says how to audit, and --no-audit not to: leave one out")
@@ -216,10 +218,9 @@ def audit(
         source = IdSource(forget, style=forget_format, by_group=groups)
         lines = check_inputs(problems, task, checkpoints, source, device)
         collect_errors(problems, check_folder, out, force)
-        check_audit(problems, level, cache, method)
+        check_audit(problems, level, cache, method, models, jobs)
         confirmed = check_twins(problems, twins, confirm)
-        if references is not None and level == Level.QUICK:
-            problems.append("--references is for levels standard and strong")
+        problems += ["--references is for levels standard and strong"] * (references is not None and level == "quick")
         if problems or lines is None:
             raise RequestError(problems)
 

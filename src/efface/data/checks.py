@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 from efface.data.clusters import read_groups
 from efface.data.groups import positions_in_groups, remaining_line
@@ -83,6 +84,10 @@ def read_forget(forget: Any, found: Findings) -> list[RecordId]:
     Returns:
         The ids or keys; empty if there is a problem.
     """
+    if isinstance(forget, Dataset | DataLoader):
+        kind = type(forget).__name__
+        found.problems.append(f"forget: expected the ids of records, got records ({kind}): give ids, such as [17, 402]")
+        return []
     asked = forget.groups if isinstance(forget, ByGroup) else forget
     return list(read_ids(asked, "forget", found.problems, is_ordered=False))
 

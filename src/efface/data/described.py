@@ -53,9 +53,6 @@ def describe_records(
     """
     if describe is None:
         return [None] * len(positions)
-    if not callable(describe):
-        problems.append(f"Task.describe: expected a function of one record, got {type(describe).__name__}")
-        return []
     lines: list[str | None] = []
     for name, at in zip(ids, positions, strict=True):
         try:

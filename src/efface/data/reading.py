@@ -179,22 +179,6 @@ def check_eval_labels(train: Records, read: Records, forget: Indices, found: Fin
         )
 
 
-def check_same_objects(sets: Mapping[str, object], found: Findings) -> None:
-    """Check that no data set is given in two places: the holdout and the test set hold records of their own.
-
-    Args:
-        sets: The data sets by name: `train`, `holdout`, `test` and `eval_records`; None where there is none.
-        found: Problems are added to this.
-    """
-    for name, others in (("holdout", ("train", "eval_records")), ("test", ("train", "eval_records", "holdout"))):
-        for other in others:
-            if sets[name] is not None and sets[name] is sets[other]:
-                found.problems.append(
-                    f"{name} is the same data set as {other}: give records that the model never saw"
-                    + (", other than those of the holdout" if other == "holdout" else "")
-                )
-
-
 def _cause(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error, RequestError) and isinstance(error.__cause__, Exception) else error
     return describe_error(cause)

@@ -8,7 +8,7 @@ from torch import nn
 from efface.data.ids import ByGroup
 from efface.data.splits import leave_out
 from efface.data.twin_policy import TwinPolicy
-from efface.errors import RequestError, collect_errors
+from efface.errors import RequestError, collect_errors, kind_of
 from efface.methods import get
 from efface.methods.base import Method
 from efface.request import Request, check_request
@@ -40,7 +40,7 @@ def check_unlearn(
         RequestError: Something is wrong, `problems` included; all problems are listed.
     """
     if not isinstance(options, UnlearnOptions):
-        problems.append(f"options: expected an efface.UnlearnOptions, got {type(options).__name__}")
+        problems.append(f"options: expected an efface.UnlearnOptions, got {kind_of(options)}")
     known = options if isinstance(options, UnlearnOptions) else DEFAULT_OPTIONS
     chosen = collect_errors(problems, get, method)
     request = None

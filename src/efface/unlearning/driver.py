@@ -11,9 +11,11 @@ from efface.calibration.assumptions import Assumption, assumptions
 from efface.data.ids import ByGroup
 from efface.data.splits import Splits, leave_out, make_splits
 from efface.errors import collect_errors
+from efface.methods import class_of
 from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
 from efface.models.wrappers import plain_network
+from efface.options import as_integer, clear_calls, type_problems
 from efface.request import Request, make_task
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
@@ -33,6 +35,7 @@ from efface.unlearning.stopping import default_rule
 NOTHING_DONE = "no step could be kept, so the weights are the original's: nothing was unlearned"
 
 
+@clear_calls("task|train|holdout", method=class_of, options=UnlearnOptions, task=Task)
 def unlearn(
     model: nn.Module,
     *,
@@ -77,8 +80,10 @@ def unlearn(
     with unchanged_globals(), meter.phase("other"):
         with meter.phase("checks"):
             problems: list[str] = []
-            if not isinstance(seed, int):
+            seed = as_integer(seed)
+            if type(seed) is not int:
                 problems.append(f"seed: expected an integer, got {seed!r}")
+            problems += type_problems([("progress", progress, bool | None, "True or False")])
             given = collect_errors(problems, make_task, task, train, holdout, ids=ids)
             request, chosen = check_unlearn(problems, model, given, forget, method, options)
             run = Run(model, request, _splits(request, options, seed), chosen, options, seed, meter)

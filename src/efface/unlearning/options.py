@@ -8,11 +8,12 @@ from efface.data.splits import Splits
 from efface.data.twin_policy import policy_problems
 from efface.errors import RequestError
 from efface.models.training import Recipe
-from efface.options import type_problems
+from efface.options import clear_calls, type_problems
 from efface.types import RecordId
 from efface.unlearning.stopping import StopRule
 
 
+@clear_calls(reference=Recipe)
 @dataclass(frozen=True, kw_only=True)
 class UnlearnOptions:
     """How a run stops, what it checks, and which records are used for what.

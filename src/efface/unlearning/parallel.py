@@ -24,11 +24,12 @@ from efface.data.ids import Forget
 from efface.data.objects import content_bytes
 from efface.data.records import Batch, Records, tensors_in
 from efface.errors import EffaceError, RequestError
-from efface.methods import get
+from efface.methods import class_of, get
 from efface.methods.base import Method
 from efface.methods.descent import Descent
 from efface.methods.steer import Steer
 from efface.models.checkpoint import weights_digest
+from efface.options import clear_calls
 from efface.runtime.cost import Cost, PhaseCost
 from efface.task import Task
 from efface.unlearning.driver import unlearn as unlearn_alone
@@ -37,6 +38,7 @@ from efface.unlearning.result import Result
 UNDIVIDED = {"msg", "salun"}  # DistributedDataParallel averages what backward() gives, not torch.autograd.grad
 
 
+@clear_calls("task", method=class_of)
 def unlearn(model: nn.Module, *, forget: Forget, task: Task, method: str | Method = "steer", **others: Any) -> Result:
     """Unlearn as `efface.unlearn`, with the rows of every batch divided among the processes of the default group.
 

@@ -8,8 +8,10 @@ from torch import nn
 from efface.data.described import ForgetRecord
 from efface.data.ids import ByGroup
 from efface.errors import collect_errors
+from efface.methods import class_of
 from efface.methods.base import Method
 from efface.models.wrappers import plain_network
+from efface.options import clear_calls
 from efface.request import Request, make_task
 from efface.runtime.seeds import unchanged_globals
 from efface.task import Task
@@ -58,6 +60,7 @@ class Plan:
         return "\n".join(lines)
 
 
+@clear_calls("task|train|holdout", method=class_of, options=UnlearnOptions, task=Task)
 def check(
     model: nn.Module,
     *,

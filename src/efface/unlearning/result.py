@@ -12,13 +12,16 @@ from efface.data.splits import Splits
 from efface.data.twin_policy import Twins
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
+from efface.options import clear_calls
 from efface.runtime.cost import Cost
+from efface.runtime.files import as_path
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.evidence import Evidence
 from efface.unlearning.options import UnlearnOptions
 
 
+@clear_calls()
 @dataclass(frozen=True)
 class Result:
     """An unlearned model and how it was made.
@@ -67,4 +70,4 @@ class Result:
         Returns:
             The sha256 digest of the weights.
         """
-        return save_weights(self.model, path)
+        return save_weights(self.model, as_path("path", path))
