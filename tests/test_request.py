@@ -15,13 +15,12 @@ from helpers.refused import (
     Mapped,
     Scaled,
     Streaming,
-    bag,
+    Unreadable,
     check_refused,
     data,
     fails,
     forget,
     method,
-    padded,
     put,
     task,
 )
@@ -37,6 +36,20 @@ def two_classes(tiny: Tiny, rare: int = 10) -> TensorDataset:
     y = torch.zeros_like(tiny.y)
     y[:rare] = 2
     return data(tiny.x, y)
+
+
+def doubled(tiny: Tiny) -> TensorDataset:
+    """Records 5 and 10 have a twin each, the latter under another label."""
+    x, y = put(put(tiny.x, 200, tiny.x[5]), 201, tiny.x[10]), put(tiny.y, 200, tiny.y[5])
+    return data(x, put(y, 201, (tiny.y[10] + 1) % CLASSES))
+
+
+def turned_within_classes(tiny: Tiny) -> torch.Tensor:
+    """The records of each class in the opposite order."""
+    x = tiny.x.clone()
+    for label in range(CLASSES):
+        x[tiny.y == label] = tiny.x[tiny.y == label].flip(0)
+    return x
 
 
 REFUSALS: dict[str, tuple[Break, str]] = {
@@ -111,9 +124,136 @@ REFUSALS: dict[str, tuple[Break, str]] = {
         },
         "'r5' (twin of 'r200')",
     ),
-    "a holdout record in training": (
-        task(holdout=lambda t: data(put(t.holdout_x, 4, t.x[77]), put(t.holdout_y, 4, t.y[77]))),
-        "1 holdout records are also training records (by content), the first at holdout position 4",
+    "too many holdout records in training": (
+        task(holdout=lambda t: data(torch.cat([t.holdout_x[:20], t.x[77:159]]), t.holdout_y[:102])),
+        "82 holdout records are also training records (equal inputs), the first at holdout position 20: without",
+    ),
+    "the holdout is the training set": (
+        lambda t: {"task": t.task(holdout=(both := data(t.x, t.y)), train=both), "checks": False},
+        "holdout is the same data set as train: the records of one must not be in the other",
+    ),
+    "the test set is the training set": (
+        lambda t: {"task": t.task(test=(both := data(t.x, t.y)), train=both)},
+        "test is the same data set as train: the records of one must not be in the other",
+    ),
+    "the test set is the holdout": (
+        lambda t: {"task": t.task(test=(both := data(t.holdout_x, t.holdout_y)), holdout=both), "checks": False},
+        "test is the same data set as holdout: the records of one must not be in the other",
+    ),
+    "a holdout of another dtype": (
+        task(holdout=lambda t: data(t.holdout_x.double(), t.holdout_y)),
+        "holdout records have other inputs than training records: input is float64 of shape (16,) where that of "
+        "training records is float32 of shape (16,)",
+    ),
+    "a holdout of another shape": (
+        task(holdout=lambda t: data(t.holdout_x[:, :8], t.holdout_y)),
+        "holdout records have other inputs than training records: input is float32 of shape (8,)",
+    ),
+    "a test set with other keys": (
+        task(
+            train=lambda t: Mapped(t.x, t.y),
+            holdout=lambda t: Mapped(t.holdout_x, t.holdout_y),
+            test=lambda t: [({"image": x}, 0) for x in t.holdout_x + 1],
+            forward=lambda t: lambda model, inputs: model(inputs["x"]),
+        ),
+        "test records have other inputs than training records: input['x'] is missing where",
+    ),
+    "a holdout that augments": (
+        task(holdout=Augmenting),
+        "holdout records differ when read twice, so the dataset augments at random: give it without augmentation",
+    ),
+    "a test set that augments": (
+        task(test=Augmenting),
+        "test records differ when read twice, so the dataset augments at random: give it without augmentation",
+    ),
+    "eval_records that augment": (
+        task(eval_records=Augmenting),
+        "eval_records differ when read twice, so they augment at random",
+    ),
+    "eval_records in another order": (
+        task(eval_records=lambda t: data(t.x.flip(0), t.y.flip(0))),
+        "eval_records and train have different labels at",
+    ),
+    "eval_records in another order, without the pass over all": (
+        lambda t: {"task": t.task(eval_records=data(t.x.flip(0), t.y.flip(0))), "checks": False},
+        "eval_records must hold the records of train in the same order",
+    ),
+    "eval_records with one other label": (
+        task(eval_records=lambda t: data(t.x, put(t.y, 250, (t.y[250] + 1) % CLASSES))),
+        "eval_records and train have different labels at 1 of 300 places compared (250)",
+    ),
+    "eval_records of a forget record with another label, in a data set of objects": (
+        lambda t: {
+            "task": t.task(
+                train=list(zip(t.x.repeat(20, 1), t.y.repeat(20).tolist(), strict=True)),
+                eval_records=list(zip(t.x.repeat(20, 1), put(t.y.repeat(20), 5, 3 - t.y[5]).tolist(), strict=True)),
+            ),
+            "checks": False,
+        },
+        "eval_records and train have different labels at 1 of",
+    ),
+    "eval_records in another order within a class": (
+        task(
+            train=lambda t: list(zip(t.x, t.y, strict=True)), eval_records=lambda t: data(turned_within_classes(t), t.y)
+        ),
+        "eval_records hold the inputs of train at other places",
+    ),
+    "inputs that cannot be compared": (
+        task(
+            train=lambda t: list(zip(t.x, t.y, strict=True)),
+            collate=lambda t: lambda rows: ({"x": default_collate(rows)[0], "on": object()}, default_collate(rows)[1]),
+            forward=lambda t: lambda model, inputs: model(inputs["x"]),
+        ),
+        "the inputs of training records hold a object, which cannot be compared by content",
+    ),
+    "a record that cannot be read": (
+        lambda t: {"task": t.task(train=Unreadable(t, 123), ids=names(RECORDS)), "forget": ["r5"]},
+        "record 123 (id 'r123') of train cannot be read (OSError: no such file)",
+    ),
+    "a holdout record that cannot be read, without the pass over all": (
+        lambda t: {"task": t.task(holdout=Unreadable(t, 123)), "checks": False},
+        "record 123 of holdout cannot be read (OSError: no such file)",
+    ),
+    "records that make no batch": (
+        task(train=lambda t: [(x[: 15 if i == 123 else 16], 0) for i, x in enumerate(t.x)]),
+        "of train can be read alone but not as one batch (RuntimeError: stack expects each tensor to be equal size",
+    ),
+    "fewer targets than records": (
+        task(unpack=lambda t: lambda batch: (batch[0], batch[1].squeeze()[:1])),
+        "training records cannot be read (ValueError: targets of shape (1,) for a batch of 2)",
+    ),
+    "a target of no dimension": (
+        task(unpack=lambda t: lambda batch: (batch[0], batch[1].squeeze())),
+        "can be read two at a time but not one alone (ValueError: targets of shape () for a batch of 1)",
+    ),
+    "a choice about twins that is none": (
+        lambda t: {"twins": "drop"},
+        "twins: expected one of refuse, forget, keep, got 'drop'",
+    ),
+    "twins kept without a look for them": (
+        lambda t: {"twins": "keep", "checks": False},
+        "twins: 'keep' needs the pass over all records",
+    ),
+    "twins confirmed that are not to be forgotten": (
+        lambda t: {"twins": "keep", "confirmed": [3]},
+        "confirmed: it names twins to forget, which twins='keep' does not",
+    ),
+    "twins that are not confirmed": (
+        lambda t: {"task": t.task(train=doubled(t)), "twins": "forget"},
+        "2 twins of forget records (equal inputs) are not confirmed: 200, 201",
+    ),
+    "another twin than confirmed": (
+        lambda t: {"task": t.task(train=doubled(t)), "twins": "forget", "confirmed": [200, 201, 7, 8]},
+        "2 confirmed ids are no twins of a forget record: 7, 8",
+    ),
+    "every forget record kept": (
+        lambda t: {"task": t.task(train=doubled(t)), "forget": [10, 5], "twins": "keep"},
+        "every forget record has a twin (equal inputs) that stays in training and is kept, so nothing",
+    ),
+    "a twin with another label": (
+        lambda t: {"task": t.task(train=doubled(t))},
+        "2 forget records have an exact twin that stays in training, which defeats forgetting: 5 (twin of 200), "
+        "10 (twin of 201 with another label)",
     ),
     "a holdout too small": (
         task(holdout=lambda t: data(t.holdout_x[:40], t.holdout_y[:40])),
@@ -152,10 +292,6 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     "two targets a record": (
         task(train=lambda t: data(t.x, torch.stack([t.y, t.y], 1))),
         "expected one integer class a record, got torch.int64 of 2-D",
-    ),
-    "a holdout record in training, under a collate that pads": (
-        lambda t: {"task": padded(t, holdout_first=(3, 1)), "model": bag()},
-        "1 holdout records are also training records (by content), the first at holdout position 0",
     ),
     "a twin among mappings that are no dicts": (
         task(

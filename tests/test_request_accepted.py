@@ -99,16 +99,31 @@ def test_test_records_are_compared_without_another_pass_over_the_others(tiny: Ti
             return super().__getitem__(at)
 
     read: Counter[int] = Counter()
-    x, y = tiny.x[50:60], tiny.y[50:60]
+    x, y = torch.cat([tiny.x[50:60], tiny.x[:30] + 1]), tiny.y[50:90]
     task = tiny.task(train=Counting(tiny.x, tiny.y), test=TensorDataset(x, y))
     request = check(tiny, task=task, for_audit=True)
     assert [read[i] for i in (150, 299)] == [1, 1]
-    assert request.warnings[-1] == "10 test records are also training records (by content), the first at position 0"
+    said = "10 test records are also training records (equal inputs), the first at position 0: they were left out"
+    assert request.warnings[-1] == f"{said}, and 30 remain" and request.twins.test == 10
+    assert request.test is not None and torch.equal(request.test.read(range(30)).inputs, x[10:])
     assert check(tiny, task=task).warnings == ()
 
 
 def test_records_padded_to_different_lengths_are_compared_alone(tiny: Tiny) -> None:
-    check(tiny, model=bag(), task=padded(tiny, holdout_first=(9, 9)))
+    assert not len(check(tiny, model=bag(), task=padded(tiny, holdout_first=(9, 9))).shared)
+    assert check(tiny, model=bag(), task=padded(tiny, holdout_first=(3, 1))).shared.tolist() == [0]
+
+
+def test_eval_records_with_other_lengths_and_the_same_labels_are_taken(tiny: Tiny) -> None:
+    """Train augments: it may crop to another size, and differs each time that it is read."""
+
+    class Cropped(TensorDataset):
+        def __getitem__(self, at: int) -> Any:
+            x, y = super().__getitem__(at)
+            return x[: 8 + int(torch.randint(4, ()))], y
+
+    task = tiny.task(train=Cropped(tiny.x, tiny.y), eval_records=TensorDataset(tiny.x, tiny.y))
+    assert check(tiny, task=task).warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from efface.data.ids import ByGroup
     from efface.data.records import Batch, Records
     from efface.data.splits import Splits
+    from efface.data.twin_policy import Twins
     from efface.ensembles import Training
     from efface.methods.base import Method, Problem, Step
     from efface.models.training import Recipe
@@ -80,6 +81,7 @@ _HOMES = {
     "Table": "efface.auditing.table",
     "Task": "efface.task",
     "Training": "efface.ensembles",
+    "Twins": "efface.data.twin_policy",
     "UnlearnOptions": "efface.unlearning.options",
     "UtilityFloor": "efface.unlearning.stopping",
     "Verdict": "efface.auditing.verdict",
@@ -136,6 +138,7 @@ __all__ = [
     "Table",
     "Task",
     "Training",
+    "Twins",
     "UnlearnOptions",
     "UtilityFloor",
     "Verdict",

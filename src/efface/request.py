@@ -7,14 +7,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efface.data.checks import Findings, check_holdout, check_reading, check_rereading, find_forget, read_forget
-from efface.data.clusters import Keys, check_keys, cluster_numbers, read_keys, shared_warning
-from efface.data.contents import check_batch, check_classes, check_contents, check_test
+from efface.data.checks import Findings, check_holdout, find_forget, read_forget
+from efface.data.clusters import Keys, cluster_numbers, read_keys, shared_warning
+from efface.data.contents import Marks, check_classes_left, check_parts, note_classes
 from efface.data.described import ForgetRecord, describe_records
 from efface.data.ids import ByGroup
 from efface.data.naming import Names
-from efface.data.records import Records
-from efface.errors import RequestError, collect_errors, shorten
+from efface.data.overlap import check_shared, check_test
+from efface.data.reading import gathering
+from efface.data.records import Records, subset
+from efface.data.task_sets import check_all_contents, read_sets
+from efface.data.twin_policy import TwinPolicy, Twins
+from efface.data.twins import EMPTY, Settled, settle
+from efface.errors import RequestError, collect_errors
 from efface.models.checks import check_fresh, check_model, check_trainable
 from efface.runtime.kinds import network_problem
 from efface.runtime.printing import Brief
@@ -32,7 +37,7 @@ class Request(Brief):
         holdout: The holdout records.
         test: The test records; None if the task has none.
         names: What all training records are called.
-        ids: The ids to forget, in the order of the request.
+        ids: The ids to forget, in the order of the request, without those that a twin keeps; then forgotten twins.
         forget: Their positions in `train`, in the same order.
         classes: The number of classes of the model.
         forget_classes: Classes whose records are all in the request.
@@ -42,6 +47,9 @@ class Request(Brief):
         records: The records to forget, in the same order.
         groups: The group of each forget record, in the same order; None if the task has no groups.
         keys: The group of each record of `train`, `holdout` and `test`, by position; without those that have no groups.
+        asked: Positions in `train` of all records of the request, forgotten twins among them.
+        shared: Positions of the holdout records that equal training records, and serve for nothing.
+        twins: What was done with records of equal inputs.
     """
 
     task: Task
@@ -59,6 +67,21 @@ class Request(Brief):
     records: tuple[ForgetRecord, ...]
     groups: tuple[RecordId, ...] | None = None
     keys: Keys = field(default_factory=dict, repr=False)
+    asked: Indices = field(default_factory=lambda: EMPTY)
+    shared: Indices = field(default_factory=lambda: EMPTY)
+    twins: Twins = field(default_factory=Twins)
+
+    @property
+    def kept(self) -> Indices:
+        """Positions of the records of the request that a twin keeps in training."""
+        return np.setdiff1d(self.asked, self.forget)
+
+    @property
+    def asked_ids(self) -> tuple[RecordId, ...]:
+        """The ids of the request, in its order, without forgotten twins."""
+        ids = dict(zip([*self.forget.tolist(), *self.kept.tolist()], [*self.ids, *self.twins.kept], strict=True))
+        own = len(self.asked) - len(self.twins.forgotten)
+        return tuple(ids[at] for at in self.asked[:own].tolist())
 
     @property
     def clusters(self) -> Indices | None:
@@ -124,6 +147,7 @@ def check_request(
     full: bool,
     for_audit: bool = False,
     fresh: bool = True,
+    policy: TwinPolicy | None = None,
 ) -> Request:
     """Check everything that can be wrong with a request, before any work.
 
@@ -131,11 +155,11 @@ def check_request(
         model: The original model.
         task: The problem.
         forget: The ids to forget, or their groups.
-        full: Whether to read all records, to find copies of forget records in retain, holdout records in training, and
-            NaN.
+        full: Whether to read all records, to find twins of forget records, holdout records in training, and NaN.
         for_audit: Whether the request is checked for an audit. The model then need not be trainable, and test records
             are compared with training and holdout records.
         fresh: Whether untrained networks will be needed, so that it must be possible to make one.
+        policy: What is to be done with twins; by default they are refused.
 
     Raises:
         RequestError: Something is wrong; all problems are listed.
@@ -144,49 +168,46 @@ def check_request(
     asked = read_forget(forget, found)
     _check_kinds(model, task, found)
     found.refuse()
-    train, holdout = Records(task.eval_records or task.train, task), Records(task.holdout, task)
-    test = None if task.test is None else Records(task.test, task)
     chosen = find_forget(task, forget, asked, len(task.train), found)
+    read = read_sets(task, chosen.names.ids)
+    train, holdout, test = read.train, read.holdout, read.test
     at = chosen.at[chosen.at < len(train)]
-    if task.eval_records is not None and len(train) != len(task.train):
-        found.problems.append("eval_records has another length than train: it must hold the same records, same order")
     check_holdout(task, len(holdout), found)
-    sizes = {"train": len(task.train), "holdout": len(holdout), **({} if test is None else {"test": len(test)})}
-    wrong: list[str] = []
-    check_keys(task, sizes, wrong)
-    for line in wrong:
-        found.add_problem(line)  # those of train were found with the forget set
-    readable = [check_reading(train, "training", found), check_reading(holdout, "holdout", found)]
-    if test is not None and len(test):
-        readable.append(check_reading(test, "test", found))
-    if not all(readable):
-        raise RequestError(found.problems)
-    check_rereading(train, at, found)
-    classes = check_model(model, task, train, found)
-    if fresh:
-        check_fresh(model, task, train, classes, found)
-    if not for_audit:
-        check_trainable(model, found)
-    hashes = {}
-    if full:
-        compared = for_audit and test is not None
-        hashes = check_contents(train, holdout, at, chosen.names.ids, classes, found, hash_all=compared)
-    else:
-        _check_parts(train, holdout, at, classes, found)
-    if found.forget_classes:
-        found.warnings.append(f"the request takes every record of class {shorten(found.forget_classes)}")
-        if not for_audit and found.classes_left < 2:
-            found.problems.append("the request leaves records of one class alone: there is nothing more to tell apart")
-    if test is not None:
-        check_test(test, hashes if for_audit else {}, classes, found)
-    ids = tuple(chosen.names.ids[i] for i in at.tolist())
-    groups = None if chosen.groups is None else tuple(chosen.groups[i] for i in at.tolist())
-    descriptions = describe_records(task.describe, train.dataset, ids, at.tolist(), found.problems)
-    found.refuse()
+    read.check_groups(task, found)
+    with gathering(found):
+        read.check(at, full, found)
+        classes = check_model(model, task, train, found)
+        if fresh:
+            check_fresh(model, task, train, classes, found)
+        if not for_audit:
+            check_trainable(model, found)
+        others: Mapping[str, Marks] = {}
+        shared, settled = EMPTY, Settled(at, EMPTY, EMPTY)
+        if full:
+            contents = check_all_contents(read, at, classes, found, hash_all=for_audit and test is not None)
+            settled = settle(contents.groups, policy or TwinPolicy(), train, at, chosen.names.ids, found)
+            check_shared(contents.shared, len(holdout), found)
+            note_classes(contents.counts, train, settled.forget, settled.kept, found)
+            others, shared = contents.marks, contents.shared
+        else:
+            check_parts(train, holdout, at, classes, found)
+        check_classes_left(for_audit, found)
+        tested = EMPTY if test is None else check_test(test, others if for_audit else {}, classes, found)
     keys = read_keys(task)
     if warning := shared_warning(keys, at):
         found.warnings.append(warning)
-    records = zip(ids, at.tolist(), found.labels, descriptions, groups or [None] * len(ids), strict=True)
+    if test is not None and len(tested):
+        rest = np.delete(np.arange(len(test)), tested).tolist()
+        test = Records(subset(test.dataset, rest), task, "test")
+        keys |= {"test": [keys["test"][i] for i in rest]} if "test" in keys else {}
+    forgotten, kept, ids = (
+        tuple(chosen.names.ids[i] for i in part.tolist()) for part in (settled.forgotten, settled.kept, settled.forget)
+    )
+    positions = settled.forget.tolist()
+    groups = None if chosen.groups is None else tuple(chosen.groups[i] for i in positions)
+    descriptions = describe_records(task.describe, train.dataset, ids, positions, found.problems)
+    found.refuse()
+    records = zip(ids, positions, found.labels, descriptions, groups or [None] * len(ids), strict=True)
     return Request(
         task=_with_numbering(task, chosen.names),
         train=train,
@@ -194,7 +215,7 @@ def check_request(
         test=test,
         names=chosen.names,
         ids=ids,
-        forget=at,
+        forget=settled.forget,
         classes=classes or 0,
         forget_classes=tuple(found.forget_classes),
         class_shares=found.class_shares,
@@ -203,6 +224,9 @@ def check_request(
         records=tuple(ForgetRecord(*record) for record in records),
         groups=groups,
         keys=keys,
+        asked=np.concatenate([at, settled.forgotten]),
+        shared=shared,
+        twins=Twins((policy or TwinPolicy()).twins, forgotten, kept, holdout=len(shared), test=len(tested)),
     )
 
 
@@ -241,12 +265,3 @@ def _check_kinds(model: object, task: Task, found: Findings) -> None:
         found.problems.append(f"model: {problem}")
     if torch.is_inference_mode_enabled():
         found.problems.append("nothing can be trained in inference mode: call efface outside torch.inference_mode()")
-
-
-def _check_parts(train: Records, holdout: Records, forget: Indices, classes: int | None, found: Findings) -> None:
-    """Check forget and holdout records only, if the pass over all records is off."""
-    check_classes(train, forget, found)
-    found.warnings.append("the pass over all records was off: twins, shared records and NaN were not looked for")
-    for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
-        for batch in records.stream(rows):
-            check_batch(batch, classes, name, found)

@@ -55,7 +55,8 @@ class Task(Brief):
     Args:
         train: All records that the original model was trained on.
         holdout: Records that the original never saw.
-        test: Records on which utility is measured; the original never saw them, and they are not in `holdout`.
+        test: Records on which utility is measured; the original never saw them, and they are not in `holdout`. An audit
+            leaves out those that equal training or holdout records.
         ids: A permanent id for each record of `train`, in its order, in any sized container. By default the id of a
             record is its index. A torch `Subset` is named by the positions in its outermost data set ("base"); where a
             request could mean positions in the Subset as well, give "base" or "subset" here.
@@ -71,7 +72,7 @@ class Task(Brief):
         fit: The training recipe, called as `fit(model, dataset, seed)`. It trains `model` in place and returns None, or
             it returns the trained model.
         unpack: Splits a batch into inputs and targets. Inputs may be any nesting of mappings, lists and tuples of
-            tensors whose first dimension is the record.
+            tensors, arrays and texts, or an object of a class of your own, whose attributes show its content.
         forward: Returns logits, (records, classes); called as `forward(model, inputs)`.
         collate: Makes a batch from a list of records.
         perturb: Returns slightly changed copies of inputs for the audit; called as `perturb(inputs, generator)`. By

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import TensorDataset
 from typer.testing import CliRunner
 
 import efface
+from efface import RequestError
 from efface.cli.earlier_run import find_earlier_run
 from efface.cli.main import app
 from efface.data.splits import Splits, make_splits
@@ -145,11 +146,21 @@ def test_an_audit_that_knows_the_run_leaves_out_what_it_used(known: Memorised) -
     assert any("all of the holdout" in note for note in alone.document["notes"])
 
 
-def test_test_records_that_were_trained_on_are_noted(known: Memorised) -> None:
+def test_test_records_of_other_sets_are_left_out(known: Memorised) -> None:
     assert not any("test records are also" in n for n in known.audit(known.steered).document["notes"])
+    x, y = known.task.test.tensors  # type: ignore[union-attr]
     for data, kind in ((known.task.train, "training"), (known.task.holdout, "holdout")):
-        notes = known.audit(known.steered, test=Subset(data, range(len(data)))).document["notes"]
-        assert any(f"test records are also {kind} records" in n for n in notes)
+        own_x, own_y = data.tensors  # type: ignore[attr-defined]
+        mixed = TensorDataset(torch.cat([own_x[:3], x]), torch.cat([own_y[:3], y]))
+        report = known.audit(known.steered, test=mixed)
+        line = f"3 test records are also {kind} records (equal inputs), the first at position 0: they were left out"
+        assert any(n == f"{line}, and {len(y)} remain" for n in report.document["notes"])
+        assert report.document["request"]["twins"]["test"] == 3
+        plain, same = (r.table.utility_sets["test"].targets for r in (known.audit(known.steered), report))
+        assert torch.equal(plain, same)
+        with pytest.raises(RequestError, match="test records are also") as caught:
+            known.audit(known.steered, test=TensorDataset(own_x, own_y))
+        assert f"{len(own_y)} test records are also {kind} records (equal inputs)" in str(caught.value)
 
 
 def test_what_the_method_used_is_no_reference_of_the_audit(known: Memorised) -> None:

@@ -53,6 +53,13 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     ),
     "cache without its level": ([*UNLEARN, "--cache", "cache"], "--cache is for --level strong"),
     "unusable cache": ([*UNLEARN, "--level", "strong", "--cache", "ids.txt"], "cache ids.txt: is not a folder"),
+    "twins of no kind": ([*UNLEARN, "--twins", "drop"], "--twins: expected one of refuse, forget, keep, got 'drop'"),
+    "twins kept without checks": ([*UNLEARN, "--twins", "keep", "--no-checks"], "--twins: 'keep' needs the pass over"),
+    "twins confirmed, and none to forget": ([*AUDIT, "--confirm", "ids.txt"], "--confirm: it names twins to forget,"),
+    "no file of twins": (
+        [*UNLEARN, "--twins", "forget", "--confirm", "no.txt"],
+        "no.txt: there is no such file (--confirm)",
+    ),
     "unknown device": ([*UNLEARN, "--device", "tpu"], "device 'tpu' is unknown"),
     "no module of the task": (["unlearn", "my_tsk:task", *UNLEARN[2:]], "there is no module 'my_tsk'"),
     "task without a name": (["unlearn", "my_task", *UNLEARN[2:]], "expected MODULE:NAME"),

@@ -186,6 +186,27 @@ def test_audit_takes_any_tools_weights_and_retrained_models(here: Path) -> None:
     assert list(again["files"]) == ["report", "page"]
 
 
+def test_twins_are_kept_or_forgotten_as_confirmed(here: Path) -> None:
+    """The run and an audit of its weights take the same switch."""
+    twin = (
+        "def doubled():\n    data = records(300, 0)\n    data.tensors[0][200] = data.tensors[0][5]\n    return data\n"
+    )
+    (here / "my_task.py").write_text(f"{TASK}\n\n{twin}\n\ndef twinned():\n    return task(train=doubled())\n")
+    command = [w.replace(":task", ":twinned") for w in UNLEARN]
+    refused = run(*command, *SMALL)
+    assert refused.exit_code == 2 and "5 (twin of 200" in refused.stderr and "--twins" in refused.stderr
+    unconfirmed = run(*command, *SMALL, "--twins", "forget")
+    assert unconfirmed.exit_code == 2 and "not confirmed: 200; look at them" in unconfirmed.stderr
+    (here / "twins.txt").write_text("200\n")
+    audit = [w.replace(":task", ":twinned").replace("other.saf", "run/unlearned.saf") for w in AUDIT]
+    for twins, count in ((["--twins", "keep"], 35), (["--twins", "forget", "--confirm", "twins.txt"], 37)):
+        done = run(*command, *SMALL, *twins, "--force", "--json")
+        assert done.exit_code in (0, 3) and answer(done)["report"]["request"]["count"] == count
+        judged = run(*("audited" if w == "run" else w for w in audit), *twins, "--force", "--json")
+        assert answer(judged)["report"]["request"]["twins"] == answer(done)["report"]["request"]["twins"]
+        assert answer(judged)["report"]["request"]["count"] == count
+
+
 @pytest.mark.parametrize("text", ["3\n4", "3\n4\n\n\n", "\ufeff3\r\n4\r\n"])
 def test_ids_files_of_all_kinds(here: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     seen = watch_forget(monkeypatch)

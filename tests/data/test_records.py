@@ -4,12 +4,16 @@ from collections import Counter, UserDict, defaultdict, namedtuple
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from efface.data.records import Batch, Records, content_hashes, map_tensors, tensors_in
-from helpers.refused import padded
+from efface import RequestError
+from efface.data.hashing import content_hashes
+from efface.data.objects import UncomparableError
+from efface.data.records import Batch, Records, map_tensors, tensors_in
+from helpers.refused import Unreadable
 from helpers.tiny import RECORDS, Tiny
 
 Point = namedtuple("Point", "left right")
@@ -84,7 +88,7 @@ def test_mappings_of_any_kind_are_walked() -> None:
     for tree in (UserDict(a=a, b=[b]), defaultdict(list, a=a, b=[b])):
         assert [t is s for t, s in zip(tensors_in(tree), (a, b), strict=True)] == [True, True]
         changed = map_tensors(tree, lambda t: t + 1)
-        assert type(changed) is dict and changed["b"][0].eq(1).all() and changed["a"].eq(2).all()
+        assert isinstance(changed, dict | UserDict) and changed["b"][0].eq(1).all() and changed["a"].eq(2).all()
     assert type(map_tensors(Counter(), torch.neg)) is Counter
 
 
@@ -97,17 +101,23 @@ def test_what_is_no_tensor_is_part_of_a_record(tiny: Tiny) -> None:
     assert one != other
     arrays = [content_hashes(Batch([np.arange(2000) + k], y[:1])) for k in (0, 1, 0)]
     assert arrays[0] == arrays[2] != arrays[1]
-    thing, same = object(), object()  # which show their addresses
-    assert content_hashes(Batch([thing], y[:1])) == content_hashes(Batch([same], y[:1]))
+    with pytest.raises(UncomparableError, match="a object cannot be compared"):
+        content_hashes(Batch([object()], y[:1]))
+
+
+def test_a_record_that_cannot_be_read_is_named(tiny: Tiny) -> None:
+    task = tiny.task()
+    for records, name in (
+        (Records(Unreadable(tiny, 123), task, "train", [f"r{i}" for i in range(RECORDS)]), "123 (id 'r123') of train"),
+        (Records(Unreadable(tiny, 123), task), "123"),
+    ):
+        for read in (records.read, records.targets, records.hashes):
+            with pytest.raises(RequestError) as caught:
+                read(range(100, 200))
+            assert caught.value.problems == (f"record {name} cannot be read (OSError: no such file)",)
+            assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_where_a_part_ends_is_part_of_a_record() -> None:
     y, one, two, three = torch.zeros(1).long(), *(torch.tensor([[*range(n)]]) for n in (1, 2, 3))
     assert content_hashes(Batch([one, three + 1], y)) != content_hashes(Batch([two, three[:, :2] + 2], y))
-
-
-def test_a_records_hash_does_not_depend_on_its_company(tiny: Tiny) -> None:
-    task = padded(tiny, holdout_first=(9, 9))
-    train = Records(task.train, task)
-    longer = Records([*task.train, (torch.ones(9).long(), 0)], task)
-    assert train.hashes([7, 8]) == longer.hashes([7, 8, RECORDS])[:2]

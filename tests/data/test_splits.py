@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efface.data.splits import HOLDOUT_SHARES, MAX_SIZES, RETAIN_SHARES, make_splits
+from efface.data.splits import HOLDOUT_SHARES, MAX_SIZES, RETAIN_SHARES, leave_out, make_splits
 
 
 @settings(max_examples=40, deadline=None)
@@ -28,3 +28,14 @@ def test_splits(records: int, holdout: int, size: int, seed: int) -> None:
     other = make_splits(forget, records, holdout, seed + 1)
     assert all(np.array_equal(getattr(same, n), v) for n, v in vars(parts).items())
     assert not np.array_equal(other.reference, parts.reference)
+
+
+def test_records_left_out_leave_all_others_in_their_parts() -> None:
+    splits = make_splits(np.arange(10), 400, 300, seed=3)
+    assert leave_out(splits, np.arange(0), np.arange(0)) is splits
+    rest = leave_out(splits, np.array([4, 7]), np.array([0, 1, 299]))
+    assert rest.forget.tolist() == [0, 1, 2, 3, 5, 6, 8, 9]
+    for name in ("retain", *RETAIN_SHARES):
+        assert np.array_equal(getattr(rest, name), getattr(splits, name))
+    for name in HOLDOUT_SHARES:
+        assert getattr(rest, name).tolist() == [i for i in getattr(splits, name).tolist() if i not in (0, 1, 299)]

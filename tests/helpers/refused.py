@@ -60,6 +60,21 @@ class Augmenting(Dataset):
         return self.tiny.x[at].flip(0) if turned else self.tiny.x[at], self.tiny.y[at]
 
 
+class Unreadable(Dataset):
+    """Records of which one cannot be read."""
+
+    def __init__(self, tiny: Tiny, at: int) -> None:
+        self.tiny, self.at = tiny, at
+
+    def __len__(self) -> int:
+        return RECORDS
+
+    def __getitem__(self, at: int) -> tuple[Tensor, Tensor]:
+        if at == self.at:
+            raise OSError("no such file")
+        return self.tiny.x[at] + 1, self.tiny.y[at]
+
+
 class Streaming(IterableDataset):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return iter(())

@@ -108,6 +108,7 @@ def example() -> Document:
             "training_records": 5000,
             "holdout_records": 1000,
             "holdout_used_for": "a third each for calibration, stopping and the audit",
+            "twins": {"policy": "keep", "forgotten": 0, "kept": 2, "holdout": 5, "test": 0},
             "groups": None,
             "kinds": {"wrongly labelled": 1, "other": 2},
         },

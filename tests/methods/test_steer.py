@@ -3,7 +3,7 @@
 What it aims at is in tests/calibration/test_targets.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
+from torch.utils.data import Dataset
 
 import efface
 from efface import Result
@@ -150,3 +152,84 @@ def test_a_weight_keeps_retain_records_where_they_are(tiny: Tiny) -> None:
             moved.append(float((result.model(tiny.x[others]) - tiny.model(tiny.x[others])).square().mean()))
     assert moved[1] < 0.5 * moved[0]
     assert weights(tiny.model) == weights(result.original)
+
+
+class Texts(Dataset):
+    """Records as texts that the model's forward reads."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = [" ".join(map(repr, row.tolist())) for row in x], y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, at: int) -> tuple[str, int]:
+        return self.x[at], int(self.y[at])
+
+
+class Graphs:
+    """A batch object of a user's own."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+
+def read_texts(model: nn.Module, texts: Sequence[str]) -> Tensor:
+    return model(torch.tensor([[float(word) for word in text.split()] for text in texts]))
+
+
+def as_pairs(make: Callable[[Tensor], Any]) -> Callable[[Any], tuple[Any, Tensor]]:
+    return lambda batch: (make(batch[0]), batch[1])
+
+
+INPUTS: dict[str, dict[str, Any]] = {
+    "texts": {"forward": read_texts},
+    "own objects": {"unpack": as_pairs(Graphs), "forward": lambda m, g: m(g.x)},
+    "records in the second dimension": {"unpack": as_pairs(lambda x: x.T), "forward": lambda m, x: m(x.T)},
+    "beside a number of the batch": {
+        "unpack": as_pairs(lambda x: {"x": x, "scale": torch.tensor(2.0)}),
+        "forward": lambda m, d: m(d["x"] * d["scale"] / 2),
+    },
+    "sparse": {"unpack": as_pairs(Tensor.to_sparse), "forward": lambda m, x: m(x.to_dense())},
+    "nested": {
+        "unpack": as_pairs(lambda x: torch.nested.nested_tensor(list(x), layout=torch.jagged)),
+        "forward": lambda m, x: m(torch.stack(list(x.unbind()))),
+    },
+    "arrays": {"unpack": as_pairs(lambda x: {"x": x.numpy()}), "forward": lambda m, d: m(torch.from_numpy(d["x"]))},
+    "packed": {
+        "unpack": as_pairs(lambda x: pack_sequence([torch.tensor(row) for row in x.tolist()])),
+        "forward": lambda m, packed: m(pad_packed_sequence(packed, batch_first=True)[0]),
+    },
+    "in a list of rows": {"unpack": as_pairs(list), "forward": lambda m, rows: m(torch.stack(rows))},
+    "a column cut off": {
+        "unpack": as_pairs(lambda x: [x[:, :-1], x[:, -1]]),
+        "forward": lambda m, p: m(torch.cat([p[0], p[1][:, None]], 1)),
+    },
+}
+
+
+@pytest.mark.parametrize("batch_size", [64, 1024])
+@pytest.mark.parametrize("kind", INPUTS)
+def test_inputs_of_any_kind_are_paired_with_their_own_targets(kind: str, batch_size: int, tiny: Tiny) -> None:
+    """What cannot be cut by record is read again, with and without the pass over all records."""
+
+    def steered(checks: bool, **hooks: Any) -> Tensor:
+        sets = (
+            {"train": Texts(tiny.x, tiny.y), "holdout": Texts(tiny.holdout_x, tiny.holdout_y)}
+            if kind == "texts"
+            else {}
+        )
+        task = tiny.task(batch_size=batch_size, **(hooks and {**sets, **hooks}))
+        result = efface.unlearn(
+            tiny.model,
+            forget=tiny.forget,
+            task=task,
+            method=Steer(rounds=1, steps=8, batch_forget=8, batch_retain=16),
+            options=efface.UnlearnOptions(evaluate=False, reference=REFERENCE, checks=checks),
+        )
+        return result.model(tiny.x[list(tiny.forget)]).detach()
+
+    expected = steered(True)
+    assert float((expected - tiny.model(tiny.x[list(tiny.forget)]).detach()).abs().max()) > 1
+    for checks in (True, False):
+        assert torch.allclose(steered(checks, **INPUTS[kind]), expected, atol=1e-3)

@@ -1,10 +1,13 @@
 """Running models: their logits, in eval mode and counted, in batches no larger than the task allows."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import efface
+from efface import Task
 from efface.data.records import Batch, Records
 from efface.models.running import all_finite, device_of, joint_logits, logits_of, mode
 from efface.runtime.cost import Meter
@@ -48,6 +51,24 @@ def test_joint_logits_are_each_batchs_own(widths: tuple[int, int], tiny: Tiny) -
     assert calls == ([8] if widths == (4, 4) else [3, 5])
     for logits, batch in zip(found, batches, strict=True):
         torch.testing.assert_close(logits, model(batch.inputs.mean(1, keepdim=True)))
+
+
+# nested tensors of this layout are a prototype
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+@pytest.mark.parametrize(
+    "make", [lambda x: x.T, lambda x: torch.nested.nested_tensor(list(x))], ids=["records in columns", "nested"]
+)
+def test_tensors_without_a_row_for_each_record_are_not_joined(make: Any) -> None:
+    """Batches of equal length would seem to fit together along the other dimension."""
+    model, parts = nn.Linear(4, 2), [torch.randn(3, 4), torch.randn(3, 4)]
+
+    def forward(model: nn.Module, inputs: Tensor) -> Tensor:
+        return model(torch.stack(list(inputs.unbind())) if inputs.is_nested else inputs.T)
+
+    batches = [Batch(make(x), torch.zeros(3).long()) for x in parts]
+    found = joint_logits(Task(train=[], holdout=[], forward=forward), model, batches)
+    for logits, x in zip(found, parts, strict=True):
+        torch.testing.assert_close(logits, model(x))
 
 
 def test_infinity_is_a_fault_in_weights_alone() -> None:

@@ -15,6 +15,10 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"checks": None}, ["checks: expected True or False, got None"]),
     ({"reference": "long"}, ["reference: expected an efface.Recipe, got 'long'"]),
     ({"splits": ()}, ["splits: expected the splits of another result, got ()"]),
+    ({"twins": "both"}, ["twins: expected one of refuse, forget, keep, got 'both'"]),
+    ({"twins": "forget", "confirmed": "r7"}, ["confirmed: expected the ids of twins, got 'r7'"]),
+    ({"confirmed": [7]}, ["confirmed: it names twins to forget, which twins='refuse' does not"]),
+    ({"twins": "keep", "checks": False}, ["twins: 'keep' needs the pass over all records"]),
     ({"stop": UtilityFloor, "checks": "no"}, ["stop: expected", "checks: expected"]),
 ]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from efface.attacks.probe import Head, probe
-from efface.data.records import Batch, Records, leaves_in, map_tensors, tensors_in
+from efface.data.records import Batch, Records, map_tensors, tensors_in
 from efface.models.features import penultimate
 from efface.models.running import device_of, logits_of, mode
 from efface.runtime.cost import Meter
@@ -89,10 +89,10 @@ def copier(task: Task, records: Records) -> Perturb | None:
         return task.perturb
     at = np.linspace(0, len(records) - 1, min(len(records), SAMPLE)).astype(np.int64)
     inputs = list(tensors_in(records.read(at).inputs))
-    if not any(t.is_floating_point() for t in inputs):
+    if not any(_takes_noise(t) for t in inputs):
         return None
     # the same scale for forget records and nonmembers, which does not depend on the batch
-    spread = [float(t.double().std()) if t.is_floating_point() and t.numel() > 1 else 0.0 for t in inputs]
+    spread = [float(t.double().std()) if _takes_noise(t) and t.numel() > 1 else 0.0 for t in inputs]
     return partial(add_noise, scales=[NOISE * s for s in spread])
 
 
@@ -140,14 +140,18 @@ def _copy(task: Task, model: nn.Module, chosen: RecordSet, meter: Meter, perturb
     with mode(model, training=False), torch.no_grad():
         for batch in chosen.records.stream(chosen.positions[order], DRAWN):
             changed = Batch(perturb(batch.inputs, generator), batch.targets)
-            # drawn in large batches, so that copies do not depend on Task.batch_size; batches with text cannot be cut
-            uncut = not all(isinstance(leaf, Tensor) for leaf in leaves_in(changed.inputs))
+            # drawn in large batches, so that copies do not depend on Task.batch_size; some batches cannot be cut
+            uncut = not (chosen.records.can_cut and changed.can_cut)
             size = len(batch) if uncut else task.batch_size
             for start in range(0, len(batch), size):
                 some = changed if uncut else changed.rows(slice(start, start + size))
                 parts.append(task.forward(model, some.to(device).inputs).float().cpu())
     meter.count(forward=len(chosen.positions))
     return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
+
+
+def _takes_noise(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_nested
 
 
 def add_noise(inputs: Any, generator: torch.Generator, scales: Sequence[float]) -> Any:
@@ -162,7 +166,7 @@ def add_noise(inputs: Any, generator: torch.Generator, scales: Sequence[float]) 
 
     def noisy(t: Tensor) -> Tensor:
         scale = next(following)
-        if not t.is_floating_point():
+        if not _takes_noise(t):
             return t
         drawn = torch.randn(t.shape, generator=generator, dtype=torch.float32).to(device=t.device, dtype=t.dtype)
         return t + scale * drawn

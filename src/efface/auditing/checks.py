@@ -11,6 +11,7 @@ from efface.auditing.config import REFERENCES, Level, level_problem
 from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.data.checks import Findings
 from efface.data.ids import ByGroup, read_ids
+from efface.data.twin_policy import TwinPolicy
 from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import Method, get
@@ -44,6 +45,13 @@ class ModelPair(Brief):
 
 
 Judged = Result | ModelPair
+
+
+def policy_of(judged: Judged, options: AuditOptions) -> TwinPolicy:
+    """What is to be done with twins: what the audit's options say, or else the options of the run."""
+    if isinstance(options, AuditOptions) and options.twins is not None:
+        return TwinPolicy(options.twins, options.confirmed)
+    return TwinPolicy(judged.options.twins, judged.options.confirmed) if isinstance(judged, Result) else TwinPolicy()
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,15 @@ def check_audit_call(call: AuditCall) -> tuple[Request, dict[str, Tensor]]:
     if not isinstance(judged.original, nn.Module) or not isinstance(judged.task, Task):
         raise RequestError(problems)
     request = collect_errors(
-        problems, check_request, judged.original, judged.task, judged.forget, full=True, for_audit=True, fresh=False
+        problems,
+        check_request,
+        judged.original,
+        judged.task,
+        judged.forget,
+        full=True,
+        for_audit=True,
+        fresh=False,
+        policy=policy_of(judged, options),
     )
     if request is None or not isinstance(options, AuditOptions):
         raise RequestError(problems)
@@ -236,6 +252,8 @@ def _masks(request: Request, kinds: Mapping[str, Sequence[RecordId]]) -> dict[st
     if problems:
         raise RequestError(problems)
     known = set(request.ids)
+    # records that a twin keeps in training are left out of all tests
+    members = {name: ids - set(request.twins.kept) for name, ids in members.items()}
     problems += [
         f"kind {name!r} names {shorten(i - known)}, not in the forget set" for name, i in members.items() if i - known
     ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from efface.auditing.checks import AuditCall, check_audit_call, idle_note
 from efface.auditing.config import Level
 from efface.auditing.options import AuditOptions
-from efface.data.splits import Splits, make_splits
+from efface.data.splits import Splits, leave_out, make_splits
 from efface.methods import Method
 from efface.models.checkpoint import weights_digest
 from efface.request import Request
@@ -95,13 +95,15 @@ def prepare(call: AuditCall) -> AuditInputs:
     judged, result, options, own = call.judged, call.result, call.options, call.draws_seed
     run_seed = options.run_seed if result is None else result.seed
     if result is not None:
-        splits = result.splits
+        drawn = result.splits
     else:
         sizes = len(request.train), len(request.holdout)
-        splits = make_splits(request.forget, *sizes, own if run_seed is None else run_seed)
+        drawn = make_splits(request.asked, *sizes, own if run_seed is None else run_seed)
+    splits = leave_out(drawn, request.kept, request.shared)
     # shuffled, since only the first MAX_NONMEMBERS are used and data sets are often sorted by class
     shuffled = np.random.default_rng(derive_seed(own, "audit", "holdout")).permutation(len(request.holdout))
-    nonmembers = shuffled if run_seed is None else splits.audit
+    unseen = shuffled[~np.isin(shuffled, request.shared)]
+    nonmembers = unseen if run_seed is None else splits.audit
     digests = weights_digest(judged.original), weights_digest(judged.model)
     notes = [*(() if result is None else result.warnings), *request.warnings]
     if not options.show_ids:

@@ -1,10 +1,12 @@
 """The options of `efface.audit` and `efface.audit_models` beside models, level and seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from efface.auditing.config import MIN_ENSEMBLE, MODELS
+from efface.data.ids import read_ids
+from efface.data.twin_policy import policy_problems
 from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
 from efface.methods import Method, class_of, get
@@ -35,6 +37,8 @@ class AuditOptions(Brief):
         run_seed: Seed of the efface run that made the unlearned model, if its result is not available: holdout records
             that the run used are then left out. None assumes that no run used the holdout.
         used_reference: Digest of the weights of that run's reference model, which is then refused as a reference here.
+        twins: As in `efface.UnlearnOptions`. None takes the choice of the result, and else refuses twins.
+        confirmed: As in `efface.UnlearnOptions`.
         title: Title of the report.
         show_ids: Whether the report shows the ids, the positions and the descriptions of records; it holds a hash of
             each id in any case.
@@ -54,6 +58,8 @@ class AuditOptions(Brief):
     recipe: Recipe = field(default_factory=Recipe)
     run_seed: int | None = None
     used_reference: str | None = None
+    twins: str | None = None
+    confirmed: Collection[RecordId] = ()
     title: str = "Unlearning report"
     show_ids: bool = True
     show_positions: bool = True
@@ -74,7 +80,7 @@ class AuditOptions(Brief):
             ("show_positions", self.show_positions, bool, "True or False"),
             ("progress", self.progress, bool | None, "True or False"),
         )
-        problems = type_problems(expected)
+        problems = [*type_problems(expected), *policy_problems(self.twins or "refuse", self.confirmed)]
         if isinstance(self.kinds, Mapping):
             problems += [
                 f"kinds: expected the record ids of each kind by its name, got {name!r}: {type(ids).__name__}"
@@ -89,8 +95,10 @@ class AuditOptions(Brief):
             problems.append(f"jobs: expected a number of processes, got {self.jobs!r}")
         if self.method is not None:
             collect_errors(problems, get, self.method)
+        confirmed = () if problems else tuple(read_ids(self.confirmed, "confirmed", problems, is_ordered=False))
         if problems:
             raise RequestError(problems)
+        object.__setattr__(self, "confirmed", confirmed)  # from any container
 
     @property
     def training(self) -> Training:

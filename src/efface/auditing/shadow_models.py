@@ -125,7 +125,7 @@ def forget_by_method(
                 task=replace(task, describe=None),  # which only people read
                 forget=ids,
                 method=inputs.method,
-                options=replace(inputs.run_options, splits=splits, checks=False),
+                options=replace(inputs.run_options, splits=splits, checks=False, twins="refuse", confirmed=()),
                 seed=seed,
                 progress=False,
             )

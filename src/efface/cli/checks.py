@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from efface.auditing.config import MODELS, Level, level_problem
 from efface.cli.ids import IdLines, IdSource, read_id_lines
 from efface.cli.taskpath import check_task_path
+from efface.data.twin_policy import policy_problems
 from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import check_key
 from efface.models.weights_file import INDEX, KINDS, find_weights, is_weights_name
 from efface.runtime.devices import check_device_name
 from efface.runtime.files import check_writable
+
+if TYPE_CHECKING:
+    from efface.cli.loading import Inputs
 
 
 def check_inputs(
@@ -88,6 +93,31 @@ def check_audit(
         collect_errors(problems, check_writable, cache, "cache")
     if method is not None:
         collect_errors(problems, check_key, method)
+
+
+def check_twins(problems: list[str], twins: str | None, confirm: str | None, no_checks: bool = False) -> IdLines | None:
+    """Check the choice about twins, and read the file of the ids that confirm it.
+
+    Args:
+        problems: problems are added to this list.
+        twins: what is to be done with twins; None for the default.
+        confirm: the file of ids of twins, if one was given.
+        no_checks: whether records are not compared.
+
+    Returns:
+        The lines of the file; None if there is none, or it cannot be read.
+    """
+    words = {"twins": "--twins", "confirmed": "--confirm", "checks": "the checks"}
+    for line in policy_problems(twins or "refuse", () if confirm is None else (confirm,), checks=not no_checks):
+        name, _, rest = line.partition(": ")
+        problems.append(f"{words[name]}: {rest}")
+    return None if confirm is None else collect_errors(problems, read_id_lines, IdSource(confirm, "--confirm"))
+
+
+def check_fit(problems: list[str], level: str, inputs: "Inputs | None") -> None:
+    """Check that the task can train models, at level strong; `inputs` is None if they could not be loaded."""
+    if level == Level.STRONG and inputs is not None and inputs.task.fit is None:
+        problems.append("level strong trains models as the original was: set Task.fit, or use --level standard")
 
 
 def check_method(key: str, words: Iterable[str]) -> dict[str, str]:

@@ -18,6 +18,13 @@ from efface.store.plan import NOTHING_UNLEARNED
 
 TRACEBACK = "EFFACE_TRACEBACK"
 
+EXIT_CODES = (
+    "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
+    "3 done, but undecided or not verified; 4 a store is damaged; 5 a store is busy; 6 the disk is full or cannot be "
+    "written to; 7 a run's model was refused, and nothing changed; 8 nothing was unlearned: no step could be kept, so "
+    "no weights were written and no request is honoured; 130 interrupted."
+)
+
 
 class Code(IntEnum):
     """The exit codes of the command line."""

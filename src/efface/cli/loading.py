@@ -29,15 +29,22 @@ class Inputs:
         task: the task.
         models: one for each checkpoint, in order, on the chosen device.
         forget: ids of the records to forget, or their groups.
+        confirmed: ids of twins that are to be forgotten too.
     """
 
     task: Task
     models: Sequence[nn.Module]
     forget: Collection[RecordId] | ByGroup
+    confirmed: Collection[RecordId] = ()
 
 
 def load_inputs(
-    problems: list[str], task_path: str, checkpoints: Sequence[Path], lines: IdLines, device: str
+    problems: list[str],
+    task_path: str,
+    checkpoints: Sequence[Path],
+    lines: IdLines,
+    device: str,
+    twins: IdLines | None = None,
 ) -> Inputs | None:
     """Load the task, the models and the ids, and collect the problems of all of them.
 
@@ -47,6 +54,7 @@ def load_inputs(
         checkpoints: weights, in files or folders.
         lines: the ids to forget, as text.
         device: name of the device for the models.
+        twins: the ids of twins to forget too, as text; None if there are none.
 
     Returns:
         The inputs; None if there is any problem.
@@ -57,10 +65,11 @@ def load_inputs(
         problems.append(missing_build_model(task_path))
     models = [collect_errors(problems, load_model, task, path) for path in checkpoints] if task is not None else []
     forget = None if task is None else collect_errors(problems, read_forget_lines, lines, task)
+    confirmed = None if task is None or twins is None else collect_errors(problems, read_twin_lines, twins, task)
     place = collect_errors(problems, resolve_device, device)
     if len(problems) > before or task is None or forget is None:
         return None
-    return Inputs(task, [m.to(place) for m in models if m is not None], forget)
+    return Inputs(task, [m.to(place) for m in models if m is not None], forget, confirmed or ())
 
 
 def read_forget_lines(lines: IdLines, task: Task) -> Collection[RecordId] | ByGroup:
@@ -90,6 +99,15 @@ def read_forget_lines(lines: IdLines, task: Task) -> Collection[RecordId] | ByGr
     find_forget(task, forget, asked, records, found)
     found.refuse()
     return forget
+
+
+def read_twin_lines(lines: IdLines, task: Task) -> Collection[RecordId]:
+    """Convert the lines of a file to ids of twins; RequestError if they cannot be ids of the task."""
+    problems: list[str] = []
+    known = name_records(task, len(task.train), problems).ids if hasattr(task.train, "__len__") else ()
+    if problems:
+        raise RequestError(problems)
+    return as_ids(lines, known)
 
 
 def load_model(task: Task, path: Path) -> nn.Module | None:

@@ -7,16 +7,24 @@ and most refusals do not wait for torch.
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
 from efface.cli import store, store_requests
-from efface.cli.checks import check_audit, check_inputs, check_method, reference_files, weights_files
+from efface.cli.checks import (
+    check_audit,
+    check_fit,
+    check_inputs,
+    check_method,
+    check_twins,
+    reference_files,
+    weights_files,
+)
 from efface.cli.endings import finish, finish_plan, or_nothing_unlearned
-from efface.cli.failures import guarded
+from efface.cli.failures import EXIT_CODES, guarded
 from efface.cli.ids import IdSource
 from efface.cli.output import check_folder, print_json
 from efface.cli.parameters import (
@@ -24,6 +32,7 @@ from efface.cli.parameters import (
     ByGroups,
     Cache,
     Checkpoint,
+    Confirm,
     Device,
     DryRun,
     Force,
@@ -36,27 +45,20 @@ from efface.cli.parameters import (
     MethodKey,
     MethodOptions,
     Models,
+    NoAudit,
+    NoChecks,
     Out,
     OutUnlessDry,
     ReferenceModels,
     Seed,
     TaskPath,
+    TwinsWord,
 )
 from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
 from efface.runtime.devices import check_device_name, resolve_device
 from efface.runtime.provenance import efface_version
-
-if TYPE_CHECKING:
-    from efface.cli.loading import Inputs
-
-EXIT_CODES = (
-    "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
-    "3 done, but undecided or not verified; 4 a store is damaged; 5 a store is busy; 6 the disk is full or cannot be "
-    "written to; 7 a run's model was refused, and nothing changed; 8 nothing was unlearned: no step could be kept, so "
-    "no weights were written and no request is honoured; 130 interrupted."
-)
 
 app = typer.Typer(
     help="Erase chosen training records from a trained PyTorch model, and check that they are gone.",
@@ -105,12 +107,10 @@ def unlearn(
     cache: Cache = None,
     jobs: Jobs = None,
     hide_ids: HideIds = False,
-    no_checks: Annotated[
-        bool, typer.Option("--no-checks", help="Skip the pass over all records that looks for twins and NaN.")
-    ] = False,
-    no_audit: Annotated[
-        bool, typer.Option("--no-audit", help="Write the weights only; nothing is verified, so the exit code is 3.")
-    ] = False,
+    twins: TwinsWord = None,
+    confirm: Confirm = None,
+    no_checks: NoChecks = False,
+    no_audit: NoAudit = False,
     dry_run: DryRun = False,
     force: Force = False,
     as_json: Json = False,
@@ -126,6 +126,7 @@ def unlearn(
         elif not dry_run:
             problems.append("--out is missing: name the folder to write to, or look first with --dry-run")
         check_audit(problems, level, cache, None, models, jobs)
+        confirmed = check_twins(problems, twins, confirm, no_checks)
         if no_audit and level != Level.STANDARD:
             problems.append("--level says how to audit, and --no-audit not to: leave one out")
         if problems or lines is None:
@@ -133,12 +134,12 @@ def unlearn(
 
         from efface.cli.loading import load_inputs
 
-        inputs = load_inputs(problems, task, [checkpoint], lines, device)
+        inputs = load_inputs(problems, task, [checkpoint], lines, device, confirmed)
         chosen = collect_errors(problems, efface.methods.get, method, options)
-        _check_fit(problems, level, inputs)
+        check_fit(problems, level, inputs)
         if problems or inputs is None or chosen is None:
             raise RequestError(problems)
-        settings = efface.UnlearnOptions(checks=not no_checks)
+        settings = efface.UnlearnOptions(checks=not no_checks, twins=twins or "refuse", confirmed=inputs.confirmed)
         model, forgotten, given = inputs.models[0], inputs.forget, inputs.task
         if dry_run or out is None:
             plan = efface.check(model, forget=forgotten, task=given, method=chosen, options=settings)
@@ -196,6 +197,8 @@ def audit(
     cache: Cache = None,
     jobs: Jobs = None,
     hide_ids: HideIds = False,
+    twins: TwinsWord = None,
+    confirm: Confirm = None,
     seed: Seed = 0,
     device: Device = "auto",
     force: Force = False,
@@ -215,16 +218,16 @@ def audit(
         lines = check_inputs(problems, task, checkpoints, source, device)
         collect_errors(problems, check_folder, out, force)
         check_audit(problems, level, cache, method, models, jobs)
-        if references is not None and level == Level.QUICK:
-            problems.append("--references is for levels standard and strong")
+        confirmed = check_twins(problems, twins, confirm)
+        problems += ["--references is for levels standard and strong"] * (references is not None and level == "quick")
         if problems or lines is None:
             raise RequestError(problems)
 
         from efface.cli.earlier_run import find_earlier_run
         from efface.cli.loading import load_inputs
 
-        inputs = load_inputs(problems, task, [path for _, path in checkpoints], lines, device)
-        _check_fit(problems, level, inputs)
+        inputs = load_inputs(problems, task, [path for _, path in checkpoints], lines, device, confirmed)
+        check_fit(problems, level, inputs)
         if problems or inputs is None:
             raise RequestError(problems)
         before, after, *others = inputs.models
@@ -247,6 +250,8 @@ def audit(
                 jobs=jobs,
                 run_seed=None if run is None else run.seed,
                 used_reference=None if run is None else run.reference,
+                twins=twins,
+                confirmed=inputs.confirmed,
                 show_ids=not hide_ids,
             ),
         )
@@ -293,8 +298,3 @@ def demo(
 # beside the commands above, and after them in the help
 app.registered_commands += store.app.registered_commands
 app.add_typer(store_requests.app, name="request")
-
-
-def _check_fit(problems: list[str], level: str, inputs: "Inputs | None") -> None:
-    if level == Level.STRONG and inputs is not None and inputs.task.fit is None:
-        problems.append("level strong trains models as the original was: set Task.fit, or use --level standard")

@@ -109,7 +109,30 @@ Cache = Annotated[
     ),
 ]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes that train ensembles; all cores by default.")]
+NoChecks = Annotated[
+    bool, typer.Option("--no-checks", help="Skip the pass over all records that looks for twins and NaN.")
+]
+NoAudit = Annotated[
+    bool, typer.Option("--no-audit", help="Write the weights only; nothing is verified, so the exit code is 3.")
+]
 HideIds = Annotated[bool, typer.Option("--hide-ids", help="Leave record ids out of the report; hashes stay.")]
+TwinsWord = Annotated[
+    str | None,
+    typer.Option(
+        "--twins",
+        metavar="WORD",
+        help="What is done with other training records that have the inputs of a forget record: refuse (the default) "
+        "lists them; forget forgets them too, if --confirm names them; keep leaves them, and the records with such a "
+        "twin out of the request and of all tests.",
+        show_default=False,
+    ),
+]
+Confirm = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="With --twins forget: the ids of the twins to forget too, written as those of --forget."
+    ),
+]
 
 StorePlace = Annotated[
     Path, typer.Option("--store", metavar="FOLDER", envvar="EFFACE_STORE", help="The store.", show_default=True)

@@ -13,10 +13,9 @@ from efface.data.groups import positions_in_groups, remaining_line
 from efface.data.ids import ByGroup, RecordIds, read_ids
 from efface.data.index import positions_of
 from efface.data.naming import Names, check_numbering, name_records
-from efface.data.records import Records, content_hashes
 from efface.data.similar import similar_warnings, unknown_ids
 from efface.data.splits import MIN_HOLDOUT
-from efface.errors import RequestError, describe_error, shorten
+from efface.errors import RequestError, shorten
 from efface.task import Task
 from efface.types import Indices, RecordId
 
@@ -114,7 +113,7 @@ def find_forget(task: Task, forget: Any, asked: Sequence[RecordId], records: int
     else:
         at = _look_up(names, asked, unread, found)
     if len(found.problems) == before:
-        _check_size(len(at), records, found)
+        check_size(len(at), records, found)
         known = names.ids if groups is None or not isinstance(forget, ByGroup) else groups
         found.without_ids |= (similar := similar_warnings(asked, known))
         found.warnings += similar
@@ -145,7 +144,14 @@ def _look_up(names: Names, asked: Sequence[RecordId], unread: bool, found: Findi
     return np.array([at[i] for i in dict.fromkeys(asked) if i in at], dtype=np.int64)
 
 
-def _check_size(forget: int, records: int, found: Findings) -> None:
+def check_size(forget: int, records: int, found: Findings) -> None:
+    """Check that a request is no larger than is supported.
+
+    Args:
+        forget: The number of records to forget.
+        records: The number of training records.
+        found: Problems and warnings are added to this.
+    """
     if forget >= records:
         found.problems.append("the forget set holds every training record: nothing is left to keep, train a new model")
         return
@@ -180,53 +186,4 @@ def check_holdout(task: Task, records: int, found: Findings) -> None:
     if task.holdout_used_for != "nothing":
         found.warnings.append(
             f"the holdout also served for {task.holdout_used_for}: it may look slightly like a member"
-        )
-
-
-def check_reading(records: Records, where: str, found: Findings) -> bool:
-    """Check that records can be read, two at a time and singly.
-
-    Args:
-        records: The records.
-        where: Name of the set in messages, such as "training".
-        found: Problems are added to this.
-
-    Returns:
-        Whether they can be read.
-    """
-    if not len(records):
-        return True
-    try:
-        content_hashes(records.read([0, min(1, len(records) - 1)]))
-    except Exception as error:  # a user's dataset and hooks may raise anything; report it in one line
-        found.problems.append(
-            f"{where} records cannot be read ({describe_error(error)}): give Task.unpack or Task.collate"
-        )
-        return False
-    try:
-        records.hashes([0])
-    except Exception as error:
-        found.problems.append(
-            f"{where} records can be read two at a time but not one alone ({describe_error(error)}): "
-            "Task.collate and Task.unpack must take a batch of one record"
-        )
-        return False
-    return True
-
-
-def check_rereading(records: Records, positions: Indices, found: Findings) -> None:
-    """Check that records are the same when read twice; a dataset that augments at random cannot be scored.
-
-    The first 24 records are read too, since a few records alone may happen to be augmented the same way twice.
-
-    Args:
-        records: The training records.
-        positions: Positions of the forget set, of which the first 8 are read.
-        found: Problems are added to this.
-    """
-    some = np.union1d(positions[:8], np.arange(min(24, len(records))))
-    if len(some) and content_hashes(records.read(some)) != content_hashes(records.read(some)):
-        found.problems.append(
-            "training records differ when read twice, so the dataset augments at random: "
-            "give Task.eval_records, the same records in the same order without augmentation"
         )

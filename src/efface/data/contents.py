@@ -1,27 +1,39 @@
 """The pass over all records, which checks values, copies of forget records, and the classes in the request."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from efface.data.checks import Findings
-from efface.data.records import Batch, Records, checksums, tensors_in
+from efface.data.hashing import checksums
+from efface.data.objects import dense_parts, values_in
+from efface.data.records import Batch, Records
+from efface.data.twins import TwinGroup
 from efface.errors import shorten
-from efface.types import Indices, RecordId
+from efface.types import Indices
 
 HASH = np.dtype("V16")  # a content hash
 Marks = NDArray[Any]  # one checksum or content hash for each record
 
 
 def has_finite_inputs(batch: Batch) -> bool:
-    """Whether no input of a batch is NaN or infinite."""
-    floats = (t for t in tensors_in(batch.inputs) if t.is_floating_point())
+    """Whether no input of a batch is NaN or infinite, as far as tensors and arrays within it can be seen."""
+    return all(map(_is_finite, values_in(batch.inputs)))
+
+
+def _is_finite(value: Tensor | NDArray[Any]) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind not in "fc" or bool(np.isfinite(value).all())
     # much quicker than testing each value: the sum of finite inputs is finite, unless they are huge
-    return all(bool(t.sum().isfinite()) or bool(torch.isfinite(t).all()) for t in floats)
+    return not value.is_floating_point() or all(
+        bool(t.sum().isfinite()) or bool(torch.isfinite(t).all()) for t in dense_parts(value)
+    )
 
 
 def check_batch(batch: Batch, classes: int | None, where: str, found: Findings) -> None:
@@ -45,65 +57,86 @@ def check_batch(batch: Batch, classes: int | None, where: str, found: Findings) 
         found.add_problem(f"targets of {where} records: the model has classes 0 to {classes - 1}, got {int(wrong[0])}")
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What the pass over all records found.
+
+    Args:
+        counts: The number of training records of each class.
+        marks: A checksum or content hash of the inputs of each record, by name of the set.
+        hashed: Whether `marks` are content hashes.
+        groups: Forget records with twins.
+        shared: Positions of the holdout records whose inputs are those of a training record.
+    """
+
+    counts: Counter[int]
+    marks: Mapping[str, Marks]
+    hashed: bool
+    groups: tuple[TwinGroup, ...]
+    shared: Indices
+
+
 def check_contents(
     train: Records,
     holdout: Records,
     forget: Indices,
-    ids: Sequence[RecordId],
     classes: int | None,
     found: Findings,
     hash_all: bool = True,
-) -> dict[str, Marks]:
-    """Check all records for NaN, invalid targets, copies of forget records in retain, and holdout records in training.
-
-    It also notes the classes of the forget records.
+) -> Contents:
+    """Check all records for NaN and invalid targets, and find the twins of forget records and shared holdout records.
 
     Args:
         train: The training records.
         holdout: The holdout records.
         forget: Positions of the forget set.
-        ids: The ids of the training records, for messages.
         classes: The number of classes of the model; None if it is not known.
-        found: Problems and the classes are added to this.
+        found: Problems are added to this.
         hash_all: Whether to hash every record. If not, only records with equal checksums are hashed, which is much
             quicker.
 
-    Returns:
-        With `hash_all`, the content hashes of both sets, for `check_test`; else an empty dict.
+    Raises:
+        RequestError: A record cannot be read.
+        UncomparableError: An input is an object whose content cannot be seen.
     """
     # padding to the longest record of a batch changes a checksum
     hash_all = hash_all or not (train.is_sliceable and holdout.is_sliceable)
     counts: Counter[int] = Counter()
     train_marks: list[Marks] = []
-    for batch, marks in _marked(train, hash_all):
+    for batch, marks in marked(train, hash_all):
         check_batch(batch, classes, "training", found)
         train_marks.append(marks)
         counts.update(batch.targets.flatten().tolist())
     holdout_marks: list[Marks] = []
-    for batch, marks in _marked(holdout, hash_all):
+    for batch, marks in marked(holdout, hash_all):
         check_batch(batch, classes, "holdout", found)
         holdout_marks.append(marks)
     empty = np.empty(0, HASH if hash_all else np.int64)
     of_train, of_holdout = np.concatenate([empty, *train_marks]), np.concatenate([empty, *holdout_marks])
     stays = np.ones(len(of_train), dtype=bool)
     stays[forget] = False
-    copied = np.flatnonzero(_among(of_train, of_train[forget]) & stays)
-    shared = np.flatnonzero(_among(of_train, of_holdout))
+    copied = np.flatnonzero(among(of_train, of_train[forget]) & stays)
+    shared = np.flatnonzero(among(of_train, of_holdout))
     # records of equal marks are compared by their hashes
-    near_train = np.unique(np.concatenate([forget[_among(of_train[forget], of_train[copied])], copied, shared]))
-    near_holdout = np.flatnonzero(_among(of_holdout, of_train[shared]))
+    near_train = np.unique(np.concatenate([forget[among(of_train[forget], of_train[copied])], copied, shared]))
+    near_holdout = np.flatnonzero(among(of_holdout, of_train[shared]))
     train_hashes = _hashes(train, near_train, of_train, hash_all)
     holdout_hashes = _hashes(holdout, near_holdout, of_holdout, hash_all)
-    _check_copies(train_hashes, forget, ids, found)
-    _check_shared(train_hashes, holdout_hashes, found)
-    _note_classes(counts, train, forget, found)
-    return {"training": of_train, "holdout": of_holdout} if hash_all else {}
+    trained = set(train_hashes.values())
+    return Contents(
+        counts,
+        {"training": of_train, "holdout": of_holdout},
+        hash_all,
+        _twin_groups(train_hashes, forget),
+        np.array([at for at, h in holdout_hashes.items() if h in trained], dtype=np.int64),
+    )
 
 
-def _marked(records: Records, hash_all: bool) -> Iterator[tuple[Batch, Marks]]:
+def marked(records: Records, hash_all: bool) -> Iterator[tuple[Batch, Marks]]:
+    """Read all records in batches, each with a content hash or a checksum of the inputs of its records."""
     at = np.arange(len(records))
     if hash_all:
-        for batch, hashes in records.hashed(at):
+        for batch, hashes in records.hashed(at, with_targets=False):
             yield batch, np.frombuffer(b"".join(hashes), HASH)
     else:
         for batch in records.stream(at):
@@ -111,33 +144,19 @@ def _marked(records: Records, hash_all: bool) -> Iterator[tuple[Batch, Marks]]:
 
 
 def _hashes(records: Records, at: Indices, marks: Marks, hash_all: bool) -> dict[int, bytes]:
-    """The content hash of each record at some positions; records are read for it only if marks are checksums."""
-    hashes = [mark.tobytes() for mark in marks[at]] if hash_all else records.hashes(at)
+    """The hash of each record's inputs at some positions; records are read for it only if marks are checksums."""
+    hashes = [mark.tobytes() for mark in marks[at]] if hash_all else records.hashes(at, with_targets=False)
     return dict(zip(at.tolist(), hashes, strict=True))
 
 
-def _check_copies(hashes: Mapping[int, bytes], forget: Indices, ids: Sequence[RecordId], found: Findings) -> None:
-    """Check that no forget record has an exact copy that stays in training."""
+def _twin_groups(hashes: Mapping[int, bytes], forget: Indices) -> tuple[TwinGroup, ...]:
+    """The forget records whose inputs equal those of a record that is not in the request."""
     forgotten = set(forget.tolist())
-    by_hash = {hashes[at]: at for at in forget.tolist() if at in hashes}
-    copies = {by_hash[h]: at for at, h in hashes.items() if h in by_hash and at not in forgotten}
-    if copies:
-        pairs = shorten(copies.items(), show=lambda pair: f"{_name(pair[0], ids)} (twin of {_name(pair[1], ids)})")
-        found.problems.append(
-            f"{len(copies)} forget records have an exact twin that stays in training, which defeats forgetting: "
-            f"{pairs}; forget the twins too, or drop the duplicates"
-        )
-
-
-def _check_shared(train: Mapping[int, bytes], holdout: Mapping[int, bytes], found: Findings) -> None:
-    """Check that no holdout record is a training record too."""
-    trained = set(train.values())
-    shared = [at for at, h in holdout.items() if h in trained]
-    if shared:
-        found.problems.append(
-            f"{len(shared)} holdout records are also training records (by content), the first at holdout position "
-            f"{shared[0]}: the holdout must hold records that the model never saw"
-        )
+    own: dict[bytes, list[int]] = {}
+    others: dict[bytes, list[int]] = {}
+    for at, h in sorted(hashes.items()):
+        (own if at in forgotten else others).setdefault(h, []).append(at)
+    return tuple(TwinGroup(tuple(at), tuple(others[h])) for h, at in own.items() if h in others)
 
 
 def check_classes(train: Records, forget: Indices, found: Findings) -> None:
@@ -151,47 +170,57 @@ def check_classes(train: Records, forget: Indices, found: Findings) -> None:
     counts: Counter[int] = Counter()
     for batch in train.stream(range(len(train))):
         counts.update(batch.targets.flatten().tolist())
-    _note_classes(counts, train, forget, found)
+    note_classes(counts, train, forget, forget[:0], found)
 
 
-def _note_classes(counts: Counter[int], train: Records, forget: Indices, found: Findings) -> None:
+def note_classes(counts: Counter[int], train: Records, forget: Indices, kept: Indices, found: Findings) -> None:
+    """Note the classes of the forget records.
+
+    Args:
+        counts: The number of training records of each class.
+        train: The training records.
+        forget: Positions of the forget set, in the order of the request.
+        kept: Positions of other records of the request, which twins keep in training.
+        found: The classes are added to this.
+    """
     found.labels = train.targets(forget).flatten().tolist() if forget.size else []
-    taken = Counter(found.labels)
+    taken = Counter([*found.labels, *(train.targets(kept).flatten().tolist() if kept.size else [])])
     found.forget_classes += sorted(c for c, n in taken.items() if n == counts[c])
     found.class_shares = {c: n / counts[c] for c, n in taken.items()}
     found.classes_left = sum(n > taken[c] for c, n in counts.items())
 
 
-def check_test(test: Records, others: Mapping[str, Marks], classes: int | None, found: Findings) -> None:
-    """Check that there are test records, that their values are valid, and that no other set holds them.
+def check_classes_left(for_audit: bool, found: Findings) -> None:
+    """Note classes that are wholly in the request, and refuse a request that leaves a single class.
 
     Args:
-        test: The test records.
-        others: Content hashes of the other sets, by name of the set; if empty, records are not compared.
+        for_audit: Whether the request is checked for an audit, which any number of classes will do for.
+        found: The classes; problems and warnings are added to this.
+    """
+    if found.forget_classes:
+        found.warnings.append(f"the request takes every record of class {shorten(found.forget_classes)}")
+        if not for_audit and found.classes_left < 2:
+            found.problems.append("the request leaves records of one class alone: there is nothing more to tell apart")
+
+
+def check_parts(train: Records, holdout: Records, forget: Indices, classes: int | None, found: Findings) -> None:
+    """Check forget and holdout records only, if the pass over all records is off.
+
+    Args:
+        train: The training records.
+        holdout: The holdout records.
+        forget: Positions of the forget set.
         classes: The number of classes of the model; None if it is not known.
         found: Problems and warnings are added to this.
     """
-    if not len(test):
-        found.problems.append(
-            "the test set is empty: leave it out, or give records that are in neither train nor holdout"
-        )
-    hashes: list[Marks] = [np.empty(0, HASH)]
-    if others:
-        for batch, marks in _marked(test, hash_all=True):
-            check_batch(batch, classes, "test", found)
-            hashes.append(marks)
-    else:
-        for batch in test.stream(np.arange(len(test))):
-            check_batch(batch, classes, "test", found)
-    for name, marks in others.items():
-        shared = np.flatnonzero(_among(np.concatenate(hashes), marks))
-        if len(shared):
-            found.warnings.append(
-                f"{len(shared)} test records are also {name} records (by content), the first at position {shared[0]}"
-            )
+    check_classes(train, forget, found)
+    found.warnings.append("the pass over all records was off: twins, shared records and NaN were not looked for")
+    for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
+        for batch in records.stream(rows):
+            check_batch(batch, classes, name, found)
 
 
-def _among(values: Marks, those: Marks) -> NDArray[np.bool_]:
+def among(values: Marks, those: Marks) -> NDArray[np.bool_]:
     """Which of `values` are among `those`; needs less memory than np.isin."""
     if not len(those):
         return np.zeros(len(values), dtype=bool)
@@ -200,7 +229,3 @@ def _among(values: Marks, those: Marks) -> NDArray[np.bool_]:
     at[at == len(those)] = 0
     found: NDArray[np.bool_] = those[at] == values
     return found
-
-
-def _name(at: int, ids: Sequence[RecordId]) -> str:
-    return repr(ids[at]) if at < len(ids) else str(at)

@@ -1,18 +1,24 @@
-"""Reading records by position from datasets of any kind, and hashing their content."""
+"""Reading records by position from datasets of any kind."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from typing import Any, cast
+from functools import cached_property
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
+from efface.data.cutting import UncuttableError, cut, how_cut, like, moved
+from efface.data.hashing import content_hashes
+from efface.data.objects import UncomparableError
+from efface.errors import EffaceError, RequestError, describe_error, shorten
 from efface.runtime.printing import Brief
 from efface.task import Task, unpack_pair
-from efface.types import Indices, SizedDataset
+from efface.types import Indices, RecordId, SizedDataset
+
+T = TypeVar("T")
 
 
 def map_tensors(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
@@ -23,27 +29,17 @@ def map_tensors(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
         function: The function.
 
     Returns:
-        The same nesting. A mapping becomes a dict, or a subclass of dict if it can be made from a dict.
+        The same nesting. A mapping keeps its type if it can be made from a dict, and else becomes a dict.
     """
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, Mapping):
-        return _like(tree, {k: map_tensors(v, function) for k, v in tree.items()})
+        return like(tree, {k: map_tensors(v, function) for k, v in tree.items()})
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(map_tensors(v, function) for v in tree))
     if isinstance(tree, list | tuple):
         return type(tree)(map_tensors(v, function) for v in tree)
     return tree
-
-
-def _like(tree: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
-    if type(tree) is dict or not isinstance(tree, dict):
-        return values
-    try:
-        made = type(tree)(values)
-    except Exception:  # for example a defaultdict, whose first argument is its factory
-        return values
-    return made if list(made) == list(values) else values
 
 
 def leaves_in(tree: Any) -> Iterator[Any]:
@@ -67,7 +63,7 @@ class Batch(Brief):
     """Some records.
 
     Args:
-        inputs: Inputs as the model takes them; the first dimension of each tensor is the record.
+        inputs: Inputs as the model takes them.
         targets: Classes, (records,).
     """
 
@@ -77,13 +73,30 @@ class Batch(Brief):
     def __len__(self) -> int:
         return len(self.targets)
 
+    @property
+    def can_cut(self) -> bool:
+        """Whether every leaf of the inputs has one row for each record; see `Records.can_cut` too."""
+        try:
+            how_cut(self.inputs, len(self))
+        except UncuttableError:
+            return False
+        return True
+
     def rows(self, at: Tensor | slice) -> "Batch":
-        """Some of the records, by position in the batch."""
-        return Batch(map_tensors(self.inputs, lambda t: t[at]), self.targets[at])
+        """Some of the records, by position in the batch.
+
+        Raises:
+            RequestError: A leaf of the inputs is no tensor, array or list with one row for each record.
+        """
+        try:
+            how = how_cut(self.inputs, len(self))
+        except UncuttableError as error:
+            raise RequestError(str(error)) from error
+        return Batch(cut(self.inputs, how, at), self.targets[at])
 
     def to(self, device: torch.device) -> "Batch":
-        """The same records, moved to a device."""
-        return Batch(map_tensors(self.inputs, lambda t: t.to(device)), self.targets.to(device))
+        """The same records, moved to a device; inputs with a method `to` of their own are moved by it."""
+        return Batch(moved(self.inputs, device), self.targets.to(device))
 
 
 def subset(dataset: SizedDataset, positions: Sequence[int]) -> "Subset[Any]":
@@ -99,23 +112,57 @@ class Records:
     Args:
         dataset: The records.
         task: The task, for its hooks `collate` and `unpack`.
+        where: Name of the set in messages, such as `train`; None if it has none.
+        ids: The ids of the records, in order, for messages; None if a record's index is its id.
     """
 
-    def __init__(self, dataset: SizedDataset, task: Task) -> None:
-        self.dataset = dataset
+    where: str | None = None
+    ids: Sequence[RecordId] | None = None
+
+    def __init__(
+        self, dataset: SizedDataset, task: Task, where: str | None = None, ids: Sequence[RecordId] | None = None
+    ) -> None:
+        self.dataset, self.where, self.ids = dataset, where, ids
         self._task = task
         self.is_sliceable = task.unpack is unpack_pair and task.collate is default_collate
 
     def __len__(self) -> int:
         return len(self.dataset)
 
+    @property
+    def is_made_of_tensors(self) -> bool:
+        """Whether the records are rows of tensors, which are sliced and not read one by one."""
+        return self.is_sliceable and self._slice(self.dataset, np.arange(0)) is not None
+
+    @cached_property
+    def can_cut(self) -> bool:
+        """Whether a batch can be cut by record: batches of one, two and three records have as many rows in each leaf.
+
+        One batch alone does not show it, since another dimension may be as long as the batch.
+        """
+        if self.is_made_of_tensors:
+            return True
+        if not len(self):
+            return False
+        try:
+            batches = [self.read(np.arange(n) % len(self)) for n in (1, 2, 3)]
+            first, *others = (how_cut(batch.inputs, len(batch)) for batch in batches)
+        except UncuttableError:
+            return False
+        return all(how == first for how in others)
+
     def read(self, positions: Sequence[int] | Indices) -> Batch:
-        """The records at `positions`, in that order, as one batch."""
+        """The records at `positions`, in that order, as one batch.
+
+        Raises:
+            RequestError: A record cannot be read; the message names it.
+        """
         at = np.asarray(positions, dtype=np.int64)
+        return self._name_unreadable(at, lambda: self._read(at))
+
+    def _read(self, at: Indices) -> Batch:
         sliced = self._slice(self.dataset, at) if self.is_sliceable else None
-        if sliced is not None:
-            return sliced
-        return self._batch(self._samples(at))
+        return self._batch(self._samples(at)) if sliced is None else sliced
 
     def _samples(self, at: Indices) -> list[Any]:
         many = getattr(self.dataset, "__getitems__", None)
@@ -123,7 +170,35 @@ class Records:
 
     def _batch(self, samples: list[Any]) -> Batch:
         inputs, targets = self._task.unpack(self._task.collate(samples))
-        return Batch(inputs, _classes(torch.as_tensor(targets)))
+        targets = _classes(torch.as_tensor(targets))
+        if not targets.ndim or len(targets) != len(samples):
+            raise ValueError(f"targets of shape {tuple(targets.shape)} for a batch of {len(samples)}")
+        return Batch(inputs, targets)
+
+    def _name_unreadable(self, at: Indices, read: Callable[[], T]) -> T:
+        """Read, and turn an exception of the user's dataset or hooks into one that names the record."""
+        try:
+            return read()
+        except (EffaceError, UncomparableError):
+            raise
+        except Exception as error:  # a user's dataset and hooks may raise anything
+            raise self._unreadable(at, error) from error
+
+    def _unreadable(self, at: Indices, error: Exception) -> RequestError:
+        of = "" if self.where is None else f" of {self.where}"
+        for i in at.tolist():
+            try:
+                self._read(np.array([i], dtype=np.int64))
+            except Exception as own:
+                return RequestError(f"record {self._name(i)}{of} cannot be read ({describe_error(own)})")
+        names = shorten(at.tolist(), show=self._name)
+        return RequestError(
+            f"records {names}{of} can be read alone but not as one batch ({describe_error(error)}): give Task.collate"
+        )
+
+    def _name(self, at: int) -> str:
+        is_named = self.ids is not None and at < len(self.ids) and self.ids[at] != at
+        return f"{at} (id {self.ids[at]!r})" if self.ids is not None and is_named else f"{at}"
 
     def stream(self, positions: Sequence[int] | Indices, size: int = 1024) -> Iterator[Batch]:
         """Read the records at `positions`, in that order, in batches of at most `size`."""
@@ -134,7 +209,9 @@ class Records:
         """Targets of the records at `positions`, (records,), on the CPU."""
         return torch.cat([batch.targets.cpu() for batch in self.stream(positions)])
 
-    def hashed(self, positions: Sequence[int] | Indices, size: int = 1024) -> Iterator[tuple[Batch, list[bytes]]]:
+    def hashed(
+        self, positions: Sequence[int] | Indices, size: int = 1024, with_targets: bool = True
+    ) -> Iterator[tuple[Batch, list[bytes]]]:
         """Read records in batches, with the content hash of each record.
 
         A user's hooks may pad records to the longest of their batch, so with such hooks each record is hashed alone.
@@ -142,24 +219,31 @@ class Records:
         Args:
             positions: Positions of the records.
             size: Largest number of records in a batch.
+            with_targets: Whether the target is part of the content too.
 
         Yields:
             A batch, and the 16-byte hashes of its records.
+
+        Raises:
+            RequestError: A record cannot be read; the message names it.
+            UncomparableError: An input is an object whose content cannot be seen.
         """
         for start in range(0, len(positions), size):
             at = np.asarray(positions[start : start + size], dtype=np.int64)
-            if self.is_sliceable:
-                batch = self.read(at)
-                yield batch, content_hashes(batch)
-            else:
-                samples = self._samples(at)
-                # singly first, since a collate function may change its samples in place
-                alone = [content_hashes(self._batch([sample]))[0] for sample in samples]
-                yield self._batch(samples), alone
+            yield self._name_unreadable(at, lambda at=at: self._hashed(at, with_targets))  # type: ignore[misc]
 
-    def hashes(self, positions: Sequence[int] | Indices) -> list[bytes]:
+    def _hashed(self, at: Indices, with_targets: bool) -> tuple[Batch, list[bytes]]:
+        if self.is_sliceable:
+            batch = self.read(at)
+            return batch, content_hashes(batch, with_targets)
+        samples = self._samples(at)
+        # singly first, since a collate function may change its samples in place
+        alone = [content_hashes(self._batch([sample]), with_targets)[0] for sample in samples]
+        return self._batch(samples), alone
+
+    def hashes(self, positions: Sequence[int] | Indices, with_targets: bool = True) -> list[bytes]:
         """Content hash of each record: equal for records whose inputs and target are equal bit for bit."""
-        return [h for _, hashes in self.hashed(positions) for h in hashes]
+        return [h for _, hashes in self.hashed(positions, with_targets=with_targets) for h in hashes]
 
     @staticmethod
     def _slice(dataset: SizedDataset, at: Indices) -> Batch | None:
@@ -176,62 +260,3 @@ class Records:
 def _classes(targets: Tensor) -> Tensor:
     """Integer targets as int64, which torch needs for an index; other types stay, and are refused by checks."""
     return targets if targets.is_floating_point() or targets.dtype == torch.bool else targets.long()
-
-
-def checksums(batch: Batch) -> Indices:
-    """One number for each record, (records,): equal for records of equal content, and seldom equal for others."""
-    total = np.zeros(len(batch), dtype=np.int64)
-    for place, part in enumerate([*_parts(batch.inputs, len(batch)), _rows(batch.targets, len(batch))]):
-        if isinstance(part, np.ndarray):
-            words = np.pad(part, ((0, 0), (0, -part.shape[1] % 4))).view(np.int32)
-            total += (2 * place + 1) * words.sum(1, dtype=np.int64)
-    return total
-
-
-def content_hashes(batch: Batch) -> list[bytes]:
-    """A 16-byte hash of each record in a batch, by the tensors, arrays, numbers and text in its inputs and its target.
-
-    Padding that a collate function adds is part of the content; see `Records.hashed`.
-    """
-    parts = [*_parts(batch.inputs, len(batch)), _rows(batch.targets, len(batch))]
-    hashes = []
-    for i in range(len(batch)):
-        digest = blake2b(digest_size=16)
-        for part in parts:
-            value = part if isinstance(part, bytes) else part[i]
-            # with the length, so that bytes moved from the end of one part to the start of the next change the hash
-            digest.update(len(value).to_bytes(8, "little"))
-            digest.update(value)
-        hashes.append(digest.digest())
-    return hashes
-
-
-def _parts(tree: Any, records: int) -> Iterator[Any]:
-    """The content of inputs, part by part: bytes that all records share, or a sequence of each record's bytes."""
-    if isinstance(tree, Tensor):
-        yield _rows(tree, records)
-    elif isinstance(tree, Mapping):
-        for value in tree.values():
-            yield from _parts(value, records)
-    elif isinstance(tree, list | tuple):
-        # default_collate returns text as a list with one text for each record
-        if len(tree) == records and not any(isinstance(v, Tensor | Mapping | list | tuple) for v in tree):
-            yield [_leaf_bytes(value) for value in tree]
-        else:
-            for value in tree:
-                yield from _parts(value, records)
-    else:
-        yield _leaf_bytes(tree)
-
-
-def _rows(tensor: Tensor, records: int) -> Any:
-    rows = tensor.detach().cpu().reshape(records, -1).contiguous()
-    return np.ascontiguousarray(rows.view(torch.uint8).numpy())
-
-
-def _leaf_bytes(leaf: Any) -> bytes:
-    if isinstance(leaf, np.ndarray) and leaf.dtype != object:
-        return repr((leaf.shape, leaf.dtype.str)).encode() + np.ascontiguousarray(leaf).tobytes()
-    text = repr(leaf)
-    # an object whose text shows its memory address differs each time it is read, so only its type is used
-    return type(leaf).__name__.encode() if " at 0x" in text else text.encode(errors="backslashreplace")

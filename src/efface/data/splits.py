@@ -1,6 +1,6 @@
 """The splits of a run: the forget and retain sets, and the parts of retain and holdout for each use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +56,20 @@ def make_splits(forget: Indices, records: int, holdout: int, seed: int) -> Split
     of_retain = _divide(retain, RETAIN_SHARES, derive_seed(seed, "splits", "retain"))
     of_holdout = _divide(np.arange(holdout, dtype=np.int64), HOLDOUT_SHARES, derive_seed(seed, "splits", "holdout"))
     return Splits(forget=forget, retain=retain, **of_retain, **of_holdout)
+
+
+def leave_out(splits: Splits, forget: Indices, holdout: Indices) -> Splits:
+    """Leave records out of the splits of a run, and all other records where they are.
+
+    Args:
+        splits: The splits.
+        forget: Training records to leave out of the forget set; they join no other part.
+        holdout: Holdout records to leave out.
+    """
+    if not len(forget) and not len(holdout):
+        return splits
+    parts = {name: at[~np.isin(at, holdout)] for name in HOLDOUT_SHARES for at in (getattr(splits, name),)}
+    return replace(splits, forget=splits.forget[~np.isin(splits.forget, forget)], **parts)
 
 
 def _divide(positions: Indices, shares: dict[str, float], seed: int) -> dict[str, Indices]:

@@ -81,19 +81,21 @@ class Steer(Method):
         # of the model itself: what is expected of it may leave out classes that it still knows
         known = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
         way = float((goal - symlog(margin(known, seen.targets))).square().sum())
-        forget = problem.train.read(problem.forget)
-        rows = endless(np.arange(len(forget)), self.batch_forget, derive_seed(problem.seed, "steer", "forget"))
+        # what cannot be cut by record is read again in each step
+        uncut = problem.train.read(problem.forget) if problem.train.can_cut else None
+        rows = endless(np.arange(len(problem.forget)), self.batch_forget, derive_seed(problem.seed, "steer", "forget"))
         retain = self._retain(problem)
-        steps = self._steps(len(forget))
+        steps = self._steps(len(problem.forget))
         for number in range(self.rounds):
             optimiser = torch.optim.Adam(problem.trainable(), lr=self.lr, fused=True)
             schedule = one_cycle(optimiser, self.lr, steps)
             with mode(problem.model, training=False):
                 for k in range(steps):
-                    at = torch.from_numpy(next(rows))
+                    at = torch.from_numpy(chosen := next(rows))
                     batch, logits = next(retain)
+                    forget = problem.train.read(problem.forget[chosen]) if uncut is None else uncut.rows(at)
                     with torch.enable_grad():
-                        z_f, z_r = problem.logits(forget.rows(at).to(device), batch)
+                        z_f, z_r = problem.logits(forget.to(device), batch)
                         off = (centre(z_f, forget_classes) - aim[at.to(device)]).square().mean()
                         moved = (centre(z_r, forget_classes) - logits).square().mean()
                         loss = self.scale * (off + self.retain_weight * moved)
@@ -115,11 +117,14 @@ class Steer(Method):
     def _retain(self, problem: Problem) -> Iterator[tuple[Batch, Tensor]]:
         """Endless retain batches with the logits that they are to keep, computed for several batches at once."""
         size = min(self.batch_retain, len(problem.retain))
-        group = max(1, min(8, problem.task.batch_size // size))
+        group = max(1, min(8, problem.task.batch_size // size)) if problem.train.can_cut else 1
         for many in problem.batches(problem.retain, size * group, "steer retain"):
             with mode(problem.original, training=False), torch.no_grad():
                 keep = mask_classes(problem.task.forward(problem.original, many.inputs).float(), problem.forget_classes)
             problem.meter.count(forward=len(many))
+            if group == 1:
+                yield many, keep
+                continue
             for start in range(0, len(many) - size + 1, size):
                 part = slice(start, start + size)
                 yield many.rows(part), keep[part]

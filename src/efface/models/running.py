@@ -67,9 +67,14 @@ def joint_logits(task: Task, model: nn.Module, batches: Sequence[Batch]) -> list
         Logits of each batch, (records, classes), float32.
     """
     inputs = [b.inputs for b in batches]
-    if all(isinstance(t, Tensor) and t.shape[1:] == inputs[0].shape[1:] for t in inputs):
+    if all(_is_joinable(b) and b.inputs.shape[1:] == inputs[0].shape[1:] for b in batches):
         return list(torch.split(task.forward(model, torch.cat(inputs)).float(), [len(b) for b in batches]))
     return [task.forward(model, t).float() for t in inputs]
+
+
+def _is_joinable(batch: Batch) -> bool:
+    """Whether inputs are a tensor with one row for each record."""
+    return isinstance(batch.inputs, Tensor) and batch.can_cut
 
 
 def all_finite(model: nn.Module) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from efface.data.checks import Findings, check_reading
+from efface.data.checks import Findings
+from efface.data.reading import check_reading
 from efface.data.records import Records
 from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import weights_digest

@@ -6,6 +6,8 @@ import numpy as np
 from torch import nn
 
 from efface.data.ids import ByGroup
+from efface.data.splits import leave_out
+from efface.data.twin_policy import TwinPolicy
 from efface.errors import RequestError, collect_errors, kind_of
 from efface.methods import get
 from efface.methods.base import Method
@@ -44,9 +46,14 @@ def check_unlearn(
     request = None
     if task is not None:
         fresh = chosen is not None and (chosen.needs_fresh or collects_evidence(chosen, known))
-        request = collect_errors(problems, check_request, model, task, forget, full=known.checks, fresh=fresh)
+        policy = TwinPolicy(known.twins, known.confirmed)
+        request = collect_errors(
+            problems, check_request, model, task, forget, full=known.checks, fresh=fresh, policy=policy
+        )
     if problems or chosen is None or request is None:
         raise RequestError(problems)
-    if known.splits is not None and not np.array_equal(np.sort(request.forget), known.splits.forget):
-        raise RequestError("splits: they are those of another request; leave them out, or give this one's own")
+    if known.splits is not None:
+        splits = leave_out(known.splits, request.kept, request.shared)
+        if not np.array_equal(np.sort(request.forget), splits.forget):
+            raise RequestError("splits: they are those of another request; leave them out, or give this one's own")
     return request, chosen

@@ -9,7 +9,7 @@ from torch import nn
 
 from efface.calibration.assumptions import Assumption, assumptions
 from efface.data.ids import ByGroup
-from efface.data.splits import Splits, make_splits
+from efface.data.splits import Splits, leave_out, make_splits
 from efface.errors import collect_errors
 from efface.methods import class_of
 from efface.methods.base import Method, Problem
@@ -96,7 +96,9 @@ def unlearn(
 
 
 def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
-    return options.splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)
+    drawn = options.splits or make_splits(request.asked, len(request.train), len(request.holdout), seed)
+    # records that twins take away leave all others where they are, so that every run of a seed draws the same
+    return leave_out(drawn, request.kept, request.shared)
 
 
 def _carry_out(run: Run, progress: bool | None) -> Result:
@@ -132,7 +134,7 @@ def _carry_out(run: Run, progress: bool | None) -> Result:
         model=working,
         original=run.original,
         task=request.task,
-        forget=request.ids,
+        forget=request.asked_ids,
         records=request.records,
         method=method,
         splits=splits,
@@ -143,6 +145,7 @@ def _carry_out(run: Run, progress: bool | None) -> Result:
         options=run.options,
         warnings=_warnings(run, found),
         assumptions=found,
+        twins=request.twins,
     )
 
 

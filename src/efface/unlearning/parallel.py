@@ -7,6 +7,7 @@ Its gradient, times the number of processes, has that loss's as its mean, which 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import joblib  # type: ignore[import-untyped]
@@ -19,7 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from efface.data.checks import Findings, read_forget
 from efface.data.ids import Forget
-from efface.data.records import map_tensors, tensors_in
+from efface.data.objects import content_bytes
+from efface.data.records import Batch, Records, tensors_in
 from efface.errors import EffaceError, RequestError
 from efface.methods import class_of, get
 from efface.methods.base import Method
@@ -79,18 +81,23 @@ class Shared:
     averaged: dict[nn.Module, DistributedDataParallel] = field(default_factory=dict)  # wrapped, by the model within
     compared: bool = False  # whether all processes are known to read the same records
 
+    @cached_property
+    def can_cut(self) -> bool:
+        """Whether batches can be divided by record."""
+        return Records(self.task.eval_records or self.task.train, self.task).can_cut
+
     def __call__(self, model: nn.Module, inputs: Any) -> Tensor:
         tensors, rank, world = list(tensors_in(inputs)), dist.get_rank(), dist.get_world_size()
         if not self.compared:  # the first batch only: it shows a data set that is shuffled or augmented at random
             self.compared = True
-            if _differs(joblib.hash([t.detach().cpu().double().numpy() for t in tensors])):
+            if _differs(joblib.hash([content_bytes(t) for t in tensors])):
                 raise RequestError("the processes read different records: the task must give each of them the same")
-        if _needs_whole_batch(model) or any(t.requires_grad for t in tensors):
+        if not self.can_cut or _needs_whole_batch(model) or any(t.requires_grad for t in tensors):
             return self.task.forward(model, inputs)
         share = -(-(rows := len(tensors[0])) // world)
         # the last row is repeated if the rows cannot be divided evenly, since exchanged tensors must have equal shapes
         at = (torch.arange(share) + share * rank).clamp(max=rows - 1)
-        part = map_tensors(inputs, lambda t: t[at.to(t.device)])
+        part = Batch(inputs, at.new_zeros(rows)).rows(at).inputs
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in model.parameters())
         if learns and model not in self.averaged:
             self.averaged[model] = DistributedDataParallel(Pass(self.task, model))

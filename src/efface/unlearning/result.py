@@ -1,7 +1,7 @@
 """The result of an unlearning run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
@@ -9,6 +9,7 @@ from torch import nn
 from efface.calibration.assumptions import Assumption
 from efface.data.described import ForgetRecord
 from efface.data.splits import Splits
+from efface.data.twin_policy import Twins
 from efface.errors import shorten
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
@@ -34,7 +35,7 @@ class Result:
         model: The unlearned copy, on the device and in the dtype of `original`.
         original: The caller's model, unchanged; if it was wrapped by torch.compile or DataParallel, the network within.
         task: The problem.
-        forget: The ids to erase, in the order of the request.
+        forget: The ids of the request, in its order; `twins` says which of them were kept, and which others went too.
         method: The method, with its options.
         splits: Which records were used for what, so that an audit can leave them out.
         cost: Time and examples, by phase.
@@ -46,6 +47,7 @@ class Result:
         records: The erased records, in the order of `forget`: id, position, label and description.
         assumptions: The assumptions of calibration, with the records that do not meet them; empty if the run trained no
             reference model.
+        twins: What was done with records of equal inputs.
     """
 
     model: nn.Module
@@ -62,6 +64,7 @@ class Result:
     warnings: Sequence[str]
     records: tuple[ForgetRecord, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
+    twins: Twins = field(default_factory=Twins)
 
     def __repr__(self) -> str:
         """The outcome on one screen: what was to be erased, how it ended, what it cost, and what to do next."""

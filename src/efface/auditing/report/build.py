@@ -147,6 +147,13 @@ class Report:
                     "training_records": len(request.train),
                     "holdout_records": len(request.holdout),
                     "holdout_used_for": request.task.holdout_used_for,
+                    "twins": {
+                        "policy": request.twins.policy,
+                        "forgotten": len(request.twins.forgotten),
+                        "kept": len(request.twins.kept),
+                        "holdout": request.twins.holdout,
+                        "test": request.twins.test,
+                    },
                     "groups": self.table.scores.groups,
                     "kinds": {name: int(mask.sum()) for name, mask in inputs.kinds.items()},
                 },

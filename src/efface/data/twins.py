@@ -1,0 +1,132 @@
+"""Twins: training records outside of a request with the inputs of a forget record, and what is done with them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from efface.data.checks import Findings, check_size
+from efface.data.records import Records
+from efface.data.twin_policy import TwinPolicy, differences
+from efface.errors import shorten
+from efface.types import Indices, RecordId
+
+SHOWN = 20  # forget records whose twins a refusal lists
+TO_CONFIRM = 1000  # ids of twins that a refusal lists where they are to be confirmed
+EMPTY: Indices = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class TwinGroup:
+    """Training records of equal inputs, of which some are to be forgotten and others are not in the request.
+
+    Args:
+        forget: Positions of the forget records.
+        twins: Positions of the others.
+    """
+
+    forget: tuple[int, ...]
+    twins: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The records of a request after its twins were settled, as positions in the training set.
+
+    Args:
+        forget: The records to forget: those of the request in its order, without kept ones, and then forgotten twins.
+        forgotten: Twins that are forgotten beside the request.
+        kept: Records of the request that a twin keeps in training.
+    """
+
+    forget: Indices
+    forgotten: Indices
+    kept: Indices
+
+
+def settle(
+    groups: Sequence[TwinGroup],
+    policy: TwinPolicy,
+    train: Records,
+    forget: Indices,
+    ids: Sequence[RecordId],
+    found: Findings,
+) -> Settled:
+    """Decide about the twins of a request.
+
+    Args:
+        groups: The twins.
+        policy: What is to be done with them.
+        train: The training records.
+        forget: Positions of the forget set, in the order of the request.
+        ids: The ids of the training records.
+        found: Problems and warnings are added to this.
+    """
+    with_twin = np.array(sorted(at for group in groups for at in group.forget), dtype=np.int64)
+    twins = np.array(sorted(at for group in groups for at in group.twins), dtype=np.int64)
+    if policy.twins == "forget":
+        _check_confirmed([_id(at, ids) for at in twins.tolist()], policy, found)
+        if len(twins):
+            found.warnings.append(
+                f"{len(twins)} twins of forget records (equal inputs) are forgotten too, as was confirmed"
+            )
+            check_size(len(forget) + len(twins), len(train), found)
+        return Settled(np.concatenate([forget, twins]), twins, EMPTY)
+    if not groups:
+        return Settled(forget, EMPTY, EMPTY)
+    if policy.twins == "keep":
+        if len(with_twin) == len(forget):
+            found.problems.append(
+                f"every forget record has a twin (equal inputs) that stays in training and is kept, so nothing is left "
+                f'to forget: {_names(forget, ids)}; forget the twins too (twins="forget")'
+            )
+        found.warnings.append(
+            f"{len(with_twin)} of {len(forget)} forget records have a twin (equal inputs) that stays in training, and "
+            "are left out of the request and of all tests, since a model trained without them knows their inputs too"
+        )
+        return Settled(forget[~np.isin(forget, with_twin)], EMPTY, with_twin)
+    found.problems.append(_refusal(groups, train, ids, len(with_twin)))
+    return Settled(forget, EMPTY, EMPTY)
+
+
+def _refusal(groups: Sequence[TwinGroup], train: Records, ids: Sequence[RecordId], count: int) -> str:
+    labels = {}
+    everyone = sorted({at for group in groups for at in (*group.forget, *group.twins)})
+    for at, label in zip(everyone, train.targets(everyone).tolist(), strict=True):
+        labels[at] = label
+    lines = []
+    by_record = {at: group for group in groups for at in group.forget}
+    for at, group in sorted(by_record.items()):
+        same = sum(labels[t] == labels[at] for t in group.twins)
+        with_other = (
+            "" if same == len(group.twins) else " with another label" if not same else ", some with another label"
+        )
+        lines.append(f"{_id(at, ids)!r} (twin of {_names(np.array(group.twins), ids)}{with_other})")
+    listed = ", ".join(lines[:SHOWN]) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+    return (
+        f"{count} forget records have an exact twin that stays in training, which defeats forgetting: {listed}; forget "
+        'the twins too (twins="forget", --twins forget), leave such records out of the request and of '
+        'all tests (twins="keep", --twins keep), or drop the duplicates'
+    )
+
+
+def _check_confirmed(twins: Sequence[RecordId], policy: TwinPolicy, found: Findings) -> None:
+    """Check that the twins found are just those that the caller confirmed."""
+    missing, extra = differences(twins, policy.confirmed)
+    if missing:
+        found.problems.append(
+            f"{len(missing)} twins of forget records (equal inputs) are not confirmed: {shorten(missing, TO_CONFIRM)}; "
+            "look at them, and confirm that they are to be forgotten too (confirmed=[...], --confirm FILE)"
+        )
+    if extra:
+        found.problems.append(
+            f"{len(extra)} confirmed ids are no twins of a forget record: {shorten(extra, SHOWN)}; confirm just twins"
+        )
+
+
+def _id(at: int, ids: Sequence[RecordId]) -> RecordId:
+    return ids[at] if at < len(ids) else at
+
+
+def _names(positions: Indices, ids: Sequence[RecordId]) -> str:
+    return shorten([_id(at, ids) for at in positions.tolist()])

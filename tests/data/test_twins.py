@@ -1,0 +1,197 @@
+"""Twins of forget records: refused, forgotten too or kept, by one switch of the run and of its audit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+import efface
+from efface import AuditOptions, Recipe, RequestError, Result, Task, Twins, UnlearnOptions
+from efface.data.checks import Findings
+from efface.data.records import Records
+from efface.data.twin_policy import TwinPolicy, differences
+from efface.data.twins import TwinGroup, settle
+from helpers.tiny import CLASSES, RECORDS, REFERENCE, Tiny, bits, memorise
+
+ASKED = (5, 10, 15, 20, 25)
+TWINS = {200: 5, 201: 10, 202: 10}  # and 202 has another label
+
+
+def twinned(tiny: Tiny, **changes: Any) -> Task:
+    """Twins of records 5 and 10 in training; holdout records 3 and 4 are training records too."""
+    x, y, held = tiny.x.clone(), tiny.y.clone(), tiny.holdout_x.clone()
+    for twin, at in TWINS.items():
+        x[twin], y[twin] = x[at], y[at]
+    y[202] = (y[10] + 1) % CLASSES
+    held[3], held[4] = x[60], x[5]
+    return tiny.task(train=TensorDataset(x, y), holdout=TensorDataset(held, tiny.holdout_y), **changes)
+
+
+def unlearn(tiny: Tiny, task: Task | None = None, **options: Any) -> Result:
+    return efface.unlearn(
+        tiny.model,
+        forget=ASKED,
+        task=task or twinned(tiny),
+        method=efface.methods.Steer(rounds=2, steps=8),
+        options=UnlearnOptions(reference=REFERENCE, **options),
+    )
+
+
+def audit(result: Result, **options: Any) -> Any:
+    return efface.audit(result, references=1, options=AuditOptions(recipe=REFERENCE, **options))
+
+
+def test_kept_twins_take_their_records_out_of_the_request_and_the_tests(tiny: Tiny) -> None:
+    result = unlearn(tiny, twins="keep")
+    assert result.twins == Twins("keep", kept=(5, 10), holdout=2)
+    assert result.forget == ASKED and result.splits.forget.tolist() == [15, 20, 25]
+    everyone = np.concatenate([result.splits.retain, result.splits.forget])
+    assert sorted(set(range(RECORDS)) - set(everyone.tolist())) == [5, 10], "kept records are in no part"
+    assert "2 of 5 forget records have a twin (equal inputs) that stays in training, and are left out" in str(
+        result.warnings
+    )
+    report = audit(result)
+    assert [r["id"] for r in report.document["records"]] == [15, 20, 25]
+    request = report.document["request"]
+    assert request["count"] == 3
+    assert request["twins"] == {"policy": "keep", "forgotten": 0, "kept": 2, "holdout": 2, "test": 0}
+    assert "Kept by a twin" in report_page(report)
+    same = efface.audit_models(
+        result.original,
+        result.model,
+        forget=ASKED,
+        task=result.task,
+        references=1,
+        options=AuditOptions(recipe=REFERENCE, run_seed=result.seed, twins="keep"),
+    )
+    assert same.document["distributions"] == report.document["distributions"]
+    with pytest.raises(RequestError, match="2 forget records have an exact twin that stays in training"):
+        audit(result, twins="refuse")
+
+
+def report_page(report: Any) -> str:
+    from efface.auditing.report.html import render
+
+    return render(report.document)
+
+
+def test_confirmed_twins_are_forgotten_too(tiny: Tiny) -> None:
+    with pytest.raises(RequestError) as caught:
+        unlearn(tiny, twins="forget", confirmed=[200, 201])
+    assert "1 twins of forget records (equal inputs) are not confirmed: 202" in str(caught.value)
+    result = unlearn(tiny, twins="forget", confirmed=np.array([202, 200, 201]))
+    assert result.twins == Twins("forget", forgotten=(200, 201, 202), holdout=2)
+    assert result.forget == ASKED and result.splits.forget.tolist() == sorted([*ASKED, *TWINS])
+    report = audit(result)
+    assert [r["id"] for r in report.document["records"]] == [*ASKED, 200, 201, 202]
+    assert report.document["request"]["twins"]["forgotten"] == 3
+    assert "Twins forgotten too" in report_page(report)
+    named = twinned(tiny, ids=[f"r{i}" for i in range(RECORDS)])
+    with pytest.raises(RequestError, match="not confirmed: 'r200', 'r201', 'r202'; look at them"):
+        efface.unlearn(tiny.model, forget=[f"r{i}" for i in ASKED], task=named, options=UnlearnOptions(twins="forget"))
+
+
+def test_a_refusal_of_twins_lists_them_and_the_switches(tiny: Tiny) -> None:
+    before = bits(tiny.model)
+    with pytest.raises(RequestError) as caught:
+        unlearn(tiny)
+    (line,) = caught.value.problems
+    assert "5 (twin of 200), 10 (twin of 201, 202, some with another label); forget" in line
+    assert 'twins="forget"' in line and 'twins="keep"' in line
+    assert bits(tiny.model) == before
+
+
+def test_a_long_list_of_twins_is_cut(tiny: Tiny) -> None:
+    groups = [TwinGroup((i,), (i + 100,)) for i in range(50)]
+    train, found = Records(tiny.task().train, tiny.task()), Findings()
+    settle(groups, TwinPolicy(), train, np.arange(50), range(RECORDS), found)
+    assert found.problems[0].startswith("50 forget records have an exact twin")
+    assert found.problems[0].count("twin of") == 20 and " and 30 more; forget" in found.problems[0]
+
+
+def test_records_beside_the_twins_keep_their_jobs(tiny: Tiny) -> None:
+    """A seed draws the same splits with and without twins, but for the records that are left out."""
+    kept, plain = unlearn(tiny, twins="keep").splits, unlearn(tiny, task=tiny.task()).splits
+    for name in ("retain", "reference", "heldout_retain", "audit_reference"):
+        assert np.array_equal(getattr(kept, name), getattr(plain, name))
+    for name in ("calibration", "stopping", "audit"):
+        expected = [at for at in getattr(plain, name).tolist() if at not in (3, 4)]
+        assert getattr(kept, name).tolist() == expected
+    assert set(plain.calibration.tolist()) | set(plain.stopping.tolist()) | set(plain.audit.tolist()) >= {3, 4}
+
+
+def test_an_audit_handles_the_twins_of_a_run_that_did_not_compare(tiny: Tiny) -> None:
+    result = unlearn(tiny, checks=False)
+    assert result.twins == Twins() and result.splits.forget.tolist() == list(ASKED)
+    with pytest.raises(RequestError, match="have an exact twin"):
+        audit(result)
+    report = audit(result, twins="keep")
+    assert [r["id"] for r in report.document["records"]] == [15, 20, 25]
+    nonmembers = len(report.table.scores.original.nonmembers.targets)
+    assert nonmembers == len([at for at in result.splits.audit.tolist() if at not in (3, 4)])
+    both = audit(result, twins="forget", confirmed=[200, 201, 202])
+    assert len(both.document["records"]) == 8
+
+
+def test_kinds_of_an_audit_may_name_kept_records(tiny: Tiny) -> None:
+    report = audit(unlearn(tiny, twins="keep"), kinds={"some": [5, 15, 20]})
+    assert report.document["request"]["kinds"] == {"some": 2}
+
+
+def sessions(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Short sessions of a few items, and the item that follows: most of them occur more than once."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(8, (n, 3), generator=generator)
+    noise = torch.randint(4, (n,), generator=generator)
+    return x, torch.where(torch.rand(n, generator=generator) < 0.2, noise, x.sum(1) % 4)
+
+
+class NextItem(nn.Module):
+    """Reads a session item by item."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items, self.reader, self.head = nn.Embedding(8, 8), nn.GRU(8, 16, batch_first=True), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read, _ = self.reader(self.items(x))
+        return self.head(read[:, -1])
+
+
+def test_next_items_of_short_sessions_end_to_end() -> None:
+    """Most sessions have twins and are in the holdout and the test set too; the run and its audit say so, and end."""
+    x, y = sessions(400, seed=0)
+    torch.manual_seed(0)
+    model = memorise(NextItem(), x, y, steps=80, lr=2e-2)
+    held = sessions(600, seed=1)
+    task = Task(train=TensorDataset(x, y), holdout=TensorDataset(*held), test=TensorDataset(*sessions(300, seed=2)))
+    forget, rest = list(range(40)), {tuple(row) for row in x[40:].tolist()}
+    alone = [i for i in forget if tuple(x[i].tolist()) not in rest]
+    with pytest.raises(RequestError, match="forget records have an exact twin"):
+        efface.unlearn(model, forget=forget, task=task)
+    recipe = Recipe(epochs=6, lr=2e-2, batch=32, least_steps=120)
+    result = efface.unlearn(
+        model,
+        forget=forget,
+        task=task,
+        method=efface.methods.Steer(rounds=2, steps=8),
+        options=UnlearnOptions(twins="keep", reference=recipe),
+    )
+    assert result.splits.forget.tolist() == alone and len(result.twins.kept) == len(forget) - len(alone) > 10
+    known = {tuple(row) for row in x.tolist()}
+    assert result.twins.holdout == sum(tuple(row) in known for row in held[0].tolist()) > 100
+    report = efface.audit(result, references=1, options=AuditOptions(recipe=recipe))
+    assert len(report.document["records"]) == len(alone)
+    assert report.document["request"]["twins"]["test"] > 50 and str(report.verdict.status)
+
+
+@pytest.mark.parametrize(
+    ("found", "confirmed", "expected"),
+    [([1, 2], [2, 1], ([], [])), ([1, 2], [2, 3, 3], ([1], [3])), ([], ["1"], ([], ["1"])), ([1], ["1"], ([1], ["1"]))],
+)
+def test_differences(found: Sequence[Any], confirmed: Sequence[Any], expected: tuple[list[Any], list[Any]]) -> None:
+    assert differences(found, confirmed) == expected
