@@ -11,7 +11,8 @@ from efface.data.checks import Findings, check_forget, check_holdout, check_read
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
 from efface.data.records import Records
 from efface.errors import RequestError, shorten
-from efface.models.checks import check_fresh, check_model, check_trainable
+from efface.models.checks import check_fresh, check_model, check_trainable, note_training
+from efface.models.knowledge import check_knowledge
 from efface.task import Task
 from efface.types import Indices, RecordId, SizedDataset
 
@@ -114,12 +115,15 @@ def check_request(
         readable.append(check_reading(test, "test", found))
     if not all(readable):
         raise RequestError(found.problems)
+    before = len(found.problems)
     check_rereading(train, at, found)
-    classes = check_model(model, task, train, found)
+    classes = _check_original(model, task, train, len(found.problems) == before, found)
     if fresh:
         check_fresh(model, task, train, classes, found)
     if not for_audit:
         check_trainable(model, found)
+        if not found.problems:
+            note_training(model, task, train, found)
     hashes = {}
     if full:
         compared = for_audit and test is not None
@@ -145,6 +149,15 @@ def check_request(
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
     )
+
+
+def _check_original(model: nn.Module, task: Task, train: Records, stable: bool, found: Findings) -> int | None:
+    """Check the original as every model is, and that it knows its training records; the number of its classes."""
+    before = len(found.problems)
+    classes = check_model(model, task, train, found, stable=stable)
+    if classes is not None and len(found.problems) == before:
+        check_knowledge(model, task, train, found)
+    return classes
 
 
 def check_others(models: Mapping[str, nn.Module], request: Request) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from efface.attacks.outputs import RecordSet
 from efface.data.records import Batch
 from efface.models.init import unfreeze
-from efface.models.running import device_of, mode
+from efface.models.running import device_of, forward, mode
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded
 from efface.task import Task
@@ -112,7 +112,7 @@ def _doubts(
             each = []
             for batch in batches:
                 here = batch.to(device)
-                loss = F.cross_entropy(task.forward(learner, here.inputs).float(), here.targets, reduction="none")
+                loss = F.cross_entropy(forward(task, learner, here.inputs), here.targets, reduction="none")
                 if step < steps:
                     (loss.sum() / total).backward()
                 each.append(loss.detach().cpu().double())

@@ -18,7 +18,7 @@ from efface.errors import DivergedError
 from efface.metrics.distance import standardise_by_nonmembers
 from efface.models.features import penultimate
 from efface.models.running import logits_of
-from efface.numerics.logits import centre, symlog
+from efface.numerics.logits import centre, fill_masked, symlog
 from efface.runtime.cost import Meter
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
@@ -50,7 +50,8 @@ class Cell:
 
 
 def _logits(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
-    return centre(outputs.logits.double()).flatten()
+    # what a mask hides is no statistic, and NaN counts as no difference between models
+    return fill_masked(centre(outputs.logits.double()), torch.nan).flatten()
 
 
 CELLS = (

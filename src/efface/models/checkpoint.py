@@ -1,5 +1,6 @@
 """Weights files: they are written atomically, read without running code, and loaded only if everything fits."""
 
+import copy
 import hashlib
 import os
 import pickle
@@ -8,6 +9,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,7 +25,9 @@ NESTED = ("state_dict", "model_state_dict")
 
 
 def save_weights(model: nn.Module, path: str | Path) -> str:
-    """Write the state dict as a safetensors file, replacing `path` in one step.
+    """Write the tensors of the state dict as a safetensors file, replacing `path` in one step.
+
+    State that is no tensor (from `get_extra_state`) is left out.
 
     Tied weights are written once, under the first name in sorted order; the metadata lists the other names, as in
     safetensors' `save_model`.
@@ -65,11 +69,19 @@ def save_weights(model: nn.Module, path: str | Path) -> str:
     return _digest(state)
 
 
+def copy_state(model: nn.Module) -> dict[str, Any]:
+    """A copy of the state dict, which later changes of the model do not reach; extra state is copied deeply."""
+    return {
+        name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in model.state_dict().items()
+    }
+
+
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Load a weights file into a model, which changes only if everything fits.
 
-    Of tied weights the file needs to hold only one, and floating-point weights may have another floating-point dtype
-    than the model's.
+    State that is no tensor stays as it is. Of tied weights the file needs to hold only one, and floating-point weights
+    may have another floating-point dtype than the model's.
 
     Args:
         model: The model; it is changed in place.
@@ -97,7 +109,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         if any(not _same(found[present[0]], found[name]) for name in present[1:]):
             conflicting.extend(present)
         full.update({name: found[present[0]] for name in names})
-    extra = [name for name in found if name not in state]
+    unknown = [name for name in found if name not in state]
     fitting = [name for name in found if name in state]
     shapes = [
         f"{name} is {tuple(found[name].shape)}, not {tuple(state[name].shape)}"
@@ -111,7 +123,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     ]
     for text, names in (
         ("lacks keys of the model", missing),
-        ("has keys that the model lacks", extra),
+        ("has keys that the model lacks", unknown),
         ("has another shape than the model", shapes),
         ("has another kind of number than the model", kinds),
         ("has different values for keys that the model ties together", conflicting),
@@ -121,16 +133,17 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     if problems:
         raise CheckpointError(problems)
 
-    before = {name: tensor.clone() for name, tensor in state.items()}
+    before = copy_state(model)
+    extra = {name: before[name] for name in extra_state(model)}
     try:
-        model.load_state_dict(full)
+        model.load_state_dict({**full, **extra})
     except Exception as error:  # hooks of the model may raise anything, when a part is loaded already
         model.load_state_dict(before)
         raise CheckpointError(f"{file}: the model refused these weights: {_first_line(error)}") from error
 
 
 def weights_digest(model: nn.Module) -> str:
-    """`sha256:` and the hash of the state dict's sorted names, dtypes, shapes and bytes; the same on every device."""
+    """`sha256:` and a hash of the names, dtypes, shapes and bytes of the state's tensors; the same on every device."""
     return _digest(_dense_state(model))
 
 
@@ -145,13 +158,21 @@ def _digest(state: Mapping[str, Tensor]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def extra_state(model: nn.Module) -> list[str]:
+    """Names of the model's state that is no tensor, from `get_extra_state`; no weights file holds it."""
+    return [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
+
+
+def strange_state(model: nn.Module) -> list[str]:
+    """Names of the tensors in the model's state that are not dense; no weights file holds them."""
+    return [name for name, value in model.state_dict().items() if isinstance(value, Tensor) and not _is_dense(value)]
+
+
 def _dense_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict, if all of its values are dense tensors; else CheckpointError."""
-    state = model.state_dict()
-    odd = [name for name, value in state.items() if not _is_dense(value)]
-    if odd:
+    """The tensors of the state dict, if all are dense; else CheckpointError. Extra state is left out."""
+    if odd := strange_state(model):
         raise CheckpointError(f"the model's state holds values that are not dense tensors: {_listing(odd)}")
-    return dict(state)
+    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -14,8 +14,8 @@ from torch.utils.data import IterableDataset
 from efface.data.checks import Findings, check_reading
 from efface.data.ids import RecordIndex
 from efface.data.records import Records
-from efface.errors import RequestError, collect_errors
-from efface.models.checkpoint import weights_digest
+from efface.errors import RequestError, collect_errors, shorten
+from efface.models.checkpoint import extra_state, weights_digest
 from efface.models.checks import check_model
 from efface.runtime.devices import resolve_device
 from efface.runtime.provenance import versions
@@ -141,6 +141,11 @@ def _check_task(task: Task, model: nn.Module) -> None:
     if all([check_reading(data, name, found) for name, data in records.items()]):
         with torch.no_grad():
             check_model(model, task, records["training"], found)
+        if names := extra_state(model):
+            found.problems.append(
+                f"the model has state that is no tensor ({shorten(names, show=str)}), which a store's weights files "
+                "cannot hold: let its constructor, and so Task.build_model, make it"
+            )
     collect_errors(found.problems, RecordIndex, task.ids, len(task.train))
     if found.problems:
         raise RequestError(found.problems)
