@@ -92,7 +92,7 @@ def check_request(
         task: The problem.
         forget: The ids to forget.
         full: Whether to read all records, to find copies of forget records in retain, holdout records in training, and
-            NaN.
+            NaN; and some hundreds more, to find that the model knows nothing of them.
         for_audit: Whether the request is checked for an audit. The model then need not be trainable, and test records
             are compared with training and holdout records.
         fresh: Whether untrained networks will be needed, so that it must be possible to make one.
@@ -117,7 +117,8 @@ def check_request(
         raise RequestError(found.problems)
     before = len(found.problems)
     check_rereading(train, at, found)
-    classes = _check_original(model, task, train, len(found.problems) == before, found)
+    sound = len(found.problems) == before
+    classes = check_model(model, task, train, found, stable=sound)
     if fresh:
         check_fresh(model, task, train, classes, found)
     if not for_audit:
@@ -125,6 +126,8 @@ def check_request(
         if not found.problems:
             note_training(model, task, train, found)
     hashes = {}
+    if full and not found.problems:
+        check_knowledge(model, task, train, found)
     if full:
         compared = for_audit and test is not None
         hashes = check_contents(train, holdout, at, task.ids, classes, found, hash_all=compared)
@@ -149,15 +152,6 @@ def check_request(
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
     )
-
-
-def _check_original(model: nn.Module, task: Task, train: Records, stable: bool, found: Findings) -> int | None:
-    """Check the original as every model is, and that it knows its training records; the number of its classes."""
-    before = len(found.problems)
-    classes = check_model(model, task, train, found, stable=stable)
-    if classes is not None and len(found.problems) == before:
-        check_knowledge(model, task, train, found)
-    return classes
 
 
 def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
@@ -206,7 +200,10 @@ def _check_kinds(model: object, task: Task, found: Findings) -> None:
 def _check_parts(train: Records, holdout: Records, forget: Indices, classes: int | None, found: Findings) -> None:
     """Check forget and holdout records only, if the pass over all records is off."""
     check_classes(train, forget, found)
-    found.warnings.append("the pass over all records was off: twins, shared records and NaN were not looked for")
+    found.warnings.append(
+        "the pass over all records was off: twins, shared records and NaN were not looked for, nor whether the model "
+        "knows its records"
+    )
     for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
         for batch in records.stream(rows):
             check_batch(batch, classes, name, found)

@@ -11,7 +11,7 @@ from efface.data.contents import has_finite_inputs
 from efface.data.records import Batch, Records, map_tensors, tensors_in
 from efface.errors import describe_error
 from efface.models.running import call_forward, device_of, forward, mode
-from efface.numerics.logits import centre, fill_masked, is_masked
+from efface.numerics.logits import bound_masked, centre, fill_masked, is_masked
 from efface.task import Task, call_model
 
 SAMPLE = 64  # records that are read together
@@ -39,22 +39,21 @@ def check_outputs(model: nn.Module, task: Task, records: Records, found: Finding
     batch = records.read(at).to(device_of(model))
     with mode(model, training=False), torch.no_grad():
         try:
-            raw = call_forward(task, model, batch.inputs)
-            logits, again = (forward(task, model, batch.inputs) for _ in range(2))
+            raw, again = (call_forward(task, model, batch.inputs) for _ in range(2))
         except Exception as error:  # a user's model may raise anything; report it in one line
             found.add_problem(f"the model reads 2 records but not {len(at)} together ({describe_error(error)})")
             return
-    if logits.ndim != 2 or len(logits) != len(at):
+    if any(out.shape != (len(at), raw.shape[-1]) for out in (raw, again)):
         found.add_problem(
             f"the model must return logits (records, classes); for {len(at)} records it gave a tensor of shape "
-            f"{tuple(logits.shape)}: give Task.forward"
+            f"{tuple(raw.shape)}: give Task.forward"
         )
     elif not bool(raw.isfinite().all()):
         if finite and has_finite_inputs(batch):  # inputs that are not finite are reported elsewhere
             found.add_problem(_not_finite(raw))
     elif problem := _not_logits(raw, task):
         found.add_problem(problem)
-    elif _apart(logits, again, logits) > _tolerance(model, raw, logits, READ_AGAIN):
+    elif not _apart(raw, again, raw) <= _tolerance(model, raw, READ_AGAIN):
         found.add_problem(
             "the model's logits differ when the same records are read twice, so it draws at random in eval mode: "
             "F.dropout needs training=self.training, and sampling must end with model.eval()"
@@ -117,23 +116,23 @@ def _check_company(
     with mode(model, training=False), torch.no_grad():
         for i in chosen:
             try:
-                one = forward(task, model, records.read([at[i]]).to(device).inputs)
+                one = call_forward(task, model, records.read([at[i]]).to(device).inputs)
             except Exception as error:
                 found.add_problem(
                     f"the model cannot read one record alone ({describe_error(error)}), and the last batch may hold "
                     "one: BatchNorm needs running statistics in eval mode, and Task.forward must take a batch of one"
                 )
                 return
-            if one.shape != (1, raw.shape[1]):
+            if not isinstance(one, Tensor) or one.shape != (1, raw.shape[1]):
+                shape = f"a tensor of shape {tuple(one.shape)}" if isinstance(one, Tensor) else type(one).__name__
                 found.add_problem(
-                    f"the model must return logits (1, {raw.shape[1]}) for a batch of one record; it gave a tensor of "
-                    f"shape {tuple(one.shape)}: a squeeze() in the model or in Task.forward drops the dimension"
+                    f"the model must return logits (1, {raw.shape[1]}) for a batch of one record; it gave {shape}: "
+                    "a squeeze() in the model or in Task.forward drops the dimension"
                 )
                 return
             alone.append(one)
-    logits = raw.float()
-    apart = _apart(torch.cat(alone), logits[chosen], logits)
-    if apart > _tolerance(model, raw, logits, IN_COMPANY):
+    apart = _apart(torch.cat(alone), raw[chosen], raw)
+    if not apart <= _tolerance(model, raw, IN_COMPANY):
         found.add_problem(
             f"the logits of a record depend on the others in its batch: alone and among {len(at) - 1} others they "
             f"differ by {apart:.2g} of how far logits vary between records. BatchNorm needs running statistics "
@@ -144,27 +143,26 @@ def _check_company(
 
 def _apart(one: Tensor, other: Tensor, sample: Tensor) -> float:
     """The largest root mean square difference of a record's centred logits, as a share of how far logits vary."""
-    vary = _plain(sample)
-    unit = (vary - vary.mean(0)).square().mean().sqrt()
-    if one.shape != other.shape:
-        return float("inf")
-    apart = (_plain(one) - _plain(other)).square().mean(1).sqrt().max()
-    return float(apart / unit) if float(apart) else 0.0
+    return float((_plain(one) - _plain(other)).square().mean(1).sqrt().max()) / _variation(sample)
+
+
+def _variation(sample: Tensor) -> float:
+    """How far logits vary from record to record, on the root mean square; 1 where they do not."""
+    logits = _plain(sample)
+    return float((logits - logits.mean(0)).square().mean().sqrt()) or 1.0
 
 
 def _plain(logits: Tensor) -> Tensor:
-    return fill_masked(centre(logits.double()), 0.0)
+    return fill_masked(centre(bound_masked(logits.double())), 0.0)
 
 
-def _tolerance(model: nn.Module, raw: Tensor, logits: Tensor, limit: tuple[float, int]) -> float:
+def _tolerance(model: nn.Module, logits: Tensor, limit: tuple[float, int]) -> float:
     """The share of the variation of logits that may be rounding, in the coarsest dtype of the model and its outputs."""
-    dtypes = {raw.dtype, *(p.dtype for p in model.parameters() if p.is_floating_point())}
+    dtypes = {logits.dtype, *(p.dtype for p in model.parameters() if p.is_floating_point())}
     eps = max(torch.finfo(d).eps for d in dtypes)
-    vary = _plain(logits)
-    unit = float((vary - vary.mean(0)).square().mean().sqrt()) or 1.0
-    size = float(logits.double()[~is_masked(logits)].abs().max())
+    size = float(logits[~is_masked(logits)].abs().max())
     # logits that hardly vary differ by the rounding of their level
-    return max(limit[0], limit[1] * eps) + 4 * eps * size / unit
+    return max(limit[0], limit[1] * eps) + 4 * eps * size / _variation(logits)
 
 
 def is_linear(model: nn.Module, task: Task, records: Records) -> bool:
