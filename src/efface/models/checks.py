@@ -68,7 +68,9 @@ def check_model(
         return None
     if out.shape[1] < 2:
         found.problems.append(
-            "the model returns one logit a record; two-class models need two logits: give Task.forward"
+            "the model returns one logit a record; two-class models need two logits. If it is that of class 1, give "
+            "Task.forward=lambda model, inputs: torch.nn.functional.pad(model(inputs), (1, 0)); a number to predict is "
+            "no class"
         )
         return None
     check_outputs(model, task, train, found, finite, stable)

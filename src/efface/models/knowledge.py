@@ -28,7 +28,7 @@ def check_knowledge(model: nn.Module, task: Task, records: Records, found: Findi
     scaled, or shifted by class weights, has a poor likelihood and may know much: it passes too if classes are, on the
     mean over classes, half a nat likelier on their own records than on others.
 
-    Two or three classes that differ plainly may be told apart by luck: with a hidden layer up to 1 in 40 of untrained
+    Two or three classes that differ plainly may be separated by luck: with a hidden layer up to 1 in 40 of untrained
     networks passed, of linear ones for two classes 1 in 5; with ten classes none of 200.
 
     Args:
@@ -143,5 +143,9 @@ def _read(model: nn.Module, task: Task, records: Records, positions: Indices) ->
 
 
 def _fit_together(logits: Tensor, targets: Tensor) -> bool:
-    whole = targets.ndim == 1 and targets.dtype == torch.int64 and len(targets) == len(logits)
-    return whole and bool(logits.isfinite().all()) and 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]
+    are_classes = targets.ndim == 1 and targets.dtype == torch.int64 and len(targets) == len(logits)
+    return (
+        are_classes
+        and bool(logits.isfinite().all())
+        and 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]
+    )

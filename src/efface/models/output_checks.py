@@ -39,11 +39,11 @@ def check_outputs(model: nn.Module, task: Task, records: Records, found: Finding
     batch = records.read(at).to(device_of(model))
     with mode(model, training=False), torch.no_grad():
         try:
-            raw, again = (call_forward(task, model, batch.inputs) for _ in range(2))
+            raw, second = (call_forward(task, model, batch.inputs) for _ in range(2))
         except Exception as error:  # a user's model may raise anything; report it in one line
             found.add_problem(f"the model reads 2 records but not {len(at)} together ({describe_error(error)})")
             return
-    if any(out.shape != (len(at), raw.shape[-1]) for out in (raw, again)):
+    if any(out.shape != (len(at), raw.shape[-1]) for out in (raw, second)):
         found.add_problem(
             f"the model must return logits (records, classes); for {len(at)} records it gave a tensor of shape "
             f"{tuple(raw.shape)}: give Task.forward"
@@ -53,7 +53,7 @@ def check_outputs(model: nn.Module, task: Task, records: Records, found: Finding
             found.add_problem(_not_finite(raw))
     elif problem := _not_logits(raw, task):
         found.add_problem(problem)
-    elif not _apart(raw, again, raw) <= _tolerance(model, raw, READ_AGAIN):
+    elif not _apart(raw, second, raw) <= _tolerance(model, raw, READ_AGAIN):
         found.add_problem(
             "the model's logits differ when the same records are read twice, so it draws at random in eval mode: "
             "F.dropout needs training=self.training, and sampling must end with model.eval()"
@@ -90,8 +90,8 @@ def _not_logits(raw: Tensor, task: Task) -> str | None:
         mend = f"lambda model, inputs: model(inputs){LOG}"
         if task.forward is not call_model:
             mend = f"the same with {LOG} behind what it returns"
-        hard = bool(((values == 0) | (values == total[:, None])).all())
-        if hard:
+        are_decisions = bool(((values == 0) | (values == total[:, None])).all())
+        if are_decisions:
             return (
                 "the model returns decisions (1 for a class, 0 for others), not logits: take its softmax or argmax off"
             )
@@ -143,16 +143,16 @@ def _check_company(
 
 def _apart(one: Tensor, other: Tensor, sample: Tensor) -> float:
     """The largest root mean square difference of a record's centred logits, as a share of how far logits vary."""
-    return float((_plain(one) - _plain(other)).square().mean(1).sqrt().max()) / _variation(sample)
+    return float((_unmasked(one) - _unmasked(other)).square().mean(1).sqrt().max()) / _variation(sample)
 
 
 def _variation(sample: Tensor) -> float:
     """How far logits vary from record to record, on the root mean square; 1 where they do not."""
-    logits = _plain(sample)
+    logits = _unmasked(sample)
     return float((logits - logits.mean(0)).square().mean().sqrt()) or 1.0
 
 
-def _plain(logits: Tensor) -> Tensor:
+def _unmasked(logits: Tensor) -> Tensor:
     return fill_masked(centre(bound_masked(logits.double())), 0.0)
 
 
@@ -187,7 +187,7 @@ def is_linear(model: nn.Module, task: Task, records: Records) -> bool:
     except Exception:  # a model may refuse inputs that are no records
         return False
     finite = bool(logits.isfinite().all()) and bool(middle.isfinite().all())
-    return finite and _apart(middle, (_plain(logits) + _plain(logits.roll(1, 0))) / 2, logits) < 1e-3
+    return finite and _apart(middle, (_unmasked(logits) + _unmasked(logits.roll(1, 0))) / 2, logits) < 1e-3
 
 
 def _halfway(batch: Batch) -> object:
