@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 import efface
 from efface.models.checkpoint import load_weights
+from helpers.networks import Labelled
 from helpers.refused import (
     Break,
     Demanding,
@@ -103,23 +104,6 @@ REFUSALS: dict[str, tuple[Break, str]] = {
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_refusal(name: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     check_refused(*REFUSALS[name], tiny, monkeypatch)
-
-
-class Labelled(nn.Module):
-    """A network with state that is no tensor."""
-
-    def __init__(self, names: list[str]) -> None:
-        super().__init__()
-        self.net, self.names = mlp(), {"names": names}
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-    def get_extra_state(self) -> dict[str, list[str]]:
-        return self.names
-
-    def set_extra_state(self, state: dict[str, list[str]]) -> None:
-        self.names = state
 
 
 @pytest.mark.parametrize("method", ["steer", "scrub", "noop"])

@@ -124,6 +124,28 @@ def test_what_cannot_be_copied_is_passed_on_and_the_tensors_beside_it_are_copied
     assert inputs["x"].sum() == 4
 
 
+def test_a_model_that_keeps_its_last_activations_is_copied(tiny: Tiny) -> None:
+    """They have a graph, which copy.deepcopy refuses."""
+
+    class Keeping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.kept = tiny.fresh(), {}
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.net[:2](x)
+            if self.training:
+                self.kept = {"last": [h]}
+            return self.net[2](h)
+
+    model = Keeping().train()
+    model(tiny.x).sum().backward()
+    model.zero_grad()
+    result = efface.unlearn(model.eval(), forget=tiny.forget, task=tiny.task(), method="finetune")
+    assert "relearn" in {m.key for m in efface.audit(result, references=1).metrics}
+    assert model.kept["last"][0].grad_fn is not None, "the caller's model stays as it was"
+
+
 def test_gradients_flow_through_the_copy(tiny: Tiny) -> None:
     x = torch.ones(2, 3, requires_grad=True)
     doubled = running.forward(tiny.task(forward=lambda m, given: given.mul_(2)), tiny.model, x)

@@ -66,6 +66,12 @@ def copy_inputs(inputs: Any) -> Any:
         return map_tensors(inputs, lambda t: copies[id(t)])
 
 
+def copy_model(model: nn.Module) -> nn.Module:
+    """A deep copy of a model; what it keeps of the graph of its last pass, which cannot be copied, loses the graph."""
+    held = (value for module in model.modules() for value in vars(module).values())
+    return copy.deepcopy(model, {id(t): t.detach().clone() for t in tensors_in(list(held)) if t.grad_fn is not None})
+
+
 def logits_of(
     task: Task, model: nn.Module, records: Records, positions: Sequence[int] | Indices, meter: Meter
 ) -> Tensor:

@@ -140,8 +140,8 @@ def _check_task(task: Task, model: nn.Module) -> None:
     records = {name: Records(data, task) for name, data in parts.items()}
     if all([check_reading(data, name, found) for name, data in records.items()]):
         with torch.no_grad():
-            check_model(model, task, records["training"], found)
-        if names := extra_state(model):
+            classes = check_model(model, task, records["training"], found)
+        if classes is not None and (names := extra_state(model)):
             found.problems.append(
                 f"the model has state that is no tensor ({shorten(names, show=str)}), which a store's weights files "
                 "cannot hold: let its constructor, and so Task.build_model, make it"

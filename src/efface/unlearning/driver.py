@@ -1,6 +1,5 @@
 """The driver: carries out one request, from its checks to its result."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ from efface.errors import RequestError, collect_errors
 from efface.methods import get
 from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
+from efface.models.running import copy_model
 from efface.request import Request, check_request, make_task
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
@@ -111,7 +111,7 @@ def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
 def _carry_out(run: Run, progress: bool | None) -> Result:
     """Run the method on a copy of the original, with a monitor if evidence is collected."""
     request, splits, method = run.request, run.splits, run.method
-    working, reference = copy.deepcopy(run.original), Reference(run)
+    working, reference = copy_model(run.original), Reference(run)
     found: tuple[Assumption, ...] = ()
     monitor, rule = None, run.options.stop or default_rule()
     if run.collects_evidence or method.needs_fresh:
