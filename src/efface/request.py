@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
+from torch.utils.data import default_collate
 
 from efface.data.checks import Findings, check_forget, check_holdout, check_reading, check_rereading, read_forget
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
@@ -13,7 +13,8 @@ from efface.data.records import Records
 from efface.errors import RequestError, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable, note_training
 from efface.models.knowledge import check_knowledge
-from efface.task import Task
+from efface.runtime.kinds import dataset_problem, network_problem
+from efface.task import Task, unpack_pair
 from efface.types import Indices, RecordId, SizedDataset
 
 
@@ -117,16 +118,17 @@ def check_request(
         raise RequestError(found.problems)
     before = len(found.problems)
     check_rereading(train, at, found)
-    sound = len(found.problems) == before
-    classes = check_model(model, task, train, found, stable=sound)
+    before, stable = len(found.problems), len(found.problems) == before
+    classes = check_model(model, task, train, found, stable=stable)
+    fits = classes is not None and len(found.problems) == before
     if fresh:
         check_fresh(model, task, train, classes, found)
     if not for_audit:
         check_trainable(model, found)
-        if not found.problems:
+        if fits:
             note_training(model, task, train, found)
     hashes = {}
-    if full and not found.problems:
+    if full and fits:
         check_knowledge(model, task, train, found)
     if full:
         compared = for_audit and test is not None
@@ -186,11 +188,12 @@ def _check_kinds(model: object, task: Task, found: Findings) -> None:
         ("test", task.test),
         ("train", task.train),
     )
+    has_hooks = task.unpack is not unpack_pair or task.collate is not default_collate
     for name, data in sets:
-        if data is not None and not _is_map_style(data):
-            found.add_problem(f"{name}: expected a map-style dataset with a length and an index")
-    if not isinstance(model, nn.Module):
-        found.problems.append(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+        if data is not None and (problem := dataset_problem(data, has_hooks)):
+            found.add_problem(f"{name}: {problem}")
+    if problem := network_problem(model):
+        found.problems.append(f"model: {problem}")
     if not isinstance(task.batch_size, int) or task.batch_size < 1:
         found.problems.append(f"Task.batch_size: expected a number of records, got {task.batch_size!r}")
     if torch.is_inference_mode_enabled():
@@ -218,9 +221,3 @@ def _missing_sets(train: object, holdout: object) -> list[str]:
     if holdout is None:
         lines.append("without a holdout, records that the model never saw, there is no evidence: see docs/guide.md")
     return lines
-
-
-def _is_map_style(dataset: object) -> bool:
-    # an IterableDataset has an inherited __getitem__ that only raises an error
-    readable = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
-    return readable and not isinstance(dataset, IterableDataset)

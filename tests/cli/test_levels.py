@@ -258,7 +258,7 @@ def test_a_folder_without_reference_models_is_refused(here: Path) -> None:
     assert line == "ids.txt: cannot be read: Not a directory (--references)"
     folder_of(here)
     (line,) = refuse(here, "--references", "references")
-    assert line == "references: holds no weights (.safetensors, .pt, .pth) (--references)"
+    assert line == "references: holds no weights (.safetensors, .pt, .pth, .ckpt, .bin or .pth.tar) (--references)"
 
 
 def test_reference_weights_that_do_not_fit_are_refused(here: Path) -> None:

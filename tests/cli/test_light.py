@@ -34,6 +34,7 @@ HELP: list[list[str]] = [
     *(["request", verb, "--help"] for verb in ("add", "list", "show", "cancel")),
 ]
 MODEL = ["--checkpoint", "model.pt"]
+INDEX = "model.safetensors.index.json"
 IDS = ["--forget", "ids.txt"]
 UNLEARN = ["unlearn", "my_task:task", *MODEL, *IDS, "--out", "run"]
 AUDIT = ["audit", "my_task:task", "--original", "model.pt", "--unlearned", "model.pt", *IDS, "--out", "run"]
@@ -44,6 +45,8 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "option without a value": ([*UNLEARN, "--option", "lr"], "option 'lr': expected NAME=VALUE"),
     "no checkpoint": ([*UNLEARN, "--checkpoint", "no.pt"], "no.pt: there is no such file (--checkpoint)"),
     "checkpoint of another kind": ([*UNLEARN, "--checkpoint", "ids.txt"], "ids.txt: weights files end in"),
+    "an index of no shards": ([*UNLEARN, "--checkpoint", INDEX], f"{INDEX}: is no index of shards"),
+    "a folder of several models": ([*UNLEARN, "--checkpoint", "runs"], "runs: holds a.pt, b.pt: name one"),
     "unknown level": (
         [*UNLEARN, "--level", "standrd"],
         "level: expected one of quick, standard, strong, got 'standrd'",
@@ -79,6 +82,10 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "my_task.py").write_text("raise RuntimeError('imported')\n")
     (tmp_path / "model.pt").write_text("")
     (tmp_path / "ids.txt").write_text("1\n")
+    (tmp_path / INDEX).write_text("{}")
+    (tmp_path / "runs").mkdir()
+    for name in ("a.pt", "b.pt"):
+        (tmp_path / "runs" / name).write_text("")
     (tmp_path / "bytes.txt").write_bytes(b"\xff")
     return tmp_path
 

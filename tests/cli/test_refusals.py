@@ -98,7 +98,7 @@ REFUSALS = {
     "task is a number": ({"task": "odd:number"}, ["odd:number is of type int, not an efface.Task or a function"]),
     "task function gives a dict": ({"task": "odd:wrong"}, ["odd:wrong returned dict, not an efface.Task"]),
     "task without build_model": ({"task": "odd:bare"}, ["odd:bare has no build_model: set Task.build_model"]),
-    "build_model gives a string": ({"task": "odd:no_model"}, ["Task.build_model returned str, not a torch.nn.Module"]),
+    "build_model gives a string": ({"task": "odd:no_model"}, ["Task.build_model: expected a torch.nn.Module, got str"]),
     "build_model raises": ({"task": "odd:bad_model"}, ["Task.build_model raised KeyError: 'train' (", "line 15)"]),
 }
 

@@ -290,8 +290,9 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, suffix: str) -> Non
 def test_missing_files_folders_and_endings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "d.pt").mkdir()
     assert "there is no such file" in problems(small(), tmp_path / "none.safetensors")[0]
-    assert "is not a file" in problems(small(), tmp_path / "d.pt")[0]
-    assert "end in .safetensors, .pt or .pth" in problems(small(), tmp_path / "w.bin")[0]
+    assert "d.pt: is a folder without weights" in problems(small(), tmp_path / "d.pt")[0]
+    (tmp_path / "w.onnx").touch()
+    assert "end in .safetensors, .pt, .pth, .ckpt, .bin or" in problems(small(), tmp_path / "w.onnx")[0]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.utils.data import TensorDataset
 
 from efface.models.checkpoint import weights_digest
@@ -46,6 +47,7 @@ def test_a_new_store_serves_the_model(store: Store, tiny: Tiny, tmp_path: Path) 
         ({"grace_days": "thirty"}, ["grace_days: expected a number"]),
         ({"limits": DriftLimits(changed=-0.1, accuracy=float("inf"))}, ["changed: expected", "accuracy: expected"]),
         ({"source": "no-such-file.pt"}, ["there is no such file, which the model is said to come from"]),
+        ({"source": "taken"}, ["taken: is a folder without weights"]),
         ({"device": "abacus"}, ["abacus"]),
         (
             {
@@ -89,6 +91,17 @@ def test_settings_of_another_kind_are_refused(tmp_path: Path, tiny: Tiny) -> Non
     for settings in ({"grace_days": 3}, StoreSettings(limits={"changed": 0.1})):  # type: ignore[arg-type]
         (problem,) = refused(Store.create, tmp_path / "s", tiny.task(build_model=mlp), tiny.model, settings=settings)
         assert problem.startswith("settings: expected an efface.store.StoreSettings")
+
+
+def test_the_source_may_be_the_folder_of_one_model(tmp_path: Path, tiny: Tiny) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_text("some weights")
+    settings = StoreSettings(source=tmp_path / "model")
+    wrapped = torch.nn.DataParallel(tiny.model)
+    store = Store.create(tmp_path / "store", tiny.task(build_model=mlp), wrapped, settings=settings)
+    assert store.history().source == str(tmp_path / "model" / "model.safetensors")
+    assert store.status().serving.weights == weights_digest(tiny.model)
+    assert load_file(store.current).keys() == tiny.model.state_dict().keys()
 
 
 def test_a_task_that_is_none_is_refused(tmp_path: Path, tiny: Tiny) -> None:

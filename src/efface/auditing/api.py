@@ -12,6 +12,7 @@ from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.auditing.report.build import Report
 from efface.auditing.run import judge
 from efface.errors import RequestError
+from efface.models.wrappers import plain_networks
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded, unchanged_globals
 from efface.task import Task
@@ -99,6 +100,7 @@ def audit_models(
         RequestError: The audit cannot be made. All problems are listed, and no work was done.
         DivergedError: A model's logits are not finite.
     """
+    original, unlearned = plain_networks([original, unlearned])
     return _audit(ModelPair(original, unlearned, forget, task), level, references, retrained, seed, options)
 
 
@@ -110,6 +112,7 @@ def _audit(
     seed: int | None,
     options: AuditOptions,
 ) -> Report:
+    references, retrained = plain_networks(references), plain_networks(retrained)
     meter = Meter()
     with unchanged_globals(), seeded(audit_seed(judged, seed)), meter.phase("other"):
         with meter.phase("checks"):

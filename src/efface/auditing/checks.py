@@ -17,6 +17,7 @@ from efface.methods import Method, get
 from efface.models.checkpoint import weights_digest
 from efface.models.checks import check_fresh
 from efface.request import Request, check_others, check_request
+from efface.runtime.kinds import network_problem
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.result import Result
@@ -112,8 +113,8 @@ def _is_list(value: object) -> bool:
 
 def _judged_problems(judged: Judged) -> list[str]:
     problems: list[str] = []
-    if not isinstance(judged.original, nn.Module):
-        problems.append(f"original: expected a torch.nn.Module, got {type(judged.original).__name__}")
+    if problem := network_problem(judged.original):
+        problems.append(f"original: {problem}")
     if not isinstance(judged.task, Task):
         problems.append(f"task: expected an efface.Task, got {type(judged.task).__name__}")
     return problems

@@ -8,7 +8,7 @@ from efface.cli.ids import IdLines, read_id_lines
 from efface.cli.taskpath import check_task_path
 from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import check_key
-from efface.models.weights_file import SUFFIXES, check_weights_file
+from efface.models.weights_file import INDEX, KINDS, find_weights, is_weights_name
 from efface.runtime.devices import check_device_name
 from efface.runtime.files import check_writable
 
@@ -37,11 +37,17 @@ def check_inputs(
 
 
 def check_weights_of(option: str, path: Path) -> None:
-    """Check that the file given by `option` exists and has the name of a weights file; RequestError if not."""
+    """Check that `option` gives a file of weights, or a folder that holds those of one model; RequestError if not."""
     try:
-        check_weights_file(path)
+        find_weights(path)
     except RequestError as error:
         raise RequestError([f"{line} ({option})" for line in error.problems]) from error
+
+
+def weights_files(path: Path) -> tuple[Path, ...]:
+    """All files that are read for the weights at a path; none if they cannot be."""
+    found = collect_errors([], find_weights, path)
+    return () if found is None else found.files
 
 
 def check_level(level: str) -> None:
@@ -95,12 +101,25 @@ def check_method(key: str, words: Iterable[str]) -> dict[str, str]:
 
 
 def reference_files(folder: Path) -> list[Path]:
-    """The weights files in a folder of reference models, sorted by name; RequestError if there are none."""
+    """The weights files, and the folders of single models, in a folder of reference models, sorted by name.
+
+    Raises:
+        RequestError: There are none, or the folder is itself that of one model in shards.
+    """
     try:
-        found = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES)
+        found = sorted(p for p in folder.iterdir() if _holds_weights(p))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(f"{folder}: cannot be read: {reason} (--references)") from error
     if not found:
-        raise RequestError(f"{folder}: holds no weights ({', '.join(SUFFIXES)}) (--references)")
+        raise RequestError(f"{folder}: holds no weights ({KINDS}) (--references)")
+    if shards := [p for p in found if p.name.endswith(INDEX)]:
+        raise RequestError(
+            f"{folder}: holds the shards of one model ({shards[0].name}): give a folder that holds a file or a folder "
+            "for each reference model (--references)"
+        )
     return found
+
+
+def _holds_weights(place: Path) -> bool:
+    return any(map(is_weights_name, place.iterdir())) if place.is_dir() else is_weights_name(place)

@@ -11,6 +11,7 @@ from efface.cli.output import REPORT
 from efface.errors import RequestError
 from efface.methods import Method, get
 from efface.models.checkpoint import weights_digest
+from efface.models.weights_file import find_weights
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ def find_earlier_run(weights: Path, model: nn.Module) -> EarlierRun | None:
     """Find the run that made a weights file, so that an audit can leave out the holdout records that the run used.
 
     Args:
-        weights: the weights file; a report is looked for in its folder.
+        weights: the weights, as a file or in a folder; a report is looked for beside them.
         model: a network with these weights.
 
     Returns:
         The run; None if there is no report, or it is about other weights.
     """
     try:
-        report = json.loads((weights.parent / REPORT).read_text(encoding="utf-8"))
+        report = json.loads((find_weights(weights).path.parent / REPORT).read_text(encoding="utf-8"))
         if report["weights"]["unlearned"] != weights_digest(model):
             return None
         options = {name: str(value) for name, value in report["method"]["options"].items()}

@@ -11,7 +11,9 @@ from efface.cli.taskpath import load_task, user_failure
 from efface.data.checks import Findings, check_forget
 from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import load_weights
+from efface.models.wrappers import plain_network
 from efface.runtime.devices import resolve_device
+from efface.runtime.kinds import network_problem
 from efface.task import Task, missing_build_model
 from efface.types import RecordId
 
@@ -39,7 +41,7 @@ def load_inputs(
     Args:
         problems: problems are added to this list.
         task_path: the task as `module:attribute`.
-        checkpoints: weights files.
+        checkpoints: weights, in files or folders.
         lines: the ids to forget, as text.
         device: name of the device for the models.
 
@@ -68,7 +70,7 @@ def load_model(task: Task, path: Path) -> nn.Module | None:
 
     Args:
         task: the task.
-        path: the weights file.
+        path: the weights, as a file or in a folder.
 
     Returns:
         The network; None if the task has no `build_model`.
@@ -82,7 +84,7 @@ def load_model(task: Task, path: Path) -> nn.Module | None:
         model = task.build_model()
     except Exception as error:
         raise RequestError(f"Task.build_model {user_failure(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise RequestError(f"Task.build_model returned {type(model).__name__}, not a torch.nn.Module")
+    if problem := network_problem(model):
+        raise RequestError(f"Task.build_model: {problem}")
     load_weights(model, path)
-    return model
+    return plain_network(model)

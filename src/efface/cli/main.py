@@ -14,7 +14,7 @@ import typer
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
 from efface.cli import store, store_requests
-from efface.cli.checks import check_audit, check_inputs, check_method, reference_files
+from efface.cli.checks import check_audit, check_inputs, check_method, reference_files, weights_files
 from efface.cli.failures import Code, guarded
 from efface.cli.output import check_folder, print_json, save, summary
 from efface.cli.parameters import (
@@ -110,7 +110,7 @@ def unlearn(
         problems: list[str] = []
         lines = check_inputs(problems, task, [("--checkpoint", checkpoint)], forget, device)
         options = collect_errors(problems, check_method, method, option or [])
-        collect_errors(problems, check_folder, out, force, [checkpoint])
+        collect_errors(problems, check_folder, out, force, weights_files(checkpoint))
         check_audit(problems, level, cache)
         if no_audit and level != Level.STANDARD:
             problems.append("--level says how to audit, and --no-audit not to: leave one out")
@@ -150,9 +150,9 @@ def unlearn(
 )
 def audit(
     task: TaskPath,
-    original: Annotated[Path, typer.Option(metavar="FILE", help="Weights of the model before unlearning.")],
+    original: Annotated[Path, typer.Option(metavar="FILE", help="Weights before unlearning: a file or a folder.")],
     unlearned: Annotated[
-        Path, typer.Option(metavar="FILE", help="Weights of the model after unlearning, by whatever tool.")
+        Path, typer.Option(metavar="FILE", help="Weights of the model after unlearning, by whatever tool, likewise.")
     ],
     forget: Forget,
     out: Out,
@@ -165,7 +165,7 @@ def audit(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Weights of reference models that saw neither forget nor holdout records; trained here without it.",
+            help="Reference models that saw neither forget nor holdout records, each a file or a folder; else trained.",
         ),
     ] = None,
     reference_models: ReferenceModels = REFERENCES,

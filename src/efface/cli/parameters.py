@@ -21,7 +21,12 @@ TaskPath = Annotated[
     ),
 ]
 Checkpoint = Annotated[
-    Path, typer.Option(metavar="FILE", help="Weights of the trained model: .safetensors, .pt or .pth.")
+    Path,
+    typer.Option(
+        metavar="FILE",
+        help="Weights of the trained model: a file (.safetensors, .pt, .pth, .ckpt, .bin), a folder of one model as "
+        "Hugging Face's libraries write it, or its .index.json.",
+    ),
 ]
 Forget = Annotated[
     str,

@@ -1,27 +1,26 @@
-"""Weights files: they are written atomically, read without running code, and loaded only if everything fits."""
+"""Weights files: they are written atomically, read without running code, and loaded only if everything fits.
+
+Weights have the names that they have in the plain network, not those within torch.compile or DataParallel.
+"""
 
 import copy
 import hashlib
 import os
-import pickle
-import re
-import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from efface.errors import CheckpointError, DivergedError, shorten
-from efface.models.weights_file import PICKLES, check_weights_file
+from efface.errors import CheckpointError, DivergedError
+from efface.models.weights_content import first_line, is_dense, is_same, listing, read_state_dict
+from efface.models.weights_names import fit_names
+from efface.models.wrappers import plain_names
 from efface.runtime.files import atomic_write
-
-SHOWN_KEYS = 4
-NESTED = ("state_dict", "model_state_dict")
 
 
 def save_weights(model: nn.Module, path: str | Path) -> str:
@@ -50,10 +49,11 @@ def save_weights(model: nn.Module, path: str | Path) -> str:
     if not target.parent.is_dir():
         raise CheckpointError(f"{path}: there is no folder {target.parent}")
     state = _dense_state(model)
-    weights = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    names = plain_names(model)
+    weights = {names.get(name) for name, _ in model.named_parameters(remove_duplicate=False)}
     wrong = [name for name, tensor in state.items() if not _is_sound(tensor, infinite=name not in weights)]
     if wrong:
-        raise DivergedError(f"NaN or infinite values in {_listing(wrong)}; nothing was saved")
+        raise DivergedError(f"NaN or infinite values in {listing(wrong)}; nothing was saved")
     tied = _tied_to(state)
     # clones, since safetensors refuses tensors that share memory in part
     tensors = {
@@ -65,7 +65,7 @@ def save_weights(model: nn.Module, path: str | Path) -> str:
         with atomic_write(target) as temporary:
             save_file(tensors, temporary, metadata={**tied, "format": "pt"})
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be written: {_first_line(error)}") from error
+        raise CheckpointError(f"{path}: cannot be written: {first_line(error)}") from error
     return _digest(state)
 
 
@@ -81,22 +81,25 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     """Load a weights file into a model, which changes only if everything fits.
 
     State that is no tensor stays as it is. Of tied weights the file needs to hold only one, and floating-point weights
-    may have another floating-point dtype than the model's.
+    may have another floating-point dtype than the model's. A prefix that wrappers give to all names (`module.`,
+    `_orig_mod.`, `model.`, `net.` and others) is left out where the names then fit exactly.
 
     Args:
         model: The model; it is changed in place.
-        path: A `.safetensors`, `.pt` or `.pth` file.
+        path: A file of safetensors or of torch.save, an index of shards, or a folder of one model.
 
     Raises:
         CheckpointError: The file does not fit, with all reasons, or cannot be read safely.
     """
-    file = Path(path)
-    found = _read(file)
+    read = read_state_dict(Path(path))
     state = _dense_state(model)
     tied = _tied_to(state)
     groups: dict[str, list[str]] = defaultdict(list)
     for name in state:
         groups[tied.get(name, name)].append(name)
+    fit = fit_names(str(read.path), _shapes(read.tensors), _shapes(state), list(groups.values()))
+    found = {fit.names[name]: tensor for name, tensor in read.tensors.items() if name in fit.names}
+    file = f"{read.path} ({fit.how})" if fit.how else read.path
 
     problems = []
     full: dict[str, Tensor] = {}
@@ -106,7 +109,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         if not present:
             missing.extend(names)
             continue
-        if any(not _same(found[present[0]], found[name]) for name in present[1:]):
+        if any(not is_same(found[present[0]], found[name]) for name in present[1:]):
             conflicting.extend(present)
         full.update({name: found[present[0]] for name in names})
     unknown = [name for name in found if name not in state]
@@ -129,17 +132,19 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         ("has different values for keys that the model ties together", conflicting),
     ):
         if names:
-            problems.append(f"{file}: {text}: {_listing(names)}")
+            problems.append(f"{file}: {text}: {listing(names)}")
     if problems:
         raise CheckpointError(problems)
 
+    names_of = plain_names(model)
     before = copy_state(model)
-    extra = {name: before[name] for name in extra_state(model)}
     try:
-        model.load_state_dict({**full, **extra})
+        model.load_state_dict(
+            {n: full[short] if (short := names_of.get(n)) in full else value for n, value in before.items()}
+        )
     except Exception as error:  # hooks of the model may raise anything, when a part is loaded already
         model.load_state_dict(before)
-        raise CheckpointError(f"{file}: the model refused these weights: {_first_line(error)}") from error
+        raise CheckpointError(f"{file}: the model refused these weights: {first_line(error)}") from error
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -165,50 +170,15 @@ def extra_state(model: nn.Module) -> list[str]:
 
 def strange_state(model: nn.Module) -> list[str]:
     """Names of the tensors in the model's state that are not dense; no weights file holds them."""
-    return [name for name, value in model.state_dict().items() if isinstance(value, Tensor) and not _is_dense(value)]
+    return [name for name, value in model.state_dict().items() if isinstance(value, Tensor) and not is_dense(value)]
 
 
 def _dense_state(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of the state dict, if all are dense; else CheckpointError. Extra state is left out."""
+    """The tensors of the state dict by plain names, if all are dense; else CheckpointError. Extra state is left out."""
+    held, names = model.state_dict(), plain_names(model)
     if odd := strange_state(model):
-        raise CheckpointError(f"the model's state holds values that are not dense tensors: {_listing(odd)}")
-    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    check_weights_file(file)
-    held = _read_pickle(file) if file.suffix in PICKLES else _read_safetensors(file)
-    if isinstance(held, Mapping):
-        inner = [held[key] for key in NESTED if isinstance(held.get(key), Mapping)]
-        held = inner[0] if inner else held
-    if not isinstance(held, Mapping) or not all(isinstance(key, str) for key in held):
-        raise CheckpointError(f"{file}: holds no state dict")
-    odd = [key for key, value in held.items() if not _is_dense(value)]
-    if odd:
-        raise CheckpointError(f"{file}: holds values that are not dense tensors: {_listing(odd)}")
-    return dict(held)
-
-
-def _read_safetensors(file: Path) -> object:
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{file}: damaged, or not a safetensors file: {_first_line(error)}") from error
-
-
-def _read_pickle(file: Path) -> object:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about formats that it refuses on the next line
-            return torch.load(file, weights_only=True, map_location="cpu")
-    except Exception as error:  # a damaged pickle can raise almost anything
-        if isinstance(error, pickle.UnpicklingError) and (name := re.search(r"GLOBAL ([\w.]+)", str(error))):
-            raise CheckpointError(
-                f"{file}: refused, since reading it would run code ({name[1]}); save model.state_dict() instead"
-            ) from error
-        if "TorchScript" in str(error):
-            raise CheckpointError(f"{file}: is a TorchScript program; save model.state_dict() instead") from error
-        raise CheckpointError(f"{file}: damaged, or not a weights file of torch.save") from error
+        raise CheckpointError(f"the model's state holds values that are not dense tensors: {listing(odd)}")
+    return {short: held[name] for name, short in names.items() if isinstance(held[name], Tensor)}
 
 
 def _tied_to(state: Mapping[str, Tensor]) -> dict[str, str]:
@@ -225,15 +195,6 @@ def _tied_to(state: Mapping[str, Tensor]) -> dict[str, str]:
     return tied
 
 
-def _is_dense(value: object) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and not value.is_quantized
-        and value.device.type != "meta"
-    )
-
-
 def _is_sound(tensor: Tensor, infinite: bool) -> bool:
     """Whether no value is NaN or, unless `infinite` ones are allowed (in buffers: attention masks), infinite."""
     # 8-bit floats have no isfinite of their own
@@ -242,8 +203,8 @@ def _is_sound(tensor: Tensor, infinite: bool) -> bool:
     return not bool(torch.isnan(values).any()) if infinite else bool(torch.isfinite(values).all())
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and torch.equal(one, other)
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _kind(tensor: Tensor) -> str:
@@ -256,11 +217,3 @@ def _kind(tensor: Tensor) -> str:
 
 def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def _listing(names: Iterable[str]) -> str:
-    return shorten(names, SHOWN_KEYS, show=str)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -11,6 +11,8 @@ from efface.models.checkpoint import extra_state, strange_state
 from efface.models.init import try_fresh, untrainable
 from efface.models.output_checks import check_outputs, is_linear
 from efface.models.running import all_finite, call_forward, device_of, mode
+from efface.models.wrappers import sharding_of
+from efface.runtime.kinds import network_problem
 from efface.runtime.seeds import seeded
 from efface.task import Task
 
@@ -31,8 +33,14 @@ def check_model(
     Returns:
         The number of classes; None if the model returns no logits, or there are no records.
     """
-    if not isinstance(model, nn.Module):
-        found.problems.append(f"expected a torch.nn.Module, got {type(model).__name__}")
+    if problem := network_problem(model):
+        found.problems.append(problem)
+        return None
+    if kind := sharding_of(model):
+        found.problems.append(
+            f"the model is shared out among processes ({kind}), and none has all of its weights: give the whole "
+            "network, with a full state dict loaded into it"
+        )
         return None
     if not list(model.parameters()):
         found.problems.append("the model has no parameters, so there is nothing to unlearn from")
@@ -55,10 +63,14 @@ def check_model(
         with mode(model, training=False), torch.no_grad():
             out = call_forward(task, model, batch.inputs)
     except Exception as error:  # a user's model may raise anything; report it in one line
-        found.problems.append(
-            f"the model cannot read the records ({describe_error(error)}): give Task.forward, Task.unpack or "
-            "Task.collate"
+        # nn.Module does not say which attribute it lacks but in the text
+        wrapper = next((name for name in ("module", "_orig_mod") if f"no attribute '{name}'" in str(error)), None)
+        advice = (
+            "give Task.forward, Task.unpack or Task.collate"
+            if wrapper is None
+            else f"Task.forward gets the network within torch.compile or DataParallel: leave out .{wrapper}"
         )
+        found.problems.append(f"the model cannot read the records ({describe_error(error)}): {advice}")
         return None
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(batch) or not out.is_floating_point():
         shape = f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__

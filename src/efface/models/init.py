@@ -10,6 +10,8 @@ from torch.nn.parameter import is_lazy
 
 from efface.errors import RequestError, describe_error, shorten
 from efface.models.running import copy_model, device_of
+from efface.models.wrappers import plain_network
+from efface.runtime.kinds import network_problem
 from efface.runtime.seeds import seeded
 from efface.task import Task
 
@@ -74,8 +76,13 @@ def _built(build: Callable[[], nn.Module], original: nn.Module) -> tuple[nn.Modu
         given = build()
     except Exception as error:
         return None, [f"Task.build_model raised {describe_error(error)}"]
-    if not isinstance(given, nn.Module):
-        return None, [f"Task.build_model: expected a torch.nn.Module, got {type(given).__name__}"]
+    if isinstance(given, nn.Module):
+        try:
+            given = plain_network(given)
+        except RequestError as error:
+            return None, [f"Task.build_model: {line}" for line in error.problems]
+    if problem := network_problem(given):
+        return None, [f"Task.build_model: {problem}"]
     if given is original or {id(p) for p in given.parameters()} & {id(p) for p in original.parameters()}:
         return None, ["Task.build_model gives the model itself: build_model must make a new, untrained network"]
     if not list(given.parameters()):

@@ -12,6 +12,7 @@ from efface.data.records import Records, subset
 from efface.errors import DivergedError, EffaceError, RequestError, describe_error
 from efface.models.init import fresh_model
 from efface.models.running import all_finite, device_of, forward, mode
+from efface.models.wrappers import plain_network
 from efface.options import Options, option
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded
@@ -132,7 +133,7 @@ def retrain(task: Task, original: nn.Module, retain: Indices, seed: int, meter: 
             f"Task.fit: expected it to train in place and return None, or to return the trained model; "
             f"it returned {type(fitted).__name__}"
         )
-    model = model if fitted is None else fitted
+    model = model if fitted is None else plain_network(fitted)
     if not all_finite(model):
         raise DivergedError("Task.fit gave a model with NaN or infinite weights")
     return model

@@ -15,6 +15,7 @@ from torch import nn
 from efface.errors import CheckpointError, RequestError
 from efface.models.checkpoint import load_weights, save_weights
 from efface.models.training import Recipe, retrain
+from efface.models.wrappers import plain_network
 from efface.runtime.cost import Meter
 from efface.store.batch import DeletionBatch
 from efface.store.errors import StorageError
@@ -41,7 +42,7 @@ def load(task: Task, path: Path, device: torch.device) -> nn.Module:
         raise RequestError(missing_build_model())
     model = task.build_model()
     load_weights(model, path)
-    return model.to(device).eval()
+    return plain_network(model).to(device).eval()
 
 
 def save(model: nn.Module, path: Path) -> None:
@@ -98,7 +99,8 @@ def retrain_without(
     if task.build_model is None:
         raise RequestError(missing_build_model())
     with _waiting("training anew by Task.fit", progress):
-        model = retrain(task, task.build_model().to(device), batch.view.staying(batch.leaving), seed, Meter(), Recipe())
+        start = plain_network(task.build_model()).to(device)
+        model = retrain(task, start, batch.view.staying(batch.leaving), seed, Meter(), Recipe())
     return model, {"reference": None, "cpu_s": None, "warnings": []}
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
 
 from efface.data.checks import Findings, check_reading
 from efface.data.ids import RecordIndex
@@ -17,7 +16,10 @@ from efface.data.records import Records
 from efface.errors import RequestError, collect_errors, shorten
 from efface.models.checkpoint import extra_state, weights_digest
 from efface.models.checks import check_model
+from efface.models.weights_file import find_weights
+from efface.models.wrappers import plain_network
 from efface.runtime.devices import resolve_device
+from efface.runtime.kinds import dataset_problem
 from efface.runtime.provenance import versions
 from efface.store.build import save
 from efface.store.context import StoreContext
@@ -62,8 +64,10 @@ class NewStore:
         collect_errors(problems, check_new_store, self.folder, self.key_path)
         collect_errors(problems, check_settings, self.settings)
         collect_errors(problems, resolve_device, device)
-        collect_errors(problems, _check_task, self.task, self.model)
-        if problems:
+        model = collect_errors(problems, plain_network, self.model)
+        if model is not None:
+            collect_errors(problems, _check_task, self.task, model)
+        if problems or model is None:
             raise RequestError(problems)
         # made beside its place and then moved there, so that no half-made store is ever seen
         making = Folder(unfinished(self.folder))
@@ -74,8 +78,8 @@ class NewStore:
             key = make_key(self.key_path)
             undo.callback(self.key_path.unlink, missing_ok=True)
             with translate_errors(self.folder):
-                file = making.add("checkpoints", lambda path: save(self.model, path))
-                baseline = making.add("baselines", lambda path: write_answers(self.task, self.model, path))
+                file = making.add("checkpoints", lambda path: save(model, path))
+                baseline = making.add("baselines", lambda path: write_answers(self.task, model, path))
             database = Database(making.database)
             database.create()
             context = StoreContext.begin(making, database, key)
@@ -91,6 +95,8 @@ class NewStore:
     def _created(self, fingerprint: str) -> dict[str, Any]:
         settings = self.settings
         source = None if settings.source is None else Path(settings.source).absolute()
+        if source is not None and source.is_dir():
+            source = find_weights(source).path
         return {
             "store": str(uuid.uuid4()),
             "task": settings.task_path,
@@ -130,8 +136,8 @@ def _check_task(task: Task, model: nn.Module) -> None:
         found.problems.append(missing_build_model())
     parts = {"training": task.eval_records or task.train, "holdout": task.holdout}
     for name, data in parts.items():
-        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, IterableDataset):
-            found.problems.append(f"{name} records: expected a map-style dataset with a length and an index")
+        if problem := dataset_problem(data, has_hooks=True):
+            found.problems.append(f"{name} records: {problem}")
         elif not len(data):
             needs = "that the model never saw" if name == "holdout" else "that the model was trained on"
             found.problems.append(f"the {name} set is empty: efface needs records {needs}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efface.errors import shorten
+from efface.models.weights_file import SUFFIXES
 from efface.store.context import StoreContext
 from efface.store.files import hash_of
 from efface.store.gc import removal_date, superseded
@@ -13,7 +14,6 @@ from efface.store.history import History
 if TYPE_CHECKING:
     from torch import nn
 
-WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 MAX_NAMED = 5
 
 
@@ -92,7 +92,7 @@ def _source(history: History) -> list[Leftover]:
         beside = sorted(
             p
             for p in source.parent.iterdir()
-            if p.suffix in WEIGHTS and p != source and p.is_file() and p.stem != first.file
+            if p.name.endswith(SUFFIXES) and p != source and p.is_file() and p.stem != first.file
         )
     except OSError:
         return found

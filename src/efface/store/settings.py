@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from efface.errors import RequestError
+from efface.errors import RequestError, collect_errors
+from efface.models.weights_file import find_weights
 
 GRACE_DAYS = 30.0
 MAX_GRACE = 365_000.0
@@ -45,7 +46,7 @@ class StoreSettings:
     Args:
         grace_days: days for which superseded checkpoints that know forgotten records stay available for audits.
         limits: limits of drift beyond which a retraining is due.
-        source: the file that the model came from; `verify` reports if it still exists.
+        source: the file that the model came from, or the folder of one model; `verify` reports if it still exists.
         task_path: the task as `module:name`, for the command line to import.
     """
 
@@ -69,7 +70,9 @@ def check_settings(settings: StoreSettings) -> None:
     ]
     if not wrong and settings.grace_days > MAX_GRACE:
         wrong.append(f"grace_days: expected at most {MAX_GRACE:,.0f} days, got {settings.grace_days!r}")
-    if settings.source is not None and not Path(settings.source).is_file():
+    if settings.source is not None and Path(settings.source).is_dir():
+        collect_errors(wrong, find_weights, Path(settings.source))
+    elif settings.source is not None and not Path(settings.source).is_file():
         wrong.append(f"{Path(settings.source).absolute()}: there is no such file, which the model is said to come from")
     if wrong:
         raise RequestError(wrong)

@@ -13,6 +13,7 @@ from efface.methods import get
 from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
 from efface.models.running import copy_model
+from efface.models.wrappers import plain_network
 from efface.request import Request, check_request, make_task
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
@@ -49,7 +50,8 @@ def unlearn(
     `model`, the global random generators and torch's global settings do not change.
 
     Args:
-        model: The trained classifier; it is copied, not changed.
+        model: The trained classifier; it is copied, not changed. Of a model within torch.compile, DataParallel or
+            DistributedDataParallel, the network within is copied.
         forget: Ids of the training records to erase.
         task: The problem. Give either this, or `train` and `holdout`.
         train: All records that `model` was trained on.
@@ -67,6 +69,7 @@ def unlearn(
         RequestError: The request cannot be honoured. All problems are listed, and no work was done.
         DivergedError: The weights or the logits became NaN or infinite during the run.
     """
+    model = plain_network(model)
     meter = Meter()
     with unchanged_globals(), meter.phase("other"):
         with meter.phase("checks"):

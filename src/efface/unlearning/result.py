@@ -23,7 +23,7 @@ class Result:
 
     Args:
         model: The unlearned copy, on the device and in the dtype of `original`.
-        original: The caller's model, unchanged.
+        original: The caller's model, unchanged; if it was wrapped by torch.compile or DataParallel, the network within.
         task: The problem.
         forget: The ids to erase, in the order of the request.
         method: The method, with its options.
