@@ -25,7 +25,7 @@ from helpers.refused import (
     put,
     task,
 )
-from helpers.tiny import CLASSES, FEATURES, HOLDOUT, RECORDS, Tiny, bits
+from helpers.tiny import CLASSES, FEATURES, HOLDOUT, RECORDS, Tiny, bits, memorise
 
 
 def names(number: int) -> list[RecordId]:
@@ -300,4 +300,5 @@ def test_augmenting_records_are_taken_with_those_that_do_not(tiny: Tiny) -> None
 
 def test_what_cannot_reset_itself_may_be_built(tiny: Tiny) -> None:
     task = tiny.task(build_model=Scaled)
-    assert efface.unlearn(Scaled(), forget=tiny.forget, task=task, method="noop").forget == tiny.forget
+    model = memorise(Scaled(), tiny.x, tiny.y)
+    assert efface.unlearn(model, forget=tiny.forget, task=task, method="noop").forget == tiny.forget

@@ -14,7 +14,8 @@ from efface.types import Indices
 
 SAMPLES = (256, 1024, 4096)  # records that are read, until the model is seen to know them
 LEVELS = (4.0, 4.0, 2.33)  # how many standard errors a gain must be above 0: at the end 1 %, one-sided
-LITTLE, PART = 0.2, 0.6  # a gain of less than this share of the entropy must be this part of what could be gained
+LITTLE = 1 / 3  # share of the entropy, over the number of classes: what an untrained network hardly ever gains by luck
+PART = 0.6  # a smaller gain must be this part of what a linear map of the logits gains
 MAX_REFITTED = 64  # classes; untrained networks of more gain nothing by luck
 OWN = 0.5  # nats by which a class must be likelier on its own records where the mean likelihood is poor
 
@@ -28,8 +29,8 @@ def check_knowledge(model: nn.Module, task: Task, records: Records, found: Findi
     scaled, or shifted by class weights, has a poor likelihood and may know much: it passes too if classes are, on the
     mean over classes, half a nat likelier on their own records than on others.
 
-    Two or three classes that differ plainly may be separated by luck: with a hidden layer up to 1 in 40 of untrained
-    networks passed, of linear ones for two classes 1 in 5; with ten classes none of 200.
+    Classes that differ plainly may be separated by luck: of untrained networks with a hidden layer up to 5 in 200
+    passed for two classes, 1 in 200 for three or ten, and of linear ones for two classes 1 in 4.
 
     Args:
         model: A model that has passed the other checks.
@@ -85,7 +86,7 @@ def by_luck(logits: Tensor, targets: Tensor) -> bool:
     classes = logits.shape[1]
     score, usual = likelihoods(logits, targets)
     gain = float((score - usual).mean())
-    if classes > MAX_REFITTED or gain >= LITTLE * -float(usual.mean()):
+    if classes > MAX_REFITTED or gain >= LITTLE / classes * -float(usual.mean()):
         return False
     return gain < PART * refitted_gain(logits, targets)
 
