@@ -1,6 +1,7 @@
 """A model that masks classes by large finite logits gives what the same model without these classes gives."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from torch.utils.data import TensorDataset
 
 import efface
 from efface import Report, Result, Task, UnlearnOptions
-from helpers.tiny import CLASSES, FEATURES, REFERENCE, Tiny
+from helpers.audits import audited
+from helpers.tiny import CLASSES, FEATURES, REFERENCE, Tiny, memorise
 
 AT = 1  # the class that is masked
 KEPT = [0, 2, 3]
@@ -108,6 +110,28 @@ def check_same_rows(first: Report, second: Report) -> None:
             assert (a is None) == (b is None)
             if a is not None:
                 assert a.value == pytest.approx(b.value, abs=1e-4, nan_ok=True), row.key
+
+
+def test_a_strong_audit(tiny: Tiny) -> None:
+    """All logits of ensembles are compared there, and canaries are given classes that a model may have."""
+
+    def fit(model: nn.Module, dataset: Any, seed: int) -> None:
+        memorise(model, *map(torch.stack, zip(*(dataset[i] for i in range(len(dataset))), strict=True)), steps=60)
+
+    reports = []
+    for model, task in problems(tiny, MASKS[-1]):
+        method = efface.methods.get("steer", {"rounds": "2"})
+        options = UnlearnOptions(reference=REFERENCE)
+        task = replace(task, fit=fit)
+        result = efface.unlearn(model, forget=tiny.forget, task=task, method=method, options=options)
+        reports.append(
+            audited(result, level="strong", recipe=REFERENCE, references=1, models=8, jobs=1, progress=False)
+        )
+    check_same_rows(*reports)
+    rows = [m for m in reports[1].metrics if m.key == "ensemble_d2_logits"]
+    assert rows and all(m.original.estimate is not None for m in rows)
+    first, second = (r.document["canaries"] for r in reports)
+    assert first is not None and first == second
 
 
 def test_steer_of_a_whole_class(tiny: Tiny) -> None:

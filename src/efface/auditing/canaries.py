@@ -18,7 +18,7 @@ from efface.data.records import Records, subset
 from efface.ensembles import ModelSpec
 from efface.metrics.epsilon import canary_epsilon
 from efface.models.running import logits_of
-from efface.numerics.logits import margin, symlog
+from efface.numerics.logits import is_masked, margin, symlog
 from efface.runtime.cost import Meter
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
@@ -137,7 +137,7 @@ def try_canaries(inputs: AuditInputs, meter: Meter) -> Canaries | str:
         The result, or the reason why there can be no canaries.
     """
     shadows, task = inputs.options.models // 2, inputs.request.task
-    planted = plant(inputs, shadows)
+    planted = plant(inputs, shadows, meter)
     if isinstance(planted, str):
         return planted
     before: list[Tensor] = []
@@ -160,12 +160,13 @@ def try_canaries(inputs: AuditInputs, meter: Meter) -> Canaries | str:
     return Canaries(len(planted.chosen), shadows, guesses, right, low, CONFIDENCE, original_right, original_low)
 
 
-def plant(inputs: AuditInputs, shadows: int) -> Planted | str:
+def plant(inputs: AuditInputs, shadows: int, meter: Meter) -> Planted | str:
     """Choose canaries, their labels, and the shadows that are trained on them.
 
     Args:
         inputs: The checked audit.
         shadows: Number of shadows.
+        meter: Charged with what is read.
 
     Returns:
         The canaries, or the reason why there can be none.
@@ -180,8 +181,12 @@ def plant(inputs: AuditInputs, shadows: int) -> Planted | str:
         return f"canaries need room in the request: it is {asked_for} of {size} training records already"
     rng = np.random.default_rng(derive_seed(inputs.seed, "canaries"))
     chosen = np.sort(rng.permutation(inputs.reference_records)[: min(CANARIES, room)])
-    true = request.train.targets(chosen).numpy()
-    drawn = (true + rng.integers(1, request.classes, len(chosen))) % request.classes
+    true = request.train.targets(chosen)
+    # not a class that the model masks, which nothing could learn
+    masked = is_masked(logits_of(task, inputs.original, request.train, chosen, meter)).all(0)
+    masked[true] = False
+    kept = (~masked).nonzero().squeeze(1).numpy()
+    drawn = kept[(np.searchsorted(kept, true.numpy()) + rng.integers(1, len(kept), len(chosen))) % len(kept)]
     labels = dict(zip(chosen.tolist(), drawn.tolist(), strict=True))
     inside = rng.random((shadows, len(chosen))) < 0.5
     held = [np.setdiff1d(np.arange(size, dtype=np.int64), chosen[~row]) for row in inside]

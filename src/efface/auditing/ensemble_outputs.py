@@ -148,6 +148,7 @@ def standardised(outputs: Mapping[str, RecordOutputs]) -> dict[str, Tensor]:
         values = cell.read(outputs[cell.place], ()) if cell.place in outputs else None
         control = cell.read(outputs["control"], ())
         if values is not None and control is not None:
+            control = control[~control.isnan()]  # what a mask hides
             found[cell.key] = standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0]
     return found
 
