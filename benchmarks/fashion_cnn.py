@@ -84,7 +84,7 @@ def main():
     parser.add_argument("--json", type=Path, help="write all figures here too")
     args = parser.parse_args()
     setting, first = fashion_setting(args.seed), 10_000 * args.seed
-    task, forget = setting.task, np.array(setting.groups["random"])
+    task, forget = setting.task, np.array(setting.kinds["random"])
     everything = np.arange(len(task.train))
     keep = np.setdiff1d(everything, forget)
     template = setting.build()

@@ -74,7 +74,7 @@ def main():
         model = setting.build()
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
         train_by_cross_entropy(model, setting.task.train, seed, optimiser, epochs=2, batch=128)
-        forget = setting.groups["random"]
+        forget = setting.kinds["random"]
         with tempfile.TemporaryDirectory() as folder:
             store = Store.create(Path(folder) / "store", setting.task, model.eval(), device="cpu")
             plan = RunPlan(seed=seed, level="standard" if args.audit else None, accept="any")

@@ -78,7 +78,7 @@ def spent(report, again=None):
 
 def fashion(args):
     setting = fashion_setting(args.seed)
-    task, forget = setting.task, setting.groups["random"]
+    task, forget = setting.task, setting.kinds["random"]
     everything, template = np.arange(len(task.train)), setting.build()
     original = retrain(task, template, everything, args.seed, Meter(), Recipe())
     start = time.process_time()

@@ -8,7 +8,9 @@ Every draw has new records, a new request and new models. Each test may reject a
 may the verdict (`not_verified`): more has a chance of 1.5 % at a true rate of 5 %. Tasks: `ridge` (a closed form) and
 `logistic` (to convergence), both on a random 80 % of the records so that trainings differ; `net`, an MLP that knows its
 records by heart; `flipped`, that MLP with every wrongly labelled record to forget, and `chosen`, with those that a
-model of other records finds hardest: these two are no random samples, so equal difficulty must make up for it.
+model of other records finds hardest: these two are no random samples, so equal difficulty must make up for it;
+`persons`, that MLP on persons of 1 to 20 nearly equal records each, of which some are forgotten whole: --groups says
+for which sets the audit knows whose the records are (`all`, `train`, `none`).
 
 The columns: p < 5 %, draws in which it was measured, mean p (0.5 where exact), mean effect, the effects' standard
 deviation over the mean of their stated standard errors (1 where exact), `left` after the correction, and draws in
@@ -49,6 +51,7 @@ class Kind:
     fit: object
     request: str = "random"
     noise: float = 0.2
+    persons: bool = False  # then the numbers above count persons, of 1 to 20 records each
 
 
 def some(x, y, seed, share=0.8):
@@ -110,6 +113,7 @@ KINDS = {
     "net": Kind(800, 1200, 160, 16, 3, fit_net),
     "flipped": Kind(800, 1200, 0, 16, 3, fit_net, "flipped"),
     "chosen": Kind(800, 1200, 160, 16, 3, fit_net, "chosen"),
+    "persons": Kind(250, 150, 40, 16, 3, fit_net, persons=True),
 }
 
 
@@ -123,6 +127,13 @@ def make(kind, n, generator):
     return x, shown, shown != y
 
 
+def make_persons(kind, n, generator):
+    """Records of n persons: nearly equal ones with the same label for each; and the number of each record's person."""
+    x, y, wrong = make(kind, n, generator)
+    of = torch.repeat_interleave(torch.arange(n), torch.randint(1, 21, (n,), generator=generator))
+    return x[of] + 0.3 * torch.randn(len(of), kind.features, generator=generator), y[of], wrong[of], of
+
+
 def request(kind, x, y, wrong, generator):
     if kind.request == "flipped":
         return wrong.nonzero()[:, 0].tolist()
@@ -134,19 +145,32 @@ def request(kind, x, y, wrong, generator):
     return hard.argsort()[: kind.forget].tolist()
 
 
-def draw(kind, seed, again=0):
+def draw(kind, seed, again=0, groups="all"):
     """One problem: arguments for efface.audit_models."""
     generator = torch.Generator().manual_seed(seed)
-    x, y, wrong = make(kind, kind.records, generator)
-    held, test = (make(kind, kind.holdout, generator)[:2] for _ in range(2))
-    forget = request(kind, x, y, wrong, generator)
+    known = {}
+    if kind.persons:
+        x, y, _, of = make_persons(kind, kind.records, generator)
+        held, test = (make_persons(kind, kind.holdout, generator) for _ in range(2))
+        asked = torch.randperm(kind.records, generator=generator)[: kind.forget]
+        forget = torch.isin(of, asked).nonzero()[:, 0].tolist()
+        known = {} if groups == "none" else {"groups": of.tolist()}
+        if groups == "all":  # other persons than those of training
+            known |= {"holdout_groups": (1000 + held[3]).tolist(), "test_groups": (2000 + test[3]).tolist()}
+        held, test = held[:2], test[:2]
+    else:
+        x, y, wrong = make(kind, kind.records, generator)
+        held, test = (make(kind, kind.holdout, generator)[:2] for _ in range(2))
+        forget = request(kind, x, y, wrong, generator)
     keep = np.setdiff1d(np.arange(len(x)), forget)
 
     def fit(model, data, seed):
         pairs = data.dataset[data.indices]
         return kind.fit(*pairs, kind.classes, seed)
 
-    task = efface.Task(train=TensorDataset(x, y), holdout=TensorDataset(*held), test=TensorDataset(*test), fit=fit)
+    task = efface.Task(
+        train=TensorDataset(x, y), holdout=TensorDataset(*held), test=TensorDataset(*test), fit=fit, **known
+    )
     base = seed * 1000
     models = [kind.fit(x[keep], y[keep], kind.classes, base + 1 + k) for k in range(1 + again)]
     return {
@@ -160,9 +184,9 @@ def draw(kind, seed, again=0):
     }
 
 
-def judged(kind, seed, level, again=0, models=8, method=None):
+def judged(kind, seed, level, again=0, models=8, method=None, groups="all"):
     """The audit of one retrained model: its tests, and the verdict."""
-    drawn = draw(kind, seed, again)
+    drawn = draw(kind, seed, again, groups)
     if level == "strong":
         drawn["options"] = replace(drawn["options"], models=models, method=method, jobs=1)
     report = efface.audit_models(**drawn, level=level)
@@ -252,6 +276,7 @@ def main():
     parser.add_argument("--retrained", type=int, default=0, help="retrained models given to the audit")
     parser.add_argument("--models", type=int, default=8, help="size of the ensembles at level strong")
     parser.add_argument("--method", help="at level strong: run again on each original (`retrain` for the null)")
+    parser.add_argument("--groups", choices=("all", "train", "none"), default="all", help="at task persons")
     parser.add_argument("--pool", type=int, help="draw --ours and --models networks from a pool of so many instead")
     parser.add_argument("--ours", type=int, default=8)
     parser.add_argument("--json", help="file for every draw's tests")
@@ -262,7 +287,8 @@ def main():
         found = pooled(kind, args.draws, args.seed, args.pool, args.ours, args.models)
     else:
         found = [
-            judged(kind, args.seed + k, args.level, args.retrained, args.models, args.method) for k in range(args.draws)
+            judged(kind, args.seed + k, args.level, args.retrained, args.models, args.method, args.groups)
+            for k in range(args.draws)
         ]
     lines, good = table(found)
     print(" ".join(f"{k}={v}" for k, v in vars(args).items() if v is not None and k != "json"))

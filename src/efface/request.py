@@ -1,13 +1,15 @@
 """A deletion request, and the checks that it must pass before any work."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from efface.data.checks import Findings, check_forget, check_holdout, check_reading, check_rereading, read_forget
+from efface.data.clusters import Keys, check_keys, cluster_numbers, read_keys, shared_warning
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
 from efface.data.records import Records
 from efface.errors import RequestError, shorten
@@ -33,6 +35,8 @@ class Request:
         forget_classes: Classes whose records are all in the request.
         class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
         warnings: Findings of the checks that are no reason to refuse the request.
+        groups: The group of each forget record, in the order of `ids`; None if the task has no groups.
+        keys: The group of each record of `train`, `holdout` and `test`, by position; without those that have no groups.
     """
 
     task: Task
@@ -45,6 +49,25 @@ class Request:
     forget_classes: tuple[int, ...]
     class_shares: Mapping[int, float]
     warnings: tuple[str, ...]
+    groups: tuple[RecordId, ...] | None = None
+    keys: Keys = field(default_factory=dict, repr=False)
+
+    @property
+    def clusters(self) -> Indices | None:
+        """The number of the group of each forget record, from 0 in the order of the request; None without groups."""
+        if self.groups is None:
+            return None
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(self.groups))}
+        return np.array([numbers[key] for key in self.groups], dtype=np.int64)
+
+    def clusters_of(self, positions: Indices, place: str = "train") -> Tensor | None:
+        """The number of the group of each of some records, (n,); None if groups are not known.
+
+        Args:
+            positions: The records.
+            place: The data set that they are in: `train`, `holdout` or `test`.
+        """
+        return cluster_numbers(self.keys.get(place), positions)
 
     def ids_of(self, positions: Indices) -> list[RecordId]:
         """The ids of some of the forget records, by their positions in `train`."""
@@ -111,6 +134,8 @@ def check_request(
     if task.eval_records is not None and len(train) != len(task.train):
         found.problems.append("eval_records has another length than train: it must hold the same records, same order")
     check_holdout(task, len(holdout), found)
+    sizes = {"train": len(task.train), "holdout": len(holdout), **({} if test is None else {"test": len(test)})}
+    check_keys(task, sizes, found.problems)
     readable = [check_reading(train, "training", found), check_reading(holdout, "holdout", found)]
     if test is not None and len(test):
         readable.append(check_reading(test, "test", found))
@@ -142,6 +167,10 @@ def check_request(
     if test is not None:
         check_test(test, hashes if for_audit else {}, classes, found)
     found.refuse()
+    keys = read_keys(task)
+    if warning := shared_warning(keys, at):
+        found.warnings.append(warning)
+    of_train = keys.get("train")
     return Request(
         task=task,
         train=train,
@@ -153,6 +182,8 @@ def check_request(
         forget_classes=tuple(found.forget_classes),
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
+        keys=keys,
+        groups=None if of_train is None else tuple(of_train[i] for i in at.tolist()),
     )
 
 

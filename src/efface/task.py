@@ -40,7 +40,10 @@ class Task:
         test: Records on which utility is measured; the original never saw them, and they are not in `holdout`.
         ids: A permanent id for each record of `train`, in its order. By default the id of a record is its index.
         groups: The person, or other group, that each record of `train` belongs to, in its order; one key may stand for
-            many records. By default each record is a group of its own.
+            many records. By default each record is a group of its own. Intervals count groups, since records of one
+            person resemble each other.
+        holdout_groups: The same for `holdout`, with the same keys for the same persons.
+        test_groups: The same for `test`.
         describe: Describes a record of `train` in a few words, for people who check a request; called with the record
             as the dataset gives it.
         eval_records: The records of `train`, in its order, without random augmentation. Needed if `train` augments.
@@ -63,6 +66,8 @@ class Task:
     test: SizedDataset | None = None
     ids: Sequence[RecordId] | None = None
     groups: Sequence[RecordId] | None = None
+    holdout_groups: Sequence[RecordId] | None = None
+    test_groups: Sequence[RecordId] | None = None
     describe: Callable[[Any], str] | None = None
     eval_records: SizedDataset | None = None
     build_model: Callable[[], nn.Module] | None = None

@@ -197,8 +197,8 @@ def only(known: Memorised, **changes: Any) -> Callable[[], Report]:
 def test_what_cannot_be_judged_is_refused(known: Memorised) -> None:
     wide, deaf = nn.Linear(16, 7), nn.Linear(5, 3)
     cases = {
-        r"group 'x' names 4, not in the forget set": only(known, groups={"x": [3, 4]}),
-        r"group 'x' is empty": only(known, groups={"x": []}),
+        r"kind 'x' names 4, not in the forget set": only(known, kinds={"x": [3, 4]}),
+        r"kind 'x' is empty": only(known, kinds={"x": []}),
         r"retrained\[1\]: it has 7 classes where the original has 3": only(known, retrained=[known.retrained[0], wide]),
         r"unlearned: the model cannot read the records": only(known, unlearned=deaf),
         r"run_seed, used_reference given beside a result": only(

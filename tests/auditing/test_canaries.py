@@ -183,11 +183,13 @@ def test_canaries_are_retain_records_with_wrong_labels_and_forgotten_with_the_re
         return real(inputs, task, model, ids, *rest)
 
     monkeypatch.setattr(canaries, "forget_by_method", spy)
-    report = strong_audit(judged, replace(judged.task, fit=fast))
+    persons = [f"person {i // 9}" for i in range(len(judged.y))]
+    report = strong_audit(judged, replace(judged.task, fit=fast, groups=persons))
     assert len(seen) == MODELS // 2
     pool, inclusion = set(report.inputs.reference_records.tolist()), []
     for task, ids in seen:
         assert task.ids is not None and ids[: len(FORGET)] == list(FORGET)
+        assert task.groups == [persons[int(i)] for i in task.ids], "a shadow stops by the persons that a run stops by"
         planted = ids[len(FORGET) :]
         assert set(planted) <= pool and len(set(planted)) == len(planted)
         assert set(ids) <= set(task.ids), "what is to be forgotten was trained on"

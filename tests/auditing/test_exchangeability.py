@@ -11,7 +11,14 @@ from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs, RecordSet, copier, read_outputs
 from efface.auditing import exchangeability
-from efface.auditing.exchangeability import SAMPLE_ALPHA, SHUFFLES, Exchangeability, compare, label_p_value
+from efface.auditing.exchangeability import (
+    SAMPLE_ALPHA,
+    SHUFFLES,
+    Exchangeability,
+    compare,
+    label_p_value,
+    one_of_each_group,
+)
 from efface.auditing.verdict import Status
 from efface.numerics.logits import margin
 from efface.runtime.cost import Meter
@@ -155,3 +162,32 @@ def test_the_order_of_records_changes_nothing() -> None:
     ours, theirs = counted(18, 14, 8), counted(130, 120, 110)  # neither near 0 nor near 1, so that shuffles count
     found = {label_p_value(ours[torch.randperm(40)], theirs[torch.randperm(360)], 0) for _ in range(4)}
     assert len(found) == 1 and 0.005 < found.pop() < 0.9
+
+
+def test_one_record_of_each_group_is_drawn() -> None:
+    positions = np.array([40, 3, 7, 20, 9, 8], dtype=np.int64)
+    of = torch.tensor([0, 1, 1, 0, 2, 1])
+    drawn = {tuple(one_of_each_group(positions, of, seed).tolist()) for seed in range(200)}
+    assert drawn == {tuple(sorted((a, b, 9))) for a in (40, 20) for b in (3, 7, 8)}
+    order = np.array([5, 2, 0, 1, 4, 3])
+    for seed in range(20):
+        again = one_of_each_group(positions[order], of[order], seed)
+        assert again.tolist() == one_of_each_group(positions, of, seed).tolist()
+    assert one_of_each_group(positions, torch.arange(6), 0) is positions
+    assert one_of_each_group(positions, None, 0) is positions
+
+
+def test_random_persons_look_random_though_their_records_have_one_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 of 400 persons with 1 to 10 records of one label each: at 5 % the chance to leave is 1 %."""
+    monkeypatch.setattr(exchangeability, "SHUFFLES", 99)
+    by_person, by_row, draws = 0, 0, 200
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        of = np.repeat(np.arange(400), rng.integers(1, 11, 400))
+        label, asked = torch.from_numpy(rng.integers(0, 4, 400)[of]), rng.choice(400, 40, replace=False)
+        rows = np.flatnonzero(np.isin(of, asked)), np.flatnonzero(~np.isin(of, asked))
+        by_row += label_p_value(label[rows[0]], label[rows[1]], seed) <= 0.05
+        drawn = [one_of_each_group(at, torch.from_numpy(of[at]), seed) for at in rows]
+        by_person += label_p_value(label[drawn[0]], label[drawn[1]], seed) <= 0.05
+    assert by_person <= binom.ppf(0.99, draws, 0.05)
+    assert by_row > 0.4 * draws

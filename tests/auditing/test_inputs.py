@@ -237,7 +237,7 @@ def test_each_record_has_its_distance_to_the_retrained_models(known: Memorised) 
         ({"jobs": 0}, "jobs: expected a number of processes, got 0"),
         ({"method": "stear"}, "did you mean 'steer'"),
         ({"recipe": "long"}, "recipe: expected an efface.Recipe"),
-        ({"groups": [1, 2]}, "groups: expected record ids by the name of each group, got"),
+        ({"kinds": [1, 2]}, "kinds: expected record ids by the name of each kind, got"),
         ({"run_seed": True}, "run_seed: expected an integer, got True"),
         ({"title": 3}, "title: expected text, got 3"),
         ({"show_ids": None}, "show_ids: expected True or False, got None"),

@@ -44,7 +44,7 @@ def readings(report: Report) -> dict[tuple[str, str, str], list[float]]:
         for who in ("original", "unlearned", "retrained"):
             e = getattr(m, who).estimate
             if e is not None:
-                found[m.key, m.group, who] = [e.value, e.low, e.high]
+                found[m.key, m.records, who] = [e.value, e.low, e.high]
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from efface.auditing.audit_test import AuditTest, adjust_tests
-from efface.auditing.verdict import MIN_RECORDS, Status, decide
+from efface.auditing.verdict import MIN_RECORDS, Forgotten, Status, decide
 from efface.types import Estimate
 from helpers.audit_tests import (
     CLEARED,
@@ -254,3 +254,15 @@ def test_the_smallest_effect_is_what_the_narrowest_interval_tells_from_zero_four
     assert math.isnan(decide([NEAR], None, 0.03, 60, "them").smallest_effect)
     # a test that could clear no model may still fail one
     assert decide([SMALL], None, 0.03, 60, "them").smallest_effect == pytest.approx(found)
+
+
+def test_few_persons_are_too_few_whatever_their_records() -> None:
+    tests = adjust_tests([CLEARED, OFF])
+    few = decide(tests, None, 0.03, Forgotten(6000, MIN_RECORDS - 1), "them")
+    assert few.status is UNDECIDED and "29 groups, such as persons, are too few (at least 30 groups)" in few.reasons[0]
+    enough = decide(tests, None, 0.03, Forgotten(6000, MIN_RECORDS), "them")
+    assert enough.status is VERIFIED and "that never saw the 6,000 records of 30 groups" in enough.sentence
+    failed = decide(adjust_tests([KNOWN]), None, 0.03, Forgotten(6000, 3), "them")
+    assert failed.status is FAILED and "the 6,000 records of 3 groups can still" in failed.sentence
+    both = decide(tests, None, 0.03, Forgotten(3, 2), "them")
+    assert "3 forget records are too few" in both.reasons[0]

@@ -18,7 +18,7 @@ def test_fashion_mnist_is_divided_without_overlap() -> None:
         setting = fashion_setting(0)
     except RequestError as missing:
         pytest.skip(str(missing))  # says how to get the files
-    task, forget = setting.task, setting.groups["random"]
+    task, forget = setting.task, setting.kinds["random"]
     train, holdout, test = (images(part.tensors[0]) for part in (task.train, task.holdout, task.test))  # type: ignore[union-attr]
     assert [len(part) for part in (train, holdout, test)] == [60_000, 4000, 6000]
     assert not set(holdout) & {*test, *train}

@@ -41,6 +41,19 @@ def test_a_chosen_request_is_told_and_not_judged_by_the_run(tiny: Tiny) -> None:
     assert not met(result)["not memorised beyond nonmembers"]
 
 
+def test_records_of_one_person_show_nothing_of_how_persons_were_chosen(tiny: Tiny) -> None:
+    at = torch.arange(len(tiny.y))
+    wrong = (tiny.y != at % 3).nonzero().flatten()[:20].tolist()
+
+    def found(groups: list[int] | None) -> dict[str, bool]:
+        options = efface.UnlearnOptions(reference=REFERENCE)
+        return met(efface.unlearn(tiny.model, forget=wrong, task=tiny.task(groups=groups), options=options))
+
+    alone, together = found(at.tolist()), found(torch.isin(at, torch.tensor(wrong)).long().tolist())
+    assert alone == found(None)
+    assert not alone["not memorised beyond nonmembers"] and together["not memorised beyond nonmembers"]
+
+
 def test_most_of_a_class_is_no_random_request() -> None:
     judged = class_problem()
     some = [int(i) for i in judged.forget][:-2]  # all but two records

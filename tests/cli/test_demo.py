@@ -37,8 +37,8 @@ def test_the_demo_on_digits() -> None:
     document = report.document
     validate(document)
     assert document["title"].startswith("Demo: handwritten digits")
-    assert document["request"]["groups"] == {"ordinary": 24, "wrongly labelled": 24}
-    assert {m.group for m in report.metrics} == {"all", "ordinary", "wrongly labelled"}
+    assert document["request"]["kinds"] == {"ordinary": 24, "wrongly labelled": 24}
+    assert {m.records for m in report.metrics} == {"all", "ordinary", "wrongly labelled"}
     assert len(report.table.scores.retrained) == 2
     assert document["cost"]["retrain"]["models"] == 2 and document["cost"]["ratio_cpu"] > 0
     # the holdout of the demo is too small to tell a rate of 1 %
@@ -55,13 +55,13 @@ def test_the_digits_are_divided_without_overlap() -> None:
     assert [len(y) for _, y in parts[:2]] == [1000, 480]
     x = torch.cat([x for x, _ in parts])
     assert len(distinct(x)) == len(x)
-    assert one.groups == again.groups != other.groups
-    ordinary, odd = (set(ids) for ids in one.groups.values())
+    assert one.kinds == again.kinds != other.kinds
+    ordinary, odd = (set(ids) for ids in one.kinds.values())
     assert len(ordinary) == len(odd) == 24 and not ordinary & odd
     # every odd record has a label that the 1-nearest of the ordinary digits mostly contradicts
     kept = np.setdiff1d(np.arange(1000), [*odd])
     flat, y = parts[0][0].flatten(1), parts[0][1]
-    for group, most in ((one.groups["wrongly labelled"], 0.2), (one.groups["ordinary"], 1.0)):
+    for group, most in ((one.kinds["wrongly labelled"], 0.2), (one.kinds["ordinary"], 1.0)):
         rest = torch.from_numpy(np.setdiff1d(kept, group))
         nearest = rest[torch.cdist(flat[group], flat[rest]).argmin(1)]
         agree = float((y[nearest] == y[group]).double().mean())

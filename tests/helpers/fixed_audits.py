@@ -21,7 +21,7 @@ from helpers.stored import Case, of_tree
 
 RECIPE = Recipe(epochs=1, lr=1e-2, batch=64, least_steps=30)
 SECTIONS = ("tests", "exchangeable", "roc", "canaries", "ensembles", "metrics", "records", "verdict")
-WORDS = {"key", "group", "kind", "state", "outcome", "status"}  # other text is wording, and may change
+WORDS = {"key", "records", "kind", "state", "outcome", "status"}  # other text is wording, and may change
 SHOWN = 20  # records, evenly from all
 RATES = np.geomspace(3e-3, 0.9, 16)  # false positive rates at which curves are read
 LOAD = {"cpu_s", "found", "method"}  # of the ensembles: what time, a cache and the request decide

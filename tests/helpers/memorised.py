@@ -53,6 +53,6 @@ def make_memorised() -> Memorised:
 
 
 def readings(report: Report, key: str, group: str = "all") -> dict[str, Any]:
-    rows = [m for m in report.metrics if (m.key, m.group) == (key, group)]
+    rows = [m for m in report.metrics if (m.key, m.records) == (key, group)]
     assert len(rows) == 1, f"{len(rows)} rows {key} of {group}"
     return {who: getattr(rows[0], who) for who in ("original", "unlearned", "retrained")}

@@ -26,10 +26,10 @@ def phase(cpu_s: float) -> Document:
     return {"wall_s": cpu_s / 2, "cpu_s": cpu_s, "forward": 12000, "backward": 6000}
 
 
-def metric(key: str, title: str, group: str, kind: str, values: tuple[float, float, float]) -> Document:
+def metric(key: str, title: str, records: str, kind: str, values: tuple[float, float, float]) -> Document:
     """A row of the metrics, of the original, unlearned and retrained models."""
     readings = dict(zip(("original", "unlearned", "retrained"), map(measured, values), strict=True))
-    return {"key": key, "title": title, "group": group, "kind": kind, "decisive": kind == "attack", **readings}
+    return {"key": key, "title": title, "records": records, "kind": kind, "decisive": kind == "attack", **readings}
 
 
 def test(
@@ -59,7 +59,7 @@ def record(index: int, **changes: Any) -> Document:
     return {
         "id": None,
         "record": f"{index:08x}",
-        "group": "other",
+        "kind": "other",
         "rank_original": 0.97,
         "rank_unlearned": 0.5,
         "rank_retrained": 0.5,
@@ -89,7 +89,7 @@ def example() -> Document:
     forget = {"original": [5.0, 6.0, 7.5], "unlearned": [1.5, 2.0, 2.5], "retrained": [1.4, 2.2, 2.6]}
     holdout = {"original": [1, 2, 3, 2.5], "unlearned": [1.1, 2.1, 3, 2.4], "retrained": [1, 2.2, 2.9, 2.5]}
     return {
-        "schema_version": 3,
+        "schema_version": 4,
         "created": "2026-11-24T10:00:00Z",
         "title": "Forget 3 of 5,000 records",
         "versions": {"efface": "0.1.0", "torch": "2.13.0"},
@@ -105,7 +105,8 @@ def example() -> Document:
             "training_records": 5000,
             "holdout_records": 1000,
             "holdout_used_for": "a third each for calibration, stopping and the audit",
-            "groups": {"wrongly labelled": 1, "other": 2},
+            "groups": None,
+            "kinds": {"wrongly labelled": 1, "other": 2},
         },
         "method": {"key": "noisy", "version": 1, "options": {"lr": 0.01, "clip": None}, "source": "built in"},
         "judge_version": 1,
@@ -304,7 +305,7 @@ def large(count: int = 1000, seed: int = 5) -> Document:
         record(
             i,
             id=f"customer-{i:05d}",
-            group="wrongly labelled" if i % 5 == 0 else "other",
+            kind="wrongly labelled" if i % 5 == 0 else "other",
             **{f"rank_{who}": float(ranks[who][i]) for who in means},
             **{f"margin_{who}": float(forget[who][i]) for who in means},
             gap_unlearned=float(rng.normal()),

@@ -55,3 +55,15 @@ def test_class_geometry() -> None:
     assert moved.value == pytest.approx(found.value, abs=0.01)
     assert math.isnan(class_geometry(x, torch.arange(n) < 3).value)
     assert not math.isnan(class_geometry(x, torch.arange(n) < 5).value)
+
+
+def test_equal_records_of_a_person_count_once_in_a_class() -> None:
+    generator = torch.Generator().manual_seed(0)
+    forgotten = torch.arange(60) % 3 == 0
+    features = torch.randn(60, 4, generator=generator) + forgotten[:, None]
+    of = torch.arange(60).repeat_interleave(6)
+    rows = class_geometry(features.repeat_interleave(6, 0), forgotten.repeat_interleave(6))
+    found = class_geometry(features.repeat_interleave(6, 0), forgotten.repeat_interleave(6), 0.95, of)
+    assert found.value == rows.value
+    assert found.high - found.low > 1.5 * (rows.high - rows.low)
+    assert class_geometry(features, forgotten, 0.95, torch.arange(60)) == class_geometry(features, forgotten)

@@ -1,8 +1,11 @@
 """The AUC of membership, over all pairs and at equal difficulty: its value, its interval and paired differences."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -154,3 +157,111 @@ def test_the_chance_of_an_effect_at_its_ends() -> None:
     assert Effect(0.2, 0.01).p() == pytest.approx(0.0455, abs=1e-4)
     assert Effect(0.2, 0.01, df=2.0).p() > Effect(0.2, 0.01).p()
     assert (Effect(0.0, 0.0).p(), Effect(0.1, 0.0).p()) == (1, 0)
+
+
+def persons(count: int, likeness: float, seed: int, largest: int = 20) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, difficulties and groups of records of persons, 1 to `largest` of each, whose records are alike."""
+    generator = torch.Generator().manual_seed(seed)
+    of = torch.repeat_interleave(torch.arange(count), torch.randint(1, largest + 1, (count,), generator=generator))
+
+    def drawn() -> Tensor:
+        own, common = (torch.randn(n, generator=generator, dtype=torch.float64) for n in (len(of), count))
+        return likeness**0.5 * common[of] + (1 - likeness) ** 0.5 * own
+
+    difficulty = drawn()
+    return difficulty + drawn(), difficulty, of
+
+
+def noise(of: Tensor, likeness: float, seed: int) -> Tensor:
+    """Noise of another training, alike within persons."""
+    own, common = normal(len(of), seed=seed), normal(int(of.max()) + 1, seed=seed + 1)
+    return likeness**0.5 * common[of] + (1 - likeness) ** 0.5 * own
+
+
+@pytest.mark.parametrize(("likeness", "forgotten", "never_seen"), [(0.0, 30, 60), (0.8, 30, 60), (0.8, 60, 20)])
+def test_persons_that_were_never_seen_are_rejected_as_often_as_stated(
+    likeness: float, forgotten: int, never_seen: int
+) -> None:
+    """At a true 5 % the chance to leave is 1 % in 120 draws; by rows about half of alike persons are rejected."""
+    draws, by_row, by_forgotten, by_person, paired = 120, 0, 0, 0, 0
+    for seed in range(draws):
+        forget, d_f, of = persons(forgotten, likeness, 2 * seed)
+        others, d_o, of_others = persons(never_seen, likeness, 2 * seed + 1)
+        by_row += conditional_auc(forget, others, d_f, d_o).effect().p() < 0.05
+        by_forgotten += conditional_auc(forget, others, d_f, d_o, clusters=(of, None)).effect().p() < 0.05
+        found = conditional_auc(forget, others, d_f, d_o, clusters=(of, of_others))
+        by_person += found.effect().p() < 0.05
+        anew = forget + noise(of, likeness, 9000 + 4 * seed), others + noise(of_others, likeness, 9002 + 4 * seed)
+        paired += found.less(conditional_auc(*anew, d_f, d_o, clusters=(of, of_others))).p() < 0.05
+    most = binom.ppf(0.99, draws, 0.05)
+    assert by_person <= most and paired <= most
+    assert not likeness or by_row > 0.35 * draws
+    assert never_seen > forgotten or by_forgotten > 1.3 * most
+
+
+def test_the_interval_of_known_persons_covers_its_truth() -> None:
+    """Scores are 1 higher in the mean: the AUC of independent normal scores is 0.76. 100 trials of a true 95 %."""
+    covered, truth = 0, 0.5 * (1 + math.erf(0.5))
+    for seed in range(100):
+        (forget, hard, of), (others, other_hard, other_of) = persons(40, 0.6, 2 * seed), persons(80, 0.6, 2 * seed + 1)
+        found = conditional_auc(forget - hard + 1, others - other_hard, clusters=(of, other_of))
+        covered += not found.estimate(0.95).excludes(truth)
+    assert covered >= binom.ppf(0.01, 100, 0.95)
+
+
+def test_groups_of_one_record_change_no_bit() -> None:
+    members, nonmembers, d_m, d_s = normal(60), normal(300, seed=1), normal(60, seed=2), normal(300, seed=3)
+    without = conditional_auc(members, nonmembers, d_m, d_s)
+    alone = conditional_auc(members, nonmembers, d_m, d_s, clusters=(torch.randperm(60), torch.randperm(300)))
+    other = conditional_auc(members + 0.2 * normal(60, seed=4), nonmembers, d_m, d_s)
+    assert alone.effect() == without.effect() and alone.null() == without.null()
+    assert alone.less(other, 0.001, 3) == without.less(other, 0.001, 3)
+    assert alone.estimate(0.9) == without.estimate(0.9)
+    # by hand, as before there were groups
+    null = math.sqrt(1 / 12 / 60 + float(without.influence.square().sum()))
+    assert without.effect().variance == null**2 + max(float(without.ranks.var()) - 1 / 12, 0) / 60
+
+
+def test_the_order_of_records_of_groups_is_no_matter() -> None:
+    (forget, hard, of), (others, other_hard, other_of) = persons(20, 0.5, 0), persons(40, 0.5, 1)
+    found = conditional_auc(forget, others, hard, other_hard, clusters=(of, other_of)).effect()
+    order, turned = torch.randperm(len(of)), torch.randperm(40)
+    moved = conditional_auc(
+        forget[order], others, hard[order], other_hard, clusters=(of[order], turned[other_of])
+    ).effect()
+    assert (moved.value, moved.variance, moved.df) == pytest.approx((found.value, found.variance, found.df), rel=1e-9)
+
+
+@pytest.mark.parametrize("records", [1, 40])
+def test_one_person_shows_as_little_as_one_record(records: int) -> None:
+    scores, nonmembers, of = 3 + 0.01 * normal(records), normal(500, seed=1), torch.zeros(records, dtype=torch.int64)
+    found = conditional_auc(scores, nonmembers, clusters=(of, None))
+    now = found.estimate(0.95)
+    assert now.value > 0.9 and now.low < 0.45
+    less = found.less(conditional_auc(0 * scores, nonmembers, clusters=(of, None)))
+    if records > 1:
+        assert not less.estimate(0.95).excludes(0.0)
+
+
+def test_one_person_with_most_records_decides_nothing() -> None:
+    of = torch.cat([torch.zeros(100, dtype=torch.int64), torch.arange(1, 31)])
+    scores = torch.cat([1 + 0.1 * normal(100), normal(30, seed=1)])  # that person's records look known
+    nonmembers = normal(1000, seed=2)
+    assert conditional_auc(scores, nonmembers).effect().p() < 1e-6
+    assert conditional_auc(scores, nonmembers, clusters=(of, None)).effect().p() > 0.05
+
+
+def test_three_persons_that_are_known_by_heart_are_found() -> None:
+    """Their records cannot vary by more than those of three uniform ranks, however few persons show it."""
+    of, nonmembers = torch.arange(3).repeat_interleave(10), normal(500)
+    found = conditional_auc(3 + normal(30, seed=1), nonmembers, clusters=(of, None)).effect()
+    assert found.variance == pytest.approx(1 / 12 / 3, rel=0.1)
+    assert found.p() < 0.05 and math.isinf(found.df)
+
+
+def test_the_error_of_a_clean_model_counts_persons() -> None:
+    (forget, _, of), (others, _, of_others) = persons(40, 0.7, 0), persons(80, 0.7, 1)
+    rows, some = (conditional_auc(forget, others, clusters=c).null() for c in ((None, None), (of, None)))
+    every = conditional_auc(forget, others, clusters=(of, of_others)).null()
+    assert rows.variance < some.variance / 3 and some.variance < every.variance
+    assert math.isinf(rows.df) and 10 < some.df < 40 and some.df < every.df < 100

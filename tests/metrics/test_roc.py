@@ -76,3 +76,14 @@ def test_the_interval_is_clopper_and_pearsons(caught: int, n: int, level: float)
     exact = binomtest(caught, n).proportion_ci(level, method="exact")
     assert (found.value, found.low, found.high) == pytest.approx((caught / n, exact.low, exact.high), abs=1e-9)
     assert found.level == level
+
+
+@pytest.mark.parametrize("caught", [0, 1, 13, 40])
+def test_equal_members_of_a_group_count_once(caught: int) -> None:
+    members, of = torch.cat([torch.full((caught,), 1e6), torch.full((40 - caught,), -1e6)]), torch.arange(40)
+    once = tpr_at(members, normal(500), 0.01, 0.95)
+    found = tpr_at(members.repeat_interleave(5), normal(500), 0.01, 0.95, of.repeat_interleave(5))
+    assert found.value == once.value
+    # Student's t of 39 degrees of freedom is 3 % wider
+    assert found.high - found.low == pytest.approx(once.high - once.low, rel=0.07)
+    assert tpr_at(members, normal(500), 0.01, 0.95, of) == once

@@ -69,3 +69,23 @@ def test_the_tug_of_war_is_one_only_where_every_accuracy_is_as_retrained() -> No
     assert tug_of_war({"forget": 1.0, "retain": 0.8, "test": 0.8}, retrained) == pytest.approx(0.6 * 0.9 * 1)
     assert tug_of_war({"forget": 0.2, "retain": 0.9, "test": 0.8}, retrained) == pytest.approx(0.6)
     assert tug_of_war({"forget": 0.0, "test": 0.5}, {"forget": 1.0, "test": 0.5}) == 0
+
+
+def test_equal_records_of_a_person_count_once() -> None:
+    logits, targets, of = normal(50, 3), torch.arange(50) % 3, torch.arange(50).repeat_interleave(8)
+    for read in (accuracy, mean_loss):
+        once = read([logits], targets, 0.95)
+        found = read([logits.repeat_interleave(8, 0)], targets.repeat_interleave(8), 0.95, of)
+        rows = read([logits.repeat_interleave(8, 0)], targets.repeat_interleave(8), 0.95)
+        assert found.value == pytest.approx(once.value)
+        # Student's t of 49 degrees of freedom is 2.5 % wider
+        assert found.high - found.low == pytest.approx(once.high - once.low, rel=0.05)
+        assert rows.high - rows.low < 0.4 * (once.high - once.low)
+        assert read([logits], targets, 0.95, torch.randperm(50)) == once
+
+
+def test_a_single_person_shows_nothing_of_others() -> None:
+    logits, targets, of = normal(50, 3), torch.zeros(50, dtype=torch.int64), torch.zeros(50, dtype=torch.int64)
+    assert math.isnan(mean_loss([logits], targets, 0.95, of).low)
+    wide = accuracy([logits], targets, 0.95, of)
+    assert wide.low < 0.05 and wide.high > 0.95

@@ -103,7 +103,7 @@ def test_what_a_users_code_raises_is_not_kept(where: str, store: Store, task: Ta
 def test_outside_words_are_escaped_in_a_page(tiny: Tiny, task: Task, tmp_path: Path) -> None:
     worded = replace(task, holdout_used_for=f"early stopping {SCRIPT}")
     result = efface.unlearn(tiny.model, task=worded, forget=list(ASKED), method="finetune")
-    report = audited(result, references=1, title=f"Report {SCRIPT}", groups={SCRIPT: [ANNA, SCRIPT]})
+    report = audited(result, references=1, title=f"Report {SCRIPT}", kinds={SCRIPT: [ANNA, SCRIPT]})
     report.save(tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page.lower()

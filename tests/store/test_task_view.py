@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
-from efface import Task
+from efface import RequestError, Task
 from efface.auditing.report.provenance import ids_digest
 from efface.data.splits import make_splits
 from efface.store import Store
+from efface.store.task_view import subset_task
 from helpers.store_cases import ANEW, AUDITED, BATCHES, IDS, QUICK, fit, people, task_of
 from helpers.store_verbs import refused
 from helpers.tiny import FEATURES, HOLDOUT, RECORDS, Tiny, memorise, records
@@ -192,3 +193,23 @@ def test_who_stays_cannot_be_tried_out_by_the_hashes_in_a_report(
     for naming in (int, str, IDS.__getitem__):
         assert not any(found(naming))  # who guesses right cannot see it
     assert sum(found(call["task"].ids.__getitem__)) >= 3  # by the names that the run used they are there
+
+
+def test_groups_stay_with_their_records_and_are_numbers(tiny: Tiny) -> None:
+    task, _, _ = with_small_class(tiny)
+    keys = [f"Anna {i // 7}" for i in range(RECORDS)]
+    others = [keys[-1], *(f"Bea {i // 5}" for i in range(1, HOLDOUT))]
+    grouped = replace(task, groups=keys, holdout_groups=others, test_groups=tuple(others))
+    for positions in (range(RECORDS), [*range(0, 100, 3), *SMALL_CLASS], range(0, SMALL_CLASS[0], 2)):
+        left = subset_task(grouped, positions, "mark").task
+        small = set(SMALL_CLASS) & set(positions)
+        kept = range(HOLDOUT if small else HOLDOUT - 20)  # the last 20 are of the class that left
+        pairs = [*zip((keys[i] for i in positions), left.groups or (), strict=True)]
+        pairs += zip((others[i] for i in kept), left.holdout_groups or (), strict=True)
+        pairs += zip((others[i] for i in kept), left.test_groups or (), strict=True)
+        named = {key: number for key, number in pairs}
+        assert set(pairs) == set(named.items()), "one number for a key, in all sets"
+        assert len(set(named.values())) == len(named) and all(type(n) is int for n in named.values())
+        assert (len(left.train), len(left.holdout), len(left.test or ())) == (len(positions), len(kept), len(kept))
+    with pytest.raises(RequestError, match=r"groups: expected one key for each of the 300 training records, got 1"):
+        subset_task(replace(task, groups=["Anna"]), range(10), "mark")

@@ -217,3 +217,20 @@ def test_a_result_is_saved_with_its_digest(tiny: Tiny, tmp_path: Any) -> None:
     load_weights(model, tmp_path / "w.safetensors")
     assert weights(model) == weights(result.model)
     assert digest == weights_digest(result.model)
+
+
+def test_the_runs_own_evidence_counts_persons(tiny: Tiny) -> None:
+    call = {"forget": tiny.forget, "method": Scripted(moves=(shift(1e-4),)), "reference": REFERENCE}
+
+    def evaluation(**groups: Any) -> Evaluation:
+        return unlearn(tiny.model, task=tiny.task(**groups), **call).evidence.evaluations[1]
+
+    records, others = len(tiny.y), len(tiny.holdout_y)
+    plain, alone = evaluation(), evaluation(groups=range(records), holdout_groups=range(others))
+    assert alone == plain
+    persons = evaluation(groups=[i // 20 for i in range(records)])  # of the forget records, four each
+    assert persons.auc.value == plain.auc.value
+    assert persons.auc.high - persons.auc.low > 1.2 * (plain.auc.high - plain.auc.low)
+    assert persons.accuracy_change == plain.accuracy_change
+    seen_elsewhere = evaluation(holdout_groups=[i // 40 for i in range(others)])
+    assert seen_elsewhere.auc.high - seen_elsewhere.auc.low != plain.auc.high - plain.auc.low

@@ -38,7 +38,8 @@ def audit(
 
     Args:
         result: The result of `efface.unlearn`.
-        test: Records on which utility is measured, and that no model was trained on; by default the task's `test`.
+        test: Records on which utility is measured, and that no model was trained on, each of a group of its own; by
+            default the task's `test`.
         level: `quick` trains nothing, and judges only requests that look like a random sample; `standard` compares
             records of equal difficulty, which a few reference models estimate; `strong` adds ensembles that `Task.fit`
             trains.
@@ -46,7 +47,7 @@ def audit(
             models themselves, which must have seen neither forget nor holdout records. Not used at level `quick`.
         retrained: Models trained without the forget set; with two or more, effects are measured against them.
         seed: Seed of the audit's random draws; by default that of the run.
-        options: Groups of records, the report, and how ensembles are made.
+        options: Kinds of records, the report, and how ensembles are made.
 
     Returns:
         The report: the verdict, its tests, and a table of all scores.
@@ -61,7 +62,7 @@ def audit(
             "any two models"
         )
     if test is not None:
-        result = dataclasses.replace(result, task=dataclasses.replace(result.task, test=test))
+        result = dataclasses.replace(result, task=dataclasses.replace(result.task, test=test, test_groups=None))
     return _audit(result, level, references, retrained, seed, options)
 
 

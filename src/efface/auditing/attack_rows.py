@@ -1,4 +1,4 @@
-"""Rows for the attacks: the AUC of each, also by group of forget records, and the TPR of one at 1 % FPR."""
+"""Rows for the attacks: the AUC of each, also by kind of forget records, and the TPR of one at 1 % FPR."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,14 @@ MISLEADING = "the request does not look like a random sample, so never-seen reco
 
 
 def attack_rows(scores: Scores, tests: Sequence[AuditTest], barred: bool) -> list[Metric]:
-    """Make a row for each attack, further rows for groups of forget records, and a row of the TPR at 1 % FPR.
+    """Make a row for each attack, further rows for kinds of forget records, and a row of the TPR at 1 % FPR.
 
     Args:
         scores: The attacks on all models.
         tests: The tests made from the attacks; the row of an uninformative test is marked so.
         barred: Whether attacks do not apply to this request at this level.
     """
-    marginal = [conditional_auc(*scored(scores, ATTACKS[0], m)) for m in scores.models]
+    marginal = [conditional_auc(*scored(scores, ATTACKS[0], m), clusters=scores.clusters) for m in scores.models]
     rows = [measured_row("loss_marginal", "Loss attack AUC, all nonmembers alike", "all", "attack", _auc(marginal))]
     by_attack = {t.key: t for t in tests}
     for attack in ATTACKS:
@@ -69,12 +69,11 @@ def _rows_of(scores: Scores, attack: Attack, test: AuditTest | None, barred: boo
     if test is not None and test.outcome == "uninformative":
         unlearned = Reading("uninformative", row.unlearned.estimate, test.uninformative_reason)
         row = Metric(attack.key, title, "all", attack.kind, decides, row.original, unlearned, row.retrained)
-    groups = scores.groups.items() if attack is ATTACKS[0] else ()
-    by_group = [
-        measured_row(attack.key, title, group, attack.kind, _auc(scores.of_group(attack, mask)))
-        for group, mask in groups
+    kinds = scores.kinds.items() if attack is ATTACKS[0] else ()
+    by_kind = [
+        measured_row(attack.key, title, kind, attack.kind, _auc(scores.of_kind(attack, mask))) for kind, mask in kinds
     ]
-    return [row, *by_group]
+    return [row, *by_kind]
 
 
 def _why_missing(scores: Scores, attack: Attack) -> str:
@@ -90,7 +89,7 @@ def _low_false_alarms(scores: Scores) -> Metric:
     if negatives < MIN_NEGATIVES:
         missing = Reading.missing(f"needs at least {MIN_NEGATIVES:,} never-seen records; there are {negatives:,}")
         return row_of_one_reading("tpr", title, "attack", missing)
-    shown = [tpr_at(*scored(scores, attack, m), FPR, CONFIDENCE) for m in scores.models]
+    shown = [tpr_at(*scored(scores, attack, m), FPR, CONFIDENCE, scores.clusters[0]) for m in scores.models]
     retrained = one_more([e.value for e in shown[2:]], 0.0, 1.0)
     return measured_row("tpr", title, "all", "attack", [*shown[:2], retrained])
 

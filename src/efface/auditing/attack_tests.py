@@ -99,12 +99,16 @@ def _null_error(original: AucResult, retrained: Sequence[AucResult]) -> tuple[fl
     """
     k = len(retrained)
     if k < MIN_TARGETS:
-        return original.null_error, math.inf
+        return original.null_error, original.null().df
     mean, between = mean_auc(retrained), _between(retrained)
+    effects = [r.less(mean) for r in retrained]
     # each retrained model is part of the mean, which makes its distance from the mean too small: correct for that
-    own = sum(r.less(mean).variance for r in retrained) / k * (k + 1) / (k - 1)
+    own = sum(e.variance for e in effects) / k * (k + 1) / (k - 1)
     variance = max(own, between)
-    return math.sqrt(variance), (k - 1) * (variance / between) ** 2 if between > 0 else math.inf
+    df = (k - 1) * (variance / between) ** 2 if between > 0 else math.inf
+    if own > 0:
+        df = min(df, min(e.df for e in effects) * (variance / own) ** 2)
+    return math.sqrt(variance), df
 
 
 def _fails(retrained: Sequence[AucResult]) -> bool:

@@ -14,6 +14,7 @@ from efface.auditing.audit_test import CONFIDENCE
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.shadow_models import forget_by_method, train_shadows
 from efface.data.checks import MAX_SHARE, MIN_RETAIN
+from efface.data.ids import as_python_ids
 from efface.data.records import Records, subset
 from efface.ensembles import ModelSpec
 from efface.metrics.epsilon import canary_epsilon
@@ -118,7 +119,9 @@ class Planted:
         """
         at = self.held[k].tolist()
         read = None if self.read is None else subset(self.read, at)
-        return replace(task, train=subset(self.train, at), ids=at, eval_records=read)
+        keys = [] if task.groups is None else as_python_ids(task.groups)
+        groups = None if task.groups is None else [keys[i] for i in at]
+        return replace(task, train=subset(self.train, at), ids=at, groups=groups, eval_records=read)
 
 
 def try_canaries(inputs: AuditInputs, meter: Meter) -> Canaries | str:

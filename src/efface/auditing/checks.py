@@ -74,7 +74,7 @@ def check_call(
         options: As in `efface.audit`.
 
     Returns:
-        The request, and each group of forget records as a mask over the request's ids, in their order.
+        The request, and each kind of forget records as a mask over the request's ids, in their order.
 
     Raises:
         RequestError: With every problem. Whether a given model had a part in the run is checked last, once all other
@@ -98,7 +98,7 @@ def check_call(
     if isinstance(references, Sequence):
         others |= {f"references[{i}]": m for i, m in enumerate(references) if isinstance(m, nn.Module)}
     collect_errors(problems, check_others, {"unlearned": judged.model, **others}, request)
-    masks = collect_errors(problems, _masks, request, options.groups)
+    masks = collect_errors(problems, _masks, request, options.kinds)
     if level == Level.STRONG:
         problems += _strong_problems(judged, request, options)
     if problems or masks is None:
@@ -189,17 +189,17 @@ def _check_had_no_part(judged: Judged, others: Mapping[str, nn.Module], used_ref
         raise RequestError(problems)
 
 
-def _masks(request: Request, groups: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
-    """Each group of forget ids as a mask over the request's ids, in their order."""
+def _masks(request: Request, kinds: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
+    """Each kind of forget ids as a mask over the request's ids, in their order."""
     known = set(request.ids)
-    members = {name: set(as_python_ids(ids)) for name, ids in groups.items()}
+    members = {name: set(as_python_ids(ids)) for name, ids in kinds.items()}
     problems = [
-        f"group {name!r}: expected record ids, got {ids!r}" for name, ids in groups.items() if isinstance(ids, str)
+        f"kind {name!r}: expected record ids, got {ids!r}" for name, ids in kinds.items() if isinstance(ids, str)
     ]
     problems += [
-        f"group {name!r} names {shorten(i - known)}, not in the forget set" for name, i in members.items() if i - known
+        f"kind {name!r} names {shorten(i - known)}, not in the forget set" for name, i in members.items() if i - known
     ]
-    problems += [f"group {name!r} is empty" for name, i in members.items() if not i]
+    problems += [f"kind {name!r} is empty" for name, i in members.items() if not i]
     if problems:
         raise RequestError(problems)
     return {name: torch.tensor([i in ids for i in request.ids]) for name, ids in members.items()}

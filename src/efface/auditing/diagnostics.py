@@ -70,10 +70,11 @@ def _relearned(inputs: AuditInputs, scores: Scores, retrained: Sequence[nn.Modul
 def _geometry(inputs: AuditInputs, others: Sequence[nn.Module], meter: Meter) -> Metric:
     """The probe on the audit's nonmembers; `others` are retrained models, or else references, as a comparison."""
     request, shown = inputs.request, []
+    clusters = request.clusters_of(inputs.nonmembers, "holdout")
     of_class = torch.isin(request.holdout.targets(inputs.nonmembers), torch.tensor(request.forget_classes))
     for model in (inputs.original, inputs.unlearned, *others[:MAX_RETRAINED]):
         read = penultimate(request.task, model, request.holdout, inputs.nonmembers, meter)
-        shown.append(None if read is None else class_geometry(read[0], of_class, CONFIDENCE))
+        shown.append(None if read is None else class_geometry(read[0], of_class, CONFIDENCE, clusters))
     readings = [_separation(e) for e in shown[:2]]
     return _row("class_geometry", GEOMETRY, readings, [e.value for e in shown[2:] if e is not None])
 

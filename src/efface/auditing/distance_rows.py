@@ -38,7 +38,7 @@ def feature_rows(scores: Scores) -> list[Metric]:
 
 
 def distance_rows(scores: Scores) -> list[Metric]:
-    """Excess d2 of the original, the unlearned and each retrained model to the (other) retrained ones, by group.
+    """Excess d2 of the original, the unlearned and each retrained model to the (other) retrained ones, by kind.
 
     Empty with fewer than MIN_DISTANCES retrained models.
     """
@@ -52,9 +52,9 @@ def distance_rows(scores: Scores) -> list[Metric]:
             torch.stack([_read(statistic, m.forget) for m in scores.models]),
             torch.stack([_read(statistic, m.nonmembers) for m in scores.models]),
         )
-        for group, mask in {"all": torch.ones(values.shape[1], dtype=torch.bool), **scores.groups}.items():
+        for kind, mask in {"all": torch.ones(values.shape[1], dtype=torch.bool), **scores.kinds}.items():
             readings = [distance_reading(bare(d)) for d in _distances(values[:, mask])]
-            rows.append(Metric(f"d2_{key}", title, group, "distance", False, *readings))
+            rows.append(Metric(f"d2_{key}", title, kind, "distance", False, *readings))
     return rows
 
 

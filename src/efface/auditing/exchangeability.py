@@ -12,6 +12,8 @@ from efface.attacks.other_classes import other_classes
 from efface.attacks.outputs import RecordOutputs
 from efface.attacks.perturbed_margin import perturbed_margin
 from efface.metrics.multiplicity import holm
+from efface.numerics.clusters import repeats
+from efface.types import Indices
 
 SAMPLE_ALPHA = 0.05  # significance level
 SHUFFLES = 999
@@ -57,6 +59,26 @@ def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchange
     adjusted = holm(torch.tensor([p for _, p in found])).tolist()
     least = min(adjusted)
     return Exchangeability(least >= SAMPLE_ALPHA, least, tuple(zip((t for t, _ in found), adjusted, strict=True)))
+
+
+def one_of_each_group(positions: Indices, clusters: Tensor | None, seed: int) -> Indices:
+    """Draw one record of each group, since the tests of `compare` take records to be independent.
+
+    Args:
+        positions: Positions of records in a data set.
+        clusters: The number of each record's group, (n,); None if each record is a group of its own.
+        seed: Seed of the draw; which records are drawn does not depend on the order of `positions`.
+
+    Returns:
+        One position for each group; `positions` itself if no group has several records.
+    """
+    if not repeats(clusters):
+        return positions
+    order = np.argsort(positions, kind="stable")
+    shuffled = order[np.random.default_rng(seed).permutation(len(order))]
+    _, first = np.unique(clusters.numpy()[shuffled], return_index=True)
+    drawn: Indices = np.sort(positions[shuffled[first]])
+    return drawn
 
 
 def label_p_value(forget: Tensor, retain: Tensor, seed: int) -> float:

@@ -48,7 +48,7 @@ class AuditInputs:
         nonmembers: Positions in the holdout of the never-seen records to compare with.
         retain: Positions in the training set of the retain records on which utility is read.
         reference_records: Positions in the training set of the retain records that reference models are trained on.
-        groups: Kinds of forget records, as masks over `request.ids`.
+        kinds: Kinds of forget records, as masks over `request.ids`.
         digests: Digests of the weights of `original` and `unlearned`.
         used_reference: Digest of the weights of the reference model that the method and its stop rule used; None if
             it is not known.
@@ -71,7 +71,7 @@ class AuditInputs:
     nonmembers: Indices
     retain: Indices
     reference_records: Indices
-    groups: Mapping[str, Tensor]
+    kinds: Mapping[str, Tensor]
     digests: tuple[str, str]
     used_reference: str | None
     notes: tuple[str, ...]
@@ -119,7 +119,7 @@ def prepare(
     Raises:
         RequestError: With every problem.
     """
-    request, groups = check_call(judged, level, references, retrained, seed, options)
+    request, kinds = check_call(judged, level, references, retrained, seed, options)
     result = judged if isinstance(judged, Result) else None
     own = audit_seed(judged, seed)
     run_seed = options.run_seed if result is None else result.seed
@@ -151,7 +151,7 @@ def prepare(
         nonmembers=nonmembers[:MAX_NONMEMBERS],
         retain=_retain_sample(splits, derive_seed(own, "audit", "retain")),
         reference_records=splits.audit_reference,
-        groups=groups,
+        kinds=kinds,
         digests=digests,
         used_reference=used_reference_of(judged, options),
         notes=tuple(dict.fromkeys([*notes, *_origin_notes(result, run_seed, seed)])),

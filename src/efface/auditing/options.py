@@ -19,7 +19,8 @@ class AuditOptions:
     """How an audit is made and reported, beside its level.
 
     Args:
-        groups: Groups of forget records that the table shows separately: the ids of each, by name.
+        kinds: Kinds of forget records that the table shows separately, such as mislabelled ones: the ids of each, by
+            name. Records of one person are no kind: `Task.groups` says whose they are.
         retrain_cost: Cost of training one model without the forget set, which the report compares with that of
             unlearning. None takes the cost of the audit's own retrained models, if it trains any.
         method: At level strong, the method that made the unlearned model, or its key; it is run on other originals.
@@ -40,7 +41,7 @@ class AuditOptions:
         RequestError: A field has a wrong type or is out of range; all of them are listed.
     """
 
-    groups: Mapping[str, Sequence[RecordId]] = field(default_factory=dict)
+    kinds: Mapping[str, Sequence[RecordId]] = field(default_factory=dict)
     retrain_cost: PhaseCost | None = None
     method: str | Method | None = None
     models: int = MODELS
@@ -55,7 +56,7 @@ class AuditOptions:
 
     def __post_init__(self) -> None:
         expected = (
-            ("groups", self.groups, Mapping, "record ids by the name of each group"),
+            ("kinds", self.kinds, Mapping, "record ids by the name of each kind"),
             ("retrain_cost", self.retrain_cost, PhaseCost | None, "an efface.PhaseCost"),
             ("cache", self.cache, str | Path | None, "a folder"),
             ("recipe", self.recipe, Recipe, "an efface.Recipe"),

@@ -40,9 +40,9 @@ class Metric:
     """One row of a report: the same score of the original, the unlearned and the retrained models.
 
     Args:
-        key: Short name, unique within a group.
+        key: Short name, unique among the rows of the same records.
         title: Name for people.
-        group: `all`, or the name of a group of forget records.
+        records: `all`, or the name of a kind of forget records that the row is about.
         kind: `utility`, `attack`, `off_label`, `distance`, `features` or `ensemble`.
         decisive: Whether a test of the verdict is made from it.
         original: Score of the original model.
@@ -52,7 +52,7 @@ class Metric:
 
     key: str
     title: str
-    group: str
+    records: str
     kind: str
     decisive: bool
     original: Reading
@@ -64,20 +64,20 @@ NO_RETRAINED = Reading.missing("no retrained models were given")
 
 
 def measured_row(
-    key: str, title: str, group: str, kind: str, shown: Sequence[Estimate | None], decisive: bool = False
+    key: str, title: str, records: str, kind: str, shown: Sequence[Estimate | None], decisive: bool = False
 ) -> Metric:
     """Make a row from three estimates.
 
     Args:
         key: As in Metric.
         title: As in Metric.
-        group: As in Metric.
+        records: As in Metric.
         kind: As in Metric.
         shown: Estimates of the original, the unlearned and the retrained models; None if there are no such models.
         decisive: As in Metric.
     """
     original, unlearned, retrained = (NO_RETRAINED if e is None else Reading.of(e) for e in shown)
-    return Metric(key, title, group, kind, decisive, original, unlearned, retrained)
+    return Metric(key, title, records, kind, decisive, original, unlearned, retrained)
 
 
 def row_of_one_reading(key: str, title: str, kind: str, reading: Reading, decisive: bool = False) -> Metric:

@@ -17,7 +17,7 @@ from efface.auditing.diagnostics import diagnostic_rows
 from efface.auditing.distance_tests import count_distance_tests, distance_tests, recipe_mismatch
 from efface.auditing.ensemble_outputs import read_ensembles
 from efface.auditing.ensemble_rows import ensemble_rows
-from efface.auditing.exchangeability import Exchangeability, compare
+from efface.auditing.exchangeability import Exchangeability, compare, one_of_each_group
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.references import reference_models
@@ -25,10 +25,11 @@ from efface.auditing.scores import MIN_TARGETS, Scores
 from efface.auditing.shadow_models import Ensembles, make_ensembles
 from efface.auditing.table import Table
 from efface.auditing.utility_rows import UtilitySet
-from efface.auditing.verdict import UTILITY_FLOOR, Verdict, decide
+from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, Verdict, decide
 from efface.errors import DivergedError
 from efface.models.checkpoint import weights_digest
 from efface.models.running import logits_of
+from efface.numerics.clusters import Clusters
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
 
@@ -42,6 +43,11 @@ BARRED = (
 CHOSEN = (
     "the forget set does not look like a random sample of the training set: without retrained models a test must show "
     f"an effect beyond {TOLERANCE:g} to fail the model, since difficulty is measured with error"
+)
+COUNTED = "the {:,} forget records belong to {:,} groups, such as persons: intervals and tests on them count groups"
+HOLDOUT_GROUPS = (
+    "each holdout record is taken to be of a group of its own; if several are of one person, tests err more often than "
+    "stated: give Task.holdout_groups"
 )
 NO_METHOD = "no canaries: the method that made the model is not known, or cannot be run again"
 
@@ -94,13 +100,17 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         barred = chosen and quick
         notes += [CHOSEN] if chosen and not barred else []
         outputs = _outputs(inputs, targets, references, meter)
-        scores = Scores(*outputs, inputs.groups, missing_reason, marginal=quick)
+        scores = Scores(*outputs, inputs.kinds, missing_reason, quick, _clusters(inputs))
         attacks = [] if barred else attack_tests(scores, len(distances), chosen)
         tests = adjust_tests([*attacks, *distances])
         diagnostics = diagnostic_rows(inputs, scores, targets, references, meter)
         table = Table(scores, _utility_sets(inputs, targets, meter), tests, barred, [*diagnostics, *rows])
         change, records = table.utility_change(), len(inputs.request.forget)
-        verdict = decide(tests, change, UTILITY_FLOOR, records, scores.target, BARRED if barred else "")
+        groups = scores.groups
+        forgotten = Forgotten(records, groups)
+        verdict = decide(tests, change, UTILITY_FLOOR, forgotten, scores.target, BARRED if barred else "")
+    notes += [] if groups is None else [COUNTED.format(records, groups)]
+    notes += [HOLDOUT_GROUPS] if groups not in (None, records) and scores.clusters[1] is None else []
     notes += [missing_reason] if missing_reason and not quick else []
     notes += _resolution(records, len(inputs.nonmembers)) if references else []
     digests = [weights_digest(m) for m in references]
@@ -145,11 +155,23 @@ def _resolution(records: int, nonmembers: int) -> list[str]:
 def _exchangeability(inputs: AuditInputs, meter: Meter) -> Exchangeability:
     request, seed = inputs.request, derive_seed(inputs.seed, "forget")
     perturb = copier(request.task, request.train)
+    drawn = derive_seed(inputs.seed, "one of each group")
     forget, retain = (
-        read_outputs(request.task, inputs.original, RecordSet(request.train, at, seed), meter, perturb)
+        read_outputs(
+            request.task,
+            inputs.original,
+            RecordSet(request.train, one_of_each_group(at, request.clusters_of(at), drawn), seed),
+            meter,
+            perturb,
+        )
         for at in (request.forget, inputs.retain)
     )
     return compare(forget, retain, derive_seed(inputs.seed, "exchangeable"))
+
+
+def _clusters(inputs: AuditInputs) -> Clusters:
+    request = inputs.request
+    return request.clusters_of(request.forget), request.clusters_of(inputs.nonmembers, "holdout")
 
 
 def _outputs(
@@ -192,5 +214,6 @@ def _utility_sets(inputs: AuditInputs, targets: Sequence[nn.Module], meter: Mete
     for name, place in places.items():
         models = [inputs.original, inputs.unlearned, *targets]
         before, after, *retrained = (logits_of(request.task, m, place.records, place.positions, meter) for m in models)
-        found[name] = UtilitySet(place.records.targets(place.positions), before, after, retrained)
+        clusters = request.clusters_of(place.positions, "train" if name == "retain" else name)
+        found[name] = UtilitySet(place.records.targets(place.positions), before, after, retrained, clusters)
     return found

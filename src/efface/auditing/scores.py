@@ -12,6 +12,7 @@ from efface.attacks.outputs import ModelOutputs, RecordOutputs
 from efface.auditing.audit_test import ALPHA
 from efface.metrics.membership import AucResult, conditional_auc, mean_auc
 from efface.metrics.multiplicity import benjamini_hochberg
+from efface.numerics.clusters import ALONE, Clusters, count_clusters
 from efface.numerics.neighbours import by_block, windows
 
 MIN_TARGETS = 2  # with this many retrained models or more, effects are measured against them rather than against 0.5
@@ -27,20 +28,27 @@ class Scores:
         unlearned: Outputs of the model after it.
         retrained: Outputs of models trained without the forget set.
         references: Outputs of the reference models.
-        groups: Groups of forget records, as masks over them, (n,).
+        kinds: Kinds of forget records, as masks over them, (n,).
         missing_reason: Why there are no references; empty if there are some.
         marginal: Whether forget records are compared with nonmembers of any difficulty, which is valid only for a
             request that is a random sample.
+        clusters: The number of the group of each forget record, (n,), and of each nonmember, (m,).
     """
 
     original: ModelOutputs
     unlearned: ModelOutputs
     retrained: Sequence[ModelOutputs]
     references: Sequence[ModelOutputs]
-    groups: Mapping[str, Tensor]
+    kinds: Mapping[str, Tensor]
     missing_reason: str = ""
     marginal: bool = False
+    clusters: Clusters = ALONE
     _cache: dict[tuple[str, int], AucResult | None] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> int | None:
+        """Number of groups that the forget records belong to; None if that is not known."""
+        return None if self.clusters[0] is None else count_clusters(self.clusters[0])
 
     @property
     def target(self) -> str:
@@ -78,7 +86,7 @@ class Scores:
             self._cache[key] = self._auc(attack, self.models[model])
         return self._cache[key]
 
-    def of_group(self, attack: Attack, mask: Tensor) -> list[AucResult]:
+    def of_kind(self, attack: Attack, mask: Tensor) -> list[AucResult]:
         """The AUCs of an attack on some of the forget records, for each of `models` that it can score.
 
         Args:
@@ -92,15 +100,19 @@ class Scores:
         if scored is None or not (self.references or self.marginal):
             return None
         forget, nonmembers = scored
+        of_forget, of_nonmembers = self.clusters
+        clusters = of_forget if mask is None or of_forget is None else of_forget[mask], of_nonmembers
         if self.marginal:
-            return None if attack.spread else conditional_auc(forget if mask is None else forget[mask], nonmembers)
+            if attack.spread:
+                return None
+            return conditional_auc(forget if mask is None else forget[mask], nonmembers, clusters=clusters)
         difficulty, nonmember_difficulty = self._difficulties(attack)
         if attack.spread:
             z = robust_zscore(forget, nonmembers, difficulty, nonmember_difficulty)
             forget, nonmembers = z[0].abs(), z[1].abs()
         if mask is not None:
             forget, difficulty = forget[mask], difficulty[mask]
-        return conditional_auc(forget, nonmembers, difficulty, nonmember_difficulty)
+        return conditional_auc(forget, nonmembers, difficulty, nonmember_difficulty, clusters=clusters)
 
     def scored(self, attack: Attack, model: ModelOutputs) -> tuple[Tensor, Tensor] | None:
         """Scores of the forget records, (n,), and of the nonmembers, (m,), by an attack on a model.
@@ -137,6 +149,9 @@ class Scores:
 
     def record_tests(self) -> tuple[Tensor, Tensor] | None:
         """Test each forget record separately, by its LiRA score at equal difficulty.
+
+        Records of one person are tested one by one: a p value is about its record alone, and the method holds for
+        positively dependent tests.
 
         Returns:
             For each record the one-sided p value of a score as high for a never-seen record, (n,), and whether

@@ -16,6 +16,7 @@ from efface.auditing.utility_rows import UtilitySet, utility_rows
 from efface.metrics.membership import interval
 from efface.metrics.roc import roc
 from efface.metrics.utility import correct
+from efface.numerics.clusters import ClusteredMean, repeats
 from efface.numerics.logits import margin, symlog
 from efface.types import Estimate
 
@@ -81,8 +82,13 @@ class Table:
             shares = torch.tensor([float(correct(r.logits, r.targets).mean()) for r in outputs], dtype=torch.float64)
             times = 2.0
         noise = float(shares.var()) * times if len(shares) > 1 else 0.0
-        variance = float(change.var()) / len(change) + noise
+        own, own_df = float(change.var()) / len(change), math.inf
+        if repeats(records.clusters):
+            mean = ClusteredMean(change, records.clusters)
+            own, own_df = mean.variance(float(change.var())), mean.df
+        variance = own + noise
         df = (len(shares) - 1) * (variance / noise) ** 2 if noise > 0 else math.inf
+        df = min(df, own_df * (variance / own) ** 2) if own > 0 else df
         return interval(float(change.mean()), variance, CONFIDENCE, -1.0, 1.0, df)
 
     def roc(self) -> dict[str, object]:
@@ -101,7 +107,7 @@ class Table:
         """Every row, utility first."""
         sets = {"forget": self._outputs("forget"), "holdout": self._outputs("nonmembers"), **self.utility_sets}
         return [
-            *utility_rows(sets, self.scores.groups),
+            *utility_rows(sets, self.scores.kinds),
             *attack_rows(self.scores, self.tests, self.barred),
             *feature_rows(self.scores),
             *distance_rows(self.scores),
@@ -111,4 +117,6 @@ class Table:
     def _outputs(self, place: str) -> UtilitySet:
         """The forget records or the nonmembers (`place`) as a set for utility."""
         outputs = [getattr(m, place) for m in self.scores.models]
-        return UtilitySet(outputs[0].targets, outputs[0].logits, outputs[1].logits, [o.logits for o in outputs[2:]])
+        logits = [o.logits for o in outputs]
+        clusters = self.scores.clusters[0 if place == "forget" else 1]
+        return UtilitySet(outputs[0].targets, logits[0], logits[1], logits[2:], clusters)

@@ -10,7 +10,7 @@ from efface.auditing.readings import Metric, bare, measured_row
 from efface.metrics.utility import accuracy, mean_loss, tug_of_war
 from efface.types import Estimate
 
-Utility = Callable[[Sequence[Tensor], Tensor, float], Estimate]
+Utility = Callable[[Sequence[Tensor], Tensor, float, Tensor | None], Estimate]
 EVERY = slice(None)
 TUG_OF_WAR = "Tug of war (1: accuracies as retrained)"
 TUG_OF_WAR_SETS = ("forget", "retain", "test")
@@ -25,12 +25,14 @@ class UtilitySet:
         original: Logits of the original, (n, classes).
         unlearned: Logits of the unlearned model, (n, classes).
         retrained: Logits of each retrained model, (n, classes).
+        clusters: The number of each record's group, (n,); None if each record is a group of its own.
     """
 
     targets: Tensor
     original: Tensor
     unlearned: Tensor
     retrained: Sequence[Tensor]
+    clusters: Tensor | None = None
 
     def read(self, utility: Utility, rows: Tensor | slice = EVERY) -> list[Estimate | None]:
         """Compute a utility score on some rows.
@@ -42,24 +44,25 @@ class UtilitySet:
         Returns:
             Scores of the original, the unlearned and the retrained models; None for these if there are none.
         """
-        kinds = ([self.original], [self.unlearned], self.retrained)
-        return [utility([z[rows] for z in k], self.targets[rows], CONFIDENCE) if k else None for k in kinds]
+        targets, clusters = self.targets[rows], None if self.clusters is None else self.clusters[rows]
+        models = ([self.original], [self.unlearned], self.retrained)
+        return [utility([z[rows] for z in k], targets, CONFIDENCE, clusters) if k else None for k in models]
 
 
-def utility_rows(sets: Mapping[str, UtilitySet], groups: Mapping[str, Tensor]) -> list[Metric]:
-    """Accuracy and loss on each set, accuracy on each group of forget records, and the tug-of-war score.
+def utility_rows(sets: Mapping[str, UtilitySet], kinds: Mapping[str, Tensor]) -> list[Metric]:
+    """Accuracy and loss on each set, accuracy on each kind of forget records, and the tug-of-war score.
 
     Args:
         sets: The records by name; `forget` is among them.
-        groups: Groups of forget records, as masks over them, (n,).
+        kinds: Kinds of forget records, as masks over them, (n,).
     """
     rows = []
     for name, title, utility in (("accuracy", "Accuracy", accuracy), ("loss", "Loss (nats)", mean_loss)):
         for place, records in sets.items():
             rows.append(measured_row(f"{name}_{place}", f"{title} on {place}", "all", "utility", records.read(utility)))
-    for group, mask in groups.items():
+    for kind, mask in kinds.items():
         shown = sets["forget"].read(accuracy, mask)
-        rows.append(measured_row("accuracy_forget", "Accuracy on forget", group, "utility", shown))
+        rows.append(measured_row("accuracy_forget", "Accuracy on forget", kind, "utility", shown))
     return [*rows, *_tug_of_war(sets)]
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from efface.auditing.audit_test import AuditTest, show
 from efface.types import Estimate
 
 # Raised by hand when any number of a verdict or table changes for the same models; stored results name it.
 JUDGE_VERSION = 1
-MIN_RECORDS = 30  # requests with fewer forget records cannot be verified
+MIN_RECORDS = 30  # requests with fewer forget records, or fewer persons, cannot be verified
 UTILITY_FLOOR = 0.03  # largest loss of accuracy on never-seen records that unlearning may cost
 
 
@@ -21,6 +22,21 @@ CORRECTION = (
     "informative follows from doing nothing and from the number of records, never from the unlearned model. Single "
     "records are flagged by Benjamini and Hochberg's method at 5 %."
 )
+
+
+class Forgotten(NamedTuple):
+    """How many records a request takes.
+
+    Args:
+        records: Number of records.
+        groups: Number of persons, or other groups, that they belong to; None if each stands for itself.
+    """
+
+    records: int
+    groups: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.records:,} records" + (f" of {self.groups:,} groups" if self.groups is not None else "")
 
 
 class Status(StrEnum):
@@ -53,7 +69,7 @@ def decide(
     tests: Sequence[AuditTest],
     utility: Estimate | None,
     floor: float,
-    records: int,
+    records: "int | Forgotten",
     target: str,
     barred: str = "",
 ) -> Verdict:
@@ -63,10 +79,11 @@ def decide(
         tests: The tests, with adjusted p values.
         utility: Change of accuracy on never-seen records, negative for a loss; None if it was not measured.
         floor: Largest loss of accuracy that is allowed, from 0 to 1; a loss shown to be larger fails the model.
-        records: Number of forget records.
+        records: Number of forget records, and of the groups that they belong to.
         target: What effects are measured against, in words.
         barred: Why tests do not apply; empty if they do.
     """
+    forgotten = records if isinstance(records, Forgotten) else Forgotten(records)
     informative = [t for t in tests if not t.uninformative_reason]
     smallest = min((_detectable(t.unlearned) for t in tests if t.kind != "distance"), default=float("nan"))
     left = [] if barred else [t for t in tests if t.outcome == "left"]
@@ -79,13 +96,11 @@ def decide(
             # it is not shown to be too large, so it is stated as a caution and does not decide
             cautions.append(f"caution: {fell}, perhaps more than the floor of {floor:g}")
     if failures:
-        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(tests)), smallest, _failed(left, tests, records))
+        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(tests)), smallest, _failed(left, tests, forgotten))
     if barred:
         return Verdict(Status.UNDECIDED, (barred, *cautions), smallest, f"Nothing can be concluded: {barred}.")
-    if doubts := _doubts(tests, records):
-        sentence = (
-            f"The tests could neither confirm that the {records:,} records are forgotten nor show that they are not."
-        )
+    if doubts := _doubts(tests, forgotten):
+        sentence = f"The tests could neither confirm that the {forgotten} are forgotten nor show that they are not."
         return Verdict(Status.UNDECIDED, (*doubts, *cautions), smallest, sentence)
     reasons = [
         f"{t.title}: {t.why}{'' if t.kind == 'distance' else f' of {target}'}" for t in tests if t.outcome == "cleared"
@@ -94,17 +109,22 @@ def decide(
     count = f"{len(informative)} test{'s' * (len(informative) > 1)} that would have caught doing nothing"
     lost = " It may have lost accuracy." if cautions else ""
     sentence = (
-        f"By {count}, this model could not be distinguished from one that never saw the {records:,} records, within "
+        f"By {count}, this model could not be distinguished from one that never saw the {forgotten}, within "
         f"the margins stated; smaller traces, and tests not made here, are not ruled out.{lost}"
     )
     return Verdict(Status.VERIFIED, (*reasons, *cautions), smallest, sentence)
 
 
-def _doubts(tests: Sequence[AuditTest], records: int) -> list[str]:
+def _doubts(tests: Sequence[AuditTest], forgotten: Forgotten) -> list[str]:
     """Reasons why the model cannot be verified, although no test failed it; empty if it can."""
-    doubts = []
+    doubts, (records, groups) = list[str](), forgotten
     if records < MIN_RECORDS:
         doubts.append(f"{records} forget records are too few (at least {MIN_RECORDS}); see each record's rank instead")
+    elif groups is not None and groups < MIN_RECORDS:
+        doubts.append(
+            f"forget records of {groups} groups, such as persons, are too few (at least {MIN_RECORDS} groups), however "
+            "many records each has; see each record's rank instead"
+        )
     informative = [t for t in tests if not t.uninformative_reason]
     if not tests:
         doubts.append("no decisive test was measured")
@@ -127,15 +147,15 @@ def _no_informative_test(tests: Sequence[AuditTest]) -> str:
     )
 
 
-def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], records: int) -> str:
+def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], forgotten: Forgotten) -> str:
     if not failing:
         return "The model lost more accuracy on records that it never saw than unlearning may cost."
     count = f"{len(failing)} of {len(tests)} tests show{'s' * (len(failing) == 1)}"
     if not any(t.of_model for t in failing):
-        return f"{count} that the method leaves traces of the {records:,} records in other models that it unlearns."
+        return f"{count} that the method leaves traces of the {forgotten} in other models that it unlearns."
     over = [t for t in failing if "over-unlearned" in t.why]
     what = "were unlearned too far" if len(over) == len(failing) else "can still be distinguished from never-seen ones"
-    return f"{count} that the {records:,} records {what}."
+    return f"{count} that the {forgotten} {what}."
 
 
 def _hidden(tests: Sequence[AuditTest]) -> list[str]:

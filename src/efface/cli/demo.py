@@ -36,14 +36,14 @@ class Setting:
         task: the task; it has `fit`.
         build: makes the untrained network.
         method: the unlearning method.
-        groups: ids of the records to erase, by the name of their group.
+        kinds: ids of the records to erase, by the name of their kind.
         title: title of the report.
     """
 
     task: Task
     build: Callable[[], nn.Module]
     method: Method
-    groups: dict[str, list[int]]
+    kinds: dict[str, list[int]]
     title: str
 
 
@@ -140,12 +140,12 @@ def digits_setting(seed: int) -> Setting:
         fit=fit_digits,
     )
     odd = wrong[train]
-    groups = {
+    kinds = {
         "ordinary": (~odd).nonzero().flatten()[:24].tolist(),
         "wrongly labelled": odd.nonzero().flatten()[:24].tolist(),
     }
     # few records need few steps, and the default would be half a retraining here
-    return Setting(task, digits_cnn, Steer(steps=30), groups, "Demo: handwritten digits, 15 % of the labels wrong")
+    return Setting(task, digits_cnn, Steer(steps=30), kinds, "Demo: handwritten digits, 15 % of the labels wrong")
 
 
 def run_demo(
@@ -164,7 +164,7 @@ def run_demo(
     """
     with unchanged_globals(), threads(1):
         setting = make_setting(seed)
-        task, forget = setting.task, [i for ids in setting.groups.values() for i in ids]
+        task, forget = setting.task, [i for ids in setting.kinds.values() for i in ids]
         everything = np.arange(len(task.train))
         keep = np.setdiff1d(everything, forget)
         models, meter = [], Meter()
@@ -181,7 +181,7 @@ def run_demo(
             retrained=models[1:],
             options=AuditOptions(
                 retrain_cost=PhaseCost(spent.wall_s / RETRAINED, spent.cpu_s / RETRAINED),
-                groups=setting.groups if len(setting.groups) > 1 else {},
+                kinds=setting.kinds if len(setting.kinds) > 1 else {},
                 title=setting.title,
                 progress=progress,
             ),

@@ -182,8 +182,8 @@ def _metrics(report: "Report", narrow: bool) -> tuple[Table, list[str]]:
         kind = metric.kind
         readings: list[Reading] = [getattr(metric, name) for name in names]
         footnotes |= dict.fromkeys(r.why for r in readings if r.estimate is None and r.why)
-        group = "" if metric.group == "all" else f" ({metric.group})"
-        title = f"{metric.title}{group}"
+        about = "" if metric.records == "all" else f" ({metric.records})"
+        title = f"{metric.title}{about}"
         table.add_row(Text(title), *(_cell(r, narrow) for r in readings))
     return table, list(footnotes)
 

@@ -71,7 +71,8 @@ def _needed(load: Workload) -> Workload:
     """The jobs without the records that no training reads."""
     small = {id(job.task): job.task for job in load.jobs}
     for key, task in small.items():
-        small[key] = replace(task, holdout=[], test=None, ids=None, perturb=None)
+        small[key] = replace(task, holdout=[], test=None, ids=None, perturb=None, describe=None)
+        small[key] = replace(small[key], groups=None, holdout_groups=None, test_groups=None)
         if task.fit is None:
             small[key] = replace(small[key], train=task.eval_records or task.train, eval_records=None)
     return replace(load, jobs=tuple(replace(job, task=small[id(job.task)]) for job in load.jobs))

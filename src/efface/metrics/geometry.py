@@ -5,6 +5,7 @@ from torch import Tensor
 
 from efface.calibration.ridge import cross_fit
 from efface.metrics.membership import conditional_auc
+from efface.numerics.clusters import ALONE
 from efface.types import Estimate
 
 FOLDS = 5
@@ -26,7 +27,9 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
     return float(both / (torch.linalg.matrix_norm(a.T @ a) * torch.linalg.matrix_norm(b.T @ b)))
 
 
-def class_geometry(features: Tensor, forgotten: Tensor, level: float = 0.95) -> Estimate:
+def class_geometry(
+    features: Tensor, forgotten: Tensor, level: float = 0.95, clusters: Tensor | None = None
+) -> Estimate:
     """How well a linear probe on a model's features finds the records of a forgotten class.
 
     A model that never saw the class separates it in part too, so this is to be compared with retrained or reference
@@ -36,6 +39,7 @@ def class_geometry(features: Tensor, forgotten: Tensor, level: float = 0.95) -> 
         features: Features (n, d) of nonmembers.
         forgotten: Whether each of them is of the forgotten class (n,).
         level: Coverage of the interval, in (0, 1).
+        clusters: The number of each nonmember's group, (n,); None if each is a group of its own.
 
     Returns:
         AUC of the probe, out of fold, with DeLong's interval: 1 where one direction separates the class from all
@@ -50,4 +54,5 @@ def class_geometry(features: Tensor, forgotten: Tensor, level: float = 0.95) -> 
     order = shuffled[inside[shuffled].double().argsort(stable=True)]
     values = torch.empty(len(inside), dtype=torch.float64)
     values[order] = cross_fit(features[order], inside[order].double()[:, None], FOLDS, (1e-3,))[0].squeeze(1)
-    return conditional_auc(values[inside], values[~inside]).estimate(level)
+    both = ALONE if clusters is None else (clusters[inside], clusters[~inside])
+    return conditional_auc(values[inside], values[~inside], clusters=both).estimate(level)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from efface.numerics.clusters import ALONE, MIN_DF, ClusteredMean, Clusters, repeats
 from efface.numerics.neighbours import blocks, by_block, windows
 from efface.types import Estimate
 
@@ -15,14 +16,19 @@ from efface.types import Estimate
 class AucResult:
     """An AUC with the contribution of each record, so that two AUCs can be compared record by record.
 
+    Where several records belong to one person, variances count persons: sums of contributions over a person's records
+    vary independently, not the contributions (Obuchowski 1997).
+
     Args:
         ranks: For each forget record (n,), the share of its window of nonmembers that it exceeds, in [0, 1]. Their
             mean is the AUC.
         influence: First-order effect of each nonmember (m,) on the AUC; sums to 0 over all nonmembers.
+        clusters: The number of the group of each forget record, (n,), and of each nonmember, (m,).
     """
 
     ranks: Tensor
     influence: Tensor
+    clusters: Clusters = ALONE
 
     @property
     def value(self) -> float:
@@ -32,21 +38,36 @@ class AucResult:
     def estimate(self, level: float) -> Estimate:
         """The AUC with DeLong's interval (1988), cut to [0, 1]."""
         e = self.effect()
-        return interval(self.value, e.variance, level, 0.0, 1.0)
+        return interval(self.value, e.variance, level, 0.0, 1.0, e.df)
 
     def effect(self) -> "Effect":
-        """The AUC less 0.5, with DeLong's variance (1988).
+        """The AUC less 0.5, with DeLong's variance (1988), or Obuchowski's (1997) if groups have several records.
 
         The variance of the ranks is floored at that of uniform ones, 1/12, since a handful of records can have
         nearly equal ranks by chance.
         """
-        more = max(_variance(self.ranks) - 1 / 12, 0.0) / len(self.ranks)
-        return Effect(self.value - 0.5, self.null_error**2 + more)
+        if not repeats(self.clusters[0]):
+            null, more = self.null(), max(_variance(self.ranks) - 1 / 12, 0.0) / len(self.ranks)
+            return Effect(self.value - 0.5, math.sqrt(null.variance) ** 2 + more, null.df)
+        mean, of_one = ClusteredMean(self.ranks, self.clusters[0]), max(_variance(self.ranks), 1 / 12)
+        ranks = _few_groups(mean, of_one) or (mean.variance(of_one), mean.df)
+        return Effect(self.value - 0.5, *_joined(ranks, self._of_nonmembers(self.influence)))
+
+    def null(self) -> "Effect":
+        """No effect, with the variance that it has if ranks are uniform, as for a model that never saw the records.
+
+        How alike the records of a group are is taken from these ranks.
+        """
+        ranks = 1 / 12 / len(self.ranks), math.inf
+        if repeats(self.clusters[0]):
+            mean = ClusteredMean(self.ranks, self.clusters[0])
+            ranks = _few_groups(mean, 1 / 12) or (mean.variance_if_alike(1 / 12), mean.df)
+        return Effect(0.0, *_joined(ranks, self._of_nonmembers(self.influence)))
 
     @property
     def null_error(self) -> float:
         """Standard error of the AUC if ranks are uniform, as for a model that never saw the records."""
-        return math.sqrt(1 / 12 / len(self.ranks) + float(self.influence.square().sum()))
+        return math.sqrt(self.null().variance)
 
     def less(self, other: "AucResult", between_models: float = 0.0, df: float = math.inf) -> "Effect":
         """Difference of two AUCs on the same records, paired.
@@ -59,8 +80,11 @@ class AucResult:
             df: Degrees of freedom of `between_models`, which is estimated from a few models.
         """
         ranks, influence = self.ranks - other.ranks, self.influence - other.influence
-        variance = max(_variance(ranks) / len(ranks) + float(influence.square().sum()), between_models)
+        own, own_df = _joined(self._of_differences(ranks), self._of_nonmembers(influence))
+        variance = max(own, between_models)
         df = df * (variance / between_models) ** 2 if between_models > 0 else math.inf
+        if own > 0:
+            df = min(df, own_df * (variance / own) ** 2)
         return Effect(float(ranks.mean()), variance, df)
 
     def minus(self, other: "AucResult", level: float, between_models: float = 0.0, df: float = math.inf) -> Estimate:
@@ -73,6 +97,35 @@ class AucResult:
             df: As in `less`.
         """
         return self.less(other, between_models, df).estimate(level)
+
+    def _of_differences(self, ranks: Tensor) -> tuple[float, float]:
+        """Variance of the mean of paired differences, and its degrees of freedom."""
+        if not repeats(self.clusters[0]):
+            return _variance(ranks) / len(ranks), math.inf
+        mean = ClusteredMean(ranks, self.clusters[0])
+        if len(mean.sizes) == 1:  # nothing shows how much persons differ: as two unrelated uniform ranks do
+            return 1 / 6, math.inf
+        return mean.variance(_variance(ranks)), mean.df
+
+    def _of_nonmembers(self, influence: Tensor) -> tuple[float, float]:
+        """The nonmembers' part of the variance, and its degrees of freedom."""
+        if not repeats(self.clusters[1]):
+            return float(influence.square().sum()), math.inf
+        mean = ClusteredMean(influence, self.clusters[1])
+        n = len(influence)
+        return n**2 * mean.variance(float(influence.square().mean())), mean.df
+
+
+def _few_groups(mean: ClusteredMean, of_one: float) -> tuple[float, float] | None:
+    """With few groups, the largest variance that the mean of ranks can have, and its degrees of freedom; else None."""
+    return (mean.largest_variance(of_one), math.inf) if mean.df < MIN_DF else None
+
+
+def _joined(*parts: tuple[float, float]) -> tuple[float, float]:
+    """Variance of a sum of independent parts, and its degrees of freedom (Satterthwaite 1946)."""
+    variance = sum(v for v, _ in parts)
+    uncertain = sum(v * v / df for v, df in parts)
+    return variance, variance**2 / uncertain if uncertain > 0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -110,6 +163,7 @@ def conditional_auc(
     member_difficulty: Tensor | None = None,
     nonmember_difficulty: Tensor | None = None,
     width: int | None = None,
+    clusters: Clusters = ALONE,
 ) -> AucResult:
     """Compare each forget record's score with those of the nonmembers of the most similar difficulty.
 
@@ -123,6 +177,7 @@ def conditional_auc(
         width: Number of nonmembers that a record is compared with; by default a tenth of them, from 10 to 50. Wider
             windows compare the hardest records, of which there are few, with easier ones, so that perfect forgetting
             looks like over-unlearning.
+        clusters: The number of the group of each forget record, (n,), and of each nonmember, (m,).
 
     Returns:
         The probability that a forget record scores higher than a nonmember of equal difficulty; ties count half.
@@ -150,7 +205,7 @@ def conditional_auc(
     for part in parts:
         at, wins = only or compared(part)
         influence.index_add_(0, at.reshape(-1), ((wins - mean) / (len(members) * wins.shape[1])).reshape(-1))
-    return AucResult(ranks, influence)
+    return AucResult(ranks, influence, clusters)
 
 
 def _levelled(among: Tensor, at: Tensor, difficulty: Tensor) -> Tensor:
@@ -170,6 +225,7 @@ def mean_auc(many: Sequence[AucResult]) -> AucResult:
     return AucResult(
         torch.stack([s.ranks for s in many]).mean(0),
         torch.stack([s.influence for s in many]).mean(0),
+        many[0].clusters,
     )
 
 

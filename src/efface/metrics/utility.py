@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from efface.metrics.membership import interval
+from efface.numerics.clusters import ClusteredMean, effective_count, repeats
 from efface.numerics.logits import log_likelihood
 from efface.types import Estimate
 
@@ -24,26 +25,43 @@ def correct(logits: Tensor, targets: Tensor) -> Tensor:
     return (logits.argmax(1) == targets).double()
 
 
-def mean_over_records(values: Tensor, level: float, lowest: float = 0.0, highest: float = float("inf")) -> Estimate:
-    """Mean of a statistic over records, with a normal interval.
+def mean_over_records(
+    values: Tensor,
+    level: float,
+    lowest: float = 0.0,
+    highest: float = float("inf"),
+    clusters: Tensor | None = None,
+) -> Estimate:
+    """Mean of a statistic over records, with a normal interval, or Student's t over groups of several records.
 
     Args:
         values: The statistic (n,).
         level: Coverage of the interval, in (0, 1).
         lowest: Least value that the mean can have; the interval is cut there.
         highest: Greatest value that the mean can have.
+        clusters: The number of each record's group, (n,); None if each record is a group of its own.
+
+    Returns:
+        The mean; its interval is NaN for several records of a single group, which show nothing of other groups.
     """
+    if repeats(clusters):
+        mean = ClusteredMean(values, clusters)
+        if len(mean.sizes) == 1:
+            return Estimate.point(float(values.mean()), level)
+        return interval(float(values.mean()), mean.variance(float(values.var())), level, lowest, highest, mean.df)
     variance = float(values.var()) / len(values) if len(values) > 1 else 0.0
     return interval(float(values.mean()), variance, level, lowest, highest)
 
 
-def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimate:
+def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float, clusters: Tensor | None = None) -> Estimate:
     """Accuracy of a model, or the mean accuracy of several.
 
     Args:
         logits: Logits (n, classes) of each model.
         targets: Labels (n,).
         level: Coverage of the interval, in (0, 1).
+        clusters: The number of each record's group, (n,); None if each record is a group of its own. Wilson's interval
+            is then that of as many independent records as say as much (Korn and Graubard 1998).
 
     Returns:
         The share of right answers, in [0, 1], with Wilson's interval (1927) over records. For several models the
@@ -51,25 +69,42 @@ def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimat
     """
     from scipy.stats import binomtest
 
-    right = [int(correct(z, targets).sum()) for z in logits]
-    intervals = [binomtest(k, len(targets)).proportion_ci(level, method="wilson") for k in right]
+    are_right = [correct(z, targets) for z in logits]
+    right = [int(r.sum()) for r in are_right]
     share = sum(right) / (len(right) * len(targets))
+    if repeats(clusters):
+        each = [_wilson(float(r.mean()), effective_count(r, clusters, level), level) for r in are_right]
+        low, high = (sum(i[end] for i in each) / len(each) for end in (0, 1))
+        return Estimate(share, min(share, low), max(share, high), level)
+    intervals = [binomtest(k, len(targets)).proportion_ci(level, method="wilson") for k in right]
     low, high = (sum(float(getattr(i, end)) for i in intervals) / len(right) for end in ("low", "high"))
     return Estimate(share, min(share, low), max(share, high), level)
 
 
-def mean_loss(logits: Sequence[Tensor], targets: Tensor, level: float) -> Estimate:
+def _wilson(share: float, count: float, level: float) -> tuple[float, float]:
+    """Wilson's interval (1927) of a share among a number of records that need not be whole."""
+    from scipy.stats import norm
+
+    z2 = float(norm.ppf((1 + level) / 2)) ** 2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = math.sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2))) / (1 + z2 / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def mean_loss(logits: Sequence[Tensor], targets: Tensor, level: float, clusters: Tensor | None = None) -> Estimate:
     """Cross-entropy of a model, or the mean of several.
 
     Args:
         logits: Logits (n, classes) of each model.
         targets: Labels (n,).
         level: Coverage of the interval, in (0, 1).
+        clusters: As in `mean_over_records`.
 
     Returns:
-        The mean, in nats, with a normal interval over records.
+        The mean, in nats, with an interval over records.
     """
-    return mean_over_records(torch.stack([-log_likelihood(z, targets) for z in logits]).mean(0), level)
+    losses = torch.stack([-log_likelihood(z, targets) for z in logits]).mean(0)
+    return mean_over_records(losses, level, clusters=clusters)
 
 
 def tug_of_war(unlearned: Mapping[str, float], retrained: Mapping[str, float]) -> float:

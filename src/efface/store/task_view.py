@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
+from efface.data.clusters import with_numbers
 from efface.data.records import Records, subset
 from efface.store.keys import TAG_DIGITS, Key
 from efface.task import Task
@@ -79,7 +80,7 @@ class TaskView:
         """Classes without training records once more records leave; `leaving` are positions in the whole set."""
         stay = array("q", self.staying(leaving).tobytes())
         train = subset(self.task.eval_records or self.task.train, stay)
-        fewer = replace(self.task, train=train, eval_records=None, ids=None)
+        fewer = replace(self.task, train=train, eval_records=None, ids=None, groups=None)
         classes: Tensor = torch.unique(torch.cat([self.forget_classes, _classes_left_out(fewer)]))
         return classes
 
@@ -107,6 +108,7 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
         positions: positions of the training records that remain.
         mark: see MaskedIds.
     """
+    task = with_numbers(task)  # no run, report or error holds the key of a person
     if len(positions) == len(task.train):
         return TaskView(task, positions, torch.empty(0, dtype=torch.long), mark)
     left = replace(
@@ -114,11 +116,15 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
         train=subset(task.train, positions),
         eval_records=None if task.eval_records is None else subset(task.eval_records, positions),
         ids=MaskedIds(positions, {}, mark),
+        groups=_at(task.groups, positions),
     )
     forget_classes = _classes_left_out(left)
     if len(forget_classes):
-        test = None if left.test is None else _of_other_classes(left, left.test, forget_classes)
-        left = replace(left, holdout=_of_other_classes(left, left.holdout, forget_classes), test=test)
+        holdout = _of_other_classes(left, left.holdout, forget_classes)
+        left = replace(left, holdout=holdout, holdout_groups=_at(left.holdout_groups, holdout.indices))
+        if left.test is not None:
+            test = _of_other_classes(left, left.test, forget_classes)
+            left = replace(left, test=test, test_groups=_at(left.test_groups, test.indices))
     return TaskView(left, positions, forget_classes, mark)
 
 
@@ -132,6 +138,10 @@ def as_python_id(name: Any) -> RecordId:
     """An id as Python's own int or string."""
     own: RecordId = name.item() if isinstance(name, np.generic) else name
     return own
+
+
+def _at(keys: Sequence[RecordId] | None, positions: Sequence[int]) -> Sequence[RecordId] | None:
+    return None if keys is None else [keys[at] for at in positions]
 
 
 def _classes_left_out(task: Task) -> Tensor:

@@ -10,6 +10,7 @@ from efface.methods.base import Step
 from efface.metrics.membership import conditional_auc
 from efface.metrics.utility import correct, mean_over_records
 from efface.models.running import logits_of
+from efface.numerics.clusters import Clusters
 from efface.numerics.logits import margin, of_classes
 from efface.unlearning.evidence import Evaluation
 from efface.unlearning.run import Run
@@ -51,16 +52,19 @@ class Observer:
             margins = margin(z_forget, y_forget), margin(z_stopping, y_stopping)
             if any(bool(m.isnan().any()) for m in margins):
                 raise DivergedError(f"the logits became NaN by step {step.index}; nothing was saved")
-            auc = conditional_auc(*margins, *self._difficulty)
+            auc = conditional_auc(*margins, *self._difficulty, clusters=self._clusters)
             stays = ~of_classes(y_stopping, self._run.request.forget_classes)
             is_correct = correct(z_stopping, y_stopping)[stays]
             if self._correct_before is None:
                 self._correct_before = is_correct
+            of_stopping = self._clusters[1]
+            of_stays = None if of_stopping is None else of_stopping[stays]
+            change = is_correct - self._correct_before
             return Evaluation(
                 step=step.index,
                 auc=auc.estimate(self._level),
                 holdout_accuracy=float(is_correct.mean()),
-                accuracy_change=mean_over_records(is_correct - self._correct_before, self._level, -1.0, 1.0),
+                accuracy_change=mean_over_records(change, self._level, -1.0, 1.0, of_stays),
                 forget_accuracy=float(correct(z_forget, y_forget).mean()),
                 loss=step.loss,
             )
@@ -69,6 +73,11 @@ class Observer:
     def _targets(self) -> tuple[Tensor, Tensor]:
         request, splits = self._run.request, self._run.splits
         return request.train.targets(splits.forget), request.holdout.targets(splits.stopping)
+
+    @cached_property
+    def _clusters(self) -> Clusters:
+        request, splits = self._run.request, self._run.splits
+        return request.clusters_of(splits.forget), request.clusters_of(splits.stopping, "holdout")
 
     @cached_property
     def _difficulty(self) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What an audit's report holds: rows, groups, records and notes; its files; and what must never be in it."""
+"""What an audit's report holds: rows, kinds, records and notes; its files; and what must never be in it."""
 
 import copy
 import json
@@ -68,21 +68,21 @@ def test_what_fails_a_model_is_not_called_uninformative(known: Memorised) -> Non
 
 
 def test_groups_have_rows_of_their_own(known: Memorised) -> None:
-    groups = {"first": FORGET[:20], "other": np.array(FORGET[20:])}
-    report = known.audit(retrained=known.retrained[:3], groups=groups, forget=tuple(reversed(FORGET)))
-    assert report.document["request"]["groups"] == {"first": 20, "other": 30}
+    kinds = {"first": FORGET[:20], "other": np.array(FORGET[20:])}
+    report = known.audit(retrained=known.retrained[:3], kinds=kinds, forget=tuple(reversed(FORGET)))
+    assert report.document["request"]["kinds"] == {"first": 20, "other": 30}
     for key in ("accuracy_forget", "loss", "d2_margin"):
         every = readings(report, key)["original"].estimate.value
-        first, other = (readings(report, key, g)["original"].estimate for g in groups)
+        first, other = (readings(report, key, g)["original"].estimate for g in kinds)
         if key != "d2_margin":
             assert every == pytest.approx((20 * first.value + 30 * other.value) / 50)
             assert first.low < first.value < first.high or first.value in (0.0, 1.0)
-    assert [r["group"] for r in report.document["records"]] == ["other"] * 30 + ["first"] * 20
+    assert [r["kind"] for r in report.document["records"]] == ["other"] * 30 + ["first"] * 20
     assert readings(report, "accuracy_forget", "first")["unlearned"].estimate.value == 1.0
 
 
-def test_a_group_of_all_records_has_the_row_of_all(known: Memorised) -> None:
-    report = known.audit(retrained=known.retrained[:3], groups={"every": FORGET})
+def test_a_kind_of_all_records_has_the_row_of_all(known: Memorised) -> None:
+    report = known.audit(retrained=known.retrained[:3], kinds={"every": FORGET})
     for key in ("accuracy_forget", "loss", "d2_margin"):
         for who, reading in readings(report, key).items():
             # as text, since a distance has no interval
@@ -120,7 +120,7 @@ def test_the_order_of_the_request_does_not_matter(known: Memorised) -> None:
 
 def test_the_report_is_valid_and_saved(known: Memorised, tmp_path: Path) -> None:
     report = known.audit(
-        known.steered, retrained=known.retrained[:3], retrain_cost=PhaseCost(2.0, 4.0), groups={"a": FORGET[:9]}
+        known.steered, retrained=known.retrained[:3], retrain_cost=PhaseCost(2.0, 4.0), kinds={"a": FORGET[:9]}
     )
     validate(report.document)
     data, page = report.save(tmp_path / "new")
@@ -160,7 +160,7 @@ def test_identical_weights_are_noted(known: Memorised) -> None:
 def test_ids_are_kept_out_of_the_report_where_asked(known: Memorised, tmp_path: Path) -> None:
     names = [f"patient-{i}" for i in range(TRAIN)]
     asked = tuple(names[i] for i in FORGET)
-    ask = {"task": replace(known.task, ids=names), "forget": asked, "groups": {"some": asked[:9]}}
+    ask = {"task": replace(known.task, ids=names), "forget": asked, "kinds": {"some": asked[:9]}}
     hidden, shown = known.audit(**ask, show_ids=False), known.audit(**ask)
     for path in hidden.save(tmp_path / "hidden"):
         assert "patient" not in path.read_text(encoding="utf-8")

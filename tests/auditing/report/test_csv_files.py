@@ -28,7 +28,7 @@ def test_cells_of_files_are_no_formulas(document: Document) -> None:
         "7",
     ]
     document = only(document)
-    document["records"] = [record(i, id=text, group='a "b", c') for i, text in enumerate(nasty)]
+    document["records"] = [record(i, id=text, kind='a "b", c') for i, text in enumerate(nasty)]
     got = Page(render(document)).files["records.csv"]
     assert sorted(row[0] for row in got[1:]) == sorted(f"'{text}" for text in nasty)
     assert {row[2] for row in got[1:]} == {'a "b", c'}
@@ -38,7 +38,7 @@ def test_very_many_scores_are_handed_over_as_bins(document: Document) -> None:
     document = only(document, "distributions")
     document["distributions"]["original"]["holdout"] = [float(i) for i in range(MAX_SCORES)]
     got = Page(render(document)).files["scores.csv"]
-    assert got[0] == ["model", "group", "from", "to", "records"]
+    assert got[0] == ["model", "records", "from", "to", "count"]
     held = [int(row[4]) for row in got[1:] if row[:2] == ["original", "holdout"]]
     assert sum(held) == MAX_SCORES
 
@@ -57,6 +57,6 @@ def test_files_hold_a_row_for_everything_in_their_figure() -> None:
         "records.csv": 3,
     }
     assert all(len(row) == len(rows[0]) for rows in files.values() for row in rows)
-    assert files["scores.csv"][:2] == [["model", "group", "score"], ["original", "forget", "5"]]
+    assert files["scores.csv"][:2] == [["model", "records", "score"], ["original", "forget", "5"]]
     assert files["records.csv"][3][:4] == ["", "00000002", "other", "yes"]
     assert Page(render(bare(document))).files == {}

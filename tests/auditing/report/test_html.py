@@ -25,14 +25,14 @@ def document() -> Document:
 
 def test_outside_strings_are_escaped(document: Document) -> None:
     document.update(title=NASTY, device=NASTY, notes=[NASTY], versions={NASTY: NASTY})
-    document["request"].update(holdout_used_for=NASTY, groups={NASTY: 3})
+    document["request"].update(holdout_used_for=NASTY, kinds={NASTY: 3})
     document["method"] = {"key": NASTY, "version": 1, "options": {NASTY: NASTY}, "source": NASTY}
     document["cost"]["unlearn"]["phases"] = {NASTY: document["cost"]["unlearn"]["total"]}
     document["evidence"]["reason"] = NASTY
     document["verdict"]["reasons"] = [NASTY, '" onload="alert(1)']
-    document["metrics"][0].update(title=NASTY, group=NASTY)
+    document["metrics"][0].update(title=NASTY, records=NASTY)
     document["metrics"][1]["retrained"] = {"state": "not_measured", "estimate": None, "why": f'" onclick="x" {NASTY}'}
-    document["records"][0].update(record=NASTY, group=NASTY)
+    document["records"][0].update(record=NASTY, kind=NASTY)
     document["records"][1].update(id=NASTY)
     document["verdict"]["sentence"] = document["correction"] = NASTY
     document["tests"][0].update(title=NASTY, unit=NASTY, why=NASTY)

@@ -133,7 +133,8 @@ class Report:
                     "training_records": len(request.train),
                     "holdout_records": len(request.holdout),
                     "holdout_used_for": request.task.holdout_used_for,
-                    "groups": {name: int(mask.sum()) for name, mask in inputs.groups.items()},
+                    "groups": self.table.scores.groups,
+                    "kinds": {name: int(mask.sum()) for name, mask in inputs.kinds.items()},
                 },
                 "method": None
                 if result is None
@@ -214,14 +215,14 @@ class Report:
         tests = None if table.barred else table.scores.record_tests()
         ids = self.inputs.request.ids
         kinds = ["all"] * len(ids)
-        for name, mask in self.inputs.groups.items():
+        for name, mask in self.inputs.kinds.items():
             for i in mask.nonzero().flatten().tolist():
                 kinds[i] = name
         return [
             {
                 "id": name if self.inputs.options.show_ids else None,
                 "record": ids_digest([name]).removeprefix("sha256:")[:12],
-                "group": kinds[i],
+                "kind": kinds[i],
                 **{f"rank_{who}": None if r is None else float(r[i]) for who, r in ranks.items()},
                 **{f"margin_{who}": None if m is None else float(m[i]) for who, m in margins.items()},
                 **{f"gap_{who}": None if g is None else float(g[i]) for who, g in gaps.items()},

@@ -44,24 +44,24 @@ def cell(value: Any) -> str:
 
 def scores(distributions: Mapping[str, Any]) -> Iterator[Row]:
     """One row for each score; if there are more than MAX_SCORES, the number of records in each bin of the figure."""
-    groups = [
-        (name, group, distributions[name][group])
+    listed = [
+        (name, place, distributions[name][place])
         for name in MODEL_NAMES
         if distributions[name] is not None
-        for group in ("forget", "holdout")
+        for place in ("forget", "holdout")
     ]
-    groups = [(name, group, values) for name, group, values in groups if values]
-    if sum(len(values) for *_, values in groups) <= MAX_SCORES:
-        yield ("model", "group", "score")
-        for name, group, values in groups:
-            yield from ((name, group, float(value)) for value in values)
+    listed = [(name, place, values) for name, place, values in listed if values]
+    if sum(len(values) for *_, values in listed) <= MAX_SCORES:
+        yield ("model", "records", "score")
+        for name, place, values in listed:
+            yield from ((name, place, float(value)) for value in values)
         return
-    edges = bin_edges([values for *_, values in groups])
-    yield ("model", "group", "from", "to", "records")
-    for name, group, values in groups:
+    edges = bin_edges([values for *_, values in listed])
+    yield ("model", "records", "from", "to", "count")
+    for name, place, values in listed:
         counts = np.histogram(values, edges)[0]
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
-            yield (name, group, float(low), float(high), int(count))
+            yield (name, place, float(low), float(high), int(count))
 
 
 def tests(rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
@@ -119,7 +119,7 @@ def cost(spent: Mapping[str, Any]) -> Iterator[Row]:
 def records(ranked: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     """One row for each forget record, including those that the page does not show."""
     names = (
-        ["id", "record", "group", "flagged", "p_unlearned"]
+        ["id", "record", "kind", "flagged", "p_unlearned"]
         + [f"{what}_{model}" for what in ("rank", "margin") for model in MODEL_NAMES]
         + ["gap_original", "gap_unlearned"]
     )

@@ -16,6 +16,8 @@ def tiles(document: Document) -> list[tuple[str, str, str]]:
     request, cheaper = document["request"], document["cost"]["ratio_cpu"]
     training, tests, ranked = request["training_records"], document["tests"], document["records"]
     of_all = f"of {training:,} ({percent(request['count'] / training)})" if training else ""
+    if request["groups"] is not None:
+        of_all = f"{of_all} from {request['groups']:,} group{'s' * (request['groups'] != 1)}".strip()
     shown = [("Records to forget", f"{request['count']:,}", of_all)]
     if cheaper is not None:
         less = "less CPU time than retraining" if 0 < cheaper < 1 else "the CPU time of retraining"
@@ -62,8 +64,8 @@ def tests(decisive: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[d
 
 
 def metrics(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-    """The rows of the table, by group, and its footnotes: the reasons for missing numbers, each once."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+    """The rows of the table, by the records that they are about, and its footnotes: why numbers are missing, once."""
+    by_records: dict[str, list[dict[str, Any]]] = {}
     footnotes: list[str] = []
     for metric in measured:
         cells = []
@@ -74,8 +76,8 @@ def metrics(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[dict[
                 footnotes.append(why)
             mark = None if reading["state"] == "measured" else footnotes.index(why) + 1
             cells.append({**reading, "words": reading["state"].replace("_", " "), "mark": mark})
-        groups.setdefault(metric["group"], []).append({**metric, "kind": KINDS[metric["kind"]], "cells": cells})
-    return groups, footnotes
+        by_records.setdefault(metric["records"], []).append({**metric, "kind": KINDS[metric["kind"]], "cells": cells})
+    return by_records, footnotes
 
 
 def records(ranked: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], int]:
