@@ -59,6 +59,17 @@ def normalised(z: Tensor) -> Tensor:
     return 20 * z.softmax(0)
 
 
+class Sometimes:
+    """Leaves the logits of every fourth batch unscaled, as a layer that is dropped at random would."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        self.calls += 1
+        return z if self.calls % 4 else z / 2
+
+
 PROBABILITIES = "the model returns probabilities (none is negative, and all records have the same sum), not logits"
 LOG = "give Task.forward=lambda model, inputs: model(inputs).float().clamp_min(1e-30).log()"
 COMPANY = "the logits of a record depend on the others in its batch: alone and among 63 others they differ by"
@@ -96,6 +107,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
         "for a batch of one record; it gave a tensor of shape (3,): a squeeze()",
     ),
     "dropout in eval mode": (changed(lambda z: F.dropout(z, 0.1)), TWICE),
+    "a layer left out now and then": (changed(Sometimes()), TWICE),
     "noise in eval mode": (changed(lambda z: z + 0.1 * torch.randn(z.shape)), TWICE),
 }
 

@@ -18,6 +18,11 @@ SAMPLE = 64  # records that are read together
 ALONE = 8  # of these, so many are read alone too
 LOG = ".float().clamp_min(1e-30).log()"
 
+TWICE = (
+    "the model's logits differ when the same records are read twice, so it draws at random in eval mode: "
+    "F.dropout needs training=self.training, and sampling must end with model.eval()"
+)
+
 # Largest difference of a record's logits that is rounding, as a share of how far logits vary from record to record;
 # larger where a dtype rounds more. Batches of another size or padding use other kernels (TF32 among them), which the
 # same batch does not.
@@ -54,12 +59,19 @@ def check_outputs(model: nn.Module, task: Task, records: Records, found: Finding
     elif problem := _not_logits(raw, task):
         found.add_problem(problem)
     elif not _apart(raw, second, raw) <= _tolerance(model, raw, READ_AGAIN):
-        found.add_problem(
-            "the model's logits differ when the same records are read twice, so it draws at random in eval mode: "
-            "F.dropout needs training=self.training, and sampling must end with model.eval()"
-        )
+        found.add_problem(TWICE)
     elif stable:
+        before = len(found.problems)
         _check_company(model, task, records, at, raw, found)
+        if len(found.problems) > before and _draws(model, task, batch, raw):
+            found.problems[before:] = [TWICE]
+
+
+def _draws(model: nn.Module, task: Task, batch: Batch, raw: Tensor) -> bool:
+    """Whether a model that seems to depend on the company draws at random, for a whole batch and not at every pass."""
+    with mode(model, training=False), torch.no_grad():
+        passes = [call_forward(task, model, batch.inputs) for _ in range(ALONE)]
+    return not all(_apart(raw, one, raw) <= _tolerance(model, raw, READ_AGAIN) for one in passes)
 
 
 def _sample(task: Task, records: Records) -> list[int]:
