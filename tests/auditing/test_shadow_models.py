@@ -203,6 +203,7 @@ class Spy:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: set[bytes] = set()
+        self.checking = False
         self.calls: list[dict[str, Any]] = []
         real = efface.unlearn
 
@@ -212,15 +213,18 @@ class Spy:
             self.calls.append(rest)
 
             def forward(net: nn.Module, inputs: Tensor) -> Tensor:
-                self.seen.update(r.numpy().tobytes() for r in inputs)
+                if not self.checking:
+                    self.seen.update(r.numpy().tobytes() for r in inputs)
                 return task.forward(net, inputs)
 
             return real(model, task=replace(task, forward=forward), **rest)
 
         def check(*args: Any, **rest: Any) -> Any:
-            request = check_request(*args, **rest)
-            self.seen.clear()  # checks of the model itself may read any record
-            return request
+            self.checking = True  # checks of the model itself may read any record
+            try:
+                return check_request(*args, **rest)
+            finally:
+                self.checking = False
 
         monkeypatch.setattr(shadow_models, "unlearn", unlearn)
         monkeypatch.setattr(driver, "check_request", check)
