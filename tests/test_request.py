@@ -202,7 +202,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     ),
     # the method and the call
     "an unknown method": (method("stear"), "there is no method 'stear' (did you mean 'steer'?)"),
-    "a method of no known kind": (method(3), "there is no method 3 (known: steer"),
+    "a method of no known kind": (method(3), "method: expected a method or its key, such as 'steer' or"),
     "an option out of range": (
         lambda t: {"method": efface.methods.Steer(steps=0)},
         "option steps of steer: expected 1 to 10000, got 0",

@@ -13,6 +13,7 @@ Those of a store are in `efface.store`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar
 
 MAX_NAME = 60  # characters of one name in a message
@@ -79,6 +80,15 @@ def describe_error(error: BaseException) -> str:
     text = "; ".join(error.problems) if isinstance(error, RequestError) else " ".join(str(error).split())
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} ..."
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a word or two; of a class or function that was not called it says so."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}: call it"
+    if isinstance(value, FunctionType | BuiltinFunctionType | MethodType):
+        return f"the function {value.__name__}: call it"
+    return "None" if value is None else type(value).__name__
 
 
 def shorten(items: Iterable[Any], most: int = 3, show: Callable[[Any], str] = repr) -> str:

@@ -6,17 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from efface.data.checks import Findings, check_forget, check_holdout, check_reading, check_rereading, read_forget
 from efface.data.clusters import Keys, check_keys, cluster_numbers, read_keys, shared_warning
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
 from efface.data.records import Records
-from efface.errors import RequestError, shorten
+from efface.errors import RequestError, collect_errors, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable, note_training
 from efface.models.knowledge import check_knowledge
-from efface.runtime.kinds import dataset_problem, network_problem
-from efface.task import Task, unpack_pair
+from efface.runtime.kinds import network_problem
+from efface.task import Task, check_task, missing_sets
 from efface.types import Indices, RecordId, SizedDataset
 
 
@@ -97,10 +96,10 @@ def make_task(
     sets = {"train": train, "holdout": holdout, "test": test, "ids": ids}
     if task is None:
         if train is None or holdout is None:
-            raise RequestError(_missing_sets(train, holdout))
+            raise RequestError(missing_sets(train, holdout))
         return Task(train=train, holdout=holdout, test=test, ids=ids)
     if not isinstance(task, Task):
-        raise RequestError(f"task: expected an efface.Task, got {type(task).__name__}")
+        check_task(task)
     if beside := [name for name, value in sets.items() if value is not None]:
         raise RequestError(f"{', '.join(beside)} given beside a task: set them on the Task")
     return task
@@ -211,22 +210,10 @@ def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
 
 
 def _check_kinds(model: object, task: Task, found: Findings) -> None:
-    """Check that the model and the data sets have the types that the other checks need."""
-    found.problems += _missing_sets(task.train, task.holdout)
-    sets = (
-        ("train", task.eval_records or task.train),
-        ("holdout", task.holdout),
-        ("test", task.test),
-        ("train", task.train),
-    )
-    has_hooks = task.unpack is not unpack_pair or task.collate is not default_collate
-    for name, data in sets:
-        if data is not None and (problem := dataset_problem(data, has_hooks)):
-            found.add_problem(f"{name}: {problem}")
+    """Check that the model and the task's fields have the types that the other checks need."""
+    collect_errors(found.problems, check_task, task)
     if problem := network_problem(model):
         found.problems.append(f"model: {problem}")
-    if not isinstance(task.batch_size, int) or task.batch_size < 1:
-        found.problems.append(f"Task.batch_size: expected a number of records, got {task.batch_size!r}")
     if torch.is_inference_mode_enabled():
         found.problems.append("nothing can be trained in inference mode: call efface outside torch.inference_mode()")
 
@@ -241,14 +228,3 @@ def _check_parts(train: Records, holdout: Records, forget: Indices, classes: int
     for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
         for batch in records.stream(rows):
             check_batch(batch, classes, name, found)
-
-
-def _missing_sets(train: object, holdout: object) -> list[str]:
-    lines = [
-        f"{name} is missing: give {name}=, or a task= that holds it"
-        for name, value in (("train", train), ("holdout", holdout))
-        if value is None
-    ]
-    if holdout is None:
-        lines.append("without a holdout, records that the model never saw, there is no evidence: see docs/guide.md")
-    return lines

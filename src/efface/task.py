@@ -1,14 +1,30 @@
-"""Task: the description of a user's classification problem."""
+"""Task: the description of a user's classification problem, and the checks of its fields."""
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from efface.errors import RequestError, kind_of
+from efface.options import as_integer, clear_calls
+from efface.runtime.kinds import dataset_problem
 from efface.types import RecordId, SizedDataset
+
+# how efface calls each hook
+HOOKS = {
+    "build_model": "build_model()",
+    "fit": "fit(model, dataset, seed)",
+    "unpack": "unpack(batch)",
+    "forward": "forward(model, inputs)",
+    "collate": "collate(records)",
+    "perturb": "perturb(inputs, generator)",
+    "describe": "describe(record)",
+}
 
 
 def unpack_pair(batch: Any) -> tuple[Any, Tensor]:
@@ -27,6 +43,7 @@ def missing_build_model(owner: str = "the task") -> str:
     return f"{owner} has no build_model: set Task.build_model, which makes the network to load into"
 
 
+@clear_calls()
 @dataclass(kw_only=True)
 class Task:
     """A classification problem: its records, and hooks for data or models of other kinds than the default.
@@ -79,3 +96,67 @@ class Task:
     batch_size: int = 1024
     fine_tuned: bool = False
     holdout_used_for: str = "nothing"
+
+
+def check_task(task: object) -> None:
+    """Check the type of a task and of its fields; RequestError with every problem. No record is read."""
+    if problems := list(_problems(task)):
+        raise RequestError(problems)
+
+
+def missing_sets(train: object, holdout: object) -> list[str]:
+    """One line for each of two data sets that is None."""
+    lines = [
+        f"{name} is missing: give {name}=, or a task= that holds it"
+        for name, value in (("train", train), ("holdout", holdout))
+        if value is None
+    ]
+    if holdout is None:
+        lines.append("without a holdout, records that the model never saw, there is no evidence: see docs/guide.md")
+    return lines
+
+
+def _problems(task: object) -> Iterator[str]:
+    if not isinstance(task, Task):
+        yield f"task: expected an efface.Task, got {kind_of(task)}"
+        return
+    yield from missing_sets(task.train, task.holdout)
+    has_hooks = task.unpack is not unpack_pair or task.collate is not default_collate
+    for name in ("train", "holdout", "test", "eval_records"):
+        if (data := getattr(task, name)) is not None and (problem := dataset_problem(data, has_hooks)):
+            yield f"{name}: {problem}"
+    for one, other in combinations(("train", "holdout", "test"), 2):
+        if getattr(task, one) is getattr(task, other) is not None:
+            yield f"{other} is the same data set as {one}: the records of one must not be in the other"
+    if task.eval_records is not None and any(task.eval_records is data for data in (task.holdout, task.test)):
+        yield "eval_records: expected the records of train without augmentation, got the holdout or the test set"
+    for name, call in HOOKS.items():
+        hook = getattr(task, name)
+        is_optional = Task.__dataclass_fields__[name].default is None
+        if (hook is not None or not is_optional) and (problem := _hook_problem(hook, call)):
+            yield f"Task.{name}: expected a function, called as {call}, {problem}"
+    size = as_integer(task.batch_size)
+    if type(size) is not int or size < 1:
+        yield f"Task.batch_size: expected a number of records, got {task.batch_size!r}"
+    if not isinstance(task.fine_tuned, bool):
+        yield f"Task.fine_tuned: expected True or False, got {task.fine_tuned!r}"
+    if not isinstance(task.holdout_used_for, str):
+        yield f"Task.holdout_used_for: expected text such as 'early stopping', got {task.holdout_used_for!r}"
+
+
+def _hook_problem(hook: object, call: str) -> str | None:
+    """Why a hook cannot be called as it will be; None if it can, or where Python does not say what it takes."""
+    if isinstance(hook, nn.Module) and call == HOOKS["build_model"]:
+        return "got the network itself: give what makes a new one, such as lambda: MyNet()"
+    if not callable(hook):
+        return f"got {kind_of(hook)}"
+    words = call.partition("(")[2].removesuffix(")")
+    try:
+        signature = inspect.signature(hook)
+    except (TypeError, ValueError):  # of some functions written in C
+        return None
+    try:
+        signature.bind(*filter(None, words.split(", ")))
+    except TypeError as error:
+        return f"which it cannot be ({error})"
+    return None

@@ -119,6 +119,31 @@ def test_refused(here: Path, name: str) -> None:
     assert listing(here) == before
 
 
+@pytest.mark.parametrize("command", ["unlearn", "run"])
+def test_an_option_of_the_method_that_is_written_otherwise_is_shown_its_form(here: Path, command: str) -> None:
+    words = changed() if command == "unlearn" else ["run"]
+    for more, wrong, form in (
+        (["--steps", "10"], "No such option: --steps", "an option of the method is given as --option NAME=VALUE"),
+        (["--option", "steps", "10"], "(10)", "an option of the method is one word: --option NAME=VALUE"),
+    ):
+        result = run(*words, *more)
+        assert result.exit_code == 2
+        assert f"{wrong}; {form}" in " ".join(result.stderr.split())
+    assert "; " not in run(*words, "extra", "words").stderr  # what is no option gets no such hint
+
+
+def test_options_of_level_strong_are_refused_at_other_levels_before_any_work(here: Path) -> None:
+    for more, names in (
+        (["--models", "16", "--jobs", "2"], ["--models", "--jobs"]),
+        (["--cache", "kept"], ["--cache"]),
+    ):
+        for level in ([], ["--level", "quick"]):
+            result = run(*changed(), *level, *more)
+            assert result.exit_code == 2
+            lines = [line for line in result.stderr.splitlines() if line.startswith("  - ")]
+            assert sorted(lines) == sorted(f"  - {name} is for --level strong" for name in names)
+
+
 def test_all_that_needs_no_model_is_refused_at_once(here: Path) -> None:
     before = listing(here)
     words = changed(

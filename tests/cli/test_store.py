@@ -11,7 +11,9 @@ import pytest
 from filelock import FileLock
 from typer.main import get_command
 
+from efface import Store
 from efface.cli.main import app
+from efface.cli.taskpath import load_task, working_folder_importable
 from helpers.command_line import make_workshop, run
 
 VERBS = ("init", "run", "status", "verify", "export", "rollback")
@@ -144,7 +146,10 @@ def test_retraining_begins_a_lineage(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("status",), "there is no store: make one (efface init), or name another (--store)"),
+        (
+            ("status",),
+            "there is no store: make one (Store.create, or efface init), or name another (folder, or --store)",
+        ),
         (("run",), "there is no store"),
         (("request", "add", "--ids", "ids.txt"), "there is no store"),
         ((*INIT[:2], "--checkpoint", "absent.pt"), "absent.pt: there is no such file"),
@@ -162,7 +167,7 @@ def test_before_there_is_a_store(here: Path, arguments: tuple[str, ...], message
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
-        (INIT, ["there is something already; name another folder (--store)"]),
+        (INIT, ["there is something already; name another (folder, or --store)"]),
         (("request", "add", "--ids", "absent.txt"), ["absent.txt: there is no such file (--ids)"]),
         (("request", "add", "--ids", "odd.txt"), ["the task's ids are integers, but line 1: 'anna'"]),
         (("request", "add", "--ids", "far.txt"), ["2 ids are not among the training records", "5000, 5001"]),
@@ -173,7 +178,10 @@ def test_before_there_is_a_store(here: Path, arguments: tuple[str, ...], message
         (("rollback", "1"), ["version 1 is in service already"]),
         (("run", "--method", "noop"), ["method 'noop' is a control, which honours nothing"]),
         (("run", "--retrain"), ["retraining is done by Task.fit, which the task lacks: set it"]),
-        (("run", "--method", "stear", "--accept", "all"), ["'stear'", "'all' is unknown"]),
+        (
+            ("run", "--method", "stear", "--accept", "all"),
+            ["'stear'", "accept: expected one of verified, undecided, any, got 'all'"],
+        ),
         (("verify", "--level", "quickest"), ["level: expected one of quick, standard, strong, got 'quickest'"]),
         (("run", "--task", "my_task:nothing"), ["module my_task has no 'nothing'"]),
     ],
@@ -223,3 +231,15 @@ def test_help_has_an_example_and_explains_every_option(command: tuple[str, ...])
         typed = typed.commands[part]
     for parameter in typed.params:
         assert parameter.help, parameter.name
+
+
+def test_a_retired_store_that_names_no_task_says_first_that_it_is_retired(here: Path) -> None:
+    with working_folder_importable():
+        task = load_task("my_task:task")
+    assert task.build_model is not None
+    made = Store.create(here / "efface-store", task, task.build_model())
+    assert "the store was made without a task's name: give it (--task MODULE:NAME)" in said("run", code=2)
+    made.retire()
+    for verb in (("run",), ("verify",), ("request", "add", "--ids", "ids.txt")):
+        shown = said(*verb, code=2)
+        assert "the store is retired" in shown and "without a task's name" not in shown

@@ -1,13 +1,15 @@
 """The forget set is found by its ids, in few bytes a record, and every problem with ids is one line."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from efface import Task
-from efface.data.checks import Findings, check_forget
+from efface.data.checks import Findings, check_forget, read_forget
 from efface.types import RecordId
 from helpers.memory import Names, growth
 
@@ -39,3 +41,24 @@ def test_ids_that_occur_twice_are_those_that_a_counter_finds(ids: list[RecordId]
     line = f"ids name more than one training record: {', '.join(map(repr, doubles[:3]))}{more}; ids must be unique"
     assert (line in found.problems) == bool(doubles)
     assert len([p for p in found.problems if p.startswith("ids name")]) == bool(doubles)
+
+
+class Unread(Dataset[int]):
+    """Records that must not be read."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, at: int) -> int:
+        raise AssertionError("a record was read")
+
+
+def test_records_in_place_of_their_ids_are_refused_and_not_read() -> None:
+    forget: Any
+    for forget in (Unread(), Subset(Unread(), [0, 1]), DataLoader(Unread())):
+        found = Findings()
+        assert read_forget(forget, found) == []
+        kind = type(forget).__name__
+        assert found.problems == [
+            f"forget: expected the ids of records, got records ({kind}): give ids, such as [17, 402]"
+        ]

@@ -32,11 +32,43 @@ def test_a_key_is_checked_without_torch() -> None:
 
 @pytest.mark.parametrize("odd", ["ster", "", None, 3])
 def test_what_is_no_key_is_refused_in_the_same_words_everywhere(odd: object) -> None:
-    with pytest.raises(RequestError, match="there is no method") as one:
+    with pytest.raises(RequestError, match="method") as one:
         methods.get(odd)  # type: ignore[arg-type]
     with pytest.raises(RequestError) as other:
         methods.check_key(odd)
     assert one.value.problems == other.value.problems
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "line"),
+    [
+        ("Steer", None, "there is no method 'Steer' (did you mean 'steer'?)"),
+        ("STEER", None, "there is no method 'STEER' (did you mean 'steer'?)"),
+        (methods.Steer, None, "method: expected a method or its key, got the class Steer: give Steer()"),
+        (
+            {"steps": 3},
+            None,
+            "method: expected a method or its key, such as 'steer' or efface.methods.Steer(steps=40), got dict",
+        ),
+        (
+            None,
+            None,
+            "method: expected a method or its key, such as 'steer' or efface.methods.Steer(steps=40), got None",
+        ),
+        ("steer", [3], "options: expected the values by name, such as {'steps': '40'}, got [3]"),
+        ("steer", {3: 4}, "steer has no option '3' (known: "),
+        (methods.Steer(), {"steps": 3}, "options: steer was given with its options already: leave them out"),
+    ],
+)
+def test_what_makes_no_method_is_refused_with_what_would(method: object, options: object, line: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        methods.get(method, options)  # type: ignore[arg-type]
+    assert [found[: len(line)] for found in caught.value.problems] == [line]
+
+
+def test_options_may_be_numbers_as_well_as_text() -> None:
+    assert methods.get("steer", {"steps": 3, "lr": "1e-3"}) == methods.Steer(steps=3, lr=1e-3)
+    assert methods.get("boundary", {"expand": True}) == methods.Boundary(expand=True)
 
 
 def test_a_name_that_is_not_there_is_said_to_be_missing() -> None:

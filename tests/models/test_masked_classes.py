@@ -104,7 +104,7 @@ def test_steer_and_its_audit(mask: float, tiny: Tiny) -> None:
 def check_same_rows(first: Report, second: Report) -> None:
     assert len(first.metrics) == len(second.metrics) > 10
     for row, same in zip(first.metrics, second.metrics, strict=True):
-        assert (row.key, row.group) == (same.key, same.group)
+        assert (row.key, row.records) == (same.key, same.records)
         for who in ("original", "unlearned"):
             a, b = getattr(row, who).estimate, getattr(same, who).estimate
             assert (a is None) == (b is None)
@@ -176,7 +176,7 @@ def test_a_mask_of_each_records_own(tiny: Tiny) -> None:
     result = efface.unlearn(tiny.model, forget=tiny.forget, task=task, options=UnlearnOptions(reference=REFERENCE))
     report = efface.audit(result, references=1)
     assert all(torch.isfinite(p).all() for p in result.model.parameters())
-    shown = {m.key: m.unlearned.estimate for m in report.metrics if m.group == "all"}
+    shown = {m.key: m.unlearned.estimate for m in report.metrics if m.records == "all"}
     assert shown and all(e is None or abs(e.value) < 1e3 for e in shown.values())
     with torch.no_grad():
         assert (result.model(tiny.x).argmax(1) == tiny.y).float().mean() > 0.8

@@ -203,7 +203,7 @@ def test_a_model_that_changes_its_inputs_is_unlearned_and_audited_as_any(method:
     ]
     assert weights(results[0].model) == weights(results[1].model)
     reports = [efface.audit(r, references=1) for r in results]
-    first, second = ({(m.key, m.group): m.unlearned.estimate for m in r.metrics} for r in reports)
+    first, second = ({(m.key, m.records): m.unlearned.estimate for m in r.metrics} for r in reports)
     assert repr(first) == repr(second) and "relearn" in {key for key, _ in first}
     assert all(torch.equal(x, was) for (x, _), was in zip(train, kept, strict=True))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import RequestError
-from efface.runtime.files import atomic_write, check_writable, folder_problem, replace_durably
+from efface.runtime.files import as_path, atomic_write, check_writable, folder_problem, replace_durably
 
 
 def mode_of(path: Path) -> int:
@@ -142,3 +142,17 @@ def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(tmp_path: Path) -
     replace_durably(tmp_path / "made", tmp_path / "link")
     assert os.readlink(tmp_path / "link") == "new"
     assert (tmp_path / "old").read_text() == "old"
+
+
+def test_what_is_no_path_is_refused_by_the_name_of_its_argument() -> None:
+    assert as_path("out", "a/b") == as_path("out", Path("a/b")) == Path("a/b")
+    for value, kind in (
+        (None, "None"),
+        (3, "int"),
+        (b"a", "bytes"),
+        (Path, "the class Path: call it"),
+        ("", "nothing"),
+    ):
+        with pytest.raises(RequestError) as caught:
+            as_path("out", value)
+        assert caught.value.problems == (f"out: expected a path, got {kind}",)

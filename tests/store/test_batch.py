@@ -22,7 +22,8 @@ def store(asked_store: Store) -> Store:
 def test_records_that_cannot_be_unlearned_fail_the_run_and_stay_pending(store: Store, tiny: Tiny) -> None:
     store.add(people(range(100, 170)))
     (problem,) = refused(store.run, QUICK)
-    assert "above 20% they cannot be unlearned together: train anew without them (efface run --retrain)" in problem
+    mend = "train anew without them (RunPlan(retrain=True), or efface run --retrain)"
+    assert f"above 20% they cannot be unlearned together: {mend}" in problem
     run = store.history().runs[1]
     assert (run.stage, run.why) == (Stage.FAILED, "RequestError")
     assert (pending(store), serving(store)) == ([1, 2], weights(tiny.model))

@@ -15,6 +15,8 @@ from helpers.store_cases import IDS
 from helpers.store_verbs import everything, refused, serving
 from helpers.tiny import Tiny, mlp, weights
 
+SETTINGS = ("grace_days", "limits", "source", "task_path")
+
 
 def test_a_new_store_serves_the_model(store: Store, tiny: Tiny, tmp_path: Path) -> None:
     assert serving(store) == weights(tiny.model)
@@ -35,17 +37,20 @@ def test_a_new_store_serves_the_model(store: Store, tiny: Tiny, tmp_path: Path) 
         ({"key": "old.key"}, ["there is a file already, and a key is never replaced"]),
         ({"task": {"build_model": None}}, ["has no build_model"]),
         ({"task": {"holdout": TensorDataset(torch.zeros(0, 16), torch.zeros(0))}}, ["the holdout set is empty"]),
-        ({"task": {"holdout": None}}, ["holdout records: expected a map-style dataset"]),
+        ({"task": {"holdout": None}}, ["holdout is missing", "without a holdout"]),
         ({"task": {"ids": IDS[:-1]}}, ["expected one id for each of the 300 training records, got 299"]),
         ({"task": {"ids": (*IDS[:-1], IDS[0])}}, ["ids name more than one training record"]),
         ({"task": {"train": [1, 2, 3]}}, ["training records cannot be read"]),
         ({"model": "weights.pt"}, ["expected a torch.nn.Module"]),
         ({"model": Labelled(["a"])}, ["state that is no tensor (_extra_state), which a store's weights files cannot"]),
-        ({"grace_days": -1}, ["grace_days: expected a number of 0 or more, got -1"]),
+        ({"grace_days": -1}, ["grace_days: expected a number from 0 to 365,000, got -1"]),
         ({"grace_days": float("nan")}, ["grace_days: expected a number"]),
-        ({"grace_days": 1e10}, ["grace_days: expected at most 365,000 days"]),
+        ({"grace_days": 1e10}, ["grace_days: expected a number from 0 to 365,000"]),
         ({"grace_days": "thirty"}, ["grace_days: expected a number"]),
         ({"limits": DriftLimits(changed=-0.1, accuracy=float("inf"))}, ["changed: expected", "accuracy: expected"]),
+        ({"limits": DriftLimits(changed=1.5, accuracy=True)}, ["changed: expected a number from 0 to 1", "accuracy: "]),
+        ({"source": 3}, ["source: expected the file that the model came from, got int"]),
+        ({"task_path": 3}, ["task_path: expected text such as 'my_task:task', got int"]),
         ({"source": "no-such-file.pt"}, ["there is no such file, which the model is said to come from"]),
         ({"source": "taken"}, ["taken: is a folder without weights"]),
         ({"device": "abacus"}, ["abacus"]),
@@ -71,7 +76,7 @@ def test_a_store_is_refused_with_every_reason_and_leaves_nothing(
     before = everything(tmp_path)
     given: dict[str, Any] = {"folder": "store", "model": tiny.model, **change}
     given["task"] = tiny.task(**{"build_model": mlp, **change.get("task", {})})
-    settings = {name: given.pop(name) for name in ("grace_days", "limits", "source") if name in given}
+    settings = {name: given.pop(name) for name in SETTINGS if name in given}
     given["settings"] = StoreSettings(**settings)
     problems = refused(Store.create, given.pop("folder"), given.pop("task"), given.pop("model"), **given)
     assert len(problems) == len(lines), problems
@@ -84,7 +89,10 @@ def test_a_store_is_refused_with_every_reason_and_leaves_nothing(
 def test_what_an_interrupted_create_left_is_named(tmp_path: Path, tiny: Tiny) -> None:
     (tmp_path / ".store.new").mkdir()
     (problem,) = refused(Store.create, tmp_path / "store", tiny.task(build_model=mlp), tiny.model)
-    assert ".store.new: an efface init is at work there or was interrupted; it holds a copy of the model" in problem
+    assert (
+        ".store.new: a store is being made there (Store.create, or efface init), or was, and that was interrupted"
+        in problem
+    )
 
 
 def test_settings_of_another_kind_are_refused(tmp_path: Path, tiny: Tiny) -> None:
@@ -108,4 +116,6 @@ def test_a_task_that_is_none_is_refused(tmp_path: Path, tiny: Tiny) -> None:
     assert refused(Store.create, tmp_path / "store", "my_task:task", tiny.model) == (
         "task: expected an efface.Task, got str",
     )
-    assert refused(Store, tmp_path / "store")[0].endswith("make one (efface init), or name another (--store)")
+    assert refused(Store, tmp_path / "store")[0].endswith(
+        "make one (Store.create, or efface init), or name another (folder, or --store)"
+    )

@@ -48,7 +48,8 @@ from efface.store.plan import ACCEPT, RunPlan
 refused(check_store, Path(sys.argv[1]))
 """
     said, loaded = loads(code, str(tmp_path / "absent"))
-    assert said == [f"{tmp_path / 'absent'}: there is no store: make one (efface init), or name another (--store)"]
+    make = "make one (Store.create, or efface init), or name another (folder, or --store)"
+    assert said == [f"{tmp_path / 'absent'}: there is no store: {make}"]
     assert loaded == set()
 
 

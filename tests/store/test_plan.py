@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pytest
 
 from efface import Task
@@ -26,6 +27,14 @@ def store(asked_store: Store) -> Store:
         ({"method": "retrain"}, ["method 'retrain' is a control"]),
         ({"method": "stear"}, ["did you mean 'steer'?"]),
         ({"options": {"stepps": 3}}, ["stepps"]),
+        ({"options": ["steps=3"]}, ["options: expected the values by name, such as {'steps': '40'}, got ['steps=3']"]),
+        ({"method": get("steer")}, ["method: a plan names the method by its key, and has its options beside it"]),
+        ({"method": type(get("steer"))}, ["method: a plan names the method by its key"]),
+        ({"accept": ["any"]}, ["accept: expected one of verified, undecided, any, got ['any']"]),
+        (
+            {"seed": True, "references": True},
+            ["references: expected an integer", "seed: expected an integer, got True"],
+        ),
         ({"accept": "not_verified"}, ["accept: expected one of verified, undecided, any"]),
         ({"level": "thorough"}, ["level: expected one of quick, standard, strong, got 'thorough'"]),
         ({"references": 0}, ["references: expected an integer of 1 or more, got 0"]),
@@ -39,6 +48,11 @@ def test_a_plan_is_refused_before_any_work(store: Store, plan: dict[str, Any], l
     assert len(problems) == len(lines)
     assert all(line in problem for line, problem in zip(lines, problems, strict=True))
     assert everything(store.path) == before
+
+
+def test_numbers_of_numpy_are_taken_as_pythons() -> None:
+    plan = RunPlan(seed=np.int64(3), references=np.int32(2))  # type: ignore[arg-type]
+    assert (plan, type(plan.seed), type(plan.references)) == (RunPlan(seed=3, references=2), int, int)
 
 
 def test_a_run_without_what_it_needs_is_refused(store: Store, tiny: Tiny) -> None:

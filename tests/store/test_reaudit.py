@@ -31,6 +31,6 @@ def test_a_new_audit_is_about_all_that_the_lineage_forgot(tmp_path: Path, tiny: 
 def test_the_original_that_is_given_must_be_the_one(path: Path, task: Task, tiny: Tiny) -> None:
     store = Store(path, task)
     assert refused(store.verify, original=mlp()) == (
-        "the model given is not version 1, which the lineage began with (--original)",
+        "the model given is not version 1, which the lineage began with (original, or --original)",
     )
     assert store.verify(original=tiny.model, references=1).report is not None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -217,6 +218,28 @@ def test_a_result_is_saved_with_its_digest(tiny: Tiny, tmp_path: Any) -> None:
     load_weights(model, tmp_path / "w.safetensors")
     assert weights(model) == weights(result.model)
     assert digest == weights_digest(result.model)
+
+
+def test_a_seed_of_numpy_is_taken_as_pythons_and_true_is_none(tiny: Tiny) -> None:
+    given, own = (
+        efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method="noop", seed=seed)  # type: ignore[arg-type]
+        for seed in (np.int64(5), 5)
+    )
+    assert (given.seed, type(given.seed)) == (own.seed, int)
+    assert np.array_equal(given.splits.calibration, own.splits.calibration)
+    odd: Any
+    for odd in (True, 1.5, "0", None):
+        with pytest.raises(RequestError, match="seed: expected an integer, got"):
+            efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), seed=odd)
+    for odd in ("no", 1):
+        with pytest.raises(RequestError, match="progress: expected True or False, got"):
+            efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), progress=odd)
+
+
+def test_a_result_is_saved_to_a_path(tiny: Tiny) -> None:
+    result = efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method="noop")
+    with pytest.raises(RequestError, match="path: expected a path, got int"):
+        result.save(3)  # type: ignore[arg-type]
 
 
 def test_the_runs_own_evidence_counts_persons(tiny: Tiny) -> None:

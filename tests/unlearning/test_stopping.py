@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from efface.errors import RequestError
 from efface.types import Estimate
 from efface.unlearning.evidence import Evaluation, Outcome
 from efface.unlearning.stopping import AnyOf, LooksUnseen, UtilityFloor, conclude, default_rule
@@ -86,3 +87,15 @@ def test_a_combination_judges_by_its_widest_rule() -> None:
     rule = UtilityFloor() | LooksUnseen(margin=0.04, target=0.52)
     assert (rule.target, rule.margin) == (0.52, 0.04)
     assert [type(r) for r in rule.rules] == [UtilityFloor, LooksUnseen]
+
+
+def test_only_rules_are_combined() -> None:
+    combined = UtilityFloor() | LooksUnseen(margin=0.1)
+    assert combined.rules == (UtilityFloor(), LooksUnseen(margin=0.1)) and combined.margin == 0.1
+    odd: Any
+    for odd in (3, None, LooksUnseen, "looks unseen"):
+        for combine in (lambda odd=odd: UtilityFloor() | odd, lambda odd=odd: odd | UtilityFloor()):
+            with pytest.raises(RequestError, match=r"combined with others, as in UtilityFloor\(\) \| LooksUnseen\(\)"):
+                combine()
+    with pytest.raises(RequestError, match="at least one stop rule"):
+        AnyOf.of()

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from efface.auditing.checks import Judged, ModelPair
+from efface.auditing.checks import AuditCall, ModelPair
 from efface.auditing.config import REFERENCES, Level
-from efface.auditing.inputs import audit_seed, prepare
+from efface.auditing.inputs import prepare
 from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.auditing.report.build import Report
 from efface.auditing.run import judge
-from efface.errors import RequestError
+from efface.errors import RequestError, kind_of
 from efface.models.wrappers import plain_networks
+from efface.options import as_integer, clear_calls
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded, unchanged_globals
 from efface.task import Task
@@ -22,6 +23,10 @@ from efface.unlearning.result import Result
 __all__ = ["audit", "audit_models"]
 
 
+MODELS_ARE_JUDGED_BY = "two models are judged by efface.audit_models(original, unlearned, forget=..., task=...)"
+
+
+@clear_calls(instead=MODELS_ARE_JUDGED_BY, options=AuditOptions)
 def audit(
     result: Result,
     *,
@@ -57,15 +62,13 @@ def audit(
         DivergedError: A model's logits are not finite.
     """
     if not isinstance(result, Result):
-        raise RequestError(
-            f"result: expected what efface.unlearn gives, got {type(result).__name__}; efface.audit_models judges "
-            "any two models"
-        )
+        raise RequestError(f"result: expected what efface.unlearn gives, got {kind_of(result)}; {MODELS_ARE_JUDGED_BY}")
     if test is not None:
         result = dataclasses.replace(result, task=dataclasses.replace(result.task, test=test, test_groups=None))
-    return _audit(result, level, references, retrained, seed, options)
+    return _audit(AuditCall(result, level, as_integer(references), retrained, as_integer(seed), options))
 
 
+@clear_calls("task", options=AuditOptions, task=Task)
 def audit_models(
     original: nn.Module,
     unlearned: nn.Module,
@@ -102,21 +105,17 @@ def audit_models(
         DivergedError: A model's logits are not finite.
     """
     original, unlearned = plain_networks([original, unlearned])
-    return _audit(ModelPair(original, unlearned, forget, task), level, references, retrained, seed, options)
+    judged = ModelPair(original, unlearned, forget, task)
+    return _audit(AuditCall(judged, level, as_integer(references), retrained, as_integer(seed), options))
 
 
-def _audit(
-    judged: Judged,
-    level: Level | str,
-    references: int | Sequence[nn.Module],
-    retrained: Sequence[nn.Module],
-    seed: int | None,
-    options: AuditOptions,
-) -> Report:
-    references, retrained = plain_networks(references), plain_networks(retrained)
+def _audit(call: AuditCall) -> Report:
+    call = dataclasses.replace(
+        call, references=plain_networks(call.references), retrained=plain_networks(call.retrained)
+    )
     meter = Meter()
-    with unchanged_globals(), seeded(audit_seed(judged, seed)), meter.phase("other"):
+    with unchanged_globals(), seeded(call.draws_seed), meter.phase("other"):
         with meter.phase("checks"):
-            inputs = prepare(judged, level, references, retrained, seed, options)
+            inputs = prepare(call)
         findings = judge(inputs, meter)
     return Report(inputs, findings, meter.cost())

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from efface.auditing.config import Level, level_problem
-from efface.auditing.options import AuditOptions
+from efface.auditing.config import REFERENCES, Level, level_problem
+from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.data.checks import Findings
 from efface.data.ids import as_python_ids
 from efface.ensembles.cache import check_cache
@@ -16,9 +16,11 @@ from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import Method, get
 from efface.models.checkpoint import weights_digest
 from efface.models.checks import check_fresh
+from efface.options import as_integer
 from efface.request import Request, check_others, check_request
 from efface.runtime.kinds import network_problem
-from efface.task import Task
+from efface.runtime.seeds import derive_seed
+from efface.task import Task, check_task
 from efface.types import RecordId
 from efface.unlearning.result import Result
 
@@ -43,27 +45,9 @@ class ModelPair:
 Judged = Result | ModelPair
 
 
-def method_of(judged: Judged, options: AuditOptions) -> Method | None:
-    """The method that made the unlearned model, from the result or from the options; None if it is not known."""
-    if isinstance(judged, Result):
-        return judged.method
-    return None if options.method is None else get(options.method)
-
-
-def used_reference_of(judged: Judged, options: AuditOptions) -> str | None:
-    """Digest of the weights of the reference model that the method and its stop rule used; None if not known."""
-    return judged.reference if isinstance(judged, Result) else options.used_reference
-
-
-def check_call(
-    judged: Judged,
-    level: Level | str,
-    references: int | Sequence[nn.Module],
-    retrained: Sequence[nn.Module],
-    seed: int | None,
-    options: AuditOptions,
-) -> tuple[Request, dict[str, Tensor]]:
-    """Check the arguments, the request, and every given model.
+@dataclass(frozen=True)
+class AuditCall:
+    """The arguments of `efface.audit` or `efface.audit_models`, as they were given.
 
     Args:
         judged: The result, or the two models to judge.
@@ -72,6 +56,41 @@ def check_call(
         retrained: As in `efface.audit`.
         seed: As in `efface.audit`.
         options: As in `efface.audit`.
+    """
+
+    judged: Judged
+    level: Level | str
+    references: int | Sequence[nn.Module]
+    retrained: Sequence[nn.Module]
+    seed: int | None
+    options: AuditOptions
+
+    @property
+    def result(self) -> Result | None:
+        """The run that made the unlearned model; None for two models of any origin."""
+        return self.judged if isinstance(self.judged, Result) else None
+
+    @property
+    def method(self) -> Method | None:
+        """The method that made the unlearned model, from the result or from the options; None if it is not known."""
+        if self.result is not None:
+            return self.result.method
+        return None if self.options.method is None else get(self.options.method)
+
+    @property
+    def used_reference(self) -> str | None:
+        """Digest of the weights of the reference model that the method and its stop rule used; None if not known."""
+        return self.options.used_reference if self.result is None else self.result.reference
+
+    @property
+    def draws_seed(self) -> int:
+        """The seed that the draws of the audit derive from: the one given, else that of the run, or 0."""
+        run_seed = 0 if self.result is None else self.result.seed
+        return derive_seed(self.seed if isinstance(self.seed, int) else run_seed, "audit")
+
+
+def check_audit_call(call: AuditCall) -> tuple[Request, dict[str, Tensor]]:
+    """Check the arguments, the request, and every given model.
 
     Returns:
         The request, and each kind of forget records as a mask over the request's ids, in their order.
@@ -80,12 +99,13 @@ def check_call(
         RequestError: With every problem. Whether a given model had a part in the run is checked last, once all other
             checks pass.
     """
+    judged, options = call.judged, call.options
     problems = [
         *_judged_problems(judged),
-        *_level_problems(level, options),
-        *_reference_problems(references, level),
-        *_other_problems(retrained, seed, options),
-        *_doubled_problems(judged, options),
+        *_level_problems(call),
+        *_reference_problems(call.references, call.level),
+        *_other_problems(call),
+        *_doubled_problems(call),
     ]
     if not isinstance(judged.original, nn.Module) or not isinstance(judged.task, Task):
         raise RequestError(problems)
@@ -94,16 +114,17 @@ def check_call(
     )
     if request is None or not isinstance(options, AuditOptions):
         raise RequestError(problems)
-    others = {f"retrained[{i}]": m for i, m in enumerate(retrained if _is_list(retrained) else ())}
-    if isinstance(references, Sequence):
-        others |= {f"references[{i}]": m for i, m in enumerate(references) if isinstance(m, nn.Module)}
-    collect_errors(problems, check_others, {"unlearned": judged.model, **others}, request)
+    others = {f"retrained[{i}]": m for i, m in enumerate(call.retrained if _is_list(call.retrained) else ())}
+    if isinstance(call.references, Sequence):
+        others |= {f"references[{i}]": m for i, m in enumerate(call.references) if isinstance(m, nn.Module)}
+    unlearned = {"unlearned": judged.model} if isinstance(judged.model, nn.Module) else {}
+    collect_errors(problems, check_others, {**unlearned, **others}, request)
     masks = collect_errors(problems, _masks, request, options.kinds)
-    if level == Level.STRONG:
-        problems += _strong_problems(judged, request, options)
+    if call.level == Level.STRONG:
+        problems += _strong_problems(call, request)
     if problems or masks is None:
         raise RequestError(problems)
-    _check_had_no_part(judged, others, used_reference_of(judged, options))
+    _check_had_no_part(judged, others, call.used_reference)
     return request, masks
 
 
@@ -113,21 +134,39 @@ def _is_list(value: object) -> bool:
 
 def _judged_problems(judged: Judged) -> list[str]:
     problems: list[str] = []
-    if problem := network_problem(judged.original):
-        problems.append(f"original: {problem}")
+    for name, model in (("original", judged.original), ("unlearned", judged.model)):
+        if problem := network_problem(model):
+            problems.append(f"{name}: {problem}")
     if not isinstance(judged.task, Task):
-        problems.append(f"task: expected an efface.Task, got {type(judged.task).__name__}")
+        collect_errors(problems, check_task, judged.task)
     return problems
 
 
-def _level_problems(level: object, options: object) -> list[str]:
-    if problem := level_problem(level):
+def idle_note(call: AuditCall) -> list[str]:
+    """A note on settings that were changed from their defaults and that the level does not use; empty if none were."""
+    if call.level == Level.STRONG:
+        return []
+    given = {name: getattr(call.options, name) for name in ("models", "jobs")}
+    usual = {name: getattr(DEFAULT_OPTIONS, name) for name in given}
+    if call.level == Level.QUICK:  # it trains no model
+        given |= {"recipe": call.options.recipe, "references": call.references}
+        usual |= {"recipe": DEFAULT_OPTIONS.recipe, "references": REFERENCES}
+    idle = [name for name, value in given.items() if value != usual[name]]
+    return [f"without effect at level {Level(call.level)}: {', '.join(idle)}"] if idle else []
+
+
+def _level_problems(call: AuditCall) -> list[str]:
+    if problem := level_problem(call.level):
         return [problem]
-    unused = ("method", "cache") if level != Level.STRONG and isinstance(options, AuditOptions) else ()
-    return [f"{name}: only level strong uses it" for name in unused if getattr(options, name) is not None]
+    if not isinstance(call.options, AuditOptions) or call.level == Level.STRONG:
+        return []
+    return [
+        f"{name}: only level strong uses it" for name in ("method", "cache") if getattr(call.options, name) is not None
+    ]
 
 
 def _reference_problems(references: object, level: object) -> list[str]:
+    references = as_integer(references)
     if isinstance(references, bool | str) or not isinstance(references, int | Sequence):
         return [f"references: expected a number of models, or models, got {type(references).__name__}"]
     if isinstance(references, int):
@@ -140,37 +179,37 @@ def _reference_problems(references: object, level: object) -> list[str]:
     return problems
 
 
-def _other_problems(retrained: object, seed: object, options: object) -> list[str]:
+def _other_problems(call: AuditCall) -> list[str]:
     problems = []
-    if not _is_list(retrained) or isinstance(retrained, nn.Module):
-        problems.append(f"retrained: expected a list of models, got {type(retrained).__name__}")
-    if seed is not None and type(seed) is not int:
-        problems.append(f"seed: expected an integer, got {seed!r}")
-    if not isinstance(options, AuditOptions):
-        problems.append(f"options: expected an efface.AuditOptions, got {type(options).__name__}")
+    if not _is_list(call.retrained) or isinstance(call.retrained, nn.Module):
+        problems.append(f"retrained: expected a list of models, got {type(call.retrained).__name__}")
+    if call.seed is not None and type(as_integer(call.seed)) is not int:
+        problems.append(f"seed: expected an integer, got {call.seed!r}")
+    if not isinstance(call.options, AuditOptions):
+        problems.append(f"options: expected an efface.AuditOptions, got {type(call.options).__name__}")
     return problems
 
 
-def _doubled_problems(judged: Judged, options: object) -> list[str]:
-    if not isinstance(judged, Result) or not isinstance(options, AuditOptions):
+def _doubled_problems(call: AuditCall) -> list[str]:
+    if call.result is None or not isinstance(call.options, AuditOptions):
         return []
     known = ("method", "run_seed", "used_reference")
-    doubled = [name for name in known if getattr(options, name) is not None]
+    doubled = [name for name in known if getattr(call.options, name) is not None]
     return [f"{', '.join(doubled)} given beside a result, which holds them already"] if doubled else []
 
 
-def _strong_problems(judged: Judged, request: Request, options: AuditOptions) -> list[str]:
+def _strong_problems(call: AuditCall, request: Request) -> list[str]:
     """Why the models of a strong audit could not be trained."""
     found = Findings()
-    check_fresh(judged.original, request.task, request.train, request.classes, found)
+    check_fresh(call.judged.original, request.task, request.train, request.classes, found)
     if request.task.fit is None:
         found.problems.append(
             "level strong trains models as the original was trained: give Task.fit, or use level standard"
         )
-    if request.forget_classes and method_of(judged, options) is not None:
+    if request.forget_classes and call.method is not None:
         found.problems.append("level strong cannot run a method on whole classes yet: leave `method` out")
-    if options.cache is not None:
-        collect_errors(found.problems, check_cache, Path(options.cache))
+    if call.options.cache is not None:
+        collect_errors(found.problems, check_cache, Path(call.options.cache))
     return found.problems
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from efface.auditing.checks import Judged, check_call, method_of, used_reference_of
+from efface.auditing.checks import AuditCall, check_audit_call, idle_note
 from efface.auditing.config import Level
 from efface.auditing.options import AuditOptions
 from efface.data.splits import Splits, make_splits
@@ -87,41 +87,10 @@ class AuditInputs:
         return UnlearnOptions() if self.result is None else self.result.options
 
 
-def audit_seed(judged: Judged, seed: int | None) -> int:
-    """The seed that the draws of an audit derive from.
-
-    Args:
-        judged: The result, or the two models to judge.
-        seed: The seed given to the audit; None takes that of the run, or 0 for models of any origin.
-    """
-    run_seed = judged.seed if isinstance(judged, Result) else 0
-    return derive_seed(seed if isinstance(seed, int) else run_seed, "audit")
-
-
-def prepare(
-    judged: Judged,
-    level: Level | str,
-    references: int | Sequence[nn.Module],
-    retrained: Sequence[nn.Module],
-    seed: int | None,
-    options: AuditOptions,
-) -> AuditInputs:
-    """Check all arguments, and choose records that the method did not use.
-
-    Args:
-        judged: The result, or the two models to judge.
-        level: As in `efface.audit`.
-        references: As in `efface.audit`.
-        retrained: As in `efface.audit`.
-        seed: As in `efface.audit`.
-        options: As in `efface.audit`.
-
-    Raises:
-        RequestError: With every problem.
-    """
-    request, kinds = check_call(judged, level, references, retrained, seed, options)
-    result = judged if isinstance(judged, Result) else None
-    own = audit_seed(judged, seed)
+def prepare(call: AuditCall) -> AuditInputs:
+    """Check all arguments, and choose records that the method did not use; RequestError with every problem."""
+    request, kinds = check_audit_call(call)
+    judged, result, options, own = call.judged, call.result, call.options, call.draws_seed
     run_seed = options.run_seed if result is None else result.seed
     if result is not None:
         splits = result.splits
@@ -134,27 +103,28 @@ def prepare(
     digests = weights_digest(judged.original), weights_digest(judged.model)
     notes = [*(() if result is None else result.warnings), *request.warnings]
     notes += [UNCHANGED] if digests[0] == digests[1] else []
+    notes += idle_note(call)
     return AuditInputs(
         result=result,
-        level=Level(level),
+        level=Level(call.level),
         options=options,
         seed=own,
-        report_seed=seed or 0 if result is None else result.seed,
-        method=method_of(judged, options),
+        report_seed=call.seed or 0 if result is None else result.seed,
+        method=call.method,
         request=request,
         original=judged.original,
         unlearned=judged.model,
-        retrained=tuple(retrained),
-        references=() if isinstance(references, int) else tuple(references),
-        reference_count=references if isinstance(references, int) else 0,
+        retrained=tuple(call.retrained),
+        references=() if isinstance(call.references, int) else tuple(call.references),
+        reference_count=call.references if isinstance(call.references, int) else 0,
         splits=splits,
         nonmembers=nonmembers[:MAX_NONMEMBERS],
         retain=_retain_sample(splits, derive_seed(own, "audit", "retain")),
         reference_records=splits.audit_reference,
         kinds=kinds,
         digests=digests,
-        used_reference=used_reference_of(judged, options),
-        notes=tuple(dict.fromkeys([*notes, *_origin_notes(result, run_seed, seed)])),
+        used_reference=call.used_reference,
+        notes=tuple(dict.fromkeys([*notes, *_origin_notes(result, run_seed, call.seed)])),
     )
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from efface.auditing.config import MIN_ENSEMBLE, MODELS
 from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
-from efface.methods import Method, get
+from efface.methods import Method, class_of, get
 from efface.models.training import Recipe
-from efface.options import type_problems
+from efface.options import as_integer, clear_calls, type_problems
 from efface.runtime.cost import PhaseCost
 from efface.types import RecordId
 
 
+@clear_calls(recipe=Recipe, method=class_of)
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions:
     """How an audit is made and reported, beside its level.
@@ -55,6 +56,8 @@ class AuditOptions:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
+        for name in ("models", "jobs", "run_seed"):
+            object.__setattr__(self, name, as_integer(getattr(self, name)))
         expected = (
             ("kinds", self.kinds, Mapping, "record ids by the name of each kind"),
             ("retrain_cost", self.retrain_cost, PhaseCost | None, "an efface.PhaseCost"),
@@ -67,6 +70,12 @@ class AuditOptions:
             ("progress", self.progress, bool | None, "True or False"),
         )
         problems = type_problems(expected)
+        if isinstance(self.kinds, Mapping):
+            problems += [
+                f"kinds: expected the record ids of each kind by its name, got {name!r}: {type(ids).__name__}"
+                for name, ids in self.kinds.items()
+                if not isinstance(name, str) or isinstance(ids, str | bytes) or not hasattr(ids, "__len__")
+            ]
         if isinstance(self.run_seed, bool):
             problems.append(f"run_seed: expected an integer, got {self.run_seed}")
         if not _is_at_least(self.models, MIN_ENSEMBLE):

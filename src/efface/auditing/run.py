@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import nn
@@ -18,7 +18,7 @@ from efface.auditing.distance_tests import count_distance_tests, distance_tests,
 from efface.auditing.ensemble_outputs import read_ensembles
 from efface.auditing.ensemble_rows import ensemble_rows
 from efface.auditing.exchangeability import Exchangeability, compare, one_of_each_group
-from efface.auditing.inputs import AuditInputs
+from efface.auditing.inputs import UNCHANGED, AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.references import reference_models
 from efface.auditing.scores import MIN_TARGETS, Scores
@@ -114,7 +114,13 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
     notes += [missing_reason] if missing_reason and not quick else []
     notes += _resolution(records, len(inputs.nonmembers)) if references else []
     digests = [weights_digest(m) for m in references]
-    return AuditResult(verdict, table, exchangeable, canaries, ensembles, digests, notes)
+    return AuditResult(_with_changes(verdict, inputs), table, exchangeable, canaries, ensembles, digests, notes)
+
+
+def _with_changes(verdict: Verdict, inputs: AuditInputs) -> Verdict:
+    """The verdict; where the weights are the original's, as those of a control may be, that is its first reason."""
+    is_unchanged = inputs.digests[0] == inputs.digests[1]
+    return replace(verdict, reasons=(UNCHANGED, *verdict.reasons)) if is_unchanged else verdict
 
 
 def _distances(

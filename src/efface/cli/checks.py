@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from efface.auditing.config import Level, level_problem
+from efface.auditing.config import MODELS, Level, level_problem
 from efface.cli.ids import IdLines, read_id_lines
 from efface.cli.taskpath import check_task_path
 from efface.errors import RequestError, collect_errors, shorten
@@ -56,20 +56,35 @@ def check_level(level: str) -> None:
         raise RequestError(f"{problem} (--level)")
 
 
-def check_audit(problems: list[str], level: str, cache: Path | None, method: str | None = None) -> None:
-    """Check the level of an audit, and that options for level strong are given at that level only.
+def check_audit(
+    problems: list[str],
+    level: str,
+    cache: Path | None,
+    method: str | None = None,
+    models: int = MODELS,
+    jobs: int | None = None,
+) -> None:
+    """Check the level of an audit, and that options which only some levels use are given at those alone.
 
     Args:
         problems: problems are added to this list.
         level: name of the level.
         cache: folder for the models of ensembles, if one was given.
         method: key of a method, if one was given.
+        models: number of models of each ensemble.
+        jobs: number of processes, if one was given.
     """
     collect_errors(problems, check_level, level)
     if level in (Level.QUICK, Level.STANDARD):
-        unused = [name for name, value in (("--cache", cache), ("--method", method)) if value is not None]
+        values = {
+            "--cache": cache,
+            "--method": method,
+            "--jobs": jobs,
+            "--models": None if models == MODELS else models,
+        }
+        unused = [name for name, value in values.items() if value is not None]
         problems += [f"{name} is for --level strong" for name in unused]
-    elif cache is not None:
+    if level == Level.STRONG and cache is not None:
         collect_errors(problems, check_writable, cache, "cache")
     if method is not None:
         collect_errors(problems, check_key, method)

@@ -27,6 +27,7 @@ from efface.cli.parameters import (
     HideIds,
     Jobs,
     Json,
+    MethodCommand,
     MethodKey,
     MethodOptions,
     Models,
@@ -79,6 +80,7 @@ def root(
 
 
 @app.command(
+    cls=MethodCommand,
     epilog="Example:\n\nefface unlearn my_task:task --checkpoint model.pt --forget ids.txt --out run",
 )
 def unlearn(
@@ -111,7 +113,7 @@ def unlearn(
         lines = check_inputs(problems, task, [("--checkpoint", checkpoint)], forget, device)
         options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_folder, out, force, weights_files(checkpoint))
-        check_audit(problems, level, cache)
+        check_audit(problems, level, cache, None, models, jobs)
         if no_audit and level != Level.STANDARD:
             problems.append("--level says how to audit, and --no-audit not to: leave one out")
         if problems or lines is None:
@@ -198,7 +200,7 @@ def audit(
         ]
         lines = check_inputs(problems, task, checkpoints, forget, device)
         collect_errors(problems, check_folder, out, force)
-        check_audit(problems, level, cache, method)
+        check_audit(problems, level, cache, method, models, jobs)
         if references is not None and level == Level.QUICK:
             problems.append("--references is for levels standard and strong")
         if problems or lines is None:

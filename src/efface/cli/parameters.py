@@ -1,13 +1,33 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from efface.auditing.config import MIN_ENSEMBLE
 from efface.methods import available
 from efface.store.place import KEY_VARIABLE
+
+
+class MethodCommand(TyperCommand):
+    """A command that runs a method: a word that it does not know is often an option of that method."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of a command line; a usage error says how options of the method are written."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # a usage error of Click, whose classes Typer keeps at various places
+            hint = {
+                "NoSuchOption": "an option of the method is given as --option NAME=VALUE",
+                "UsageError": "an option of the method is one word: --option NAME=VALUE" * ("--option" in given),
+            }.get(type(error).__name__, "")
+            if hint and hasattr(error, "message"):
+                error.message = f"{error.message.removesuffix('.')}; {hint}"
+            raise
+
 
 DEFAULT_STORE = Path("efface-store")
 

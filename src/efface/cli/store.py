@@ -17,6 +17,7 @@ from efface.cli.parameters import (
     Device,
     Json,
     KeyFile,
+    MethodCommand,
     MethodKey,
     MethodOptions,
     OtherTask,
@@ -30,11 +31,10 @@ from efface.cli.parameters import (
 from efface.cli.store_opening import check_store_words, open_store, open_with_task
 from efface.cli.taskpath import check_task_path, load_task, working_folder_importable
 from efface.errors import RequestError, collect_errors
-from efface.options import nearest
 from efface.runtime.devices import check_device_name, resolve_device
 from efface.runtime.jsonable import to_jsonable
 from efface.store.place import check_new_store, key_beside
-from efface.store.plan import ACCEPT, RunPlan
+from efface.store.plan import RunPlan, check_accept
 from efface.store.settings import DriftLimits, StoreSettings
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def init(
             show_made(made, stdout)
 
 
-@app.command(epilog="Example:\n\nefface run\n\nefface run --retrain")
+@app.command(cls=MethodCommand, epilog="Example:\n\nefface run\n\nefface run --retrain")
 def run(
     store: StorePlace = DEFAULT_STORE,
     key: KeyFile = None,
@@ -135,7 +135,7 @@ def run(
         check_store_words(problems, store, task, device)
         options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_level, level)
-        collect_errors(problems, _check_accept, accept)
+        collect_errors(problems, check_accept, accept)
         if problems:
             raise RequestError(problems)
 
@@ -285,11 +285,6 @@ def retire(
             print_json({"cancelled": pending}, stdout)
         else:
             print(f"The store is retired; {len(pending)} pending requests were cancelled.", file=stdout)
-
-
-def _check_accept(accept: str) -> None:
-    if accept not in ACCEPT:
-        raise RequestError(f"{accept!r} is unknown ({nearest(accept, ACCEPT)}) (--accept)")
 
 
 def _original(task: "Task", path: Path, device: str) -> "nn.Module | None":

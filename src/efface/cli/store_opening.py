@@ -32,9 +32,12 @@ def open_with_task(place: Path, key: Path | None, path: str | None, device: str 
         The store and the task.
 
     Raises:
-        RequestError: no task is named here or in the store, or it cannot be loaded.
+        RequestError: the store is retired, no task is named here or in the store, or it cannot be loaded.
     """
-    path = path or open_store(place, key).task_path
+    opened = open_store(place, key)
+    if opened.retired:
+        raise RequestError(opened.retired)
+    path = path or opened.task_path
     if path is None:
         raise RequestError("the store was made without a task's name: give it (--task MODULE:NAME)")
     task = load_task(path)

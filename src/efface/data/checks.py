@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 from efface.data.ids import as_python_ids, id_problems, positions_of
 from efface.data.records import Records, content_hashes
@@ -57,6 +58,10 @@ def read_forget(forget: Collection[RecordId], found: Findings) -> list[RecordId]
     Returns:
         The ids; empty if there is a problem.
     """
+    if isinstance(forget, Dataset | DataLoader):
+        kind = type(forget).__name__
+        found.problems.append(f"forget: expected the ids of records, got records ({kind}): give ids, such as [17, 402]")
+        return []
     if isinstance(forget, str | bytes | Mapping) or not (hasattr(forget, "__len__") and hasattr(forget, "__iter__")):
         found.problems.append(f"forget: expected a sequence of record ids, got {type(forget).__name__}")
         return []

@@ -14,6 +14,7 @@ from efface.models.checkpoint import weights_digest
 from efface.models.init import fresh_model
 from efface.models.running import device_of
 from efface.models.training import Recipe
+from efface.options import clear_calls
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.progress import track
 from efface.task import Task
@@ -23,6 +24,7 @@ from efface.types import Indices, SizedDataset
 WORTH_WORKERS_S = 10.0
 
 
+@clear_calls(recipe=Recipe)
 @dataclass(frozen=True)
 class Training:
     """How ensembles are trained and cached.

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from efface.errors import RequestError
-from efface.options import nearest
+from efface.errors import RequestError, kind_of
+from efface.options import clear_calls, nearest
 from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -80,27 +80,45 @@ def available() -> tuple[str, ...]:
 
 def check_key(key: object) -> None:
     """Check that there is a method with a key, without importing it; RequestError if not."""
-    if not isinstance(key, str) or key not in REGISTRY:
-        raise RequestError(f"there is no method {key!r} ({nearest(str(key), available())})")
+    if isinstance(key, type):
+        raise RequestError(f"method: expected a method or its key, got the class {key.__name__}: give {key.__name__}()")
+    if not isinstance(key, str):
+        example = "such as 'steer' or efface.methods.Steer(steps=40)"
+        raise RequestError(f"method: expected a method or its key, {example}, got {kind_of(key)}")
+    if key not in REGISTRY:
+        raise RequestError(f"there is no method {key!r} ({nearest(key, available())})")
 
 
-def get(method: "str | Method", options: Mapping[str, str] | None = None) -> "Method":
+def class_of(given: Mapping[str, Any]) -> "type[Method] | None":
+    """The class of the `method` among the arguments of a call, given as a key, a method or a class; else None."""
+    method = given.get("method")
+    if isinstance(method, str):
+        return REGISTRY.get(method)
+    return method if isinstance(method, type) else type(method)
+
+
+@clear_calls(options=class_of)
+def get(method: "str | Method", options: Mapping[str, Any] | None = None) -> "Method":
     """Make a method from its key and options; a method object is returned unchanged.
 
     Args:
         method: a key from `available()`, or a method.
-        options: values as text, by name; used only with a key.
+        options: values by name, as text or as numbers; only with a key, since a method object has its options.
 
     Raises:
         RequestError: the key or an option is unknown, or an option is out of range.
     """
+    if options is not None and not isinstance(options, Mapping):
+        raise RequestError(f"options: expected the values by name, such as {{'steps': '40'}}, got {options!r}")
     if not isinstance(method, str):
         from efface.methods.base import Method  # needs torch, which a key alone does not
 
         if isinstance(method, Method):
+            if options:
+                raise RequestError(f"options: {method.key} was given with its options already: leave them out")
             return method
     check_key(method)
-    return REGISTRY[method].parse(options or {})
+    return REGISTRY[method].parse({str(name): str(value) for name, value in (options or {}).items()})
 
 
-__all__ = ["REGISTRY", "Method", "Registry", "available", "check_key", "get"]
+__all__ = ["REGISTRY", "Method", "Registry", "available", "check_key", "class_of", "get"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from efface.errors import RequestError
+from efface.errors import RequestError, kind_of
 
 MAX_DIGITS = 9
 
@@ -27,6 +27,8 @@ def threads(count: int) -> Iterator[None]:
 
 def check_device_name(name: str) -> None:
     """Check that a name is `auto`, `cpu`, `cuda` or `cuda:N`, without importing torch; RequestError if not."""
+    if not isinstance(name, str):
+        raise RequestError(f"device: expected a name such as 'auto', 'cpu' or 'cuda:0', got {kind_of(name)}")
     if name not in ("auto", "cpu", "cuda") and _number(name) is None:
         raise RequestError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:N")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from efface.errors import RequestError
+from efface.errors import RequestError, kind_of
 
 STAGES = ("synced", "renamed")  # the stages of `replace_durably`, which calls `reached` after each
 Reached = Callable[[str], object]
@@ -15,6 +15,13 @@ Reached = Callable[[str], object]
 
 def ignore(stage: str) -> None:
     """Do nothing at a stage of a write."""
+
+
+def as_path(name: str, value: object) -> Path:
+    """The path given for an argument; RequestError if it is none."""
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise RequestError(f"{name}: expected a path, got {kind_of(value) if value != '' else 'nothing'}")
+    return Path(value)
 
 
 @contextmanager

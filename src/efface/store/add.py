@@ -107,7 +107,7 @@ def _read(ids: Collection[RecordId], note: object, due: object) -> tuple[list[Re
     if any(isinstance(name, int) and name.bit_length() > MAX_NUMBER_BITS for name in names):
         found.problems.append(f"the request names numbers of more than {MAX_NUMBER_BITS} bits, which are no record ids")
     if due is not None and not isinstance(due, date):
-        found.problems.append(f"due: expected a date, got {type(due).__name__}")
+        found.problems.append(f"due: expected a date, or text as YYYY-MM-DD, got {type(due).__name__}")
     elif isinstance(due, datetime):
         due = due.date()
     if note is not None and (not isinstance(note, str) or len(note) > MAX_NOTE or not note.isprintable()):

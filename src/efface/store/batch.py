@@ -125,7 +125,8 @@ def _check_missing(missing: list[str]) -> None:
     if missing:
         raise RequestError(
             f"{len(missing)} records that are to be forgotten are no longer in the training set ({shorten(missing)}), "
-            "so nothing can be unlearned by them: put them back until the run is over, or retrain (--retrain)"
+            "so nothing can be unlearned by them: put them back until the run is over, or retrain "
+            "(RunPlan(retrain=True), or --retrain)"
         )
 
 
@@ -133,8 +134,8 @@ def _check_share(leaving: int, left: int) -> None:
     if leaving > MAX_SHARE * left:
         raise RequestError(
             f"the pending requests hold {leaving / left:.0%} of the training records, and above {MAX_SHARE:.0%} "
-            "they cannot be unlearned together: train anew without them (efface run --retrain), or cancel some and ask "
-            "again after the run"
+            "they cannot be unlearned together: train anew without them (RunPlan(retrain=True), or efface run "
+            "--retrain), or cancel some and ask again after the run"
         )
 
 

@@ -34,6 +34,7 @@ def _cancel(context: StoreContext, number: int) -> DeletionRequest:
     with context.writing() as transaction:
         history = transaction.history
         request = history.request(number)
+        number = request.number  # of Python's kind, which JSON and the database take
         if request.stage is Stage.HONOURED:
             raise RequestError(f"request {number} was honoured by version {request.version}: that cannot be undone")
         run = history.open_run

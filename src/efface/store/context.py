@@ -59,7 +59,9 @@ class StoreContext:
         self.key_path = find_key(folder.path, key_path)
         self._key = read_key(self.key_path)
         if self._key is not None and self._key.fingerprint != self._fingerprint():
-            raise DamagedError(f"{self.key_path}: is not the key of this store: name it (--key, or {KEY_VARIABLE})")
+            raise DamagedError(
+                f"{self.key_path}: is not the key of this store: name the right one (key, --key or {KEY_VARIABLE})"
+            )
         self._check_head()
 
     @classmethod
@@ -89,7 +91,7 @@ class StoreContext:
         return (
             f"the key {self.key_path} is missing, so no record can be matched to a request. If it was destroyed, the "
             "store is retired: its versions stay, and its history says nothing about anyone. If it was moved, name it "
-            f"(--key, or {KEY_VARIABLE})"
+            f"(key, --key or {KEY_VARIABLE})"
         )
 
     @property

@@ -19,7 +19,7 @@ from efface.models.checks import check_model
 from efface.models.weights_file import find_weights
 from efface.models.wrappers import plain_network
 from efface.runtime.devices import resolve_device
-from efface.runtime.kinds import dataset_problem
+from efface.runtime.kinds import network_problem
 from efface.runtime.provenance import versions
 from efface.store.build import save
 from efface.store.context import StoreContext
@@ -29,7 +29,7 @@ from efface.store.files import Folder, hash_of
 from efface.store.keys import make_key
 from efface.store.place import check_new_store, unfinished
 from efface.store.settings import StoreSettings, check_settings
-from efface.task import Task, missing_build_model
+from efface.task import Task, check_task, missing_build_model
 
 
 @dataclass(frozen=True)
@@ -129,22 +129,24 @@ class NewStore:
 
 
 def _check_task(task: Task, model: nn.Module) -> None:
-    if not isinstance(task, Task):
-        raise RequestError(f"task: expected an efface.Task, got {type(task).__name__}")
     found = Findings()
-    if task.build_model is None:
+    collect_errors(found.problems, check_task, task)
+    has_valid_fields = not found.problems
+    if problem := network_problem(model):
+        found.problems.append(f"model: {problem}")
+    if isinstance(task, Task) and task.build_model is None:
         found.problems.append(missing_build_model())
+    if not has_valid_fields:
+        raise RequestError(found.problems)
     parts = {"training": task.eval_records or task.train, "holdout": task.holdout}
     for name, data in parts.items():
-        if problem := dataset_problem(data, has_hooks=True):
-            found.problems.append(f"{name} records: {problem}")
-        elif not len(data):
+        if not len(data):
             needs = "that the model never saw" if name == "holdout" else "that the model was trained on"
             found.problems.append(f"the {name} set is empty: efface needs records {needs}")
     if found.problems:
         raise RequestError(found.problems)
     records = {name: Records(data, task) for name, data in parts.items()}
-    if all([check_reading(data, name, found) for name, data in records.items()]):
+    if all([check_reading(data, name, found) for name, data in records.items()]) and isinstance(model, nn.Module):
         with torch.no_grad():
             classes = check_model(model, task, records["training"], found)
         if classes is not None and (names := extra_state(model)):

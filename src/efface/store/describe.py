@@ -28,6 +28,7 @@ def describe(context: StoreContext, number: int) -> dict[str, Any]:
     with context.reading() as snapshot:
         history = snapshot.history
         request = history.request(number)
+        number = request.number  # of Python's kind, which the database takes
         from efface.runtime.provenance import versions  # needs torch, which a refusal does without
 
         note = snapshot.connection.execute(select(notes.c.text).where(notes.c.request == number)).scalar()

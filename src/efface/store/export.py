@@ -44,9 +44,9 @@ def export(context: StoreContext, number: int, out: Path) -> list[Path]:
         DamagedError: a file of the report is missing or was changed.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError(f"{out}: is not an empty folder; choose another (--out)")
+        raise RequestError(f"{out}: is not an empty folder; choose another (out, or --out)")
     if not out.absolute().parent.is_dir():
-        raise RequestError(f"{out}: there is no folder {out.absolute().parent} (--out)")
+        raise RequestError(f"{out}: there is no folder {out.absolute().parent} (out, or --out)")
     document = describe(context, number)
     with translate_errors(out):
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))

@@ -53,8 +53,8 @@ class Folder:
                 lock.acquire()
             except Timeout:
                 raise BusyError(
-                    f"{self.path}: another run is at work on this store: try again later, or let efface run wait for "
-                    "it (--wait SECONDS)"
+                    f"{self.path}: another run is at work on this store: try again later, or let the run wait for "
+                    "it (wait_s, or --wait SECONDS)"
                 ) from None
         try:
             yield

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from efface.errors import RequestError
+from efface.options import as_integer
 from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, RunRecord, Stage, Version
 from efface.store.errors import DamagedError
 
@@ -71,15 +72,15 @@ class History:
 
     def request(self, number: int) -> DeletionRequest:
         """A request by its number; RequestError if there is none."""
-        if number not in self.requests:
+        if type(as_integer(number)) is not int or number not in self.requests:
             there = f"1 to {len(self.requests)}" if self.requests else "none yet"
-            raise RequestError(f"there is no request {number} (there are: {there})")
+            raise RequestError(f"there is no request {number!r} (there are: {there})")
         return self.requests[number]
 
     def version(self, number: int) -> Version:
         """A version by its number; RequestError if there is none."""
-        if number not in self.versions:
-            raise RequestError(f"there is no version {number} (there are: 1 to {len(self.versions)})")
+        if type(as_integer(number)) is not int or number not in self.versions:
+            raise RequestError(f"there is no version {number!r} (there are: 1 to {len(self.versions)})")
         return self.versions[number]
 
     @property

@@ -92,7 +92,7 @@ def read_key(path: Path) -> Key | None:
     except FileNotFoundError:
         return None
     except IsADirectoryError:
-        raise RequestError(f"{path}: is a folder, not the file of a key (--key)") from None
+        raise RequestError(f"{path}: is a folder, not the file of a key (key, or --key)") from None
     except OSError as error:
         raise storage_error(path, error, "the key cannot be read") from error
     except ValueError:

@@ -1,6 +1,8 @@
 """The paths of a store and its key. Light to import, so that a missing store is refused at once."""
 
+import math
 import os
+from numbers import Real
 from pathlib import Path
 
 from efface.errors import RequestError, collect_errors
@@ -8,6 +10,13 @@ from efface.store.errors import storage_error
 
 DATABASE = "ledger.sqlite"
 KEY_VARIABLE = "EFFACE_KEY"
+
+
+def as_seconds(name: str, value: object) -> float:
+    """The seconds given for an argument; RequestError if they are no number of 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+        raise RequestError(f"{name}: expected a number of seconds, 0 or more, got {value!r}")
+    return float(value)
 
 
 def check_store(folder: Path) -> None:
@@ -22,7 +31,10 @@ def check_store(folder: Path) -> None:
     except OSError as error:
         raise storage_error(folder, error) from error
     if not there:
-        raise RequestError(f"{folder}: there is no store: make one (efface init), or name another (--store)")
+        raise RequestError(
+            f"{folder}: there is no store: make one (Store.create, or efface init), or name another "
+            "(folder, or --store)"
+        )
 
 
 def check_new_store(folder: Path, key_path: Path) -> None:
@@ -73,29 +85,33 @@ def find_key(folder: Path, given: Path | None) -> Path:
 def check_outside(folder: Path, key_path: Path) -> None:
     """Check that a key does not lie inside the store; RequestError if it does. Both paths are absolute."""
     if folder == key_path or folder in key_path.parents:
-        raise RequestError(f"{key_path}: the key must lie outside of the store (--key, or {KEY_VARIABLE})")
+        raise RequestError(
+            f"{key_path}: the key must lie outside of the store: name another place (key, --key or {KEY_VARIABLE})"
+        )
 
 
 def key_exists(path: Path) -> RequestError:
     """The error for a key that would overwrite an existing file."""
     return RequestError(
-        f"{path}: there is a file already, and a key is never replaced: name another place (--key), or remove it if no "
-        "store needs it"
+        f"{path}: there is a file already, and a key is never replaced: name another place (key, or --key), or "
+        "remove it if no store needs it"
     )
 
 
 def _check_folder(folder: Path, _: Path) -> None:
     if os.path.lexists(folder):
-        raise RequestError(f"{folder}: there is something already; name another folder (--store)")
+        raise RequestError(f"{folder}: there is something already; name another (folder, or --store)")
     if os.path.lexists(unfinished(folder)):
         raise RequestError(
-            f"{unfinished(folder)}: an efface init is at work there or was interrupted; it holds a copy of the model: "
-            "remove it, and the key that was made with it"
+            f"{unfinished(folder)}: a store is being made there (Store.create, or efface init), or was, and that was "
+            "interrupted; it holds a copy of the model: remove it, and the key that was made with it"
         )
     if not folder.parent.is_dir():
-        raise RequestError(f"{folder}: there is no folder {folder.parent} to make the store in (--store)")
+        raise RequestError(f"{folder}: there is no folder {folder.parent} to make the store in (folder, or --store)")
     if not os.access(folder.parent, os.W_OK | os.X_OK):
-        raise RequestError(f"{folder}: cannot be made in {folder.parent}, which cannot be written to (--store)")
+        raise RequestError(
+            f"{folder}: cannot be made in {folder.parent}, which cannot be written to (folder, or --store)"
+        )
 
 
 def _check_key(folder: Path, key_path: Path) -> None:

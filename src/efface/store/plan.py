@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from efface.auditing.config import REFERENCES, level_problem
-from efface.errors import RequestError
+from efface.errors import RequestError, collect_errors, kind_of
+from efface.methods import class_of, get
+from efface.options import as_integer, clear_calls
 from efface.store.entries import Version
 
-# methods need torch, which is slow to load: they are imported where they are used, so that the command line can refuse
-# unknown words without it
 if TYPE_CHECKING:
     from efface.methods import Method
     from efface.task import Task
@@ -18,6 +18,7 @@ ACCEPT = ("verified", "undecided", "any")
 NOT_AUDITED, RETRAINED = "not_audited", "retrained"
 
 
+@clear_calls(options=class_of)
 @dataclass(frozen=True)
 class RunPlan:
     """How a run is carried out; an interrupted run is resumed if the same plan is given.
@@ -41,12 +42,13 @@ class RunPlan:
     accept: str = "undecided"
     retrain: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("seed", "references"):
+            object.__setattr__(self, name, as_integer(getattr(self, name)))
+
     def chosen(self) -> "Method":
         """The method with its options; RequestError if there is no such method or option."""
-        from efface.methods import get
-
-        # as words, which is how options are read wherever they come from
-        return get(self.method, {name: str(value) for name, value in self.options.items()})
+        return get(self.method, self.options)
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,19 @@ class RunOutcome:
     resumed: bool = False
 
 
+def check_accept(accept: object) -> None:
+    """Check the weakest conclusion with which a model goes into service; RequestError if it is none of ACCEPT."""
+    if accept not in ACCEPT:
+        raise RequestError(f"accept: expected one of {', '.join(ACCEPT)}, got {accept!r}")
+
+
 def check_plan(plan: RunPlan, task: "Task") -> None:
     """Check that a plan can be carried out on a task; RequestError with every problem if not."""
     from efface.task import missing_build_model
 
-    problems = []
+    if not isinstance(plan, RunPlan):
+        raise RequestError(f"plan: expected an efface.store.RunPlan, got {kind_of(plan)}")
+    problems: list[str] = []
     if task.build_model is None:
         problems.append(missing_build_model())
     if plan.retrain and (plan.options or plan.method != RunPlan.method):
@@ -95,12 +105,13 @@ def check_plan(plan: RunPlan, task: "Task") -> None:
         if type(value) is not int or (least is not None and value < least):
             wanted = "an integer" if least is None else f"an integer of {least} or more"
             problems.append(f"{name}: expected {wanted}, got {value!r}")
-    if plan.accept not in ACCEPT:
-        problems.append(f"accept: expected one of {', '.join(ACCEPT)}, got {plan.accept!r}")
-    try:
-        if plan.chosen().is_control:
-            problems.append(f"method {plan.method!r} is a control, which honours nothing: see efface methods")
-    except RequestError as error:
-        problems += error.problems
+    collect_errors(problems, check_accept, plan.accept)
+    if not isinstance(plan.method, str):
+        problems.append(
+            "method: a plan names the method by its key, and has its options beside it, such as "
+            f"RunPlan(method='steer', options={{'steps': 40}}), got {kind_of(plan.method)}"
+        )
+    elif (chosen := collect_errors(problems, plan.chosen)) is not None and chosen.is_control:
+        problems.append(f"method {plan.method!r} is a control, which honours nothing: see efface methods")
     if problems:
         raise RequestError(problems)

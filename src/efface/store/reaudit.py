@@ -60,7 +60,7 @@ def reaudit(
     if original is None and first.removed:
         return None, (
             f"{first.title}, which the lineage began with, was removed because it knew the records: give your "
-            "own copy to compare with (--original), if you still have one"
+            "own copy to compare with (original, or --original), if you still have one"
         )
     if original is None:
         original = load(task, context.folder.checked("checkpoints", first.file, first.title), device_of(model))

@@ -27,10 +27,10 @@ def rollback(context: StoreContext, number: int) -> Version:
                 f"version {number} knows the records of request{'s' * several} {shorten(undone)}, which "
                 f"{'were' if several else 'was'} honoured: going back would undo that"
             )
-        if number == history.current:
+        if version.number == history.current:
             raise RequestError(f"version {number} is in service already")
         context.folder.checked("checkpoints", version.file, version.title)
         with context.writing() as transaction:
-            transaction.append("rolled_back", {"version": number})
+            transaction.append("rolled_back", {"version": version.number})
         finish(context)
         return context.history().versions[number]

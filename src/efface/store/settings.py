@@ -1,18 +1,21 @@
 """The settings of a store, among them the limits of drift. Light to import."""
 
-import math
 from dataclasses import asdict, dataclass, field
+from numbers import Real
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from efface.errors import RequestError, collect_errors
+from efface.errors import RequestError, collect_errors, kind_of
 from efface.models.weights_file import find_weights
+from efface.options import clear_calls
 
 GRACE_DAYS = 30.0
 MAX_GRACE = 365_000.0
 BUSY_S = 30.0  # how long to wait for other processes that write to the database
 
 
+@clear_calls()
 @dataclass(frozen=True)
 class DriftLimits:
     """How far a model may move from the first model of its lineage before a retraining is due.
@@ -39,6 +42,7 @@ class DriftLimits:
         return found
 
 
+@clear_calls(limits=DriftLimits)
 @dataclass(frozen=True)
 class StoreSettings:
     """The settings of a store, which are fixed when it is made.
@@ -63,16 +67,19 @@ def check_settings(settings: StoreSettings) -> None:
             "settings: expected an efface.store.StoreSettings, and in it limits of efface.store.DriftLimits"
         )
     values = {"grace_days": settings.grace_days, **asdict(settings.limits)}
+    highest = dict.fromkeys(values, 1.0) | {"grace_days": MAX_GRACE}  # limits of drift are shares
     wrong = [
-        f"{name}: expected a number of 0 or more, got {value!r}"
+        f"{name}: expected a number from 0 to {highest[name]:,.0f}, got {value!r}"
         for name, value in values.items()
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= highest[name]
     ]
-    if not wrong and settings.grace_days > MAX_GRACE:
-        wrong.append(f"grace_days: expected at most {MAX_GRACE:,.0f} days, got {settings.grace_days!r}")
-    if settings.source is not None and Path(settings.source).is_dir():
+    if not isinstance(settings.source, str | PathLike | None):
+        wrong.append(f"source: expected the file that the model came from, got {kind_of(settings.source)}")
+    elif settings.source is not None and Path(settings.source).is_dir():
         collect_errors(wrong, find_weights, Path(settings.source))
     elif settings.source is not None and not Path(settings.source).is_file():
         wrong.append(f"{Path(settings.source).absolute()}: there is no such file, which the model is said to come from")
+    if not isinstance(settings.task_path, str | None):
+        wrong.append(f"task_path: expected text such as 'my_task:task', got {kind_of(settings.task_path)}")
     if wrong:
         raise RequestError(wrong)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from efface.auditing.config import REFERENCES
 from efface.errors import RequestError
+from efface.options import clear_calls
+from efface.runtime.files import as_path
 from efface.store.clock import read_date
-from efface.store.place import check_store, key_beside
+from efface.store.place import as_seconds, check_store, key_beside
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.settings import BUSY_S, StoreSettings
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from efface.types import RecordId
 
 
+@clear_calls(plan=RunPlan, settings=StoreSettings)
 class Store:
     """A store of the deletion requests against one model, and of the model's versions.
 
@@ -56,18 +59,20 @@ class Store:
         device: str = "auto",
         busy_s: float = BUSY_S,
     ) -> None:
-        check_store(Path(folder).absolute())
+        path, key_path = as_path("folder", folder).absolute(), None if key is None else as_path("key", key).absolute()
+        check_store(path)
 
         from efface.store.context import StoreContext
         from efface.store.files import Folder
 
-        place = Folder(Path(folder).absolute())
-        self._context = StoreContext(place, None if key is None else Path(key).absolute(), busy_s)
+        self._context = StoreContext(Folder(path), key_path, as_seconds("busy_s", busy_s))
         self._task, self._device = task, device
         self._index: RecordIndex | None = None
         if task is not None:
             from efface.runtime.devices import resolve_device
+            from efface.task import check_task
 
+            check_task(task)
             resolve_device(device)
 
     @classmethod
@@ -99,9 +104,9 @@ class Store:
         """
         from efface.store.create import NewStore
 
-        place = Path(folder).absolute()
-        key_path = key_beside(place) if key is None else Path(key).absolute()
-        NewStore(place, key_path, task, model, settings or StoreSettings()).create(device)
+        place = as_path("folder", folder).absolute()
+        key_path = key_beside(place) if key is None else as_path("key", key).absolute()
+        NewStore(place, key_path, task, model, StoreSettings() if settings is None else settings).create(device)
         return cls(place, task, key=key_path, device=device)
 
     @property
@@ -175,8 +180,7 @@ class Store:
         from efface.store.tag_rows import pending_ids_of
 
         with self._context.reading() as snapshot:
-            snapshot.history.request(number)
-            names = pending_ids_of(snapshot, [number]).values()
+            names = pending_ids_of(snapshot, [snapshot.history.request(number).number]).values()
         return sorted(names, key=lambda name: (isinstance(name, str), name))
 
     def note(self, number: int) -> str | None:
@@ -186,7 +190,7 @@ class Store:
         from efface.store.database import notes
 
         with self._context.reading() as snapshot:
-            snapshot.history.request(number)
+            number = snapshot.history.request(number).number
             return snapshot.connection.execute(select(notes.c.text).where(notes.c.request == number)).scalar()
 
     def run(self, plan: RunPlan | None = None, *, wait_s: float = 0.0, progress: bool | None = None) -> RunOutcome:
@@ -204,7 +208,8 @@ class Store:
         from efface.runtime.devices import resolve_device
         from efface.store.run import run
 
-        return run(self._context, task, plan or RunPlan(), resolve_device(self._device), wait_s, progress)
+        plan, wait_s = RunPlan() if plan is None else plan, as_seconds("wait_s", wait_s)
+        return run(self._context, task, plan, resolve_device(self._device), wait_s, progress)
 
     def report_folder(self, run: int) -> Path:
         """The folder of a run's audit report."""
@@ -250,7 +255,7 @@ class Store:
         """
         from efface.store.export import export
 
-        return export(self._context, number, Path(out))
+        return export(self._context, number, as_path("out", out))
 
     def rollback(self, number: int) -> "Version":
         """Put an earlier version into service; RequestError if a request would no longer be honoured."""

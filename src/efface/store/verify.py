@@ -5,9 +5,12 @@ from pathlib import Path
 
 import torch
 
+from efface.auditing.config import level_problem
 from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
+from efface.options import as_integer
+from efface.runtime.kinds import network_problem
 from efface.store.build import load
 from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError
@@ -77,14 +80,17 @@ def verify(
     Raises:
         DamagedError: the history itself cannot be read.
         BusyError: other processes keep writing to the store.
-        RequestError: the given original is not the lineage's first model, or the key is missing.
+        RequestError: an argument is invalid, `original` is not the first model of the lineage, or the key is missing.
     """
+    _check_options(level, options)
     found = inspect(context)
     history = found.history
     if options.original is not None:
         first = history.first_of(history.serving.lineage)
         if weights_digest(options.original) != first.weights:
-            raise RequestError(f"the model given is not {first.title}, which the lineage began with (--original)")
+            raise RequestError(
+                f"the model given is not {first.title}, which the lineage began with (original, or --original)"
+            )
     still_there, model, report, why = None, None, None, "no task was given"
     if task is not None:
         still_there = sum(context.key.tag(name) in found.forgotten for name in ids_of(task))
@@ -112,6 +118,18 @@ def verify(
         not_audited=None if report else why,
         complete=audited and not found.problems,
     )
+
+
+def _check_options(level: str | None, options: ReauditOptions) -> None:
+    problems: list[str] = []
+    if level is not None and (problem := level_problem(level)):
+        problems.append(problem)
+    if type(as_integer(options.references)) is not int or options.references < 1:
+        problems.append(f"references: expected an integer of 1 or more, got {options.references!r}")
+    if options.original is not None and (problem := network_problem(options.original)):
+        problems.append(f"original: {problem}")
+    if problems:
+        raise RequestError(problems)
 
 
 def inspect(context: StoreContext) -> Inspection:

@@ -8,12 +8,13 @@ from torch import nn
 
 from efface.calibration.assumptions import Assumption, assumptions
 from efface.data.splits import Splits, make_splits
-from efface.errors import RequestError, collect_errors
-from efface.methods import get
+from efface.errors import RequestError, collect_errors, kind_of
+from efface.methods import class_of, get
 from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
 from efface.models.running import copy_model
 from efface.models.wrappers import plain_network
+from efface.options import as_integer, clear_calls, type_problems
 from efface.request import Request, check_request, make_task
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
@@ -32,6 +33,7 @@ from efface.unlearning.stopping import default_rule
 NOTHING_DONE = "no step could be kept, so the weights are the original's: nothing was unlearned"
 
 
+@clear_calls("task|train|holdout", method=class_of, options=UnlearnOptions, task=Task)
 def unlearn(
     model: nn.Module,
     *,
@@ -74,7 +76,8 @@ def unlearn(
     with unchanged_globals(), meter.phase("other"):
         with meter.phase("checks"):
             problems: list[str] = []
-            collect_errors(problems, _check_call, seed, options)
+            seed = as_integer(seed)
+            collect_errors(problems, _check_call, seed, options, progress)
             chosen = collect_errors(problems, get, method)
             given = collect_errors(problems, make_task, task, train, holdout, ids=ids)
             request = None
@@ -88,10 +91,11 @@ def unlearn(
             return _carry_out(run, progress)
 
 
-def _check_call(seed: object, options: object) -> None:
-    problems = [] if isinstance(seed, int) else [f"seed: expected an integer, got {seed!r}"]
+def _check_call(seed: object, options: object, progress: object) -> None:
+    problems = [] if type(seed) is int else [f"seed: expected an integer, got {seed!r}"]
     if not isinstance(options, UnlearnOptions):
-        problems.append(f"options: expected an efface.UnlearnOptions, got {type(options).__name__}")
+        problems.append(f"options: expected an efface.UnlearnOptions, got {kind_of(options)}")
+    problems += type_problems([("progress", progress, bool | None, "True or False")])
     if problems:
         raise RequestError(problems)
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from efface.data.splits import Splits
 from efface.errors import RequestError
 from efface.models.training import Recipe
-from efface.options import type_problems
+from efface.options import clear_calls, type_problems
 from efface.unlearning.stopping import StopRule
 
 
+@clear_calls(reference=Recipe)
 @dataclass(frozen=True, kw_only=True)
 class UnlearnOptions:
     """How a run stops, what it checks, and which records are used for what.

@@ -20,11 +20,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from efface.data.records import map_tensors, tensors_in
 from efface.errors import EffaceError, RequestError
-from efface.methods import get
+from efface.methods import class_of, get
 from efface.methods.base import Method
 from efface.methods.descent import Descent
 from efface.methods.steer import Steer
 from efface.models.checkpoint import weights_digest
+from efface.options import clear_calls
 from efface.runtime.cost import Cost, PhaseCost
 from efface.task import Task
 from efface.types import RecordId
@@ -34,6 +35,7 @@ from efface.unlearning.result import Result
 UNDIVIDED = {"msg", "salun"}  # DistributedDataParallel averages what backward() gives, not torch.autograd.grad
 
 
+@clear_calls("task", method=class_of)
 def unlearn(
     model: nn.Module, *, forget: Sequence[RecordId], task: Task, method: str | Method = "steer", **others: Any
 ) -> Result:

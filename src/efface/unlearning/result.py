@@ -10,13 +10,16 @@ from efface.calibration.assumptions import Assumption
 from efface.data.splits import Splits
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
+from efface.options import clear_calls
 from efface.runtime.cost import Cost
+from efface.runtime.files import as_path
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.evidence import Evidence
 from efface.unlearning.options import UnlearnOptions
 
 
+@clear_calls()
 @dataclass(frozen=True)
 class Result:
     """An unlearned model and how it was made.
@@ -61,4 +64,4 @@ class Result:
         Returns:
             The sha256 digest of the weights.
         """
-        return save_weights(self.model, path)
+        return save_weights(self.model, as_path("path", path))

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from efface.errors import RequestError
 from efface.options import Options, option
 from efface.unlearning.evidence import Evaluation, Outcome
 
@@ -47,6 +48,9 @@ class StopRule(Options, ABC):
             A decision to end the run; None to continue.
         """
 
+    def __ror__(self, other: object) -> "AnyOf":
+        return AnyOf.of(other, self)  # type: ignore[arg-type]  # which `of` refuses, since rules have __or__
+
     def __or__(self, other: "StopRule") -> "AnyOf":
         return AnyOf.of(self, other)
 
@@ -59,7 +63,17 @@ class AnyOf(StopRule):
 
     @classmethod
     def of(cls, *rules: StopRule) -> "AnyOf":
-        """Combine rules; target and margin are those of the rule with the widest margin."""
+        """Combine rules; target and margin are those of the rule with the widest margin.
+
+        Raises:
+            RequestError: There is no rule, or one is none.
+        """
+        if odd := [rule for rule in rules if not isinstance(rule, StopRule)]:
+            raise RequestError(
+                f"a stop rule is combined with others, as in UtilityFloor() | LooksUnseen(), not with {odd[0]!r}"
+            )
+        if not rules:
+            raise RequestError("AnyOf.of needs at least one stop rule, such as efface.LooksUnseen()")
         widest = max(rules, key=lambda rule: rule.margin)
         return cls(target=widest.target, margin=widest.margin, rules=rules)
 

@@ -153,7 +153,9 @@ def test_one_model_is_not_taken_twice(known: Memorised) -> None:
 
 def test_identical_weights_are_noted(known: Memorised) -> None:
     said = "bit for bit the original's: nothing was unlearned"
-    assert any(said in n for n in known.audit(known.noop).document["notes"])
+    for report in (known.audit(known.noop), known.audit(), known.audit(unlearned=copy.deepcopy(known.original))):
+        assert any(said in n for n in report.document["notes"])
+        assert said in report.verdict.reasons[0] and said not in "".join(report.verdict.reasons[1:])
     assert not any("bit for bit" in n for n in known.audit(unlearned=known.retrained[0]).document["notes"])
 
 

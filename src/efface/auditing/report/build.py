@@ -20,12 +20,15 @@ from efface.auditing.table import Table
 from efface.auditing.verdict import CORRECTION, JUDGE_VERSION, Verdict
 from efface.models.running import device_of
 from efface.numerics.logits import margin
+from efface.options import clear_calls
 from efface.runtime.cost import Cost, PhaseCost
+from efface.runtime.files import as_path
 from efface.runtime.jsonable import to_jsonable
 from efface.runtime.provenance import git_state, versions
 from efface.unlearning.result import Result
 
 
+@clear_calls()
 @dataclass(frozen=True)
 class Report:
     """What an audit found, ready to be read or saved.
@@ -107,7 +110,7 @@ class Report:
         Raises:
             OSError: A file cannot be written; files from before are unchanged.
         """
-        return write(self.document, folder)
+        return write(self.document, as_path("folder", folder))
 
     @cached_property
     def document(self) -> dict[str, Any]:

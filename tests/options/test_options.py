@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from efface.errors import RequestError
-from efface.options import Options, nearest, option
+from efface.options import Options, as_integer, nearest, option
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,19 @@ def test_options_that_are_taken() -> None:
     assert Knobs(parts=("a",)).parts == ("a",)
 
 
+def test_numbers_of_numpy_are_taken_as_pythons() -> None:
+    made = Knobs(steps=np.int64(7), lr=np.float32(0.5), drop=np.int8(1))  # type: ignore[arg-type]
+    assert made == Knobs(7, 0.5, 1.0)
+    assert [type(value) for value in (made.steps, made.lr, made.drop)] == [int, float, float]
+    for odd in (True, np.True_, 1.5, "1", None):
+        with pytest.raises(RequestError, match="option steps of Knobs: expected int"):
+            Knobs(steps=odd)  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="option lr of Knobs: expected float"):
+        Knobs(lr=10**400)  # no float is as large
+    assert [as_integer(value) for value in (np.int16(3), True, 1.0, "1")] == [3, True, 1.0, "1"]
+    assert type(as_integer(np.uint8(3))) is int
+
+
 def test_options_from_words() -> None:
     assert Knobs.parse({}) == Knobs()
     assert Knobs.parse({"steps": "7", "lr": "1e-3", "fast": "Yes", "name": "sgd"}) == Knobs(7, 0.001, 0.0, True, "sgd")
@@ -68,4 +82,5 @@ def test_options_from_words() -> None:
 
 def test_the_nearest_word_or_all_known_ones() -> None:
     assert nearest("finetun", ["steer", "finetune"]) == "did you mean 'finetune'?"
+    assert nearest("FineTune", ["steer", "finetune"]) == "did you mean 'finetune'?"
     assert nearest("zzz", ["steer", "finetune"]) == "known: steer, finetune"

@@ -2,11 +2,16 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any, Self, get_origin, get_type_hints
 
 from efface.errors import RequestError
+from efface.options.calls import OwnSignature, check_construction, clear_calls
+
+__all__ = ["Options", "as_integer", "clear_calls", "nearest", "option", "type_problems"]
 
 
 def option(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
@@ -23,8 +28,14 @@ def option(default: Any, help: str, low: float | None = None, high: float | None
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """A hint for an unknown word: the known word most similar to it, or all known words if none is similar."""
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    lower = {name.lower(): name for name in known}
+    close = [lower[name] for name in get_close_matches(word.lower(), list(lower), n=1, cutoff=0.5)]
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def as_integer(value: Any) -> Any:
+    """A number such as `np.int64(3)` as a Python integer; every other value, True and False too, as it is."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
 def type_problems(expected: Iterable[tuple[str, Any, Any, str]]) -> list[str]:
@@ -43,17 +54,27 @@ class Options:
     """Base of frozen option sets.
 
     Raises:
-        RequestError: on construction, if a field has a wrong type or is out of range; all such fields are listed.
+        RequestError: on construction, if a field has a wrong type or is out of range; all such fields are listed. Also
+            if there is no such field.
     """
+
+    __signature__ = OwnSignature()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Check that the fields given exist, which Python itself would refuse without a hint."""
+        check_construction(cls, args, kwargs)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         problems = []
         hints = get_type_hints(type(self))
         for f in fields(self):
             value, kind = getattr(self, f.name), hints[f.name]
-            if kind is float and isinstance(value, int) and not isinstance(value, bool):
-                object.__setattr__(self, f.name, float(value))
-                value = float(value)
+            numbers = {int: Integral, float: Real}.get(kind)
+            if numbers is not None and isinstance(value, numbers) and not isinstance(value, bool):
+                with suppress(OverflowError):
+                    value = kind(value)  # also of NumPy's numbers
+                object.__setattr__(self, f.name, value)
             if type(value) is not (get_origin(kind) or kind):
                 problems.append(f"option {f.name} of {self._title()}: expected {kind.__name__}, got {value!r}")
                 continue
