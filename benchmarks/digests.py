@@ -45,6 +45,7 @@ def document(report: Any) -> str:
     """What an audit found, without what time and load decide."""
     skipped = ("created", "cost", "versions", "git", "threads", "schema_version", "models", "method", "judge_version")
     told = {k: v for k, v in report.document.items() if k not in skipped}
+    told["records"] = [{k: v for k, v in row.items() if k not in ("position", "label")} for row in told["records"]]
     if told["ensembles"] is not None:
         told["ensembles"] = {k: v for k, v in told["ensembles"].items() if k not in ("cpu_s", "found")}
     return digest((str(report.verdict.status), sorted(numbers(told))))

@@ -29,7 +29,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import efface
-from efface.data.ids import RecordIndex
+from efface.data.ids import PositionalIds
+from efface.data.index import RecordIndex
 from efface.runtime.devices import threads
 
 FEATURES, CLASSES = 256, 10
@@ -60,7 +61,7 @@ class Flat(Dataset):
         return np.frombuffer(raw, ROW)
 
 
-class Names:
+class Names(PositionalIds):
     """Names of records, made when they are asked for."""
 
     def __init__(self, records: int) -> None:
@@ -69,10 +70,8 @@ class Names:
     def __len__(self) -> int:
         return self._records
 
-    def __getitem__(self, at: int) -> str:
-        if not 0 <= at < self._records:
-            raise IndexError(at)
-        return f"rec-{at:07d}"
+    def name(self, position: int) -> str:
+        return f"rec-{position:07d}"
 
 
 IDS = {"index": lambda n: None, "lazy": Names, "list": lambda n: list(Names(n))}

@@ -92,7 +92,7 @@ def main() -> None:
     fit(model, digits.train, seed=0)
     save_file(model.state_dict(), "model.safetensors")
     _, _, ids = records()
-    Path("ids.txt").write_text("\n".join(["# records to erase", *ids[:FORGET]]) + "\n", encoding="utf-8")
+    Path("ids.txt").write_text("\n".join(ids[:FORGET]) + "\n", encoding="utf-8")
     print(f"wrote model.safetensors, trained on {TRAIN} records, and ids.txt, which names {FORGET} of them")
 
 

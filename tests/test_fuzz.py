@@ -14,13 +14,14 @@ import pytest
 from typer.testing import Result
 
 from benchmarks.harness.suite import read_suite
-from efface.cli.ids import as_ids, read_id_lines
+from efface.cli.ids import IdSource, as_ids, read_id_lines
+from efface.data.naming import name_records
 from efface.errors import CheckpointError, RequestError
 from efface.models.checkpoint import load_weights
 from efface.task import Task
 from helpers.benchmark_command import bench
 from helpers.command_line import UNLEARN, make_workshop, new_files, run
-from helpers.fuzzing_inputs import BREAKS, WORDS, checkpoint, ids_file, network, toml_file, trapped
+from helpers.fuzzing_inputs import WORDS, checkpoint, ids_file, network, toml_file, trapped
 from helpers.tiny import Tiny, bits
 
 LONG = os.environ.get("EFFACE_LONG") == "1"
@@ -50,23 +51,23 @@ def outcome(call: Callable[..., Any], *given: Any, kind: type[RequestError] = Re
 
 def read_ids(path: Path, task: Task | None) -> Any:
     """The ids in a file; without a task as text."""
-    lines = read_id_lines(str(path))
-    return [word for _, word in lines.words] if task is None else as_ids(lines, task)
+    lines = read_id_lines(IdSource(str(path)))
+    return [word for _, word in lines.words] if task is None else as_ids(lines, name_records(task, 300, []).ids)
 
 
 def by_hand(data: bytes) -> list[str] | None:
-    """The ids in a file by another way; None where it is no text."""
+    """The ids in a file by another way; None where it is no text, or a line is no id."""
     try:
         text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError:
         return None
-    words = [word.strip() for word in re.split(r"\r\n|\r|\n", text)]
-    return None if "\0" in text else [word for word in words if word and word[0] != "#"]
+    words = re.split(r"\r?\n", text)
+    words = words[: max((at for at, word in enumerate(words, 1) if word), default=0)]
+    return None if "\0" in text or any(not word or "\r" in word for word in words) else words
 
 
 def is_number(word: str) -> bool:
-    digits = word[1:] if word[0] in "+-" else word
-    return digits.isascii() and digits.isdecimal() and len(digits) <= 18
+    return len(word) <= 1000 and re.fullmatch("0|-?[1-9][0-9]*", word) is not None
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -92,24 +93,27 @@ def test_files_of_ids_are_read_or_refused(part: int, tmp_path: Path, tiny: Tiny)
 @pytest.mark.parametrize("word", WORDS, ids=ascii)
 def test_each_odd_word_between_two_ids(word: str, tmp_path: Path, tiny: Tiny) -> None:
     path = tmp_path / "ids.txt"
-    for end in BREAKS[:3]:
+    for end in ("\n", "\r\n"):
         path.write_bytes(end.join(["5", word, "6"]).encode("utf-8"))
         found = outcome(read_ids, path, tiny.task())
-        plain = word.strip()
-        if not plain or plain.startswith("#"):
-            assert found == [5, 6]
-        elif is_number(plain):
-            assert found == [5, int(plain), 6]
+        if not word:
+            assert isinstance(found, RequestError) and "line 2 is empty" in found.problems[0]
+        elif is_number(word):
+            assert found == [5, int(word), 6]
         else:
             assert isinstance(found, RequestError)
-            assert f"line 2: {plain[:40]!r}" in found.problems[0]
+            assert f"line 2: {word[:40]!r}" in found.problems[0]
+            assert outcome(read_ids, path, None) == ["5", word, "6"]
+            assert ("no comments" in found.problems[0]) == word.strip().startswith("#")
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
         (b"", "names no record id"),
-        (b"\n \r\n# nobody\n", "names no record id"),
+        (b"\n\r\n\n", "names no record id"),
+        (b"5\n\n6\n", "line 2 is empty"),
+        (b"5\r6\r", "line 1 holds a carriage return"),
         (b"\xef\xbb\xbf", "names no record id"),
         ("5\n6".encode("utf-16"), "is not UTF-8 text"),
         ("5\n6".encode("utf-16-le"), "holds NUL bytes"),

@@ -19,7 +19,7 @@ SOURCE = Path(efface.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 MAX_PARAMETERS, MAX_PUBLIC = 7, 10
-PUBLIC_CALLS = {"unlearn", "audit", "audit_models"}
+PUBLIC_CALLS = {"unlearn", "check", "audit", "audit_models"}
 MAX_LINES = 300
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.harness.files import write_whole
 from efface.errors import EffaceError, RequestError
+from efface.runtime.processes import worker_settings
 
 FOUND = 0.1  # share of its guess that a job takes at the most where all was found
 
@@ -53,7 +54,8 @@ def do(todo: list[Job], jobs: int, pace: Pace) -> None:
     # the longest first, so that no process is left alone at the end
     todo = sorted(todo, key=lambda j: -j.guess)
     work = (joblib.delayed(_work)(number, job) for number, job in enumerate(todo))
-    for number, seconds in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(work):
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, **worker_settings())
+    for number, seconds in parallel(work):
         pace.done(todo[number], seconds)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from efface.auditing.verdict import Status, Verdict
     from efface.calibration.assumptions import Assumption
     from efface.calibration.counterfactual import CounterfactualLogits
+    from efface.data.described import ForgetRecord
+    from efface.data.ids import ByGroup
     from efface.data.records import Batch, Records
     from efface.data.splits import Splits
     from efface.ensembles import Training
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from efface.unlearning.driver import unlearn
     from efface.unlearning.evidence import Evaluation, Evidence, Outcome
     from efface.unlearning.options import UnlearnOptions
+    from efface.unlearning.plan import Plan, check
     from efface.unlearning.result import Result
     from efface.unlearning.stopping import AnyOf, Decision, LooksUnseen, StopRule, UtilityFloor
 
@@ -43,12 +46,14 @@ _HOMES = {
     "AuditResult": "efface.auditing.run",
     "AuditTest": "efface.auditing.audit_test",
     "Batch": "efface.data.records",
+    "ByGroup": "efface.data.ids",
     "Cost": "efface.runtime.cost",
     "CounterfactualLogits": "efface.calibration.counterfactual",
     "Decision": "efface.unlearning.stopping",
     "Estimate": "efface.types",
     "Evaluation": "efface.unlearning.evidence",
     "Evidence": "efface.unlearning.evidence",
+    "ForgetRecord": "efface.data.described",
     "Level": "efface.auditing.config",
     "LooksUnseen": "efface.unlearning.stopping",
     "Meter": "efface.runtime.cost",
@@ -56,6 +61,7 @@ _HOMES = {
     "Metric": "efface.auditing.readings",
     "Outcome": "efface.unlearning.evidence",
     "PhaseCost": "efface.runtime.cost",
+    "Plan": "efface.unlearning.plan",
     "Problem": "efface.methods.base",
     "Reading": "efface.auditing.readings",
     "Recipe": "efface.models.training",
@@ -77,6 +83,7 @@ _HOMES = {
     "Verdict": "efface.auditing.verdict",
     "audit": "efface.auditing.api",
     "audit_models": "efface.auditing.api",
+    "check": "efface.unlearning.plan",
     "unlearn": "efface.unlearning.driver",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
@@ -89,6 +96,7 @@ __all__ = [
     "AuditResult",
     "AuditTest",
     "Batch",
+    "ByGroup",
     "CheckpointError",
     "Cost",
     "CounterfactualLogits",
@@ -98,6 +106,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Evidence",
+    "ForgetRecord",
     "Level",
     "LooksUnseen",
     "Meter",
@@ -105,6 +114,7 @@ __all__ = [
     "Metric",
     "Outcome",
     "PhaseCost",
+    "Plan",
     "Problem",
     "Reading",
     "Recipe",
@@ -127,6 +137,7 @@ __all__ = [
     "Verdict",
     "audit",
     "audit_models",
+    "check",
     "methods",
     "unlearn",
 ]

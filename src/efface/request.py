@@ -1,15 +1,18 @@
 """A deletion request, and the checks that it must pass before any work."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efface.data.checks import Findings, check_forget, check_holdout, check_reading, check_rereading, read_forget
+from efface.data.checks import Findings, check_holdout, check_reading, check_rereading, find_forget, read_forget
 from efface.data.clusters import Keys, check_keys, cluster_numbers, read_keys, shared_warning
 from efface.data.contents import check_batch, check_classes, check_contents, check_test
+from efface.data.described import ForgetRecord, describe_records
+from efface.data.ids import ByGroup
+from efface.data.naming import Names
 from efface.data.records import Records
 from efface.errors import RequestError, collect_errors, shorten
 from efface.models.checks import check_fresh, check_model, check_trainable, note_training
@@ -28,13 +31,16 @@ class Request:
         train: The training records, read without random augmentation.
         holdout: The holdout records.
         test: The test records; None if the task has none.
+        names: What all training records are called.
         ids: The ids to forget, in the order of the request.
         forget: Their positions in `train`, in the same order.
         classes: The number of classes of the model.
         forget_classes: Classes whose records are all in the request.
         class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
         warnings: Findings of the checks that are no reason to refuse the request.
-        groups: The group of each forget record, in the order of `ids`; None if the task has no groups.
+        without_ids: What some of the warnings, which name ids, say without them.
+        records: The records to forget, in the same order.
+        groups: The group of each forget record, in the same order; None if the task has no groups.
         keys: The group of each record of `train`, `holdout` and `test`, by position; without those that have no groups.
     """
 
@@ -42,12 +48,15 @@ class Request:
     train: Records
     holdout: Records
     test: Records | None
+    names: Names
     ids: tuple[RecordId, ...]
     forget: Indices
     classes: int
     forget_classes: tuple[int, ...]
     class_shares: Mapping[int, float]
     warnings: tuple[str, ...]
+    without_ids: Mapping[str, str]
+    records: tuple[ForgetRecord, ...]
     groups: tuple[RecordId, ...] | None = None
     keys: Keys = field(default_factory=dict, repr=False)
 
@@ -79,7 +88,7 @@ def make_task(
     train: SizedDataset | None,
     holdout: SizedDataset | None,
     test: SizedDataset | None = None,
-    ids: Sequence[RecordId] | None = None,
+    ids: Collection[RecordId] | str | None = None,
 ) -> Task:
     """Return the given task, or make one from data sets.
 
@@ -88,32 +97,40 @@ def make_task(
         train: The training records of a new task.
         holdout: Its holdout records.
         test: Its test records, if there are any.
-        ids: The ids of its training records.
+        ids: The ids of its training records; or, for a Subset, "base" or "subset", which may also stand beside a task
+            without ids.
 
     Raises:
         RequestError: A task and data sets are given, or neither.
     """
-    sets = {"train": train, "holdout": holdout, "test": test, "ids": ids}
+    sets: dict[str, object] = {"train": train, "holdout": holdout, "test": test, "ids": ids}
     if task is None:
         if train is None or holdout is None:
             raise RequestError(missing_sets(train, holdout))
         return Task(train=train, holdout=holdout, test=test, ids=ids)
     if not isinstance(task, Task):
         check_task(task)
+    if isinstance(ids, str) and task.ids is None:
+        task, sets["ids"] = replace(task, ids=ids), None
     if beside := [name for name, value in sets.items() if value is not None]:
         raise RequestError(f"{', '.join(beside)} given beside a task: set them on the Task")
     return task
 
 
 def check_request(
-    model: nn.Module, task: Task, forget: Collection[RecordId], full: bool, for_audit: bool = False, fresh: bool = True
+    model: nn.Module,
+    task: Task,
+    forget: Collection[RecordId] | ByGroup,
+    full: bool,
+    for_audit: bool = False,
+    fresh: bool = True,
 ) -> Request:
     """Check everything that can be wrong with a request, before any work.
 
     Args:
         model: The original model.
         task: The problem.
-        forget: The ids to forget.
+        forget: The ids to forget, or their groups.
         full: Whether to read all records, to find copies of forget records in retain, holdout records in training, and
             NaN; and some hundreds more, to find that the model knows nothing of them.
         for_audit: Whether the request is checked for an audit. The model then need not be trainable, and test records
@@ -129,12 +146,16 @@ def check_request(
     found.refuse()
     train, holdout = Records(task.eval_records or task.train, task), Records(task.holdout, task)
     test = None if task.test is None else Records(task.test, task)
-    at = check_forget(task, asked, len(train), found)
+    chosen = find_forget(task, forget, asked, len(task.train), found)
+    at = chosen.at[chosen.at < len(train)]
     if task.eval_records is not None and len(train) != len(task.train):
         found.problems.append("eval_records has another length than train: it must hold the same records, same order")
     check_holdout(task, len(holdout), found)
     sizes = {"train": len(task.train), "holdout": len(holdout), **({} if test is None else {"test": len(test)})}
-    check_keys(task, sizes, found.problems)
+    wrong: list[str] = []
+    check_keys(task, sizes, wrong)
+    for line in wrong:
+        found.add_problem(line)  # those of train were found with the forget set
     readable = [check_reading(train, "training", found), check_reading(holdout, "holdout", found)]
     if test is not None and len(test):
         readable.append(check_reading(test, "test", found))
@@ -156,7 +177,7 @@ def check_request(
         check_knowledge(model, task, train, found)
     if full:
         compared = for_audit and test is not None
-        hashes = check_contents(train, holdout, at, task.ids, classes, found, hash_all=compared)
+        hashes = check_contents(train, holdout, at, chosen.names.ids, classes, found, hash_all=compared)
     else:
         _check_parts(train, holdout, at, classes, found)
     if found.forget_classes:
@@ -165,25 +186,36 @@ def check_request(
             found.problems.append("the request leaves records of one class alone: there is nothing more to tell apart")
     if test is not None:
         check_test(test, hashes if for_audit else {}, classes, found)
+    ids = tuple(chosen.names.ids[i] for i in at.tolist())
+    groups = None if chosen.groups is None else tuple(chosen.groups[i] for i in at.tolist())
+    descriptions = describe_records(task.describe, train.dataset, ids, at.tolist(), found.problems)
     found.refuse()
     keys = read_keys(task)
     if warning := shared_warning(keys, at):
         found.warnings.append(warning)
-    of_train = keys.get("train")
+    records = zip(ids, at.tolist(), found.labels, descriptions, groups or [None] * len(ids), strict=True)
     return Request(
-        task=task,
+        task=_with_numbering(task, chosen.names),
         train=train,
         holdout=holdout,
         test=test,
-        ids=tuple(asked),
+        names=chosen.names,
+        ids=ids,
         forget=at,
         classes=classes or 0,
         forget_classes=tuple(found.forget_classes),
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
+        without_ids=found.without_ids,
+        records=tuple(ForgetRecord(*record) for record in records),
+        groups=groups,
         keys=keys,
-        groups=None if of_train is None else tuple(of_train[i] for i in at.tolist()),
     )
+
+
+def _with_numbering(task: Task, names: Names) -> Task:
+    """The task, with its numbering stated where a request fixed it, so that the ids keep their meaning."""
+    return task if names.is_given else replace(task, ids=names.numbering)
 
 
 def check_others(models: Mapping[str, nn.Module], request: Request) -> None:

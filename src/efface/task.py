@@ -1,7 +1,7 @@
 """Task: the description of a user's classification problem, and the checks of its fields."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -55,7 +55,9 @@ class Task:
         train: All records that the original model was trained on.
         holdout: Records that the original never saw.
         test: Records on which utility is measured; the original never saw them, and they are not in `holdout`.
-        ids: A permanent id for each record of `train`, in its order. By default the id of a record is its index.
+        ids: A permanent id for each record of `train`, in its order, in any sized container. By default the id of a
+            record is its index. A torch `Subset` is named by the positions in its outermost data set ("base"); where a
+            request could mean positions in the Subset as well, give "base" or "subset" here.
         groups: The person, or other group, that each record of `train` belongs to, in its order; one key may stand for
             many records. By default each record is a group of its own. Intervals count groups, since records of one
             person resemble each other.
@@ -81,10 +83,10 @@ class Task:
     train: SizedDataset
     holdout: SizedDataset
     test: SizedDataset | None = None
-    ids: Sequence[RecordId] | None = None
-    groups: Sequence[RecordId] | None = None
-    holdout_groups: Sequence[RecordId] | None = None
-    test_groups: Sequence[RecordId] | None = None
+    ids: Collection[RecordId] | str | None = None
+    groups: Collection[RecordId] | None = None
+    holdout_groups: Collection[RecordId] | None = None
+    test_groups: Collection[RecordId] | None = None
     describe: Callable[[Any], str] | None = None
     eval_records: SizedDataset | None = None
     build_model: Callable[[], nn.Module] | None = None

@@ -2,26 +2,32 @@
 
 import itertools
 import math
+import threading
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.stats import binom, binomtest
-from torch import Tensor
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, default_collate
 
 import efface
 from efface import Report, Task
-from efface.auditing import canaries
-from efface.auditing.canaries import CANARIES, Canaries, Relabelled, guess, relabelled, try_canaries
+from efface.auditing import canaries, run
+from efface.auditing.canaries import CANARIES, Canaries, guess, plant, try_canaries
 from efface.auditing.options import AuditOptions
-from efface.auditing.shadow_models import forget_by_method
+from efface.auditing.relabel import NO_PLACE
+from efface.auditing.shadow_models import forget_by_method, make_ensembles
 from efface.data.checks import MAX_SHARE
 from efface.data.records import Records
 from efface.metrics.epsilon import canary_epsilon
 from efface.runtime.cost import Meter
+from efface.task import unpack_pair
 from helpers.judged import FORGET, MODELS, Judged, problem, strong
 from helpers.tiny import CLASSES, REFERENCE
 
@@ -88,45 +94,6 @@ def test_the_bits_that_are_guessed_have_no_part_in_the_guesses() -> None:
     assert guess(values, flipped) == (n - right, n)
 
 
-class Pairs(Dataset[Any]):
-    """Not a TensorDataset."""
-
-    def __init__(self, x: Tensor, y: Tensor) -> None:
-        self.x, self.y = x, y
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, at: int) -> tuple[Tensor, int]:
-        return self.x[at], int(self.y[at])
-
-
-@pytest.mark.parametrize("kind", ["tensors", "pairs", "subset", "own class of tensors"])
-def test_relabelled_datasets(kind: str) -> None:
-    x, y = normal(20, 3), torch.arange(20) % 3
-
-    class Own(TensorDataset):
-        pass
-
-    data: Dataset[Any] = {
-        "tensors": TensorDataset(x, y),
-        "pairs": Pairs(x, y),
-        "subset": Subset(TensorDataset(x.repeat(2, 1), y.repeat(2)), list(range(20))),
-        "own class of tensors": Own(x, y),
-    }[kind]
-    before, labels = y.clone(), {0: 2, 7: 0, 19: 2}
-    found = relabelled(data, labels)
-    assert isinstance(found, TensorDataset if kind == "tensors" else Relabelled)
-    assert len(found) == 20 and torch.equal(y, before)
-    task = Task(train=found, holdout=found)
-    batch = Records(found, task).read(range(20))
-    expected = [labels.get(i, int(before[i])) for i in range(20)]
-    assert torch.equal(batch.inputs, x) and batch.targets.tolist() == expected
-    # through a Subset positions are those of the whole
-    part = Records(Subset(found, [19, 1, 7]), task).read([0, 1, 2])
-    assert part.targets.tolist() == [2, 1, 0] and torch.equal(part.inputs, x[[19, 1, 7]])
-
-
 def canaries_of(report: Report) -> dict[str, Any]:
     shown = report.document["canaries"]
     assert isinstance(shown, dict)
@@ -162,14 +129,119 @@ def fast(model: Any, dataset: Any, seed: int) -> None:
             p.add_(0.01 * torch.randn(p.shape))
 
 
-def test_records_that_are_no_pairs_have_no_canaries() -> None:
-    judged = problem()
-    task = replace(judged.task, unpack=lambda batch: (batch[0], batch[1]), fit=fast)
+def rows_alone(batch: Any) -> tuple[Tensor, Tensor]:
+    return batch[:, :-1], batch[:, -1].round().long().clone()
+
+
+def test_records_without_an_item_that_is_the_label_have_no_canaries_and_the_report_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A label that is the last column of a row; what is found before any model is trained."""
+    judged, calls, trained = problem(), list[str](), make_ensembles
+    sets = {k: judged.task.__dict__[k].tensors for k in ("train", "holdout", "test")}
+    rows = {k: [*torch.cat([x, y[:, None].float()], dim=1)] for k, (x, y) in sets.items()}
+    task = replace(judged.task, **rows, unpack=rows_alone, fit=fast)
+    monkeypatch.setattr(run, "plant", lambda inputs: calls.append("tried") or plant(inputs))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(run, "make_ensembles", lambda *given: calls.append("trained") or trained(*given))  # type: ignore[func-returns-value]
     report = strong_audit(judged, task)
     assert report.document["canaries"] is None
-    assert [n for n in report.notes if "canaries" in n] == [
-        "canaries need records that are pairs (input, target), without Task.unpack"
-    ]
+    why = f"no canaries: {NO_PLACE}"
+    assert [n for n in report.notes if "canaries" in n] == [why] and calls == ["tried", "trained"]
+
+
+def by_loader(collate: Callable[[list[Any]], Any], unpack: Callable[[Any], Any]) -> Callable[..., None]:
+    """A fit of one step, with batches by a DataLoader, in which labels of two kinds cannot be mixed."""
+
+    def fit(model: nn.Module, dataset: Dataset[Any], seed: int) -> None:
+        for batch in DataLoader(dataset, batch_size=200, shuffle=True, collate_fn=collate):
+            x, y = unpack(batch)
+            loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        fast(model, dataset, seed)
+
+    return fit
+
+
+class Texts(Dataset[Any]):
+    """Dicts with a label by name, and more that is no label."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        return {"length": 3, "text": {"ids": self.x[at]}, "label": f"class {int(self.y[at])}"}
+
+
+def of_texts(samples: list[Any]) -> Any:
+    numbers = [int(s["label"].split()[1]) for s in samples]
+    return torch.stack([s["text"]["ids"] for s in samples]), torch.tensor(numbers)
+
+
+def half_of_more(x: Tensor, y: Tensor) -> Subset[Any]:
+    return Subset(TensorDataset(torch.cat([x, x + 50]), torch.cat([y, y])), range(len(y)))
+
+
+class Marked(Dataset[Any]):
+    """Inputs with noise, drawn anew as they are read."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, at: int) -> tuple[Tensor, Tensor]:
+        return self.x[at] + 0.1 * torch.randn(self.x.shape[1]), self.y[at]
+
+
+# how records are given, and hooks
+GIVEN: dict[str, tuple[Callable[[Tensor, Tensor], Any], dict[str, Any]]] = {
+    "tensors": (TensorDataset, {}),
+    "subset": (half_of_more, {}),
+    "pairs with a 0-d tensor": (lambda x, y: [*zip(x, y, strict=True)], {}),
+    "pairs of NumPy's": (lambda x, y: [*zip(x.numpy(), y.numpy(), strict=True)], {}),
+    "dicts by collate": (Texts, {"collate": of_texts}),
+    "dicts by unpack": (
+        lambda x, y: [{"x": a, "y": b} for a, b in zip(x, y.tolist(), strict=True)],
+        {"unpack": lambda batch: (batch["x"], batch["y"])},
+    ),
+    "augmented": (Marked, {}),
+}
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_strong_audits_of_records_of_many_kinds(kind: str) -> None:
+    judged, (make, hooks) = problem(), GIVEN[kind]
+    sets = {k: judged.task.__dict__[k].tensors for k in ("train", "holdout", "test")}
+    given = {k: make(x, y) for k, (x, y) in sets.items()}
+    if kind == "augmented":
+        given = {
+            **given,
+            "eval_records": judged.task.train,
+            **{k: judged.task.__dict__[k] for k in ("holdout", "test")},
+        }
+    fit = by_loader(hooks.get("collate", default_collate), hooks.get("unpack", unpack_pair))
+    report = strong_audit(judged, replace(judged.task, **given, **hooks, fit=fit))
+    assert canaries_of(report)["records"] == CANARIES
+    assert not [n for n in report.notes if "canaries" in n]
+
+
+def test_the_report_says_that_models_were_not_kept(tmp_path: Path) -> None:
+    lock = threading.Lock()
+
+    def locked(model: nn.Module, dataset: Dataset[Any], seed: int) -> None:
+        with lock:
+            fast(model, dataset, seed)
+
+    judged = problem()
+    result = efface.unlearn(judged.original, forget=FORGET, task=replace(judged.task, fit=locked), method="noop")
+    with pytest.warns(UserWarning, match="cache: the models are not kept") as warned:
+        report = judged.audit(result, level="strong", cache=tmp_path)
+    [note] = [n for n in report.notes if n.startswith("cache:")]
+    assert {str(w.message) for w in warned} == {note} and "_thread.lock" in note and not list(tmp_path.iterdir())
 
 
 def test_canaries_are_retain_records_with_wrong_labels_and_forgotten_with_the_request(
@@ -209,7 +281,9 @@ def tried(judged: Judged, task: Task, forget: Any) -> Canaries | str:
     """What `try_canaries` makes of a request, without the rest of an audit."""
     inputs = judged.audit(forget=forget, task=task, level="quick").inputs
     options = AuditOptions(models=MODELS, recipe=REFERENCE, jobs=1, progress=False)
-    return try_canaries(replace(inputs, method=efface.methods.get("noop"), options=options), Meter())
+    inputs = replace(inputs, method=efface.methods.get("noop"), options=options)
+    planted = plant(inputs)
+    return planted if isinstance(planted, str) else try_canaries(inputs, planted, Meter())
 
 
 def test_a_large_request_leaves_room_for_fewer_canaries_or_says_why_for_none() -> None:

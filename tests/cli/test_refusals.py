@@ -13,8 +13,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_workshop(folder)
     (folder / "nul.txt").write_bytes(b"1\n\x002\n")
     (folder / "latin.txt").write_bytes(b"caf\xe9\n")
-    (folder / "words.txt").write_text("1\n# two\ntwo\n3.0\n1_0\n\u0664\n")
-    (folder / "empty.txt").write_text("# nobody\n")
+    (folder / "words.txt").write_text("1\n007\ntwo\n3.0\n1_0\n\u0664\n")
+    (folder / "gap.txt").write_text("1\n\n2\n")
+    (folder / "comment.txt").write_text("# for Monday\n1\n")
+    (folder / "odd.jsonl").write_text("1\n1e3\n2.0\nnull\n[3]\n")
+    (folder / "empty.txt").write_text("\n")
     (folder / "unknown.txt").write_text("1\n300\n-1\n")
     (folder / "cut.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500])
     (folder / "file").write_text("")
@@ -67,8 +70,24 @@ REFUSALS = {
     "ids file without ids": ({"forget": "empty.txt"}, ["empty.txt: names no record id"]),
     "ids that are words": (
         {"forget": "words.txt"},
-        ["words.txt: the task's ids are integers, but line 3: 'two', line 4: '3.0', line 5: '1_0' and 1 more"],
+        [
+            "words.txt: the task's ids are integers, but line 2: '007', line 3: 'two', line 4: '3.0' and 2 more; "
+            "a line is exactly the id: 7, not +7, 007 or 7 with a blank"
+        ],
     ),
+    "ids file with an empty line": ({"forget": "gap.txt"}, ["gap.txt: line 2 is empty: an id is exactly its line"]),
+    "ids file with a comment": (
+        {"forget": "comment.txt"},
+        ["'# for Monday'; lines that begin with # are no"],
+    ),
+    "ids that are no JSON integers": (
+        {"forget": "odd.jsonl"},
+        [
+            "odd.jsonl: expected a JSON string or integer on each line",
+            "line 2: '1e3', line 3: '2.0', line 4: 'null'",
+        ],
+    ),
+    "ids in a format unknown": ({"forget-format": "csv"}, ["format of ids: expected text or jsonl, got 'csv'"]),
     "method unknown": ({"method": "ster"}, ["there is no method 'ster' (did you mean 'steer'?)"]),
     "option unknown": ({"option": "stepz=3"}, ["steer has no option 'stepz' (did you mean 'steps'?)"]),
     "option out of range": ({"option": "steps=0"}, ["option steps of steer: expected 1 to 10000, got 0"]),

@@ -39,7 +39,7 @@ def test_the_pass_over_records_takes_few_bytes_a_record(hash_all: bool, most: in
 
     def passed(n: int) -> Findings:
         found, holdout = Findings(), Drawn(500, first=10**7)
-        known = check_contents(Drawn(n), holdout, np.arange(50), None, 3, found, hash_all=hash_all)
+        known = check_contents(Drawn(n), holdout, np.arange(50), range(n), 3, found, hash_all=hash_all)
         check_test(Drawn(500, first=2 * 10**7), known, 3, found)
         assert not found.problems and not found.warnings
         return found
@@ -66,7 +66,9 @@ def test_twins_and_shared_records_are_those_of_equal_content(
     task = Task(train=sets[0], holdout=sets[1], **({"unpack": pair} if own else {}))
     train, holdout, test = (Records(d, task) for d in sets)
     found = Findings()
-    known = check_contents(train, holdout, np.array(forget, dtype=np.int64), None, 1, found, hash_all=hash_all)
+    known = check_contents(
+        train, holdout, np.array(forget, dtype=np.int64), range(len(trained)), 1, found, hash_all=hash_all
+    )
     stays = [i for i in range(len(trained)) if i not in forget]
     by_content = {trained[i]: i for i in forget}
     twins = {by_content[trained[i]]: i for i in stays if trained[i] in by_content}

@@ -1,172 +1,124 @@
-"""What grows with the number of training records, and by how many bytes each: counted, never timed."""
+"""Ids are read from any container, once, by position and exactly; what is no id is refused in one line a kind."""
 
-import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
-from torch.utils.data import Dataset
 
-from efface import RequestError, Task
-from efface.data.checks import Findings
-from efface.data.contents import check_classes
-from efface.data.ids import RecordIndex
-from efface.data.records import Records
-from efface.data.splits import make_splits
-from efface.types import RecordId
-from helpers.memory import Names, bytes_of, growth
+from efface.data.ids import ArrayIds, read_ids
+from helpers.containers import Labelled
 
-FEW, MANY = 20_000, 120_000
+BIG = 2**63 - 1
 
 
-class Drawn(Dataset[Any]):
-    """Records that are made when they are asked for."""
-
-    def __init__(self, records: int) -> None:
-        self._records = records
-
-    def __len__(self) -> int:
-        return self._records
-
-    def __getitem__(self, at: int) -> tuple[Tensor, int]:
-        return torch.full((1,), float(at)), at % 3
+def read(ids: Any, **how: Any) -> Any:
+    """The ids as a list, or the problems."""
+    problems: list[str] = []
+    found = list(read_ids(ids, "ids", problems, **how))
+    assert not (found and problems)
+    return problems or found
 
 
-# -- memory
-
-
-@pytest.mark.parametrize("make", [Names, lambda n: np.arange(n) * 7], ids=["names", "numbers"])
-def test_an_index_holds_few_bytes_a_record(make: Callable[[int], Any]) -> None:
-    ids = {n: make(n) for n in (FEW, MANY)}
-    held, most = growth(lambda n: RecordIndex(ids[n], n), FEW, MANY)
-    assert 4 <= held <= 13 and most <= 60
-
-
-def test_an_index_of_positions_holds_nothing() -> None:
-    held, most = growth(lambda n: RecordIndex(None, n), FEW, MANY)
-    assert abs(held) < 0.01 and most < 0.01
-
-
-def test_a_smaller_power_of_two_takes_no_more() -> None:
-    """The table has a power of two of buckets, so bytes a record go up and down between."""
-    for n in (2**14 - 1, 2**14, 2**14 + 1, 3 * 2**13):
-        held, _ = bytes_of(lambda n=n: RecordIndex(Names(n), n))
-        assert held <= 12.2 * n + 4096
-
-
-def test_parts_hold_positions_alone() -> None:
-    held, most = growth(lambda n: make_splits(np.arange(100), n, 1000, seed=0), FEW, MANY)
-    assert held <= 17 and most <= 60  # the retain set, and the shuffled one of which the parts are slices
-
-
-def test_a_pass_over_records_holds_none_of_them() -> None:
-    def passed(n: int) -> Findings:
-        found = Findings()
-        data = Drawn(n)
-        check_classes(Records(data, Task(train=data, holdout=data)), np.arange(9), found)
-        return found
-
-    few, many = (bytes_of(lambda n=n: passed(n)) for n in (2_000, 20_000))
-    assert many[1] - few[1] < 18_000  # less than a byte a record
-
-
-# -- look-ups
-
-numbers = st.integers(-(2**70), 2**70) | st.integers(-3, 3) | st.integers(0, 40).map(lambda k: k << 60)
-names = st.text(max_size=3) | st.integers(-3, 3).map(str) | st.just("\ud800")
-ids_of_records = st.lists(numbers | names, unique_by=lambda i: (type(i), i), max_size=60)
-MISSING = [True, False, None, 1.0, b"1", (1,), [1]]
-
-
-@given(ids_of_records, st.lists(numbers | names, max_size=20))
-@settings(max_examples=200, deadline=None)
-def test_an_index_is_like_a_dict(ids: list[RecordId], others: list[RecordId]) -> None:
-    index, table = RecordIndex(ids, len(ids)), {name: at for at, name in enumerate(ids)}
-    assert len(index) == len(ids)
-    for name in [*ids, *others]:
-        assert index.position(name) == table.get(name)
-    assert index.positions(others) == {name: table[name] for name in others if name in table}
-    assert list(index.positions(reversed(ids))) == ids[::-1]
-    assert [index.position(odd) for odd in MISSING] == [None] * len(MISSING)
-    copy = pickle.loads(pickle.dumps(index))
-    assert [copy.position(name) for name in ids] == list(range(len(ids)))
-
-
-@given(st.integers(0, 50), st.lists(numbers, max_size=20))
-@settings(max_examples=100, deadline=None)
-def test_without_ids_a_position_is_the_id(records: int, asked: list[int]) -> None:
-    index, table = RecordIndex(None, records), {at: at for at in range(records)}
-    assert index.positions(asked) == {i: table[i] for i in asked if i in table}
-    assert [index.position(odd) for odd in [*MISSING, "1"]] == [None] * (len(MISSING) + 1)
-    at = index.position(np.int64(0))
-    assert at is None if not records else (at == 0 and type(at) is int)
-
-
-@pytest.mark.parametrize("records", [100, FEW, MANY])
-def test_a_look_up_reads_one_id_whatever_their_number(records: int) -> None:
-    names = Names(records)
-    index, asked = RecordIndex(names, records), [f"rec-{at:07d}" for at in range(0, records, 7)]
-    names.read = 0
-    assert len(index.positions(asked)) == len(asked)
-    # another is read only where both lie in one bucket and half of their hashes are the same
-    assert len(asked) <= names.read <= len(asked) + 2
-    names.read = 0
-    assert index.positions(f"none-{at}" for at in range(1000)) == {}
-    assert names.read <= 2
+ARRAYS = [np.array([5, BIG, -BIG - 1]), torch.tensor([5, BIG, -BIG - 1]), np.array([5, BIG, -BIG - 1], object)]
 
 
 @pytest.mark.parametrize(
-    "ids", [Names(FEW), range(3, 7 * FEW, 7), range(0, FEW << 40, 1 << 40)], ids=["names", "sevens", "wide"]
+    ("ids", "expected"),
+    [
+        *((array, [5, BIG, -BIG - 1]) for array in ARRAYS),
+        (np.array([2**64 - 1, 0], dtype=np.uint64), [2**64 - 1, 0]),
+        ((5, "5", 2**70), [5, "5", 2**70]),
+        ([np.int32(5), np.str_("a"), np.uint64(2**63), torch.tensor(7), np.array(8)], [5, "a", 2**63, 7, 8]),
+        (np.array(["b", "a"]), ["b", "a"]),
+        ({"b": 1, "a": 2}.keys(), ["b", "a"]),
+        ({"b": 1, "a": 2}.values(), [1, 2]),
+        (range(3, 9, 3), [3, 6]),
+        (Labelled(["b", "a"], index=[1, 0]), ["b", "a"]),
+        (np.array([5, 6, 7])[::-1], [7, 6, 5]),
+        (np.array([5, 6, 7], dtype=">i8"), [5, 6, 7]),
+    ],
 )
-def test_buckets_stay_small(ids: Any) -> None:
-    """What a look-up walks through; by chance the fullest of 16,384 holds some 8."""
-    assert RecordIndex(ids, FEW).largest_bucket <= 14
+def test_ids_in_any_container(ids: Any, expected: list[Any]) -> None:
+    found = read(ids)
+    assert found == expected
+    assert {type(i) for i in found} <= {int, str}
+    assert list(read_ids(ids, "ids", []))[::-1] == [read_ids(ids, "ids", [])[at] for at in range(len(expected))][::-1]
 
 
-@pytest.mark.parametrize("step", [1, 2**8, 2**32, 2**33 + 1, -(10**6), 2**61 - 2])
-def test_numbers_at_equal_steps_are_all_found(step: int) -> None:
-    ids = [7 + step * k for k in range(5000)]
-    index = RecordIndex(ids, len(ids))
-    assert [index.position(i) for i in ids] == list(range(len(ids)))
-    assert index.position(8) == (ids.index(8) if 8 in ids else None)
-
-
-@pytest.mark.parametrize(
-    "ids",
-    [np.array([5, 3, 9], dtype=np.uint16), np.array(["5", "3", "9"]), (5, 3, 9), Names(3), np.array([5, 3, 9], object)],
-    ids=["array", "array of strings", "tuple", "lazy", "array of objects"],
-)
-def test_ids_in_any_sequence(ids: Any) -> None:
-    index = RecordIndex(ids, 3)
-    own = [ids[at] for at in range(3)]
-    assert [index.position(i) for i in own] == [0, 1, 2]
-    python = [i.item() if isinstance(i, np.generic) else i for i in own]
-    assert [index.position(i) for i in python] == [0, 1, 2]
-    other: Iterable[RecordId] = [str(i) if isinstance(i, int) else int(i[-1]) for i in python]
-    assert index.positions(other) == {}
+def test_a_pandas_series_or_index_is_read_by_position() -> None:
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series(["b", "a", "c"], index=[2, 0, 1])
+    assert read(series) == ["b", "a", "c"] and read(pandas.Index(["b", "a"])) == ["b", "a"]
+    assert read(pandas.Series([2**62, 3], index=["x", "y"])) == [2**62, 3]
+    assert "1 record ids are missing" in read(pandas.Series([1, None], dtype="Int64"))[0]
+    assert "got a 2-D DataFrame" in read(pandas.DataFrame({"id": [1]}))[0]
 
 
 @pytest.mark.parametrize(
     ("ids", "said"),
     [
-        ([1, 2], "expected one id for each of the 3 training records, got 2"),
-        ([1, 2.0, 3], "record ids are integers or strings, got 2.0"),
-        ([1, True, 3], "record ids are integers or strings, got True"),
-        (["a", "b", "a"], "ids name more than one training record: 'a'"),
-        ([-1, 2, np.int64(-1)], "ids name more than one training record"),
+        ("ab", ["expected a sequence of record ids, got str"]),
+        ({"a": 1}, ["expected a sequence of record ids, got dict"]),
+        ((i for i in range(3)), ["expected a sequence of record ids, got generator"]),
+        (7, ["expected a sequence of record ids, got int"]),
+        ({1, 2}, ["a set has no order"]),
+        (np.zeros((2, 2), dtype=int), ["got a 2-D ndarray"]),
+        (np.array(5), ["got a 0-D ndarray"]),
+        (
+            [1.0, 2.5, None, True, b"a", float("nan")],
+            ["got 1.0, 2.5", "2 record ids are missing", "True or", "b'a'"],
+        ),
+        (np.array([1.0, 2.0]), ["got 1.0, 2.0: convert them, e.g. by .astype('int64')"]),
+        (torch.tensor([1.0]), ["got 1.0"]),
+        (np.array([True, False]), ["a boolean mask: give ids"]),
+        (torch.tensor([True, False]), ["a boolean mask: give ids"]),
+        ([np.True_, True], ["a boolean mask: give ids"]),
+        ([1, [2]], ["record ids are integers or strings, got [2]"]),
     ],
 )
-def test_ids_that_are_refused(ids: Any, said: str) -> None:
-    with pytest.raises(RequestError, match=said):
-        RecordIndex(ids, 3)
+def test_what_is_no_id_is_refused_in_one_line_a_kind(ids: Any, said: list[str]) -> None:
+    problems = read(ids)
+    assert len(problems) == len(said)
+    for problem, part in zip(problems, said, strict=True):
+        assert problem.startswith("ids: ") and part in problem
 
 
-def test_ids_of_equal_hash_are_two_ids() -> None:
-    assert hash(-1) == hash(-2) and hash(0) == hash(2**61 - 1)
-    index = RecordIndex([-1, -2, 0, 2**61 - 1, "0"], 5)
-    assert index.positions([-2, 2**61 - 1, "0", -1, 0]) == {-2: 1, 2**61 - 1: 3, "0": 4, -1: 0, 0: 2}
+def test_a_set_is_sorted_where_the_order_does_not_matter() -> None:
+    assert read({"b", 3, "a", 1}, is_ordered=False) == [1, 3, "a", "b"]
+    assert read({"b": 0, "a": 0}.keys(), is_ordered=False) == ["b", "a"]
+
+
+class Endless:
+    """Ids without an end."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self) -> Iterator[int]:
+        at = 0
+        while True:
+            yield (at := at + 1)
+
+
+class Failing(Endless):
+    """Ids that cannot be read."""
+
+    def __iter__(self) -> Iterator[int]:
+        raise OSError("no such column")
+
+
+def test_odd_containers_end_in_a_line() -> None:
+    assert read(Endless()) == [1, 2, 3]  # one too many, so that their number is refused
+    assert read(Failing()) == ["ids: cannot be read (OSError: no such column): give a list"]
+
+
+def test_lists_and_arrays_are_not_copied() -> None:
+    names, array = ["a", "b"], np.arange(3)
+    assert read_ids(names, "ids", []) is names
+    found = read_ids(array, "ids", [])
+    assert isinstance(found, ArrayIds) and found.values is array
+    assert found[-1] == 2 and found[1:] == [1, 2]
+    with pytest.raises(IndexError):
+        found[3]

@@ -22,6 +22,7 @@ from helpers.stored import Case, of_tree
 RECIPE = Recipe(epochs=1, lr=1e-2, batch=64, least_steps=30)
 SECTIONS = ("tests", "exchangeable", "roc", "canaries", "ensembles", "metrics", "records", "verdict")
 WORDS = {"key", "records", "kind", "state", "outcome", "status"}  # other text is wording, and may change
+NAMES = {"reasons", "id", "position", "label"}  # what names a record, and wording
 SHOWN = 20  # records, evenly from all
 RATES = np.geomspace(3e-3, 0.9, 16)  # false positive rates at which curves are read
 LOAD = {"cpu_s", "found", "method"}  # of the ensembles: what time, a cache and the request decide
@@ -109,7 +110,7 @@ def _numbers(tree: Any) -> Any:
         return {
             key: _numbers(value)
             for key, value in tree.items()
-            if key not in LOAD and (key in WORDS or not isinstance(value, str)) and key not in ("reasons", "id")
+            if key not in LOAD and (key in WORDS or not isinstance(value, str)) and key not in NAMES
         }
     return [_numbers(value) for value in tree] if isinstance(tree, list) else tree
 

@@ -3,8 +3,10 @@
 import tracemalloc
 from collections.abc import Callable
 
+from efface.data.ids import PositionalIds
 
-class Names:
+
+class Names(PositionalIds):
     """Record ids that are made when they are asked for; `read` counts how many were."""
 
     def __init__(self, records: int) -> None:
@@ -14,11 +16,9 @@ class Names:
     def __len__(self) -> int:
         return self._records
 
-    def __getitem__(self, at: int) -> str:
-        if not 0 <= at < self._records:
-            raise IndexError(at)
+    def name(self, position: int) -> str:
         self.read += 1
-        return f"rec-{at:07d}"
+        return f"rec-{position:07d}"
 
 
 def bytes_of(call: Callable[[], object]) -> tuple[int, int]:

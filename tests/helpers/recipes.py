@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from efface import Recipe, Task
 from efface.ensembles import ModelSpec, TrainedEnsemble, Training, train_ensemble
 from efface.runtime.cost import Meter
-from helpers.tiny import CLASSES, RECORDS, mlp
+from helpers.tiny import CLASSES, FEATURES, RECORDS, mlp, weights
 
 SHORT = Recipe(epochs=1, lr=1e-2, batch=32, least_steps=12)
 
@@ -102,3 +103,29 @@ class Scaled(nn.Module):
 def found_in(cache: Path, task: Task, original: nn.Module, wanted: ModelSpec | None = None, **how: Any) -> bool:
     """Whether a model is in the cache, which it is afterwards."""
     return bool(trained(task, original, [wanted or ModelSpec(None, MOST, 0)], cache=cache, **how).found)
+
+
+def all_weights(found: TrainedEnsemble) -> list[dict[str, bytes]]:
+    return [weights(model) for model in found.models]
+
+
+def noting(place: Path, fail: int | None = None) -> Callable[..., None]:
+    """`bias_fit`, with a line in a file for each model: its seed and the process."""
+
+    def fit(model: nn.Module, dataset: Any, seed: int) -> None:
+        with place.open("a") as notes:
+            notes.write(f"{seed} {os.getpid()}\n")
+        if seed == fail:
+            raise ValueError("out of\npatience")
+        bias_fit(model, dataset, seed)
+
+    return fit
+
+
+def noted(place: Path) -> list[int]:
+    return [int(line.split()[0]) for line in place.read_text().splitlines()]
+
+
+def drawing() -> nn.Module:
+    """A network that draws at random and keeps statistics."""
+    return nn.Sequential(nn.BatchNorm1d(FEATURES), nn.Dropout(0.2), mlp())

@@ -59,6 +59,9 @@ def record(index: int, **changes: Any) -> Document:
     return {
         "id": None,
         "record": f"{index:08x}",
+        "position": None,
+        "label": index % 3,
+        "description": None,
         "kind": "other",
         "rank_original": 0.97,
         "rank_unlearned": 0.5,

@@ -1,7 +1,7 @@
 """The audit: judges an unlearned model from any tool on records and models that the unlearning did not use."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from efface.auditing.inputs import prepare
 from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.auditing.report.build import Report
 from efface.auditing.run import judge
+from efface.data.ids import ByGroup
 from efface.errors import RequestError, kind_of
 from efface.models.wrappers import plain_networks
 from efface.options import as_integer, clear_calls
@@ -73,7 +74,7 @@ def audit_models(
     original: nn.Module,
     unlearned: nn.Module,
     *,
-    forget: Sequence[RecordId],
+    forget: Collection[RecordId] | ByGroup,
     task: Task,
     level: Level | str = Level.STANDARD,
     references: int | Sequence[nn.Module] = REFERENCES,
@@ -89,7 +90,7 @@ def audit_models(
     Args:
         original: The model before unlearning.
         unlearned: The model after it.
-        forget: Ids of the training records that were erased.
+        forget: Ids of the training records that were erased, or their groups.
         task: The problem; utility is measured on its `test` records if it has any.
         level: As in `efface.audit`.
         references: As in `efface.audit`.

@@ -2,28 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset, TensorDataset
 
 from efface.auditing.audit_test import CONFIDENCE
 from efface.auditing.inputs import AuditInputs
+from efface.auditing.relabel import relabel
 from efface.auditing.shadow_models import forget_by_method, train_shadows
 from efface.data.checks import MAX_SHARE, MIN_RETAIN
-from efface.data.ids import as_python_ids
+from efface.data.ids import read_ids
 from efface.data.records import Records, subset
 from efface.ensembles import ModelSpec
 from efface.metrics.epsilon import canary_epsilon
 from efface.models.running import logits_of
-from efface.numerics.logits import is_masked, margin, symlog
+from efface.numerics.logits import margin, symlog
 from efface.runtime.cost import Meter
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
-from efface.task import Task, unpack_pair
+from efface.task import Task
 from efface.types import Indices, SizedDataset
 
 CANARIES = 32
@@ -52,41 +51,6 @@ class Canaries:
     level: float
     original_right: int
     original_epsilon_low: float
-
-
-class Relabelled(Dataset[Any]):
-    """A dataset of pairs with other targets at some positions.
-
-    Args:
-        dataset: Pairs of inputs and target.
-        labels: The other targets, by position.
-    """
-
-    def __init__(self, dataset: SizedDataset, labels: dict[int, int]) -> None:
-        self._dataset, self._labels = dataset, labels
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, index: int) -> Any:
-        inputs, target = self._dataset[index]
-        return inputs, self._labels.get(index, target)
-
-
-def relabelled(dataset: SizedDataset, labels: dict[int, int]) -> SizedDataset:
-    """Give a dataset other targets at some positions; a TensorDataset of pairs stays one, since it is read faster.
-
-    Args:
-        dataset: Pairs of inputs and target.
-        labels: The other targets, by position.
-    """
-    if type(dataset) is TensorDataset and len(dataset.tensors) == 2:
-        inputs, targets = dataset.tensors
-        targets = targets.clone()
-        for at, label in labels.items():
-            targets[at] = label
-        return TensorDataset(inputs, targets)
-    return Relabelled(dataset, labels)
 
 
 @dataclass(frozen=True)
@@ -119,30 +83,25 @@ class Planted:
         """
         at = self.held[k].tolist()
         read = None if self.read is None else subset(self.read, at)
-        keys = [] if task.groups is None else as_python_ids(task.groups)
+        keys = () if task.groups is None else read_ids(task.groups, "groups", [])
         groups = None if task.groups is None else [keys[i] for i in at]
         return replace(task, train=subset(self.train, at), ids=at, groups=groups, eval_records=read)
 
 
-def try_canaries(inputs: AuditInputs, meter: Meter) -> Canaries | str:
+def try_canaries(inputs: AuditInputs, planted: Planted, meter: Meter) -> Canaries:
     """Train shadows on a random half of the canaries each, unlearn these with the request, and guess which they were.
 
-    There are half as many shadows as an ensemble has models. Canaries replace retain records that no part of the run
-    used. Inclusion is by a fair coin for each canary and shadow, so a guesser against an epsilon-indistinguishable
-    method is right at most e^eps / (1 + e^eps) of the time (Steinke, Nasr and Jagielski, arXiv 2305.08846, with
-    delta = 0): Clopper and Pearson's lower limit of that share gives the bound.
+    Canaries replace retain records that no part of the run used. Inclusion is by a fair coin for each canary and
+    shadow, so a guesser against an epsilon-indistinguishable method is right at most e^eps / (1 + e^eps) of the time
+    (Steinke, Nasr and Jagielski, arXiv 2305.08846, with delta = 0): Clopper and Pearson's lower limit of that share
+    gives the bound.
 
     Args:
         inputs: The checked audit; its method must be known.
+        planted: The canaries of `plant`.
         meter: Charged with what is trained and read.
-
-    Returns:
-        The result, or the reason why there can be no canaries.
     """
-    shadows, task = inputs.options.models // 2, inputs.request.task
-    planted = plant(inputs, shadows, meter)
-    if isinstance(planted, str):
-        return planted
+    task, shadows = inputs.request.task, len(planted.held)
     before: list[Tensor] = []
     after: list[Tensor] = []
     seeds = [derive_seed(inputs.seed, "canaries", str(k)) for k in range(shadows)]
@@ -163,20 +122,16 @@ def try_canaries(inputs: AuditInputs, meter: Meter) -> Canaries | str:
     return Canaries(len(planted.chosen), shadows, guesses, right, low, CONFIDENCE, original_right, original_low)
 
 
-def plant(inputs: AuditInputs, shadows: int, meter: Meter) -> Planted | str:
-    """Choose canaries, their labels, and the shadows that are trained on them.
+def plant(inputs: AuditInputs) -> Planted | str:
+    """Choose canaries, their labels, and the shadows that are trained on them: half as many as an ensemble has models.
 
     Args:
         inputs: The checked audit.
-        shadows: Number of shadows.
-        meter: Charged with what is read.
 
     Returns:
         The canaries, or the reason why there can be none.
     """
-    request, task = inputs.request, inputs.request.task
-    if task.unpack is not unpack_pair:
-        return "canaries need records that are pairs (input, target), without Task.unpack"
+    request, task, shadows = inputs.request, inputs.request.task, inputs.options.models // 2
     # a shadow forgets its canaries with the request: both together must not exceed the limit for one request
     asked_for, size = len(request.forget), len(request.train)
     room = min(int(MAX_SHARE * size), size - MIN_RETAIN) - asked_for
@@ -184,17 +139,35 @@ def plant(inputs: AuditInputs, shadows: int, meter: Meter) -> Planted | str:
         return f"canaries need room in the request: it is {asked_for} of {size} training records already"
     rng = np.random.default_rng(derive_seed(inputs.seed, "canaries"))
     chosen = np.sort(rng.permutation(inputs.reference_records)[: min(CANARIES, room)])
-    true = request.train.targets(chosen)
-    # not a class that the model masks, which nothing could learn
-    masked = is_masked(logits_of(task, inputs.original, request.train, chosen, meter)).all(0)
-    masked[true] = False
-    kept = (~masked).nonzero().squeeze(1).numpy()
-    drawn = kept[(np.searchsorted(kept, true.numpy()) + rng.integers(1, len(kept), len(chosen))) % len(kept)]
-    labels = dict(zip(chosen.tolist(), drawn.tolist(), strict=True))
+    true = request.train.targets(chosen).numpy()
+    drawn = (true + rng.integers(1, request.classes, len(chosen))) % request.classes
+    if not (donors := _donors(request.train, chosen, true, drawn)):
+        return "no canaries: all training records are of one class"
     inside = rng.random((shadows, len(chosen))) < 0.5
     held = [np.setdiff1d(np.arange(size, dtype=np.int64), chosen[~row]) for row in inside]
-    read = None if task.eval_records is None else relabelled(task.eval_records, labels)
-    return Planted(chosen, inside, held, relabelled(task.train, labels), read)
+    train = relabel(task, task.train, donors)
+    read = None if task.eval_records is None else relabel(task, task.eval_records, donors)
+    if isinstance(train, str) or isinstance(read, str):
+        return f"no canaries: {train if isinstance(train, str) else read}"
+    return Planted(chosen, inside, held, train, read)
+
+
+def _donors(records: Records, chosen: Indices, true: Indices, drawn: Indices) -> dict[int, int]:
+    """A record of the class that was drawn for each canary; of the next class where no record has that one."""
+    first: dict[int, int] = {}
+    for start in range(0, len(records), 1024):
+        targets = records.targets(range(start, min(start + 1024, len(records)))).tolist()
+        first = {target: start + at for at, target in reversed([*enumerate(targets)])} | first
+        if first.keys() >= set(drawn.tolist()):
+            break
+    classes = sorted(first)
+    if len(classes) < 2:
+        return {}
+    donors = {}
+    for at, own, label in zip(chosen.tolist(), true.tolist(), drawn.tolist(), strict=True):
+        others = [c for c in classes if c != own]
+        donors[at] = first[next((c for c in others if c >= label), others[0])]
+    return donors
 
 
 def guess(values: Tensor, inside: Tensor) -> tuple[int, int]:

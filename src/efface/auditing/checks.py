@@ -1,6 +1,6 @@
 """Checks of the arguments of `efface.audit` and `efface.audit_models`, made before any work."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from efface.auditing.config import REFERENCES, Level, level_problem
 from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.data.checks import Findings
-from efface.data.ids import as_python_ids
+from efface.data.ids import ByGroup, read_ids
 from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import Method, get
@@ -32,13 +32,13 @@ class ModelPair:
     Args:
         original: The model before unlearning.
         model: The model after it.
-        forget: Ids of the records that were erased.
+        forget: Ids of the records that were erased, or their groups.
         task: The problem.
     """
 
     original: nn.Module
     model: nn.Module
-    forget: Sequence[RecordId]
+    forget: Collection[RecordId] | ByGroup
     task: Task
 
 
@@ -230,11 +230,11 @@ def _check_had_no_part(judged: Judged, others: Mapping[str, nn.Module], used_ref
 
 def _masks(request: Request, kinds: Mapping[str, Sequence[RecordId]]) -> dict[str, Tensor]:
     """Each kind of forget ids as a mask over the request's ids, in their order."""
+    problems: list[str] = []
+    members = {name: set(read_ids(ids, f"kind {name!r}", problems, is_ordered=False)) for name, ids in kinds.items()}
+    if problems:
+        raise RequestError(problems)
     known = set(request.ids)
-    members = {name: set(as_python_ids(ids)) for name, ids in kinds.items()}
-    problems = [
-        f"kind {name!r}: expected record ids, got {ids!r}" for name, ids in kinds.items() if isinstance(ids, str)
-    ]
     problems += [
         f"kind {name!r} names {shorten(i - known)}, not in the forget set" for name, i in members.items() if i - known
     ]

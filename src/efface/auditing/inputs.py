@@ -102,6 +102,8 @@ def prepare(call: AuditCall) -> AuditInputs:
     nonmembers = shuffled if run_seed is None else splits.audit
     digests = weights_digest(judged.original), weights_digest(judged.model)
     notes = [*(() if result is None else result.warnings), *request.warnings]
+    if not options.show_ids:
+        notes = [request.without_ids.get(line, line) for line in notes]
     notes += [UNCHANGED] if digests[0] == digests[1] else []
     notes += idle_note(call)
     return AuditInputs(

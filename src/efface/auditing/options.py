@@ -35,7 +35,9 @@ class AuditOptions:
             that the run used are then left out. None assumes that no run used the holdout.
         used_reference: Digest of the weights of that run's reference model, which is then refused as a reference here.
         title: Title of the report.
-        show_ids: Whether the report shows the ids of records; it holds a hash of each id in any case.
+        show_ids: Whether the report shows the ids, the positions and the descriptions of records; it holds a hash of
+            each id in any case.
+        show_positions: Whether a report that shows ids shows positions too.
         progress: Whether to show progress bars; by default only on a terminal.
 
     Raises:
@@ -53,6 +55,7 @@ class AuditOptions:
     used_reference: str | None = None
     title: str = "Unlearning report"
     show_ids: bool = True
+    show_positions: bool = True
     progress: bool | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +70,7 @@ class AuditOptions:
             ("used_reference", self.used_reference, str | None, "text"),
             ("title", self.title, str, "text"),
             ("show_ids", self.show_ids, bool, "True or False"),
+            ("show_positions", self.show_positions, bool, "True or False"),
             ("progress", self.progress, bool | None, "True or False"),
         )
         problems = type_problems(expected)

@@ -11,7 +11,7 @@ from efface.attacks import ATTACKS
 from efface.attacks.outputs import ModelOutputs, RecordSet, collect_outputs, copier, read_outputs
 from efface.auditing.attack_tests import TOLERANCE, attack_tests
 from efface.auditing.audit_test import ALPHA, AuditTest, adjust_tests
-from efface.auditing.canaries import Canaries, try_canaries
+from efface.auditing.canaries import Canaries, plant, try_canaries
 from efface.auditing.config import Level
 from efface.auditing.diagnostics import diagnostic_rows
 from efface.auditing.distance_tests import count_distance_tests, distance_tests, recipe_mismatch
@@ -84,14 +84,18 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         DivergedError: A model's logits are not finite.
     """
     notes: list[str] = []
-    quick = inputs.level is Level.QUICK
+    quick, strong = inputs.level is Level.QUICK, inputs.level is Level.STRONG
+    # before anything is trained: whether there can be canaries is found by trying to read them
+    planted = (NO_METHOD if inputs.method is None else plant(inputs)) if strong else ""
     references, missing_reason = reference_models(inputs, meter)
     ensembles, canaries = None, None
     distances, rows, mismatch = list[AuditTest](), list[Metric](), ""
     targets = list(inputs.retrained)
-    if inputs.level is Level.STRONG:
+    if strong:
         ensembles = make_ensembles(inputs, meter)
-        canaries = _canaries(inputs, notes, meter)
+        notes += ensembles.notes
+        canaries = None if isinstance(planted, str) else try_canaries(inputs, planted, meter)
+        notes += [planted] if isinstance(planted, str) else []
         distances, rows, mismatch = _distances(inputs, ensembles, notes, meter)
         targets += [] if mismatch else ensembles.retrained[:MAX_TARGETS]
     with meter.phase("scoring"):
@@ -140,14 +144,6 @@ def _distances(
             f"them by distance at 5 %: that takes {MIN_ALONE}"
         )
     return tests, rows, mismatch
-
-
-def _canaries(inputs: AuditInputs, notes: list[str], meter: Meter) -> Canaries | None:
-    found = NO_METHOD if inputs.method is None else try_canaries(inputs, meter)
-    if isinstance(found, Canaries):
-        return found
-    notes.append(found)
-    return None
 
 
 def _resolution(records: int, nonmembers: int) -> list[str]:

@@ -29,6 +29,7 @@ class Ensembles:
             since the method is not known.
         found: How many models came from the cache.
         cost_each: Cost of training one model; None if all came from the cache.
+        notes: What was said of the training.
     """
 
     originals: Sequence[nn.Module]
@@ -37,6 +38,7 @@ class Ensembles:
     of_method: bool
     found: int
     cost_each: PhaseCost | None
+    notes: Sequence[str] = ()
 
 
 def make_ensembles(inputs: AuditInputs, meter: Meter) -> Ensembles:
@@ -51,7 +53,7 @@ def make_ensembles(inputs: AuditInputs, meter: Meter) -> Ensembles:
     retrained = _train_alike(inputs, inputs.splits.retain, "retrained", meter)
     if inputs.method is None:
         pair = [inputs.original], [inputs.unlearned]
-        return Ensembles(*pair, retrained.models, False, retrained.found, retrained.cost)
+        return Ensembles(*pair, retrained.models, False, retrained.found, retrained.cost, retrained.notes)
     originals = _train_alike(inputs, everything, "original", meter)
     unlearned = []
     title = f"unlearning {count} originals by {inputs.method.key}"
@@ -61,7 +63,8 @@ def make_ensembles(inputs: AuditInputs, meter: Meter) -> Ensembles:
             unlearned.append(forget_by_method(inputs, request.task, model, request.ids, seed, inputs.splits, meter))
             advance()
     found = retrained.found + originals.found
-    return Ensembles(originals.models, unlearned, retrained.models, True, found, retrained.cost or originals.cost)
+    cost, notes = retrained.cost or originals.cost, dict.fromkeys([*retrained.notes, *originals.notes])
+    return Ensembles(originals.models, unlearned, retrained.models, True, found, cost, list(notes))
 
 
 def _train_alike(inputs: AuditInputs, positions: Indices, kind: str, meter: Meter) -> TrainedEnsemble:
@@ -110,7 +113,7 @@ def forget_by_method(
     with meter.phase("ensemble, unlearning"):
         result = unlearn(
             model,
-            task=task,
+            task=replace(task, describe=None),  # which only people read
             forget=ids,
             method=inputs.method,
             options=replace(inputs.run_options, splits=splits, checks=False),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from efface.auditing.config import MODELS, Level, level_problem
-from efface.cli.ids import IdLines, read_id_lines
+from efface.cli.ids import IdLines, IdSource, read_id_lines
 from efface.cli.taskpath import check_task_path
 from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import check_key
@@ -14,7 +14,7 @@ from efface.runtime.files import check_writable
 
 
 def check_inputs(
-    problems: list[str], task: str, checkpoints: Iterable[tuple[str, Path]], forget: str, device: str
+    problems: list[str], task: str, checkpoints: Iterable[tuple[str, Path]], forget: IdSource, device: str
 ) -> IdLines | None:
     """Check the arguments that all commands which load a model share.
 
@@ -22,7 +22,7 @@ def check_inputs(
         problems: problems are added to this list.
         task: the task as `module:attribute`.
         checkpoints: weights files, each with the option that gave it.
-        forget: the file of ids, or `-` for standard input.
+        forget: the file of ids or groups.
         device: name of a device.
 
     Returns:

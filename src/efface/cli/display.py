@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a store is shown without torch
     from efface.auditing.verdict import Verdict
     from efface.methods import Method
     from efface.runtime.cost import Cost
+    from efface.unlearning.plan import Plan
     from efface.unlearning.result import Result
 
 PIPED_WIDTH = 120  # columns of output that does not go to a terminal
@@ -65,6 +66,8 @@ def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> N
     say_verdict(out, report.verdict)
     if report.result is not None:
         say(out, _stopped(report.result))
+        if report.inputs.options.show_ids:
+            say(out, _erased(report.result))
     for note in report.document["notes"]:
         say(out, f"Note: {note}")
     result, retraining = report.result, report.retrain_cost
@@ -111,10 +114,19 @@ def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) ->
     sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
     say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
     say(out, _stopped(result))
+    say(out, _erased(result))
     for note in result.warnings:
         say(out, f"Note: {note}")
     say(out, f"Cost: {_spent('unlearning', result.cost)}.")
     _show_files(files, out)
+
+
+def show_plan(plan: "Plan", show_ids: bool, stdout: TextIO) -> None:
+    """Print which records would go; without `show_ids` they and the warnings, which may name them, are only counted."""
+    out = make_console(stdout)
+    hidden = f"{plan.summary} Ids are hidden, and so are {len(plan.warnings)} warnings, which may name them."
+    for line in str(plan).splitlines() if show_ids else [hidden]:
+        say(out, line)
 
 
 def _stopped(result: "Result") -> str:
@@ -122,6 +134,12 @@ def _stopped(result: "Result") -> str:
     evidence = result.evidence
     outcome = evidence.outcome.replace("_", " ")
     return f"Stopped, {outcome}: {evidence.reason}; weights of step {evidence.chosen_step} kept."
+
+
+def _erased(result: "Result") -> str:
+    """The erased records, by id and position."""
+    shown = shorten(result.records, SHOWN_RECORDS, lambda r: f"{r.id!r} (position {r.position}, label {r.label})")
+    return f"Records: {shown}."
 
 
 def describe(method: "type[Method]") -> dict[str, Any]:

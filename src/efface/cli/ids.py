@@ -1,74 +1,173 @@
-"""Reading record ids from a text file with one id on each line."""
+"""Reading record ids, or keys of groups, from a file with one on each line: as text, or as JSON lines."""
 
+import json
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efface.errors import RequestError, shorten
 
 if TYPE_CHECKING:  # the file is read before torch is imported
-    from efface.task import Task
     from efface.types import RecordId
 
-INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+TEXT, JSONL = "text", "jsonl"
+FORMATS = (TEXT, JSONL)
+INTEGER = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
+LIKE_INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)
 MAX_WORD = 40
+MAX_DIGITS = 1000  # of an integer; Python refuses to read very long numbers
+JSON_LINES = "write JSON lines, which can say every id (a file that ends in .jsonl)"
+
+
+@dataclass(frozen=True)
+class IdSource:
+    """Where a command reads ids from.
+
+    Args:
+        path: a file, or `-` for standard input.
+        option: the option that gave it, for messages.
+        style: "text" or "jsonl"; by default JSON lines where the file's name ends in .jsonl, else text.
+        by_group: whether the lines are keys of groups.
+    """
+
+    path: str
+    option: str = "--forget"
+    style: str | None = None
+    by_group: bool = False
 
 
 @dataclass(frozen=True)
 class IdLines:
-    """The ids in a file, as text.
+    """The ids in a file.
 
     Args:
         name: name of the file in messages.
         words: each id with the number of its line, from 1.
+        is_text: whether they are lines of text, which become integers where the task's ids are integers.
+        by_group: whether they are keys of groups.
     """
 
     name: str
-    words: tuple[tuple[int, str], ...]
+    words: "tuple[tuple[int, RecordId], ...]"
+    is_text: bool = True
+    by_group: bool = False
+
+    @property
+    def what(self) -> str:
+        """What the lines are: ids or groups."""
+        return "groups" if self.by_group else "ids"
 
 
-def read_id_lines(source: str, option: str = "--forget") -> IdLines:
-    """Read a file of ids as text, before it is known whether the task's ids are integers or strings.
+def read_id_lines(source: IdSource) -> IdLines:
+    """Read a file of ids, before it is known whether the task's ids are integers or strings.
 
-    Blank lines and lines that start with # are left out.
-
-    Args:
-        source: a path, or `-` for standard input.
-        option: the option that gave it, for messages.
+    An id is exactly its line, without the line's end: blanks belong to it, and there are no comments. With JSON lines,
+    each line is a JSON string or integer.
 
     Raises:
-        RequestError: the file cannot be read, is not UTF-8 text, or holds no id.
+        RequestError: the file cannot be read, is not UTF-8 text, holds no id, or a line cannot be an id.
     """
-    name = "standard input" if source == "-" else source
-    lines = [(at, line.strip()) for at, line in enumerate(_lines(_bytes(source, option), name), 1)]
-    words = tuple((at, word) for at, word in lines if word and not word.startswith("#"))
-    if not words:
-        raise RequestError(f"{name}: names no record id (one a line; lines that start with # are comments)")
-    return IdLines(name, words)
+    if source.style is not None and source.style not in FORMATS:
+        raise RequestError(f"format of ids: expected text or jsonl, got {source.style!r}")
+    name = "standard input" if source.path == "-" else source.path
+    is_text = (source.style or (JSONL if source.path.lower().endswith(".jsonl") else TEXT)) == TEXT
+    lines = _lines(_bytes(source.path, source.option), name, is_text)
+    if not lines:
+        raise RequestError(f"{name}: names no record id (one a line)")
+    if empty := [at for at, line in enumerate(lines, 1) if not line]:
+        raise RequestError(
+            f"{name}: line {shorten(empty)} is empty: an id is exactly its line, so remove empty lines; if an id is an "
+            f"empty text, {JSON_LINES}"
+        )
+    words = lines if is_text else _parsed(lines, name)
+    return IdLines(name, tuple(enumerate(words, 1)), is_text, source.by_group)
 
 
-def as_ids(lines: IdLines, task: "Task") -> "list[RecordId]":
-    """Convert ids from text to the type of the task's ids.
+def as_ids(lines: IdLines, known: "Iterable[RecordId]") -> "list[RecordId]":
+    """Convert ids from text to the type of the task's ids; those of JSON lines have types of their own.
 
     Args:
-        lines: the ids as text.
-        task: the task.
+        lines: the ids.
+        known: the ids of all training records, or the keys of all groups.
 
     Returns:
-        Integers if the task's ids are integers, else strings.
+        Integers if all known ids are integers, strings if all are strings; else whichever is known.
 
     Raises:
-        RequestError: the task's ids are integers, and some lines are not.
+        RequestError: some lines cannot be ids of the task.
     """
-    if task.ids is not None and not all(isinstance(i, Integral) for i in task.ids):
+    if not lines.is_text:
         return [word for _, word in lines.words]
-    wrong = [f"line {at}: {word[:MAX_WORD]!r}" for at, word in lines.words if not INTEGER.fullmatch(word)]
+    texts = [(at, str(word)) for at, word in lines.words]
+    numbers = {word: int(word) for _, word in texts if INTEGER.fullmatch(word) and len(word) <= MAX_DIGITS}
+    if isinstance(known, range):
+        kinds: set[type] = {int}
+        there: set[RecordId] = set()
+    else:
+        wanted = {*(word for _, word in texts), *numbers.values()}
+        kinds, there = set(), set()
+        for name in known:
+            kinds.add(type(name))
+            if name in wanted:
+                there.add(name)
+    if kinds <= {int}:
+        return _integers(lines, texts, numbers)
+    return _either(lines, texts, numbers, there) if int in kinds else [word for _, word in texts]
+
+
+def _integers(lines: IdLines, texts: list[tuple[int, str]], numbers: dict[str, int]) -> "list[RecordId]":
+    wrong = [(at, word) for at, word in texts if word not in numbers]
     if wrong:
-        raise RequestError(f"{lines.name}: the task's ids are integers, but {shorten(wrong, show=str)}")
-    return [int(word) for _, word in lines.words]
+        shown = shorten([f"line {at}: {word[:MAX_WORD]!r}" for at, word in wrong], show=str)
+        hint = ""
+        if any(LIKE_INTEGER.fullmatch(word) for _, word in wrong):
+            hint = "; a line is exactly the id: 7, not +7, 007 or 7 with a blank"
+        if any(word.lstrip().startswith("#") for _, word in wrong):
+            hint += "; lines that begin with # are no comments: remove them"
+        raise RequestError(f"{lines.name}: the task's {lines.what} are integers, but {shown}{hint}")
+    return [numbers[word] for _, word in texts]
+
+
+def _either(
+    lines: IdLines, texts: list[tuple[int, str]], numbers: dict[str, int], there: "set[RecordId]"
+) -> "list[RecordId]":
+    """Ids of a task that has both integers and strings: whichever of the two is there."""
+    unclear = [(at, word) for at, word in texts if word in numbers and (word in there) == (numbers[word] in there)]
+    if unclear:
+        shown = shorten([f"line {at}: {word[:MAX_WORD]!r}" for at, word in unclear], show=str)
+        raise RequestError(
+            f"{lines.name}: the task's {lines.what} are integers and texts, and {shown} could be either: {JSON_LINES}"
+        )
+    return [numbers[word] if numbers.get(word) in there else word for _, word in texts]
+
+
+def _parsed(lines: list[str], name: str) -> "list[RecordId]":
+    """The JSON string or integer on each line."""
+    found: list[RecordId] = []
+    wrong: list[str] = []
+    for at, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line, parse_int=_integer)
+        except (ValueError, RecursionError):
+            value = None
+        if type(value) is int or type(value) is str:
+            found.append(value)
+        else:
+            wrong.append(f"line {at}: {line[:MAX_WORD]!r}")
+    if wrong:
+        raise RequestError(
+            f'{name}: expected a JSON string or integer on each line, such as "u1" or 7; got {shorten(wrong, show=str)}'
+        )
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(digits[:MAX_WORD])
+    return int(digits)
 
 
 def _bytes(source: str, option: str) -> bytes:
@@ -87,12 +186,21 @@ def _bytes(source: str, option: str) -> bytes:
         raise RequestError(f"{source}: cannot be read: {reason} ({option})") from error
 
 
-def _lines(data: bytes, name: str) -> list[str]:
+def _lines(data: bytes, name: str, is_text: bool) -> list[str]:
+    """The lines of a file without their ends, and without empty lines at its end."""
     if b"\0" in data:
         raise RequestError(f"{name}: holds NUL bytes, so it is not UTF-8 text with one id a line")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")  # without the mark that some editors put at a file's start
     except UnicodeDecodeError as error:
         raise RequestError(f"{name}: is not UTF-8 text (byte {error.start})") from None
     # not str.splitlines, which also cuts at separators that an id may hold
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = text.replace("\r\n", "\n").split("\n")
+    while lines and not lines[-1]:
+        lines.pop()
+    if is_text and (odd := [at for at, line in enumerate(lines, 1) if "\r" in line]):
+        raise RequestError(
+            f"{name}: line {shorten(odd)} holds a carriage return: end lines by a line feed; if it belongs to an id, "
+            f"{JSON_LINES}"
+        )
+    return lines

@@ -1,6 +1,6 @@
 """Loading the task, its models and the ids to forget from the arguments of a command."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,10 @@ from torch import nn
 
 from efface.cli.ids import IdLines, as_ids
 from efface.cli.taskpath import load_task, user_failure
-from efface.data.checks import Findings, check_forget
+from efface.data.checks import Findings, find_forget
+from efface.data.clusters import read_groups
+from efface.data.ids import ByGroup
+from efface.data.naming import name_records
 from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import load_weights
 from efface.models.wrappers import plain_network
@@ -25,12 +28,12 @@ class Inputs:
     Args:
         task: the task.
         models: one for each checkpoint, in order, on the chosen device.
-        forget: ids of the records to forget.
+        forget: ids of the records to forget, or their groups.
     """
 
     task: Task
     models: Sequence[nn.Module]
-    forget: Sequence[RecordId]
+    forget: Collection[RecordId] | ByGroup
 
 
 def load_inputs(
@@ -53,16 +56,40 @@ def load_inputs(
     if task is not None and task.build_model is None:
         problems.append(missing_build_model(task_path))
     models = [collect_errors(problems, load_model, task, path) for path in checkpoints] if task is not None else []
-    ids = collect_errors(problems, as_ids, lines, task) if task is not None else None
-    if task is not None and ids is not None and hasattr(task.train, "__len__"):
-        # the library checks this too, but only after everything else is correct
-        found = Findings()
-        check_forget(task, ids, len(task.train), found)
-        problems += found.problems
+    forget = None if task is None else collect_errors(problems, read_forget_lines, lines, task)
     place = collect_errors(problems, resolve_device, device)
-    if len(problems) > before or task is None or ids is None:
+    if len(problems) > before or task is None or forget is None:
         return None
-    return Inputs(task, [m.to(place) for m in models if m is not None], ids)
+    return Inputs(task, [m.to(place) for m in models if m is not None], forget)
+
+
+def read_forget_lines(lines: IdLines, task: Task) -> Collection[RecordId] | ByGroup:
+    """Convert the lines of a file to ids or groups of a task.
+
+    Args:
+        lines: the lines.
+        task: the task.
+
+    Raises:
+        RequestError: the lines cannot be ids of the task, or they name no records of it.
+    """
+    if not hasattr(task.train, "__len__"):
+        return ()  # refused with the other data sets
+    if lines.by_group and task.groups is None:
+        raise RequestError(
+            "the request names groups, but the task has none: set Task.groups, a key a record (--groups)"
+        )
+    records, problems = len(task.train), list[str]()
+    keys = read_groups(task, records, problems) if lines.by_group else name_records(task, records, problems).ids
+    if problems:
+        raise RequestError(problems)
+    asked = as_ids(lines, keys or ())
+    forget = ByGroup(asked) if lines.by_group else asked
+    # the library checks this too, but only after everything else is correct
+    found = Findings()
+    find_forget(task, forget, asked, records, found)
+    found.refuse()
+    return forget
 
 
 def load_model(task: Task, path: Path) -> nn.Module | None:

@@ -7,7 +7,7 @@ and most refusals do not wait for torch.
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,15 +15,20 @@ import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
 from efface.cli import store, store_requests
 from efface.cli.checks import check_audit, check_inputs, check_method, reference_files, weights_files
-from efface.cli.failures import Code, guarded
-from efface.cli.output import check_folder, print_json, save, summary
+from efface.cli.failures import guarded
+from efface.cli.finish import finish, finish_plan
+from efface.cli.ids import IdSource
+from efface.cli.output import check_folder, print_json
 from efface.cli.parameters import (
     AuditLevel,
+    ByGroups,
     Cache,
     Checkpoint,
     Device,
+    DryRun,
     Force,
     Forget,
+    ForgetFormat,
     HideIds,
     Jobs,
     Json,
@@ -32,6 +37,7 @@ from efface.cli.parameters import (
     MethodOptions,
     Models,
     Out,
+    OutUnlessDry,
     ReferenceModels,
     Seed,
     TaskPath,
@@ -43,9 +49,7 @@ from efface.runtime.devices import check_device_name, resolve_device
 from efface.runtime.provenance import efface_version
 
 if TYPE_CHECKING:
-    from efface.auditing.report.build import Report
     from efface.cli.loading import Inputs
-    from efface.unlearning.result import Result
 
 EXIT_CODES = (
     "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
@@ -87,7 +91,9 @@ def unlearn(
     task: TaskPath,
     checkpoint: Checkpoint,
     forget: Forget,
-    out: Out,
+    out: OutUnlessDry = None,
+    forget_format: ForgetFormat = None,
+    groups: ByGroups = False,
     method: MethodKey = "steer",
     option: MethodOptions = None,
     seed: Seed = 0,
@@ -104,15 +110,20 @@ def unlearn(
     no_audit: Annotated[
         bool, typer.Option("--no-audit", help="Write the weights only; nothing is verified, so the exit code is 3.")
     ] = False,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Erase records from a trained model, audit the result, and write weights and report."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
-        lines = check_inputs(problems, task, [("--checkpoint", checkpoint)], forget, device)
+        source = IdSource(forget, style=forget_format, by_group=groups)
+        lines = check_inputs(problems, task, [("--checkpoint", checkpoint)], source, device)
         options = collect_errors(problems, check_method, method, option or [])
-        collect_errors(problems, check_folder, out, force, weights_files(checkpoint))
+        if out is not None:
+            collect_errors(problems, check_folder, out, force, weights_files(checkpoint))
+        elif not dry_run:
+            problems.append("--out is missing: name the folder to write to, or look first with --dry-run")
         check_audit(problems, level, cache, None, models, jobs)
         if no_audit and level != Level.STANDARD:
             problems.append("--level says how to audit, and --no-audit not to: leave one out")
@@ -126,14 +137,12 @@ def unlearn(
         _check_fit(problems, level, inputs)
         if problems or inputs is None or chosen is None:
             raise RequestError(problems)
-        result = efface.unlearn(
-            inputs.models[0],
-            forget=inputs.forget,
-            task=inputs.task,
-            method=chosen,
-            seed=seed,
-            options=efface.UnlearnOptions(checks=not no_checks),
-        )
+        settings = efface.UnlearnOptions(checks=not no_checks)
+        model, forgotten, given = inputs.models[0], inputs.forget, inputs.task
+        if dry_run or out is None:
+            plan = efface.check(model, forget=forgotten, task=given, method=chosen, options=settings)
+            finish_plan(plan, as_json, not hide_ids, stdout)
+        result = efface.unlearn(model, forget=forgotten, task=given, method=chosen, seed=seed, options=settings)
         report = None
         if not no_audit:
             report = efface.audit(
@@ -142,7 +151,7 @@ def unlearn(
                 references=reference_models,
                 options=efface.AuditOptions(models=models, cache=cache, jobs=jobs, show_ids=not hide_ids),
             )
-        _finish(out, result, report, as_json, stdout)
+        finish(out, result, report, as_json, stdout)
 
 
 @app.command(
@@ -158,6 +167,8 @@ def audit(
     ],
     forget: Forget,
     out: Out,
+    forget_format: ForgetFormat = None,
+    groups: ByGroups = False,
     retrained: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Weights of a model trained without the records; may be repeated."),
@@ -198,7 +209,8 @@ def audit(
             *(("--retrained", path) for path in retrained or []),
             *(("--references", path) for path in given),
         ]
-        lines = check_inputs(problems, task, checkpoints, forget, device)
+        source = IdSource(forget, style=forget_format, by_group=groups)
+        lines = check_inputs(problems, task, checkpoints, source, device)
         collect_errors(problems, check_folder, out, force)
         check_audit(problems, level, cache, method, models, jobs)
         if references is not None and level == Level.QUICK:
@@ -236,7 +248,7 @@ def audit(
                 show_ids=not hide_ids,
             ),
         )
-        _finish(out, None, report, as_json, stdout)
+        finish(out, None, report, as_json, stdout)
 
 
 @app.command(epilog="Example:\n\nefface methods --json")
@@ -272,7 +284,7 @@ def demo(
         from efface.cli.demo import run_demo
 
         run = run_demo(seed=seed, device=device)
-        _finish(out, run.result, run.report, as_json, stdout)
+        finish(out, run.result, run.report, as_json, stdout)
 
 
 # beside the commands above, and after them in the help
@@ -283,17 +295,3 @@ app.add_typer(store_requests.app, name="request")
 def _check_fit(problems: list[str], level: str, inputs: "Inputs | None") -> None:
     if level == Level.STRONG and inputs is not None and inputs.task.fit is None:
         problems.append("level strong trains models as the original was: set Task.fit, or use --level standard")
-
-
-def _finish(out: Path, result: "Result | None", report: "Report | None", as_json: bool, stdout: TextIO) -> NoReturn:
-    """Write the files, print the answer, and end with the code of the verdict."""
-    from efface.cli.display import show_report, show_unjudged
-
-    files = save(out, result, report)
-    if as_json:
-        print_json(summary(report, files), stdout)
-    elif report is not None:
-        show_report(report, files, stdout)
-    elif result is not None:
-        show_unjudged(result, files, stdout)
-    raise typer.Exit(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status))

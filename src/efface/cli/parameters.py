@@ -29,6 +29,7 @@ class MethodCommand(TyperCommand):
             raise
 
 
+ID_LINES = "each line is exactly an id, or in a .jsonl file a JSON string or integer"
 DEFAULT_STORE = Path("efface-store")
 
 TaskPath = Annotated[
@@ -52,9 +53,17 @@ Forget = Annotated[
     str,
     typer.Option(
         metavar="FILE",
-        help="Ids of the records to forget, one a line, in UTF-8; # starts a comment line; - reads standard input.",
+        help=f"Ids of the records to forget, in UTF-8: {ID_LINES}; - reads standard input.",
         show_default=False,
     ),
+]
+ForgetFormat = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="text or jsonl, where the name of the file does not say it, as for -."),
+]
+ByGroups = Annotated[
+    bool,
+    typer.Option("--groups", help="The lines are keys of Task.groups: all records of each group are meant."),
 ]
 MethodKey = Annotated[str, typer.Option(metavar="KEY", help=f"One of {', '.join(available())}.")]
 MethodOptions = Annotated[
@@ -63,6 +72,19 @@ MethodOptions = Annotated[
 ]
 Out = Annotated[
     Path, typer.Option(metavar="FOLDER", help="Where to write; must be absent or empty.", show_default=False)
+]
+OutUnlessDry = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Where to write; must be absent or empty. Needed without --dry-run.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Make all checks and show which records would go; nothing is done or written."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")]

@@ -49,13 +49,15 @@ def show_made(store: "Store", stdout: TextIO) -> None:
     say(out, "Next: efface request add --ids ids.txt --note 'ticket 4711', then efface run.")
 
 
-def show_answer(answer: "Answer", stdout: TextIO) -> None:
-    """Print the result of adding a request."""
+def show_answer(answer: "Answer", warnings: "Sequence[str]", stdout: TextIO) -> None:
+    """Print the result of adding a request, and warnings of ids that look like requested ones."""
     from efface.data.checks import MAX_SHARE
 
     out, request = make_console(stdout), answer.request
     head = f"Request {request.number}" if answer.made else f"Already there as request {request.number}"
     say(out, f"{head}: {_records(request.records)}, {_stage(request)}.")
+    for line in warnings:
+        say(out, f"  Warning: {line}")
     if answer.amended:
         say(out, f"  It is due {request.due or 'at no date'} now, and has the note that was given last.")
     if answer.late:

@@ -5,9 +5,18 @@ from typing import Annotated
 import typer
 
 from efface.cli.failures import guarded
-from efface.cli.ids import as_ids, read_id_lines
+from efface.cli.ids import IdSource, as_ids, read_id_lines
 from efface.cli.output import print_json
-from efface.cli.parameters import DEFAULT_STORE, Json, KeyFile, OtherTask, RequestNumber, StorePlace
+from efface.cli.parameters import (
+    DEFAULT_STORE,
+    ID_LINES,
+    ForgetFormat,
+    Json,
+    KeyFile,
+    OtherTask,
+    RequestNumber,
+    StorePlace,
+)
 from efface.cli.store_opening import check_store_words, open_store, open_with_task
 from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
@@ -34,7 +43,7 @@ def add(
         str,
         typer.Option(
             metavar="FILE",
-            help="Ids of the records to forget, one a line, in UTF-8; # starts a comment line; - reads standard input.",
+            help=f"Ids of the records to forget, in UTF-8: {ID_LINES}; - reads standard input.",
             show_default=False,
         ),
     ],
@@ -45,27 +54,34 @@ def add(
     store: StorePlace = DEFAULT_STORE,
     key: KeyFile = None,
     task: OtherTask = None,
+    ids_format: ForgetFormat = None,
     as_json: Json = False,
 ) -> None:
     """Ask for records to be forgotten; the same request twice is one request."""
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
         check_store_words(problems, store, task)
-        lines = collect_errors(problems, read_id_lines, ids, "--ids")
+        lines = collect_errors(problems, read_id_lines, IdSource(ids, "--ids", ids_format))
         day = None if due is None else collect_errors(problems, read_date, due, "due")
         if problems or lines is None:
             raise RequestError(problems)
 
         from efface.cli.store_display import show_answer
+        from efface.data.similar import similar_warnings
 
-        opened, loaded = open_with_task(store, key, task)
-        added = opened.add(as_ids(lines, loaded), note, day)
+        opened, _ = open_with_task(store, key, task)
+        known = opened.record_ids()
+        asked = as_ids(lines, known)
+        added = opened.add(asked, note, day)
+        # not in Store.add, since it takes a pass over all ids
+        warnings = list(similar_warnings(asked, known))
         if as_json:
             document = to_jsonable(added)
+            document["warnings"] = warnings
             document["request"]["note"] = opened.note(added.request.number)
             print_json(document, stdout)
         else:
-            show_answer(added, stdout)
+            show_answer(added, warnings, stdout)
 
 
 @app.command("list", epilog="Example:\n\nefface request list --pending")

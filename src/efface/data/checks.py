@@ -1,14 +1,20 @@
 """Checks of the forget set and of the data sets: every problem is found before any work starts."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from efface.data.ids import as_python_ids, id_problems, positions_of
+from efface.data.clusters import read_groups
+from efface.data.groups import positions_in_groups, remaining_line
+from efface.data.ids import ByGroup, RecordIds, read_ids
+from efface.data.index import positions_of
+from efface.data.naming import Names, check_numbering, name_records
 from efface.data.records import Records, content_hashes
+from efface.data.similar import similar_warnings, unknown_ids
 from efface.data.splits import MIN_HOLDOUT
 from efface.errors import RequestError, describe_error, shorten
 from efface.task import Task
@@ -17,6 +23,22 @@ from efface.types import Indices, RecordId
 LARGE_SHARE = 0.05
 MAX_SHARE = 0.20
 MIN_RETAIN = 60
+_NONE: Indices = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class ForgetSet:
+    """The records to forget.
+
+    Args:
+        names: What all training records are called.
+        at: The positions of the records to forget in the training set, in the order of the request.
+        groups: The key of the group of each training record; None if the task has no groups.
+    """
+
+    names: Names
+    at: Indices
+    groups: RecordIds | None
 
 
 @dataclass
@@ -29,6 +51,8 @@ class Findings:
         forget_classes: Classes whose records are all in the request.
         class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
         classes_left: Number of classes with records that stay.
+        without_ids: What some of the warnings, which name ids, say without them.
+        labels: The class of each forget record, in the order of the request; empty if the records were not read.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -36,6 +60,8 @@ class Findings:
     forget_classes: list[int] = field(default_factory=list)
     class_shares: dict[int, float] = field(default_factory=dict)
     classes_left: int = 0
+    without_ids: dict[str, str] = field(default_factory=dict)
+    labels: list[int] = field(default_factory=list)
 
     def add_problem(self, line: str) -> None:
         """Add a problem unless it is in the list already."""
@@ -48,75 +74,75 @@ class Findings:
             raise RequestError(self.problems)
 
 
-def read_forget(forget: Collection[RecordId], found: Findings) -> list[RecordId]:
-    """Convert the ids to forget to Python integers and strings.
+def read_forget(forget: Any, found: Findings) -> list[RecordId]:
+    """Convert the ids to forget, or the keys of the groups to forget, to Python integers and strings.
 
     Args:
-        forget: A list or other sequence, a one-dimensional array or tensor, or a set, which is sorted.
+        forget: A list or other sequence, an array or tensor, the keys of a dict, or a set, which is sorted; or a
+            `ByGroup` of such.
         found: Problems with the types of `forget` and of its ids are added to this.
 
     Returns:
-        The ids; empty if there is a problem.
+        The ids or keys; empty if there is a problem.
     """
     if isinstance(forget, Dataset | DataLoader):
         kind = type(forget).__name__
         found.problems.append(f"forget: expected the ids of records, got records ({kind}): give ids, such as [17, 402]")
         return []
-    if isinstance(forget, str | bytes | Mapping) or not (hasattr(forget, "__len__") and hasattr(forget, "__iter__")):
-        found.problems.append(f"forget: expected a sequence of record ids, got {type(forget).__name__}")
-        return []
-    dimensions = getattr(forget, "ndim", 1)
-    if dimensions != 1:
-        found.problems.append(
-            f"forget: expected a one-dimensional sequence of record ids, got a {dimensions}-D {type(forget).__name__}"
-        )
-        return []
-    values = as_python_ids(forget)
-    if any(isinstance(v, bool) for v in values):
-        found.problems.append("forget: a boolean mask: give ids, e.g. mask.nonzero()[0] in NumPy or [:, 0] in torch")
-        return []
-    others = [v for v in values if not isinstance(v, int | str)]
-    if others:
-        found.problems.append(f"forget: record ids are integers or strings, got {shorten(others)}")
-        return []
-    # the order of a set of strings changes from one process to the next
-    return sorted(values, key=lambda v: (isinstance(v, str), v)) if isinstance(forget, Set) else values
+    asked = forget.groups if isinstance(forget, ByGroup) else forget
+    return list(read_ids(asked, "forget", found.problems, is_ordered=False))
 
 
-def check_forget(task: Task, forget: Sequence[RecordId], records: int, found: Findings) -> Indices:
-    """Look up the forget ids, and check their number.
+def find_forget(task: Task, forget: Any, asked: Sequence[RecordId], records: int, found: Findings) -> ForgetSet:
+    """Look up the records to forget by their ids or groups, and check their number.
 
     Args:
-        task: The task, whose ids are checked too.
-        forget: Ids from `read_forget`.
+        task: The task, whose ids and groups are checked too.
+        forget: The request as it was given.
+        asked: What it names, from `read_forget`.
         records: The number of training records.
         found: Problems and warnings are added to this.
-
-    Returns:
-        The positions of the forget ids in the training set, in the order of the request.
     """
     before = len(found.problems)
-    problems = [] if task.ids is None else id_problems(task.ids, records)
-    found.problems += problems
-    if len(forget) == 0:
+    names = name_records(task, records, found.problems)
+    unread = len(found.problems) > before
+    groups = read_groups(task, records, found.problems)
+    if isinstance(forget, ByGroup):
+        if task.groups is None:
+            found.problems.append("the request names groups, but the task has none: set Task.groups, a key a record")
+        at = positions_in_groups(asked, groups, found.problems) if groups else _NONE
+    else:
+        at = _look_up(names, asked, unread, found)
+    if len(found.problems) == before:
+        _check_size(len(at), records, found)
+        known = names.ids if groups is None or not isinstance(forget, ByGroup) else groups
+        found.without_ids |= (similar := similar_warnings(asked, known))
+        found.warnings += similar
+        if groups is not None and (line := remaining_line(at, groups)):
+            found.warnings.append(line)
+    return ForgetSet(names, at, groups)
+
+
+def _look_up(names: Names, asked: Sequence[RecordId], unread: bool, found: Findings) -> Indices:
+    """The positions of ids in the training set, in their order."""
+    if len(asked) == 0:
         found.problems.append("the forget set is empty: name at least one record id")
-    repeated = [i for i, n in Counter(forget).items() if n > 1]
+    repeated = [i for i, n in Counter(asked).items() if n > 1]
     if repeated:
         found.problems.append(
             f"the forget set names {shorten(repeated)} more than once ({len(repeated)} ids): name each once"
         )
-    if problems:
-        return np.empty(0, dtype=np.int64)
-    at = positions_of(forget, task.ids, records)
-    unknown = [i for i in dict.fromkeys(forget) if i not in at]
+    if unread:
+        return _NONE
+    at = positions_of(asked, names.ids)
+    unknown = [i for i in dict.fromkeys(asked) if i not in at]
     if unknown:
-        where = "the ids given" if task.ids is not None else f"indices 0 to {records - 1}"
         found.problems.append(
-            f"{len(unknown)} forget ids are not in the training records ({where}): {shorten(unknown)}"
+            f"{len(unknown)} forget ids are not in the training records ({names.where}): "
+            f"{unknown_ids(unknown, names.ids)}"
         )
-    if len(found.problems) == before:
-        _check_size(len(at), records, found)
-    return np.array([at[i] for i in dict.fromkeys(forget) if i in at], dtype=np.int64)
+    check_numbering(names, asked, found.problems)
+    return np.array([at[i] for i in dict.fromkeys(asked) if i in at], dtype=np.int64)
 
 
 def _check_size(forget: int, records: int, found: Findings) -> None:

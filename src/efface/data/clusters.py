@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from efface.data.ids import as_python_ids
-from efface.errors import RequestError, shorten
+from efface.data.ids import RecordIds, read_ids
+from efface.errors import RequestError
 from efface.task import Task
 from efface.types import Indices, RecordId
 
@@ -17,7 +17,7 @@ FIELDS = {"train": "groups", "holdout": "holdout_groups", "test": "test_groups"}
 Keys = Mapping[str, Sequence[RecordId]]
 
 
-def read_keys(task: Task) -> dict[str, list[RecordId]]:
+def read_keys(task: Task) -> dict[str, RecordIds]:
     """The key of the group of each record, by position, for each data set whose groups are given.
 
     Args:
@@ -27,7 +27,7 @@ def read_keys(task: Task) -> dict[str, list[RecordId]]:
         Keys by the name of the data set: `train`, `holdout`, `test`.
     """
     given = {name: getattr(task, field) for name, field in FIELDS.items()}
-    return {name: as_python_ids(keys) for name, keys in given.items() if keys is not None}
+    return {name: read_ids(keys, FIELDS[name], []) for name, keys in given.items() if keys is not None}
 
 
 def cluster_numbers(keys: Sequence[RecordId] | None, positions: Indices) -> Tensor | None:
@@ -68,7 +68,7 @@ def with_numbers(task: Task) -> Task:
 
 
 def check_keys(task: Task, sizes: Mapping[str, int], problems: list[str]) -> None:
-    """Check the groups of holdout and test records: one key for each record, an integer or a string.
+    """Check the groups of all data sets: one key for each record, an integer or a string.
 
     Args:
         task: The task.
@@ -76,24 +76,32 @@ def check_keys(task: Task, sizes: Mapping[str, int], problems: list[str]) -> Non
         problems: Problems are added to this.
     """
     for name, field in FIELDS.items():
-        given: Any = getattr(task, field)
-        if given is None:
-            continue
-        if name not in sizes:
+        if name in sizes:
+            read_groups(task, sizes[name], problems, name)
+        elif getattr(task, field) is not None:
             problems.append(f"{field}: given without {WORDS[name]} records")
-        elif not hasattr(given, "__len__") or isinstance(given, str | bytes | Mapping | set | frozenset):
-            problems.append(
-                f"{field}: expected one key for each {WORDS[name]} record, in their order, got {given!r:.60}"
-            )
-        else:
-            _check_each(as_python_ids(given), field, f"{sizes[name]} {WORDS[name]}", sizes[name], problems)
 
 
-def _check_each(keys: Sequence[object], field: str, which: str, records: int, problems: list[str]) -> None:
-    if len(keys) != records:
-        problems.append(f"{field}: expected one key for each of the {which} records, got {len(keys)}")
-    if odd := [key for key in keys if isinstance(key, bool) or not isinstance(key, int | str)]:
-        problems.append(f"{field}: keys of groups are integers or strings, got {shorten(odd)}")
+def read_groups(task: Task, records: int, problems: list[str], place: str = "train") -> RecordIds | None:
+    """Read the group of each record of a data set.
+
+    Args:
+        task: The task.
+        records: The number of records of the data set.
+        problems: Problems are added to this.
+        place: The data set: `train`, `holdout` or `test`.
+
+    Returns:
+        The key of each record's group, by position; None without groups, or with a problem.
+    """
+    field, before = FIELDS[place], len(problems)
+    given: Any = getattr(task, field)
+    if given is None:
+        return None
+    keys = read_ids(given, field, problems)
+    if len(problems) == before and len(keys) != records:
+        problems.append(f"{field}: expected one key for each of the {records} {WORDS[place]} records, got {len(keys)}")
+    return keys if len(problems) == before else None
 
 
 def shared_warning(keys: Keys, forget: Indices) -> str | None:

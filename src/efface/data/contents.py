@@ -49,7 +49,7 @@ def check_contents(
     train: Records,
     holdout: Records,
     forget: Indices,
-    ids: Sequence[RecordId] | None,
+    ids: Sequence[RecordId],
     classes: int | None,
     found: Findings,
     hash_all: bool = True,
@@ -116,9 +116,7 @@ def _hashes(records: Records, at: Indices, marks: Marks, hash_all: bool) -> dict
     return dict(zip(at.tolist(), hashes, strict=True))
 
 
-def _check_copies(
-    hashes: Mapping[int, bytes], forget: Indices, ids: Sequence[RecordId] | None, found: Findings
-) -> None:
+def _check_copies(hashes: Mapping[int, bytes], forget: Indices, ids: Sequence[RecordId], found: Findings) -> None:
     """Check that no forget record has an exact copy that stays in training."""
     forgotten = set(forget.tolist())
     by_hash = {hashes[at]: at for at in forget.tolist() if at in hashes}
@@ -157,7 +155,8 @@ def check_classes(train: Records, forget: Indices, found: Findings) -> None:
 
 
 def _note_classes(counts: Counter[int], train: Records, forget: Indices, found: Findings) -> None:
-    taken = Counter(train.targets(forget).flatten().tolist()) if forget.size else Counter()
+    found.labels = train.targets(forget).flatten().tolist() if forget.size else []
+    taken = Counter(found.labels)
     found.forget_classes += sorted(c for c, n in taken.items() if n == counts[c])
     found.class_shares = {c: n / counts[c] for c, n in taken.items()}
     found.classes_left = sum(n > taken[c] for c, n in counts.items())
@@ -203,5 +202,5 @@ def _among(values: Marks, those: Marks) -> NDArray[np.bool_]:
     return found
 
 
-def _name(at: int, ids: Sequence[RecordId] | None) -> str:
-    return repr(ids[at]) if ids is not None and at < len(ids) else str(at)
+def _name(at: int, ids: Sequence[RecordId]) -> str:
+    return repr(ids[at]) if at < len(ids) else str(at)

@@ -1,135 +1,199 @@
-"""Looking up the positions of records by their ids, in constant time and with little memory."""
+"""Reading record ids from any container, once and by position."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeGuard
+import math
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, KeysView, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from efface.errors import RequestError, shorten
+from efface.errors import describe_error, shorten
 from efface.types import RecordId
 
-MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: spreads consecutive ids over the whole table
-WORD = 2**64 - 1
+CHUNK = 4096
+IDS = "record ids"
+RecordIds = Sequence[RecordId]
 
 
-class RecordIndex:
-    """An index of the positions of records by id, for many look-ups.
-
-    One pass over `ids` makes a table of at most 12 bytes for each record (20 above 2**31 records). The ids are not
-    copied but compared by `ids[position]`, so they must not change. The integer 1 and the string "1" are different ids;
-    a NumPy integer equals the Python integer; True is not an id.
+@dataclass(frozen=True)
+class ByGroup:
+    """A request for all records of some groups, for `forget`, where a task has `Task.groups`.
 
     Args:
-        ids: The ids of the records, in order. None means that a record's index is its id, which needs no table.
-        records: The number of records.
-
-    Raises:
-        RequestError: The length of `ids` differs from `records`, or an id has a wrong type or occurs twice.
+        groups: The keys of the groups, in any container that holds record ids.
     """
 
-    def __init__(self, ids: Sequence[RecordId] | None, records: int) -> None:
-        self._ids, self._records = ids, records
-        if ids is None:
-            return
-        if problems := id_problems(ids, records):
-            raise RequestError(problems)
-        places = np.fromiter(map(hash, ids), np.int64, records).view(np.uint64)
-        places *= np.uint64(MULTIPLIER)
-        order = np.argsort(places)
-        places = places[order]
-        # about as many buckets as records, so that a bucket holds one or two records, whatever their number
-        bits = max(records.bit_length() - 1, 1)
-        self._shift = 64 - bits
-        small = np.int32 if records < 2**31 else np.int64
-        self._order = order.astype(small)
-        self._tags = places.astype(np.uint32)  # the low half, which excludes nearly all other records in a bucket
-        ends = np.bincount((places >> np.uint64(self._shift)).astype(np.int64), minlength=2**bits)
-        self._starts = np.zeros(2**bits + 1, dtype=small)
-        np.cumsum(ends, out=self._starts[1:])
+    groups: Any
+
+
+Forget = Collection[RecordId] | ByGroup
+
+
+class PositionalIds(Sequence[RecordId]):
+    """Ids that are made when they are read, by position: they take no memory of their own."""
+
+    @abstractmethod
+    def name(self, position: int) -> RecordId:
+        """The id at a position, 0 or more."""
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> RecordId: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[RecordId]: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> RecordId | Sequence[RecordId]:
+        """The id at a position, or a list of ids."""
+        if isinstance(at, slice):
+            return [self.name(i) for i in range(*at.indices(len(self)))]
+        return self.name(range(len(self))[at])
+
+    def __iter__(self) -> Iterator[RecordId]:
+        return map(self.name, range(len(self)))
+
+
+class ArrayIds(PositionalIds):
+    """Integer ids in a one-dimensional array, which is not copied."""
+
+    def __init__(self, values: NDArray[np.integer[Any]]) -> None:
+        self.values = values
 
     def __len__(self) -> int:
-        return self._records
+        return len(self.values)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # hashes of strings differ from process to process
-        return RecordIndex, (self._ids, self._records)
+    def name(self, position: int) -> RecordId:
+        """The id at a position, 0 or more."""
+        return int(self.values[position])
 
-    @property
-    def largest_bucket(self) -> int:
-        """The largest number of records in one bucket, which a look-up compares; 0 without a table."""
-        return 0 if self._ids is None else int(np.diff(self._starts).max())
-
-    def position(self, record: object) -> int | None:
-        """Position of the record with an id; None if there is none."""
-        if not _is_id(record):
-            return None
-        if self._ids is None:
-            return int(record) if not isinstance(record, str) and 0 <= record < self._records else None
-        place = hash(record) * MULTIPLIER & WORD
-        bucket, tag = place >> self._shift, place & 0xFFFFFFFF
-        for at in range(self._starts[bucket], self._starts[bucket + 1]):
-            if self._tags[at] == tag and self._ids[found := int(self._order[at])] == record:
-                return found
-        return None
-
-    def positions(self, records: Iterable[RecordId]) -> dict[RecordId, int]:
-        """Position of each id, in the given order; unknown ids are left out."""
-        found = ((record, self.position(record)) for record in records)
-        return {record: at for record, at in found if at is not None}
+    def __iter__(self) -> Iterator[RecordId]:
+        for start in range(0, len(self.values), CHUNK):
+            yield from self.values[start : start + CHUNK].tolist()
 
 
-def id_problems(ids: Sequence[RecordId], records: int) -> list[str]:
-    """Check the ids of the training records.
+def read_ids(ids: Any, what: str, problems: list[str], is_ordered: bool = True) -> RecordIds:
+    """Read ids from any container as Python's own integers and strings, once and in its order.
+
+    Lists and tuples of such ids, ranges and arrays of integers are not copied, so they must not change.
 
     Args:
-        ids: The ids.
-        records: The number of training records.
+        ids: A list, tuple, array, tensor, pandas Series or Index, the keys of a dict, or another sized iterable.
+        what: What they are in messages: the name of the argument.
+        problems: Problems with the container and with single ids are added to this, one line for each kind.
+        is_ordered: Whether the order matters, so that a set is refused. If not, a set is sorted.
 
     Returns:
-        Problems, one line each; empty if there are none.
+        The ids by position; empty if there is a problem.
     """
-    is_ordered = hasattr(ids, "__len__") and hasattr(ids, "__getitem__") and getattr(ids, "ndim", 1) == 1
-    if not is_ordered or isinstance(ids, str | bytes | Mapping):
-        return [f"ids: ids must be a sequence in the order of train, got {type(ids).__name__}: give a list"]
-    problems = []
-    if len(ids) != records:
-        problems.append(f"ids: expected one id for each of the {records} training records, got {len(ids)}")
-    if others := [i for i in ids if not _is_id(i)]:
-        return [*problems, f"ids: record ids are integers or strings, got {shorten(others)}"]
-    # only ids with equal hashes can be equal, and an array of hashes takes a tenth of the memory of a dict of ids
-    hashes = np.sort(np.fromiter(map(hash, ids), np.int64))
-    equal = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
-    counts = Counter(i for i in ids if hash(i) in equal) if equal else Counter[RecordId]()
-    if repeated := [i for i, n in counts.items() if n > 1]:
-        problems.append(f"ids name more than one training record: {shorten(repeated)}; ids must be unique")
-    return problems
+    dimensions = getattr(ids, "ndim", 1)
+    if isinstance(ids, str | bytes | Mapping) or not (hasattr(ids, "__len__") and _is_iterable(ids)):
+        problems.append(f"{what}: expected a sequence of {_noun(what)}, got {type(ids).__name__}: give a list")
+    elif dimensions != 1:
+        problems.append(
+            f"{what}: expected a one-dimensional sequence of {_noun(what)}, got a {dimensions}-D {type(ids).__name__}"
+        )
+    elif is_ordered and isinstance(ids, Set) and not isinstance(ids, KeysView):
+        problems.append(f"{what}: a {type(ids).__name__} has no order: give a list in the order of the records")
+    elif isinstance(ids, PositionalIds | range):
+        return ids
+    elif isinstance(ids, Tensor | np.ndarray) and (array := _integers(ids)) is not None:
+        return ArrayIds(array)
+    else:
+        return _read_values(ids, what, problems)
+    return ()
 
 
-def positions_of(forget: Sequence[RecordId], ids: Sequence[RecordId] | None, records: int) -> dict[RecordId, int]:
-    """Positions of a few ids in the training set, by a pass over all ids; unknown ids are left out.
-
-    Args:
-        forget: The ids to look up.
-        ids: The ids of the training records, in order. None means that a record's index is its id.
-        records: The number of training records.
-    """
-    if ids is None:
-        return {i: int(i) for i in forget if isinstance(i, int | np.integer) and 0 <= i < records}
-    wanted = set(forget)
-    return {name: at for at, name in enumerate(ids) if name in wanted}
-
-
-def as_python_ids(ids: Collection[Any]) -> list[Any]:
-    """Convert ids from any array or sequence to Python integers and strings; other values stay as they are."""
-    values = ids.tolist() if isinstance(ids, Tensor | np.ndarray) else ids
-    return [v.item() if isinstance(v, np.generic) or _is_scalar(v) else v for v in values]
+def as_record_id(value: Any) -> RecordId | None:
+    """A value as Python's own integer or string; None if it is not an integer or a string."""
+    kind = type(value)
+    if kind is int or kind is str:
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool | np.bool_):
+        return None
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int(value) if isinstance(value, int | np.integer) else None
 
 
-def _is_scalar(value: object) -> bool:
-    return isinstance(value, Tensor | np.ndarray) and value.ndim == 0
+def _is_iterable(ids: Any) -> bool:
+    return hasattr(ids, "__iter__") or hasattr(ids, "__getitem__")
 
 
-def _is_id(value: object) -> TypeGuard[RecordId]:
-    return isinstance(value, int | str | np.integer) and not isinstance(value, bool)
+def _integers(ids: Any) -> NDArray[np.integer[Any]] | None:
+    """An array or tensor of integers as an array; None for other kinds of values."""
+    if isinstance(ids, Tensor):
+        if ids.is_floating_point() or ids.is_complex() or ids.is_quantized:
+            return None
+        ids = ids.detach().cpu().numpy()
+    return ids if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" else None
+
+
+def _read_values(ids: Any, what: str, problems: list[str]) -> RecordIds:
+    try:
+        values = ids if type(ids) in (list, tuple) else _listed(ids)
+    except Exception as error:  # a user's container may raise anything
+        problems.append(f"{what}: cannot be read ({describe_error(error)}): give a list")
+        return ()
+    kinds = set(map(type, values))
+    if not kinds <= {int, str}:
+        read = [as_record_id(v) for v in values]
+        odd = [v for v, name in zip(values, read, strict=True) if name is None]
+        if odd:
+            problems += _kind_problems(odd, len(values), what)
+            return ()
+        values = read
+    if isinstance(ids, Set) and not isinstance(ids, KeysView):
+        # the order of a set of strings changes from one process to the next
+        return sorted(values, key=lambda v: (isinstance(v, str), v))
+    return values
+
+
+def _listed(ids: Any) -> list[Any]:
+    if isinstance(ids, Tensor | np.ndarray):
+        return ids.tolist()
+    count = len(ids)
+    # one more than its length, since an iterable without an end must not be read for ever
+    return list(islice(iter(ids), count + 1))
+
+
+def _kind_problems(odd: Sequence[Any], count: int, what: str) -> list[str]:
+    """One line for each kind of value that is no id."""
+    noun = _noun(what)
+    kinds: dict[str, list[Any]] = {}
+    for value in odd:
+        kinds.setdefault(_kind(value), []).append(value)
+    lines = []
+    for kind, values in kinds.items():
+        if kind == "mask" and len(values) == count and noun == IDS:
+            lines.append(
+                f"{what}: a boolean mask: give ids, e.g. mask.nonzero()[0] in NumPy or [:, 0] in torch for positions"
+            )
+        elif kind == "mask":
+            lines.append(f"{what}: {len(values)} values are True or False: {noun} are integers or strings")
+        elif kind == "missing":
+            lines.append(f"{what}: {len(values)} {noun} are missing ({shorten(values)}): give each record one")
+        elif kind == "float":
+            lines.append(
+                f"{what}: {noun} are integers or strings, got {shorten(values)}: convert them, e.g. by "
+                ".astype('int64'); pandas makes integers into such numbers where one is missing"
+            )
+        else:
+            lines.append(f"{what}: {noun} are integers or strings, got {shorten(values)}: convert them, e.g. by str")
+    return lines
+
+
+def _noun(what: str) -> str:
+    return "keys of groups" if what.endswith("groups") else IDS
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool | np.bool_):
+        return "mask"
+    if isinstance(value, float | np.floating):
+        return "missing" if math.isnan(value) else "float"
+    return "missing" if value is None or type(value).__name__ in ("NAType", "NaTType") else "other"

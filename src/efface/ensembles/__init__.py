@@ -1,5 +1,6 @@
 """Training of ensembles: many models, in several processes, each cached as soon as it is trained."""
 
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from torch import nn
 
 from efface.ensembles.cache import ModelCache
 from efface.ensembles.training import ModelJob, TrainedModel, Workload, train_one
-from efface.errors import RequestError
+from efface.errors import EffaceError, RequestError
 from efface.models.checkpoint import weights_digest
 from efface.models.init import fresh_model
 from efface.models.running import device_of
@@ -22,6 +23,7 @@ from efface.types import Indices, SizedDataset
 
 # a worker takes seconds to import torch, so less work than this is faster without workers
 WORTH_WORKERS_S = 10.0
+OTHER = "cache: Task.fit returns networks of another structure than the original's, which are not kept"
 
 
 @clear_calls(recipe=Recipe)
@@ -66,11 +68,13 @@ class TrainedEnsemble:
         models: The models in the order of their specifications, on the original's device.
         found: How many came from the cache.
         cost: Mean cost of training one of the others; None if all came from the cache.
+        notes: Why models were not kept, or not trained in several processes; each was a warning too.
     """
 
     models: list[nn.Module]
     found: int
     cost: PhaseCost | None
+    notes: tuple[str, ...] = ()
 
 
 def train_ensemble(
@@ -88,8 +92,8 @@ def train_ensemble(
     processes of this machine.
 
     Args:
-        task: The task; its `fit` trains the models if there is one. If it cannot be sent to another process, models are
-            trained in this one. If `fit` returns a network of another structure, that model is not cached.
+        task: The task; its `fit` trains the models if there is one. What other processes cannot train is trained in
+            this one, with a warning. If `fit` returns a network of another structure, that model is not cached.
         original: The model whose architecture the networks have.
         specs: The models to train.
         training: How they are trained and cached.
@@ -97,36 +101,69 @@ def train_ensemble(
         title: Title of the progress bar.
 
     Raises:
-        RequestError, DivergedError: With the number and seed of the model whose training failed.
+        RequestError, DivergedError: With the number and seed of the model whose training failed, and how many were
+            done before it. What a worker fails at is tried again in this process first.
     """
     # joblib is slow to import
-    from efface.ensembles.hashing import same_structure
+    from efface.ensembles.hashing import UnhashableError, same_structure
     from efface.ensembles.keys import model_keys
 
     if training.jobs is not None and training.jobs < 1:
         raise RequestError(f"jobs: expected a number of processes, got {training.jobs}")
     load, models = _workload(task, original, specs, training.recipe)
     cache = None if training.cache is None else ModelCache(training.cache)
-    keys = [None] * len(specs) if cache is None else model_keys(load, models)
+    keys, notes = list[str | None]([None] * len(specs)), list[str]()
+    try:
+        keys = keys if cache is None else [*model_keys(load, models)]
+    except UnhashableError as error:
+        why = f"something that they come from cannot be compared with what it was ({error})"
+        _tell(notes, f"cache: the models are not kept but trained again each time, since {why}")
     todo = [i for i, key in enumerate(keys) if cache is None or key is None or not cache.load(key, models[i])]
-    costs = []
+    costs, kept = list[PhaseCost](), len(specs) - len(todo)
     with (
         track(title, len(todo), training.progress) as advance,
-        closing(_train(load, todo, training.jobs)) as trained,
+        closing(_train(load, todo, training.jobs, notes)) as trained,
     ):
-        for i, one in trained:
-            # the weights are loaded into the network made here, so that all models are made in the same way
-            if same_structure(models[i], one.model):
-                models[i].load_state_dict(one.model.state_dict())
-                if cache is not None and (key := keys[i]) is not None:
-                    cache.save(key, models[i])
-            else:
-                models[i] = one.model.to(device_of(original))
-            # time spent in this process is measured by the meter already
-            meter.charge(replace(one.cost, wall_s=0.0, cpu_s=one.cost.cpu_s if one.elsewhere else 0.0))
-            costs.append(one.cost)
-            advance()
-    return TrainedEnsemble(models, len(specs) - len(todo), _mean(costs))
+        try:
+            for i, one in trained:
+                # the weights are loaded into the network made here, so that all models are made in the same way
+                if same_structure(models[i], one.model):
+                    models[i].load_state_dict(one.model.state_dict())
+                    if cache is not None and (key := keys[i]) is not None:
+                        cache.save(key, models[i])
+                        kept += 1
+                else:
+                    models[i] = one.model.to(device_of(original))
+                    if cache is not None and OTHER not in notes:
+                        _tell(notes, OTHER)
+                # time spent in this process is measured by the meter already
+                meter.charge(replace(one.cost, wall_s=0.0, cpu_s=one.cost.cpu_s if one.elsewhere else 0.0))
+                costs.append(one.cost)
+                advance()
+        except EffaceError as error:
+            done = len(specs) - len(todo) + len(costs)
+            raise _with_count(
+                error, f"{done} of {len(specs)} models were done, {_where(kept, training.cache)}"
+            ) from error
+    return TrainedEnsemble(models, len(specs) - len(todo), _mean(costs), tuple(notes))
+
+
+def _tell(notes: list[str], line: str) -> None:
+    notes.append(line)
+    warnings.warn(line, stacklevel=3)
+
+
+def _where(kept: int, cache: Path | None) -> str:
+    """What is left of the models that were done before a failure."""
+    if cache is None:
+        return "and none is kept, since there is no cache"
+    return f"of which the cache {cache} keeps {kept} for the next call"
+
+
+def _with_count(error: EffaceError, count: str) -> EffaceError:
+    if isinstance(error, RequestError):
+        return RequestError([*error.problems[:-1], f"{error.problems[-1]} ({count})"])
+    return type(error)(f"{error} ({count})")
 
 
 def _workload(
@@ -148,7 +185,9 @@ def _workload(
     return Workload(original, recipe, tuple(jobs)), models
 
 
-def _train(load: Workload, todo: Sequence[int], jobs: int | None) -> Generator[tuple[int, TrainedModel]]:
+def _train(
+    load: Workload, todo: Sequence[int], jobs: int | None, notes: list[str]
+) -> Generator[tuple[int, TrainedModel]]:
     """Train models, and yield each with its number as soon as it is trained, in any order."""
     import joblib  # type: ignore[import-untyped]
 
@@ -163,12 +202,20 @@ def _train(load: Workload, todo: Sequence[int], jobs: int | None) -> Generator[t
             del left[todo[0]]
             yield todo[0], first
             jobs = jobs if first.cost.wall_s * len(left) > WORTH_WORKERS_S else 1
+    reason = ""
     if min(jobs, len(left)) > 1:
-        for i, one in train_in_workers(load, list(left), min(jobs, len(left))):
-            del left[i]
-            yield i, one
+        with closing(train_in_workers(load, list(left), min(jobs, len(left)))) as answers:
+            for i, one in answers:
+                del left[i]
+                if isinstance(one, str):
+                    left, reason = {i: None, **left}, one
+                    break
+                yield i, one
     for i in left:
         yield i, train_one(load, i)
+        if reason:  # said once this process has done what others could not
+            _tell(notes, f"models were trained one after the other, in this process: {reason}")
+            reason = ""
 
 
 def _mean(costs: Sequence[PhaseCost]) -> PhaseCost | None:

@@ -1,19 +1,30 @@
 """Hashes of functions and networks by content: equal hashes mean equal behaviour.
 
 A user's function is hashed by its byte code, its defaults, and the values in its closure and in its module that it
-names; functions, classes and modules among these values are hashed in the same way. Code of installed packages is
-hashed by names and byte code only. What code reaches in other ways than by name, such as a registry, an environment
-variable or a file, is not part of the hash.
+names; functions, methods, classes, modules and objects among these values are hashed in the same way, objects by what
+pickle takes of them, dicts in their order. Code of installed packages is hashed by names, byte code and version only.
+What code reaches in other ways than by name, such as a registry, an environment variable or a file, is not part of the
+hash.
 """
 
 import dis
 import importlib
+import pickle
 import sys
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import (
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 import torch
@@ -24,6 +35,11 @@ from efface.errors import describe_error
 
 LIBRARIES = {"efface", "torch", "numpy", *sys.stdlib_module_names}
 INSTALLED = {"site-packages", "dist-packages"}
+SIMPLE = {str, bytes, int, float, bool}  # types of which repr says all
+DESCRIPTORS = ("fget", "fset", "__func__", "func")  # what they hold
+# what decides how byte code runs
+CODE = ("code", "names", "varnames", "freevars", "cellvars", "consts", "exceptiontable", "flags")
+ARGUMENTS = ("argcount", "posonlyargcount", "kwonlyargcount")
 # the parts of a network that the state dict and the list of modules hold
 IN_STATE = {"_parameters", "_buffers", "_modules", "training"}
 
@@ -92,6 +108,10 @@ class _ContentHasher(NumpyHasher):  # type: ignore[misc]
         """Take a method for its function and its object."""
         super().save(("method", value.__func__, value.__self__) if isinstance(value, MethodType) else value)
 
+    def _batch_setitems(self, items: Any, *how: Any) -> None:
+        # joblib sorts them, some by hash(key), but the order of a dict of steps is part of a recipe
+        pickle._Pickler._batch_setitems(self, items, *how)  # type: ignore[attr-defined]
+
     def save_global(self, value: Any, name: str | None = None, **how: Any) -> None:
         """Take what pickle knows by its name alone, such as a function with an lru_cache, for what it wraps."""
         if _from_library(getattr(value, "__module__", "builtins") or "builtins"):
@@ -108,24 +128,28 @@ class _ContentHasher(NumpyHasher):  # type: ignore[misc]
         if isinstance(value, Tensor):
             flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             return str, (str(value.dtype), tuple(value.shape), value.requires_grad, flat)
-        if isinstance(value, frozenset):  # its order differs from process to process
-            return str, ("frozenset", sorted(map(repr, value)))
+        if isinstance(value, set | frozenset):  # its order differs from process to process
+            each = sorted(repr(one) if type(one) in SIMPLE else content_hash(one, self._known) for one in value)
+            return str, ("set", each), [type(value), getattr(value, "__dict__", None)]
+        if isinstance(value, MappingProxyType):
+            return str, ("mapping",), dict(value)
         if isinstance(value, CodeType):
-            return str, (value.co_code, value.co_names, value.co_varnames, value.co_freevars, value.co_consts)
+            return str, tuple(getattr(value, f"co_{name}") for name in (*CODE, *ARGUMENTS))
         if isinstance(value, FunctionType):
             return str, ("function", _name(value)), _of_function(value)
         if isinstance(value, type) and value is not str:
             return str, ("class", _name(value)), None if _from_library(value.__module__) else _of_class(value)
         if isinstance(value, ModuleType):
-            return str, ("module", value.__name__), None if _from_library(value.__name__) else _public(vars(value))
-        if isinstance(value, property | classmethod | staticmethod):
-            return str, ("descriptor",), [getattr(value, name, None) for name in ("fget", "fset", "__func__")]
+            return str, ("module", value.__name__), None if _from_library(value.__name__) else _of_module(value)
+        if isinstance(value, property | classmethod | staticmethod | cached_property):
+            return str, ("descriptor",), [type(value), *(getattr(value, name, None) for name in DESCRIPTORS)]
         return NotImplemented
 
 
 def _of_function(function: FunctionType) -> list[Any]:
     held = [cell.cell_contents for cell in function.__closure__ or ()]
-    if not _from_library(function.__module__ or ""):
+    # not __module__, which functools.wraps changes
+    if not _from_library(function.__globals__.get("__name__") or ""):
         code = _codes(function.__code__)
         words = sorted({word for part in code for word in part.co_names})
         held.append({word: function.__globals__[word] for word in words if word in function.__globals__})
@@ -135,13 +159,23 @@ def _of_function(function: FunctionType) -> list[Any]:
 
 
 def _of_class(kind: type) -> list[Any]:
-    code = {k: v for k, v in vars(kind).items() if isinstance(v, FunctionType | property | classmethod | staticmethod)}
-    values = {k: v for k, v in _public(vars(kind)).items() if k not in code and k != "_abc_impl"}
-    return [type(kind), kind.__bases__, code, values]
+    slots = GetSetDescriptorType | MemberDescriptorType
+    held = {k: v for k, v in vars(kind).items() if not isinstance(v, slots) and k != "_abc_impl"}
+    # of the names with underscores on both sides those that do something, such as __call__
+    return [type(kind), kind.__bases__, {k: v for k, v in held.items() if not _is_special(k) or _acts(v)}]
 
 
-def _public(names: Any) -> dict[str, Any]:
-    return {k: v for k, v in names.items() if not (k.startswith("__") and k.endswith("__"))}
+def _of_module(module: ModuleType) -> dict[str, Any]:
+    # sorted, since modules below it are added in the order in which they are imported
+    return {k: v for k, v in sorted(vars(module).items()) if not _is_special(k)}
+
+
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def _acts(value: Any) -> bool:
+    return callable(value) or hasattr(type(value), "__get__")
 
 
 def _codes(code: CodeType) -> list[CodeType]:
@@ -157,4 +191,7 @@ def _from_library(module: str) -> bool:
 
 
 def _name(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
+    """A name, with the version of the package that it is from."""
+    package = (value.__module__ or "").partition(".")[0]
+    version = "" if package in LIBRARIES else getattr(sys.modules.get(package), "__version__", "")
+    return f"{value.__module__}.{value.__qualname__} {version}"

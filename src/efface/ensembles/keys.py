@@ -1,30 +1,31 @@
 """Keys of trained models in the cache: one hash of everything that determines a model.
 
 A key covers `RECIPE_VERSION`, the content of the records and their order, the recipe and the task's hooks or
-`Task.fit`, the untrained network (code, structure and weights), the seed, torch's version and settings, and the kind
-of device. What it does not cover is described in `efface.ensembles.hashing`.
+`Task.fit` and a dataset of the user's own class, the untrained network (code, structure and weights), the seed, torch's
+version and settings, and the kind of device. What it does not cover is described in `efface.ensembles.hashing`.
 """
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import Subset, TensorDataset
 
 from efface.data.records import Records
-from efface.ensembles.hashing import UnhashableError, content_hash, structure
+from efface.ensembles.hashing import content_hash, structure
 from efface.ensembles.training import ModelJob, Workload
 from efface.ensembles.workers import SETTINGS
 from efface.models.running import device_of
 from efface.runtime.seeds import seeded
+from efface.task import Task
 
 # to be raised when training gives other weights, because of changes here or in `efface.models`
 RECIPE_VERSION = 1
 
 
-def model_keys(load: Workload, fresh: Sequence[nn.Module]) -> list[str | None]:
+def model_keys(load: Workload, fresh: Sequence[nn.Module]) -> list[str]:
     """Compute the cache key of each model; each dataset is read once.
 
     Args:
@@ -32,18 +33,17 @@ def model_keys(load: Workload, fresh: Sequence[nn.Module]) -> list[str | None]:
         fresh: Their untrained networks.
 
     Returns:
-        A key for each model; None for all, with a warning, if something has no hash.
+        A key for each model.
+
+    Raises:
+        UnhashableError: Something that the models come from has no hash.
     """
     if not load.jobs:
         return []
-    try:
-        shared = content_hash([RECIPE_VERSION, torch.__version__, [now() for now, _ in SETTINGS], _training(load)])
-        networks = [(structure(m), [n for n, p in m.named_parameters() if p.requires_grad]) for m in fresh]
-        parts = zip(load.jobs, networks, _data_hashes(load), strict=True)
-        return [content_hash([shared, job.start, job.seed, network, data]) for job, network, data in parts]
-    except UnhashableError as error:
-        warnings.warn(f"cache: the models are not kept, since what they come from has no hash: {error}", stacklevel=4)
-        return [None] * len(load.jobs)
+    shared = content_hash([RECIPE_VERSION, torch.__version__, [now() for now, _ in SETTINGS], _training(load)])
+    networks = [(structure(m), [n for n, p in m.named_parameters() if p.requires_grad]) for m in fresh]
+    parts = zip(load.jobs, networks, _data_hashes(load), strict=True)
+    return [content_hash([shared, job.start, job.seed, network, data]) for job, network, data in parts]
 
 
 def _training(load: Workload) -> list[object]:
@@ -60,15 +60,32 @@ def _data_hashes(load: Workload) -> list[str]:
         alike.setdefault(id(job.task), []).append(job)
     rows = {key: _rows(jobs) for key, jobs in alike.items()}
     return [
-        hashlib.sha256(b"".join(rows[id(j.task)][at] for at in j.positions.tolist())).hexdigest() for j in load.jobs
+        hashlib.sha256("".join(rows[id(j.task)][at] for at in j.positions.tolist()).encode()).hexdigest()
+        for j in load.jobs
     ]
 
 
-def _rows(jobs: Sequence[ModelJob]) -> dict[int, bytes]:
+def _rows(jobs: Sequence[ModelJob]) -> dict[int, str]:
     """The content of every record that some job of a task is trained on, by its position."""
-    task, positions = jobs[0].task, np.unique(np.concatenate([job.positions for job in jobs]))
+    task, positions = jobs[0].task, np.unique(np.concatenate([job.positions for job in jobs])).tolist()
+    records = Records(task.eval_records or task.train, task)
     with seeded(0):  # a dataset may draw at random as it is read
-        hashes = Records(task.eval_records or task.train, task).hashes(positions)
-    # what `fit` reads beside eval_records may be drawn at random, so the dataset's own code and values must do
-    drawn = content_hash(task.train).encode() if task.fit is not None and task.eval_records is not None else b""
-    return {at: content + drawn for at, content in zip(positions.tolist(), hashes, strict=True)}
+        if records.is_sliceable:
+            hashes = [content.hex() for content in records.hashes(positions)]
+        else:  # hooks may leave out what Task.fit reads, so these are hashed as the dataset gives them
+            hashes = [content_hash(records.dataset[at]) for at in positions]
+    own = "" if task.fit is None else _own(task)
+    return {at: content + own for at, content in zip(positions, hashes, strict=True)}
+
+
+def _own(task: Task) -> str:
+    """The content of a dataset of which `Task.fit` may read more than records; empty if there is no more.
+
+    Where a task has eval_records, the others may be drawn at random, and are known by their dataset alone.
+    """
+    dataset: object = task.train
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    if task.eval_records is None and type(dataset) in (TensorDataset, list, tuple):
+        return ""
+    return content_hash(task.train)

@@ -1,5 +1,6 @@
 """Training of one model of an ensemble."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from efface.runtime.devices import threads
 from efface.runtime.seeds import unchanged_globals
 from efface.task import Task
 from efface.types import Indices
+
+# random numbers are a process's own: where workers are threads of one process, they take turns
+TURN = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def train_one(load: Workload, number: int) -> TrainedModel:
         DivergedError: Weights became NaN or infinite; the message begins with the job's name.
     """
     job, own = load.jobs[number], Meter()
-    with threads(1), unchanged_globals(), _naming(job.name), own.phase("model"):
+    with TURN, threads(1), unchanged_globals(), _naming(job.name), own.phase("model"):
         model = retrain(job.task, load.original, job.positions, job.seed, own, load.recipe)
     return TrainedModel(model, own.cost().total)
 

@@ -1,7 +1,6 @@
 """Training models by joblib, in processes of this machine or wherever `joblib.parallel_config` says."""
 
 import pickle
-import threading
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -15,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from efface.ensembles.training import TrainedModel, Workload, train_one
-from efface.errors import EffaceError
+from efface.ensembles.training import TURN, TrainedModel, Workload, train_one
+from efface.errors import DivergedError, EffaceError, RequestError, describe_error
 from efface.models.checkpoint import weights_digest
 from efface.models.init import fresh_model
+from efface.runtime.processes import worker_settings
 
 # global settings of torch, which a new process does not inherit
 SETTINGS: tuple[tuple[Any, Any], ...] = (
@@ -27,15 +27,12 @@ SETTINGS: tuple[tuple[Any, Any], ...] = (
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
 )
 
-# random numbers are a process's own: where workers are threads of one process, they take turns
-_TURN = threading.Lock()
 
-
-def train_in_workers(load: Workload, todo: Sequence[int], jobs: int) -> Iterator[tuple[int, TrainedModel]]:
+def train_in_workers(load: Workload, todo: Sequence[int], jobs: int) -> Generator[tuple[int, TrainedModel | str]]:
     """Train models in workers, and yield each with its number as soon as it is trained.
 
-    Models that workers cannot train are left out: all of them if the task cannot be pickled or its modules cannot be
-    imported in a worker, and the rest if a worker is killed.
+    Where workers cannot train a model, the reason takes its place and comes last: the task cannot be sent to them or
+    read there, the training failed there, or a worker was killed. This process may still be able to.
 
     Args:
         load: The workload.
@@ -43,28 +40,38 @@ def train_in_workers(load: Workload, todo: Sequence[int], jobs: int) -> Iterator
         jobs: Number of workers.
 
     Raises:
-        RequestError: A training failed.
         DivergedError: Weights became NaN or infinite.
     """
     settings = [current() for current, _ in SETTINGS]
     try:
         payload = cloudpickle.dumps((settings, _needed(load)))
-    except Exception:  # a user's own objects can raise anything here
+    except Exception as error:  # a user's own objects can raise anything here
+        yield todo[0], f"the task cannot be sent to other processes ({describe_error(error)})"
         return
     # as an array, which joblib hands over once and not with every job
     shared = np.frombuffer(payload, dtype=np.uint8)
-    work = (joblib.delayed(_train_apart)(shared, number) for number in todo)
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+    failed: dict[int, EffaceError | str] = {}
+    work = (joblib.delayed(_train_apart)(shared, number) for number in todo if not failed)
+    # once one failed no more are begun, but what others have begun is not lost
+    parallel = joblib.Parallel(
+        n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch=jobs, **worker_settings()
+    )
+    left = dict.fromkeys(todo)
     try:
         with _closing(parallel(work)) as answers:
             for number, packed in answers:
-                answer = None if packed is None else pickle.loads(packed)
-                if isinstance(answer, EffaceError):
-                    raise answer
-                if answer is not None:
+                answer = packed if isinstance(packed, str) else pickle.loads(packed)
+                if isinstance(answer, TrainedModel):
+                    del left[number]
                     yield number, answer
-    except BrokenProcessPool:  # a worker was killed
-        return
+                else:
+                    failed[number] = answer
+    except BrokenProcessPool:
+        failed[next(iter(left))] = "a worker process was killed, by the system if memory was short"
+    for number, reason in failed.items():
+        if isinstance(reason, EffaceError):
+            raise reason
+        yield number, reason
 
 
 def _needed(load: Workload) -> Workload:
@@ -78,29 +85,31 @@ def _needed(load: Workload) -> Workload:
     return replace(load, jobs=tuple(replace(job, task=small[id(job.task)]) for job in load.jobs))
 
 
-def _train_apart(payload: NDArray[np.uint8], number: int) -> tuple[int, bytes | None]:
-    """In a worker: a pickled TrainedModel or EffaceError, or None for what this process cannot train.
+def _train_apart(payload: NDArray[np.uint8], number: int) -> tuple[int, bytes | str]:
+    """In a worker: a pickled TrainedModel or DivergedError, or the reason why this process cannot train the model.
 
     Bytes, since joblib's own pickling of tensors depends on what else torch has set up.
     """
     try:
         settings, load = pickle.loads(payload.data)
-    except Exception:  # a module that only the first process can import
-        return number, None
-    answer: TrainedModel | EffaceError
-    with _TURN, _set(settings):
+    except Exception as error:  # a module that only the first process can import
+        return number, f"the task cannot be read in other processes ({describe_error(error)})"
+    answer: TrainedModel | DivergedError
+    with TURN, _set(settings):
         try:
             fresh = fresh_model(load.jobs[number].task, load.original, load.jobs[number].seed)
-            if weights_digest(fresh) != load.jobs[number].start:  # another network than the one asked for
-                return number, None
+            if weights_digest(fresh) != load.jobs[number].start:
+                return number, "the untrained network of a seed is another one in another process"
             one = train_one(load, number)
             answer = replace(one, model=one.model.cpu(), elsewhere=True)
-        except EffaceError as error:
+        except DivergedError as error:
             answer = error
+        except RequestError as error:
+            return number, f"in another process, {'; '.join(error.problems)}"
     try:
         return number, cloudpickle.dumps(answer)
-    except Exception:  # a network of the user's own making
-        return number, None
+    except Exception as error:  # a network of the user's own making
+        return number, f"the trained model cannot be sent back from other processes ({describe_error(error)})"
 
 
 @contextmanager

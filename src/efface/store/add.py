@@ -8,8 +8,10 @@ from datetime import date, datetime
 from sqlalchemy import delete, func, select
 
 from efface.data.checks import Findings, read_forget
-from efface.data.ids import RecordIndex
-from efface.errors import RequestError, shorten
+from efface.data.ids import ByGroup, RecordIds
+from efface.data.index import RecordIndex
+from efface.data.similar import unknown_ids
+from efface.errors import RequestError
 from efface.store import clock
 from efface.store.context import StoreContext, Transaction
 from efface.store.database import notes, pending_ids, tags
@@ -70,7 +72,7 @@ def add(
         history = transaction.history
         known, honoured = requests_of(transaction, ordered), history.honoured
         forgotten = {tag for tag, numbers in known.items() if not honoured.isdisjoint(numbers)}
-        _check_known([name for name in unknown if key.tag(name) not in forgotten])
+        _check_known([name for name in unknown if key.tag(name) not in forgotten], index.names)
         live = (r for r in history.requests.values() if r.stage is not Stage.CANCELLED)
         same = next((r for r in live if r.digest == digest), None)
         others = {r.number for r in history.pending if same is None or r.number != same.number}
@@ -101,6 +103,8 @@ def add(
 def _read(ids: Collection[RecordId], note: object, due: object) -> tuple[list[RecordId], str | None]:
     """The ids without repetition, and the day that the request is due."""
     found = Findings()
+    if isinstance(ids, ByGroup):
+        raise RequestError("a store takes requests by record id, not by group: give the ids of the group's records")
     names = list(dict.fromkeys(read_forget(ids, found)))
     if not names and not found.problems:
         found.problems.append("the request names no record: give at least one id")
@@ -117,12 +121,12 @@ def _read(ids: Collection[RecordId], note: object, due: object) -> tuple[list[Re
     return names, due.isoformat() if isinstance(due, date) else None
 
 
-def _check_known(unknown: Sequence[RecordId]) -> None:
+def _check_known(unknown: Sequence[RecordId], names: RecordIds) -> None:
     if unknown:
         one = len(unknown) == 1
         raise RequestError(
             f"{len(unknown)} {'id is' if one else 'ids are'} not among the training records, and "
-            f"{'was' if one else 'were'} never forgotten: {shorten(unknown)}"
+            f"{'was' if one else 'were'} never forgotten: {unknown_ids(unknown, names)}"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from efface.data.checks import MAX_SHARE
-from efface.data.ids import RecordIndex
+from efface.data.index import RecordIndex
 from efface.errors import RequestError, shorten
 from efface.store.context import StoreContext
 from efface.store.entries import RunRecord
@@ -17,7 +17,7 @@ from efface.store.errors import DamagedError
 from efface.store.failpoints import armed, failpoint
 from efface.store.keys import TAG_DIGITS, short_tag
 from efface.store.tag_rows import id_faults, pending_ids_of, tags_of
-from efface.store.task_view import TaskView, remaining_task
+from efface.store.task_view import TaskView, ids_of, remaining_task
 from efface.task import Task
 from efface.types import RecordId
 
@@ -46,8 +46,8 @@ class PendingRecords:
         """
         by_tag = {short_tag(tag): name for tag, name in self.names.items()}
         line = TAG.sub(lambda m: repr(by_tag.get(m[1], m[1])), line)
-        ids = task.ids
-        return MARKED_POSITION.sub(lambda m: m[1] if ids is None else repr(ids[int(m[1])]), line)
+        ids = ids_of(task)
+        return MARKED_POSITION.sub(lambda m: repr(ids[int(m[1])]), line)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from efface.data.checks import Findings, check_reading
-from efface.data.ids import RecordIndex
 from efface.data.records import Records
 from efface.errors import RequestError, collect_errors, shorten
 from efface.models.checkpoint import extra_state, weights_digest
@@ -27,6 +26,7 @@ from efface.store.database import Database, translate_errors
 from efface.store.drift import write_answers
 from efface.store.files import Folder, hash_of
 from efface.store.keys import make_key
+from efface.store.naming import name_settings, names_for_store
 from efface.store.place import check_new_store, unfinished
 from efface.store.settings import StoreSettings, check_settings
 from efface.task import Task, check_task, missing_build_model
@@ -106,7 +106,7 @@ class NewStore:
                 "grace_days": float(settings.grace_days),
                 "limits": asdict(settings.limits),
                 "records": len(self.task.train),
-                "by_position": self.task.ids is None,
+                **name_settings(names_for_store(self.task)),
                 "source_hash": None if source is None else hash_of(source),
                 "made_with": versions(),
             },
@@ -154,6 +154,6 @@ def _check_task(task: Task, model: nn.Module) -> None:
                 f"the model has state that is no tensor ({shorten(names, show=str)}), which a store's weights files "
                 "cannot hold: let its constructor, and so Task.build_model, make it"
             )
-    collect_errors(found.problems, RecordIndex, task.ids, len(task.train))
+    collect_errors(found.problems, names_for_store, task)
     if found.problems:
         raise RequestError(found.problems)

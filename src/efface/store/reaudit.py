@@ -84,6 +84,7 @@ def reaudit(
                 run_seed=seeds.pop() if len(seeds) == 1 else None,
                 title=f"Version {serving.number}: all that was forgotten since version {first.number}",
                 progress=options.progress,
+                show_positions=False,
             ),
         )
     except RequestError as error:

@@ -198,6 +198,7 @@ class StoreRun:
                 used_reference=(self.record.model or {}).get("reference"),
                 title=f"Run {self.record.number}: requests {', '.join(map(str, self.record.requests))}",
                 progress=self.progress,
+                show_positions=False,
             ),
         )
         failpoint("run.audited")

@@ -1,6 +1,6 @@
 """Store: the deletion requests against one model, the versions that honour them, and the audits of those."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from efface.store.settings import BUSY_S, StoreSettings
 if TYPE_CHECKING:
     from torch import nn
 
-    from efface.data.ids import RecordIndex
+    from efface.data.index import RecordIndex
     from efface.store.add import Answer
     from efface.store.entries import DeletionRequest, Version
     from efface.store.history import History
@@ -68,6 +68,7 @@ class Store:
         self._context = StoreContext(Folder(path), key_path, as_seconds("busy_s", busy_s))
         self._task, self._device = task, device
         self._index: RecordIndex | None = None
+        self._checked: Task | None = None
         if task is not None:
             from efface.runtime.devices import resolve_device
             from efface.task import check_task
@@ -183,6 +184,10 @@ class Store:
             names = pending_ids_of(snapshot, [snapshot.history.request(number).number]).values()
         return sorted(names, key=lambda name: (isinstance(name, str), name))
 
+    def record_ids(self) -> "Sequence[RecordId]":
+        """The ids of all training records of the task, in their order."""
+        return self._records().names
+
     def note(self, number: int) -> str | None:
         """The note of a request; None if it has none."""
         from sqlalchemy import select
@@ -241,7 +246,8 @@ class Store:
         from efface.store.verify import verify
 
         options = ReauditOptions(references, original, progress)
-        return verify(self._context, self._task, resolve_device(self._device), level, options)
+        task = None if self._task is None else self._checked_task()
+        return verify(self._context, task, resolve_device(self._device), level, options)
 
     def export(self, number: int, out: str | Path) -> list[Path]:
         """Write a folder that shows how a request was honoured, without the records or their ids.
@@ -277,23 +283,17 @@ class Store:
         """The index of the training records' ids, made once."""
         task = self._checked_task()
         if self._index is None:
-            from efface.data.ids import RecordIndex
+            from efface.data.index import RecordIndex
 
             self._index = RecordIndex(task.ids, len(task.train))
         return self._index
 
     def _checked_task(self) -> "Task":
-        """The task, whose positions must still name the same records as when the store was made."""
+        """The task with its ids read, which must be named as when the store was made."""
         if self._task is None:
             raise RequestError("this needs the task: give it to Store(folder, task)")
-        task, settings = self._task, self.history().settings
-        if settings["by_position"] != (task.ids is None):
-            raise RequestError("Task.ids was given when the store was made and is not now, or the other way round")
-        records = len(task.train)
-        if task.ids is None and records != settings["records"]:
-            raise RequestError(
-                f"the task names records by position, and has {records} of them where the store was made with "
-                f"{settings['records']}: positions no longer name the same records. Give the same records in the same "
-                "order, or make a store of a task with Task.ids"
-            )
-        return task
+        if self._checked is None:
+            from efface.store.naming import named_task
+
+            self._checked = named_task(self._task, self.history().settings)
+        return self._checked

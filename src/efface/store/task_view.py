@@ -1,9 +1,9 @@
 """A task without the records that were forgotten before, so that later runs do not use them."""
 
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from efface.data.clusters import with_numbers
+from efface.data.ids import PositionalIds, RecordIds, read_ids
 from efface.data.records import Records, subset
 from efface.store.keys import TAG_DIGITS, Key
 from efface.task import Task
 from efface.types import Indices, RecordId, SizedDataset
 
 
-class MaskedIds(Sequence[RecordId]):
+class MaskedIds(PositionalIds):
     """Ids of the remaining records without the user's ids: tags for the records to forget, marked positions for others.
 
     So no run, report or error holds the id of a person who asked to be forgotten.
@@ -35,20 +36,10 @@ class MaskedIds(Sequence[RecordId]):
     def __len__(self) -> int:
         return len(self._positions)
 
-    @overload
-    def __getitem__(self, at: int) -> RecordId: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[RecordId]: ...
-    def __getitem__(self, at: int | slice) -> RecordId | Sequence[RecordId]:
-        if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(len(self)))]
-        return self._name(self._positions[at])
-
-    def __iter__(self) -> Iterator[RecordId]:
-        return map(self._name, self._positions)
-
-    def _name(self, position: int) -> str:
-        return self._tags.get(position) or f"{self._mark}:{position}"
+    def name(self, position: int) -> RecordId:
+        """The id at a position among the remaining records."""
+        at = self._positions[position]
+        return self._tags.get(at) or f"{self._mark}:{at}"
 
 
 @dataclass(frozen=True)
@@ -108,7 +99,8 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
         positions: positions of the training records that remain.
         mark: see MaskedIds.
     """
-    task = with_numbers(task)  # no run, report or error holds the key of a person
+    # no run, report or error holds the key of a person, or what describes one
+    task = replace(with_numbers(task), describe=None)
     if len(positions) == len(task.train):
         return TaskView(task, positions, torch.empty(0, dtype=torch.long), mark)
     left = replace(
@@ -128,20 +120,14 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
     return TaskView(left, positions, forget_classes, mark)
 
 
-def ids_of(task: Task) -> Iterator[RecordId]:
-    """The ids of all training records as Python's own ints and strings."""
-    records = len(task.train)
-    return iter(range(records)) if task.ids is None else map(as_python_id, task.ids)
+def ids_of(task: Task) -> RecordIds:
+    """The ids of all training records of a task that `named_task` has checked."""
+    return range(len(task.train)) if task.ids is None else read_ids(task.ids, "ids", [])
 
 
-def as_python_id(name: Any) -> RecordId:
-    """An id as Python's own int or string."""
-    own: RecordId = name.item() if isinstance(name, np.generic) else name
-    return own
-
-
-def _at(keys: Sequence[RecordId] | None, positions: Sequence[int]) -> Sequence[RecordId] | None:
-    return None if keys is None else [keys[at] for at in positions]
+def _at(keys: Collection[RecordId] | None, positions: Sequence[int]) -> Sequence[RecordId] | None:
+    own = None if keys is None else read_ids(keys, "groups", [])
+    return None if own is None else [own[at] for at in positions]
 
 
 def _classes_left_out(task: Task) -> Tensor:

@@ -1,25 +1,27 @@
 """The driver: carries out one request, from its checks to its result."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from torch import nn
 
 from efface.calibration.assumptions import Assumption, assumptions
+from efface.data.ids import ByGroup
 from efface.data.splits import Splits, make_splits
-from efface.errors import RequestError, collect_errors, kind_of
-from efface.methods import class_of, get
+from efface.errors import collect_errors
+from efface.methods import class_of
 from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
 from efface.models.running import copy_model
 from efface.models.wrappers import plain_network
 from efface.options import as_integer, clear_calls, type_problems
-from efface.request import Request, check_request, make_task
+from efface.request import Request, make_task
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 from efface.task import Task
 from efface.types import RecordId, SizedDataset
+from efface.unlearning.checks import check_unlearn
 from efface.unlearning.evidence import Evidence
 from efface.unlearning.loop import run_steps
 from efface.unlearning.monitor import Monitor, not_judged
@@ -27,7 +29,7 @@ from efface.unlearning.observer import Observer
 from efface.unlearning.options import DEFAULT_OPTIONS, UnlearnOptions
 from efface.unlearning.reference import Reference
 from efface.unlearning.result import Result
-from efface.unlearning.run import Run, collects_evidence
+from efface.unlearning.run import Run
 from efface.unlearning.stopping import default_rule
 
 NOTHING_DONE = "no step could be kept, so the weights are the original's: nothing was unlearned"
@@ -37,11 +39,11 @@ NOTHING_DONE = "no step could be kept, so the weights are the original's: nothin
 def unlearn(
     model: nn.Module,
     *,
-    forget: Sequence[RecordId],
+    forget: Collection[RecordId] | ByGroup,
     task: Task | None = None,
     train: SizedDataset | None = None,
     holdout: SizedDataset | None = None,
-    ids: Sequence[RecordId] | None = None,
+    ids: Collection[RecordId] | str | None = None,
     method: str | Method = "steer",
     seed: int = 0,
     options: UnlearnOptions = DEFAULT_OPTIONS,
@@ -54,11 +56,13 @@ def unlearn(
     Args:
         model: The trained classifier; it is copied, not changed. Of a model within torch.compile, DataParallel or
             DistributedDataParallel, the network within is copied.
-        forget: Ids of the training records to erase.
+        forget: Ids of the training records to erase, in any sized container; or `ByGroup`, for all records of some
+            groups.
         task: The problem. Give either this, or `train` and `holdout`.
         train: All records that `model` was trained on.
         holdout: Records that `model` never saw.
-        ids: An id for each record of `train`, in its order; by default the record's index.
+        ids: An id for each record of `train`, in its order; by default the record's index. Where `train` is a Subset,
+            "base" or "subset" says which positions are meant, as `Task.ids` does.
         method: The unlearning method, or its key in `efface.methods`.
         seed: Seed of all random draws; the same seed gives the same weights on one machine.
         options: How the run stops, what it checks, and which records are used for what.
@@ -77,42 +81,19 @@ def unlearn(
         with meter.phase("checks"):
             problems: list[str] = []
             seed = as_integer(seed)
-            collect_errors(problems, _check_call, seed, options, progress)
-            chosen = collect_errors(problems, get, method)
+            if type(seed) is not int:
+                problems.append(f"seed: expected an integer, got {seed!r}")
+            problems += type_problems([("progress", progress, bool | None, "True or False")])
             given = collect_errors(problems, make_task, task, train, holdout, ids=ids)
-            request = None
-            if given is not None:
-                request = collect_errors(problems, _check, model, given, forget, chosen, options)
-            if problems or chosen is None or request is None:
-                raise RequestError(problems)
+            request, chosen = check_unlearn(problems, model, given, forget, method, options)
             run = Run(model, request, _splits(request, options, seed), chosen, options, seed, meter)
         # seeds the global generators, which Dropout in a descent method draws from, for example
         with seeded(derive_seed(seed, "run")):
             return _carry_out(run, progress)
 
 
-def _check_call(seed: object, options: object, progress: object) -> None:
-    problems = [] if type(seed) is int else [f"seed: expected an integer, got {seed!r}"]
-    if not isinstance(options, UnlearnOptions):
-        problems.append(f"options: expected an efface.UnlearnOptions, got {kind_of(options)}")
-    problems += type_problems([("progress", progress, bool | None, "True or False")])
-    if problems:
-        raise RequestError(problems)
-
-
-def _check(
-    model: nn.Module, task: Task, forget: Sequence[RecordId], method: Method | None, options: UnlearnOptions
-) -> Request:
-    known = options if isinstance(options, UnlearnOptions) else DEFAULT_OPTIONS  # others are refused by _check_call
-    fresh = method is not None and (method.needs_fresh or collects_evidence(method, known))
-    return check_request(model, task, forget, full=known.checks, fresh=fresh)
-
-
 def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
-    splits = options.splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)
-    if not np.array_equal(np.sort(request.forget), splits.forget):
-        raise RequestError("splits: they are those of another request; leave them out, or give this one's own")
-    return splits
+    return options.splits or make_splits(request.forget, len(request.train), len(request.holdout), seed)
 
 
 def _carry_out(run: Run, progress: bool | None) -> Result:
@@ -149,6 +130,7 @@ def _carry_out(run: Run, progress: bool | None) -> Result:
         original=run.original,
         task=request.task,
         forget=request.ids,
+        records=request.records,
         method=method,
         splits=splits,
         cost=run.meter.cost(),

@@ -18,6 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DistributedDataParallel
 
+from efface.data.checks import Findings, read_forget
+from efface.data.ids import Forget
 from efface.data.records import map_tensors, tensors_in
 from efface.errors import EffaceError, RequestError
 from efface.methods import class_of, get
@@ -28,7 +30,6 @@ from efface.models.checkpoint import weights_digest
 from efface.options import clear_calls
 from efface.runtime.cost import Cost, PhaseCost
 from efface.task import Task
-from efface.types import RecordId
 from efface.unlearning.driver import unlearn as unlearn_alone
 from efface.unlearning.result import Result
 
@@ -36,9 +37,7 @@ UNDIVIDED = {"msg", "salun"}  # DistributedDataParallel averages what backward()
 
 
 @clear_calls("task", method=class_of)
-def unlearn(
-    model: nn.Module, *, forget: Sequence[RecordId], task: Task, method: str | Method = "steer", **others: Any
-) -> Result:
+def unlearn(model: nn.Module, *, forget: Forget, task: Task, method: str | Method = "steer", **others: Any) -> Result:
     """Unlearn as `efface.unlearn`, with the rows of every batch divided among the processes of the default group.
 
     Every process must make the same call. Without a process group it is the same as `efface.unlearn`.
@@ -123,13 +122,13 @@ def _needs_whole_batch(model: nn.Module) -> bool:
     )
 
 
-def _check(model: nn.Module, forget: Sequence[RecordId], method: Method, seed: object) -> None:
+def _check(model: nn.Module, forget: Forget, method: Method, seed: object) -> None:
     if not isinstance(method, Steer | Descent) or method.key in UNDIVIDED:
         raise RequestError(f"{method.key} is not divided among processes, only steer and descent methods: use one")
     for kind in (kind for module in model.modules() for kind in type(module).__mro__):
         if kind.__module__.startswith(("torch.distributed", "torch.nn.parallel")):
             raise RequestError(f"{kind.__name__} divides or shards the model itself: give the network within it")
-    if _differs((weights_digest(model), repr((list(forget), method, seed)))):
+    if _differs((weights_digest(model), repr((read_forget(forget, Findings()), method, seed)))):
         raise RequestError("the processes were given different models, ids to forget, methods or seeds")
 
 

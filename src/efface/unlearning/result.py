@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from efface.calibration.assumptions import Assumption
+from efface.data.described import ForgetRecord
 from efface.data.splits import Splits
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
@@ -37,6 +38,7 @@ class Result:
         reference: Digest of the weights of the run's reference model; None if it trained none.
         options: The options of the run.
         warnings: Findings of the checks, checks that were off, and assumptions that the request does not meet.
+        records: The erased records, in the order of `forget`: id, position, label and description.
         assumptions: The assumptions of calibration, with the records that do not meet them; empty if the run trained no
             reference model.
     """
@@ -53,6 +55,7 @@ class Result:
     reference: str | None
     options: UnlearnOptions
     warnings: Sequence[str]
+    records: tuple[ForgetRecord, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
 
     def save(self, path: str | Path) -> str:

@@ -81,7 +81,7 @@ def test_page_says_what_the_document_says(document: Document) -> None:
         "before unlearning 29 of 30 96.7% 1.920",
         "made on 8 other models, unlearned by steer from as many originals trained for the audit, and 8 retrained ones",
         "16 of the models came from the cache",
-        "00000002 other yes 0.0012",
+        "00000002 2 other yes 0.0012",
         "method: reference model training records 2,000 sha256:dddd",
         "audit: reference model 1 2,000 retain records not recorded",
         "not applicable",
@@ -167,7 +167,7 @@ def test_records_that_no_test_judged_are_not_called_clear(document: Document) ->
     validate(document)
     page = Page(render(document))
     assert "Records flagged" not in page.words
-    assert "00000001 other \N{EN DASH} \N{EN DASH} 0.970" in page.words
+    assert "00000001 1 other \N{EN DASH} \N{EN DASH} 0.970" in page.words
 
 
 def test_odd_names_scores_and_evaluations_render(document: Document, tmp_path: Any) -> None:

@@ -221,10 +221,14 @@ class Report:
         for name, mask in self.inputs.kinds.items():
             for i in mask.nonzero().flatten().tolist():
                 kinds[i] = name
+        options, known = self.inputs.options, self.inputs.request.records
         return [
             {
-                "id": name if self.inputs.options.show_ids else None,
+                "id": name if options.show_ids else None,
                 "record": ids_digest([name]).removeprefix("sha256:")[:12],
+                "position": known[i].position if options.show_ids and options.show_positions else None,
+                "label": known[i].label,
+                "description": known[i].description if options.show_ids else None,
                 "kind": kinds[i],
                 **{f"rank_{who}": None if r is None else float(r[i]) for who, r in ranks.items()},
                 **{f"margin_{who}": None if m is None else float(m[i]) for who, m in margins.items()},

@@ -121,7 +121,7 @@ def records(ranked: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     names = (
         ["id", "record", "kind", "flagged", "p_unlearned"]
         + [f"{what}_{model}" for what in ("rank", "margin") for model in MODEL_NAMES]
-        + ["gap_original", "gap_unlearned"]
+        + ["gap_original", "gap_unlearned", "position", "label", "description"]
     )
     yield names
     for record in ranked:

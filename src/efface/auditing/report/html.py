@@ -37,6 +37,8 @@ def render(document: Mapping[str, Any]) -> str:
         has_retrained=page_rows.has_retrained(document),
         records=shown,
         hidden_records=hidden,
+        has_positions=any(record["position"] is not None for record in shown),
+        has_descriptions=any(record["description"] is not None for record in shown),
     )
 
 

@@ -47,8 +47,8 @@ def _uses(inputs: AuditInputs, findings: AuditResult) -> Iterator[dict[str, Any]
 
 
 def _training(inputs: AuditInputs, who: str, at: Indices) -> dict[str, Any]:
-    ids = inputs.request.task.ids
-    chosen = at.tolist() if ids is None else [ids[i] for i in at.tolist()]
+    names = inputs.request.names.ids
+    chosen = [names[i] for i in at.tolist()]
     return {"who": who, "what": "training records", "records": len(at), "digest": ids_digest(chosen)}
 
 

@@ -1,0 +1,118 @@
+"""Ids that people take for one another: they differ only in Unicode form, case, blanks, or as a number and as text."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from efface.data.ids import ArrayIds, RecordIds
+from efface.data.index import positions_of
+from efface.errors import shorten
+from efface.types import RecordId
+
+MAX_DIGITS = 30
+
+
+def unknown_ids(unknown: Sequence[RecordId], names: RecordIds) -> str:
+    """The first few unknown ids, with the ids of records that they resemble, as text for a message."""
+    near = similar_ids(unknown, names)
+    hints = {i: next(iter(near[i]), None) for i in unknown if near.get(i)}
+    comments = any(isinstance(i, str) and i.lstrip().startswith("#") for i in unknown)
+    hint = "; what begins with # is an id too: in a file of ids there are no comments" if comments else ""
+    return (
+        shorten(unknown)
+        + hint
+        + "".join(
+            f"; {_short(other)} is there: it differs {difference(name, other)}"
+            for name, other in list(hints.items())[:3]
+            if other is not None
+        )
+    )
+
+
+def similar_ids(asked: Iterable[RecordId], names: RecordIds) -> dict[RecordId, list[RecordId]]:
+    """Ids of training records that differ from asked ones only in their Unicode form, case, blanks or type.
+
+    One pass over the ids, where some of them are text; else look-ups alone.
+
+    Args:
+        asked: Some ids.
+        names: The ids of the training records.
+
+    Returns:
+        For each asked id that resembles others, those others.
+    """
+    wanted: dict[str, list[RecordId]] = {}
+    for name in asked:
+        wanted.setdefault(_folded(name), []).append(name)
+    if isinstance(names, range | ArrayIds):
+        numbers = [int(text) for text in wanted if _is_number(text)]
+        others: Iterable[RecordId] = positions_of(numbers, names)
+    else:
+        others = names
+    found: dict[RecordId, list[RecordId]] = {}
+    for other in others:
+        for name in wanted.get(_folded(other), ()):
+            if name != other:
+                found.setdefault(name, []).append(other)
+    return found
+
+
+def difference(one: RecordId, other: RecordId) -> str:
+    """How two similar ids differ, as words that follow "it differs"."""
+    if type(one) is not type(other):
+        return "in type: one is a number, the other text"
+    one, other = str(one), str(other)
+    if one.strip() == other.strip():
+        return "in blanks at its start or end"
+    if _form(one.strip()) == _form(other.strip()):
+        return "in its Unicode form"
+    return "in case" if one.casefold() == other.casefold() else "in case, blanks or Unicode form"
+
+
+def similar_warnings(asked: Sequence[RecordId], names: RecordIds) -> dict[str, str]:
+    """Warnings of ids that differ from asked ones only in Unicode form, case, blanks or type.
+
+    Args:
+        asked: The requested ids, all of which are known.
+        names: The ids of the training records.
+
+    Returns:
+        Each warning, with what it says without the ids, for reports that hide them.
+    """
+    chosen, similar = set(asked), similar_ids(asked, names)
+    pairs = [(i, other) for i, those in similar.items() for other in those if other not in chosen]
+    both = {frozenset((i, other)): (i, other) for i, those in similar.items() for other in those if other in chosen}
+    found = {}
+    if pairs:
+        line = f"{len(pairs)} ids that stay look like requested ones, and are not the same"
+        shown = shorten(
+            pairs, show=lambda pair: f"{_short(pair[1])} stays, {_short(pair[0])} goes: {difference(*pair)}"
+        )
+        found[f"{line} ({shown})"] = line
+    if both:
+        line = f"{len(both)} pairs of requested ids look alike, and both records of each go"
+        shown = shorten(
+            both.values(), show=lambda pair: f"{_short(pair[0])} and {_short(pair[1])}: {difference(*pair)}"
+        )
+        found[f"{line} ({shown})"] = line
+    return found
+
+
+def _short(name: RecordId) -> str:
+    return ascii(name) if isinstance(name, str) and not name.isascii() else repr(name)
+
+
+def _form(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def _folded(name: RecordId) -> str:
+    if isinstance(name, int):
+        return str(name)
+    if name.isascii():
+        return name.casefold().strip()
+    return _form(_form(name).casefold()).strip()
+
+
+def _is_number(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isdecimal() and digits.isascii() and len(digits) < MAX_DIGITS

@@ -1,0 +1,52 @@
+"""The checks of a call of `efface.unlearn`, which `efface.check` makes alone."""
+
+from collections.abc import Collection
+
+import numpy as np
+from torch import nn
+
+from efface.data.ids import ByGroup
+from efface.errors import RequestError, collect_errors, kind_of
+from efface.methods import get
+from efface.methods.base import Method
+from efface.request import Request, check_request
+from efface.task import Task
+from efface.types import RecordId
+from efface.unlearning.options import DEFAULT_OPTIONS, UnlearnOptions
+from efface.unlearning.run import collects_evidence
+
+
+def check_unlearn(
+    problems: list[str],
+    model: nn.Module,
+    task: Task | None,
+    forget: Collection[RecordId] | ByGroup,
+    method: str | Method,
+    options: UnlearnOptions,
+) -> tuple[Request, Method]:
+    """Check a request, the method and the options.
+
+    Args:
+        problems: What is wrong with other arguments of the call.
+        model: The model.
+        task: The problem; None if it could not be made, which is among `problems`.
+        forget: As in `efface.unlearn`.
+        method: As in `efface.unlearn`.
+        options: As in `efface.unlearn`.
+
+    Raises:
+        RequestError: Something is wrong, `problems` included; all problems are listed.
+    """
+    if not isinstance(options, UnlearnOptions):
+        problems.append(f"options: expected an efface.UnlearnOptions, got {kind_of(options)}")
+    known = options if isinstance(options, UnlearnOptions) else DEFAULT_OPTIONS
+    chosen = collect_errors(problems, get, method)
+    request = None
+    if task is not None:
+        fresh = chosen is not None and (chosen.needs_fresh or collects_evidence(chosen, known))
+        request = collect_errors(problems, check_request, model, task, forget, full=known.checks, fresh=fresh)
+    if problems or chosen is None or request is None:
+        raise RequestError(problems)
+    if known.splits is not None and not np.array_equal(np.sort(request.forget), known.splits.forget):
+        raise RequestError("splits: they are those of another request; leave them out, or give this one's own")
+    return request, chosen
