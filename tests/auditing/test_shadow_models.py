@@ -27,7 +27,7 @@ from efface.numerics.logits import margin
 from efface.request import check_request
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
-from efface.unlearning import driver
+from efface.unlearning import checks
 from helpers.judged import FORGET, MODELS, Judged, alone, fit, kept_models, problem, stable, strong, tune
 from helpers.tiny import REFERENCE
 
@@ -227,7 +227,7 @@ class Spy:
                 self.checking = False
 
         monkeypatch.setattr(shadow_models, "unlearn", unlearn)
-        monkeypatch.setattr(driver, "check_request", check)
+        monkeypatch.setattr(checks, "check_request", check)
 
 
 def rows_of(dataset: Any, positions: Any) -> set[bytes]:
