@@ -20,7 +20,8 @@ from efface.data.task_sets import check_all_contents, read_sets
 from efface.data.twin_policy import TwinPolicy, Twins
 from efface.data.twins import EMPTY, Settled, settle
 from efface.errors import RequestError, collect_errors
-from efface.models.checks import check_fresh, check_model, check_trainable
+from efface.models.checks import check_fresh, check_model, check_trainable, note_training
+from efface.models.knowledge import check_knowledge
 from efface.runtime.kinds import network_problem
 from efface.runtime.printing import Brief
 from efface.task import Task, check_task, missing_sets
@@ -155,7 +156,8 @@ def check_request(
         model: The original model.
         task: The problem.
         forget: The ids to forget, or their groups.
-        full: Whether to read all records, to find twins of forget records, holdout records in training, and NaN.
+        full: Whether to read all records, to find twins of forget records, holdout records in training, and NaN; and
+            whether the model must know its records.
         for_audit: Whether the request is checked for an audit. The model then need not be trainable, and test records
             are compared with training and holdout records.
         fresh: Whether untrained networks will be needed, so that it must be possible to make one.
@@ -175,15 +177,22 @@ def check_request(
     check_holdout(task, len(holdout), found)
     read.check_groups(task, found)
     with gathering(found):
+        before = len(found.problems)
         read.check(at, full, found)
-        classes = check_model(model, task, train, found)
+        stable, before = len(found.problems) == before, len(found.problems)
+        classes = check_model(model, task, train, found, stable=stable)
+        fits = classes is not None and len(found.problems) == before
         if fresh:
             check_fresh(model, task, train, classes, found)
         if not for_audit:
             check_trainable(model, found)
+            if fits:
+                note_training(model, task, train, found)
         others: Mapping[str, Marks] = {}
         shared, settled = EMPTY, Settled(at, EMPTY, EMPTY)
         if full:
+            if fits:
+                check_knowledge(model, task, train, found)
             contents = check_all_contents(read, at, classes, found, hash_all=for_audit and test is not None)
             settled = settle(contents.groups, policy or TwinPolicy(), train, at, chosen.names.ids, found)
             check_shared(contents.shared, len(holdout), found)

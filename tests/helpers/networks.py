@@ -155,3 +155,20 @@ class Functional(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first, _, last = self.inner
         return F.linear(F.relu(F.linear(x, first.weight, first.bias)), last.weight, last.bias)
+
+
+class Labelled(nn.Module):
+    """A network with state that is no tensor."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self.net, self.names = mlp(), {"names": names}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def get_extra_state(self) -> dict[str, list[str]]:
+        return self.names
+
+    def set_extra_state(self, state: dict[str, list[str]]) -> None:
+        self.names = state

@@ -22,7 +22,7 @@ def test_a_wrong_label_is_never_the_true_one_and_any_other_as_often(classes: int
     targets = torch.arange(n) % classes
     drawn = torch.from_numpy(np.random.default_rng(0).random(n))
     drawn[:classes], drawn[classes : 2 * classes] = 0.0, 1 - 2**-53  # both ends of what a generator gives
-    wrong = other_labels(targets, drawn, classes)
+    wrong = other_labels(targets, drawn, torch.ones(n, classes, dtype=torch.bool))
     counts = torch.zeros(classes, classes).index_put_((targets, wrong), torch.ones(n), accumulate=True)
     assert not counts.diagonal().any()
     others = counts[~torch.eye(classes, dtype=torch.bool)] / (n / classes)

@@ -3,6 +3,7 @@
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, load_model, save_file
 from torch import Tensor, nn
 
 from efface.errors import CheckpointError, DivergedError
-from efface.models.checkpoint import load_weights, save_weights, weights_digest
+from efface.models.checkpoint import copy_state, extra_state, load_weights, save_weights, weights_digest
 
 
 def small(seed: int = 0) -> nn.Sequential:
@@ -363,17 +364,38 @@ def test_a_load_that_fails_half_way_is_undone(tmp_path: Path) -> None:
     assert "the model refused these weights: not these" in problems(model, path)[0]
 
 
-def test_state_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
-    class Extra(nn.Linear):
-        def get_extra_state(self) -> dict[str, int]:
-            return {"seen": 1}
+class Extra(nn.Linear):
+    """Counts something beside its weights."""
 
-        def set_extra_state(self, state: object) -> None:
-            pass
+    def __init__(self, seen: int = 1) -> None:
+        super().__init__(2, 2)
+        self.seen = {"names": ["a"], "seen": seen}
 
-    model = Extra(2, 2)
-    for call in (lambda: weights_digest(model), lambda: save_weights(model, tmp_path / "w.safetensors")):
-        with pytest.raises(CheckpointError, match="not dense tensors: _extra_state"):
-            call()
+    def get_extra_state(self) -> dict[str, Any]:
+        return self.seen
+
+    def set_extra_state(self, state: Any) -> None:
+        self.seen = state
+
+
+def test_a_file_holds_the_weights_alone_and_state_that_is_no_tensor_stays_as_built(tmp_path: Path) -> None:
+    model, other, file = Extra(), Extra(seen=7), tmp_path / "w.safetensors"
+    assert save_weights(model, file) == weights_digest(model)
+    assert load_file(file).keys() == {"weight", "bias"} and extra_state(model) == ["_extra_state"]
+    load_weights(other, file)
+    assert other.seen["seen"] == 7 and torch.equal(other.weight, model.weight)
+    assert weights_digest(other) == weights_digest(model), "the digest is that of the weights"
+
+
+def test_a_copy_of_a_state_is_not_reached_by_later_changes() -> None:
+    model = Extra()
+    before = copy_state(model)
+    model.seen["names"].append("b")
+    with torch.no_grad():
+        model.weight.zero_()
+    assert before["_extra_state"]["names"] == ["a"] and bool(before["weight"].any())
+
+
+def test_tensors_that_are_not_dense_are_refused() -> None:
     with pytest.raises(CheckpointError, match="not dense tensors: weight, bias"):
         weights_digest(nn.Linear(2, 2, device="meta"))

@@ -1,10 +1,15 @@
 """Models that `efface.unlearn` refuses, and fresh starts that cannot be made, before any work."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+import efface
+from efface.models.checkpoint import load_weights
+from helpers.networks import Labelled
 from helpers.refused import (
     Break,
     Demanding,
@@ -18,7 +23,7 @@ from helpers.refused import (
     poisoned,
     task,
 )
-from helpers.tiny import FEATURES, Tiny, mlp
+from helpers.tiny import FEATURES, REFERENCE, Tiny, mlp, weights
 
 REFUSALS: dict[str, tuple[Break, str]] = {
     # the model
@@ -99,3 +104,53 @@ REFUSALS: dict[str, tuple[Break, str]] = {
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_refusal(name: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     check_refused(*REFUSALS[name], tiny, monkeypatch)
+
+
+@pytest.mark.parametrize("method", ["steer", "scrub", "noop"])
+def test_state_that_is_no_tensor_is_carried_and_told(method: str, tiny: Tiny, tmp_path: Path) -> None:
+    model = Labelled(["a", "b"])
+    model.net.load_state_dict(tiny.model.state_dict())
+    options = efface.UnlearnOptions(reference=REFERENCE, stop=efface.UtilityFloor(drop=0.0))  # so that it goes back
+    result = efface.unlearn(model, forget=tiny.forget, task=tiny.task(), method=method, options=options)
+    assert result.model.names == {"names": ["a", "b"]} and result.model.names is not model.names
+    assert result.warnings[0].startswith("the model has state that is no tensor (_extra_state): the unlearned model")
+    efface.audit(result, level="quick")
+    file = tmp_path / "w.safetensors"
+    result.save(file)
+    other = Labelled(["c"])
+    load_weights(other, file)
+    assert weights(other) == weights(result.model) and other.names == {"names": ["c"]}
+
+
+def test_tensors_that_no_file_holds_are_refused_before_any_work(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sparse(t: Tiny) -> nn.Module:
+        net = t.fresh()
+        net.register_buffer("graph", torch.eye(3).to_sparse())
+        return net
+
+    check_refused(model(sparse), "sparse, quantised or meta tensors (graph): use dense ones", tiny, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "said"),
+    [
+        ((), ()),
+        ((2,), ()),
+        ((0,), ("only 147 of the model's 963 parameters are trainable (requires_grad=True) and may change",)),
+        ((0, 2), ("all parameters of the model are frozen (requires_grad=False), so all are changed, and frozen",)),
+    ],
+    ids=["none", "few", "most", "all"],
+)
+def test_frozen_parameters_are_told(frozen: tuple[int, ...], said: tuple[str, ...], tiny: Tiny) -> None:
+    net = tiny.fresh()
+    for at in frozen:
+        net[at].requires_grad_(False)
+    result = efface.unlearn(
+        net, forget=tiny.forget, task=tiny.task(), method="finetune", options=efface.UnlearnOptions(evaluate=False)
+    )
+    about = [line for line in result.warnings if "parameters" in line]
+    assert len(about) == len(said) and all(line.startswith(start) for line, start in zip(about, said, strict=True))
+    for at in (0, 2):
+        stays = at in frozen and frozen != (0, 2)
+        assert torch.equal(net[at].weight, result.model[at].weight) == stays
+        assert result.model[at].weight.requires_grad == (at not in frozen)

@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 
 from efface.models.checkpoint import weights_digest
 from efface.store import DriftLimits, Store, StoreSettings
+from helpers.networks import Labelled
 from helpers.store_cases import IDS
 from helpers.store_verbs import everything, refused, serving
 from helpers.tiny import Tiny, mlp, weights
@@ -41,6 +42,7 @@ def test_a_new_store_serves_the_model(store: Store, tiny: Tiny, tmp_path: Path) 
         ({"task": {"ids": (*IDS[:-1], IDS[0])}}, ["ids name more than one training record"]),
         ({"task": {"train": [1, 2, 3]}}, ["training records cannot be read"]),
         ({"model": "weights.pt"}, ["expected a torch.nn.Module"]),
+        ({"model": Labelled(["a"])}, ["state that is no tensor (_extra_state), which a store's weights files cannot"]),
         ({"grace_days": -1}, ["grace_days: expected a number from 0 to 365,000, got -1"]),
         ({"grace_days": float("nan")}, ["grace_days: expected a number"]),
         ({"grace_days": 1e10}, ["grace_days: expected a number from 0 to 365,000"]),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs
-from efface.numerics.logits import other_gap
+from efface.numerics.logits import class_count, other_gap
 
 
 def other_classes(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
@@ -16,6 +16,6 @@ def other_classes(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -
         references: Not used.
 
     Returns:
-        Scores (n,), at least 0; members may score higher or lower. None with two classes.
+        Scores (n,), at least 0; members may score higher or lower. None with two classes, or two that are not masked.
     """
-    return other_gap(outputs.logits, outputs.targets) if outputs.logits.shape[1] > 2 else None
+    return other_gap(outputs.logits, outputs.targets) if class_count(outputs.logits) > 2 else None

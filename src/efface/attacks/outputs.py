@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efface.attacks.probe import Head, probe
+from efface.attacks.probe import Head, probe_unmasked
 from efface.data.records import Batch, Records, map_tensors, tensors_in
 from efface.models.features import penultimate
-from efface.models.running import device_of, logits_of, mode
+from efface.models.running import copy_inputs, device_of, forward, logits_of, mode
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
@@ -139,13 +139,13 @@ def _copy(task: Task, model: nn.Module, chosen: RecordSet, meter: Meter, perturb
     parts = []
     with mode(model, training=False), torch.no_grad():
         for batch in chosen.records.stream(chosen.positions[order], DRAWN):
-            changed = Batch(perturb(batch.inputs, generator), batch.targets)
+            changed = Batch(perturb(copy_inputs(batch.inputs), generator), batch.targets)
             # drawn in large batches, so that copies do not depend on Task.batch_size; some batches cannot be cut
             uncut = not (chosen.records.can_cut and changed.can_cut)
             size = len(batch) if uncut else task.batch_size
             for start in range(0, len(batch), size):
                 some = changed if uncut else changed.rows(slice(start, start + size))
-                parts.append(task.forward(model, some.to(device).inputs).float().cpu())
+                parts.append(forward(task, model, some.to(device).inputs).cpu())
     meter.count(forward=len(chosen.positions))
     return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
 
@@ -205,7 +205,7 @@ def collect_outputs(
         read = penultimate(task, model, retain.records, retain.positions, meter)
         head = None
         if read is not None:
-            head = probe(read[0], retain.records.targets(retain.positions), read[1].shape[1])
+            head = probe_unmasked(read[0], retain.records.targets(retain.positions), read[1])
         on_forget = read_outputs(task, model, forget, meter, perturb, head, keep_features=True)
         found.append(ModelOutputs(on_forget, read_outputs(task, model, nonmembers, meter, perturb, head)))
     return found

@@ -6,11 +6,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from efface.numerics.logits import MASKED, is_masked
+
 Head = Callable[[Tensor], Tensor]
 
 RIDGE = 1e-3  # penalty on squared weights, beside the mean loss
 ROUNDS = 50  # steps of L-BFGS; twice as many change no AUC visibly
 MIN_SCALE = 1e-3  # least scale of a feature, as a share of the largest one's
+
+
+def probe_unmasked(features: Tensor, targets: Tensor, logits: Tensor) -> Head:
+    """Fit a last layer as `probe` does, without the classes that the model masks for all records.
+
+    Args:
+        features: (n, d).
+        targets: Labels (n,).
+        logits: The model's logits (n, classes).
+
+    Returns:
+        As `probe`; logits of those classes are MASKED.
+    """
+    classes = logits.shape[1]
+    hidden = is_masked(logits).all(0) & (torch.bincount(targets.cpu(), minlength=classes) == 0)
+    kept = (~hidden).nonzero().squeeze(1)
+    fitted = probe(features, torch.searchsorted(kept, targets.cpu()), len(kept))
+    if len(kept) == classes:
+        return fitted
+
+    def head(others: Tensor) -> Tensor:
+        values = torch.full((len(others), classes), MASKED, dtype=torch.float64)
+        return values.index_copy_(1, kept, fitted(others))
+
+    return head
 
 
 def probe(features: Tensor, targets: Tensor, classes: int) -> Head:

@@ -1,6 +1,5 @@
 """Relearn time: how fast a model learns forget records again, against never-seen records of equal difficulty."""
 
-import copy
 import math
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from efface.attacks.outputs import RecordSet
 from efface.data.records import Batch
 from efface.models.init import unfreeze
-from efface.models.running import device_of, mode
+from efface.models.running import copy_model, device_of, forward, mode
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded
 from efface.task import Task
@@ -101,7 +100,7 @@ def _doubts(
     task: Task, model: nn.Module, batches: list[Batch], seed: int, meter: Meter, steps: int
 ) -> tuple[float, ...]:
     """The mean chance given to wrong classes, before each step of a copy of the model and after the last."""
-    learner, device, total = copy.deepcopy(model), device_of(model), sum(map(len, batches))
+    learner, device, total = copy_model(model), device_of(model), sum(map(len, batches))
     if not any(p.requires_grad for p in learner.parameters()):
         unfreeze(learner)
     optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=LR)
@@ -112,7 +111,7 @@ def _doubts(
             each = []
             for batch in batches:
                 here = batch.to(device)
-                loss = F.cross_entropy(task.forward(learner, here.inputs).float(), here.targets, reduction="none")
+                loss = F.cross_entropy(forward(task, learner, here.inputs), here.targets, reduction="none")
                 if step < steps:
                     (loss.sum() / total).backward()
                 each.append(loss.detach().cpu().double())

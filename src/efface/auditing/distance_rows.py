@@ -11,7 +11,7 @@ from efface.auditing.readings import Metric, bare, distance_reading, measured_ro
 from efface.auditing.scores import Scores
 from efface.metrics.distance import excess_d2, standardise_by_nonmembers
 from efface.metrics.geometry import linear_cka
-from efface.numerics.logits import margin, other_gap, symlog
+from efface.numerics.logits import class_count, margin, other_gap, symlog
 
 MIN_DISTANCES = 3  # retrained models, so that one can be held out against at least two others
 Statistic = Callable[[Tensor, Tensor], Tensor]
@@ -46,7 +46,7 @@ def distance_rows(scores: Scores) -> list[Metric]:
         return []
     rows = []
     for key, title, statistic in DISTANCES:
-        if statistic is other_gap and scores.original.forget.logits.shape[1] < 3:
+        if statistic is other_gap and class_count(scores.original.forget.logits) < 3:
             continue
         values = standardise_by_nonmembers(
             torch.stack([_read(statistic, m.forget) for m in scores.models]),

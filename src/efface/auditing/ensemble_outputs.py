@@ -18,7 +18,7 @@ from efface.errors import DivergedError
 from efface.metrics.distance import standardise_by_nonmembers
 from efface.models.features import penultimate
 from efface.models.running import logits_of
-from efface.numerics.logits import centre, symlog
+from efface.numerics.logits import centre, fill_masked, symlog
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.runtime.progress import track
@@ -51,7 +51,8 @@ class Cell(Brief):
 
 
 def _logits(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
-    return centre(outputs.logits.double()).flatten()
+    # what a mask hides is no statistic, and NaN counts as no difference between models
+    return fill_masked(centre(outputs.logits.double()), torch.nan).flatten()
 
 
 CELLS = (
@@ -148,6 +149,7 @@ def standardised(outputs: Mapping[str, RecordOutputs]) -> dict[str, Tensor]:
         values = cell.read(outputs[cell.place], ()) if cell.place in outputs else None
         control = cell.read(outputs["control"], ())
         if values is not None and control is not None:
+            control = control[~control.isnan()]  # what a mask hides
             found[cell.key] = standardise_by_nonmembers(symlog(values)[None], symlog(control)[None])[0]
     return found
 

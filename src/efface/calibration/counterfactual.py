@@ -11,7 +11,17 @@ from efface.calibration.transport import transport_gauss, transport_ranks
 from efface.data.records import Records
 from efface.models.features import penultimate
 from efface.models.running import logits_of
-from efface.numerics.logits import aligned, centre, margin, mask_classes, of_classes, with_margin
+from efface.numerics.logits import (
+    aligned,
+    centre,
+    class_count,
+    fill_masked,
+    margin,
+    mask_classes,
+    mask_like,
+    of_classes,
+    with_margin,
+)
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.task import Task
@@ -104,8 +114,8 @@ class CounterfactualLogits:
         holdout, nonmembers = records.holdout, records.nonmembers
         nonmembers = nonmembers[~np.isin(holdout.targets(nonmembers).numpy(), self.forget_classes)]
         inputs, logits = self.reference_outputs(holdout, nonmembers), self._logits(holdout, nonmembers)
-        values, self._maps = cross_fit(inputs, logits)
-        values = mask_classes(values, self.forget_classes)
+        values, self._maps = cross_fit(inputs, fill_masked(logits, 0.0))
+        values = mask_classes(mask_like(values, logits), self.forget_classes)
         self.nonmembers = CalibratedLogits(logits, values, holdout.targets(nonmembers))
         raw = self.uncorrected(records.train, records.members)
         self.members = CalibratedLogits(raw.logits, self.remove_memory(raw, raw), raw.targets)
@@ -132,10 +142,9 @@ class CounterfactualLogits:
             positions: Which of its records.
         """
         inputs = self.reference_outputs(records, positions)
-        values = torch.stack([one(inputs) for one in self._maps]).mean(0)
-        return CalibratedLogits(
-            self._logits(records, positions), mask_classes(values, self.forget_classes), records.targets(positions)
-        )
+        logits = self._logits(records, positions)
+        values = mask_like(torch.stack([one(inputs) for one in self._maps]).mean(0), logits)
+        return CalibratedLogits(logits, mask_classes(values, self.forget_classes), records.targets(positions))
 
     def remove_memory(self, raw: CalibratedLogits, members: CalibratedLogits) -> Tensor:
         """Move expected logits from the distribution of members to that of nonmembers.
@@ -149,7 +158,7 @@ class CounterfactualLogits:
         """
         nonmembers, order = self.nonmembers, raw.order()
         values, source, target = (s.expected.gather(1, s.order()) for s in (raw, members, nonmembers))
-        used = min(order.shape[1], MAX_COORDINATES)
+        used = min(class_count(raw.expected, members.expected, nonmembers.expected), MAX_COORDINATES)
         moved = values.clone()
         moved[:, :used] = transport_gauss(values[:, :used], source[None, :, :used], target[None, :, :used])
         expected = torch.empty_like(raw.expected).scatter(1, order, moved)
@@ -176,8 +185,9 @@ class CounterfactualLogits:
         seen = penultimate(self._task, self.reference, records, positions, self._meter, pooled=True)
         if seen is None:
             z = logits_of(self._task, self.reference, records, positions, self._meter)
-            return centre(z.double(), self.forget_classes)
-        return torch.cat([centre(seen[1].double(), self.forget_classes), project_features(seen[0].double())], 1)
+            return fill_masked(centre(z.double(), self.forget_classes), 0.0)
+        logits = fill_masked(centre(seen[1].double(), self.forget_classes), 0.0)
+        return torch.cat([logits, project_features(seen[0].double())], 1)
 
 
 def project_features(hidden: Tensor) -> Tensor:

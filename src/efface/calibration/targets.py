@@ -7,7 +7,16 @@ from torch import Tensor
 
 from efface.calibration.counterfactual import MAX_COORDINATES, CalibratedLogits
 from efface.calibration.transport import transport_gauss, transport_ranks
-from efface.numerics.logits import centre, margin, mask_classes, of_classes, symexp, symlog, with_margin
+from efface.numerics.logits import (
+    centre,
+    class_count,
+    margin,
+    mask_classes,
+    of_classes,
+    symexp,
+    symlog,
+    with_margin,
+)
 from efface.numerics.neighbours import by_block, windows
 
 # Weight of the transported margin in the target margin, for a record whose margin a nonmember could have, too.
@@ -81,7 +90,7 @@ def transported(forget: CalibratedLogits, members: CalibratedLogits, nonmembers:
         Centred logits, (records, classes).
     """
     score, order = forget.score, forget.order()
-    used = min(order.shape[1], MAX_COORDINATES)
+    used = min(class_count(forget.expected, members.expected, nonmembers.expected), MAX_COORDINATES)
     source, target = (_residual(g)[:, :used][_near(score, g, 0.2, 40, 400)] for g in (members, nonmembers))
     moved = _residual(forget)
     moved[:, :used] = transport_gauss(moved[:, :used], source, target)

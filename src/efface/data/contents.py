@@ -214,7 +214,10 @@ def check_parts(train: Records, holdout: Records, forget: Indices, classes: int 
         found: Problems and warnings are added to this.
     """
     check_classes(train, forget, found)
-    found.warnings.append("the pass over all records was off: twins, shared records and NaN were not looked for")
+    found.warnings.append(
+        "the pass over all records was off: twins, shared records and NaN were not looked for, nor whether the model "
+        "knows its records"
+    )
     for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
         for batch in records.stream(rows):
             check_batch(batch, classes, name, found)

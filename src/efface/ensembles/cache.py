@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from efface.errors import CheckpointError, RequestError
-from efface.models.checkpoint import load_weights, save_weights, weights_digest
+from efface.models.checkpoint import copy_state, load_weights, save_weights, weights_digest
 from efface.runtime.files import check_writable
 
 
@@ -42,7 +42,7 @@ class ModelCache:
         Returns:
             Whether there were weights.
         """
-        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        before = copy_state(model)
         for file in sorted(self._folder.glob(f"{key}-*.safetensors")):
             try:
                 load_weights(model, file)

@@ -7,14 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efface.methods.base import descend
-from efface.numerics.logits import aligned, centre
+from efface.numerics.logits import aligned, centre, fill_masked
 from efface.runtime.seeds import seeded
 
 
 def label_first(logits: Tensor, targets: Tensor) -> Tensor:
-    """Centre logits and sort their columns: the label first, then the others from high to low, (records, classes)."""
+    """Centre logits and sort their columns: the label first, then the others from high to low, (records, classes).
+
+    Masked classes, which come last, are 0.
+    """
     z = centre(logits)
-    return z.gather(1, aligned(z.detach(), targets))
+    return fill_masked(z.gather(1, aligned(z.detach(), targets)), 0.0)
 
 
 def discriminator(outputs: int, width: int) -> nn.Module:

@@ -14,7 +14,7 @@ from efface.data.records import Batch, map_tensors, tensors_in
 from efface.errors import RequestError
 from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent, Source
-from efface.models.running import device_of, mode
+from efface.models.running import device_of, forward, mode
 from efface.options import option
 from efface.runtime.seeds import derive_seed
 
@@ -82,21 +82,21 @@ def nearest_other(problem: Problem, batch: Batch, epsilon: float) -> Tensor:
     Returns:
         Classes, (records,), never the label and never a class that is wholly forgotten, unless no other is left.
     """
-    original, forward = problem.original, problem.task.forward
+    original, task = problem.original, problem.task
     with mode(original, training=False):
         with torch.enable_grad():
             start = map_tensors(
                 batch.inputs, lambda t: t.detach().clone().requires_grad_() if t.is_floating_point() else t
             )
             movable = [t for t in tensors_in(start) if t.is_floating_point()]
-            loss = F.cross_entropy(forward(original, start).float(), batch.targets, reduction="sum")
+            loss = F.cross_entropy(forward(task, original, start), batch.targets, reduction="sum")
             # not backward(), which would set gradients of the original's weights
             follows = bool(movable) and loss.requires_grad
             slopes = torch.autograd.grad(loss, movable, allow_unused=True) if follows else ()
         steps = {id(t): epsilon * g.sign() for t, g in zip(movable, slopes, strict=follows) if g is not None}
         with torch.no_grad():
             moved = map_tensors(start, lambda t: t + steps[id(t)] if id(t) in steps else t)
-            z = forward(original, moved).float()
+            z = forward(task, original, moved)
     problem.meter.count(forward=2 * len(batch), backward=len(batch) if follows else 0)
     if problem.forget_classes:
         z[:, list(problem.forget_classes)] = torch.finfo(
@@ -133,7 +133,7 @@ def head_of(problem: Problem) -> nn.Linear:
     hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, nn.Linear)]
     try:
         with mode(model, training=False), torch.no_grad():
-            z = problem.task.forward(model, problem.train.read(problem.forget[:1]).to(device_of(model)).inputs)
+            z = forward(problem.task, model, problem.train.read(problem.forget[:1]).to(device_of(model)).inputs)
     finally:
         for hook in hooks:
             hook.remove()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from efface.data.records import Batch
 from efface.methods.base import Method, Problem, Step, descend
-from efface.models.running import mode
+from efface.models.running import forward, mode
 from efface.options import option
 from efface.types import Indices
 
@@ -115,6 +115,6 @@ def teacher_logits(problem: Problem, teacher: nn.Module, batch: Batch) -> Tensor
         batch: The records, on its device.
     """
     with mode(teacher, training=False), torch.no_grad():
-        logits = problem.task.forward(teacher, batch.inputs).float()
+        logits = forward(problem.task, teacher, batch.inputs)
     problem.meter.count(forward=len(batch))
     return logits

@@ -10,6 +10,7 @@ from torch import Tensor
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent, Source, divergence
+from efface.numerics.logits import fill_masked, mask_like
 from efface.options import option
 
 
@@ -46,11 +47,11 @@ class FCS(Descent):
     def run(self, problem: Problem) -> Iterator[Step]:
         def flatten(forget: Batch) -> Tensor:
             z = problem.logits(forget)[0]
-            return divergence(torch.zeros_like(z), z)
+            return divergence(mask_like(torch.zeros_like(z), z), z)
 
         def push(forget: Batch, retain: Batch) -> Tensor:
             z_forget, z_retain = problem.logits(forget, retain)
-            return contrast(z_forget, z_retain.detach(), self.temperature)
+            return contrast(fill_masked(z_forget, 0.0), fill_masked(z_retain.detach(), 0.0), self.temperature)
 
         def keep(retain: Batch) -> Tensor:
             return F.cross_entropy(problem.logits(retain)[0], retain.targets)

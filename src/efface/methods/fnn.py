@@ -13,7 +13,7 @@ from efface.errors import RequestError
 from efface.methods.base import Problem, Step
 from efface.methods.curvature import batches
 from efface.methods.descent import Descent, Source
-from efface.models.running import mode
+from efface.models.running import forward, mode
 from efface.options import nearest, option
 from efface.runtime.seeds import derive_seed
 
@@ -111,7 +111,7 @@ def activity(problem: Problem) -> dict[Any, Tensor]:
     try:
         with mode(model, training=False), torch.no_grad():
             for batch in batches(problem, problem.forget, problem.task.batch_size):
-                problem.task.forward(model, batch.inputs)
+                forward(problem.task, model, batch.inputs)
     finally:
         for hook in hooks:
             hook.remove()

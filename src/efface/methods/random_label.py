@@ -15,6 +15,7 @@ from efface.methods.base import Problem, Step, endless
 from efface.methods.curvature import batches, gradient, split
 from efface.methods.descent import Descent, Source
 from efface.models.running import device_of, mode
+from efface.numerics.logits import is_masked
 from efface.options import option
 from efface.runtime.seeds import derive_seed
 
@@ -50,7 +51,7 @@ class RandomLabel(Descent):
         def loss(retain: Batch) -> Tensor:
             forget, drawn = next(relabelled)
             z_retain, z_forget = problem.logits(retain, forget)
-            wrong = F.cross_entropy(z_forget, other_labels(forget.targets, drawn, z_forget.shape[1]))
+            wrong = F.cross_entropy(z_forget, other_labels(forget.targets, drawn, ~is_masked(z_forget)))
             return f / total * wrong + (1 - f / total) * F.cross_entropy(z_retain, retain.targets)
 
         # a batch of one record breaks BatchNorm in train mode
@@ -100,15 +101,19 @@ class SalUn(RandomLabel):
         return self.relabel(problem, optimiser)
 
 
-def other_labels(targets: Tensor, drawn: Tensor, classes: int) -> Tensor:
-    """Choose another label for each target; all other labels are equally likely.
+def other_labels(targets: Tensor, drawn: Tensor, choices: Tensor) -> Tensor:
+    """Choose another label for each target; all that it may have are equally likely.
 
     Args:
         targets: Labels, (n,).
         drawn: Random numbers in [0, 1), (n,).
-        classes: Number of classes, 2 or more.
+        choices: Which classes a record may have, (n, classes), bool.
     """
-    return (targets + 1 + (drawn * (classes - 1)).long().to(targets.device)) % classes
+    classes = choices.shape[1]
+    following = (targets[:, None] + torch.arange(1, classes, device=targets.device)) % classes
+    allowed = choices.gather(1, following)
+    wanted = (drawn.to(targets.device) * allowed.sum(1)).long() + 1
+    return following.gather(1, (allowed.cumsum(1) == wanted[:, None]).byte().argmax(1, keepdim=True)).squeeze(1)
 
 
 def salient(problem: Problem, share: float) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from efface.data.records import Batch, Records
 from efface.methods.base import Problem, Step, descend
 from efface.methods.descent import Descent, Source, divergence, teacher_logits
+from efface.models.checkpoint import copy_state
 from efface.models.running import logits_of
 from efface.options import option
 from efface.types import Indices
@@ -74,12 +76,13 @@ class Scrub(Descent):
     def _rewound(self, problem: Problem, steps: Iterator[Step]) -> Iterator[Step]:
         """The steps, with the weights of the best checkpoint after the last."""
         due = {self.steps * i // CHECKPOINTS for i in range(1, CHECKPOINTS + 1)}
-        checkpoints: list[tuple[float, dict[str, Tensor]]] = []
+        checkpoints: list[tuple[float, dict[str, Any]]] = []
         for step in steps:
             if step.index in due:
                 wrong = float(errors(problem, problem.train, problem.forget).mean())
                 # a copy even of what is on the CPU
-                checkpoints.append((wrong, {k: v.cpu().clone() for k, v in problem.model.state_dict().items()}))
+                state = copy_state(problem.model)
+                checkpoints.append((wrong, {k: v.cpu() if isinstance(v, Tensor) else v for k, v in state.items()}))
             if step.index == self.steps:
                 wanted = unseen_error(problem)
                 if wanted is not None:

@@ -11,9 +11,9 @@ from torch import Tensor
 from efface.calibration.targets import target_logits
 from efface.data.records import Batch
 from efface.methods.base import Method, Problem, Step, descend, endless
-from efface.models.running import device_of, logits_of, mode
+from efface.models.running import device_of, forward, logits_of, mode
 from efface.models.training import one_cycle
-from efface.numerics.logits import centre, margin, mask_classes, of_classes, symlog
+from efface.numerics.logits import centre, margin, mask_classes, of_classes, squared_error, symlog
 from efface.options import option
 from efface.runtime.seeds import derive_seed
 
@@ -96,8 +96,8 @@ class Steer(Method):
                     forget = problem.train.read(problem.forget[chosen]) if uncut is None else uncut.rows(at)
                     with torch.enable_grad():
                         z_f, z_r = problem.logits(forget.to(device), batch)
-                        off = (centre(z_f, forget_classes) - aim[at.to(device)]).square().mean()
-                        moved = (centre(z_r, forget_classes) - logits).square().mean()
+                        off = squared_error(centre(z_f, forget_classes), aim[at.to(device)])
+                        moved = squared_error(centre(z_r, forget_classes), logits)
                         loss = self.scale * (off + self.retain_weight * moved)
                         if self.ce_weight:
                             loss = loss + self.ce_weight * F.cross_entropy(z_r, batch.targets)
@@ -120,7 +120,7 @@ class Steer(Method):
         group = max(1, min(8, problem.task.batch_size // size)) if problem.train.can_cut else 1
         for many in problem.batches(problem.retain, size * group, "steer retain"):
             with mode(problem.original, training=False), torch.no_grad():
-                keep = mask_classes(problem.task.forward(problem.original, many.inputs).float(), problem.forget_classes)
+                keep = mask_classes(forward(problem.task, problem.original, many.inputs), problem.forget_classes)
             problem.meter.count(forward=len(many))
             if group == 1:
                 yield many, keep

@@ -3,11 +3,13 @@
 Weights have the names that they have in the plain network, not those within torch.compile or DataParallel.
 """
 
+import copy
 import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -22,7 +24,9 @@ from efface.runtime.files import atomic_write
 
 
 def save_weights(model: nn.Module, path: str | Path) -> str:
-    """Write the state dict as a safetensors file, replacing `path` in one step.
+    """Write the tensors of the state dict as a safetensors file, replacing `path` in one step.
+
+    State that is no tensor (from `get_extra_state`) is left out.
 
     Tied weights are written once, under the first name in sorted order; the metadata lists the other names, as in
     safetensors' `save_model`.
@@ -65,12 +69,20 @@ def save_weights(model: nn.Module, path: str | Path) -> str:
     return _digest(state)
 
 
+def copy_state(model: nn.Module) -> dict[str, Any]:
+    """A copy of the state dict, which later changes of the model do not reach; extra state is copied deeply."""
+    return {
+        name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in model.state_dict().items()
+    }
+
+
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Load a weights file into a model, which changes only if everything fits.
 
-    Of tied weights the file needs to hold only one, and floating-point weights may have another floating-point dtype
-    than the model's. A prefix that wrappers give to all names (`module.`, `_orig_mod.`, `model.`, `net.` and others) is
-    left out where the names then fit exactly.
+    State that is no tensor stays as it is. Of tied weights the file needs to hold only one, and floating-point weights
+    may have another floating-point dtype than the model's. A prefix that wrappers give to all names (`module.`,
+    `_orig_mod.`, `model.`, `net.` and others) is left out where the names then fit exactly.
 
     Args:
         model: The model; it is changed in place.
@@ -100,7 +112,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         if any(not is_same(found[present[0]], found[name]) for name in present[1:]):
             conflicting.extend(present)
         full.update({name: found[present[0]] for name in names})
-    extra = [name for name in found if name not in state]
+    unknown = [name for name in found if name not in state]
     fitting = [name for name in found if name in state]
     shapes = [
         f"{name} is {tuple(found[name].shape)}, not {tuple(state[name].shape)}"
@@ -114,7 +126,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     ]
     for text, names in (
         ("lacks keys of the model", missing),
-        ("has keys that the model lacks", extra),
+        ("has keys that the model lacks", unknown),
         ("has another shape than the model", shapes),
         ("has another kind of number than the model", kinds),
         ("has different values for keys that the model ties together", conflicting),
@@ -125,7 +137,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         raise CheckpointError(problems)
 
     names_of = plain_names(model)
-    before = {n: value.clone() if isinstance(value, Tensor) else value for n, value in model.state_dict().items()}
+    before = copy_state(model)
     try:
         model.load_state_dict(
             {n: full[short] if (short := names_of.get(n)) in full else value for n, value in before.items()}
@@ -136,7 +148,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def weights_digest(model: nn.Module) -> str:
-    """`sha256:` and the hash of the state dict's sorted names, dtypes, shapes and bytes; the same on every device."""
+    """`sha256:` and a hash of the names, dtypes, shapes and bytes of the state's tensors; the same on every device."""
     return _digest(_dense_state(model))
 
 
@@ -151,14 +163,22 @@ def _digest(state: Mapping[str, Tensor]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def extra_state(model: nn.Module) -> list[str]:
+    """Names of the model's state that is no tensor, from `get_extra_state`; no weights file holds it."""
+    return [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
+
+
+def strange_state(model: nn.Module) -> list[str]:
+    """Names of the tensors in the model's state that are not dense; no weights file holds them."""
+    return [name for name, value in model.state_dict().items() if isinstance(value, Tensor) and not is_dense(value)]
+
+
 def _dense_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict by plain names, if all of its values are dense tensors; else CheckpointError."""
+    """The tensors of the state dict by plain names, if all are dense; else CheckpointError. Extra state is left out."""
     held, names = model.state_dict(), plain_names(model)
-    state = {short: held[name] for name, short in names.items()}
-    odd = [name for name, value in state.items() if not is_dense(value)]
-    if odd:
+    if odd := strange_state(model):
         raise CheckpointError(f"the model's state holds values that are not dense tensors: {listing(odd)}")
-    return state
+    return {short: held[name] for name, short in names.items() if isinstance(held[name], Tensor)}
 
 
 def _tied_to(state: Mapping[str, Tensor]) -> dict[str, str]:

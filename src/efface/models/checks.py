@@ -5,26 +5,30 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from efface.data.checks import Findings
-from efface.data.contents import has_finite_inputs
 from efface.data.records import Records
-from efface.errors import describe_error
+from efface.errors import describe_error, shorten
+from efface.models.checkpoint import extra_state, strange_state
 from efface.models.init import try_fresh, untrainable
-from efface.models.running import all_finite, device_of, mode
+from efface.models.output_checks import check_outputs, is_linear
+from efface.models.running import all_finite, call_forward, device_of, mode
 from efface.models.wrappers import sharding_of
 from efface.runtime.kinds import network_problem
 from efface.runtime.seeds import seeded
 from efface.task import Task
 
 
-def check_model(model: nn.Module, task: Task, train: Records, found: Findings, finite: bool = True) -> int | None:
-    """Check that a model returns logits for the task's records.
+def check_model(
+    model: nn.Module, task: Task, train: Records, found: Findings, finite: bool = True, stable: bool = True
+) -> int | None:
+    """Check that a model returns logits for the task's records, and for each record the same whatever is read with it.
 
     Args:
-        model: The model; it is run on two records.
+        model: The model; it is run on a few dozen records.
         task: The task, for its hooks.
         train: The training records.
         found: Problems are added to this.
         finite: Whether the logits must be finite.
+        stable: Whether records are known to be the same when read twice.
 
     Returns:
         The number of classes; None if the model returns no logits, or there are no records.
@@ -44,6 +48,11 @@ def check_model(model: nn.Module, task: Task, train: Records, found: Findings, f
     if any(is_lazy(t) for t in (*model.parameters(), *model.buffers())):
         found.problems.append("the model has lazy layers without a shape: run it on a batch of records first")
         return None
+    if odd := strange_state(model):
+        found.problems.append(
+            f"the model's state holds sparse, quantised or meta tensors ({shorten(odd, show=str)}): use dense ones"
+        )
+        return None
     if not all_finite(model):
         found.problems.append("the model's weights hold NaN or infinite values")
         return None
@@ -52,7 +61,7 @@ def check_model(model: nn.Module, task: Task, train: Records, found: Findings, f
     batch = train.read([0, min(1, len(train) - 1)]).to(device_of(model))
     try:
         with mode(model, training=False), torch.no_grad():
-            out = task.forward(model, batch.inputs)
+            out = call_forward(task, model, batch.inputs)
     except Exception as error:  # a user's model may raise anything; report it in one line
         # nn.Module does not say which attribute it lacks but in the text
         wrapper = next((name for name in ("module", "_orig_mod") if f"no attribute '{name}'" in str(error)), None)
@@ -71,15 +80,12 @@ def check_model(model: nn.Module, task: Task, train: Records, found: Findings, f
         return None
     if out.shape[1] < 2:
         found.problems.append(
-            "the model returns one logit a record; two-class models need two logits: give Task.forward"
+            "the model returns one logit a record; two-class models need two logits. If it is that of class 1, give "
+            "Task.forward=lambda model, inputs: torch.nn.functional.pad(model(inputs), (1, 0)); a number to predict is "
+            "no class"
         )
         return None
-    # inputs that are not finite are reported elsewhere
-    if finite and not bool(out.isfinite().all()) and has_finite_inputs(batch):
-        found.problems.append(
-            "the model's logits hold NaN or infinite values: give a class that is masked a finite logit such as -1e4, "
-            "in the model or by Task.forward"
-        )
+    check_outputs(model, task, train, found, finite, stable)
     return int(out.shape[1])
 
 
@@ -87,6 +93,38 @@ def check_trainable(model: nn.Module, found: Findings) -> None:
     """Check that Adam can train the model's weights; problems are added to `found`."""
     for line in untrainable(model):
         found.add_problem(line)
+
+
+def note_training(model: nn.Module, task: Task, train: Records, found: Findings) -> None:
+    """Note what to know of a model that is to be changed: frozen or linear, or with state that no file can hold.
+
+    Args:
+        model: A model that has passed its checks.
+        task: The task, for its hooks.
+        train: The training records.
+        found: Warnings are added to this.
+    """
+    weights = [p for p in model.parameters() if p.is_floating_point() or p.is_complex()]
+    total, learning = sum(p.numel() for p in weights), sum(p.numel() for p in weights if p.requires_grad)
+    if not learning:
+        found.warnings.append(
+            "all parameters of the model are frozen (requires_grad=False), so all are changed, and frozen again"
+        )
+    elif learning <= total / 2:
+        found.warnings.append(
+            f"only {learning:,} of the model's {total:,} parameters are trainable (requires_grad=True) and may change: "
+            "what the others hold of the forget records stays"
+        )
+    if is_linear(model, task, train):
+        found.warnings.append(
+            "the model is linear, or learns only a linear layer: its weights hold all that it knows of a record, so "
+            "targets come out too low and forgetting is incomplete (docs/steer.md); train it again without the records"
+        )
+    if names := extra_state(model):
+        found.warnings.append(
+            f"the model has state that is no tensor ({shorten(names, show=str)}): the unlearned model in memory keeps "
+            "it as it is, a weights file cannot hold it"
+        )
 
 
 def check_fresh(model: nn.Module, task: Task, train: Records, classes: int | None, found: Findings) -> None:
@@ -108,4 +146,5 @@ def check_fresh(model: nn.Module, task: Task, train: Records, classes: int | Non
         built = check_model(network, task, train, of_network)
     if classes is not None and built is not None and built != classes:
         of_network.problems.append(f"its network has {built} classes where the model has {classes}")
-    found.problems += [f"Task.build_model: {line}" for line in of_network.problems]
+    # what its architecture shares with the model is said once
+    found.problems += [f"Task.build_model: {line}" for line in of_network.problems if line not in found.problems]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from efface.data.records import Records
-from efface.models.running import device_of, mode
+from efface.models.running import device_of, forward, mode
 from efface.runtime.cost import Meter
 from efface.task import Task
 from efface.types import Indices
@@ -45,7 +45,7 @@ def penultimate(
         with mode(model, training=False), torch.no_grad():
             for batch in records.stream(positions, task.batch_size):
                 inputs.clear()
-                z = task.forward(model, batch.to(device).inputs).float().cpu()
+                z = forward(task, model, batch.to(device).inputs).cpu()
                 layer, read = inputs.get(z.shape[1], (None, None))
                 if layer is None or read is None or len(read) != len(z) or _is_all(layer, model):
                     return None

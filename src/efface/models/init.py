@@ -1,6 +1,5 @@
 """Making untrained networks with the architecture of a given one."""
 
-import copy
 import math
 from collections.abc import Callable
 from typing import cast
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from efface.errors import RequestError, describe_error, shorten
-from efface.models.running import device_of
+from efface.models.running import copy_model, device_of
 from efface.models.wrappers import plain_network
 from efface.runtime.kinds import network_problem
 from efface.runtime.seeds import seeded
@@ -94,7 +93,7 @@ def _built(build: Callable[[], nn.Module], original: nn.Module) -> tuple[nn.Modu
         return None, ["Task.build_model gives the model's own weights: build_model must make a new, untrained network"]
     try:
         # copied, since build_model may return a network that the caller holds, too
-        model = _as(copy.deepcopy(given), original)
+        model = _as(copy_model(given), original)
     except Exception as error:
         return None, [
             f"what Task.build_model gives cannot be copied to the model's device and dtype ({describe_error(error)})"
@@ -105,7 +104,7 @@ def _built(build: Callable[[], nn.Module], original: nn.Module) -> tuple[nn.Modu
 
 
 def _reset(original: nn.Module) -> tuple[nn.Module | None, list[str]]:
-    model = copy.deepcopy(original)
+    model = copy_model(original)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.is_floating_point() or parameter.is_complex():

@@ -1,12 +1,15 @@
 """Running models: modes, devices and the logits of records."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from efface.data.records import Batch, Records
+from efface.data.records import Batch, Records, map_tensors, tensors_in
+from efface.numerics.logits import bound_masked
 from efface.runtime.cost import Meter
 from efface.task import Task
 from efface.types import Indices
@@ -31,6 +34,44 @@ def mode(model: nn.Module, training: bool) -> Iterator[None]:
             module.training = was
 
 
+def forward(task: Task, model: nn.Module, inputs: Any) -> Tensor:
+    """Compute logits in the model's current mode; every pass of a model over records goes through this function.
+
+    `Task.forward` gets a copy of the inputs, since it may change them in place, remove some or keep them.
+
+    Args:
+        task: The task, for its `forward`.
+        model: The model.
+        inputs: The inputs, on the model's device; they do not change.
+
+    Returns:
+        Logits, (records, classes), float32, a tensor that nobody else holds; see `bound_masked`.
+    """
+    return bound_masked(call_forward(task, model, inputs).float())
+
+
+def call_forward(task: Task, model: nn.Module, inputs: Any) -> Any:
+    """What `Task.forward` returns for a copy of the inputs, whatever it is; only checks need this."""
+    return task.forward(model, copy_inputs(inputs))
+
+
+def copy_inputs(inputs: Any) -> Any:
+    """A deep copy of inputs, through which gradients flow to the tensors in them."""
+    # tensors are copied first, since a deep copy of a part of a tensor would copy all of it, and one with a gradient
+    # cannot be deep-copied
+    copies = {id(t): t.clone() for t in tensors_in(inputs)}
+    try:
+        return copy.deepcopy(inputs, dict(copies))
+    except Exception:  # an object of the user that cannot be copied is passed as it is
+        return map_tensors(inputs, lambda t: copies[id(t)])
+
+
+def copy_model(model: nn.Module) -> nn.Module:
+    """A deep copy of a model; what it keeps of the graph of its last pass, which cannot be copied, loses the graph."""
+    held = (value for module in model.modules() for value in vars(module).values())
+    return copy.deepcopy(model, {id(t): t.detach().clone() for t in tensors_in(list(held)) if t.grad_fn is not None})
+
+
 def logits_of(
     task: Task, model: nn.Module, records: Records, positions: Sequence[int] | Indices, meter: Meter
 ) -> Tensor:
@@ -50,7 +91,7 @@ def logits_of(
     parts = []
     with mode(model, training=False), torch.no_grad():
         for batch in records.stream(positions, task.batch_size):
-            parts.append(task.forward(model, batch.to(device).inputs).float().cpu())
+            parts.append(forward(task, model, batch.to(device).inputs).cpu())
     meter.count(forward=len(positions))
     return torch.cat(parts)
 
@@ -68,8 +109,8 @@ def joint_logits(task: Task, model: nn.Module, batches: Sequence[Batch]) -> list
     """
     inputs = [b.inputs for b in batches]
     if all(_is_joinable(b) and b.inputs.shape[1:] == inputs[0].shape[1:] for b in batches):
-        return list(torch.split(task.forward(model, torch.cat(inputs)).float(), [len(b) for b in batches]))
-    return [task.forward(model, t).float() for t in inputs]
+        return list(torch.split(forward(task, model, torch.cat(inputs)), [len(b) for b in batches]))
+    return [forward(task, model, t) for t in inputs]
 
 
 def _is_joinable(batch: Batch) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 from efface.data.records import Records, subset
 from efface.errors import DivergedError, EffaceError, RequestError, describe_error
 from efface.models.init import fresh_model
-from efface.models.running import all_finite, device_of, mode
+from efface.models.running import all_finite, device_of, forward, mode
 from efface.models.wrappers import plain_network
 from efface.options import Options, option
 from efface.runtime.cost import Meter
@@ -90,7 +90,7 @@ def train(
                     continue
                 batch = records.read(rows).to(device)
                 optimiser.zero_grad()
-                loss = F.cross_entropy(task.forward(model, batch.inputs).float(), batch.targets)
+                loss = F.cross_entropy(forward(task, model, batch.inputs), batch.targets)
                 loss.backward()
                 optimiser.step()
                 schedule.step()

@@ -6,25 +6,82 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# A model masks a class, for a record or for all, by a large negative logit such as -1e4 or the lowest float32. Such a
+# class has no probability in any dtype, and counts in no mean, distance or fit. No trained network has such gaps.
+MASK_GAP = 5e3  # a class this far below the highest logit of its record is masked
+MASKED = -1e4  # the logit of a masked class once logits are centred
+
+
+def is_masked(logits: Tensor) -> Tensor:
+    """Which classes are masked, (records, classes), bool."""
+    values = logits.detach()
+    return values < values.amax(1, keepdim=True) - MASK_GAP
+
+
+def bound_masked(logits: Tensor) -> Tensor:
+    """Raise finite logits of masked classes to 1e4 below the highest, so that no arithmetic overflows; a new tensor."""
+    values = logits.detach()
+    lowest = values.amax(1, keepdim=True) + MASKED
+    return torch.where((values < lowest) & (values > -torch.inf), lowest, logits)
+
+
+def class_count(*several: Tensor) -> int:
+    """The least number of classes of any record that are not masked; 0 without records."""
+    counts = [int((~is_masked(logits)).sum(1).min()) for logits in several if len(logits)]
+    return min(counts, default=0)
+
+
+def fill_masked(logits: Tensor, value: float) -> Tensor:
+    """Logits with a value in place of those of masked classes."""
+    return logits.masked_fill(is_masked(logits), value)
+
+
+def mask_like(values: Tensor, logits: Tensor) -> Tensor:
+    """Values, (records, classes), with MASKED for the classes that `logits` mask."""
+    return values.masked_fill(is_masked(logits), MASKED)
+
+
+def squared_error(logits: Tensor, goal: Tensor) -> Tensor:
+    """Mean squared difference of two sets of centred logits over the classes that neither masks, a scalar."""
+    masked = is_masked(logits) | is_masked(goal)
+    squares = (logits - goal).square()
+    return squares[~masked].mean() if bool(masked.any()) else squares.mean()
+
 
 def centre(logits: Tensor, forget_classes: Sequence[int] = ()) -> Tensor:
-    """Subtract from logits their mean over the classes, `forget_classes` left out; a softmax does not change by it."""
-    return logits - _kept(logits, forget_classes).mean(1, keepdim=True)
+    """Subtract from logits their mean over the classes; a softmax does not change by it.
+
+    Args:
+        logits: Logits; those of masked classes become MASKED.
+        forget_classes: Classes that are left out of the mean, as masked ones are.
+    """
+    masked = is_masked(logits)
+    if not bool(masked.any()):
+        return logits - _kept(logits, forget_classes).mean(1, keepdim=True)
+    counted = ~_kept(masked, forget_classes)
+    total = _kept(logits, forget_classes).where(counted, 0.0).sum(1, keepdim=True)
+    return (logits - total / counted.sum(1, keepdim=True).clamp_min(1)).masked_fill(masked, MASKED)
 
 
 def mask_classes(logits: Tensor, forget_classes: Sequence[int] = ()) -> Tensor:
-    """Centre logits, and set those of `forget_classes` to the lowest of the other classes, (records, classes).
+    """Centre logits, and set those of `forget_classes` to the lowest of the others that are not masked.
 
     A model that never saw a class gives it hardly any probability, so the exact value of its logit hardly matters.
     """
     z = centre(logits, forget_classes)
     if forget_classes:
-        z[:, list(forget_classes)] = _kept(z, forget_classes).amin(1, keepdim=True)
+        kept = _kept(z, forget_classes)
+        lowest = kept.masked_fill(is_masked(z)[:, _others(z, forget_classes)], torch.inf).amin(1, keepdim=True)
+        z[:, list(forget_classes)] = lowest.clamp_max(kept.amax(1, keepdim=True))
     return z
 
 
 def _kept(logits: Tensor, forget_classes: Sequence[int]) -> Tensor:
-    return logits[:, [c for c in range(logits.shape[1]) if c not in forget_classes]] if forget_classes else logits
+    return logits[:, _others(logits, forget_classes)] if forget_classes else logits
+
+
+def _others(logits: Tensor, classes: Sequence[int]) -> list[int]:
+    return [c for c in range(logits.shape[1]) if c not in classes]
 
 
 def margin(logits: Tensor, targets: Tensor) -> Tensor:

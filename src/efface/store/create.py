@@ -13,8 +13,8 @@ from torch import nn
 from efface.data.checks import Findings
 from efface.data.reading import check_reading
 from efface.data.records import Records
-from efface.errors import RequestError, collect_errors
-from efface.models.checkpoint import weights_digest
+from efface.errors import RequestError, collect_errors, shorten
+from efface.models.checkpoint import extra_state, weights_digest
 from efface.models.checks import check_model
 from efface.models.weights_file import find_weights
 from efface.models.wrappers import plain_network
@@ -149,7 +149,12 @@ def _check_task(task: Task, model: nn.Module) -> None:
     records = {name: Records(data, task) for name, data in parts.items()}
     if all([check_reading(data, name, found) for name, data in records.items()]) and isinstance(model, nn.Module):
         with torch.no_grad():
-            check_model(model, task, records["training"], found)
+            classes = check_model(model, task, records["training"], found)
+        if classes is not None and (names := extra_state(model)):
+            found.problems.append(
+                f"the model has state that is no tensor ({shorten(names, show=str)}), which a store's weights files "
+                "cannot hold: let its constructor, and so Task.build_model, make it"
+            )
     collect_errors(found.problems, names_for_store, task)
     if found.problems:
         raise RequestError(found.problems)

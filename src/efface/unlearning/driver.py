@@ -1,6 +1,5 @@
 """The driver: carries out one request, from its checks to its result."""
 
-import copy
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,6 +13,7 @@ from efface.errors import collect_errors
 from efface.methods import class_of
 from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
+from efface.models.running import copy_model
 from efface.models.wrappers import plain_network
 from efface.options import as_integer, clear_calls, type_problems
 from efface.request import Request, make_task
@@ -104,7 +104,7 @@ def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
 def _carry_out(run: Run, progress: bool | None) -> Result:
     """Run the method on a copy of the original, with a monitor if evidence is collected."""
     request, splits, method = run.request, run.splits, run.method
-    working, reference = copy.deepcopy(run.original), Reference(run)
+    working, reference = copy_model(run.original), Reference(run)
     found: tuple[Assumption, ...] = ()
     monitor, rule = None, run.options.stop or default_rule()
     if run.collects_evidence or method.needs_fresh:

@@ -6,6 +6,7 @@ from torch import nn
 
 from efface.calibration.assumptions import Assumption
 from efface.methods.base import Method, Step
+from efface.models.checkpoint import copy_state
 from efface.unlearning.evidence import Evaluation, Evidence, Outcome
 from efface.unlearning.observer import Observer
 from efface.unlearning.stopping import Decision, StopRule, conclude
@@ -127,4 +128,4 @@ class BestWeights:
         return self._step
 
     def _keep(self, model: nn.Module) -> None:
-        self._state = {name: value.clone() for name, value in model.state_dict().items()}
+        self._state = copy_state(model)
