@@ -73,7 +73,7 @@ def test_an_exception_is_one_line() -> None:
     assert describe_error(KeyError("a")) == "KeyError: 'a'"
     assert describe_error(MemoryError()) == "MemoryError"
     assert describe_error(ValueError("first\n\n  second\tthird")) == "ValueError: first second third"
-    assert describe_error(RequestError(["a", "b"])) == "RequestError: a; b"
+    assert describe_error(RequestError(["a", "b"])) == "a; b"
     assert describe_error(ValueError("x" * 5000)) == f"ValueError: {'x' * (errors.MAX_LINE - 12)} ..."
 
 

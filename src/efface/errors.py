@@ -81,9 +81,11 @@ def collect_errors(problems: list[str], call: Callable[P, T], *args: P.args, **k
 
 
 def describe_error(error: BaseException) -> str:
-    """The type and message of an exception, as one line of bounded length."""
-    text = "; ".join(error.problems) if isinstance(error, RequestError) else " ".join(str(error).split())
-    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    """The type and message of an exception, as one line of bounded length; of a RequestError the problems alone."""
+    text, kind = " ".join(str(error).split()), type(error).__name__
+    line = f"{kind}: {text}" if text else kind
+    if isinstance(error, RequestError):
+        line = "; ".join(error.problems)
     return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} ..."
 
 

@@ -193,5 +193,5 @@ def test_records_that_cannot_be_read_are_told() -> None:
 
     data = each(lambda x, y: (x, y))
     found = relabel(Task(train=data, holdout=data, collate=collate), data, DONORS)
-    assert found == "records with other labels cannot be read (KeyError: 'pixels')"
+    assert found == "records with other labels cannot be read (record 0 cannot be read (KeyError: 'pixels'))"
     assert np.array_equal(Kind.ONE, 0), "no member of an enumeration was changed"

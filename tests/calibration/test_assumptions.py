@@ -1,6 +1,5 @@
 """Which assumptions a request meets, and what a run's own evidence may say where it meets too few."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,7 +7,6 @@ from torch.utils.data import TensorDataset
 
 import efface
 from efface import RequestError, Result
-from efface.data.records import Batch, Records, checksums
 from efface.unlearning.evidence import Outcome
 from helpers.judged import class_problem
 from helpers.tiny import REFERENCE, Tiny
@@ -88,12 +86,3 @@ def test_sparse_gradients_are_refused_before_any_work(tiny: Tiny) -> None:
     data = {"train": TensorDataset(x, tiny.y), "holdout": TensorDataset(held, tiny.holdout_y)}
     with pytest.raises(RequestError, match="sparse=False"):
         efface.unlearn(model, forget=[1, 2], options=efface.UnlearnOptions(checks=False), **data)
-
-
-def test_equal_records_have_equal_checksums_in_any_company(tiny: Tiny) -> None:
-    data = Records(tiny.task().train, tiny.task())
-    every = checksums(data.read(np.arange(len(data))))
-    assert np.array_equal(checksums(data.read([7, 3, 250])), every[[7, 3, 250]])
-    assert len(set(every.tolist())) == len(every)
-    other = Batch(torch.zeros(2, 3, dtype=torch.uint8), torch.tensor([0, 1]))  # bytes that fill no word
-    assert len(set(checksums(other).tolist())) == 2

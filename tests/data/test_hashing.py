@@ -46,3 +46,14 @@ def test_a_records_hash_does_not_depend_on_its_company(tiny: Tiny) -> None:
     train = Records(task.train, task)
     longer = Records([*task.train, (torch.ones(9).long(), 0)], task)
     assert train.hashes([7, 8]) == longer.hashes([7, 8, RECORDS])[:2]
+
+
+def test_equal_records_have_equal_checksums_in_any_company(tiny: Tiny) -> None:
+    data = Records(tiny.task().train, tiny.task())
+    every = checksums(data.read(np.arange(len(data))))
+    assert np.array_equal(checksums(data.read([7, 3, 250])), every[[7, 3, 250]])
+    assert len(set(every.tolist())) == len(every)
+    other = Batch(
+        torch.tensor([[0, 0, 0], [0, 0, 1]], dtype=torch.uint8), torch.tensor([0, 0])
+    )  # bytes that fill no word
+    assert len(set(checksums(other).tolist())) == 2

@@ -45,8 +45,7 @@ def taught(tiny: Tiny, method: RandomLabel, classes: int = 6) -> tuple[Tensor, T
     """Logits after a run in which each record can be taught apart, the labels, and the forget records."""
     n, forget = 120, torch.arange(0, 120, 5)
     y = torch.arange(n) % classes
-    numbered = TensorDataset(torch.arange(n), y)
-    task = Task(train=numbered, holdout=numbered)
+    task = Task(train=TensorDataset(torch.arange(n), y), holdout=TensorDataset(torch.arange(n), y))
     done, _ = unlearned(tiny, Lookup(n, classes), method, task=task, forget=forget.tolist(), checks=False)
     return done.model.table.weight.detach(), y, forget
 

@@ -18,7 +18,10 @@ from helpers.store_cases import QUICK, people, task_of
 from helpers.tiny import REFERENCE, Tiny
 
 OPTIONS = efface.UnlearnOptions(reference=REFERENCE, checks=False)
-NOT_LOOKED = "the pass over all records was off: twins, shared records and NaN were not looked for"
+NOT_LOOKED = (
+    "the pass over all records was off: twins, shared records and NaN were not looked for, nor whether the model "
+    "knows its records"
+)
 
 
 def heard(call: Callable[[], Any]) -> tuple[Any, list[warnings.WarningMessage]]:

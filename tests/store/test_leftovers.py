@@ -7,7 +7,7 @@ from torch import nn
 
 from efface.store import RunPlan, Store, StoreSettings
 from helpers.store_cases import IDS, people, subset
-from helpers.tiny import CLASSES, FEATURES, Tiny
+from helpers.tiny import CLASSES, FEATURES, Tiny, memorise
 
 
 def normed() -> nn.Sequential:
@@ -19,7 +19,8 @@ def test_leftovers_name_what_else_may_hold_the_records(tmp_path: Path, tiny: Tin
     torch.save({"made": "elsewhere"}, given)
     backup.write_bytes(b"older")
     task, settings = tiny.task(build_model=normed, ids=IDS), StoreSettings(grace_days=7, source=given)
-    store = Store.create(tmp_path / "store", task, normed().eval(), settings=settings)
+    trained = memorise(normed(), tiny.x, tiny.y).eval()
+    store = Store.create(tmp_path / "store", task, trained, settings=settings)
     assert not [r for r in store.verify(level=None).leftovers if str(given) in r.what]  # nothing is forgotten yet
     store.add(people([5, 7]))
     store.run(RunPlan(method="finetune", options={"steps": 5}, level=None))

@@ -190,7 +190,9 @@ def is_linear(model: nn.Module, task: Task, records: Records) -> bool:
     if len(layers) == 1 and isinstance(layers[0], nn.Linear | nn.EmbeddingBag):
         return True
     batch = records.read(_sample(task, records)).to(device_of(model))
-    if len(batch) < 3 or not all(t.is_floating_point() and len(t) == len(batch) for t in tensors_in(batch.inputs)):
+    if len(batch) < 3 or not all(
+        t.is_floating_point() and t.shape[:1] == (len(batch),) for t in tensors_in(batch.inputs)
+    ):
         return False
     try:
         with mode(model, training=False), torch.no_grad():
