@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from efface import Task
+import efface
+from efface import Task, UnlearnOptions
 from efface.attacks.probe import RIDGE, probe
 from efface.data.records import Records
 from efface.metrics.membership import conditional_auc
@@ -21,6 +22,9 @@ from efface.runtime.cost import Meter
 from helpers.memorised import FORGET, HOLDOUT, TRAIN, Memorised
 from helpers.networks import Functional
 from helpers.tiny import CLASSES, FEATURES, RECORDS, Tiny, bits, mlp
+
+
+UNCHECKED = UnlearnOptions(evaluate=False, checks=False)  # of an untrained network
 
 
 def features_of(task: Task, model: nn.Module, positions: Any, train: bool = True) -> tuple[Tensor, Tensor] | None:
@@ -113,6 +117,36 @@ def test_sequences_of_several_lengths_have_no_common_features(tiny: Tiny) -> Non
 
     assert features_of(tiny.task(forward=cut, batch_size=4), tiny.model, range(6)) is None
     assert features_of(tiny.task(forward=cut, batch_size=3), tiny.model, range(6)) is not None
+
+
+class Padded(nn.Module):
+    """A transformer that packs padded records into nested tensors, as torch does by default in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(FEATURES, 2, 16, batch_first=True)
+        self.encoder, self.head = nn.TransformerEncoder(layer, 2), nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.read(x))  # type: ignore[no-any-return]
+
+    def read(self, x: Tensor) -> Tensor:
+        padding = torch.zeros(len(x), 3, dtype=torch.bool)
+        padding[:, 2] = x[:, 0] > 0
+        steps = x[:, None] * torch.arange(1.0, 4.0)[:, None]
+        return self.encoder(steps, src_key_padding_mask=padding)[:, 0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+def test_layers_may_read_nested_tensors(tiny: Tiny) -> None:
+    torch.manual_seed(0)
+    model, task = Padded().eval(), tiny.task()
+    with torch.no_grad():
+        expected = model.read(tiny.x[:6])
+    found = features_of(task, model, range(6))
+    assert found is not None and torch.allclose(found[0], expected, atol=1e-5)
+    run = efface.unlearn(model, forget=tiny.forget, task=task, method="fnn", options=UNCHECKED)
+    assert run.model is not model
 
 
 def test_the_head_is_scikit_learns() -> None:

@@ -154,6 +154,26 @@ def test_rare_classes_that_the_sample_lacks_are_no_fault() -> None:
         assert problems(Given(), 6.0 * F.one_hot(y, 2), y) == []
 
 
+@pytest.mark.parametrize("rare", [1, 5])
+def test_a_few_records_of_a_rare_class_say_nothing(rare: int, tiny: Tiny) -> None:
+    y = (torch.arange(300) < rare).long()
+    sound = torch.tensor([0.98, 0.02]).log().expand(300, 2) + torch.randn(300, 2, generator=torch.Generator()) / 100
+    assert problems(Given(), sound, y) == []
+    assert problems(untrained(0), tiny.x[:300], y) != []
+
+
+def test_a_gain_over_the_frequencies_of_a_common_class_is_no_luck() -> None:
+    """Smoothed labels, and a rare class that is mostly wrong labels: a map of the logits would gain much more."""
+    generator = torch.Generator().manual_seed(0)
+    y = (torch.arange(4000) % 17 == 0).long()
+    z = torch.randn(4000, generator=generator) + (y == 1) * (torch.rand(4000, generator=generator) < 0.6) * 2.5
+    logits = torch.stack([torch.full((4000,), 1.25), -1.25 + 0.25 * z], 1)
+    score, usual = likelihoods(logits, y)
+    assert standard_errors(score - usual) > 3 and not own_class_gain(logits, y)
+    assert float((score - usual).mean()) < 0.6 * refitted_gain(logits, y)
+    assert problems(Given(), logits, y) == []
+
+
 def test_labels_that_do_not_fit_are_left_to_other_checks(tiny: Tiny) -> None:
     for y in (tiny.y.float(), tiny.y + 2, tiny.y - 1):
         assert problems(untrained(0), tiny.x, y) == []

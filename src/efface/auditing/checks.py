@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -139,6 +140,7 @@ def check_audit_call(call: AuditCall) -> tuple[Request, dict[str, Tensor]]:
     masks = collect_errors(problems, _masks, request, options.kinds)
     if call.level == Level.STRONG:
         problems += _strong_problems(call, request)
+    problems += _twin_problems(call, request)
     if problems or masks is None:
         raise RequestError(problems)
     _check_had_no_part(judged, others, call.used_reference)
@@ -213,6 +215,22 @@ def _doubled_problems(call: AuditCall) -> list[str]:
     known = ("method", "run_seed", "used_reference")
     doubled = [name for name in known if getattr(call.options, name) is not None]
     return [f"{', '.join(doubled)} given beside a result, which holds them already"] if doubled else []
+
+
+def _twin_problems(call: AuditCall, request: Request) -> list[str]:
+    """Why the choice about twins is not what was done in the run, so that other records would be judged."""
+    result = call.result
+    if result is None or call.options.twins is None:
+        return []
+    extra = np.setdiff1d(request.forget, result.splits.forget)
+    if len(extra):
+        return [
+            f"twins: {len(extra)} of the records to judge, twins among them, were not erased by the run: give "
+            "twins='keep', or run again with the twins"
+        ]
+    if result.twins.forgotten and request.twins.kept:
+        return ["twins: the run forgot the twins too, so none of them is kept: leave twins out"]
+    return []
 
 
 def _strong_problems(call: AuditCall, request: Request) -> list[str]:

@@ -103,6 +103,7 @@ def activity(problem: Problem) -> dict[Any, Tensor]:
 
     def add(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         read = args[0] if args else kwargs["input"]
+        read = torch.cat(read.unbind()) if read.is_nested else read  # as a TransformerEncoder makes of padded records
         neurons = (read if isinstance(layer, nn.Linear) else read.movedim(1, -1)).flatten(0, -2).float().abs()
         totals[layer] = neurons.sum(0) + totals.get(layer, 0)
         counts[layer] = len(neurons) + counts.get(layer, 0)

@@ -37,7 +37,8 @@ def penultimate(
 
     def keep(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         assert isinstance(layer, nn.Linear)
-        inputs[output.shape[-1]] = (layer, args[0] if args else kwargs["input"])
+        if not output.is_nested:  # as a TransformerEncoder makes of padded records; no logits, and without a width
+            inputs[output.shape[-1]] = (layer, args[0] if args else kwargs["input"])
 
     hooks = [m.register_forward_hook(keep, with_kwargs=True) for m in model.modules() if isinstance(m, nn.Linear)]
     features, logits = [], []

@@ -1,5 +1,7 @@
 """Whether a model knows its training records: an untrained network and a wrong checkpoint are refused."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ LEVELS = (4.0, 4.0, 2.33)  # how many standard errors a gain must be above 0: at
 LITTLE = 1 / 3  # share of the entropy, over the number of classes: what an untrained network hardly ever gains by luck
 PART = 0.6  # a smaller gain must be this part of what a linear map of the logits gains
 MAX_REFITTED = 64  # classes; untrained networks of more gain nothing by luck
+RARE = 6  # records of other classes than the commonest; fewer show no gain even where a model knows them all
 OWN = 0.5  # nats by which a class must be likelier on its own records where the mean likelihood is poor
 
 
@@ -50,7 +53,7 @@ def check_knowledge(model: nn.Module, task: Task, records: Records, found: Findi
         better = standard_errors(score - usual) > (LEVELS[-1] if last else level)
         if (better and not by_luck(logits, targets)) or own_class_gain(logits, targets):
             return
-        if last and bool((usual < 0).any()):  # records of one class alone, however rare the others, say nothing
+        if last and _tells(score - usual, targets):
             found.problems.append(
                 f"the model knows nothing of its training records: the mean log-likelihood of the labels of "
                 f"{len(targets)} of them is {float(score.mean()):.3f}, and {float(usual.mean()):.3f} by the label "
@@ -81,14 +84,14 @@ def by_luck(logits: Tensor, targets: Tensor) -> bool:
     """Whether a small gain is a small part of what a linear map of the logits would gain, as in an untrained network.
 
     The random outputs of such a network separate classes well, but name them in no order; whatever trained a model,
-    however little, made its logits the best for their labels.
+    however little, made its logits the best for their labels. What luck gains counts from equal probabilities, which
+    are the best that such a network does without luck: where one class is common, the frequencies are far above them.
     """
-    classes = logits.shape[1]
+    classes, equal = logits.shape[1], math.log(len(targets.unique()))
     score, usual = likelihoods(logits, targets)
-    gain = float((score - usual).mean())
-    if classes > MAX_REFITTED or gain >= LITTLE / classes * -float(usual.mean()):
+    if classes > MAX_REFITTED or float(score.mean()) + equal >= LITTLE / classes * equal:
         return False
-    return gain < PART * refitted_gain(logits, targets)
+    return float((score - usual).mean()) < PART * refitted_gain(logits, targets)
 
 
 def refitted_gain(logits: Tensor, targets: Tensor) -> float:
@@ -141,6 +144,13 @@ def _read(model: nn.Module, task: Task, records: Records, positions: Indices) ->
             (forward(task, model, batch.to(device).inputs).cpu(), batch.targets.cpu())
             for batch in records.stream(positions, task.batch_size)
         ]
+
+
+def _tells(gains: Tensor, targets: Tensor) -> bool:
+    """Whether labels can tell that a model knows nothing: there are several classes, or it is surely below par."""
+    counts = torch.bincount(targets)
+    rare = len(targets) - int(counts.max())
+    return rare >= RARE or (rare > 0 and standard_errors(gains) < -LEVELS[-1])
 
 
 def _fit_together(logits: Tensor, targets: Tensor) -> bool:
