@@ -205,6 +205,12 @@ def test_twins_are_kept_or_forgotten_as_confirmed(here: Path) -> None:
         judged = run(*("audited" if w == "run" else w for w in audit), *twins, "--force", "--json")
         assert answer(judged)["report"]["request"]["twins"] == answer(done)["report"]["request"]["twins"]
         assert answer(judged)["report"]["request"]["count"] == count
+        other = ["--twins", "forget", "--confirm", "twins.txt"] if "keep" in twins else ["--twins", "keep"]
+        refused = run(*("audited" if w == "run" else w for w in audit), *other, "--force")
+        assert refused.exit_code == 2 and f"made with --twins {twins[1]}: --twins {other[1]} would" in refused.stderr
+        if "keep" in twins:  # the switch of the run is that of its audit
+            again = run(*("audited" if w == "run" else w for w in audit), "--force", "--json")
+            assert answer(again)["report"]["verdict"] == answer(judged)["report"]["verdict"]
 
 
 @pytest.mark.parametrize("text", ["3\n4", "3\n4\n\n\n", "\ufeff3\r\n4\r\n"])

@@ -22,11 +22,25 @@ class EarlierRun:
         seed: seed of the run.
         method: the method, with its options.
         reference: digest of the weights of the run's reference model; None if it had none.
+        twins: what the run did with twins; None if it looked for none that were to be forgotten or kept.
     """
 
     seed: int
     method: Method
     reference: str | None
+    twins: str | None = None
+
+    def check(self, weights: Path, method: str | None, twins: str | None) -> None:
+        """Refuse options of an audit that contradict the run; `weights` are those that it made."""
+        by = f"the report beside {weights} says that"
+        problems = []
+        if method not in (None, self.method.key):
+            problems.append(f"{by} {self.method.key} made it: leave --method out")
+        if twins not in (None, self.twins) and (self.twins is not None or twins == "forget"):
+            did = "the run forgot no twins" if self.twins is None else f"the run was made with --twins {self.twins}"
+            problems.append(f"{by} {did}: --twins {twins} would judge other records")
+        if problems:
+            raise RequestError(problems)
 
 
 def find_earlier_run(weights: Path, model: nn.Module) -> EarlierRun | None:
@@ -46,6 +60,9 @@ def find_earlier_run(weights: Path, model: nn.Module) -> EarlierRun | None:
         options = {name: str(value) for name, value in report["method"]["options"].items()}
         references = [m["digest"] for m in report["models"] if m["what"] == METHODS_REFERENCE]
         method = get(report["method"]["key"], options)
-        return EarlierRun(int(report["seed"]), method, next(iter(references), None))
+        twins = report["request"].get("twins", {}).get("policy", "refuse")  # which older reports do not have
+        return EarlierRun(
+            int(report["seed"]), method, next(iter(references), None), None if twins == "refuse" else twins
+        )
     except (OSError, ValueError, KeyError, TypeError, RequestError):
         return None

@@ -232,8 +232,8 @@ def audit(
             raise RequestError(problems)
         before, after, *others = inputs.models
         run = find_earlier_run(unlearned, after)
-        if run is not None and method is not None and method != run.method.key:
-            raise RequestError(f"the report beside {unlearned} says that {run.method.key} made it: leave --method out")
+        if run is not None:
+            run.check(unlearned, method, twins)
         report = efface.audit_models(
             before,
             after,
@@ -250,7 +250,7 @@ def audit(
                 jobs=jobs,
                 run_seed=None if run is None else run.seed,
                 used_reference=None if run is None else run.reference,
-                twins=twins,
+                twins=twins or (None if run is None else run.twins),
                 confirmed=inputs.confirmed,
                 show_ids=not hide_ids,
             ),

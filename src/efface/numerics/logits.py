@@ -18,6 +18,12 @@ def is_masked(logits: Tensor) -> Tensor:
     return values < values.amax(1, keepdim=True) - MASK_GAP
 
 
+def _none_masked(*several: Tensor) -> bool:
+    """Whether no class can be masked, by all values at once; a quick test, which NaN or infinite values fail."""
+    ranges = [values.detach().aminmax() for values in several if values.numel()]
+    return all(bool(highest - lowest <= MASK_GAP) for lowest, highest in ranges)
+
+
 def bound_masked(logits: Tensor) -> Tensor:
     """Raise finite logits of masked classes to 1e4 below the highest, so that no arithmetic overflows; a new tensor."""
     values = logits.detach()
@@ -43,8 +49,10 @@ def mask_like(values: Tensor, logits: Tensor) -> Tensor:
 
 def squared_error(logits: Tensor, goal: Tensor) -> Tensor:
     """Mean squared difference of two sets of centred logits over the classes that neither masks, a scalar."""
-    masked = is_masked(logits) | is_masked(goal)
     squares = (logits - goal).square()
+    if _none_masked(logits, goal):
+        return squares.mean()
+    masked = is_masked(logits) | is_masked(goal)
     return squares[~masked].mean() if bool(masked.any()) else squares.mean()
 
 
@@ -55,8 +63,7 @@ def centre(logits: Tensor, forget_classes: Sequence[int] = ()) -> Tensor:
         logits: Logits; those of masked classes become MASKED.
         forget_classes: Classes that are left out of the mean, as masked ones are.
     """
-    masked = is_masked(logits)
-    if not bool(masked.any()):
+    if _none_masked(logits) or not bool((masked := is_masked(logits)).any()):
         return logits - _kept(logits, forget_classes).mean(1, keepdim=True)
     counted = ~_kept(masked, forget_classes)
     total = _kept(logits, forget_classes).where(counted, 0.0).sum(1, keepdim=True)
