@@ -50,7 +50,7 @@ def test_an_audit_cannot_state_other_twins_than_its_run(tiny: Tiny) -> None:
     kept, forgotten = unlearn(tiny, twins="keep"), unlearn(tiny, twins="forget", confirmed=tuple(TWINS))
     unchecked = unlearn(tiny, checks=False)
     for result in (kept, unchecked):
-        with pytest.raises(RequestError, match="twins: . of the records to judge"):
+        with pytest.raises(RequestError, match=r"twins: \d of the records to judge"):
             audit(result, twins="forget", confirmed=tuple(TWINS))
     with pytest.raises(RequestError, match="twins: the run forgot the twins too"):
         audit(forgotten, twins="keep")

@@ -23,7 +23,6 @@ from helpers.memorised import FORGET, HOLDOUT, TRAIN, Memorised
 from helpers.networks import Functional
 from helpers.tiny import CLASSES, FEATURES, RECORDS, Tiny, bits, mlp
 
-
 UNCHECKED = UnlearnOptions(evaluate=False, checks=False)  # of an untrained network
 
 
