@@ -84,14 +84,16 @@ def by_luck(logits: Tensor, targets: Tensor) -> bool:
     """Whether a small gain is a small part of what a linear map of the logits would gain, as in an untrained network.
 
     The random outputs of such a network separate classes well, but name them in no order; whatever trained a model,
-    however little, made its logits the best for their labels. What luck gains counts from equal probabilities, which
-    are the best that such a network does without luck: where one class is common, the frequencies are far above them.
+    however little, made its logits the best for their labels. Where one class is common, no luck reaches the
+    frequencies: they are far above equal probabilities, the best that such a network does without luck.
     """
     classes, equal = logits.shape[1], math.log(len(targets.unique()))
     score, usual = likelihoods(logits, targets)
-    if classes > MAX_REFITTED or float(score.mean()) + equal >= LITTLE / classes * equal:
+    gain, of_frequencies = float((score - usual).mean()), float(usual.mean())
+    luck = LITTLE / classes
+    if classes > MAX_REFITTED or gain >= luck * -of_frequencies or equal + of_frequencies >= luck * equal:
         return False
-    return float((score - usual).mean()) < PART * refitted_gain(logits, targets)
+    return gain < PART * refitted_gain(logits, targets)
 
 
 def refitted_gain(logits: Tensor, targets: Tensor) -> float:
