@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.auditing.report.wording import number, ratio
+from efface.auditing.report.wording import VERDICTS, number, ratio
 from efface.cli.output import NOT_AUDITED
 from efface.errors import shorten
 from efface.runtime.jsonable import to_jsonable
@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # a store is shown without torch
 PIPED_WIDTH = 120  # columns of output that does not go to a terminal
 NARROW = 100
 SHOWN_RECORDS = 5
-STATUS_WORDS = {"verified": "Verified", "not_verified": "Not verified", "undecided": "Undecided"}
 COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow", "nothing_unlearned": "red"}
 
 
@@ -263,7 +262,7 @@ def say(out: Console, line: str | Text) -> None:
 def say_verdict(out: Console, verdict: "Verdict") -> None:
     """Print the conclusion of an audit and its reasons."""
     status = str(verdict.status)
-    say(out, Text.assemble((f"{STATUS_WORDS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))
+    say(out, Text.assemble((f"{VERDICTS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))
     for reason in verdict.reasons:
         say(out, f"  - {reason}")
     say_next(out, verdict.next_steps)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from efface.errors import CheckpointError, EffaceError, RequestError
+from efface.errors import CheckpointError, EffaceError, RequestError, reason_of
 from efface.runtime.files import folder_problem
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def check_folder(folder: Path, force: bool, sources: Iterable[Path] = ()) -> Non
             if not force and any(folder.iterdir()):
                 problem = "is not empty; give --force to write into it anyway"
         except OSError as error:
-            problem = f"cannot be used: {error.strerror or error}"
+            problem = f"cannot be used: {reason_of(error)}"
     if problem is not None:
         raise RequestError(f"{folder}: {problem} (--out)")
     target = os.path.realpath(folder / WEIGHTS)
@@ -72,9 +72,7 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
     except CheckpointError as error:  # the disk is at fault, not the request
         raise EffaceError("; ".join(error.problems)) from error
     except OSError as error:
-        raise EffaceError(
-            f"{error.filename or folder}: cannot be written: {error.strerror or error} (--out)"
-        ) from error
+        raise EffaceError(f"{error.filename or folder}: cannot be written: {reason_of(error)} (--out)") from error
     finally:
         if made and not files:
             with contextlib.suppress(OSError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efface.data.checks import Findings, check_size
+from efface.data.checks import EMPTY, Findings, check_size
 from efface.data.records import Records
 from efface.data.twin_policy import TwinPolicy, differences
 from efface.errors import shorten
@@ -13,7 +13,6 @@ from efface.types import Indices, RecordId
 
 SHOWN = 20  # forget records whose twins a refusal lists
 TO_CONFIRM = 1000  # ids of twins that a refusal lists where they are to be confirmed
-EMPTY: Indices = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,8 @@ def settle(
 
 
 def _refusal(groups: Sequence[TwinGroup], train: Records, ids: Sequence[RecordId], count: int) -> str:
-    labels = {}
     everyone = sorted({at for group in groups for at in (*group.forget, *group.twins)})
-    for at, label in zip(everyone, train.targets(everyone).tolist(), strict=True):
-        labels[at] = label
+    labels = dict(zip(everyone, train.targets(everyone).tolist(), strict=True))
     lines = []
     by_record = {at: group for group in groups for at in group.forget}
     for at, group in sorted(by_record.items()):

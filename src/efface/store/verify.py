@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from efface.auditing.config import Level, level_problem
+from efface.auditing.config import NO_FIT, Level, level_problem
 from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
@@ -129,7 +129,7 @@ def _check_options(level: str | None, options: ReauditOptions, task: Task | None
     if level is not None and (problem := level_problem(level)):
         problems.append(problem)
     if level == Level.STRONG and task is not None and task.fit is None:
-        problems.append("level strong trains models as the original was trained: give Task.fit, or use level standard")
+        problems.append(NO_FIT)
     if type(as_integer(options.references)) is not int or options.references < 1:
         problems.append(f"references: expected an integer of 1 or more, got {options.references!r}")
     if options.original is not None and (problem := network_problem(options.original)):

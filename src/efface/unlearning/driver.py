@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from efface.calibration.assumptions import Assumption, assumptions
-from efface.data.ids import ByGroup
+from efface.data.ids import Forget
 from efface.data.splits import Splits, leave_out, make_splits
 from efface.errors import collect_errors
 from efface.methods import class_of
@@ -38,7 +38,7 @@ from efface.unlearning.stopping import default_rule
 def unlearn(
     model: nn.Module,
     *,
-    forget: Collection[RecordId] | ByGroup,
+    forget: Forget,
     task: Task | None = None,
     train: SizedDataset | None = None,
     holdout: SizedDataset | None = None,
