@@ -17,7 +17,7 @@ from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import Method, get
 from efface.models.checkpoint import weights_digest
 from efface.models.checks import check_fresh
-from efface.options import as_integer
+from efface.options import is_integer
 from efface.request import Request, check_others, check_request
 from efface.runtime.kinds import network_problem
 from efface.runtime.printing import Brief
@@ -183,12 +183,11 @@ def _level_problems(call: AuditCall) -> list[str]:
 
 
 def _reference_problems(references: object, level: object) -> list[str]:
-    references = as_integer(references)
-    if isinstance(references, bool | str) or not isinstance(references, int | Sequence):
-        return [f"references: expected a number of models, or models, got {type(references).__name__}"]
-    if isinstance(references, int):
+    if is_integer(references):
         least = f"references: expected 1 or more, got {references}; level 'quick' needs none"
         return [least] if references < 1 else []
+    if not isinstance(references, Sequence) or isinstance(references, str):
+        return [f"references: expected a number of models, or models, got {type(references).__name__}"]
     odd = [type(m).__name__ for m in references if not isinstance(m, nn.Module)]
     problems = [f"references: expected models, got {odd[0] if odd else 'none'}"] if odd or not references else []
     if level == Level.QUICK and references:
@@ -200,7 +199,7 @@ def _other_problems(call: AuditCall) -> list[str]:
     problems = []
     if not _is_list(call.retrained):
         problems.append(f"retrained: expected a list of models, got {type(call.retrained).__name__}")
-    if call.seed is not None and type(as_integer(call.seed)) is not int:
+    if call.seed is not None and not is_integer(call.seed):
         problems.append(f"seed: expected an integer, got {call.seed!r}")
     if not isinstance(call.options, AuditOptions):
         problems.append(f"options: expected an efface.AuditOptions, got {type(call.options).__name__}")

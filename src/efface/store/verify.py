@@ -9,7 +9,7 @@ from efface.auditing.config import NO_FIT, Level, level_problem
 from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
-from efface.options import as_integer
+from efface.options import is_integer
 from efface.runtime.kinds import network_problem
 from efface.runtime.notices import quietly
 from efface.runtime.printing import Brief
@@ -130,7 +130,7 @@ def _check_options(level: str | None, options: ReauditOptions, task: Task | None
         problems.append(problem)
     if level == Level.STRONG and task is not None and task.fit is None:
         problems.append(NO_FIT)
-    if type(as_integer(options.references)) is not int or options.references < 1:
+    if not is_integer(options.references, 1):
         problems.append(f"references: expected an integer of 1 or more, got {options.references!r}")
     if options.original is not None and (problem := network_problem(options.original)):
         problems.append(f"original: {problem}")
