@@ -1,5 +1,6 @@
 """Level strong, end to end: ensembles by a fast Task.fit, the two controls, and an audit that knows no method."""
 
+import copy
 import dataclasses
 import math
 from dataclasses import replace
@@ -297,8 +298,9 @@ def test_a_shadow_that_the_method_cannot_change_stays_as_it_is() -> None:
     still = efface.methods.get("ssd", {"select": "1e9"})
     idle = replace(inputs, method=still)
     meter = Meter()
-    ids = inputs.request.ids
-    made = shadow_models.forget_by_method(idle, judged.task, judged.original, ids, 0, None, meter)
-    assert made is not judged.original
+    ids, shadow = inputs.request.ids, copy.deepcopy(judged.original)
+    shadow.kept = [2 * p for p in shadow.parameters()]  # with a graph, which copy.deepcopy refuses
+    made = shadow_models.forget_by_method(idle, judged.task, shadow, ids, 0, None, meter)
+    assert made is not shadow
     assert all(torch.equal(a, b) for a, b in zip(made.parameters(), judged.original.parameters(), strict=True))
     assert meter.cost().total.forward > 0
