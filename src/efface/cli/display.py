@@ -13,7 +13,6 @@ from rich.text import Text
 from efface.auditing.report.wording import VERDICTS, number, ratio
 from efface.cli.output import NOT_AUDITED
 from efface.errors import shorten
-from efface.runtime.jsonable import to_jsonable
 
 if TYPE_CHECKING:  # a store is shown without torch
     from efface.auditing.readings import Reading
@@ -140,23 +139,6 @@ def show_nothing(error: "NothingUnlearnedError", stdout: TextIO) -> None:
     for note in error.warnings:
         say(out, f"Note: {note}")
     say(out, f"Cost: {_spent(f'unlearning by {error.method.key}', error.cost)}.")
-
-
-def nothing_summary(error: "NothingUnlearnedError") -> dict[str, Any]:
-    """The output under --json of a run that unlearned nothing."""
-    document = {
-        "status": "nothing_unlearned",
-        "reasons": [error.reason],
-        "next": list(error.next_steps),
-        "files": {},
-        "report": None,
-        "method": {"key": error.method.key, "options": dataclasses.asdict(error.method)},
-        "seed": error.seed,
-        "evidence": dataclasses.asdict(error.evidence),
-        "cost": {name: dataclasses.asdict(cost) for name, cost in error.cost.phases.items()},
-        "warnings": list(error.warnings),
-    }
-    return to_jsonable(document)  # type: ignore[no-any-return]
 
 
 def _stopped(result: "Result") -> str:

@@ -1,6 +1,7 @@
 """The output of a command: checking its folder, writing weights and report, and printing JSON."""
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from efface.runtime.files import folder_problem
 
 if TYPE_CHECKING:
     from efface.auditing.report.build import Report
+    from efface.unlearning.nothing import NothingUnlearnedError
     from efface.unlearning.result import Result
 
 WEIGHTS, REPORT, PAGE = "unlearned.safetensors", "report.json", "report.html"
@@ -94,3 +96,22 @@ def summary(result: "Result | None", report: "Report | None", files: Mapping[str
 def print_json(document: Mapping[str, Any], stdout: TextIO) -> None:
     """Print a JSON document in ASCII, which every terminal can show."""
     print(json.dumps(document, indent=1, allow_nan=False), file=stdout)
+
+
+def nothing_summary(error: "NothingUnlearnedError") -> dict[str, Any]:
+    """The output under --json of a run that unlearned nothing."""
+    from efface.runtime.jsonable import to_jsonable
+
+    document = {
+        "status": "nothing_unlearned",
+        "reasons": [error.reason],
+        "next": list(error.next_steps),
+        "files": {},
+        "report": None,
+        "method": {"key": error.method.key, "options": dataclasses.asdict(error.method)},
+        "seed": error.seed,
+        "evidence": dataclasses.asdict(error.evidence),
+        "cost": {name: dataclasses.asdict(cost) for name, cost in error.cost.phases.items()},
+        "warnings": list(error.warnings),
+    }
+    return to_jsonable(document)  # type: ignore[no-any-return]

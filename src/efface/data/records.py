@@ -79,9 +79,6 @@ class Records:
         ids: The ids of the records, in order, for messages; None if a record's index is its id.
     """
 
-    where: str | None = None
-    ids: Sequence[RecordId] | None = None
-
     def __init__(
         self, dataset: SizedDataset, task: Task, where: str | None = None, ids: Sequence[RecordId] | None = None
     ) -> None:
