@@ -14,7 +14,7 @@ from efface import AuditOptions, Recipe, RequestError, Result, Task, Twins, Unle
 from efface.data.checks import Findings
 from efface.data.records import Records
 from efface.data.twin_policy import TwinPolicy, differences
-from efface.data.twins import TwinGroup, settle
+from efface.data.twins import TwinSet, settle
 from helpers.tiny import CLASSES, RECORDS, REFERENCE, Tiny, bits, memorise
 
 ASKED = (5, 10, 15, 20, 25)
@@ -106,9 +106,9 @@ def test_a_refusal_of_twins_lists_them_and_the_switches(tiny: Tiny) -> None:
 
 
 def test_a_long_list_of_twins_is_cut(tiny: Tiny) -> None:
-    groups = [TwinGroup((i,), (i + 100,)) for i in range(50)]
+    twin_sets = [TwinSet((i,), (i + 100,)) for i in range(50)]
     train, found = Records(tiny.task().train, tiny.task()), Findings()
-    settle(groups, TwinPolicy(), train, np.arange(50), range(RECORDS), found)
+    settle(twin_sets, TwinPolicy(), train, np.arange(50), range(RECORDS), found)
     assert found.problems[0].startswith("50 forget records have an exact twin")
     assert found.problems[0].count("twin of") == 20 and " and 30 more; forget" in found.problems[0]
 

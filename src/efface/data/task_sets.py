@@ -114,7 +114,7 @@ def compare_all(
     contents = check_contents(sets.train, sets.holdout, forget, classes, found, hash_all)
     if sets.given is not None and len(sets.given) == len(sets.train):
         check_order(sets.given, sets.train, contents, found)
-    settled = settle(contents.groups, policy, sets.train, forget, ids, found)
+    settled = settle(contents.twin_sets, policy, sets.train, forget, ids, found)
     check_shared(contents.shared, len(sets.holdout), found)
     note_classes(contents.counts, sets.train, settled.forget, settled.kept, found)
     return Compared(settled, contents.shared, contents.marks)
