@@ -1,5 +1,6 @@
 """Memory by the number of records: counted in bytes each, never timed."""
 
+import gc
 import tracemalloc
 from collections.abc import Callable
 
@@ -23,6 +24,7 @@ class Names(PositionalIds):
 
 def bytes_of(call: Callable[[], object]) -> tuple[int, int]:
     """Bytes that what `call` gives still holds, and the most that were held meanwhile (without torch's own)."""
+    gc.collect()  # so that its next turn does not depend on what ran before
     tracemalloc.start()
     try:
         kept = call()
