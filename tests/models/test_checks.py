@@ -35,7 +35,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     "one probability": (
         model(lambda t: Wrapped(lambda z: z[:, :1].sigmoid())),
         "one probability a record, as a sigmoid at its end does; two-class models need two logits. If it is that of "
-        "class 1, give Task.forward=lambda model, inputs: torch.nn.functional.pad(torch.logit(model(inputs), eps=1e-6), ",
+        "class 1, give Task.forward=lambda model, inputs: torch.nn.functional.pad(torch.logit(model(inputs), eps=1e-6)",
     ),
     "a tuple": (model(lambda t: Wrapped(lambda z: (z, z))), "for 2 records it gave tuple: give Task.forward"),
     "classes, not logits": (model(lambda t: Wrapped(lambda z: z.long())), "the model must return logits"),

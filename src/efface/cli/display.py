@@ -206,8 +206,8 @@ def show_methods(described: Sequence[Mapping[str, Any]], stdout: TextIO) -> None
             for name in ("option", "default", "range", "meaning"):
                 table.add_column(name, header_style="dim", overflow="fold")
             for o in method["options"]:
-                is_switch = isinstance(o["default"], bool)
-                span = "True or False" if is_switch else f"{_bound(o['low'])} to {_bound(o['high'])}"
+                kinds = {bool: "True or False", str: "a word"}
+                span = kinds.get(type(o["default"])) or f"{_bound(o['low'])} to {_bound(o['high'])}"
                 table.add_row(Text(o["name"]), f"{o['default']}", span, Text(o["help"]))
             out.print(table)
         else:
