@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from efface.runtime.devices import threads
-from helpers.command_line import copy_workshop
+from helpers.command_line import copy_workshop, make_workshop
 from helpers.fresh_imports import fresh_imports
 from helpers.memorised import Memorised, make_memorised
 from helpers.tiny import Tiny, make_tiny
@@ -36,6 +36,14 @@ def tiny() -> Tiny:
 def known() -> Memorised:
     """A problem whose records the model knows by heart, and models retrained without some of them."""
     return make_memorised()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a task, its weights and ids, for commands; a module may make its own."""
+    folder = tmp_path_factory.mktemp("workshop")
+    make_workshop(folder)
+    return folder
 
 
 @pytest.fixture

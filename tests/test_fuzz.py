@@ -20,7 +20,7 @@ from efface.errors import CheckpointError, RequestError
 from efface.models.checkpoint import load_weights
 from efface.task import Task
 from helpers.benchmark_command import bench
-from helpers.command_line import UNLEARN, make_workshop, new_files, run
+from helpers.command_line import UNLEARN, new_files, run
 from helpers.fuzzing_inputs import WORDS, checkpoint, ids_file, network, toml_file, trapped
 from helpers.tiny import Tiny, bits
 
@@ -28,13 +28,6 @@ LONG = os.environ.get("EFFACE_LONG") == "1"
 PART = 200  # inputs of one test case
 PARTS = range(20 if LONG else 1)
 SUITES = Path(__file__).parent.parent / "benchmarks" / "suites"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("workshop")
-    make_workshop(folder)
-    return folder
 
 
 def outcome(call: Callable[..., Any], *given: Any, kind: type[RequestError] = RequestError) -> Any:

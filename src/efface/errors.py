@@ -89,6 +89,11 @@ def describe_error(error: BaseException) -> str:
     return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} ..."
 
 
+def reason_of(error: BaseException) -> str:
+    """Why a file or folder could not be used, in the words of the operating system where the error has them."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def kind_of(value: object) -> str:
     """What a value is, in a word or two; of a class or function that was not called it says so."""
     if isinstance(value, type):

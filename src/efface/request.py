@@ -7,18 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efface.data.checks import Findings, check_holdout, find_forget, read_forget
-from efface.data.clusters import Keys, cluster_numbers, read_keys, shared_warning
-from efface.data.contents import Marks, check_classes_left, check_parts, note_classes
-from efface.data.described import ForgetRecord, describe_records
-from efface.data.ids import ByGroup
+from efface.data.checks import EMPTY, Findings, check_holdout, find_forget, read_forget
+from efface.data.contents import check_classes_left, check_parts
+from efface.data.described import ForgetRecord, forget_records
+from efface.data.groups import Keys, cluster_numbers, read_keys, shared_warning
+from efface.data.ids import Forget
 from efface.data.naming import Names
-from efface.data.overlap import check_shared, check_test
+from efface.data.overlap import check_test
 from efface.data.reading import gathering
 from efface.data.records import Records, subset
-from efface.data.task_sets import check_all_contents, read_sets
+from efface.data.task_sets import Compared, compare_all, read_sets
 from efface.data.twin_policy import TwinPolicy, Twins
-from efface.data.twins import EMPTY, Settled, settle
+from efface.data.twins import Settled
 from efface.errors import RequestError, collect_errors
 from efface.models.checks import check_fresh, check_model, check_trainable, note_training
 from efface.models.knowledge import check_knowledge
@@ -46,8 +46,7 @@ class Request(Brief):
         warnings: Findings of the checks that are no reason to refuse the request.
         without_ids: What some of the warnings, which name ids, say without them.
         records: The records to forget, in the same order.
-        groups: The group of each forget record, in the same order; None if the task has no groups.
-        keys: The group of each record of `train`, `holdout` and `test`, by position; without those that have no groups.
+        keys: The key of the group of each record of `train`, `holdout` and `test`, by position, where groups are given.
         asked: Positions in `train` of all records of the request, forgotten twins among them.
         shared: Positions of the holdout records that equal training records, and serve for nothing.
         twins: What was done with records of equal inputs.
@@ -66,7 +65,6 @@ class Request(Brief):
     warnings: tuple[str, ...]
     without_ids: Mapping[str, str]
     records: tuple[ForgetRecord, ...]
-    groups: tuple[RecordId, ...] | None = None
     keys: Keys = field(default_factory=dict, repr=False)
     asked: Indices = field(default_factory=lambda: EMPTY)
     shared: Indices = field(default_factory=lambda: EMPTY)
@@ -83,14 +81,6 @@ class Request(Brief):
         ids = dict(zip([*self.forget.tolist(), *self.kept.tolist()], [*self.ids, *self.twins.kept], strict=True))
         own = len(self.asked) - len(self.twins.forgotten)
         return tuple(ids[at] for at in self.asked[:own].tolist())
-
-    @property
-    def clusters(self) -> Indices | None:
-        """The number of the group of each forget record, from 0 in the order of the request; None without groups."""
-        if self.groups is None:
-            return None
-        numbers = {key: number for number, key in enumerate(dict.fromkeys(self.groups))}
-        return np.array([numbers[key] for key in self.groups], dtype=np.int64)
 
     def clusters_of(self, positions: Indices, place: str = "train") -> Tensor | None:
         """The number of the group of each of some records, (n,); None if groups are not known.
@@ -144,7 +134,7 @@ def make_task(
 def check_request(
     model: nn.Module,
     task: Task,
-    forget: Collection[RecordId] | ByGroup,
+    forget: Forget,
     full: bool,
     for_audit: bool = False,
     fresh: bool = True,
@@ -166,77 +156,82 @@ def check_request(
     Raises:
         RequestError: Something is wrong; all problems are listed.
     """
-    found = Findings()
+    found, policy = Findings(), policy or TwinPolicy()
     asked = read_forget(forget, found)
     _check_kinds(model, task, found)
     found.refuse()
     chosen = find_forget(task, forget, asked, len(task.train), found)
-    read = read_sets(task, chosen.names.ids)
-    train, holdout, test = read.train, read.holdout, read.test
-    at = chosen.at[chosen.at < len(train)]
-    check_holdout(task, len(holdout), found)
-    read.check_groups(task, found)
+    keys = _read_keys(task, found)
+    sets = read_sets(task, chosen.names.ids)
+    at = chosen.at[chosen.at < len(sets.train)]
+    check_holdout(task, len(sets.holdout), found)
     with gathering(found):
         before = len(found.problems)
-        read.check(at, full, found)
+        sets.check(at, full, found)
         stable, before = len(found.problems) == before, len(found.problems)
-        classes = check_model(model, task, train, found, stable=stable)
+        classes = check_model(model, task, sets.train, found, stable=stable)
         fits = classes is not None and len(found.problems) == before
         if fresh:
-            check_fresh(model, task, train, classes, found)
+            check_fresh(model, task, sets.train, classes, found)
         if not for_audit:
             check_trainable(model, found)
-            if fits:
-                note_training(model, task, train, found)
-        others: Mapping[str, Marks] = {}
-        shared, settled = EMPTY, Settled(at, EMPTY, EMPTY)
+        if not for_audit and fits:
+            note_training(model, task, sets.train, found)
+        if full and fits:
+            check_knowledge(model, task, sets.train, found)
         if full:
-            if fits:
-                check_knowledge(model, task, train, found)
-            contents = check_all_contents(read, at, classes, found, hash_all=for_audit and test is not None)
-            settled = settle(contents.groups, policy or TwinPolicy(), train, at, chosen.names.ids, found)
-            check_shared(contents.shared, len(holdout), found)
-            note_classes(contents.counts, train, settled.forget, settled.kept, found)
-            others, shared = contents.marks, contents.shared
+            hash_all = for_audit and sets.test is not None
+            compared = compare_all(sets, at, chosen.names.ids, classes, policy, hash_all, found)
         else:
-            check_parts(train, holdout, at, classes, found)
+            compared = Compared(Settled(at, EMPTY, EMPTY))
+            check_parts(sets.train, sets.holdout, at, classes, found)
         check_classes_left(for_audit, found)
-        tested = EMPTY if test is None else check_test(test, others if for_audit else {}, classes, found)
-    keys = read_keys(task)
+        known = compared.marks if for_audit else {}
+        tested = EMPTY if sets.test is None else check_test(sets.test, known, classes, found)
     if warning := shared_warning(keys, at):
         found.warnings.append(warning)
-    if test is not None and len(tested):
-        rest = np.delete(np.arange(len(test)), tested).tolist()
-        test = Records(subset(test.dataset, rest), task, "test")
-        keys |= {"test": [keys["test"][i] for i in rest]} if "test" in keys else {}
-    forgotten, kept, ids = (
-        tuple(chosen.names.ids[i] for i in part.tolist()) for part in (settled.forgotten, settled.kept, settled.forget)
-    )
-    positions = settled.forget.tolist()
-    groups = None if chosen.groups is None else tuple(chosen.groups[i] for i in positions)
-    descriptions = describe_records(task.describe, train.dataset, ids, positions, found.problems)
+    settled, shared = compared.settled, compared.shared
+    records = forget_records(task, chosen.names.ids, settled.forget, found.labels, keys.get("train"), found.problems)
     found.refuse()
-    records = zip(ids, positions, found.labels, descriptions, groups or [None] * len(ids), strict=True)
+    test, keys = _test_without(sets.test, tested, task, keys)
+    forgotten, kept = (tuple(chosen.names.ids[i] for i in part.tolist()) for part in (settled.forgotten, settled.kept))
     return Request(
         task=_with_numbering(task, chosen.names),
-        train=train,
-        holdout=holdout,
+        train=sets.train,
+        holdout=sets.holdout,
         test=test,
         names=chosen.names,
-        ids=ids,
+        ids=tuple(record.id for record in records),
         forget=settled.forget,
         classes=classes or 0,
         forget_classes=tuple(found.forget_classes),
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
         without_ids=found.without_ids,
-        records=tuple(ForgetRecord(*record) for record in records),
-        groups=groups,
+        records=records,
         keys=keys,
         asked=np.concatenate([at, settled.forgotten]),
         shared=shared,
-        twins=Twins((policy or TwinPolicy()).twins, forgotten, kept, holdout=len(shared), test=len(tested)),
+        twins=Twins(policy.twins, forgotten, kept, holdout=len(shared), test=len(tested)),
     )
+
+
+def _read_keys(task: Task, found: Findings) -> Keys:
+    """The keys of all groups; problems with those of the training records may be found already."""
+    problems: list[str] = []
+    keys = read_keys(task, problems)
+    for line in problems:
+        found.add_problem(line)
+    return keys
+
+
+def _test_without(test: Records | None, left_out: Indices, task: Task, keys: Keys) -> tuple[Records | None, Keys]:
+    """The test records without some, and the keys of all groups without those of these records."""
+    if test is None or not len(left_out):
+        return test, keys
+    rest = np.delete(np.arange(len(test)), left_out).tolist()
+    test = Records(subset(test.dataset, rest), task, "test")
+    return test, {**keys, "test": [keys["test"][i] for i in rest]} if "test" in keys else keys
 
 
 def _with_numbering(task: Task, names: Names) -> Task:

@@ -10,8 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+<<<<<<< HEAD
 from efface.errors import RequestError, kind_of, shorten
 from efface.options import as_integer, clear_calls
+=======
+from efface.errors import RequestError, kind_of
+from efface.options import clear_calls, is_integer
+>>>>>>> main
 from efface.runtime.kinds import dataset_problem
 from efface.runtime.printing import Brief
 from efface.types import RecordId, SizedDataset
@@ -144,8 +149,7 @@ def _problems(task: object) -> Iterator[str]:
         is_optional = Task.__dataclass_fields__[name].default is None
         if (hook is not None or not is_optional) and (problem := _hook_problem(hook, call)):
             yield f"Task.{name}: expected a function, called as {call}, {problem}"
-    size = as_integer(task.batch_size)
-    if type(size) is not int or size < 1:
+    if not is_integer(task.batch_size, 1):
         yield f"Task.batch_size: expected a number of records, got {task.batch_size!r}"
     if not isinstance(task.fine_tuned, bool):
         yield f"Task.fine_tuned: expected True or False, got {task.fine_tuned!r}"

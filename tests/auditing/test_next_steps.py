@@ -10,7 +10,7 @@ from efface import RequestError
 from efface.auditing.audit_test import AuditTest, adjust_tests
 from efface.auditing.config import Level
 from efface.auditing.next_steps import Circumstances, next_steps
-from efface.auditing.verdict import decide
+from efface.auditing.verdict import Forgotten, decide
 from efface.methods import SSD, Fisher, Noop, Retrain, Steer, get
 from efface.types import Estimate
 from helpers.audit_tests import CLEARED, FAR, KNOWN, OFF, SMALL, WIDE, make_test, near
@@ -32,7 +32,7 @@ PLAIN = Circumstances(
 def advice(tests: list[AuditTest], utility: Estimate | None = None, **changes: Any) -> tuple[str, ...]:
     at = dataclasses.replace(PLAIN, lost_accuracy=utility is not None, **changes)
     adjusted = adjust_tests(tests)
-    verdict = decide(adjusted, utility, 0.03, at.records, "them", "no random sample" if at.barred else "")
+    verdict = decide(adjusted, utility, 0.03, Forgotten(at.records), "them", "no random sample" if at.barred else "")
     return next_steps(verdict, adjusted, at)
 
 

@@ -1,5 +1,6 @@
 """Level strong, end to end: ensembles by a fast Task.fit, the two controls, and an audit that knows no method."""
 
+import copy
 import dataclasses
 import math
 from dataclasses import replace
@@ -19,7 +20,7 @@ from efface.auditing.ensemble_rows import NO_ENSEMBLE
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import validate
 from efface.auditing.run import MAX_TARGETS
-from efface.auditing.verdict import Status, decide
+from efface.auditing.verdict import Forgotten, Status, decide
 from efface.data.records import Records
 from efface.ensembles import ModelSpec, Training, train_ensemble
 from efface.metrics.klom import MIN_KLOM_MODELS
@@ -184,7 +185,7 @@ def test_a_method_that_forgets_does_not_speak_for_weights_that_it_did_not_make()
         for r in adjust_tests(mixed.tests)
     ]
     told = [dataclasses.replace(r, p=1.0, p_adjusted=1.0) for r in only]
-    found = decide(told, None, 0.03, 60, "them")
+    found = decide(told, None, 0.03, Forgotten(60), "them")
     assert found.status is Status.UNDECIDED and "reads this model itself" in "\n".join(found.reasons)
 
 
@@ -297,8 +298,9 @@ def test_a_shadow_that_the_method_cannot_change_stays_as_it_is() -> None:
     still = efface.methods.get("ssd", {"select": "1e9"})
     idle = replace(inputs, method=still)
     meter = Meter()
-    ids = inputs.request.ids
-    made = shadow_models.forget_by_method(idle, judged.task, judged.original, ids, 0, None, meter)
-    assert made is not judged.original
+    ids, shadow = inputs.request.ids, copy.deepcopy(judged.original)
+    shadow.kept = [2 * p for p in shadow.parameters()]  # with a graph, which copy.deepcopy refuses
+    made = shadow_models.forget_by_method(idle, judged.task, shadow, ids, 0, None, meter)
+    assert made is not shadow
     assert all(torch.equal(a, b) for a, b in zip(made.parameters(), judged.original.parameters(), strict=True))
     assert meter.cost().total.forward > 0

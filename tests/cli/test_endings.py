@@ -5,19 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from helpers.command_line import AUDIT, SMALL, UNLEARN, answer, make_workshop, new_files, run
+from helpers.command_line import AUDIT, SMALL, UNLEARN, answer, new_files, run
 
 RUINOUS = (
     *("--method", "neggrad_plus", "--option", "alpha=0", "--option", "steps=60", "--option", "every=60"),
     *("--option", "lr=0.05"),
 )
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("workshop")
-    make_workshop(folder)
-    return folder
 
 
 def test_where_nothing_was_unlearned_no_weights_are_written(here: Path) -> None:

@@ -187,7 +187,7 @@ def test_the_strong_level_needs_the_tasks_own_training_before_any_work(
     result = run(*command, *STRONG)
     assert result.exit_code == 2
     assert result.stderr.splitlines()[1:] == [
-        "  - level strong trains models as the original was: set Task.fit, or use --level standard"
+        "  - level strong trains models as the original was trained: give Task.fit, or use level standard (--level)"
     ]
     assert listing(here) == before
 

@@ -32,7 +32,6 @@ from helpers.command_line import (
     UNLEARN,
     answer,
     failing,
-    make_workshop,
     new_files,
     run,
     watch_forget,
@@ -41,13 +40,6 @@ from helpers.command_line import (
 COMMANDS = ("unlearn", "audit", "methods", "demo")
 FILES = ["run", "run/report.html", "run/report.json", "run/unlearned.safetensors"]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits_task.py"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("workshop")
-    make_workshop(folder)
-    return folder
 
 
 def force_verdict(monkeypatch: pytest.MonkeyPatch, status: str) -> None:

@@ -13,16 +13,9 @@ from torch import Tensor, nn
 
 from efface.models.checkpoint import load_weights, weights_digest
 from efface.models.wrappers import plain_network
-from helpers.command_line import AUDIT, TASK, UNLEARN, answer, listing, make_workshop, run
+from helpers.command_line import AUDIT, TASK, UNLEARN, answer, listing, run
 
 State = dict[str, Tensor]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("workshop")
-    make_workshop(folder)
-    return folder
 
 
 def network() -> nn.Module:

@@ -73,7 +73,7 @@ def test_twins_and_shared_records_are_those_of_equal_inputs(
     for row in dict.fromkeys(trained[i] for i in sorted(forget)):
         same = [i for i, other in enumerate(trained) if other == row]
         groups[tuple(i for i in same if i in forget)] = tuple(i for i in same if i not in forget)
-    assert {g.forget: g.twins for g in contents.groups} == {f: t for f, t in groups.items() if t}
+    assert {g.forget: g.twins for g in contents.twin_sets} == {f: t for f, t in groups.items() if t}
     assert contents.shared.tolist() == [i for i, row in enumerate(held) if row in trained]
     assert not found.problems
     if hash_all:

@@ -1,6 +1,6 @@
 """Records read alike from any dataset, and hashes of their contents."""
 
-from collections import Counter, UserDict, defaultdict, namedtuple
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 from efface import RequestError
 from efface.data.hashing import content_hashes
 from efface.data.objects import UncomparableError
-from efface.data.records import Batch, Records, map_tensors, tensors_in
+from efface.data.records import Batch, Records
 from helpers.refused import Unreadable
 from helpers.tiny import RECORDS, Tiny
 
@@ -81,15 +81,6 @@ def test_content_hashes_are_of_inputs_and_target_alone(tiny: Tiny) -> None:
     assert hashes[2:] == Records(TensorDataset(x, y), tiny.task()).hashes(range(2, 6))
     x[0, 0] = torch.nextafter(x[0, 0], torch.tensor(9.0))
     assert content_hashes(Batch(x, y))[0] != hashes[0]
-
-
-def test_mappings_of_any_kind_are_walked() -> None:
-    a, b = torch.ones(2), torch.zeros(2)
-    for tree in (UserDict(a=a, b=[b]), defaultdict(list, a=a, b=[b])):
-        assert [t is s for t, s in zip(tensors_in(tree), (a, b), strict=True)] == [True, True]
-        changed = map_tensors(tree, lambda t: t + 1)
-        assert isinstance(changed, dict | UserDict) and changed["b"][0].eq(1).all() and changed["a"].eq(2).all()
-    assert type(map_tensors(Counter(), torch.neg)) is Counter
 
 
 def test_what_is_no_tensor_is_part_of_a_record(tiny: Tiny) -> None:

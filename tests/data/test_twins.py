@@ -1,6 +1,5 @@
 """Twins of forget records: refused, forgotten too or kept, by one switch of the run and of its audit."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ import efface
 from efface import AuditOptions, Recipe, RequestError, Result, Task, Twins, UnlearnOptions
 from efface.data.checks import Findings
 from efface.data.records import Records
-from efface.data.twin_policy import TwinPolicy, differences
-from efface.data.twins import TwinGroup, settle
+from efface.data.twin_policy import TwinPolicy
+from efface.data.twins import TwinSet, settle
 from helpers.tiny import CLASSES, RECORDS, REFERENCE, Tiny, bits, memorise
 
 ASKED = (5, 10, 15, 20, 25)
@@ -117,9 +116,9 @@ def test_a_result_says_how_many_records_were_erased_of_those_asked_for(tiny: Tin
 
 
 def test_a_long_list_of_twins_is_cut(tiny: Tiny) -> None:
-    groups = [TwinGroup((i,), (i + 100,)) for i in range(50)]
+    twin_sets = [TwinSet((i,), (i + 100,)) for i in range(50)]
     train, found = Records(tiny.task().train, tiny.task()), Findings()
-    settle(groups, TwinPolicy(), train, np.arange(50), range(RECORDS), found)
+    settle(twin_sets, TwinPolicy(), train, np.arange(50), range(RECORDS), found)
     assert found.problems[0].startswith("50 forget records have an exact twin")
     assert found.problems[0].count("twin of") == 20 and " and 30 more; forget" in found.problems[0]
 
@@ -201,8 +200,15 @@ def test_next_items_of_short_sessions_end_to_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "confirmed", "expected"),
-    [([1, 2], [2, 1], ([], [])), ([1, 2], [2, 3, 3], ([1], [3])), ([], ["1"], ([], ["1"])), ([1], ["1"], ([1], ["1"]))],
+    ("confirmed", "missing", "extra"),
+    [([201, 200], "", ""), ([200, 9, 9], "1 twins", "1 confirmed ids"), (["200", "201"], "2 twins", "2 confirmed ids")],
 )
-def test_differences(found: Sequence[Any], confirmed: Sequence[Any], expected: tuple[list[Any], list[Any]]) -> None:
-    assert differences(found, confirmed) == expected
+def test_just_the_twins_that_are_there_can_be_confirmed(
+    confirmed: list[Any], missing: str, extra: str, tiny: Tiny
+) -> None:
+    train, found = Records(tiny.task().train, tiny.task()), Findings()
+    twin_sets = [TwinSet((5,), (200,)), TwinSet((10,), (201,))]
+    settle(twin_sets, TwinPolicy("forget", confirmed), train, np.array([5, 10]), range(RECORDS), found)
+    wanted = [f"{missing} of forget records (equal inputs) are not confirmed: "] * bool(missing)
+    wanted += [f"{extra} are no twins of a forget record: "] * bool(extra)
+    assert [line.startswith(start) for line, start in zip(found.problems, wanted, strict=True)] == [True] * len(wanted)

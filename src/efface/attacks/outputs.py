@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from efface.attacks.probe import Head, probe_unmasked
-from efface.data.records import Batch, Records, map_tensors, tensors_in
+from efface.data.nesting import map_tensors, tensors_in
+from efface.data.records import Batch, Records
+from efface.data.splits import spread
 from efface.models.features import penultimate
 from efface.models.running import copy_inputs, device_of, forward, logits_of, mode
 from efface.runtime.cost import Meter
@@ -87,13 +89,12 @@ def copier(task: Task, records: Records) -> Perturb | None:
     """
     if task.perturb is not None:
         return task.perturb
-    at = np.linspace(0, len(records) - 1, min(len(records), SAMPLE)).astype(np.int64)
-    inputs = list(tensors_in(records.read(at).inputs))
+    inputs = list(tensors_in(records.read(spread(len(records), SAMPLE)).inputs))
     if not any(_takes_noise(t) for t in inputs):
         return None
     # the same scale for forget records and nonmembers, which does not depend on the batch
-    spread = [float(t.double().std()) if _takes_noise(t) and t.numel() > 1 else 0.0 for t in inputs]
-    return partial(add_noise, scales=[NOISE * s for s in spread])
+    deviations = [float(t.double().std()) if _takes_noise(t) and t.numel() > 1 else 0.0 for t in inputs]
+    return partial(add_noise, scales=[NOISE * s for s in deviations])
 
 
 def read_outputs(

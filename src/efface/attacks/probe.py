@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.numerics.logits import MASKED, is_masked
+from efface.numerics.minimise import minimise
 
 Head = Callable[[Tensor], Tensor]
 
 RIDGE = 1e-3  # penalty on squared weights, beside the mean loss
-ROUNDS = 50  # steps of L-BFGS; twice as many change no AUC visibly
 MIN_SCALE = 1e-3  # least scale of a feature, as a share of the largest one's
 
 
@@ -56,18 +56,11 @@ def probe(features: Tensor, targets: Tensor, classes: int) -> Head:
     # a feature that hardly varies on retain records must not dominate elsewhere
     scale = std.clamp_min(max(MIN_SCALE * float(std.max()), 1e-12))
     scaled = (x - mean) / scale
-    weights = torch.zeros(x.shape[1] + 1, classes, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights], max_iter=ROUNDS, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        value = F.cross_entropy(scaled @ weights[:-1] + weights[-1], y) + RIDGE / 2 * weights[:-1].square().sum()
-        value.backward()
-        return value
+    def loss(weights: Tensor) -> Tensor:
+        return F.cross_entropy(scaled @ weights[:-1] + weights[-1], y) + RIDGE / 2 * weights[:-1].square().sum()
 
-    with torch.enable_grad():
-        optimiser.step(loss)
-    fitted = weights.detach()
+    fitted = minimise(loss, (x.shape[1] + 1, classes))
 
     def head(others: Tensor) -> Tensor:
         return (others.double() - mean) / scale @ fitted[:-1] + fitted[-1]

@@ -1,7 +1,7 @@
 """The audit: judges an unlearned model from any tool on records and models that the unlearning did not use."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -11,7 +11,7 @@ from efface.auditing.inputs import OTHER_SEED, prepare
 from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.auditing.report.build import Report
 from efface.auditing.run import judge
-from efface.data.ids import ByGroup
+from efface.data.ids import Forget
 from efface.errors import RequestError, kind_of
 from efface.models.wrappers import plain_networks
 from efface.options import as_integer, clear_calls
@@ -19,7 +19,7 @@ from efface.runtime.cost import Meter
 from efface.runtime.notices import warn_caller
 from efface.runtime.seeds import seeded, unchanged_globals
 from efface.task import Task
-from efface.types import RecordId, SizedDataset
+from efface.types import SizedDataset
 from efface.unlearning.result import Result
 
 __all__ = ["audit", "audit_models"]
@@ -75,7 +75,7 @@ def audit_models(
     original: nn.Module,
     unlearned: nn.Module,
     *,
-    forget: Collection[RecordId] | ByGroup,
+    forget: Forget,
     task: Task,
     level: Level | str = Level.STANDARD,
     references: int | Sequence[nn.Module] = REFERENCES,

@@ -13,7 +13,7 @@ from efface.auditing.inputs import AuditInputs
 from efface.auditing.relabel import relabel
 from efface.auditing.shadow_models import forget_by_method, train_shadows
 from efface.data.checks import MAX_SHARE, MIN_RETAIN
-from efface.data.ids import read_ids
+from efface.data.groups import read_groups
 from efface.data.records import Records, subset
 from efface.ensembles import ModelSpec
 from efface.metrics.epsilon import canary_epsilon
@@ -84,8 +84,8 @@ class Planted(Brief):
         """
         at = self.held[k].tolist()
         read = None if self.read is None else subset(self.read, at)
-        keys = () if task.groups is None else read_ids(task.groups, "groups", [])
-        groups = None if task.groups is None else [keys[i] for i in at]
+        keys = read_groups(task, len(task.train), [])
+        groups = None if keys is None else [keys[i] for i in at]
         return replace(task, train=subset(self.train, at), ids=at, groups=groups, eval_records=read)
 
 

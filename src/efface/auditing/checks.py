@@ -1,23 +1,23 @@
 """Checks of the arguments of `efface.audit` and `efface.audit_models`, made before any work."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from efface.auditing.config import REFERENCES, Level, level_problem
+from efface.auditing.config import NO_FIT, REFERENCES, Level, level_problem
 from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from efface.data.checks import Findings
-from efface.data.ids import ByGroup, read_ids
+from efface.data.ids import Forget, read_ids
 from efface.data.twin_policy import TwinPolicy
 from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import Method, get
 from efface.models.checkpoint import weights_digest
 from efface.models.checks import check_fresh
-from efface.options import as_integer
+from efface.options import is_integer
 from efface.request import Request, check_others, check_request
 from efface.runtime.kinds import network_problem
 from efface.runtime.printing import Brief
@@ -40,7 +40,7 @@ class ModelPair(Brief):
 
     original: nn.Module
     model: nn.Module
-    forget: Collection[RecordId] | ByGroup
+    forget: Forget
     task: Task
 
 
@@ -183,12 +183,11 @@ def _level_problems(call: AuditCall) -> list[str]:
 
 
 def _reference_problems(references: object, level: object) -> list[str]:
-    references = as_integer(references)
-    if isinstance(references, bool | str) or not isinstance(references, int | Sequence):
-        return [f"references: expected a number of models, or models, got {type(references).__name__}"]
-    if isinstance(references, int):
+    if is_integer(references):
         least = f"references: expected 1 or more, got {references}; level 'quick' needs none"
         return [least] if references < 1 else []
+    if not isinstance(references, Sequence) or isinstance(references, str):
+        return [f"references: expected a number of models, or models, got {type(references).__name__}"]
     odd = [type(m).__name__ for m in references if not isinstance(m, nn.Module)]
     problems = [f"references: expected models, got {odd[0] if odd else 'none'}"] if odd or not references else []
     if level == Level.QUICK and references:
@@ -198,9 +197,9 @@ def _reference_problems(references: object, level: object) -> list[str]:
 
 def _other_problems(call: AuditCall) -> list[str]:
     problems = []
-    if not _is_list(call.retrained) or isinstance(call.retrained, nn.Module):
+    if not _is_list(call.retrained):
         problems.append(f"retrained: expected a list of models, got {type(call.retrained).__name__}")
-    if call.seed is not None and type(as_integer(call.seed)) is not int:
+    if call.seed is not None and not is_integer(call.seed):
         problems.append(f"seed: expected an integer, got {call.seed!r}")
     if not isinstance(call.options, AuditOptions):
         problems.append(f"options: expected an efface.AuditOptions, got {type(call.options).__name__}")
@@ -220,9 +219,7 @@ def _strong_problems(call: AuditCall, request: Request) -> list[str]:
     found = Findings()
     check_fresh(call.judged.original, request.task, request.train, request.classes, found)
     if request.task.fit is None:
-        found.problems.append(
-            "level strong trains models as the original was trained: give Task.fit, or use level standard"
-        )
+        found.problems.append(NO_FIT)
     if request.forget_classes and call.method is not None:
         found.problems.append("level strong cannot run a method on whole classes yet: leave `method` out")
     if call.options.cache is not None:

@@ -5,6 +5,7 @@ from enum import StrEnum
 REFERENCES = 4  # reference models that an audit trains
 MODELS = 32  # models of each ensemble at level strong
 MIN_ENSEMBLE = 8  # the fewest for which distances between ensembles are tested
+NO_FIT = "level strong trains models as the original was trained: give Task.fit, or use level standard"
 
 
 class Level(StrEnum):

@@ -11,7 +11,7 @@ from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
 from efface.methods import Method, class_of, get
 from efface.models.training import Recipe
-from efface.options import as_integer, clear_calls, type_problems
+from efface.options import as_integer, clear_calls, is_integer, type_problems
 from efface.runtime.cost import PhaseCost
 from efface.runtime.printing import Brief
 from efface.types import RecordId
@@ -73,7 +73,6 @@ class AuditOptions(Brief):
             ("retrain_cost", self.retrain_cost, PhaseCost | None, "an efface.PhaseCost"),
             ("cache", self.cache, str | Path | None, "a folder"),
             ("recipe", self.recipe, Recipe, "an efface.Recipe"),
-            ("run_seed", self.run_seed, int | None, "an integer"),
             ("used_reference", self.used_reference, str | None, "text"),
             ("title", self.title, str, "text"),
             ("show_ids", self.show_ids, bool, "True or False"),
@@ -87,11 +86,11 @@ class AuditOptions(Brief):
                 for name, ids in self.kinds.items()
                 if not isinstance(name, str) or isinstance(ids, str | bytes) or not hasattr(ids, "__len__")
             ]
-        if isinstance(self.run_seed, bool):
-            problems.append(f"run_seed: expected an integer, got {self.run_seed}")
-        if not _is_at_least(self.models, MIN_ENSEMBLE):
+        if self.run_seed is not None and not is_integer(self.run_seed):
+            problems.append(f"run_seed: expected an integer, got {self.run_seed!r}")
+        if not is_integer(self.models, MIN_ENSEMBLE):
             problems.append(f"models: expected {MIN_ENSEMBLE} or more, got {self.models!r}")
-        if self.jobs is not None and not _is_at_least(self.jobs, 1):
+        if self.jobs is not None and not is_integer(self.jobs, 1):
             problems.append(f"jobs: expected a number of processes, got {self.jobs!r}")
         if self.method is not None:
             collect_errors(problems, get, self.method)
@@ -105,10 +104,6 @@ class AuditOptions(Brief):
         """How ensembles are trained and cached."""
         cache = None if self.cache is None else Path(self.cache)
         return Training(self.recipe, cache, self.jobs, self.progress)
-
-
-def _is_at_least(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 DEFAULT_OPTIONS = AuditOptions()

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
 
+from efface.data.nesting import like_sequence
 from efface.data.records import Batch, Records
 from efface.ensembles.hashing import content_hash
 from efface.errors import describe_error
@@ -179,8 +180,7 @@ def replaced(tree: Any, place: Place, value: Any) -> Any:
         return value
     inner = replaced(item(tree, place[:1]), place[1:], value)
     if isinstance(tree, tuple):
-        items = [inner if i == place[0] else one for i, one in enumerate(tree)]
-        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+        return like_sequence(tree, [inner if i == place[0] else one for i, one in enumerate(tree)])
     if (changed := copy.copy(tree)) is tree:  # such as a member of an enumeration
         raise TypeError(f"{type(tree).__name__} cannot be copied")
     if isinstance(changed, Mapping | list):

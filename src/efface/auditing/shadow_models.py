@@ -1,6 +1,5 @@
 """The ensembles of a strong audit: originals, the same models unlearned, and models trained without the forget set."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ from torch import nn
 from efface.auditing.inputs import AuditInputs
 from efface.data.splits import Splits
 from efface.ensembles import ModelSpec, TrainedEnsemble, train_ensemble
+from efface.models.running import copy_model
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.notices import quietly
 from efface.runtime.printing import Brief
@@ -131,6 +131,6 @@ def forget_by_method(
             )
             made, cost = result.model, result.cost
         except NothingUnlearnedError as error:
-            made, cost = copy.deepcopy(model), error.cost
+            made, cost = copy_model(model), error.cost
         meter.count(cost.total.forward, cost.total.backward)
     return made

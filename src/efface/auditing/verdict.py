@@ -76,7 +76,7 @@ def decide(
     tests: Sequence[AuditTest],
     utility: Estimate | None,
     floor: float,
-    records: "int | Forgotten",
+    forgotten: Forgotten,
     target: str,
     barred: str = "",
     unmeasured: Sequence[str] = (),
@@ -87,12 +87,11 @@ def decide(
         tests: The tests, with adjusted p values.
         utility: Change of accuracy on never-seen records, negative for a loss; None if it was not measured.
         floor: Largest loss of accuracy that is allowed, from 0 to 1; a loss shown to be larger fails the model.
-        records: Number of forget records, and of the groups that they belong to.
+        forgotten: Number of forget records, and of the groups that they belong to.
         target: What effects are measured against, in words.
         barred: Why tests do not apply; empty if they do.
         unmeasured: Why tests that would decide could not be made.
     """
-    forgotten = records if isinstance(records, Forgotten) else Forgotten(records)
     informative = [t for t in tests if not t.uninformative_reason]
     smallest = min((_detectable(t.unlearned) for t in tests if t.kind != "distance"), default=float("nan"))
     left = [] if barred else [t for t in tests if t.outcome == "left"]

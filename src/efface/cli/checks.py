@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from efface.auditing.config import MODELS, Level, level_problem
+from efface.auditing.config import MODELS, NO_FIT, Level, level_problem
 from efface.cli.ids import IdLines, IdSource, read_id_lines
 from efface.cli.taskpath import check_task_path
 from efface.data.twin_policy import policy_problems
-from efface.errors import RequestError, collect_errors, shorten
+from efface.errors import RequestError, collect_errors, reason_of, shorten
 from efface.methods import check_key
 from efface.models.weights_file import INDEX, KINDS, find_weights, is_weights_name
 from efface.runtime.devices import check_device_name
@@ -117,7 +117,7 @@ def check_twins(problems: list[str], twins: str | None, confirm: str | None, no_
 def check_fit(problems: list[str], level: str, inputs: "Inputs | None") -> None:
     """Check that the task can train models, at level strong; `inputs` is None if they could not be loaded."""
     if level == Level.STRONG and inputs is not None and inputs.task.fit is None:
-        problems.append("level strong trains models as the original was: set Task.fit, or use --level standard")
+        problems.append(f"{NO_FIT} (--level)")
 
 
 def check_method(key: str, words: Iterable[str]) -> dict[str, str]:
@@ -154,8 +154,7 @@ def reference_files(folder: Path) -> list[Path]:
     try:
         found = sorted(p for p in folder.iterdir() if _holds_weights(p))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"{folder}: cannot be read: {reason} (--references)") from error
+        raise RequestError(f"{folder}: cannot be read: {reason_of(error)} (--references)") from error
     if not found:
         raise RequestError(f"{folder}: holds no weights ({KINDS}) (--references)")
     if shards := [p for p in found if p.name.endswith(INDEX)]:

@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.auditing.report.wording import number, ratio
+from efface.auditing.report.wording import VERDICTS, number, ratio
 from efface.cli.output import NOT_AUDITED
 from efface.errors import shorten
-from efface.runtime.jsonable import to_jsonable
 
 if TYPE_CHECKING:  # a store is shown without torch
     from efface.auditing.readings import Reading
@@ -28,7 +27,6 @@ if TYPE_CHECKING:  # a store is shown without torch
 PIPED_WIDTH = 120  # columns of output that does not go to a terminal
 NARROW = 100
 SHOWN_RECORDS = 5
-STATUS_WORDS = {"verified": "Verified", "not_verified": "Not verified", "undecided": "Undecided"}
 COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow", "nothing_unlearned": "red"}
 
 
@@ -144,23 +142,6 @@ def show_nothing(error: "NothingUnlearnedError", stdout: TextIO) -> None:
     say(out, f"Cost: {_spent(f'unlearning by {error.method.key}', error.cost)}.")
 
 
-def nothing_summary(error: "NothingUnlearnedError") -> dict[str, Any]:
-    """The output under --json of a run that unlearned nothing."""
-    document = {
-        "status": "nothing_unlearned",
-        "reasons": [error.reason],
-        "next": list(error.next_steps),
-        "files": {},
-        "report": None,
-        "method": {"key": error.method.key, "options": dataclasses.asdict(error.method)},
-        "seed": error.seed,
-        "evidence": dataclasses.asdict(error.evidence),
-        "cost": {name: dataclasses.asdict(cost) for name, cost in error.cost.phases.items()},
-        "warnings": list(error.warnings),
-    }
-    return to_jsonable(document)  # type: ignore[no-any-return]
-
-
 def _stopped(result: "Result") -> str:
     """Why the run ended, and which weights were kept."""
     evidence = result.evidence
@@ -265,7 +246,7 @@ def say(out: Console, line: str | Text) -> None:
 def say_verdict(out: Console, verdict: "Verdict") -> None:
     """Print the conclusion of an audit and its reasons."""
     status = str(verdict.status)
-    say(out, Text.assemble((f"{STATUS_WORDS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))
+    say(out, Text.assemble((f"{VERDICTS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))
     for reason in verdict.reasons:
         say(out, f"  - {reason}")
     say_next(out, verdict.next_steps)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 import typer
 
 from efface.cli.failures import Code
-from efface.cli.output import print_json, save, summary
+from efface.cli.output import nothing_summary, print_json, save, summary
 
 if TYPE_CHECKING:
     from efface.auditing.report.build import Report
@@ -46,7 +46,7 @@ def or_nothing_unlearned(as_json: bool, stdout: TextIO) -> Iterator[None]:
     try:
         yield
     except NothingUnlearnedError as error:
-        from efface.cli.display import nothing_summary, show_nothing
+        from efface.cli.display import show_nothing
 
         if as_json:
             print_json(nothing_summary(error), stdout)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from efface.errors import RequestError, shorten
+from efface.errors import RequestError, reason_of, shorten
 
 if TYPE_CHECKING:  # the file is read before torch is imported
     from efface.types import RecordId
@@ -182,8 +182,7 @@ def _bytes(source: str, option: str) -> bytes:
     except IsADirectoryError:
         raise RequestError(f"{source}: is a folder, not a file of ids ({option})") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"{source}: cannot be read: {reason} ({option})") from error
+        raise RequestError(f"{source}: cannot be read: {reason_of(error)} ({option})") from error
 
 
 def _lines(data: bytes, name: str, is_text: bool) -> list[str]:

@@ -9,8 +9,8 @@ from torch import nn
 from efface.cli.ids import IdLines, as_ids
 from efface.cli.taskpath import load_task, user_failure
 from efface.data.checks import Findings, find_forget
-from efface.data.clusters import read_groups
-from efface.data.ids import ByGroup
+from efface.data.groups import NO_GROUPS, read_groups
+from efface.data.ids import ByGroup, Forget
 from efface.data.naming import name_records
 from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import load_weights
@@ -34,7 +34,7 @@ class Inputs:
 
     task: Task
     models: Sequence[nn.Module]
-    forget: Collection[RecordId] | ByGroup
+    forget: Forget
     confirmed: Collection[RecordId] = ()
 
 
@@ -72,7 +72,7 @@ def load_inputs(
     return Inputs(task, [m.to(place) for m in models if m is not None], forget, confirmed or ())
 
 
-def read_forget_lines(lines: IdLines, task: Task) -> Collection[RecordId] | ByGroup:
+def read_forget_lines(lines: IdLines, task: Task) -> Forget:
     """Convert the lines of a file to ids or groups of a task.
 
     Args:
@@ -85,9 +85,7 @@ def read_forget_lines(lines: IdLines, task: Task) -> Collection[RecordId] | ByGr
     if not hasattr(task.train, "__len__"):
         return ()  # refused with the other data sets
     if lines.by_group and task.groups is None:
-        raise RequestError(
-            "the request names groups, but the task has none: set Task.groups, a key a record (--groups)"
-        )
+        raise RequestError(f"{NO_GROUPS} (--groups)")
     records, problems = len(task.train), list[str]()
     keys = read_groups(task, records, problems) if lines.by_group else name_records(task, records, problems).ids
     if problems:

@@ -1,17 +1,19 @@
 """The output of a command: checking its folder, writing weights and report, and printing JSON."""
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from efface.errors import CheckpointError, EffaceError, RequestError
+from efface.errors import CheckpointError, EffaceError, RequestError, reason_of
 from efface.runtime.files import folder_problem
 
 if TYPE_CHECKING:
     from efface.auditing.report.build import Report
+    from efface.unlearning.nothing import NothingUnlearnedError
     from efface.unlearning.result import Result
 
 WEIGHTS, REPORT, PAGE = "unlearned.safetensors", "report.json", "report.html"
@@ -35,7 +37,7 @@ def check_folder(folder: Path, force: bool, sources: Iterable[Path] = ()) -> Non
             if not force and any(folder.iterdir()):
                 problem = "is not empty; give --force to write into it anyway"
         except OSError as error:
-            problem = f"cannot be used: {error.strerror or error}"
+            problem = f"cannot be used: {reason_of(error)}"
     if problem is not None:
         raise RequestError(f"{folder}: {problem} (--out)")
     target = os.path.realpath(folder / WEIGHTS)
@@ -72,9 +74,7 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
     except CheckpointError as error:  # the disk is at fault, not the request
         raise EffaceError("; ".join(error.problems)) from error
     except OSError as error:
-        raise EffaceError(
-            f"{error.filename or folder}: cannot be written: {error.strerror or error} (--out)"
-        ) from error
+        raise EffaceError(f"{error.filename or folder}: cannot be written: {reason_of(error)} (--out)") from error
     finally:
         if made and not files:
             with contextlib.suppress(OSError):
@@ -96,3 +96,22 @@ def summary(result: "Result | None", report: "Report | None", files: Mapping[str
 def print_json(document: Mapping[str, Any], stdout: TextIO) -> None:
     """Print a JSON document in ASCII, which every terminal can show."""
     print(json.dumps(document, indent=1, allow_nan=False), file=stdout)
+
+
+def nothing_summary(error: "NothingUnlearnedError") -> dict[str, Any]:
+    """The output under --json of a run that unlearned nothing."""
+    from efface.runtime.jsonable import to_jsonable
+
+    document = {
+        "status": "nothing_unlearned",
+        "reasons": [error.reason],
+        "next": list(error.next_steps),
+        "files": {},
+        "report": None,
+        "method": {"key": error.method.key, "options": dataclasses.asdict(error.method)},
+        "seed": error.seed,
+        "evidence": dataclasses.asdict(error.evidence),
+        "cost": {name: dataclasses.asdict(cost) for name, cost in error.cost.phases.items()},
+        "warnings": list(error.warnings),
+    }
+    return to_jsonable(document)  # type: ignore[no-any-return]

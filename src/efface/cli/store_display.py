@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.cli.display import COLOURS, STATUS_WORDS, make_console, say, say_next, say_verdict
+from efface.auditing.report.wording import VERDICTS
+from efface.cli.display import COLOURS, make_console, say, say_next, say_verdict
 from efface.cli.output import print_json
 from efface.runtime.jsonable import to_jsonable
 from efface.store.plan import NOTHING_UNLEARNED
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from efface.store import Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
 
 STATUSES = {
-    **STATUS_WORDS,
+    **VERDICTS,
     "not_audited": "Not audited",
     "retrained": "Retrained",
     NOTHING_UNLEARNED: "Nothing unlearned",

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from efface.data.clusters import read_groups
-from efface.data.groups import positions_in_groups, remaining_line
-from efface.data.ids import ByGroup, RecordIds, read_ids
+from efface.data.groups import NO_GROUPS, positions_in_groups, read_groups, remaining_line
+from efface.data.ids import ByGroup, read_ids
 from efface.data.index import positions_of
 from efface.data.naming import Names, check_numbering, name_records
 from efface.data.similar import similar_warnings, unknown_ids
@@ -22,7 +21,7 @@ from efface.types import Indices, RecordId
 LARGE_SHARE = 0.05
 MAX_SHARE = 0.20
 MIN_RETAIN = 60
-_NONE: Indices = np.empty(0, dtype=np.int64)
+EMPTY: Indices = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,10 @@ class ForgetSet:
     Args:
         names: What all training records are called.
         at: The positions of the records to forget in the training set, in the order of the request.
-        groups: The key of the group of each training record; None if the task has no groups.
     """
 
     names: Names
     at: Indices
-    groups: RecordIds | None
 
 
 @dataclass
@@ -108,8 +105,8 @@ def find_forget(task: Task, forget: Any, asked: Sequence[RecordId], records: int
     groups = read_groups(task, records, found.problems)
     if isinstance(forget, ByGroup):
         if task.groups is None:
-            found.problems.append("the request names groups, but the task has none: set Task.groups, a key a record")
-        at = positions_in_groups(asked, groups, found.problems) if groups else _NONE
+            found.problems.append(NO_GROUPS)
+        at = positions_in_groups(asked, groups, found.problems) if groups else EMPTY
     else:
         at = _look_up(names, asked, unread, groups, found)
     if len(found.problems) == before:
@@ -119,7 +116,7 @@ def find_forget(task: Task, forget: Any, asked: Sequence[RecordId], records: int
         found.warnings += similar
         if groups is not None and (line := remaining_line(at, groups)):
             found.warnings.append(line)
-    return ForgetSet(names, at, groups)
+    return ForgetSet(names, at)
 
 
 def _look_up(
@@ -134,7 +131,7 @@ def _look_up(
             f"the forget set names {shorten(repeated)} more than once ({len(repeated)} ids): name each once"
         )
     if unread:
-        return _NONE
+        return EMPTY
     at = positions_of(asked, names.ids)
     unknown = [i for i in dict.fromkeys(asked) if i not in at]
     if unknown:

@@ -14,7 +14,7 @@ from efface.data.checks import Findings
 from efface.data.hashing import checksums
 from efface.data.objects import dense_parts, values_in
 from efface.data.records import Batch, Records
-from efface.data.twins import TwinGroup
+from efface.data.twins import TwinSet
 from efface.errors import shorten
 from efface.types import Indices
 
@@ -78,14 +78,14 @@ class Contents:
         counts: The number of training records of each class.
         marks: A checksum or content hash of the inputs of each record, by name of the set.
         hashed: Whether `marks` are content hashes.
-        groups: Forget records with twins.
+        twin_sets: Forget records with twins.
         shared: Positions of the holdout records whose inputs are those of a training record.
     """
 
     counts: Counter[int]
     marks: Mapping[str, Marks]
     hashed: bool
-    groups: tuple[TwinGroup, ...]
+    twin_sets: tuple[TwinSet, ...]
     shared: Indices
 
 
@@ -140,7 +140,7 @@ def check_contents(
         counts,
         {"training": of_train, "holdout": of_holdout},
         hash_all,
-        _twin_groups(train_hashes, forget),
+        _twin_sets(train_hashes, forget),
         np.array([at for at, h in holdout_hashes.items() if h in trained], dtype=np.int64),
     )
 
@@ -162,14 +162,14 @@ def _hashes(records: Records, at: Indices, marks: Marks, hash_all: bool) -> dict
     return dict(zip(at.tolist(), hashes, strict=True))
 
 
-def _twin_groups(hashes: Mapping[int, bytes], forget: Indices) -> tuple[TwinGroup, ...]:
+def _twin_sets(hashes: Mapping[int, bytes], forget: Indices) -> tuple[TwinSet, ...]:
     """The forget records whose inputs equal those of a record that is not in the request."""
     forgotten = set(forget.tolist())
     own: dict[bytes, list[int]] = {}
     others: dict[bytes, list[int]] = {}
     for at, h in sorted(hashes.items()):
         (own if at in forgotten else others).setdefault(h, []).append(at)
-    return tuple(TwinGroup(tuple(at), tuple(others[h])) for h, at in own.items() if h in others)
+    return tuple(TwinSet(tuple(at), tuple(others[h])) for h, at in own.items() if h in others)
 
 
 def check_classes(train: Records, forget: Indices, found: Findings) -> None:

@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from efface.data.ids import RecordIds
 from efface.errors import describe_error
-from efface.types import RecordId, SizedDataset
+from efface.runtime.printing import clip
+from efface.task import Task
+from efface.types import Indices, RecordId, SizedDataset
 
 MAX_DESCRIPTION = 200  # characters
 
@@ -35,26 +38,41 @@ class ForgetRecord:
         return ", ".join(parts) + ("" if self.description is None else f": {self.description}")
 
 
-def describe_records(
-    describe: Callable[[Any], str] | None,
-    data: SizedDataset,
-    ids: Sequence[RecordId],
-    positions: Sequence[int],
+def forget_records(
+    task: Task,
+    ids: RecordIds,
+    positions: Indices,
+    labels: Sequence[int],
+    keys: RecordIds | None,
     problems: list[str],
-) -> list[str | None]:
-    """Describe records by the user's function; each is read once more for it.
+) -> tuple[ForgetRecord, ...]:
+    """The records of a request; each is read once more if `Task.describe` describes records.
 
     Args:
-        describe: The function; None describes nothing.
-        data: The training records.
-        ids: The ids of the records, for messages.
-        positions: Their positions.
+        task: The task.
+        ids: The ids of the training records.
+        positions: The positions of the records in `train`.
+        labels: Their classes.
+        keys: The key of each training record's group; None if the task has no groups.
         problems: A problem is added to this at the first record that cannot be described.
     """
+    at, data = positions.tolist(), task.train if task.eval_records is None else task.eval_records
+    descriptions = _describe(task.describe, data, [(ids[i], i) for i in at], problems)
+    rows = zip(at, labels, descriptions, strict=not problems)
+    return tuple(ForgetRecord(ids[i], i, label, text, None if keys is None else keys[i]) for i, label, text in rows)
+
+
+def _describe(
+    describe: Callable[[Any], str] | None,
+    data: SizedDataset,
+    records: Sequence[tuple[RecordId, int]],
+    problems: list[str],
+) -> list[str | None]:
+    """What the user's function says of records, given by id and position; empty at the first that it fails for."""
     if describe is None:
-        return [None] * len(positions)
+        return [None] * len(records)
     lines: list[str | None] = []
-    for name, at in zip(ids, positions, strict=True):
+    for name, at in records:
         try:
             text = describe(data[at])
         except Exception as error:  # a user's function may raise anything
@@ -63,10 +81,5 @@ def describe_records(
         if not isinstance(text, str):
             problems.append(f"Task.describe: expected text for record {name!r}, got {type(text).__name__}")
             return []
-        lines.append(_one_line(text))
+        lines.append(clip("".join(c if c.isprintable() else " " for c in text), MAX_DESCRIPTION))
     return lines
-
-
-def _one_line(text: str) -> str:
-    line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-    return line if len(line) <= MAX_DESCRIPTION else f"{line[: MAX_DESCRIPTION - 3]}..."

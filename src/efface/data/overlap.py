@@ -8,7 +8,7 @@ from efface.data.checks import Findings
 from efface.data.contents import HASH, Contents, Marks, among, check_batch, marked
 from efface.data.hashing import checksums
 from efface.data.records import Records
-from efface.data.splits import MIN_HOLDOUT
+from efface.data.splits import MIN_HOLDOUT, spread
 from efface.types import Indices
 
 COMPARED = 256  # records of train whose inputs are looked for among eval_records
@@ -50,7 +50,7 @@ def check_order(given: Records, read: Records, contents: Contents, found: Findin
         contents: What the pass over all eval_records found.
         found: A problem is added to this.
     """
-    some = np.unique(np.linspace(0, len(given) - 1, min(len(given), COMPARED)).astype(np.int64))
+    some = spread(len(given), COMPARED)
     # read once, since a record that augments differs the next time, and alone, since its length may differ too
     batches = [*given.hashed(some, size=1024 if given.is_made_of_tensors else 1, with_targets=False)]
     hashes = np.frombuffer(b"".join(h for _, each in batches for h in each), HASH)

@@ -11,6 +11,7 @@ from torch import Tensor
 from efface.data.checks import Findings
 from efface.data.objects import UncomparableError
 from efface.data.records import Records
+from efface.data.splits import spread
 from efface.errors import RequestError, describe_error, shorten
 from efface.types import Indices
 
@@ -161,8 +162,7 @@ def check_eval_labels(train: Records, read: Records, forget: Indices, found: Fin
     if train.is_made_of_tensors:
         some = np.arange(len(train), dtype=np.int64)
     else:
-        spread = np.linspace(0, len(train) - 1, min(len(train), SAMPLED)).astype(np.int64)
-        some = np.union1d(forget[:: max(1, len(forget) // MAX_COMPARED)], spread)
+        some = np.union1d(forget[:: max(1, len(forget) // MAX_COMPARED)], spread(len(train), SAMPLED))
     try:
         # read alone, since augmented records may be of different lengths, and only Task.fit need make batches of them
         size = 1024 if train.is_made_of_tensors else 1

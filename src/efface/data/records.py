@@ -1,6 +1,6 @@
 """Reading records by position from datasets of any kind."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
-from efface.data.cutting import UncuttableError, cut, how_cut, like, moved
 from efface.data.hashing import content_hashes
+from efface.data.nesting import UncuttableError, cut, how_cut, moved
 from efface.data.objects import UncomparableError
 from efface.errors import EffaceError, RequestError, describe_error, shorten
 from efface.runtime.printing import Brief
@@ -19,43 +19,6 @@ from efface.task import Task, unpack_pair
 from efface.types import Indices, RecordId, SizedDataset
 
 T = TypeVar("T")
-
-
-def map_tensors(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Apply a function to every tensor in a nesting of mappings, lists and tuples.
-
-    Args:
-        tree: The nesting; leaves other than tensors stay as they are.
-        function: The function.
-
-    Returns:
-        The same nesting. A mapping keeps its type if it can be made from a dict, and else becomes a dict.
-    """
-    if isinstance(tree, Tensor):
-        return function(tree)
-    if isinstance(tree, Mapping):
-        return like(tree, {k: map_tensors(v, function) for k, v in tree.items()})
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(map_tensors(v, function) for v in tree))
-    if isinstance(tree, list | tuple):
-        return type(tree)(map_tensors(v, function) for v in tree)
-    return tree
-
-
-def leaves_in(tree: Any) -> Iterator[Any]:
-    """Every value in a nesting of mappings, lists and tuples that is not a mapping, list or tuple, in order."""
-    if isinstance(tree, Mapping):
-        tree = list(tree.values())
-    if isinstance(tree, list | tuple):
-        for value in tree:
-            yield from leaves_in(value)
-    else:
-        yield tree
-
-
-def tensors_in(tree: Any) -> Iterator[Tensor]:
-    """Every tensor in a nesting of mappings, lists and tuples, in order."""
-    return (leaf for leaf in leaves_in(tree) if isinstance(leaf, Tensor))
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,9 +78,6 @@ class Records:
         where: Name of the set in messages, such as `train`; None if it has none.
         ids: The ids of the records, in order, for messages; None if a record's index is its id.
     """
-
-    where: str | None = None
-    ids: Sequence[RecordId] | None = None
 
     def __init__(
         self, dataset: SizedDataset, task: Task, where: str | None = None, ids: Sequence[RecordId] | None = None

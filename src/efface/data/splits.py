@@ -42,6 +42,11 @@ class Splits(Brief):
     audit: Indices
 
 
+def spread(records: int, most: int) -> Indices:
+    """Up to `most` positions, in order and evenly spaced over a data set, which may be sorted."""
+    return np.linspace(0, records - 1, min(records, most)).astype(np.int64)
+
+
 def make_splits(forget: Indices, records: int, holdout: int, seed: int) -> Splits:
     """Draw the splits of a run; the same arguments always give the same splits.
 

@@ -1,20 +1,15 @@
 """The data sets of a task, which are read and checked together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from efface.data.checks import Findings
-from efface.data.clusters import check_keys
-from efface.data.contents import Contents, check_contents
-from efface.data.overlap import check_order
-from efface.data.reading import (
-    check_eval_labels,
-    check_layout,
-    check_reading,
-    check_rereading,
-)
+from efface.data.checks import EMPTY, Findings
+from efface.data.contents import Marks, check_contents, note_classes
+from efface.data.overlap import check_order, check_shared
+from efface.data.reading import check_eval_labels, check_layout, check_reading, check_rereading
 from efface.data.records import Records
-from efface.data.twins import EMPTY
+from efface.data.twin_policy import TwinPolicy
+from efface.data.twins import Settled, settle
 from efface.errors import RequestError
 from efface.task import Task
 from efface.types import Indices, RecordId
@@ -42,15 +37,6 @@ class TaskSets:
         first = "training" if self.given is None else "eval_records"
         sets = {first: self.train, "holdout": self.holdout}
         return sets if self.test is None else {**sets, "test": self.test}
-
-    def check_groups(self, task: Task, found: Findings) -> None:
-        """Check the groups of all data sets; problems with those of the training records may be found already."""
-        given = self.train if self.given is None else self.given
-        sizes = {"train": len(given), "holdout": len(self.holdout)}
-        problems: list[str] = []
-        check_keys(task, sizes if self.test is None else {**sizes, "test": len(self.test)}, problems)
-        for line in problems:
-            found.add_problem(line)
 
     def check(self, forget: Indices, compare: bool, found: Findings) -> None:
         """Check that all sets are read alike, always in the same way, and that eval_records have the labels of train.
@@ -90,19 +76,45 @@ def read_sets(task: Task, ids: Sequence[RecordId]) -> TaskSets:
     )
 
 
-def check_all_contents(
-    sets: TaskSets, forget: Indices, classes: int | None, found: Findings, hash_all: bool
-) -> Contents:
-    """Compare all records, as `check_contents` does, and the order of eval_records with that of train.
+@dataclass(frozen=True)
+class Compared:
+    """What was found by comparing all records.
+
+    Args:
+        settled: The records to forget, with what was done about their twins.
+        shared: Positions of the holdout records that equal training records.
+        marks: A checksum or content hash of the inputs of each record, by name of the set.
+    """
+
+    settled: Settled
+    shared: Indices = field(default_factory=lambda: EMPTY)
+    marks: Mapping[str, Marks] = field(default_factory=dict)
+
+
+def compare_all(
+    sets: TaskSets,
+    forget: Indices,
+    ids: Sequence[RecordId],
+    classes: int | None,
+    policy: TwinPolicy,
+    hash_all: bool,
+    found: Findings,
+) -> Compared:
+    """Check and compare all records, settle the twins of the request, and note its classes.
 
     Args:
         sets: The records of a task.
         forget: Positions of the forget set.
+        ids: The ids of the training records.
         classes: The number of classes of the model; None if it is not known.
-        found: Problems are added to this.
+        policy: What is to be done with twins.
         hash_all: Whether to hash every record.
+        found: Problems and warnings are added to this.
     """
     contents = check_contents(sets.train, sets.holdout, forget, classes, found, hash_all)
     if sets.given is not None and len(sets.given) == len(sets.train):
         check_order(sets.given, sets.train, contents, found)
-    return contents
+    settled = settle(contents.twin_sets, policy, sets.train, forget, ids, found)
+    check_shared(contents.shared, len(sets.holdout), found)
+    note_classes(contents.counts, sets.train, settled.forget, settled.kept, found)
+    return Compared(settled, contents.shared, contents.marks)

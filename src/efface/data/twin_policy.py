@@ -1,8 +1,8 @@
 """What is to be done with twins of forget records: the choices, and their checks. Light to import."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from efface.types import RecordId
@@ -62,10 +62,3 @@ class Twins:
     kept: tuple["RecordId", ...] = ()
     holdout: int = 0
     test: int = 0
-
-
-def differences(found: Iterable[Any], confirmed: Iterable[Any]) -> tuple[list[Any], list[Any]]:
-    """The ids that only one of two collections has, in their orders."""
-    found, confirmed = list(found), list(confirmed)
-    known, listed = set(found), set(confirmed)
-    return [i for i in found if i not in listed], [i for i in dict.fromkeys(confirmed) if i not in known]

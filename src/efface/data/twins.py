@@ -5,19 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efface.data.checks import Findings, check_size
+from efface.data.checks import EMPTY, Findings, check_size
 from efface.data.records import Records
-from efface.data.twin_policy import TwinPolicy, differences
+from efface.data.twin_policy import TwinPolicy
 from efface.errors import shorten
 from efface.types import Indices, RecordId
 
 SHOWN = 20  # forget records whose twins a refusal lists
 TO_CONFIRM = 1000  # ids of twins that a refusal lists where they are to be confirmed
-EMPTY: Indices = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class TwinGroup:
+class TwinSet:
     """Training records of equal inputs, of which some are to be forgotten and others are not in the request.
 
     Args:
@@ -45,7 +44,7 @@ class Settled:
 
 
 def settle(
-    groups: Sequence[TwinGroup],
+    twin_sets: Sequence[TwinSet],
     policy: TwinPolicy,
     train: Records,
     forget: Indices,
@@ -55,15 +54,15 @@ def settle(
     """Decide about the twins of a request.
 
     Args:
-        groups: The twins.
+        twin_sets: The twins.
         policy: What is to be done with them.
         train: The training records.
         forget: Positions of the forget set, in the order of the request.
         ids: The ids of the training records.
         found: Problems and warnings are added to this.
     """
-    with_twin = np.array(sorted(at for group in groups for at in group.forget), dtype=np.int64)
-    twins = np.array(sorted(at for group in groups for at in group.twins), dtype=np.int64)
+    with_twin = np.array(sorted(at for one in twin_sets for at in one.forget), dtype=np.int64)
+    twins = np.array(sorted(at for one in twin_sets for at in one.twins), dtype=np.int64)
     if policy.twins == "forget":
         _check_confirmed([_id(at, ids) for at in twins.tolist()], policy, found)
         if len(twins):
@@ -72,7 +71,7 @@ def settle(
             )
             check_size(len(forget) + len(twins), len(train), found)
         return Settled(np.concatenate([forget, twins]), twins, EMPTY)
-    if not groups:
+    if not twin_sets:
         return Settled(forget, EMPTY, EMPTY)
     if policy.twins == "keep":
         if len(with_twin) == len(forget):
@@ -85,23 +84,21 @@ def settle(
             "are left out of the request and of all tests, since a model trained without them knows their inputs too"
         )
         return Settled(forget[~np.isin(forget, with_twin)], EMPTY, with_twin)
-    found.problems.append(_refusal(groups, train, ids, len(with_twin)))
+    found.problems.append(_refusal(twin_sets, train, ids, len(with_twin)))
     return Settled(forget, EMPTY, EMPTY)
 
 
-def _refusal(groups: Sequence[TwinGroup], train: Records, ids: Sequence[RecordId], count: int) -> str:
-    labels = {}
-    everyone = sorted({at for group in groups for at in (*group.forget, *group.twins)})
-    for at, label in zip(everyone, train.targets(everyone).tolist(), strict=True):
-        labels[at] = label
+def _refusal(twin_sets: Sequence[TwinSet], train: Records, ids: Sequence[RecordId], count: int) -> str:
+    everyone = sorted({at for one in twin_sets for at in (*one.forget, *one.twins)})
+    labels = dict(zip(everyone, train.targets(everyone).tolist(), strict=True))
     lines = []
-    by_record = {at: group for group in groups for at in group.forget}
-    for at, group in sorted(by_record.items()):
-        same = sum(labels[t] == labels[at] for t in group.twins)
+    by_record = {at: one for one in twin_sets for at in one.forget}
+    for at, one in sorted(by_record.items()):
+        same = sum(labels[t] == labels[at] for t in one.twins)
         with_other = (
-            "" if same == len(group.twins) else " with another label" if not same else ", some with another label"
+            "" if same == len(one.twins) else " with another label" if not same else ", some with another label"
         )
-        lines.append(f"{_id(at, ids)!r} (twin of {_names(np.array(group.twins), ids)}{with_other})")
+        lines.append(f"{_id(at, ids)!r} (twin of {_names(np.array(one.twins), ids)}{with_other})")
     listed = ", ".join(lines[:SHOWN]) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
     return (
         f"{count} forget records have an exact twin that stays in training, which defeats forgetting: {listed}; forget "
@@ -112,7 +109,9 @@ def _refusal(groups: Sequence[TwinGroup], train: Records, ids: Sequence[RecordId
 
 def _check_confirmed(twins: Sequence[RecordId], policy: TwinPolicy, found: Findings) -> None:
     """Check that the twins found are just those that the caller confirmed."""
-    missing, extra = differences(twins, policy.confirmed)
+    found_ids, confirmed = set(twins), set(policy.confirmed)
+    missing = [i for i in twins if i not in confirmed]
+    extra = [i for i in dict.fromkeys(policy.confirmed) if i not in found_ids]
     if missing:
         found.problems.append(
             f"{len(missing)} twins of forget records (equal inputs) are not confirmed: {shorten(missing, TO_CONFIRM)}; "

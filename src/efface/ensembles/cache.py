@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from efface.errors import CheckpointError, RequestError
+from efface.errors import CheckpointError, RequestError, reason_of
 from efface.models.checkpoint import copy_state, load_weights, save_weights, weights_digest
 from efface.runtime.files import check_writable
 
@@ -30,7 +30,7 @@ class ModelCache:
         try:
             folder.mkdir(0o700, parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise RequestError(f"cache {folder}: cannot be made: {_reason(error)}") from error
+            raise RequestError(f"cache {folder}: cannot be made: {reason_of(error)}") from error
 
     def load(self, key: str, model: nn.Module) -> bool:
         """Load the weights under a key, if there are any; damaged files count as missing.
@@ -59,7 +59,3 @@ class ModelCache:
 
     def _file(self, key: str, model: nn.Module) -> Path:
         return self._folder / f"{key}-{weights_digest(model).removeprefix('sha256:')}.safetensors"
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from efface.data.records import Batch, map_tensors, tensors_in
+from efface.data.nesting import map_tensors, tensors_in
+from efface.data.records import Batch
 from efface.errors import RequestError
 from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent, Source

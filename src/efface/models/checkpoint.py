@@ -7,7 +7,7 @@ import copy
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,18 +101,37 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     found = {fit.names[name]: tensor for name, tensor in read.tensors.items() if name in fit.names}
     file = f"{read.path} ({fit.how})" if fit.how else read.path
 
-    problems = []
-    full: dict[str, Tensor] = {}
-    missing, conflicting = [], []
-    for names in groups.values():
+    if problems := list(_misfits(found, state, groups.values())):
+        raise CheckpointError([f"{file}: {line}" for line in problems])
+    full = {name: next(found[n] for n in names if n in found) for names in groups.values() for name in names}
+    names_of = plain_names(model)
+    before = copy_state(model)
+    try:
+        model.load_state_dict(
+            {n: full[short] if (short := names_of.get(n)) in full else value for n, value in before.items()}
+        )
+    except Exception as error:  # hooks of the model may raise anything, when a part is loaded already
+        model.load_state_dict(before)
+        raise CheckpointError(f"{file}: the model refused these weights: {first_line(error)}") from error
+
+
+def _misfits(
+    found: Mapping[str, Tensor], state: Mapping[str, Tensor], groups: Iterable[Sequence[str]]
+) -> Iterator[str]:
+    """Why weights from a file do not fit a model's state, one line for each kind of reason.
+
+    Args:
+        found: The weights, by the model's names.
+        state: The model's own.
+        groups: The model's names; those that share one weight together.
+    """
+    missing: list[str] = []
+    conflicting: list[str] = []
+    for names in groups:
         present = [name for name in names if name in found]
-        if not present:
-            missing.extend(names)
-            continue
+        missing += () if present else names
         if any(not is_same(found[present[0]], found[name]) for name in present[1:]):
-            conflicting.extend(present)
-        full.update({name: found[present[0]] for name in names})
-    unknown = [name for name in found if name not in state]
+            conflicting += present
     fitting = [name for name in found if name in state]
     shapes = [
         f"{name} is {tuple(found[name].shape)}, not {tuple(state[name].shape)}"
@@ -124,27 +143,15 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         for name in fitting
         if _kind(found[name]) != _kind(state[name])
     ]
-    for text, names in (
+    for text, odd in (
         ("lacks keys of the model", missing),
-        ("has keys that the model lacks", unknown),
+        ("has keys that the model lacks", [name for name in found if name not in state]),
         ("has another shape than the model", shapes),
         ("has another kind of number than the model", kinds),
         ("has different values for keys that the model ties together", conflicting),
     ):
-        if names:
-            problems.append(f"{file}: {text}: {listing(names)}")
-    if problems:
-        raise CheckpointError(problems)
-
-    names_of = plain_names(model)
-    before = copy_state(model)
-    try:
-        model.load_state_dict(
-            {n: full[short] if (short := names_of.get(n)) in full else value for n, value in before.items()}
-        )
-    except Exception as error:  # hooks of the model may raise anything, when a part is loaded already
-        model.load_state_dict(before)
-        raise CheckpointError(f"{file}: the model refused these weights: {first_line(error)}") from error
+        if odd:
+            yield f"{text}: {listing(odd)}"
 
 
 def weights_digest(model: nn.Module) -> str:

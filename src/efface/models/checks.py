@@ -9,14 +9,21 @@ from efface.data.records import Records
 from efface.errors import describe_error, shorten
 from efface.models.checkpoint import extra_state, strange_state
 from efface.models.init import try_fresh, untrainable
-from efface.models.output_checks import check_outputs, is_linear
+from efface.models.output_checks import check_outputs, is_linear, wrong_shape
 from efface.models.running import all_finite, call_forward, device_of, mode
 from efface.models.wrappers import sharding_of
 from efface.runtime.kinds import network_problem
 from efface.runtime.seeds import seeded
 from efface.task import Task
 
+<<<<<<< HEAD
 MANY = 64  # records whose outputs tell probabilities from logits
+=======
+ONE_LOGIT = (
+    "the model returns one logit a record; two-class models need two logits. If it is that of class 1, give "
+    "Task.forward=lambda model, inputs: torch.nn.functional.pad(model(inputs), (1, 0)); a number to predict is no class"
+)
+>>>>>>> main
 
 
 def check_model(
@@ -35,28 +42,8 @@ def check_model(
     Returns:
         The number of classes; None if the model returns no logits, or there are no records.
     """
-    if problem := network_problem(model):
+    if problem := _problem_before_a_pass(model):
         found.problems.append(problem)
-        return None
-    if kind := sharding_of(model):
-        found.problems.append(
-            f"the model is shared out among processes ({kind}), and none has all of its weights: give the whole "
-            "network, with a full state dict loaded into it"
-        )
-        return None
-    if not list(model.parameters()):
-        found.problems.append("the model has no parameters, so there is nothing to unlearn from")
-        return None
-    if any(is_lazy(t) for t in (*model.parameters(), *model.buffers())):
-        found.problems.append("the model has lazy layers without a shape: run it on a batch of records first")
-        return None
-    if odd := strange_state(model):
-        found.problems.append(
-            f"the model's state holds sparse, quantised or meta tensors ({shorten(odd, show=str)}): use dense ones"
-        )
-        return None
-    if not all_finite(model):
-        found.problems.append("the model's weights hold NaN or infinite values")
         return None
     if not len(train):
         return None
@@ -78,18 +65,20 @@ def check_model(
         found.problems.append(_one_output(model, task, train, out))
         return None
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(batch) or not out.is_floating_point():
-        shape = f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-        found.problems.append(
-            f"the model must return logits (records, classes); for 2 records it gave {shape}: give Task.forward"
-        )
+        found.problems.append(wrong_shape(out, 2))
         return None
     if out.shape[1] < 2:
+<<<<<<< HEAD
         found.problems.append("the model returns no logits: (records, 0)")
+=======
+        found.problems.append(ONE_LOGIT)
+>>>>>>> main
         return None
     check_outputs(model, task, train, found, finite, stable)
     return int(out.shape[1])
 
 
+<<<<<<< HEAD
 def _one_output(model: nn.Module, task: Task, train: Records, out: Tensor) -> str:
     """The line of a refusal of a model with one output a record, with what makes two logits of it."""
     with mode(model, training=False), torch.no_grad():
@@ -106,6 +95,24 @@ def _one_output(model: nn.Module, task: Task, train: Records, out: Tensor) -> st
         f"the model returns {what}; two-class models need two logits. If it is that of class 1, give "
         f"Task.forward=lambda model, inputs: torch.nn.functional.pad({output}, (1, 0)); a number to predict is no class"
     )
+=======
+def _problem_before_a_pass(model: nn.Module) -> str | None:
+    """Why a model cannot be used, as far as its weights show it; None if it may be."""
+    if problem := network_problem(model):
+        return problem
+    if kind := sharding_of(model):
+        return (
+            f"the model is shared out among processes ({kind}), and none has all of its weights: give the whole "
+            "network, with a full state dict loaded into it"
+        )
+    if not list(model.parameters()):
+        return "the model has no parameters, so there is nothing to unlearn from"
+    if any(is_lazy(t) for t in (*model.parameters(), *model.buffers())):
+        return "the model has lazy layers without a shape: run it on a batch of records first"
+    if odd := strange_state(model):
+        return f"the model's state holds sparse, quantised or meta tensors ({shorten(odd, show=str)}): use dense ones"
+    return None if all_finite(model) else "the model's weights hold NaN or infinite values"
+>>>>>>> main
 
 
 def check_trainable(model: nn.Module, found: Findings) -> None:

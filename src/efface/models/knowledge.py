@@ -9,6 +9,7 @@ from efface.data.checks import Findings
 from efface.data.records import Records
 from efface.models.running import device_of, forward, mode
 from efface.numerics.logits import centre, fill_masked
+from efface.numerics.minimise import minimise
 from efface.task import Task
 from efface.types import Indices
 
@@ -96,18 +97,11 @@ def refitted_gain(logits: Tensor, targets: Tensor) -> float:
     x = fill_masked(centre(logits.double()), 0.0)
     x = (x - x.mean(0)) / x.std(0).clamp_min(1e-12)
     x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)
-    weights = torch.zeros(x.shape[1], logits.shape[1], dtype=x.dtype, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights], max_iter=50, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        value = F.cross_entropy(x @ weights, targets) + 1e-4 * weights.square().sum()
-        value.backward()
-        return value
+    def loss(weights: Tensor) -> Tensor:
+        return F.cross_entropy(x @ weights, targets) + 1e-4 * weights.square().sum()
 
-    with torch.enable_grad():
-        optimiser.step(loss)
-    fitted, usual = likelihoods((x @ weights).detach(), targets)
+    fitted, usual = likelihoods(x @ minimise(loss, (x.shape[1], logits.shape[1])), targets)
     present = len(targets.unique())
     return float((fitted - usual).mean()) - present * (present - 1) / len(targets)
 

@@ -1,18 +1,18 @@
 """Checks of how a model's outputs behave: they are logits, each record has one answer, and a model is not linear."""
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from efface.data.checks import Findings
 from efface.data.contents import has_finite_inputs
-from efface.data.records import Batch, Records, map_tensors, tensors_in
+from efface.data.nesting import map_tensors, tensors_in
+from efface.data.records import Batch, Records
+from efface.data.splits import spread
 from efface.errors import describe_error
 from efface.models.running import call_forward, device_of, forward, mode
 from efface.numerics.logits import bound_masked, centre, fill_masked, is_masked
 from efface.task import Task, call_model
+from efface.types import Indices
 
 SAMPLE = 64  # records that are read together
 ALONE = 8  # of these, so many are read alone too
@@ -49,10 +49,7 @@ def check_outputs(model: nn.Module, task: Task, records: Records, found: Finding
             found.add_problem(f"the model reads 2 records but not {len(at)} together ({describe_error(error)})")
             return
     if any(out.shape != (len(at), raw.shape[-1]) for out in (raw, second)):
-        found.add_problem(
-            f"the model must return logits (records, classes); for {len(at)} records it gave a tensor of shape "
-            f"{tuple(raw.shape)}: give Task.forward"
-        )
+        found.add_problem(wrong_shape(raw, len(at)))
     elif not bool(raw.isfinite().all()):
         if finite and has_finite_inputs(batch):  # inputs that are not finite are reported elsewhere
             found.add_problem(_not_finite(raw))
@@ -67,6 +64,16 @@ def check_outputs(model: nn.Module, task: Task, records: Records, found: Finding
             found.problems[before:] = [TWICE]
 
 
+def wrong_shape(out: object, records: int) -> str:
+    """The line of a refusal where a model returns something else than logits for some records."""
+    what = "the model must return logits (records, classes)"
+    return f"{what}; for {records} records it gave {_what(out)}: give Task.forward"
+
+
+def _what(out: object) -> str:
+    return f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+
+
 def _draws(model: nn.Module, task: Task, batch: Batch, raw: Tensor) -> bool:
     """Whether a model that seems to depend on the company draws at random, for a whole batch and not at every pass."""
     with mode(model, training=False), torch.no_grad():
@@ -74,13 +81,8 @@ def _draws(model: nn.Module, task: Task, batch: Batch, raw: Tensor) -> bool:
     return not all(_apart(raw, one, raw) <= _tolerance(model, raw, READ_AGAIN) for one in passes)
 
 
-def _sample(task: Task, records: Records) -> list[int]:
-    return spread_positions(len(records), min(SAMPLE, max(2, task.batch_size)))
-
-
-def spread_positions(records: int, most: int) -> list[int]:
-    """Up to `most` positions, evenly spaced over a data set that may be sorted, in order."""
-    return [int(at) for at in np.unique(np.linspace(0, records - 1, min(records, most)).astype(np.int64))]
+def _sample(task: Task, records: Records) -> Indices:
+    return spread(len(records), min(SAMPLE, max(2, task.batch_size)))
 
 
 def _not_finite(raw: Tensor) -> str:
@@ -119,11 +121,9 @@ def _not_logits(raw: Tensor, task: Task) -> str | None:
     return None
 
 
-def _check_company(
-    model: nn.Module, task: Task, records: Records, at: Sequence[int], raw: Tensor, found: Findings
-) -> None:
+def _check_company(model: nn.Module, task: Task, records: Records, at: Indices, raw: Tensor, found: Findings) -> None:
     """Check that records have the same logits alone as among others."""
-    chosen = spread_positions(len(at), ALONE)
+    chosen = spread(len(at), ALONE)
     device, alone = device_of(model), []
     with mode(model, training=False), torch.no_grad():
         for i in chosen:
@@ -136,10 +136,9 @@ def _check_company(
                 )
                 return
             if not isinstance(one, Tensor) or one.shape != (1, raw.shape[1]):
-                shape = f"a tensor of shape {tuple(one.shape)}" if isinstance(one, Tensor) else type(one).__name__
                 found.add_problem(
-                    f"the model must return logits (1, {raw.shape[1]}) for a batch of one record; it gave {shape}: "
-                    "a squeeze() in the model or in Task.forward drops the dimension"
+                    f"the model must return logits (1, {raw.shape[1]}) for a batch of one record; it gave {_what(one)}"
+                    ": a squeeze() in the model or in Task.forward drops the dimension"
                 )
                 return
             alone.append(one)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from efface.data.records import Batch, Records, map_tensors, tensors_in
+from efface.data.nesting import map_tensors, tensors_in
+from efface.data.records import Batch, Records
 from efface.numerics.logits import bound_masked
 from efface.runtime.cost import Meter
 from efface.task import Task

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from efface.errors import CheckpointError, shorten
+from efface.errors import CheckpointError, reason_of, shorten
 
 PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pth.tar")
 SUFFIXES = (".safetensors", *PICKLES)
@@ -56,7 +56,7 @@ def find_weights(path: Path) -> WeightsFile:
             raise CheckpointError(f"{path}: is not a file")
         return WeightsFile(path, _shards(path)) if path.name.endswith(INDEX) else WeightsFile(path)
     except (OSError, ValueError) as error:  # in a folder that may not be entered; a NUL in the name
-        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise CheckpointError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
 def is_weights_name(path: Path) -> bool:

@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from numbers import Integral, Real
-from typing import Any, Self, get_origin, get_type_hints
+from typing import Any, Self, TypeGuard, get_origin, get_type_hints
 
 from efface.errors import RequestError
 from efface.options.calls import OwnSignature, check_construction, clear_calls
 
-__all__ = ["Options", "as_integer", "clear_calls", "nearest", "option", "type_problems"]
+__all__ = ["Options", "as_integer", "clear_calls", "is_integer", "nearest", "option", "type_problems"]
 
 
 def option(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
@@ -33,9 +33,14 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
+def is_integer(value: object, least: int | None = None) -> TypeGuard[int]:
+    """Whether a value is an integer, of `least` or more; NumPy's integers are, True and False are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and (least is None or int(value) >= least)
+
+
 def as_integer(value: Any) -> Any:
     """A number such as `np.int64(3)` as a Python integer; every other value, True and False too, as it is."""
-    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+    return int(value) if is_integer(value) else value
 
 
 def type_problems(expected: Iterable[tuple[str, Any, Any, str]]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from efface.errors import RequestError, kind_of
+from efface.errors import RequestError, kind_of, reason_of
 
 STAGES = ("synced", "renamed")  # the stages of `replace_durably`, which calls `reached` after each
 Reached = Callable[[str], object]
@@ -91,7 +91,7 @@ def folder_problem(folder: Path) -> str | None:
         place = next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(p))
         usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK) and _takes_files(place)
     except (OSError, ValueError) as error:  # the working folder was removed; a NUL in the name
-        return f"cannot be used: {getattr(error, 'strerror', None) or error}"
+        return f"cannot be used: {reason_of(error)}"
     if usable:
         return None
     if place != folder.absolute():

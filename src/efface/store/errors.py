@@ -10,7 +10,7 @@ EffaceError
 from collections.abc import Sequence
 from pathlib import Path
 
-from efface.errors import EffaceError
+from efface.errors import EffaceError, reason_of
 
 
 class StoreError(EffaceError):
@@ -41,5 +41,5 @@ def storage_error(path: Path, error: Exception, doing: str = "") -> StorageError
         error: the error.
         doing: what failed, such as "the key cannot be read".
     """
-    place, reason = getattr(error, "filename", None) or path, getattr(error, "strerror", None) or error
+    place, reason = getattr(error, "filename", None) or path, reason_of(error)
     return StorageError(f"{place}: {f'{doing}: ' * bool(doing)}{reason}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from efface.errors import RequestError
-from efface.options import as_integer
+from efface.options import is_integer
 from efface.runtime.printing import Brief
 from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, RunRecord, Stage, Version
 from efface.store.errors import DamagedError
@@ -73,14 +73,14 @@ class History(Brief):
 
     def request(self, number: int) -> DeletionRequest:
         """A request by its number; RequestError if there is none."""
-        if type(as_integer(number)) is not int or number not in self.requests:
+        if not is_integer(number) or number not in self.requests:
             there = f"1 to {len(self.requests)}" if self.requests else "none yet"
             raise RequestError(f"there is no request {number!r} (there are: {there})")
         return self.requests[number]
 
     def version(self, number: int) -> Version:
         """A version by its number; RequestError if there is none."""
-        if type(as_integer(number)) is not int or number not in self.versions:
+        if not is_integer(number) or number not in self.versions:
             raise RequestError(f"there is no version {number!r} (there are: 1 to {len(self.versions)})")
         return self.versions[number]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from efface.data.clusters import read_groups
+from efface.data.groups import read_groups
 from efface.data.naming import BASE, SUBSET, Names, name_records, subset_indices
 from efface.errors import RequestError
 from efface.task import Task

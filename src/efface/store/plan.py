@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from efface.auditing.config import REFERENCES, level_problem
 from efface.errors import RequestError, collect_errors, kind_of
 from efface.methods import class_of, get
-from efface.options import as_integer, clear_calls
+from efface.options import as_integer, clear_calls, is_integer
 from efface.runtime.printing import Brief
 from efface.store.entries import Version
 
@@ -106,7 +106,7 @@ def check_plan(plan: RunPlan, task: "Task") -> None:
     if type(plan.retrain) is not bool:
         problems.append(f"retrain: expected True or False, got {plan.retrain!r}")
     for name, value, least in (("references", plan.references, 1), ("seed", plan.seed, None)):
-        if type(value) is not int or (least is not None and value < least):
+        if not is_integer(value, least):
             wanted = "an integer" if least is None else f"an integer of {least} or more"
             problems.append(f"{name}: expected {wanted}, got {value!r}")
     collect_errors(problems, check_accept, plan.accept)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
-from efface.data.clusters import with_numbers
+from efface.data.groups import with_numbers
 from efface.data.ids import PositionalIds, RecordIds, read_ids
 from efface.data.records import Records, subset
 from efface.runtime.printing import Brief

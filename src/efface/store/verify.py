@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from efface.auditing.config import Level, level_problem
+from efface.auditing.config import NO_FIT, Level, level_problem
 from efface.auditing.report.build import Report
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
-from efface.options import as_integer
+from efface.options import is_integer
 from efface.runtime.kinds import network_problem
 from efface.runtime.notices import quietly
 from efface.runtime.printing import Brief
@@ -129,8 +129,8 @@ def _check_options(level: str | None, options: ReauditOptions, task: Task | None
     if level is not None and (problem := level_problem(level)):
         problems.append(problem)
     if level == Level.STRONG and task is not None and task.fit is None:
-        problems.append("level strong trains models as the original was trained: give Task.fit, or use level standard")
-    if type(as_integer(options.references)) is not int or options.references < 1:
+        problems.append(NO_FIT)
+    if not is_integer(options.references, 1):
         problems.append(f"references: expected an integer of 1 or more, got {options.references!r}")
     if options.original is not None and (problem := network_problem(options.original)):
         problems.append(f"original: {problem}")

@@ -1,11 +1,9 @@
 """The checks of a call of `efface.unlearn`, which `efface.check` makes alone."""
 
-from collections.abc import Collection
-
 import numpy as np
 from torch import nn
 
-from efface.data.ids import ByGroup
+from efface.data.ids import Forget
 from efface.data.splits import leave_out
 from efface.data.twin_policy import TwinPolicy
 from efface.errors import RequestError, collect_errors, kind_of
@@ -13,7 +11,6 @@ from efface.methods import get
 from efface.methods.base import Method
 from efface.request import Request, check_request
 from efface.task import Task
-from efface.types import RecordId
 from efface.unlearning.options import DEFAULT_OPTIONS, UnlearnOptions
 from efface.unlearning.run import collects_evidence
 
@@ -22,7 +19,7 @@ def check_unlearn(
     problems: list[str],
     model: nn.Module,
     task: Task | None,
-    forget: Collection[RecordId] | ByGroup,
+    forget: Forget,
     method: str | Method,
     options: UnlearnOptions,
 ) -> tuple[Request, Method]:

@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from efface.calibration.assumptions import Assumption, assumptions
-from efface.data.ids import ByGroup
+from efface.data.ids import Forget
 from efface.data.splits import Splits, leave_out, make_splits
 from efface.errors import collect_errors
 from efface.methods import class_of
@@ -15,7 +15,7 @@ from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
 from efface.models.running import copy_model
 from efface.models.wrappers import plain_network
-from efface.options import as_integer, clear_calls, type_problems
+from efface.options import as_integer, clear_calls, is_integer, type_problems
 from efface.request import Request, make_task
 from efface.runtime.cost import Meter
 from efface.runtime.notices import warn_caller
@@ -38,7 +38,7 @@ from efface.unlearning.stopping import default_rule
 def unlearn(
     model: nn.Module,
     *,
-    forget: Collection[RecordId] | ByGroup,
+    forget: Forget,
     task: Task | None = None,
     train: SizedDataset | None = None,
     holdout: SizedDataset | None = None,
@@ -81,7 +81,7 @@ def unlearn(
         with meter.phase("checks"):
             problems: list[str] = []
             seed = as_integer(seed)
-            if type(seed) is not int:
+            if not is_integer(seed):
                 problems.append(f"seed: expected an integer, got {seed!r}")
             problems += type_problems([("progress", progress, bool | None, "True or False")])
             given = collect_errors(problems, make_task, task, train, holdout, ids=ids)

@@ -25,7 +25,7 @@ class UnlearnOptions(Brief):
         evaluate: Whether evidence is collected during the run. If not, the method runs to its step limit, and `stop` is
             not used.
         checks: Whether all records are compared before the run. If not, twins of forget records that stay in training,
-            holdout records that are training records too, and NaN are not noticed.
+            holdout records that are training records too, NaN, and a model that knows nothing are not noticed.
         twins: What is done with training records that have the inputs of a forget record and are not in the request.
             `refuse` refuses the request and lists them; `forget` forgets them too, if they are those in `confirmed`;
             `keep` leaves them in training, and the forget records with such a twin out of the request and of all tests.

@@ -20,8 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from efface.data.checks import Findings, read_forget
 from efface.data.ids import Forget
+from efface.data.nesting import tensors_in
 from efface.data.objects import content_bytes
-from efface.data.records import Batch, Records, tensors_in
+from efface.data.records import Batch, Records
 from efface.errors import EffaceError, RequestError
 from efface.methods import class_of, get
 from efface.methods.base import Method

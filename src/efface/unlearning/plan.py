@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from efface.data.described import ForgetRecord
-from efface.data.ids import ByGroup
+from efface.data.ids import Forget
 from efface.errors import collect_errors
 from efface.methods import class_of
 from efface.methods.base import Method
@@ -64,7 +64,7 @@ class Plan:
 def check(
     model: nn.Module,
     *,
-    forget: Collection[RecordId] | ByGroup,
+    forget: Forget,
     task: Task | None = None,
     train: SizedDataset | None = None,
     holdout: SizedDataset | None = None,

@@ -44,7 +44,8 @@ class Result:
         reference: Digest of the weights of the run's reference model; None if it trained none.
         options: The options of the run.
         warnings: Findings of the checks, checks that were off, and assumptions that the request does not meet.
-        records: The erased records, in the order of `forget`: id, position, label and description.
+        records: The erased records, with position, label and description: those of `forget` that no twin keeps, in its
+            order, and then forgotten twins.
         assumptions: The assumptions of calibration, with the records that do not meet them; empty if the run trained no
             reference model.
         twins: What was done with records of equal inputs.
@@ -70,9 +71,16 @@ class Result:
         """The outcome on one screen: what was to be erased, how it ended, what it cost, and what to do next."""
         evidence = self.evidence
         unmet = [a.name for a in self.assumptions if not a.met]
+<<<<<<< HEAD
         return sheet(
             f"Result: {len(self.splits.forget):,} of {len(self.task.train):,} training records, unlearned by "
             f"{self.method.key}",
+=======
+        done = len(self.splits.forget)
+        total = done + len(self.splits.retain) + len(self.twins.kept)
+        return sheet(
+            f"Result: {done:,} of {total:,} training records, unlearned by {self.method.key}",
+>>>>>>> main
             [
                 ("records", shorten(self._erased_ids(), SHOWN_IDS)),
                 ("twins", self._twins()),

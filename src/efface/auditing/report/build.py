@@ -19,7 +19,7 @@ from efface.auditing.report.text import on_one_screen
 from efface.auditing.run import AuditResult
 from efface.auditing.table import Table
 from efface.auditing.verdict import CORRECTION, JUDGE_VERSION, Verdict
-from efface.errors import EffaceError
+from efface.errors import EffaceError, reason_of
 from efface.models.running import device_of
 from efface.numerics.logits import margin
 from efface.options import clear_calls
@@ -120,7 +120,7 @@ class Report:
         try:
             return write(self.document, target)
         except OSError as error:
-            problem = folder_problem(target) or error.strerror or str(error)
+            problem = folder_problem(target) or reason_of(error)
             raise EffaceError(f"{target}: the report cannot be saved there: {problem}") from error
 
     @cached_property

@@ -1,6 +1,6 @@
 """Inputs of any nesting are cut by record or refused, and moved to a device by their own method."""
 
-from collections import UserDict, namedtuple
+from collections import Counter, UserDict, defaultdict, namedtuple
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import default_collate
 
 from efface import RequestError
+from efface.data.nesting import map_tensors, tensors_in
 from efface.data.records import Batch, Records
 from helpers.tiny import Tiny
 
@@ -117,3 +118,12 @@ def test_a_batch_of_the_default_collate_keeps_a_users_mapping(tiny: Tiny) -> Non
     batch = default_collate([(Encoding(x=x), y) for x, y in zip(tiny.x, tiny.y, strict=True)][:4])
     part = Batch(batch[0], batch[1]).rows(slice(0, 2))
     assert isinstance(part.inputs, Encoding) and torch.equal(part.inputs.x, tiny.x[:2])
+
+
+def test_mappings_of_any_kind_are_walked() -> None:
+    a, b = torch.ones(2), torch.zeros(2)
+    for tree in (UserDict(a=a, b=[b]), defaultdict(list, a=a, b=[b])):
+        assert [t is s for t, s in zip(tensors_in(tree), (a, b), strict=True)] == [True, True]
+        changed = map_tensors(tree, lambda t: t + 1)
+        assert isinstance(changed, dict | UserDict) and changed["b"][0].eq(1).all() and changed["a"].eq(2).all()
+    assert type(map_tensors(Counter(), torch.neg)) is Counter

@@ -1,6 +1,6 @@
-"""Cutting inputs by record, and moving them to a device, whatever nesting they are."""
+"""Inputs in any nesting of mappings, lists and tuples: their tensors, cutting them by record, moving them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,39 @@ def like(tree: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
     except Exception:  # for example a defaultdict, whose first argument is its factory
         return values
     return made if isinstance(made, Mapping) and list(made) == list(values) else values
+
+
+def like_sequence(tree: Any, parts: Sequence[Any]) -> Any:
+    """A list or tuple of the type of another one with other items; named tuples are taken too."""
+    return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+
+
+def map_tensors(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Apply a function to every tensor in a nesting of mappings, lists and tuples.
+
+    Args:
+        tree: The nesting; leaves other than tensors stay as they are.
+        function: The function.
+
+    Returns:
+        The same nesting. A mapping keeps its type if it can be made from a dict, and else becomes a dict.
+    """
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, Mapping):
+        return like(tree, {k: map_tensors(v, function) for k, v in tree.items()})
+    if isinstance(tree, list | tuple):
+        return like_sequence(tree, [map_tensors(v, function) for v in tree])
+    return tree
+
+
+def tensors_in(tree: Any) -> Iterator[Tensor]:
+    """Every tensor in a nesting of mappings, lists and tuples, in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping | list | tuple):
+        for value in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from tensors_in(value)
 
 
 class UncuttableError(ValueError):
@@ -74,8 +107,7 @@ def cut(tree: Any, how: Any, at: Tensor | slice) -> Any:
         return type(tree)(tree[i] for i in positions.tolist())
     if isinstance(tree, Mapping):
         return like(tree, {key: cut(value, how[key], at) for key, value in tree.items()})
-    parts = [cut(value, part, at) for value, part in zip(tree, how, strict=True)]
-    return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    return like_sequence(tree, [cut(value, part, at) for value, part in zip(tree, how, strict=True)])
 
 
 def moved(tree: Any, device: torch.device) -> Any:
@@ -87,6 +119,5 @@ def moved(tree: Any, device: torch.device) -> Any:
     if isinstance(tree, Mapping):
         return like(tree, {k: moved(v, device) for k, v in tree.items()})
     if isinstance(tree, list | tuple):
-        parts = [moved(v, device) for v in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+        return like_sequence(tree, [moved(v, device) for v in tree])
     return tree
