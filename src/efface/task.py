@@ -10,13 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-<<<<<<< HEAD
 from efface.errors import RequestError, kind_of, shorten
-from efface.options import as_integer, clear_calls
-=======
-from efface.errors import RequestError, kind_of
 from efface.options import clear_calls, is_integer
->>>>>>> main
 from efface.runtime.kinds import dataset_problem
 from efface.runtime.printing import Brief
 from efface.types import RecordId, SizedDataset

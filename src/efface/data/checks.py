@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from efface.data.groups import NO_GROUPS, positions_in_groups, read_groups, remaining_line
-from efface.data.ids import ByGroup, read_ids
+from efface.data.ids import ByGroup, RecordIds, read_ids
 from efface.data.index import positions_of
 from efface.data.naming import Names, check_numbering, name_records
 from efface.data.similar import similar_warnings, unknown_ids

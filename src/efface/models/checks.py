@@ -16,14 +16,7 @@ from efface.runtime.kinds import network_problem
 from efface.runtime.seeds import seeded
 from efface.task import Task
 
-<<<<<<< HEAD
 MANY = 64  # records whose outputs tell probabilities from logits
-=======
-ONE_LOGIT = (
-    "the model returns one logit a record; two-class models need two logits. If it is that of class 1, give "
-    "Task.forward=lambda model, inputs: torch.nn.functional.pad(model(inputs), (1, 0)); a number to predict is no class"
-)
->>>>>>> main
 
 
 def check_model(
@@ -68,17 +61,12 @@ def check_model(
         found.problems.append(wrong_shape(out, 2))
         return None
     if out.shape[1] < 2:
-<<<<<<< HEAD
         found.problems.append("the model returns no logits: (records, 0)")
-=======
-        found.problems.append(ONE_LOGIT)
->>>>>>> main
         return None
     check_outputs(model, task, train, found, finite, stable)
     return int(out.shape[1])
 
 
-<<<<<<< HEAD
 def _one_output(model: nn.Module, task: Task, train: Records, out: Tensor) -> str:
     """The line of a refusal of a model with one output a record, with what makes two logits of it."""
     with mode(model, training=False), torch.no_grad():
@@ -95,7 +83,8 @@ def _one_output(model: nn.Module, task: Task, train: Records, out: Tensor) -> st
         f"the model returns {what}; two-class models need two logits. If it is that of class 1, give "
         f"Task.forward=lambda model, inputs: torch.nn.functional.pad({output}, (1, 0)); a number to predict is no class"
     )
-=======
+
+
 def _problem_before_a_pass(model: nn.Module) -> str | None:
     """Why a model cannot be used, as far as its weights show it; None if it may be."""
     if problem := network_problem(model):
@@ -112,7 +101,6 @@ def _problem_before_a_pass(model: nn.Module) -> str | None:
     if odd := strange_state(model):
         return f"the model's state holds sparse, quantised or meta tensors ({shorten(odd, show=str)}): use dense ones"
     return None if all_finite(model) else "the model's weights hold NaN or infinite values"
->>>>>>> main
 
 
 def check_trainable(model: nn.Module, found: Findings) -> None:

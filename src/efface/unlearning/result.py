@@ -71,16 +71,10 @@ class Result:
         """The outcome on one screen: what was to be erased, how it ended, what it cost, and what to do next."""
         evidence = self.evidence
         unmet = [a.name for a in self.assumptions if not a.met]
-<<<<<<< HEAD
-        return sheet(
-            f"Result: {len(self.splits.forget):,} of {len(self.task.train):,} training records, unlearned by "
-            f"{self.method.key}",
-=======
         done = len(self.splits.forget)
         total = done + len(self.splits.retain) + len(self.twins.kept)
         return sheet(
             f"Result: {done:,} of {total:,} training records, unlearned by {self.method.key}",
->>>>>>> main
             [
                 ("records", shorten(self._erased_ids(), SHOWN_IDS)),
                 ("twins", self._twins()),
