@@ -289,6 +289,30 @@ REFUSALS: dict[str, tuple[Break, str]] = {
         task(train=lambda t: data(t.x, t.y.float())),
         "targets of training records: expected one integer class a record, got torch.float32",
     ),
+    "float targets that are whole": (
+        task(train=lambda t: data(t.x, t.y.float())),
+        "of 1-D: if they are classes, make them so by .long() in Task.unpack",
+    ),
+    "targets to regress on": (
+        task(train=lambda t: data(t.x, t.y + 0.5)),
+        "of 1-D: efface knows no regression, multi-label or dense prediction",
+    ),
+    "one-hot targets": (
+        task(train=lambda t: data(t.x, torch.nn.functional.one_hot(t.y, CLASSES))),
+        "of 2-D: they look one-hot: give .argmax(1) in Task.unpack",
+    ),
+    "a column of targets": (
+        task(train=lambda t: data(t.x, t.y[:, None])),
+        "of 2-D: if they are classes, take their one column, [:, 0].long(), in Task.unpack",
+    ),
+    "records that are mappings": (
+        task(train=lambda t: [{"x": x, "y": y} for x, y in zip(t.x, t.y, strict=True)]),
+        "a batch is a mapping with 'x', 'y', not a pair of inputs and targets: say which is which",
+    ),
+    "keys of groups without saying so": (
+        lambda t: {"task": t.task(groups=[f"p{i // 3}" for i in range(RECORDS)]), "forget": ["p7", "p8"]},
+        "'p7', 'p8' are keys of Task.groups: give efface.ByGroup([...]), or --groups",
+    ),
     "two targets a record": (
         task(train=lambda t: data(t.x, torch.stack([t.y, t.y], 1))),
         "expected one integer class a record, got torch.int64 of 2-D",

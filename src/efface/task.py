@@ -1,7 +1,7 @@
 """Task: the description of a user's classification problem, and the checks of its fields."""
 
 import inspect
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from efface.errors import RequestError, kind_of
+from efface.errors import RequestError, kind_of, shorten
 from efface.options import clear_calls, is_integer
 from efface.runtime.kinds import dataset_problem
 from efface.runtime.printing import Brief
@@ -30,6 +30,11 @@ HOOKS = {
 
 def unpack_pair(batch: Any) -> tuple[Any, Tensor]:
     """Split a batch that is a pair into inputs and targets."""
+    if isinstance(batch, Mapping):
+        raise RequestError(
+            f"a batch is a mapping with {shorten(list(batch))}, not a pair of inputs and targets: say which is which, "
+            "such as Task.unpack=lambda batch: (batch['inputs'], batch['label'])"
+        )
     inputs, targets = batch
     return inputs, targets
 

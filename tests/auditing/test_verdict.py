@@ -43,7 +43,7 @@ TABLE: dict[str, tuple[list[AuditTest], Estimate | None, int, Status, str]] = {
         None,
         60,
         VERIFIED,
-        "would have been caught by: Loss attack, Gap",
+        "would have been caught by: Loss attack; Gap",
     ),
     "off-label alone": ([OFF], None, 60, VERIFIED, "would have been caught by: Gap"),
     "one uninformative statistic beside it": (

@@ -76,6 +76,13 @@ def test_no_arguments_give_the_help_with_the_exit_codes() -> None:
         assert word in asked.stdout
 
 
+@pytest.mark.parametrize(("word", "hint"), [("check", "efface unlearn --dry-run"), ("store", "efface init, request")])
+def test_a_command_that_is_called_otherwise_is_named(word: str, hint: str) -> None:
+    result = run(word, "my_task:task")
+    said = " ".join(result.stderr.replace("\u2502", " ").split())
+    assert result.exit_code == 2 and f"No such command '{word}': " in said and hint in said
+
+
 def test_version() -> None:
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"efface {metadata.version('efface')}\n")
@@ -272,6 +279,11 @@ def test_a_failed_write_leaves_no_folder(here: Path, monkeypatch: pytest.MonkeyP
     result = run(*UNLEARN, *SMALL)
     assert (result.exit_code, result.stderr) == (1, f"efface: no space left{HINT}\n")
     assert new_files(here) == []
+
+
+def test_a_switch_of_a_method_has_no_range() -> None:
+    shown = run("methods").stdout
+    assert "True or False" in shown and "any to any" not in shown
 
 
 def test_methods_lists_every_option() -> None:

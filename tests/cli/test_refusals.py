@@ -87,7 +87,10 @@ REFUSALS = {
             "line 2: '1e3', line 3: '2.0', line 4: 'null'",
         ],
     ),
-    "ids in a format unknown": ({"forget-format": "csv"}, ["format of ids: expected text or jsonl, got 'csv'"]),
+    "ids in a format unknown": (
+        {"forget-format": "csv"},
+        ["format of ids: expected text or jsonl, got 'csv' (--forget-format)"],
+    ),
     "method unknown": ({"method": "ster"}, ["there is no method 'ster' (did you mean 'steer'?)"]),
     "option unknown": ({"option": "stepz=3"}, ["steer has no option 'stepz' (did you mean 'steps'?)"]),
     "option out of range": ({"option": "steps=0"}, ["option steps of steer: expected 1 to 10000, got 0"]),

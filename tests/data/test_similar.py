@@ -12,6 +12,22 @@ NAMES: list[Any] = ["u1", "u1 ", "U2", "u2", "Jos\u00e9", "Jose\u0301", "stra\u0
 
 
 @pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ('["u1", "u2"]', "; this looks like JSON: give one id a line, or a .jsonl file"),
+        ('"u1"', "; this looks like JSON"),
+        ("u1, u2", "; these are several ids in one text: give one id a line"),
+        ("7,9", "; these are several ids in one text: give one id a line"),
+        ("Miller, Ann", ""),
+        (",", ""),
+    ],
+)
+def test_text_that_holds_several_ids_or_json_is_named(asked: str, hint: str) -> None:
+    line = unknown_ids([asked], NAMES).removeprefix(repr(asked))
+    assert line.startswith(hint) if hint else not line
+
+
+@pytest.mark.parametrize(
     ("asked", "others", "how"),
     [
         ("u1", ["u1 "], "in blanks at its start or end"),

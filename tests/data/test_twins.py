@@ -113,7 +113,18 @@ def test_a_refusal_of_twins_lists_them_and_the_switches(tiny: Tiny) -> None:
     (line,) = caught.value.problems
     assert "5 (twin of 200), 10 (twin of 201, 202, some with another label); forget" in line
     assert 'twins="forget"' in line and 'twins="keep"' in line
+    assert "drop" not in line, "without its rows here, the model would go on knowing the record by its twin"
     assert bits(tiny.model) == before
+
+
+def test_a_result_says_how_many_records_were_erased_of_those_asked_for(tiny: Tiny) -> None:
+    both = repr(unlearn(tiny, twins="forget", confirmed=[200, 201, 202]))
+    assert f"Result: {len(ASKED) + 3} of {RECORDS} training records" in both
+    assert "3 twins of them were erased too" in both
+    kept = repr(unlearn(tiny, twins="keep"))
+    assert f"Result: {len(ASKED) - 2} of {RECORDS} training records" in kept
+    assert "2 more were asked for, but a twin keeps them" in kept
+    assert " 5, 10" not in kept.split("twins")[0]
 
 
 def test_a_long_list_of_twins_is_cut(tiny: Tiny) -> None:

@@ -51,3 +51,6 @@ def test_retrain_by_the_default_recipe_has_its_options(tiny: Tiny) -> None:
     recipe = Recipe(epochs=2, lr=3e-3, batch=128)
     wanted = retrain(tiny.task(), tiny.model, kept, derive_seed(0, "retrain"), Meter(), recipe)
     assert weights(result.model) == weights(wanted)
+    wanted_line = "by a stock recipe (Adam, 2 epochs, learning rate 0.003), not its own"
+    assert [w for w in result.warnings if wanted_line in w]
+    assert not Retrain().warnings(tiny.task(fit=one_step)) and not Noop().warnings(tiny.task())

@@ -31,7 +31,12 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     "not a model": (model(lambda t: torch.sum), "model: expected a torch.nn.Module"),
     "no parameters": (model(lambda t: nn.Identity()), "the model has no parameters"),
     "3-D logits": (model(lambda t: Wrapped(lambda z: z[:, None])), "for 2 records it gave a tensor of shape (2, 1, 3)"),
-    "1-D logits": (model(lambda t: Wrapped(lambda z: z[:, 0])), "for 2 records it gave a tensor of shape (2,)"),
+    "1-D logits": (model(lambda t: Wrapped(lambda z: z[:, 0])), "pad(model(inputs)[:, None], (1, 0))"),
+    "one probability": (
+        model(lambda t: Wrapped(lambda z: z[:, :1].sigmoid())),
+        "one probability a record, as a sigmoid at its end does; two-class models need two logits. If it is that of "
+        "class 1, give Task.forward=lambda model, inputs: torch.nn.functional.pad(torch.logit(model(inputs), eps=1e-6)",
+    ),
     "a tuple": (model(lambda t: Wrapped(lambda z: (z, z))), "for 2 records it gave tuple: give Task.forward"),
     "classes, not logits": (model(lambda t: Wrapped(lambda z: z.long())), "the model must return logits"),
     "one logit": (model(lambda t: Wrapped(lambda z: z[:, :1])), "two-class models need two logits"),

@@ -88,6 +88,11 @@ CALLS: dict[str, tuple[Callable[[], object], str, str]] = {
         "efface.unlearn has no argument 'looks' (did you mean 'evaluate', which is part of options?)",
         "efface.unlearn(model, forget=[1], task=task, options=efface.UnlearnOptions(evaluate=False))",
     ),
+    "a hook beside data sets, which go where it goes": (
+        lambda: any_of(unlearn)(model, forget=[1], train=task, holdout=task, test=task),
+        "efface.unlearn has no argument 'test': it is part of task",
+        "efface.unlearn(model, forget=[1], task=efface.Task(train=train, holdout=holdout, test=test))",
+    ),
     "a hook": (
         lambda: unlearn(model, forget=[1], task=task, batch_size=8),
         "efface.unlearn has no argument 'batch_size': it is part of task",

@@ -106,7 +106,7 @@ DATASETS: list[tuple[object, str]] = [
     (DataLoader(TensorDataset(X, Y)), "got DataLoader: give its .dataset"),
     (
         Trainer(train_dataloader=build),
-        "got Trainer: give the dataset within it, such as .train_dataloader().dataset after",
+        "got Trainer: give the dataset within it, such as .train_dataloader().dataset (or .val_...) after",
     ),
     (Stream(), "got Stream: records are asked for by their number: give a list of them, list(...), if they fit"),
     (iter([]), "records are asked for by their number"),

@@ -42,6 +42,7 @@ def test_a_new_store_serves_the_model(store: Store, tiny: Tiny, tmp_path: Path) 
         ({"task": {"ids": (*IDS[:-1], IDS[0])}}, ["ids name more than one training record"]),
         ({"task": {"train": [1, 2, 3]}}, ["training records cannot be read"]),
         ({"model": "weights.pt"}, ["expected a torch.nn.Module"]),
+        ({"model": mlp()}, ["the model knows nothing of its training records"]),
         ({"model": Labelled(["a"])}, ["state that is no tensor (_extra_state), which a store's weights files cannot"]),
         ({"grace_days": -1}, ["grace_days: expected a number from 0 to 365,000, got -1"]),
         ({"grace_days": float("nan")}, ["grace_days: expected a number"]),

@@ -38,7 +38,7 @@ def test_a_run_that_could_keep_no_step_gives_no_model_but_its_evidence(tiny: Tin
     first, *rest = str(error).splitlines()
     assert first.startswith("nothing was unlearned by neggrad_plus: no step could be kept, so the weights are the orig")
     assert rest == [f"  next: {step}" for step in error.next_steps]
-    assert "{'lr': '0.0167'}) (--option lr=0.0167)" in error.next_steps[0]
+    assert "NegGradPlus(lr=0.0167) (--option lr=0.0167)" in error.next_steps[0]
     assert any("UtilityFloor(drop=" in step for step in error.next_steps) and "--retrain" in error.next_steps[-1]
     assert weights(tiny.model) == before
 

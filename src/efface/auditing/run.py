@@ -169,7 +169,10 @@ def _resolution(records: int, nonmembers: int) -> list[str]:
     least = math.ceil(records / (ALPHA * (nonmembers + 1)))
     if least < 2:
         return []
-    return [f"with {nonmembers} never-seen records, fewer than {least} of {records} forget records cannot be flagged"]
+    return [
+        f"the audit has {nonmembers} never-seen records, too few to flag forget records one by one: only {least} or "
+        f"more of the {records} together can be flagged"
+    ]
 
 
 def _exchangeability(inputs: AuditInputs, meter: Meter) -> Exchangeability:

@@ -117,7 +117,7 @@ def decide(
     reasons = [
         f"{t.title}: {t.why}{'' if t.kind == 'distance' else f' of {target}'}" for t in tests if t.outcome == "cleared"
     ]
-    reasons.append(f"doing nothing would have been caught by: {', '.join(t.title for t in informative)}")
+    reasons.append(f"doing nothing would have been caught by: {'; '.join(t.title for t in informative)}")
     count = f"{len(informative)} test{'s' * (len(informative) > 1)} that would have caught doing nothing"
     lost = " It may have lost accuracy." if cautions else ""
     sentence = (
@@ -156,7 +156,7 @@ def _no_informative_test(tests: Sequence[AuditTest]) -> str:
         return "uninformative: with these records, no test distinguishes doing nothing from having forgotten"
     return (
         "uninformative: with so few records no test would clear a model that never saw them, though doing nothing "
-        f"would be caught by: {', '.join(caught)}"
+        f"would be caught by: {'; '.join(caught)}"
     )
 
 

@@ -125,7 +125,8 @@ def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) ->
 def show_plan(plan: "Plan", show_ids: bool, stdout: TextIO) -> None:
     """Print which records would go; without `show_ids` they and the warnings, which may name them, are only counted."""
     out = make_console(stdout)
-    hidden = f"{plan.summary} Ids are hidden, and so are {len(plan.warnings)} warnings, which may name them."
+    also = f", and so are {len(plan.warnings)} warnings, which may name them" if plan.warnings else ""
+    hidden = f"{plan.summary} Ids are hidden{also}."
     for line in str(plan).splitlines() if show_ids else [hidden]:
         say(out, line)
 
@@ -186,7 +187,8 @@ def show_methods(described: Sequence[Mapping[str, Any]], stdout: TextIO) -> None
             for name in ("option", "default", "range", "meaning"):
                 table.add_column(name, header_style="dim", overflow="fold")
             for o in method["options"]:
-                span = f"{_bound(o['low'])} to {_bound(o['high'])}"
+                kinds = {bool: "True or False", str: "a word"}
+                span = kinds.get(type(o["default"])) or f"{_bound(o['low'])} to {_bound(o['high'])}"
                 table.add_row(Text(o["name"]), f"{o['default']}", span, Text(o["help"]))
             out.print(table)
         else:

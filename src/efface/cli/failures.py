@@ -24,6 +24,8 @@ EXIT_CODES = (
     "written to; 7 a run's model was refused, and nothing changed; 8 nothing was unlearned: no step could be kept, so "
     "no weights were written and no request is honoured; 130 interrupted."
 )
+# one paragraph a line, since some versions of Typer join the lines of a paragraph
+EPILOG = f"{EXIT_CODES}\n\nExample:\n\nefface demo --out demo-run"
 
 
 class Code(IntEnum):

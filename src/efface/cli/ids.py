@@ -71,7 +71,7 @@ def read_id_lines(source: IdSource) -> IdLines:
         RequestError: the file cannot be read, is not UTF-8 text, holds no id, or a line cannot be an id.
     """
     if source.style is not None and source.style not in FORMATS:
-        raise RequestError(f"format of ids: expected text or jsonl, got {source.style!r}")
+        raise RequestError(f"format of ids: expected text or jsonl, got {source.style!r} ({source.option}-format)")
     name = "standard input" if source.path == "-" else source.path
     is_text = (source.style or (JSONL if source.path.lower().endswith(".jsonl") else TEXT)) == TEXT
     lines = _lines(_bytes(source.path, source.option), name, is_text)

@@ -24,7 +24,7 @@ from efface.cli.checks import (
     weights_files,
 )
 from efface.cli.endings import finish, finish_plan, or_nothing_unlearned
-from efface.cli.failures import EXIT_CODES, guarded
+from efface.cli.failures import EPILOG, guarded
 from efface.cli.ids import IdSource
 from efface.cli.output import check_folder, print_json
 from efface.cli.parameters import (
@@ -32,6 +32,7 @@ from efface.cli.parameters import (
     ByGroups,
     Cache,
     Checkpoint,
+    Commands,
     Confirm,
     Device,
     DryRun,
@@ -61,9 +62,9 @@ from efface.runtime.devices import check_device_name, resolve_device
 from efface.runtime.provenance import efface_version
 
 app = typer.Typer(
+    cls=Commands,
     help="Erase chosen training records from a trained PyTorch model, and check that they are gone.",
-    # one paragraph a line, since some versions of Typer join the lines of a paragraph
-    epilog=f"{EXIT_CODES}\n\nExample:\n\nefface demo --out demo-run",
+    epilog=EPILOG,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -287,7 +288,6 @@ def demo(
         if problems:
             raise RequestError(problems)
         resolve_device(device)
-
         from efface.cli.demo import run_demo
 
         with or_nothing_unlearned(as_json, stdout):

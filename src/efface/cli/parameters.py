@@ -4,11 +4,32 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from efface.auditing.config import MIN_ENSEMBLE
 from efface.methods import available
 from efface.store.place import KEY_VARIABLE
+
+# commands that people try, and what does it
+ELSEWHERE = {
+    "check": "efface unlearn --dry-run makes all checks, and shows which records would go",
+    "forget": "efface unlearn erases records",
+    "store": "a store's commands are efface init, request, run, status, verify, export, rollback and retire",
+    "history": "efface status shows the versions, efface request list the requests",
+}
+
+
+class Commands(TyperGroup):
+    """All commands: where there is no such command, what does it under another name."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that the first word names."""
+        try:
+            return super().resolve_command(ctx, args)
+        except Exception as error:  # a usage error of Click, whose classes Typer keeps at various places
+            if hasattr(error, "message") and (hint := ELSEWHERE.get(args[0])):
+                error.message = f"{error.message.partition('. ')[0].removesuffix('.')}: {hint}"
+            raise
 
 
 class MethodCommand(TyperCommand):

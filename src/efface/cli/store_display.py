@@ -137,9 +137,11 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
         return
     batch = f"{_records(outcome.records)} of {_numbers(outcome.requests)}"
     made = outcome.version
-    forgotten = (
-        f"{batch} {'is' if outcome.records == 1 else 'are'} forgotten" if outcome.requests else "none was pending"
+    is_sure = outcome.status in ("verified", "retrained")
+    done = (
+        f"{batch} {'is' if outcome.records == 1 else 'are'} forgotten" if is_sure else f"it was made to forget {batch}"
     )
+    forgotten = done if outcome.requests else "none was pending"
     say(out, f"Version {made.number} is in service: {forgotten}.")
     if outcome.status == "undecided":
         say(

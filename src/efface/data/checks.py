@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from efface.data.groups import NO_GROUPS, positions_in_groups, read_groups, remaining_line
-from efface.data.ids import ByGroup, read_ids
+from efface.data.ids import ByGroup, RecordIds, read_ids
 from efface.data.index import positions_of
 from efface.data.naming import Names, check_numbering, name_records
 from efface.data.similar import similar_warnings, unknown_ids
@@ -108,7 +108,7 @@ def find_forget(task: Task, forget: Any, asked: Sequence[RecordId], records: int
             found.problems.append(NO_GROUPS)
         at = positions_in_groups(asked, groups, found.problems) if groups else EMPTY
     else:
-        at = _look_up(names, asked, unread, found)
+        at = _look_up(names, asked, unread, groups, found)
     if len(found.problems) == before:
         check_size(len(at), records, found)
         known = names.ids if groups is None or not isinstance(forget, ByGroup) else groups
@@ -119,7 +119,9 @@ def find_forget(task: Task, forget: Any, asked: Sequence[RecordId], records: int
     return ForgetSet(names, at)
 
 
-def _look_up(names: Names, asked: Sequence[RecordId], unread: bool, found: Findings) -> Indices:
+def _look_up(
+    names: Names, asked: Sequence[RecordId], unread: bool, groups: RecordIds | None, found: Findings
+) -> Indices:
     """The positions of ids in the training set, in their order."""
     if len(asked) == 0:
         found.problems.append("the forget set is empty: name at least one record id")
@@ -135,10 +137,17 @@ def _look_up(names: Names, asked: Sequence[RecordId], unread: bool, found: Findi
     if unknown:
         found.problems.append(
             f"{len(unknown)} forget ids are not in the training records ({names.where}): "
-            f"{unknown_ids(unknown, names.ids)}"
+            f"{unknown_ids(unknown, names.ids)}{_as_groups(unknown, groups)}"
         )
     check_numbering(names, asked, found.problems)
     return np.array([at[i] for i in dict.fromkeys(asked) if i in at], dtype=np.int64)
+
+
+def _as_groups(unknown: Sequence[RecordId], groups: RecordIds | None) -> str:
+    """What to do where ids that are no record's are keys of groups; else empty."""
+    keys = set(unknown) & set(groups or ())
+    known = [name for name in unknown if name in keys]
+    return f"; {shorten(known)} are keys of Task.groups: give efface.ByGroup([...]), or --groups" if known else ""
 
 
 def check_size(forget: int, records: int, found: Findings) -> None:

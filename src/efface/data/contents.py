@@ -50,11 +50,24 @@ def check_batch(batch: Batch, classes: int | None, where: str, found: Findings) 
     targets = batch.targets
     if targets.ndim != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
         found.add_problem(
-            f"targets of {where} records: expected one integer class a record, got {targets.dtype} of {targets.ndim}-D"
+            f"targets of {where} records: expected one integer class a record, got {targets.dtype} of "
+            f"{targets.ndim}-D: {_target_mend(targets)}"
         )
     elif classes is not None and len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
         wrong = targets[(targets < 0) | (targets >= classes)]
         found.add_problem(f"targets of {where} records: the model has classes 0 to {classes - 1}, got {int(wrong[0])}")
+
+
+def _target_mend(targets: Tensor) -> str:
+    """What to give instead of targets that are not one integer class a record."""
+    others = "efface knows no regression, multi-label or dense prediction"
+    if targets.ndim == 1:
+        is_whole = targets.dtype == torch.bool or bool((targets == targets.round()).all())
+        return "if they are classes, make them so by .long() in Task.unpack" if is_whole else others
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        return "if they are classes, take their one column, [:, 0].long(), in Task.unpack"
+    is_one_hot = targets.ndim == 2 and bool(((targets == 0) | (targets == 1)).all() and (targets.sum(1) == 1).all())
+    return "they look one-hot: give .argmax(1) in Task.unpack" if is_one_hot else others
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from efface.errors import describe_error, shorten
 from efface.types import RecordId
 
 CHUNK = 4096
+MAX_SHOWN = 40  # characters of an id that a message repeats
 IDS = "record ids"
 RecordIds = Sequence[RecordId]
 
@@ -88,7 +89,8 @@ def read_ids(ids: Any, what: str, problems: list[str], is_ordered: bool = True) 
     """
     dimensions = getattr(ids, "ndim", 1)
     if isinstance(ids, str | bytes | Mapping) or not (hasattr(ids, "__len__") and _is_iterable(ids)):
-        problems.append(f"{what}: expected a sequence of {_noun(what)}, got {type(ids).__name__}: give a list")
+        mend = f"give a list, [{ids!r}]" if isinstance(ids, str | int) and len(str(ids)) <= MAX_SHOWN else "give a list"
+        problems.append(f"{what}: expected a sequence of {_noun(what)}, got {type(ids).__name__}: {mend}")
     elif dimensions != 1:
         problems.append(
             f"{what}: expected a one-dimensional sequence of {_noun(what)}, got a {dimensions}-D {type(ids).__name__}"

@@ -9,6 +9,7 @@ from efface.errors import shorten
 from efface.types import RecordId
 
 MAX_DIGITS = 30
+MAX_LINE = 10_000  # characters of a line that are searched for ids
 
 
 def unknown_ids(unknown: Sequence[RecordId], names: RecordIds) -> str:
@@ -20,12 +21,23 @@ def unknown_ids(unknown: Sequence[RecordId], names: RecordIds) -> str:
     return (
         shorten(unknown)
         + hint
+        + _not_one_a_line(unknown, names)
         + "".join(
             f"; {_short(other)} is there: it differs {difference(name, other)}"
             for name, other in list(hints.items())[:3]
             if other is not None
         )
     )
+
+
+def _not_one_a_line(unknown: Sequence[RecordId], names: RecordIds) -> str:
+    """What to say of text that looks like JSON, or like several ids in one; else empty."""
+    texts = [name.strip() for name in unknown if isinstance(name, str)]
+    if any(text[:1] in ("[", "{", '"') and text[-1:] in ("]", "}", '"', ",") for text in texts):
+        return "; this looks like JSON: give one id a line, or a .jsonl file with one JSON string or integer a line"
+    parts = [part.strip() for text in texts if "," in text for part in text[:MAX_LINE].split(",")]
+    known = positions_of([*parts, *(int(p) for p in parts if p.isdecimal() and len(p) <= MAX_DIGITS)], names)
+    return "; these are several ids in one text: give one id a line" if known else ""
 
 
 def similar_ids(asked: Iterable[RecordId], names: RecordIds) -> dict[RecordId, list[RecordId]]:

@@ -102,8 +102,8 @@ def _refusal(twin_sets: Sequence[TwinSet], train: Records, ids: Sequence[RecordI
     listed = ", ".join(lines[:SHOWN]) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
     return (
         f"{count} forget records have an exact twin that stays in training, which defeats forgetting: {listed}; forget "
-        'the twins too (twins="forget", --twins forget), leave such records out of the request and of '
-        'all tests (twins="keep", --twins keep), or drop the duplicates'
+        'the twins too (twins="forget" with confirmed=[...] in the options; --twins forget --confirm FILE), or leave '
+        'such records out of the request and of all tests (twins="keep" in the options; --twins keep)'
     )
 
 

@@ -128,6 +128,10 @@ class Method(Options, ABC):
         """Upper bound on the number of steps for a number of forget records; by default `length`."""
         return self.length
 
+    def warnings(self, task: Task) -> tuple[str, ...]:
+        """What to know of the method on a task; by default nothing."""
+        return ()
+
     @abstractmethod
     def run(self, problem: Problem) -> Iterator[Step]:
         """Change `problem.model` step by step, and yield after each step."""

@@ -8,6 +8,7 @@ from efface.methods.base import Method, Problem, Step
 from efface.models.training import Recipe, retrain
 from efface.options import option
 from efface.runtime.seeds import derive_seed
+from efface.task import Task
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ class Retrain(Method):
     @property
     def max_evaluations(self) -> int:
         return 1
+
+    def warnings(self, task: Task) -> tuple[str, ...]:
+        """That the recipe is not the user's own, where there is none."""
+        if task.fit is not None:
+            return ()
+        recipe = f"Adam, {self.epochs} epochs, learning rate {self.lr:g}"
+        return (f"the task has no fit, so the model was trained anew by a stock recipe ({recipe}), not its own",)
 
     def run(self, problem: Problem) -> Iterator[Step]:
         recipe = Recipe(epochs=self.epochs, lr=self.lr, batch=128)

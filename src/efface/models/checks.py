@@ -16,10 +16,7 @@ from efface.runtime.kinds import network_problem
 from efface.runtime.seeds import seeded
 from efface.task import Task
 
-ONE_LOGIT = (
-    "the model returns one logit a record; two-class models need two logits. If it is that of class 1, give "
-    "Task.forward=lambda model, inputs: torch.nn.functional.pad(model(inputs), (1, 0)); a number to predict is no class"
-)
+MANY = 64  # records whose outputs tell probabilities from logits
 
 
 def check_model(
@@ -57,14 +54,35 @@ def check_model(
         )
         found.problems.append(f"the model cannot read the records ({describe_error(error)}): {advice}")
         return None
+    if isinstance(out, Tensor) and out.is_floating_point() and out.shape in {(len(batch),), (len(batch), 1)}:
+        found.problems.append(_one_output(model, task, train, out))
+        return None
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(batch) or not out.is_floating_point():
         found.problems.append(wrong_shape(out, 2))
         return None
     if out.shape[1] < 2:
-        found.problems.append(ONE_LOGIT)
+        found.problems.append("the model returns no logits: (records, 0)")
         return None
     check_outputs(model, task, train, found, finite, stable)
     return int(out.shape[1])
+
+
+def _one_output(model: nn.Module, task: Task, train: Records, out: Tensor) -> str:
+    """The line of a refusal of a model with one output a record, with what makes two logits of it."""
+    with mode(model, training=False), torch.no_grad():
+        try:  # two logits may lie between 0 and 1 by chance
+            some = train.read(range(min(MANY, len(train)))).to(device_of(model))
+            values = call_forward(task, model, some.inputs)
+        except Exception:  # some other record cannot be read, which is reported where all of them are
+            values = out
+    output = "model(inputs)" if out.ndim == 2 else "model(inputs)[:, None]"
+    what = "one logit a record"
+    if bool(((values >= 0) & (values <= 1)).all()):
+        what, output = "one probability a record, as a sigmoid at its end does", f"torch.logit({output}, eps=1e-6)"
+    return (
+        f"the model returns {what}; two-class models need two logits. If it is that of class 1, give "
+        f"Task.forward=lambda model, inputs: torch.nn.functional.pad({output}, (1, 0)); a number to predict is no class"
+    )
 
 
 def _problem_before_a_pass(model: nn.Module) -> str | None:

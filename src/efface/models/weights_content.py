@@ -177,7 +177,8 @@ def _read_pickle(file: Path) -> object:
             raise CheckpointError(
                 f"{file}: refused, since reading it would run code ({name[1]}); save model.state_dict() instead; or, "
                 f"if you trust the file: state = torch.load({str(file)!r}, map_location='cpu', weights_only=False), "
-                "then torch.save(state['state_dict'], 'weights.pt'), with the key under which it holds the weights"
+                "then torch.save(state['state_dict'], 'weights.pt'), with the key under which it holds the weights, or "
+                "torch.save(state.state_dict(), 'weights.pt') where it is a whole network"
             ) from error
         if "TorchScript" in str(error):
             raise CheckpointError(f"{file}: is a TorchScript program; save model.state_dict() instead") from error

@@ -176,6 +176,10 @@ def _problems(shape: Shape, signature: inspect.Signature, args: Sequence[Any], k
         return [*lines[:-1], f"{lines[-1]}; {shape.instead}"]
     if is_unknown and len(lines) == 1:  # the right call would only leave it out
         return lines
+    for first, *others in (choice.split("|") for choice in shape.shown):
+        if first in moved:  # given instead of it, they go into it too
+            inner = {name: given.pop(name) for name in others if given.get(name) is not None}
+            moved[first] = inner | moved[first]
     classes = {home: _class_of(shape.parts[home], known, given) for home in moved}
     texts = {home: _part(known[home], classes[home], given, values) for home, values in moved.items()}
     return [*lines[:-1], f"{lines[-1]}; the call would be {_right_call(shape, known, given, texts)}"]

@@ -61,7 +61,7 @@ def _dataset_mend(value: object, has_hooks: bool) -> str | None:
     if isinstance(value, DataLoader):
         return "give its .dataset"
     if hasattr(value, "train_dataloader"):
-        return "give the dataset within it, such as .train_dataloader().dataset after its setup()"
+        return "give the dataset within it, such as .train_dataloader().dataset (or .val_...) after its setup()"
     if isinstance(value, IterableDataset | Iterator):
         return "records are asked for by their number: give a list of them, list(...), if they fit into memory"
     if isinstance(value, str | bytes | PathLike):

@@ -9,7 +9,12 @@ from efface.store.plan import NOT_AUDITED, RETRAINED
 # What to do next, beside the advice of an audit.
 VERIFY = "audit the model in service: store.verify() (efface verify)"
 SEE_TO_FIT = "see to Task.fit, which trained a model that is worse than the first one before"
-TAKE_IT = "or take the model as it is: RunPlan(accept='any') (efface run --accept any)"
+
+
+def take_it(status: str) -> str:
+    """How to let a model pass that was judged so and rejected."""
+    accept = "undecided" if status == "undecided" else "any"
+    return f"or take the model as it is: RunPlan(accept={accept!r}) (efface run --accept {accept})"
 
 
 @dataclass(frozen=True)

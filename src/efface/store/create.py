@@ -16,6 +16,7 @@ from efface.data.records import Records
 from efface.errors import RequestError, collect_errors, shorten
 from efface.models.checkpoint import extra_state, weights_digest
 from efface.models.checks import check_model
+from efface.models.knowledge import check_knowledge
 from efface.models.weights_file import find_weights
 from efface.models.wrappers import plain_network
 from efface.runtime.devices import resolve_device
@@ -155,6 +156,9 @@ def _check_task(task: Task, model: nn.Module) -> None:
                 f"the model has state that is no tensor ({shorten(names, show=str)}), which a store's weights files "
                 "cannot hold: let its constructor, and so Task.build_model, make it"
             )
+        if classes is not None and not found.problems:
+            # no run could unlearn from a model that knows nothing, and requests would wait past their dates
+            check_knowledge(model, task, records["training"], found)
     collect_errors(found.problems, names_for_store, task)
     if found.problems:
         raise RequestError(found.problems)

@@ -14,7 +14,7 @@ from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
 from efface.runtime.notices import quietly
 from efface.runtime.seeds import unchanged_globals
-from efface.store.assessment import SEE_TO_FIT, TAKE_IT, VERIFY, Assessment
+from efface.store.assessment import SEE_TO_FIT, VERIFY, Assessment, take_it
 from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
 from efface.store.build import load, retrain_without, save, unlearn_batch
 from efface.store.context import StoreContext
@@ -149,7 +149,7 @@ class StoreRun:
         outcome = self._outcome(found)
         if not found.passes(self.plan.accept):
             self._end(Stage.REJECTED, f"{found.status}, and {self.plan.accept} was asked for")
-            return replace(outcome, next_steps=tuple(dict.fromkeys([*outcome.next_steps, TAKE_IT])))
+            return replace(outcome, next_steps=tuple(dict.fromkeys([*outcome.next_steps, take_it(outcome.status)])))
         version = self._commit(model, found)
         failpoint("run.committed")
         finish(self.context)

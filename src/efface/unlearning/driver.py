@@ -162,7 +162,7 @@ def _trainable(model: nn.Module) -> Iterator[None]:
 
 
 def _warnings(run: Run, found: Sequence[Assumption]) -> tuple[str, ...]:
-    warnings = list(run.request.warnings)
+    warnings = [*run.request.warnings, *run.method.warnings(run.request.task)]
     if not run.method.is_control:
         warnings += [a.sentence for a in found if not a.met]
     return tuple(warnings)

@@ -73,6 +73,6 @@ def _changed(method: Method, what: str, factors: Mapping[str, float]) -> tuple[s
         if float(word) != value:
             return (
                 f"{what}, for example with {name}={word} instead of {value:g}: "
-                f"method=efface.methods.get('{method.key}', {{'{name}': '{word}'}}) (--option {name}={word})",
+                f"method=efface.methods.{type(method).__name__}({name}={word}) (--option {name}={word})",
             )
     return ()

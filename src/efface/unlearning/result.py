@@ -76,7 +76,8 @@ class Result:
         return sheet(
             f"Result: {done:,} of {total:,} training records, unlearned by {self.method.key}",
             [
-                ("records", shorten(self.forget, SHOWN_IDS)),
+                ("records", shorten(self._erased_ids(), SHOWN_IDS)),
+                ("twins", self._twins()),
                 ("outcome", f"{evidence.outcome.replace('_', ' ')}: {evidence.reason}"),
                 ("", f"weights of step {evidence.chosen_step} kept"),
                 ("method", brief(self.method)),
@@ -88,6 +89,17 @@ class Result:
                 ("more", ".evidence .assumptions .warnings .cost .splits .options; .save(path) writes the weights"),
             ],
         )
+
+    def _erased_ids(self) -> list[RecordId]:
+        """The ids of the records that were erased, as far as they were asked for."""
+        kept = set(self.twins.kept)
+        return [name for name in self.forget if name not in kept]
+
+    def _twins(self) -> str:
+        """How many records were erased beyond those asked for, or were not erased; empty if none."""
+        forgotten, kept = len(self.twins.forgotten), len(self.twins.kept)
+        more = f"{forgotten:,} twins of them were erased too" if forgotten else ""
+        return more or (f"{kept:,} more were asked for, but a twin keeps them" if kept else "")
 
     @property
     def next_steps(self) -> tuple[str, ...]:
