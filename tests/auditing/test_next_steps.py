@@ -78,12 +78,9 @@ def test_every_answer_that_is_no_yes_says_what_to_do(
 @pytest.mark.parametrize("method", [Steer(), SSD(), Fisher(), get("influence"), get("perturb"), get("neggrad_plus")])
 def test_the_advised_option_can_be_given_and_moves_the_right_way(tests: list[AuditTest], method: Any) -> None:
     first = advice(tests, method=method)[0]
-    (key, name, word), (at_line,) = (
-        re.findall(r"get\('(\w+)', \{'(\w+)': '([^']+)'\}\)", first)[0],
-        re.findall(r"\(--option (\w+=\S+)\)", first),
-    )
-    assert at_line == f"{name}={word}"
-    changed = get(key, {name: word})
+    [(kind, name, word)] = re.findall(r"method=efface\.methods\.(\w+)\((\w+)=([^)]+)\)", first)
+    assert re.findall(r"\(--option (\w+=\S+)\)", first) == [f"{name}={word}"] and kind == type(method).__name__
+    changed = get(method.key, {name: word})
     farther = getattr(changed, name) > getattr(method, name)
     assert farther == ((tests[0] is KNOWN) != (name == "select")), "fewer weights pass a higher threshold"
 
