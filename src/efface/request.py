@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from efface.data.checks import EMPTY, Findings, check_holdout, find_forget, read_forget
 from efface.data.contents import check_classes_left, check_parts
 from efface.data.described import ForgetRecord, forget_records
-from efface.data.groups import Keys, cluster_numbers, read_keys, shared_warning
+from efface.data.groups import Keys, cluster_numbers, read_keys, remaining_line, shared_warning
 from efface.data.ids import Forget
 from efface.data.naming import Names
 from efface.data.overlap import check_test
@@ -193,6 +193,9 @@ def check_request(
     settled, shared = compared.settled, compared.shared
     records = forget_records(task, chosen.names.ids, settled.forget, found.labels, keys.get("train"), found.problems)
     found.refuse()
+    leaving = np.concatenate([at, settled.forgotten])
+    if "train" in keys and (line := remaining_line(leaving, keys["train"])):
+        found.warnings.append(line)
     test, keys = _test_without(sets.test, tested, task, keys)
     forgotten, kept = (tuple(chosen.names.ids[i] for i in part.tolist()) for part in (settled.forgotten, settled.kept))
     return Request(
@@ -210,7 +213,7 @@ def check_request(
         without_ids=found.without_ids,
         records=records,
         keys=keys,
-        asked=np.concatenate([at, settled.forgotten]),
+        asked=leaving,
         shared=shared,
         twins=Twins(policy.twins, forgotten, kept, holdout=len(shared), test=len(tested)),
     )

@@ -90,6 +90,17 @@ def report_page(report: Any) -> str:
     return render(report.document)
 
 
+def test_twins_that_go_too_are_not_said_to_stay_with_their_group(tiny: Tiny) -> None:
+    keys = [TWINS.get(at, at) for at in range(RECORDS)]  # a twin is of the same person
+    task, said = twinned(tiny, groups=keys), "3 other records of the 2 groups that requested records belong to stay"
+    checked = {
+        twins: efface.check(tiny.model, forget=ASKED, task=task, options=UnlearnOptions(twins=twins, confirmed=ids))
+        for twins, ids in (("keep", ()), ("forget", tuple(TWINS)))
+    }
+    stays = {twins: [line for line in plan.warnings if "other record" in line] for twins, plan in checked.items()}
+    assert len(stays["keep"]) == 1 and stays["keep"][0].startswith(said) and stays["forget"] == []
+
+
 def test_confirmed_twins_are_forgotten_too(tiny: Tiny) -> None:
     with pytest.raises(RequestError) as caught:
         unlearn(tiny, twins="forget", confirmed=[200, 201])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from efface.data.groups import NO_GROUPS, positions_in_groups, read_groups, remaining_line
+from efface.data.groups import NO_GROUPS, positions_in_groups, read_groups
 from efface.data.ids import ByGroup, RecordIds, read_ids
 from efface.data.index import positions_of
 from efface.data.naming import Names, check_numbering, name_records
@@ -114,8 +114,6 @@ def find_forget(task: Task, forget: Any, asked: Sequence[RecordId], records: int
         known = names.ids if groups is None or not isinstance(forget, ByGroup) else groups
         found.without_ids |= (similar := similar_warnings(asked, known))
         found.warnings += similar
-        if groups is not None and (line := remaining_line(at, groups)):
-            found.warnings.append(line)
     return ForgetSet(names, at)
 
 
