@@ -26,6 +26,8 @@ def _none_masked(*several: Tensor) -> bool:
 
 def bound_masked(logits: Tensor) -> Tensor:
     """Raise finite logits of masked classes to 1e4 below the highest, so that no arithmetic overflows; a new tensor."""
+    if _none_masked(logits):
+        return logits.clone()
     values = logits.detach()
     lowest = values.amax(1, keepdim=True) + MASKED
     return torch.where((values < lowest) & (values > -torch.inf), lowest, logits)
