@@ -162,14 +162,18 @@ def by_loader(collate: Callable[[list[Any]], Any], unpack: Callable[[Any], Any])
     return fit
 
 
-class Texts(Dataset[Any]):
-    """Dicts with a label by name, and more that is no label."""
+class Held(Dataset[Any]):
+    """Inputs and labels, which its kinds give in their own form."""
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.x, self.y = x, y
 
     def __len__(self) -> int:
         return len(self.y)
+
+
+class Texts(Held):
+    """Dicts with a label by name, and more that is no label."""
 
     def __getitem__(self, at: int) -> dict[str, Any]:
         return {"length": 3, "text": {"ids": self.x[at]}, "label": f"class {int(self.y[at])}"}
@@ -184,14 +188,8 @@ def half_of_more(x: Tensor, y: Tensor) -> Subset[Any]:
     return Subset(TensorDataset(torch.cat([x, x + 50]), torch.cat([y, y])), range(len(y)))
 
 
-class Marked(Dataset[Any]):
+class Marked(Held):
     """Inputs with noise, drawn anew as they are read."""
-
-    def __init__(self, x: Tensor, y: Tensor) -> None:
-        self.x, self.y = x, y
-
-    def __len__(self) -> int:
-        return len(self.y)
 
     def __getitem__(self, at: int) -> tuple[Tensor, Tensor]:
         return self.x[at] + 0.1 * torch.randn(self.x.shape[1]), self.y[at]
