@@ -1,37 +1,34 @@
 """Store: the deletion requests against one model, the versions that honour them, and the audits of those."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from efface.auditing.config import REFERENCES
-from efface.errors import RequestError
 from efface.options import clear_calls
 from efface.runtime.files import as_path
 from efface.runtime.notices import warn_caller
 from efface.store.clock import read_date
-from efface.store.place import as_seconds, check_store, key_beside
+from efface.store.place import as_seconds, key_beside
 from efface.store.plan import RunOutcome, RunPlan
-from efface.store.settings import BUSY_S, StoreSettings
+from efface.store.reader import StoreReader
+from efface.store.settings import StoreSettings
 
 # SQLAlchemy and torch are slow to load, so what needs them is imported where it is used: a missing store is refused
 # without SQLAlchemy, and methods that need no model do without torch.
 if TYPE_CHECKING:
     from torch import nn
 
-    from efface.data.index import RecordIndex
     from efface.store.add import Answer
     from efface.store.entries import DeletionRequest, Version
-    from efface.store.history import History
-    from efface.store.overview import Overview
     from efface.store.verify import Verification
     from efface.task import Task
     from efface.types import RecordId
 
 
 @clear_calls(plan=RunPlan, settings=StoreSettings)
-class Store:
+class Store(StoreReader):
     """A store of the deletion requests against one model, and of the model's versions.
 
     Several threads may share one Store, and several processes may open the same folder. Each method changes everything
@@ -50,32 +47,6 @@ class Store:
         DamagedError: the store does not match its history.
         StorageError: the disk is full, cannot be written to, or fails.
     """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        task: "Task | None" = None,
-        *,
-        key: str | Path | None = None,
-        device: str = "auto",
-        busy_s: float = BUSY_S,
-    ) -> None:
-        path, key_path = as_path("folder", folder).absolute(), None if key is None else as_path("key", key).absolute()
-        check_store(path)
-
-        from efface.store.context import StoreContext
-        from efface.store.files import Folder
-
-        self._context = StoreContext(Folder(path), key_path, as_seconds("busy_s", busy_s))
-        self._task, self._device = task, device
-        self._index: RecordIndex | None = None
-        self._checked: Task | None = None
-        if task is not None:
-            from efface.runtime.devices import resolve_device
-            from efface.task import check_task
-
-            check_task(task)
-            resolve_device(device)
 
     @classmethod
     def create(
@@ -111,40 +82,6 @@ class Store:
         NewStore(place, key_path, task, model, StoreSettings() if settings is None else settings).create(device)
         return cls(place, task, key=key_path, device=device)
 
-    @property
-    def path(self) -> Path:
-        """The store's folder."""
-        return self._context.folder.path
-
-    @property
-    def key_path(self) -> Path:
-        """The file with the store's key."""
-        return self._context.key_path
-
-    @property
-    def task(self) -> "Task | None":
-        """The task, if one was given."""
-        return self._task
-
-    @property
-    def current(self) -> Path:
-        """The weights in service: the path of a link that always leads to a complete checkpoint."""
-        return self._context.folder.link
-
-    @property
-    def retired(self) -> str | None:
-        """Why the store cannot be used, as a sentence, if its key is missing; else None."""
-        return self._context.retired
-
-    @property
-    def task_path(self) -> str | None:
-        """The task as `module:name`, if it was given when the store was made."""
-        return self.history().task
-
-    def history(self) -> "History":
-        """The history of the store; DamagedError if an event was changed or removed."""
-        return self._context.history()
-
     def add(self, ids: "Collection[RecordId]", note: str | None = None, due: str | date | None = None) -> "Answer":
         """Add a request to forget records; a second call with the same records finds the existing request.
 
@@ -167,38 +104,6 @@ class Store:
 
         return cancel(self._context, number)
 
-    def requests(self) -> "list[DeletionRequest]":
-        """All requests, in order."""
-        return list(self.history().requests.values())
-
-    def request(self, number: int) -> dict[str, Any]:
-        """Everything that is known about a request, as values that JSON can hold."""
-        from efface.store.describe import describe
-
-        return describe(self._context, number)
-
-    def ids(self, number: int) -> "list[RecordId]":
-        """The ids of a request's records that are not forgotten yet; other ids are not stored."""
-        from efface.store.tag_rows import pending_ids_of
-
-        with self._context.reading() as snapshot:
-            names = pending_ids_of(snapshot, [snapshot.history.request(number).number]).values()
-        return sorted(names, key=lambda name: (isinstance(name, str), name))
-
-    def record_ids(self) -> "Sequence[RecordId]":
-        """The ids of all training records of the task, in their order."""
-        return self._records().names
-
-    def note(self, number: int) -> str | None:
-        """The note of a request; None if it has none."""
-        from sqlalchemy import select
-
-        from efface.store.database import notes
-
-        with self._context.reading() as snapshot:
-            number = snapshot.history.request(number).number
-            return snapshot.connection.execute(select(notes.c.text).where(notes.c.request == number)).scalar()
-
     def run(self, plan: RunPlan | None = None, *, wait_s: float = 0.0, progress: bool | None = None) -> RunOutcome:
         """Honour all pending requests as one batch; an interrupted run with the same plan is resumed.
 
@@ -218,16 +123,6 @@ class Store:
         outcome = run(self._context, task, plan, resolve_device(self._device), wait_s, progress)
         warn_caller(outcome.warnings)
         return outcome
-
-    def report_folder(self, run: int) -> Path:
-        """The folder of a run's audit report."""
-        return self._context.folder.report_of(run)
-
-    def status(self) -> "Overview":
-        """Which version honours which requests, what is overdue, and whether a retraining is due."""
-        from efface.store.overview import overview
-
-        return overview(self._context)
 
     def verify(
         self,
@@ -277,22 +172,3 @@ class Store:
         from efface.store.retire import retire
 
         return retire(self._context)
-
-    def _records(self) -> "RecordIndex":
-        """The index of the training records' ids, made once."""
-        task = self._checked_task()
-        if self._index is None:
-            from efface.data.index import RecordIndex
-
-            self._index = RecordIndex(task.ids, len(task.train))
-        return self._index
-
-    def _checked_task(self) -> "Task":
-        """The task with its ids read, which must be named as when the store was made."""
-        if self._task is None:
-            raise RequestError("this needs the task: give it to Store(folder, task)")
-        if self._checked is None:
-            from efface.store.naming import named_task
-
-            self._checked = named_task(self._task, self.history().settings)
-        return self._checked
