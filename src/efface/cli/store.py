@@ -62,6 +62,13 @@ def init(
     most_lost: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Lost holdout accuracy past which a retraining is due.")
     ] = DriftLimits.accuracy,
+    notice_returns: Annotated[
+        bool,
+        typer.Option(
+            "--notice-returns/--no-notice-returns",
+            help="Keep a keyed hash of each forgotten record's content, to find it where it comes back under another id.",
+        ),
+    ] = StoreSettings.notice_returns,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -92,7 +99,11 @@ def init(
             model.to(place).eval(),
             key=key,
             settings=StoreSettings(
-                grace_days=grace, limits=DriftLimits(most_changed, most_lost), source=checkpoint, task_path=task
+                grace_days=grace,
+                limits=DriftLimits(most_changed, most_lost),
+                source=checkpoint,
+                task_path=task,
+                notice_returns=notice_returns,
             ),
             device=device,
         )

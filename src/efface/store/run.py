@@ -17,6 +17,7 @@ from efface.runtime.seeds import unchanged_globals
 from efface.store.assessment import SEE_TO_FIT, VERIFY, Assessment, take_it
 from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
 from efface.store.build import load, retrain_without, save, unlearn_batch
+from efface.store.content import content_update
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
 from efface.store.drift import drift_of, write_answers
@@ -252,7 +253,10 @@ class StoreRun:
             drift = self._drift(model)
         failpoint("run.drift-read")
         made = self.record.model or {}
+        update = content_update(self.context, self.task, self.batch, self.record.requests, self.plan.retrain)
         with self.context.writing() as transaction:
+            sums = None if update is None else update.apply(transaction)
+            failpoint("version.fingerprints")
             number = len(transaction.history.versions) + 1
             transaction.append(
                 "version",
@@ -268,6 +272,7 @@ class StoreRun:
                     "baseline": baseline,
                     "drift": drift,
                     "audit": found.noted,
+                    "fingerprints": None if sums is None else sums.noted(),
                 },
             )
             failpoint("version.appended")
