@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from efface import Task
-from efface.store import Store, StoreSettings, build, failpoints, run
+from efface.store import Store, StoreSettings, build, failpoints, judging
 from helpers.store_cases import AUDITED, QUICK, copied, make_grown, people, served, task_of, undrawn
 from helpers.store_damage import SEEN
 from helpers.store_secrets import make_secret
@@ -112,5 +112,5 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
         monkeypatch.setattr(module, name, call)
 
     spy(build, "unlearn")
-    spy(run, "audit_models")
+    spy(judging, "audit_models")
     return seen
