@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efface.data.objects import UncomparableError
 from efface.runtime.printing import Brief
 from efface.store.batch import DeletionBatch
 from efface.store.context import StoreContext, Transaction
@@ -23,22 +22,22 @@ class ContentUpdate(Brief):
     Args:
         tags: the tags of the records that are forgotten.
         kept: HMAC of each one's content with the number of its request; empty where the store does not keep them.
-        anew: the fingerprints of all other records, where the model was trained anew; else None.
+        remade: the fingerprints of all other records, where the model was trained remade; else None.
     """
 
     tags: tuple[bytes, ...]
     kept: tuple[tuple[bytes, int], ...]
-    anew: PackedFingerprints | None
+    remade: PackedFingerprints | None
 
     def apply(self, transaction: Transaction) -> FingerprintSums:
         """Change the rows, and return the sums to note in the history."""
         sums = forget(transaction, self.tags, self.kept)
-        return sums if self.anew is None else replace_all(transaction, self.anew, sums)
+        return sums if self.remade is None else replace_all(transaction, self.remade, sums)
 
 
 def content_update(
     context: StoreContext, task: Task, batch: DeletionBatch, requests: Sequence[int], retrain: bool
-) -> ContentUpdate | None:
+) -> ContentUpdate:
     """Read what a new version is to change in the tables of fingerprints.
 
     Args:
@@ -46,24 +45,17 @@ def content_update(
         task: the task as the user gave it.
         batch: the records of the run; those that are no longer in the training set have no content to read.
         requests: numbers of the run's requests.
-        retrain: whether the model was trained anew, on the contents as they are now.
-
-    Returns:
-        The update; None where contents cannot be compared.
+        retrain: whether the model was trained remade, on the contents as they are now.
     """
-    history = context.history()
-    if history.fingerprints is None:
-        return None
     there = {tag: at for tag, at in batch.tags.items() if at is not None}
     kept: list[tuple[bytes, int]] = []
-    try:
-        if history.settings["notice_returns"]:
-            with context.reading() as snapshot:
-                named = requests_of(snapshot, list(there))
-            macs = forgotten_macs(task, context.key, list(there.values()))
-            kept = [(mac, min(named[tag] & set(requests))) for tag, mac in zip(there, macs, strict=True)]
+    if context.history().settings["notice_returns"]:
+        with context.reading() as snapshot:
+            numbers = requests_of(snapshot, list(there))
+        macs = forgotten_macs(task, context.key, list(there.values()))
+        kept = [(mac, min(numbers[tag] & set(requests))) for tag, mac in zip(there, macs, strict=True)]
+    remade = None
+    if retrain:
         staying = np.array([at for at in batch.view.positions if at not in batch.leaving], dtype=np.int64)
-        anew = PackedFingerprints(fingerprints_at(task, context.key, staying, None)) if retrain else None
-    except UncomparableError:
-        return None
-    return ContentUpdate(tuple(batch.tags), tuple(kept), anew)
+        remade = PackedFingerprints(fingerprints_at(task, context.key, staying, None))
+    return ContentUpdate(tuple(batch.tags), tuple(kept), remade)

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from efface.data.checks import Findings
-from efface.data.objects import UncomparableError
 from efface.data.reading import check_reading
 from efface.data.records import Records
 from efface.errors import RequestError, collect_errors, shorten
@@ -23,7 +22,6 @@ from efface.models.weights_file import find_weights
 from efface.models.wrappers import plain_network
 from efface.runtime.devices import resolve_device
 from efface.runtime.kinds import network_problem
-from efface.runtime.notices import warn_caller
 from efface.runtime.provenance import versions
 from efface.store.build import save
 from efface.store.context import StoreContext, Transaction
@@ -125,7 +123,7 @@ class NewStore:
             },
         }
 
-    def _first_version(self, file: str, baseline: str, sums: FingerprintSums | None) -> dict[str, Any]:
+    def _first_version(self, file: str, baseline: str, sums: FingerprintSums) -> dict[str, Any]:
         return {
             "number": 1,
             "parent": None,
@@ -138,20 +136,15 @@ class NewStore:
             "baseline": baseline,
             "drift": None,
             "audit": None,
-            "fingerprints": None if sums is None else sums.noted(),
+            "fingerprints": sums.noted(),
         }
 
-    def _write_fingerprints(self, transaction: Transaction) -> FingerprintSums | None:
-        """Write the fingerprint of each training record; None where contents cannot be compared, which is warned of."""
+    def _write_fingerprints(self, transaction: Transaction) -> FingerprintSums:
+        """Write the fingerprint of each training record."""
         names = names_for_store(self.task)
         task = replace(self.task, ids=None if names.by_position else names.ids)
-        try:
-            return replace_all(
-                transaction, fingerprints_at(task, transaction.key, np.arange(len(task.train)), self.progress)
-            )
-        except UncomparableError as error:
-            warn_caller([f"{error}, so this store cannot notice that the content of a record changed"])
-            return None
+        rows = fingerprints_at(task, transaction.key, np.arange(len(task.train)), self.progress)
+        return replace_all(transaction, rows, FingerprintSums())
 
 
 def _check_task(task: Task, model: nn.Module) -> None:

@@ -17,7 +17,6 @@ AT_ONCE = 500  # values in one SQL statement
 WRITTEN_AT_ONCE = 10_000
 MODULUS = 2**256
 T = TypeVar("T")
-NO_FINGERPRINTS = FingerprintSums()
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,7 @@ class PackedFingerprints:
             )
 
 
-def replace_all(
-    transaction: Transaction, rows: Iterable[Fingerprint], before: FingerprintSums = NO_FINGERPRINTS
-) -> FingerprintSums:
+def replace_all(transaction: Transaction, rows: Iterable[Fingerprint], before: FingerprintSums) -> FingerprintSums:
     """Write the fingerprints of all training records in place of those that were there.
 
     Args:
@@ -93,7 +90,7 @@ def forget(transaction: Transaction, tags: Iterable[bytes], contents: Iterable[t
     Returns:
         The sums to note in the history.
     """
-    before = transaction.history.fingerprints or FingerprintSums()
+    before = transaction.history.fingerprints
     count, total = before.records, int(before.sum, 16)
     for some in _batches((tag[:MAC_BYTES] for tag in tags), AT_ONCE):
         chosen = fingerprints.c.tag.in_(some)
@@ -121,10 +118,10 @@ def delete_all(transaction: Transaction) -> None:
 def fingerprints_of(snapshot: Snapshot, tags: Sequence[bytes]) -> dict[bytes, Fingerprint]:
     """The fingerprints of some records, by their tags; records that the store has none of are left out."""
     found: dict[bytes, Fingerprint] = {}
-    whole = {tag[:MAC_BYTES]: tag for tag in tags}
-    for some in _batches(whole, AT_ONCE):
+    by_half = {tag[:MAC_BYTES]: tag for tag in tags}
+    for some in _batches(by_half, AT_ONCE):
         for row in snapshot.connection.execute(select(fingerprints).where(fingerprints.c.tag.in_(some))):
-            tag = whole[row.tag]
+            tag = by_half[row.tag]
             found[tag] = Fingerprint(tag, row.content, bool(row.alike))
     return found
 
@@ -140,7 +137,7 @@ def requests_with_content(snapshot: Snapshot, contents: Iterable[bytes]) -> dict
 
 def fingerprint_faults(snapshot: Snapshot) -> list[str]:
     """Problems with the rows of both tables, one line for each table whose rows are not those that were written."""
-    noted = snapshot.history.fingerprints or FingerprintSums()
+    noted = snapshot.history.fingerprints
     problems = []
     try:
         rows = snapshot.connection.execute(select(fingerprints))
@@ -158,7 +155,7 @@ def fingerprint_faults(snapshot: Snapshot) -> list[str]:
 
 def check_counts(snapshot: Snapshot) -> None:
     """Check that no fingerprint is missing, by their number alone; DamagedError if one is."""
-    noted = snapshot.history.fingerprints or FingerprintSums()
+    noted = snapshot.history.fingerprints
     for table, wanted in ((fingerprints, noted.records), (forgotten_content, noted.forgotten)):
         there = snapshot.connection.execute(select(func.count()).select_from(table)).scalar() or 0
         if there != wanted:

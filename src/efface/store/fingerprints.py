@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from efface.data.objects import UncomparableError
 from efface.data.records import Records
 from efface.data.similar import alike
+from efface.errors import RequestError
 from efface.runtime.progress import track
 from efface.store.fingerprint_rows import Fingerprint
 from efface.store.keys import Key
@@ -31,8 +33,7 @@ def fingerprints_at(task: Task, key: Key, positions: Indices, progress: bool | N
         progress: whether to show progress; by default not, None shows it on a terminal.
 
     Raises:
-        RequestError: a record cannot be read.
-        UncomparableError: an input is an object whose content cannot be seen.
+        RequestError: a record cannot be read, or an input is an object whose content cannot be seen.
     """
     names, similar = ids_of(task), alike(ids_of(task))
     records = _records(task)
@@ -54,8 +55,7 @@ def forgotten_macs(task: Task, key: Key, positions: Sequence[int]) -> list[bytes
         positions: positions of the records in the whole training set.
 
     Raises:
-        RequestError: a record cannot be read.
-        UncomparableError: an input is an object whose content cannot be seen.
+        RequestError: a record cannot be read, or an input is an object whose content cannot be seen.
     """
     at, records = np.asarray(positions, dtype=np.int64), _records(task)
     found: list[bytes] = []
@@ -69,4 +69,10 @@ def _records(task: Task) -> Records:
 
 
 def _hashes(records: Records, positions: Indices, with_targets: bool) -> list[bytes]:
-    return [h for _, hashes in records.hashed(positions, with_targets=with_targets) for h in hashes]
+    try:
+        return records.hashes(positions, with_targets)
+    except UncomparableError as error:
+        raise RequestError(
+            f"{error}, so the store could not notice that the content of a record changed: give Task.unpack or "
+            "Task.collate, so that inputs are made of tensors"
+        ) from error

@@ -26,7 +26,7 @@ class History(Brief):
         source: the file that the first model came from, if it was named.
         requests, runs, versions: all of them, by number.
         current: number of the version in service.
-        fingerprints: how many fingerprints the store keeps; None where contents cannot be compared.
+        fingerprints: how many fingerprints of records' contents the store keeps.
         uncleared: whether the write-ahead log may still hold deleted ids.
         retired: when the store was retired, in UTC; None if it was not.
         clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
@@ -43,7 +43,7 @@ class History(Brief):
     runs: dict[int, RunRecord] = field(default_factory=dict)
     versions: dict[int, Version] = field(default_factory=dict)
     current: int = 0
-    fingerprints: FingerprintSums | None = None
+    fingerprints: FingerprintSums = field(default_factory=FingerprintSums)
     uncleared: bool = False
     retired: str | None = None
     clock_jumps: list[tuple[int, float]] = field(default_factory=list)
@@ -170,7 +170,7 @@ class History(Brief):
             self._honour(number, version.number, event.when)
 
     def _fingerprinted(self, event: Event, body: dict[str, Any]) -> None:
-        self.fingerprints = None if body["sums"] is None else FingerprintSums(**body["sums"])
+        self.fingerprints = FingerprintSums(**body["sums"])
 
     def _requested(self, event: Event, body: dict[str, Any]) -> None:
         self.requests[body["number"]] = DeletionRequest(**body, added=event.when)

@@ -214,7 +214,7 @@ class StoreRun:
         made = self.record.model or {}
         update = content_update(self.context, self.task, self.batch, self.record.requests, self.plan.retrain)
         with self.context.writing() as transaction:
-            sums = None if update is None else update.apply(transaction)
+            sums = update.apply(transaction)
             failpoint("version.fingerprints")
             number = len(transaction.history.versions) + 1
             transaction.append(
@@ -231,7 +231,7 @@ class StoreRun:
                     "baseline": baseline,
                     "drift": drift,
                     "audit": found.noted,
-                    "fingerprints": None if sums is None else sums.noted(),
+                    "fingerprints": sums.noted(),
                 },
             )
             failpoint("version.appended")
