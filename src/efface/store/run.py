@@ -8,6 +8,7 @@ import torch
 from sqlalchemy import delete
 from torch import nn
 
+from efface.data.twins import TWINS_WAY_OUT
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
 from efface.runtime.notices import quietly
@@ -17,17 +18,23 @@ from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_p
 from efface.store.build import load, retrain_without, save, unlearn_batch
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
-from efface.store.drift import write_answers
+from efface.store.drift import answers_of
 from efface.store.entries import RunRecord, Stage, Version
 from efface.store.failpoints import failpoint
 from efface.store.gc import drop_orphans, finish, recover
-from efface.store.judging import Judge
+from efface.store.in_service import GO_ON, check_holdout_stays, check_in_service
+from efface.store.judging import Judge, Measured
 from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, RunPlan, check_plan
 from efface.store.settings import DriftLimits
 from efface.store.settle import settle_pending
 from efface.task import Task
 from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, UNCHANGED_BY_RETRAINING
 from efface.unlearning.nothing import NothingUnlearnedError
+
+ASK_FOR_TWINS = (
+    "ask for the twins too, so that they are forgotten together (store.add([...]), efface request add), or cancel the "
+    "request that names such records (store.cancel, efface request cancel)"
+)
 
 
 @quietly()  # warnings name records by tags, which the outcome has replaced by ids
@@ -85,6 +92,7 @@ class StoreRun:
     ) -> None:
         self.context, self.task, self.plan, self.device, self.progress = context, task, plan, device, progress
         self.resumed = False
+        self.warnings: list[str] = []  # about the version that the run starts from
         self.record: RunRecord
         self.parent: Version  # the version that the run starts from
         self.limits: DriftLimits
@@ -130,27 +138,31 @@ class StoreRun:
             # only the type of the error: the history is permanent, and a message of the user's code may hold an id
             self._end(Stage.FAILED, type(error).__name__)
             if isinstance(error, RequestError):
-                raise RequestError([self.pending.restore_ids(line, self.task) for line in error.problems]) from error
+                lines = [line.replace(TWINS_WAY_OUT, ASK_FOR_TWINS) for line in error.problems]
+                raise RequestError([self.pending.restore_ids(line, self.task) for line in lines]) from error
             raise
 
     def _carry_out(self) -> RunOutcome:
         self.batch = find_batch(self.context, self.task, self.pending, self.plan.retrain)
         self.judge = Judge(self.context, self.task, self.plan, self.device, self.progress, self.parent, self.batch)
         failpoint("run.task-read")
-        model = self._model()
+        original = self._original()
+        model = self._model(original)
         # Task.fit may rightly give the same weights twice, on records that do not matter to it
         repeats = self.plan.retrain and self.parent.kind == "retrained"
         if (self.record.model or {})["weights"] == self.parent.weights and self.batch.leaving and not repeats:
             why = f"the weights are bit for bit those of {self.parent.title}, which knows the records"
             steps = UNCHANGED_BY_RETRAINING if self.plan.retrain else (OTHER_METHOD, RETRAIN)
             return self._changed_nothing(Assessment(NOTHING_UNLEARNED, [why], {}, next_steps=steps))
-        found = self._assess(model)
+        measured = self.judge.measure(model)
+        failpoint("run.drift-read")
+        found = self.judge.hold_to_limits(self._conclude(model), measured.drift)
         failpoint("run.judged")
         outcome = self._outcome(found)
         if not found.passes(self.plan.accept):
-            self._end(Stage.REJECTED, f"{found.status}, and {self.plan.accept} was asked for")
-            return replace(outcome, next_steps=tuple(dict.fromkeys([*outcome.next_steps, take_it(outcome.status)])))
-        version = self._commit(model, found)
+            self._end(Stage.REJECTED, found.why_not(self.plan.accept))
+            return replace(outcome, next_steps=tuple(dict.fromkeys([*outcome.next_steps, take_it(found)])))
+        version = self._commit(model, found, measured)
         failpoint("run.committed")
         finish(self.context)
         failpoint("run.finished")
@@ -161,15 +173,26 @@ class StoreRun:
         self._end(Stage.REJECTED, "nothing was unlearned")
         return self._outcome(found, warnings)
 
-    def _model(self) -> nn.Module:
+    def _original(self) -> nn.Module | None:
+        """The version in service, if the run unlearns from it; checked to answer as when it was made."""
+        if self.plan.retrain:
+            found, model = check_holdout_stays(self.context, self.task, self.parent), None
+        else:
+            model = self._load(self.parent.file, self.parent.title)
+            failpoint("run.checkpoint-read")
+            found = check_in_service(self.context, self.task, self.parent, model)
+        if found and self.plan.accept != "any":
+            raise RequestError([f"{line}; {GO_ON}" for line in found])
+        self.warnings = found
+        return model
+
+    def _model(self, original: nn.Module | None) -> nn.Module:
         """The new model: loaded if it was stored before the run was interrupted, else made and stored now."""
         if self.record.model is not None:
             return self._load(self.record.model["file"], f"unfinished run {self.record.number}")
-        if self.plan.retrain:
+        if original is None:
             model, noted = retrain_without(self.batch, self.plan.seed, self.device, self.progress)
         else:
-            original = self._load(self.parent.file, self.parent.title)
-            failpoint("run.checkpoint-read")
             model, noted = unlearn_batch(original, self.batch, self.plan, self.progress)
         failpoint("run.unlearned")
         file = self.context.folder.add("checkpoints", lambda path: save(model, path))
@@ -178,11 +201,11 @@ class StoreRun:
         failpoint("run.made")
         return model
 
-    def _assess(self, model: nn.Module) -> Assessment:
-        """Judge the new model, unless an audit did so before the run was interrupted; an audit is noted."""
+    def _conclude(self, model: nn.Module) -> Assessment:
+        """Let an audit judge the new model, unless it did so before the run was interrupted, and note it."""
         if self.record.audit:
             return Assessment(**self.record.audit)
-        found = self.judge.assess(model, self.record)
+        found = self.judge.conclude(model, self.record)
         if found.files:
             self._note("audited", audit=found.noted)
         return found
@@ -197,19 +220,19 @@ class StoreRun:
             run=self.record.number,
             requests=self.record.requests,
             records=len(self.pending.names),
-            warnings=tuple(self.pending.restore_ids(line, self.task) for line in warnings),
+            warnings=tuple(
+                self.pending.restore_ids(line, self.task) for line in dict.fromkeys([*self.warnings, *warnings])
+            ),
             resumed=self.resumed,
         )
 
-    def _commit(self, model: nn.Module, found: Assessment) -> Version:
+    def _commit(self, model: nn.Module, found: Assessment, measured: Measured) -> Version:
         """Put the model into service and delete the ids of the records that it has forgotten, in one transaction."""
-        lineage, kind, drift, baseline = self.parent.lineage, "unlearned", None, self.parent.baseline
-        if self.plan.retrain:
-            baseline = self.context.folder.add("baselines", lambda path: write_answers(self.task, model, path))
-            lineage, kind = 1 + max(v.lineage for v in self.context.history().versions.values()), "retrained"
-        else:
-            drift = self.judge.drift(model)
-        failpoint("run.drift-read")
+        given, retrained = measured.answers, self.plan.retrain
+        if given is None or retrained:  # a new lineage may begin on another holdout
+            given = answers_of(self.task, model)
+        answers = self.context.folder.add("baselines", given.write)
+        lineages = {v.lineage for v in self.context.history().versions.values()}
         made = self.record.model or {}
         with self.context.writing() as transaction:
             number = len(transaction.history.versions) + 1
@@ -218,14 +241,15 @@ class StoreRun:
                 {
                     "number": number,
                     "parent": self.parent.number,
-                    "lineage": lineage,
-                    "kind": kind,
+                    "lineage": 1 + max(lineages) if retrained else self.parent.lineage,
+                    "kind": "retrained" if retrained else "unlearned",
                     "run": self.record.number,
                     "file": made["file"],
                     "weights": made["weights"],
                     "requests": list(self.record.requests),
-                    "baseline": baseline,
-                    "drift": drift,
+                    "baseline": answers if retrained else self.parent.baseline,
+                    "answers": answers,
+                    "drift": None if retrained else measured.drift,
                     "audit": found.noted,
                 },
             )
