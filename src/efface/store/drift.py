@@ -30,17 +30,19 @@ class HoldoutAnswers(Brief):
     Args:
         rows: positions of the records in the holdout, (n,), int64.
         answers: the predicted class of each, (n,), int64; NO_ANSWER where logits are NaN.
+        margins: by how much the logit of that class exceeds the next, (n,), float32.
         labels: SHA-256 of the records' labels, by which records that moved or changed are noticed, (32,), uint8.
     """
 
     rows: Tensor
     answers: Tensor
+    margins: Tensor
     labels: Tensor
 
     def write(self, path: Path) -> None:
         """Write them to a file in the safetensors format; StorageError if that fails."""
         try:
-            save_file({"rows": self.rows, "answers": self.answers, "labels": self.labels}, path)
+            save_file(vars(self), path)
         except SafetensorError as error:  # the disk is full or fails
             raise StorageError(f"{path}: cannot be written: {error}") from error
 
@@ -49,7 +51,7 @@ def read_answers(path: Path) -> HoldoutAnswers:
     """Read a file that `HoldoutAnswers.write` wrote; DamagedError if it cannot be read."""
     try:
         held = load_file(path)
-        return HoldoutAnswers(held["rows"], held["answers"], held["labels"])
+        return HoldoutAnswers(held["rows"], held["answers"], held["margins"], held["labels"])
     except (OSError, SafetensorError, KeyError) as error:
         raise DamagedError(f"{path.name}: the holdout answers cannot be read") from error
 
@@ -66,14 +68,15 @@ def answers_of(task: Task, model: nn.Module, rows: Tensor | None = None) -> Hold
     if rows is None:
         drawn = np.random.default_rng(derive_seed(0, "drift")).permutation(len(holdout))[:MAX_RECORDS]
         rows = torch.from_numpy(drawn)
-    device, answers, targets = device_of(model), [], []
+    device, answers, margins, targets = device_of(model), [], [], []
     with mode(model, training=False), torch.no_grad():
         for batch in holdout.stream(rows.numpy(), task.batch_size):
             logits = forward(task, model, batch.to(device).inputs).cpu()
+            highest = logits.topk(2, dim=1).values
+            margins.append(highest[:, 0] - highest[:, 1])
             answers.append(logits.argmax(1).masked_fill(logits.isnan().any(1), NO_ANSWER))
             targets.append(batch.targets.cpu())
-    empty = torch.empty(0, dtype=torch.long)
-    return HoldoutAnswers(rows, torch.cat([empty, *answers]), _digest(torch.cat([empty, *targets])))
+    return HoldoutAnswers(rows, torch.cat(answers), torch.cat(margins), _digest(torch.cat(targets)))
 
 
 def labels_of(task: Task, rows: Tensor) -> Tensor:

@@ -5,14 +5,15 @@ from torch import nn
 
 from efface.errors import EffaceError, describe_error
 from efface.store.context import StoreContext
-from efface.store.drift import answers_of, fits_holdout, labels_of, read_answers
+from efface.store.drift import HoldoutAnswers, answers_of, fits_holdout, labels_of, read_answers
 from efface.store.entries import Version
 from efface.store.history import answers_title, baseline_title
 from efface.task import Task
 
-# answers that may differ, since another processor rounds otherwise
+# what may differ, since another processor or precision rounds otherwise: a few answers, and each margin a little
 MIN_OTHERWISE = 2
 SHARE_OTHERWISE = 0.01
+MARGIN_OTHERWISE = 0.05
 GO_ON = "or go on all the same: RunPlan(accept='any') (efface run --accept any)"
 HOLDOUT_CHANGED = (
     "the holdout does not hold the records of the time when {version} was made, in the same order ({sign}), so the "
@@ -49,16 +50,23 @@ def check_in_service(context: StoreContext, task: Task, version: Version, model:
         return [HOLDOUT_CHANGED.format(version=version.title, sign="other labels at its places")]
     if now.answers.shape != before.answers.shape:
         return [f"the model returns {len(now.answers)} rows of logits for {records} holdout records: mend Task.forward"]
-    otherwise, allowed = int((now.answers != before.answers).sum()), max(MIN_OTHERWISE, int(SHARE_OTHERWISE * records))
+    otherwise, allowed = _otherwise(now, before), max(MIN_OTHERWISE, int(SHARE_OTHERWISE * records))
     if otherwise <= allowed:
         return []
     return [
-        f"{version.title} answers {otherwise:,} of {records:,} holdout records otherwise than when it was made (up to "
-        f"{allowed} may differ by rounding), though its weights are the same. Likely Task.build_model makes another "
+        f"{version.title} gives {otherwise:,} of {records:,} holdout records another answer, or the same with another "
+        f"margin, than when it was made (up to {allowed} may differ by rounding), though its weights are the same. Likely Task.build_model makes another "
         "network now, Task.forward, Task.collate or a transform was changed, another version of a decoder or tokenizer "
         "reads the records, or the holdout holds other records: put back what was changed, or begin anew with it: "
         "efface run --retrain (RunPlan(retrain=True))"
     ]
+
+
+def _otherwise(now: HoldoutAnswers, before: HoldoutAnswers) -> int:
+    """How many records are answered otherwise, or with another margin."""
+    usual = before.margins.nanmedian()
+    moved = (now.margins - before.margins).abs() > MARGIN_OTHERWISE * (before.margins.abs() + usual)
+    return int(((now.answers != before.answers) | moved).sum())
 
 
 def check_holdout_stays(context: StoreContext, task: Task, version: Version) -> list[str]:

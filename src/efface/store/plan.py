@@ -99,8 +99,8 @@ def contradictions(plan: RunPlan) -> list[str]:
             problems.append("a retraining is done by Task.fit and takes no method or option: leave them out")
         if plan.level in (Level.QUICK, Level.STRONG):
             problems.append(
-                f"level '{plan.level}' asks for an audit, and a retrained model, which never saw the records, gets none: "
-                "leave out the level (--level), or the retraining (--retrain)"
+                f"level '{plan.level}' asks for an audit, and a retrained model, which never saw the records, gets "
+                "none: leave out the level (--level), or the retraining (--retrain)"
             )
         if plan.accept == "verified":
             problems.append(

@@ -103,7 +103,7 @@ def verify(
             serving = history.serving
             model = load(task, context.folder.checked("checkpoints", serving.file, serving.title), device)
             odd = collect_errors(found.warnings, check_in_service, context, task, serving, model)
-            found.warnings += odd or []
+            found.warnings.extend(odd or [])
     if found.problems:
         why = "the store is damaged"
     elif level is None:
