@@ -20,6 +20,8 @@ HOLDOUT_CHANGED = (
     "accuracy that a new model loses cannot be measured: put these records back as they were"
 )
 
+SHORTER, OTHER_LABELS = "it is shorter now", "other labels at its places"
+
 
 def check_in_service(context: StoreContext, task: Task, version: Version, model: nn.Module) -> list[str]:
     """Check that a version answers the holdout records that drift is measured on as when it was made.
@@ -33,9 +35,12 @@ def check_in_service(context: StoreContext, task: Task, version: Version, model:
     Returns:
         What is wrong, one line each; empty if nothing is.
     """
-    if wrong := check_holdout_stays(context, task, version):
-        return wrong
     before = read_answers(context.folder.checked("baselines", version.answers, answers_title(version)))
+    first = read_answers(context.folder.checked("baselines", version.baseline, baseline_title(version)))
+    if not fits_holdout(task, before.rows):
+        return [HOLDOUT_CHANGED.format(version=version.title, sign=SHORTER)]
+    if not torch.equal(first.rows, before.rows) and (wrong := check_holdout_stays(context, task, version)):
+        return wrong
     try:
         now = answers_of(task, model, before.rows)
     except EffaceError:
@@ -45,20 +50,20 @@ def check_in_service(context: StoreContext, task: Task, version: Version, model:
             f"{version.title} cannot read the holdout records through the task of today ({describe_error(error)}): "
             "mend Task.build_model, Task.forward, Task.unpack or Task.collate"
         ]
-    records = len(before.rows)
     if not torch.equal(now.labels, before.labels):
-        return [HOLDOUT_CHANGED.format(version=version.title, sign="other labels at its places")]
-    if now.answers.shape != before.answers.shape:
+        return [HOLDOUT_CHANGED.format(version=version.title, sign=OTHER_LABELS)]
+    records = len(before.rows)
+    if len(now.answers) != records:
         return [f"the model returns {len(now.answers)} rows of logits for {records} holdout records: mend Task.forward"]
     otherwise, allowed = _otherwise(now, before), max(MIN_OTHERWISE, int(SHARE_OTHERWISE * records))
     if otherwise <= allowed:
         return []
     return [
         f"{version.title} gives {otherwise:,} of {records:,} holdout records another answer, or the same with another "
-        f"margin, than when it was made (up to {allowed} may differ by rounding), though its weights are the same. Likely Task.build_model makes another "
-        "network now, Task.forward, Task.collate or a transform was changed, another version of a decoder or tokenizer "
-        "reads the records, or the holdout holds other records: put back what was changed, or begin anew with it: "
-        "efface run --retrain (RunPlan(retrain=True))"
+        f"margin, than when it was made (up to {allowed} may differ by rounding), though its weights are the same. "
+        "Likely Task.build_model makes another network now, Task.forward, Task.collate or a transform was changed, "
+        "another version of a decoder or tokenizer reads the records, or the holdout holds other records: put back "
+        "what was changed, or begin anew with it: efface run --retrain (RunPlan(retrain=True))"
     ]
 
 
@@ -82,7 +87,7 @@ def check_holdout_stays(context: StoreContext, task: Task, version: Version) -> 
     """
     first = read_answers(context.folder.checked("baselines", version.baseline, baseline_title(version)))
     if not fits_holdout(task, first.rows):
-        return [HOLDOUT_CHANGED.format(version=version.title, sign="it is shorter now")]
+        return [HOLDOUT_CHANGED.format(version=version.title, sign=SHORTER)]
     if not torch.equal(labels_of(task, first.rows), first.labels):
-        return [HOLDOUT_CHANGED.format(version=version.title, sign="other labels at its places")]
+        return [HOLDOUT_CHANGED.format(version=version.title, sign=OTHER_LABELS)]
     return []

@@ -43,6 +43,8 @@ def check_retraining(task: Task, network: nn.Module, forget: Indices) -> tuple[s
     with gathering(found):
         if len(forget) == len(sets.train):
             found.problems.append("every training record is to be forgotten: nothing is left to train on")
+        if not len(sets.holdout):
+            found.problems.append("the holdout set is empty: efface needs records that the model never saw")
         sets.check(forget, True, found)
         with seeded(0):
             of_network = Findings()
