@@ -19,6 +19,7 @@ from efface.cli.checks import (
     check_fit,
     check_inputs,
     check_method,
+    check_no_audit,
     check_twins,
     reference_files,
     weights_files,
@@ -128,8 +129,7 @@ def unlearn(
             problems.append("--out is missing: name the folder to write to, or look first with --dry-run")
         check_audit(problems, level, cache, None, models, jobs)
         confirmed = check_twins(problems, twins, confirm, no_checks)
-        if no_audit and level != Level.STANDARD:
-            problems.append("--level says how to audit, and --no-audit not to: leave one out")
+        check_no_audit(problems, no_audit, level)
         if problems or lines is None:
             raise RequestError(problems)
 

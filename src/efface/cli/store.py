@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import efface
-from efface.auditing.config import REFERENCES
-from efface.cli.checks import check_level, check_method, check_weights_of
+from efface.auditing.config import REFERENCES, Level
+from efface.cli.checks import check_level, check_method, check_no_audit, check_weights_of
 from efface.cli.failures import Code, guarded
 from efface.cli.output import print_json
 from efface.cli.parameters import (
@@ -31,7 +31,7 @@ from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.runtime.devices import resolve_device
 from efface.runtime.jsonable import to_jsonable
-from efface.store.plan import RunPlan, check_accept
+from efface.store.plan import RunPlan, check_accept, contradictions, unused_references
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,6 +74,9 @@ def run(
         options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_level, level)
         collect_errors(problems, check_accept, accept)
+        check_no_audit(problems, no_audit, level)
+        judged = None if no_audit else level
+        problems += contradictions(RunPlan(method, options or {}, seed, judged, reference_models, accept, retrain))
         if problems:
             raise RequestError(problems)
 
@@ -87,7 +90,7 @@ def run(
             method=method,
             options=asdict(chosen) if option else {},
             seed=seed,
-            level=None if no_audit else level,
+            level=judged,
             references=reference_models,
             accept=accept,
             retrain=retrain,
@@ -145,6 +148,9 @@ def verify(
         problems: list[str] = []
         check_store_words(problems, store, task, device)
         collect_errors(problems, check_level, level)
+        check_no_audit(problems, no_audit, level)
+        if (no_audit or level == Level.QUICK) and reference_models != REFERENCES:
+            problems.append(unused_references(reference_models))
         if original is not None:
             collect_errors(problems, check_weights_of, "--original", original)
         if problems:

@@ -180,6 +180,7 @@ class Version(Brief):
         made: when it first went into service, in UTC.
         requests: numbers of the requests that its run honoured.
         baseline: SHA-256 of the file with the predictions of the lineage's first model on holdout records.
+        answers: SHA-256 of the file with its own predictions on these records.
         drift: its distance from that model, as `drift.drift_of` returns it; None for the first model of a lineage.
         audit: as in RunRecord.
         replaced: when another version replaced it, in UTC; None while it is in service.
@@ -196,6 +197,7 @@ class Version(Brief):
     made: str
     requests: tuple[int, ...]
     baseline: str
+    answers: str
     drift: dict[str, Any] | None = None
     audit: dict[str, Any] | None = None
     replaced: str | None = None

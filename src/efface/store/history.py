@@ -154,6 +154,7 @@ class History(Brief):
     def needed_files(self) -> dict[tuple[str, str], str]:
         """The files that the store must hold: a name for messages, by kind and hash of each file."""
         needed = {("checkpoints", v.file): v.title for v in self.versions.values() if not v.removed}
+        needed |= {("baselines", v.answers): answers_title(v) for v in self.versions.values() if not v.removed}
         needed |= {("baselines", v.baseline): baseline_title(v) for v in self.versions.values()}
         run = self.open_run
         if run is not None and run.model is not None:
@@ -240,6 +241,11 @@ class History(Brief):
 def baseline_title(version: Version) -> str:
     """The name in messages of the file with the predictions that a version's drift is measured against."""
     return f"holdout answers of lineage {version.lineage}"
+
+
+def answers_title(version: Version) -> str:
+    """The name in messages of the file with a version's own predictions on these records."""
+    return f"holdout answers of {version.title}"
 
 
 _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
