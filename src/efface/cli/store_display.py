@@ -61,8 +61,8 @@ def show_answer(answer: "Answer", warnings: "Sequence[str]", stdout: TextIO) -> 
     say(out, f"{head}: {_records(request.records)}, {_stage(request)}.")
     for line in warnings:
         say(out, f"  Warning: {line}")
-    if answer.amended:
-        say(out, f"  It is due {request.due or 'at no date'} now, and has the note that was given last.")
+    for line in answer.remarks:
+        say(out, f"  {line}")
     if answer.late:
         say(out, "  Its date is over.")
     if answer.share > MAX_SHARE:
@@ -104,7 +104,8 @@ def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     say(out, Text(head, style="bold"))
     for name in ("note", "added", "due", "honoured"):
         if described[name] is not None:
-            say(out, f"  {name:9}{described[name]}")
+            for at, line in enumerate(described[name].split("\n")):  # each note stands in a line of its own
+                say(out, f"  {'' if at else name:9}{line}")
     if described["in_time"] is not None:
         say(out, f"  {'':9}{'in time' if described['in_time'] else 'too late'}")
     for version in described["versions"]:

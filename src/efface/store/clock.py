@@ -2,8 +2,6 @@
 
 from datetime import UTC, date, datetime
 
-from efface.errors import RequestError
-
 TOLERATED_S = 1.0  # usual difference between the clocks of several machines
 
 
@@ -36,19 +34,3 @@ def is_over(due: str | None, latest: str) -> bool:
         latest: time of the history's last event.
     """
     return due is not None and date.fromisoformat(due) < max(now(), datetime.fromisoformat(latest)).date()
-
-
-def read_date(text: str, option: str) -> date:
-    """Read a date written as YYYY-MM-DD.
-
-    Args:
-        text: the date.
-        option: the name of the option that it was given for, for the error message.
-
-    Raises:
-        RequestError: the text is not a date.
-    """
-    try:
-        return date.fromisoformat(text)
-    except (ValueError, TypeError):
-        raise RequestError(f"{option}: expected a date as YYYY-MM-DD, got {text!r}") from None

@@ -61,7 +61,7 @@ class DeletionRequest:
         records: how many records it names.
         digest: HMAC of the sorted tags of its records; equal for equal sets of records.
         due: the last day on which honouring it is in time, as YYYY-MM-DD; None without a deadline.
-        note: HMAC of the note, whose text `Store.note` returns; None without a note.
+        note: HMAC of the notes, whose text `Store.note` returns; None without a note.
         stage: its state: pending, honoured or cancelled.
         version: the first version that honours it; None while none does.
         honoured: when it was honoured, in UTC.

@@ -106,7 +106,7 @@ class StoreReader:
         return self._records().names
 
     def note(self, number: int) -> str | None:
-        """The note of a request; None if it has none."""
+        """The notes of a request, one a line; None if it has none."""
         from sqlalchemy import select
 
         from efface.store.database import notes

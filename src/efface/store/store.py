@@ -9,7 +9,6 @@ from efface.auditing.config import REFERENCES
 from efface.options import clear_calls
 from efface.runtime.files import as_path
 from efface.runtime.notices import warn_caller
-from efface.store.clock import read_date
 from efface.store.place import as_seconds, key_beside
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.reader import StoreReader
@@ -85,18 +84,23 @@ class Store(StoreReader):
     def add(self, ids: "Collection[RecordId]", note: str | None = None, due: str | date | None = None) -> "Answer":
         """Add a request to forget records; a second call with the same records finds the existing request.
 
+        While that is pending, a further note is kept beside its own, and an earlier date replaces its own; a later one
+        does not. To postpone a request, cancel it and ask again.
+
         Args:
             ids: ids of the records; each must be a training record or have been forgotten before.
             note: one line of at most 500 characters. It is stored as plain text, so do not name people in it.
-            due: the last day on which honouring it is in time, as a date or as YYYY-MM-DD.
+            due: the last day (UTC) on which honouring it is in time: text as YYYY-MM-DD, a date, or a datetime with a
+                time zone, of which the day in UTC counts.
 
         Returns:
-            The request, whether it is new, and how many of its records were forgotten before.
+            The request, whether it is new, how many of its records were forgotten before, and what became of a date or
+            a note that was given for an existing request.
         """
-        day, records = read_date(due, "due") if isinstance(due, str) else due, self._records()
+        records = self._records()
         from efface.store.add import add
 
-        return add(self._context, records, ids, note, day)
+        return add(self._context, records, ids, note, due)
 
     def cancel(self, number: int) -> "DeletionRequest":
         """Cancel a pending request and delete its ids."""
