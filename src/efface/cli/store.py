@@ -171,7 +171,7 @@ def status(
         typer.Option(
             "--check",
             help="For a timer: end with code 3 where a request is overdue, a retraining is due, a run is unfinished, "
-            "the wrong model is served or the key is missing.",
+            "the wrong model is served, the clock is in doubt or the key is missing.",
         ),
     ] = False,
     as_json: Json = False,
@@ -183,7 +183,10 @@ def status(
         from efface.cli.store_display import print_answer, show_overview
 
         print_answer(seen, as_json, stdout, show_overview)
-        if check and (seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired):
+        wanted = (
+            seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired or seen.clock_in_doubt
+        )
+        if check and wanted:
             raise typer.Exit(Code.NOT_VERIFIED)
 
 

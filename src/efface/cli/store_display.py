@@ -125,12 +125,12 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
     out = make_console(stdout)
     word, colour = STATUSES[outcome.status], COLOURS.get(outcome.status, "bold")
     say(out, Text.assemble((f"{word}.", f"bold {colour}")))
-    if outcome.status == "nothing":
-        return
     for reason in outcome.reasons:
         say(out, f"  - {reason}")
     for warning in outcome.warnings:
         say(out, f"Note: {warning}")
+    if outcome.status == "nothing":
+        return
     if outcome.resumed:
         say(out, f"Run {outcome.run} was interrupted before, and went on where it was.")
     if outcome.version is None:

@@ -80,7 +80,7 @@ def add(
         same = next((r for r in live if r.digest == digest), None)
         others = {r.number for r in history.pending if same is None or r.number != same.number}
         waiting = sum(not others.isdisjoint(numbers) for tag, numbers in known.items() if tag not in forgotten)
-        amended, remarks = False, []
+        amended, remarks = False, list[str]()
         if same is not None:
             number = same.number
             amended, remarks = amend(transaction, same, note, day)

@@ -4,6 +4,7 @@ import time
 from datetime import datetime, timedelta
 
 from efface.store import clock
+from efface.store.clock_state import clock_doubts
 from efface.store.context import StoreContext
 from efface.store.database import translate_errors
 from efface.store.entries import Version
@@ -67,7 +68,9 @@ def drop_orphans(context: StoreContext) -> None:
 
 
 def sweep(context: StoreContext, history: History) -> None:
-    """Remove superseded checkpoints whose removal date (see `removal_date`) has passed."""
+    """Remove superseded checkpoints whose `removal_date` has passed; none as long as the clock is in doubt."""
+    if clock_doubts(history):
+        return
     now = clock.now()
     due = [(v.number, removal_date(history, v)) for v in superseded(history)]
     remove_checkpoints(context, [number for number, day in due if day is not None and day <= now])

@@ -7,7 +7,18 @@ from typing import Any
 from efface.errors import RequestError
 from efface.options import is_integer
 from efface.runtime.printing import Brief
-from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, RunRecord, Stage, Version
+from efface.store.entries import (
+    CLOCK_AHEAD,
+    CLOCK_BEHIND,
+    CONFIRMED,
+    RESET,
+    DeletionRequest,
+    Event,
+    RunRecord,
+    Stage,
+    Version,
+    not_after,
+)
 from efface.store.errors import DamagedError
 
 FIRST = "0" * 64  # what the first event is chained to
@@ -29,6 +40,9 @@ class History(Brief):
         uncleared: whether the write-ahead log may still hold deleted ids.
         retired: when the store was retired, in UTC; None if it was not.
         clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
+        clock_ahead: numbers of the events at which the clock was implausibly far ahead of the event before, and by how
+            many seconds, as long as nobody has said whether it was right.
+        clock_resets: numbers of the events that reset the clock, and of the first event whose time was wrong.
         seq, hash, latest: number, hash and time of the last event.
     """
 
@@ -45,6 +59,8 @@ class History(Brief):
     uncleared: bool = False
     retired: str | None = None
     clock_jumps: list[tuple[int, float]] = field(default_factory=list)
+    clock_ahead: list[tuple[int, float]] = field(default_factory=list)
+    clock_resets: list[tuple[int, int]] = field(default_factory=list)
     seq: int = 0
     hash: str = FIRST
     latest: str = ""
@@ -57,16 +73,19 @@ class History(Brief):
             runs=dict(self.runs),
             versions=dict(self.versions),
             clock_jumps=list(self.clock_jumps),
+            clock_ahead=list(self.clock_ahead),
+            clock_resets=list(self.clock_resets),
         )
 
     def apply(self, events: Iterable[Event]) -> None:
         """Apply later events in order; DamagedError if one does not fit."""
         for event in events:
             try:
-                body = {name: value for name, value in event.body.items() if name != CLOCK_BEHIND}
+                body = dict(event.body)
+                for mark, jumps in ((CLOCK_BEHIND, self.clock_jumps), (CLOCK_AHEAD, self.clock_ahead)):
+                    if seconds := body.pop(mark, None):
+                        jumps.append((event.seq, float(seconds)))
                 _APPLY[event.kind](self, event, body)
-                if behind := event.body.get(CLOCK_BEHIND):
-                    self.clock_jumps.append((event.seq, float(behind)))
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise DamagedError(f"event {event.seq} ({event.kind}) of the history cannot be read") from error
             self.seq, self.hash, self.latest = event.seq, event.hash, event.at
@@ -88,15 +107,6 @@ class History(Brief):
     def serving(self) -> Version:
         """The version in service."""
         return self.versions[self.current]
-
-    @property
-    def clock_warnings(self) -> list[str]:
-        """A warning if the clock jumped back at some event; else empty."""
-        if not self.clock_jumps:
-            return []
-        seq, seconds = self.clock_jumps[0]
-        more = f", and so for {len(self.clock_jumps) - 1} later events" if len(self.clock_jumps) > 1 else ""
-        return [f"event {seq}: the clock lay {seconds:.0f} s behind the event before it{more}"]
 
     @property
     def pending(self) -> list[DeletionRequest]:
@@ -209,6 +219,18 @@ class History(Brief):
     def _retired(self, event: Event, body: dict[str, Any]) -> None:
         self.retired = event.when
 
+    def _clock_confirmed(self, event: Event, body: dict[str, Any]) -> None:
+        self.clock_ahead = []
+
+    def _clock_reset(self, event: Event, body: dict[str, Any]) -> None:
+        """Times that lie in the future of a reset were wrong, and count as the time of the reset."""
+        self.clock_resets.append((event.seq, int(body["since"])))
+        self.clock_ahead, self.clock_jumps = [], [jump for jump in self.clock_jumps if jump[0] < body["since"]]
+        self.created = min(self.created, event.at)
+        self.requests = {number: not_after(request, event.at) for number, request in self.requests.items()}
+        self.runs = {number: not_after(run, event.at) for number, run in self.runs.items()}
+        self.versions = {number: not_after(version, event.at) for number, version in self.versions.items()}
+
     def _change_request(self, number: int, **changes: Any) -> None:
         self.requests[number] = replace(self.requests[number], **changes)
 
@@ -236,4 +258,6 @@ _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "removed": History._removed,
     "rolled_back": History._rolled_back,
     "retired": History._retired,
+    CONFIRMED: History._clock_confirmed,
+    RESET: History._clock_reset,
 }

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 
 from efface.runtime.printing import Brief
 from efface.store import clock
+from efface.store.clock_state import clock_doubts, clock_warnings
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
 from efface.store.entries import DeletionRequest, RunRecord, Version
@@ -27,6 +28,7 @@ class Overview(Brief):
         unfinished: a run that was interrupted or is in progress; else None.
         retraining: reasons why a retraining is due, one line each; empty if none is.
         warnings: other problems, one line each.
+        clock_in_doubt: whether superseded models are kept past their dates, since the clock may be wrong.
         misplaced: whether `current.safetensors` does not lead to the version in service.
         retired: why the store accepts no requests any more; None while it does.
         head: number and hash of the history's last event.
@@ -41,6 +43,7 @@ class Overview(Brief):
     unfinished: RunRecord | None
     retraining: tuple[str, ...]
     warnings: tuple[str, ...]
+    clock_in_doubt: bool
     misplaced: bool
     retired: str | None
     head: tuple[int, str]
@@ -52,7 +55,7 @@ def overview(context: StoreContext) -> Overview:
         history = snapshot.history
         ids = snapshot.connection.execute(select(func.count()).select_from(pending_ids)).scalar() or 0
     misplaced = not context.folder.serves(history.serving.file)
-    warnings = list(history.clock_warnings)
+    warnings = clock_warnings(history)
     if misplaced:
         warnings.append(f"{context.folder.link} does not lead to version {history.current}: efface run puts that right")
     if history.uncleared:
@@ -71,6 +74,7 @@ def overview(context: StoreContext) -> Overview:
         unfinished=history.open_run,
         retraining=tuple(DriftLimits(**history.settings["limits"]).exceeded(history.serving.drift)),
         warnings=tuple(warnings),
+        clock_in_doubt=bool(clock_doubts(history)),
         misplaced=misplaced,
         retired=f"on {history.retired[:10]} by efface retire" if history.retired else context.retired,
         head=(history.seq, history.hash),

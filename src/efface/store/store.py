@@ -1,6 +1,7 @@
 """Store: the deletion requests against one model, the versions that honour them, and the audits of those."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from efface.store.add import Answer
+    from efface.store.clock_state import ClockState
     from efface.store.entries import DeletionRequest, Version
     from efface.store.verify import Verification
     from efface.task import Task
@@ -121,10 +123,12 @@ class Store(StoreReader):
         """
         task = self._checked_task()
         from efface.runtime.devices import resolve_device
+        from efface.store.clock_state import clock_doubts
         from efface.store.run import run
 
         plan, wait_s = RunPlan() if plan is None else plan, as_seconds("wait_s", wait_s)
         outcome = run(self._context, task, plan, resolve_device(self._device), wait_s, progress)
+        outcome = replace(outcome, warnings=(*outcome.warnings, *clock_doubts(self.history())))
         warn_caller(outcome.warnings)
         return outcome
 
@@ -170,6 +174,26 @@ class Store(StoreReader):
         from efface.store.rollback import rollback
 
         return rollback(self._context, number)
+
+    def confirm_clock(self) -> "ClockState":
+        """Note that the machine's clock is right although it lies far ahead of an event, so that dates count again.
+
+        Raises:
+            RequestError: events have later times than the machine's clock, so one of them is wrong.
+        """
+        from efface.store.clock_state import confirm_clock
+
+        return confirm_clock(self._context)
+
+    def reset_clock(self) -> "ClockState":
+        """Note that times in the future of the machine's clock were wrong; they count as the present from now on.
+
+        Raises:
+            RequestError: no event has a later time than the machine's clock, or that is plainly wrong.
+        """
+        from efface.store.clock_state import reset_clock
+
+        return reset_clock(self._context)
 
     def retire(self) -> list[int]:
         """Delete pending ids and superseded models, then destroy the key; returns the numbers of cancelled requests."""
