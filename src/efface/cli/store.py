@@ -276,8 +276,12 @@ def retire(
     """End a store for good: cancel pending requests, remove models that know forgotten records, destroy the key."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
+        seen = opened.status()
+        if not yes and seen.unfinished_retirement:
+            left = "; ".join(seen.unfinished_retirement)
+            raise RequestError(f"the retirement is unfinished: what is left: {left}: --yes goes on with it")
         if not yes:
-            waiting = len(opened.status().pending)
+            waiting = len(seen.pending)
             raise RequestError(
                 f"this destroys {opened.key_path} and cancels {waiting} pending requests, for good: --yes does it"
             )

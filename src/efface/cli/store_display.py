@@ -171,6 +171,11 @@ def show_overview(seen: "Overview", stdout: TextIO) -> None:
     out = make_console(stdout)
     if seen.retired:
         say(out, Text(f"Retired: {seen.retired}", style="bold red"))
+    if seen.unfinished_retirement:
+        say(out, Text("Retirement is unfinished: what is left:", style="bold red"))
+        for line in seen.unfinished_retirement:
+            say(out, f"  - {line}")
+        say(out, "efface retire --yes goes on with it.")
     table = Table(title="Versions", title_justify="left")
     for name in ("version", "lineage", "made (UTC)", "kind", "honours", "audit", ""):
         table.add_column(name, overflow="fold")

@@ -61,7 +61,9 @@ def clock_state(snapshot: Snapshot) -> ClockState:
 
 def clock_doubts(history: History) -> list[str]:
     """Reasons why nothing may be removed by its date, one line each: the clock is, or was, implausibly far ahead."""
-    found = []
+    found: list[str] = []
+    if history.retiring:  # which removes everything at once
+        return found
     if history.clock_ahead:
         (seq, seconds), *more = history.clock_ahead
         others = f", and so at {len(more)} later events" if more else ""
@@ -81,6 +83,8 @@ def clock_doubts(history: History) -> list[str]:
 def clock_warnings(history: History) -> list[str]:
     """Everything that is odd about the time, one line each."""
     found = clock_doubts(history)
+    if history.retiring:  # nothing is due any more
+        return found
     if history.clock_jumps:
         (seq, seconds), *more = history.clock_jumps
         others = f", and so for {len(more)} later events" if more else ""

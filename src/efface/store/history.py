@@ -38,6 +38,8 @@ class History(Brief):
         requests, runs, versions: all of them, by number.
         current: number of the version in service.
         uncleared: whether the write-ahead log may still hold deleted ids.
+        retiring: when its retirement began, in UTC; None if it did not.
+        cancelled_by_retiring: numbers of the requests that the retirement cancelled.
         retired: when the store was retired, in UTC; None if it was not.
         clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
         clock_ahead: numbers of the events at which the clock was implausibly far ahead of the event before, and by how
@@ -57,6 +59,8 @@ class History(Brief):
     versions: dict[int, Version] = field(default_factory=dict)
     current: int = 0
     uncleared: bool = False
+    retiring: str | None = None
+    cancelled_by_retiring: tuple[int, ...] = ()
     retired: str | None = None
     clock_jumps: list[tuple[int, float]] = field(default_factory=list)
     clock_ahead: list[tuple[int, float]] = field(default_factory=list)
@@ -184,6 +188,8 @@ class History(Brief):
     def _cancelled(self, event: Event, body: dict[str, Any]) -> None:
         self._change_request(body["number"], stage=Stage.CANCELLED)
         self.uncleared = True
+        if self.retiring:
+            self.cancelled_by_retiring += (body["number"],)
 
     def _covered(self, event: Event, body: dict[str, Any]) -> None:
         self._honour(body["number"], body["version"], event.when, tuple(body["through"]))
@@ -215,6 +221,10 @@ class History(Brief):
         self.versions[self.current] = replace(self.serving, replaced=event.when)
         self.current = body["version"]
         self.versions[self.current] = replace(self.serving, replaced=None)
+
+    def _retiring(self, event: Event, body: dict[str, Any]) -> None:
+        self.retiring = event.when
+        self.uncleared = True
 
     def _retired(self, event: Event, body: dict[str, Any]) -> None:
         self.retired = event.when
@@ -257,6 +267,7 @@ _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "cleared": History._cleared,
     "removed": History._removed,
     "rolled_back": History._rolled_back,
+    "retiring": History._retiring,
     "retired": History._retired,
     CONFIRMED: History._clock_confirmed,
     RESET: History._clock_reset,
