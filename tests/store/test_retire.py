@@ -23,6 +23,7 @@ from helpers.store_cases import (
     people,
 )
 from helpers.store_damage import refuses
+from helpers.store_secrets import rows
 from helpers.store_verbs import refused
 
 FORKS = Path(__file__).parents[1] / "helpers" / "retire_forks.py"
@@ -74,6 +75,8 @@ def finished(path: Path) -> None:
     assert Store(path).status().retired == Store(path).status().retired is not None
     assert not any(name.encode() in held for held in all_bytes(path).values() for name in IDS)
     assert len(list((path / "checkpoints").iterdir())) == 1
+    held = rows(Store(path))
+    assert not (held["pending_ids"] or held["fingerprints"] or held["forgotten_content"])
 
 
 def test_a_retired_store_keeps_no_id_and_no_model_that_knows(path: Path, task: Task, key: Path) -> None:

@@ -49,6 +49,7 @@ POINTS = (
     "baseline.synced",
     "baseline.renamed",
     "baseline.folder-synced",
+    "version.fingerprints",
     "version.appended",
     "version.honoured",
     "version.ids-deleted",

@@ -14,6 +14,7 @@ from efface.store.entries import (
     RESET,
     DeletionRequest,
     Event,
+    FingerprintSums,
     RunRecord,
     Stage,
     Version,
@@ -37,6 +38,7 @@ class History(Brief):
         source: the file that the first model came from, if it was named.
         requests, runs, versions: all of them, by number.
         current: number of the version in service.
+        fingerprints: how many fingerprints of records' contents the store keeps.
         uncleared: whether the write-ahead log may still hold deleted ids.
         retiring: when its retirement began, in UTC; None if it did not.
         cancelled_by_retiring: numbers of the requests that the retirement cancelled.
@@ -58,6 +60,7 @@ class History(Brief):
     runs: dict[int, RunRecord] = field(default_factory=dict)
     versions: dict[int, Version] = field(default_factory=dict)
     current: int = 0
+    fingerprints: FingerprintSums = field(default_factory=FingerprintSums)
     uncleared: bool = False
     retiring: str | None = None
     cancelled_by_retiring: tuple[int, ...] = ()
@@ -170,6 +173,8 @@ class History(Brief):
     def _version(self, event: Event, body: dict[str, Any]) -> None:
         if self.versions:
             self.versions[self.current] = replace(self.serving, replaced=event.when)
+        body = dict(body)
+        self._fingerprinted(event, {"sums": body.pop("fingerprints")})
         version = Version(**{**body, "made": event.when, "requests": tuple(body["requests"])})
         self.versions[version.number] = version
         self.current = version.number
@@ -178,6 +183,9 @@ class History(Brief):
             self.uncleared = True
         for number in version.requests:
             self._honour(number, version.number, event.when)
+
+    def _fingerprinted(self, event: Event, body: dict[str, Any]) -> None:
+        self.fingerprints = FingerprintSums(**body["sums"])
 
     def _requested(self, event: Event, body: dict[str, Any]) -> None:
         self.requests[body["number"]] = DeletionRequest(**body, added=event.when)
@@ -223,8 +231,7 @@ class History(Brief):
         self.versions[self.current] = replace(self.serving, replaced=None)
 
     def _retiring(self, event: Event, body: dict[str, Any]) -> None:
-        self.retiring = event.when
-        self.uncleared = True
+        self.retiring, self.uncleared, self.fingerprints = event.when, True, FingerprintSums()
 
     def _retired(self, event: Event, body: dict[str, Any]) -> None:
         self.retired = event.when
@@ -256,6 +263,7 @@ def baseline_title(version: Version) -> str:
 _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "created": History._created,
     "version": History._version,
+    "fingerprinted": History._fingerprinted,
     "requested": History._requested,
     "amended": History._amended,
     "cancelled": History._cancelled,

@@ -11,6 +11,7 @@ from efface.store.database import pending_ids, translate_errors
 from efface.store.entries import Stage
 from efface.store.errors import BusyError, StoreError
 from efface.store.failpoints import failpoint
+from efface.store.fingerprint_rows import delete_all
 from efface.store.gc import clear_ids, drop_orphans, remove_checkpoints, superseded, truncate_log
 from efface.store.keys import destroy_key
 from efface.store.unfinished import unfinished_line
@@ -43,7 +44,7 @@ def retire(context: StoreContext) -> list[int]:
 
 
 def _begin(context: StoreContext) -> None:
-    """Cancel what is pending and delete all ids, in the transaction that notes the retirement."""
+    """Cancel what is pending and delete all ids and fingerprints, in the transaction that notes the retirement."""
     with context.writing() as transaction:
         pending, run = [r.number for r in transaction.history.pending], transaction.history.open_run
         transaction.append("retiring", {})
@@ -52,8 +53,9 @@ def _begin(context: StoreContext) -> None:
             transaction.append("ended", ended)
         for number in pending:
             transaction.append("cancelled", {"number": number})
-        # rows that only the retirement deletes go here, so that the log which is truncated next holds none of them
+        # all rows go here, so that the log, which is truncated next, holds none of them
         transaction.connection.execute(delete(pending_ids))
+        delete_all(transaction)
         failpoint("retire.before-commit")
 
 

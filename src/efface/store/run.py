@@ -15,6 +15,7 @@ from efface.runtime.seeds import unchanged_globals
 from efface.store.assessment import Assessment, take_it
 from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
 from efface.store.build import load, retrain_without, save, unlearn_batch
+from efface.store.content import content_update
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
 from efface.store.drift import write_answers
@@ -211,7 +212,10 @@ class StoreRun:
             drift = self.judge.drift(model)
         failpoint("run.drift-read")
         made = self.record.model or {}
+        update = content_update(self.context, self.task, self.batch, self.record.requests, self.plan.retrain)
         with self.context.writing() as transaction:
+            sums = update.apply(transaction)
+            failpoint("version.fingerprints")
             number = len(transaction.history.versions) + 1
             transaction.append(
                 "version",
@@ -227,6 +231,7 @@ class StoreRun:
                     "baseline": baseline,
                     "drift": drift,
                     "audit": found.noted,
+                    "fingerprints": sums.noted(),
                 },
             )
             failpoint("version.appended")
