@@ -57,8 +57,8 @@ def clear_ids(context: StoreContext, ending: bool = False) -> bool:
 
 def truncate_log(context: StoreContext) -> bool:
     """Truncate the write-ahead log, at the TRIES-th attempt at the latest; False if others go on reading from it."""
-    for attempt in range(TRIES):
-        if attempt:
+    for number in range(TRIES):
+        if number:
             time.sleep(PAUSE_S)
         if context.database.truncate():
             return True
