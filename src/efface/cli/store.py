@@ -112,7 +112,7 @@ def status(
         typer.Option(
             "--check",
             help="For a timer: end with code 3 where a request is overdue, a retraining is due, a run is unfinished, "
-            "the wrong model is served or the key is missing.",
+            "the wrong model is served, the clock is in doubt or the key is missing.",
         ),
     ] = False,
     as_json: Json = False,
@@ -124,7 +124,10 @@ def status(
         from efface.cli.store_display import print_answer, show_overview
 
         print_answer(seen, as_json, stdout, show_overview)
-        if check and (seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired):
+        wanted = (
+            seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired or seen.clock_in_doubt
+        )
+        if check and wanted:
             raise typer.Exit(Code.NOT_VERIFIED)
 
 
@@ -217,8 +220,12 @@ def retire(
     """End a store for good: cancel pending requests, remove models that know forgotten records, destroy the key."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
+        seen = opened.status()
+        if not yes and seen.unfinished_retirement:
+            left = "; ".join(seen.unfinished_retirement)
+            raise RequestError(f"the retirement is unfinished: what is left: {left}: --yes goes on with it")
         if not yes:
-            waiting = len(opened.status().pending)
+            waiting = len(seen.pending)
             raise RequestError(
                 f"this destroys {opened.key_path} and cancels {waiting} pending requests, for good: --yes does it"
             )

@@ -10,6 +10,7 @@ from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from efface.store.add import Answer
+    from efface.store.clock_state import ClockState
     from efface.store.entries import Deferral, DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Answer": "efface.store.add",
     "BusyError": "efface.store.errors",
+    "ClockState": "efface.store.clock_state",
     "DamagedError": "efface.store.errors",
     "Deferral": "efface.store.entries",
     "DeletionRequest": "efface.store.entries",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 __all__ = [
     "Answer",
     "BusyError",
+    "ClockState",
     "DamagedError",
     "Deferral",
     "DeletionRequest",

@@ -68,6 +68,16 @@ POINTS = (
     "head.synced",
     "head.renamed",
     "run.finished",
+    # the store is retired
+    "retire.before-commit",
+    "retire.begun",
+    "retire.linked",
+    "retire.cleared",
+    "retire.models-removed",
+    "retired.before-commit",
+    "retire.noted",
+    "key.overwritten",
+    "key.removed",
 )
 
 

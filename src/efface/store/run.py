@@ -71,7 +71,7 @@ def run(
     check_plan(plan, task)
     with context.folder.locked(wait_s), unchanged_globals():
         failpoint("run.locked")
-        context.key  # noqa: B018  refuse a retired store
+        context.check_open()
         recover(context)
         failpoint("run.recovered")
         begun = begin(context, task, plan)

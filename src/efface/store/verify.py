@@ -14,6 +14,7 @@ from efface.runtime.kinds import network_problem
 from efface.runtime.notices import quietly
 from efface.runtime.printing import Brief
 from efface.store.build import load
+from efface.store.clock_state import clock_warnings
 from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError
 from efface.store.files import HASH, KINDS, SUFFIX, hash_of, others_may_read
@@ -25,6 +26,7 @@ from efface.store.plan import unused_references
 from efface.store.reaudit import ReauditOptions, reaudit
 from efface.store.tag_rows import row_faults, tags_of
 from efface.store.task_view import ids_of
+from efface.store.unfinished import unfinished_line
 from efface.task import Task
 
 TRIES = 5  # to read the whole store while nobody writes to it
@@ -158,7 +160,7 @@ def inspect(context: StoreContext) -> Inspection:
             forgotten = set() if wrong else tags_of(snapshot, history.honoured)
         readable = context.folder.open_to_others() + [context.key_path] * others_may_read(context.key_path)
         odd = [f"{path}: others than its owner may read it" for path in readable]
-        warnings = [*history.clock_warnings, *odd, *_strays(context, history)]
+        warnings = [*unfinished_line(context, history), *clock_warnings(history), *odd, *_strays(context, history)]
         return Inspection(history, forgotten, list(dict.fromkeys([*problems, *wrong])), warnings)
     raise BusyError("others went on writing to the store while it was verified: try again when it is quieter")
 
