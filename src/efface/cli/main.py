@@ -4,8 +4,6 @@ A command first makes the checks that need no model, and imports torch only afte
 and most refusals do not wait for torch.
 """
 
-import io
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -78,9 +76,6 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
     """Show the version, or the help if no command is given."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal cannot show must not raise an error
-            stream.reconfigure(errors="backslashreplace")
     if version:
         typer.echo(f"efface {efface_version()}")
     elif context.invoked_subcommand is None:

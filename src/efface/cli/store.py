@@ -9,7 +9,7 @@ import typer
 import efface
 from efface.auditing.config import REFERENCES
 from efface.cli.checks import check_level, check_method, check_weights_of
-from efface.cli.failures import Code, guarded
+from efface.cli.failures import Code, done, guarded
 from efface.cli.output import print_json
 from efface.cli.parameters import (
     DEFAULT_STORE,
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from efface.task import Task
 
+
+IN_STATUS = "efface status and efface request list show it"
 
 app = typer.Typer()  # cli/main.py adds its commands to its own
 
@@ -96,6 +98,7 @@ def init(
             ),
             device=device,
         )
+        done(Code.VERIFIED, f"the store is {made.path}, and its key {made.key_path}")
         if as_json:
             print_json({"store": str(made.path), "key": str(made.key_path), "current": str(made.current)}, stdout)
         else:
@@ -155,11 +158,13 @@ def run(
             retrain=retrain,
         )
         outcome = opened[0].run(plan, wait_s=wait)
+        code = Code.of_run(outcome.status, outcome.version is not None)
+        done(code, IN_STATUS)
         if as_json:
             print_json(to_jsonable(outcome), stdout)
         else:
             show_run(outcome, opened[0], stdout)
-        raise typer.Exit(Code.of_run(outcome.status, outcome.version is not None))
+        raise typer.Exit(code)
 
 
 @app.command(epilog="Example:\n\nefface status --check || mail -s 'deletion requests' team@example.org")
@@ -238,6 +243,7 @@ def export(
     """Write a folder that shows how a request was honoured, without the records or their ids."""
     with guarded(as_json) as stdout:
         files = open_store(store, key).export(request, out)
+        done(Code.VERIFIED, f"the files are in {out}")
         if as_json:
             print_json({"files": [str(f) for f in files]}, stdout)
         else:
@@ -257,6 +263,7 @@ def rollback(
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
         opened.rollback(version)
+        done(Code.VERIFIED, IN_STATUS)
 
         from efface.cli.store_display import print_answer, show_overview
 
@@ -279,6 +286,7 @@ def retire(
                 f"this destroys {opened.key_path} and cancels {waiting} pending requests, for good: --yes does it"
             )
         pending = opened.retire()
+        done(Code.VERIFIED, IN_STATUS)
         if as_json:
             print_json({"cancelled": pending}, stdout)
         else:
