@@ -1,4 +1,4 @@
-"""The commands of a store: `efface init`, `run`, `status`, `verify`, `export`, `rollback` and `retire`."""
+"""The commands of a store: `efface init`, `run`, `verify`, `export`, `rollback` and `retire`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -165,31 +165,6 @@ def run(
         else:
             show_run(outcome, opened[0], stdout)
         raise typer.Exit(code)
-
-
-@app.command(epilog="Example:\n\nefface status --check || mail -s 'deletion requests' team@example.org")
-def status(
-    store: StorePlace = DEFAULT_STORE,
-    key: KeyFile = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="For a timer: end with code 3 where a request is overdue, a retraining is due, a run is unfinished, "
-            "the wrong model is served or the key is missing.",
-        ),
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Show which version honours which requests, and what is overdue."""
-    with guarded(as_json) as stdout:
-        seen = open_store(store, key).status()
-
-        from efface.cli.store_display import print_answer, show_overview
-
-        print_answer(seen, as_json, stdout, show_overview)
-        if check and (seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired):
-            raise typer.Exit(Code.NOT_VERIFIED)
 
 
 @app.command(epilog="Example:\n\nefface verify")

@@ -10,6 +10,7 @@ from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from efface.store.add import Answer
+    from efface.store.alerts import Alert
     from efface.store.entries import DeletionRequest, Event, RunRecord, Stage, Version
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from efface.store.verify import Verification
 
 _HOMES = {
+    "Alert": "efface.store.alerts",
     "Answer": "efface.store.add",
     "BusyError": "efface.store.errors",
     "DamagedError": "efface.store.errors",
@@ -44,6 +46,7 @@ _HOMES = {
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
+    "Alert",
     "Answer",
     "BusyError",
     "DamagedError",
