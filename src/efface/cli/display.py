@@ -36,6 +36,11 @@ def make_console(stdout: TextIO) -> Console:
     return Console(file=stdout, width=width, markup=False, emoji=False, highlight=False)
 
 
+def cell(text: str, out: Console) -> Text:
+    """Text of a user for a table: what the terminal cannot show is escaped before the table measures it."""
+    return Text(text.encode(out.encoding, "backslashreplace").decode(out.encoding))
+
+
 def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> None:
     """Print a report: the table, the verdict with its reasons, notes, cost and files.
 

@@ -70,7 +70,7 @@ _ANSWERED = (Code.VERIFIED, Code.NOT_VERIFIED, Code.DUE_SOON)
 _STORE_FAULTS: dict[type[StoreError], tuple[Code, str]] = {
     DamagedError: (Code.DAMAGED, "the store is damaged"),
     BusyError: (Code.BUSY, "the store is busy"),
-    StorageError: (Code.STORAGE, "the disk failed"),
+    StorageError: (Code.STORAGE, "the disk is full or cannot be written to"),
 }
 _OTHER_FAULT = (Code.FAILED, "the store cannot do that")
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from efface.auditing.report.wording import VERDICTS
-from efface.cli.display import COLOURS, make_console, say, say_next, say_verdict
+from efface.cli.display import COLOURS, cell, make_console, say, say_next, say_verdict
 from efface.cli.failures import Code
 from efface.cli.output import print_json
 from efface.runtime.jsonable import to_jsonable
@@ -94,7 +94,7 @@ def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout:
             _day(request.added),
             request.due or "",
             _stage(request),
-            Text(note or ""),
+            cell(note or "", out),
         )
     out.print(table)
 

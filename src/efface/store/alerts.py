@@ -129,7 +129,7 @@ def _key(state: StoreState) -> Iterator[Alert]:
 
 def _ids_in_the_log(state: StoreState) -> Iterator[Alert]:
     if state.history.uncleared and not state.at_work:
-        what = f"deleted ids may still stand in {state.context.database.path.name}-wal"
+        what = f"deleted ids may still stand in {state.context.database.path.name} or its log"
         yield Alert(what, NOW, "efface run empties it, once no other process reads from the database")
 
 
