@@ -11,7 +11,7 @@ import typer
 
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
-from efface.cli import store, store_requests, store_status
+from efface.cli import store, store_init, store_requests, store_status
 from efface.cli.checks import (
     check_audit,
     check_fit,
@@ -291,5 +291,6 @@ def demo(
 
 
 # beside the commands above, and after them in the help
-app.registered_commands += [*store.app.registered_commands, *store_status.app.registered_commands]
+for part in (store_init, store, store_status):
+    app.registered_commands += part.app.registered_commands
 app.add_typer(store_requests.app, name="request")

@@ -105,8 +105,8 @@ def _overdue(state: StoreState) -> Iterator[Alert]:
 
 
 def _retraining(state: StoreState) -> Iterator[Alert]:
-    limits = DriftLimits(**state.history.settings["limits"])
-    for line in limits.exceeded(state.history.serving.drift):
+    limits, history = DriftLimits(**state.history.settings["limits"]), state.history
+    for line in limits.exceeded(history.serving.drift) if history.retired is None else ():
         yield Alert(f"a retraining is due: {line}", NOW, "efface run --retrain does it")
 
 
