@@ -63,8 +63,8 @@ class SteadyStream(io.RawIOBase):
                 else:
                     left = left[written:]
         except (OSError, ValueError) as error:  # ValueError: the sink was closed
-            gone = isinstance(error, OSError) and error.errno in READER_GONE
-            self.failure = StreamFailure("nobody reads it any more" if gone else reason_of(error), gone)
+            reader_gone = isinstance(error, OSError) and error.errno in READER_GONE
+            self.failure = StreamFailure("nobody reads it any more" if reader_gone else reason_of(error), reader_gone)
         except KeyboardInterrupt:
             self.failure = StreamFailure(INTERRUPTED, interrupted=True)  # else the next write would wait again
             raise

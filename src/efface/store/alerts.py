@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from efface.errors import RequestError, shorten
 from efface.options import is_integer
@@ -49,13 +49,13 @@ class StoreState:
     Args:
         context: the open store.
         history: its history.
-        ids: how many ids of each request stand in the database.
+        with_ids: numbers of the requests that have ids in the database.
         within_days: how many days before its date a request is due soon; None says so of none.
     """
 
     context: StoreContext
     history: History
-    ids: dict[int, int]
+    with_ids: frozenset[int]
     within_days: int | None
 
     @cached_property
@@ -79,9 +79,8 @@ def alerts(context: StoreContext, within_days: int | None = None) -> tuple[Alert
         raise RequestError(f"within_days: expected a number of days, 0 or more, got {within_days!r}")
     for _ in range(TRIES):
         with context.reading() as snapshot:
-            query = select(pending_ids.c.request, func.count()).group_by(pending_ids.c.request)
-            ids = {number: count for number, count in snapshot.connection.execute(query)}
-            state = StoreState(context, snapshot.history, ids, within_days)
+            numbers = snapshot.connection.execute(select(pending_ids.c.request).distinct()).scalars()
+            state = StoreState(context, snapshot.history, frozenset(numbers), within_days)
         found = [alert for look in LOOKS for alert in look(state)]
         if context.history().seq == state.history.seq:
             break
@@ -135,15 +134,10 @@ def _ids_in_the_log(state: StoreState) -> Iterator[Alert]:
 
 def _ids_not_pending(state: StoreState) -> Iterator[Alert]:
     pending = {request.number for request in state.history.pending}
-    left = sorted(set(state.ids) - pending)
+    left = sorted(state.with_ids - pending)
     if left:
-        count = sum(state.ids[number] for number in left)
-        yield Alert(
-            f"{count} ids still stand in {state.context.database.path.name}, of requests that are not pending: "
-            f"{shorten(left)}",
-            NOW,
-            "efface verify says what was changed: restore the store from a backup",
-        )
+        what = f"{state.context.database.path.name} holds ids of requests that are not pending: {shorten(left)}"
+        yield Alert(what, NOW, "efface verify says what was changed: restore the store from a backup")
 
 
 def _superseded(state: StoreState) -> Iterator[Alert]:
@@ -161,9 +155,8 @@ def _unnamed_checkpoints(state: StoreState) -> Iterator[Alert]:
     left = [p for p in listed if ("checkpoints", p.stem) not in needed]
     if left and state.history.open_run is None and not state.at_work:
         names = shorten([f"{p.stem[:16]}..." for p in left], show=str)
-        yield Alert(
-            f"checkpoints/{names}: no version in the history, but may know records", NOW, "efface run removes it"
-        )
+        what = f"checkpoints/{names}: left by a run that was interrupted, and may know forgotten records"
+        yield Alert(what, NOW, "efface run removes it")
 
 
 def _due_soon(state: StoreState) -> Iterator[Alert]:
