@@ -1,4 +1,4 @@
-"""The commands of a store: `efface run`, `status`, `verify`, `export`, `rollback` and `retire`."""
+"""The commands of a store: `efface run`, `verify`, `export`, `rollback` and `retire`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 import efface
 from efface.auditing.config import REFERENCES, Level
 from efface.cli.checks import check_level, check_method, check_no_audit, check_weights_of
-from efface.cli.failures import Code, guarded
+from efface.cli.failures import Code, done, guarded
 from efface.cli.output import print_json
 from efface.cli.parameters import (
     DEFAULT_STORE,
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from efface.task import Task
 
+
+IN_STATUS = "efface status and efface request list show it"
 
 app = typer.Typer()  # cli/main.py adds its commands to its own
 
@@ -96,39 +98,13 @@ def run(
             retrain=retrain,
         )
         outcome = opened[0].run(plan, wait_s=wait)
+        code = Code.of_run(outcome.status, outcome.version is not None)
+        done(code, IN_STATUS)
         if as_json:
             print_json(to_jsonable(outcome), stdout)
         else:
             show_run(outcome, opened[0], stdout)
-        raise typer.Exit(Code.of_run(outcome.status, outcome.version is not None))
-
-
-@app.command(epilog="Example:\n\nefface status --check || mail -s 'deletion requests' team@example.org")
-def status(
-    store: StorePlace = DEFAULT_STORE,
-    key: KeyFile = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="For a timer: end with code 3 where a request is overdue, a retraining is due, a run is unfinished, "
-            "the wrong model is served, the clock is in doubt or the key is missing.",
-        ),
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Show which version honours which requests, and what is overdue."""
-    with guarded(as_json) as stdout:
-        seen = open_store(store, key).status()
-
-        from efface.cli.store_display import print_answer, show_overview
-
-        print_answer(seen, as_json, stdout, show_overview)
-        wanted = (
-            seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired or seen.clock_in_doubt
-        )
-        if check and wanted:
-            raise typer.Exit(Code.NOT_VERIFIED)
+        raise typer.Exit(code)
 
 
 @app.command(epilog="Example:\n\nefface verify")
@@ -185,6 +161,7 @@ def export(
     """Write a folder that shows how a request was honoured, without the records or their ids."""
     with guarded(as_json) as stdout:
         files = open_store(store, key).export(request, out)
+        done(Code.VERIFIED, f"the files are in {out}")
         if as_json:
             print_json({"files": [str(f) for f in files]}, stdout)
         else:
@@ -204,6 +181,7 @@ def rollback(
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
         opened.rollback(version)
+        done(Code.VERIFIED, IN_STATUS)
 
         from efface.cli.store_display import print_answer, show_overview
 
@@ -230,6 +208,7 @@ def retire(
                 f"this destroys {opened.key_path} and cancels {waiting} pending requests, for good: --yes does it"
             )
         pending = opened.retire()
+        done(Code.VERIFIED, IN_STATUS)
         if as_json:
             print_json({"cancelled": pending}, stdout)
         else:

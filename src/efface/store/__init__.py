@@ -10,6 +10,7 @@ from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from efface.store.add import Answer
+    from efface.store.alerts import Alert
     from efface.store.clock_state import ClockState
     from efface.store.entries import Deferral, DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from efface.store.verify import Verification
 
 _HOMES = {
+    "Alert": "efface.store.alerts",
     "Answer": "efface.store.add",
     "BusyError": "efface.store.errors",
     "ClockState": "efface.store.clock_state",
@@ -48,6 +50,7 @@ _HOMES = {
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
+    "Alert",
     "Answer",
     "BusyError",
     "ClockState",
