@@ -69,6 +69,9 @@ POINTS = (
     "run.finished",
 )
 
+# while a bundle is written
+BUNDLE_POINTS = ("bundle.folder", "bundle.written", "bundle.synced", "bundle.moved", "bundle.renamed")
+
 _times_reached: dict[str, int] = {}
 
 
