@@ -14,12 +14,12 @@ from efface.store.plan import NOT_AUDITED, RETRAINED
 MODEL = {"file": f"sha256:{'0' * 64}", "weights": f"sha256:{'1' * 64}"}
 TOGETHER = "Requests may be honoured together; a conclusion is about all records that were erased at the same time."
 HELD = (
-    "Earlier models, which learned from the records, are out of use, and may be kept for audits for 30 days before "
-    "they are removed.",
+    "Earlier models, which learned from the records, are out of use; they may be kept for audits for 30 days, and the "
+    "first run after that removes them.",
     bundle_text.LIMITS,
 )
 CHANGED = (
-    "This request was honoured on 2031-05-04: the model was changed so that it forgets its records.",
+    "This request was honoured on 2031-05-04: the model was changed to forget its records.",
     "The method was steer.",
 )
 STANDARD = "The level of the audit was standard: it compared with models that never saw the records."
@@ -138,7 +138,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "covered": (
         honoured("undecided", how="forgotten_before"),
         (
-            "This request is honoured. All of its records were erased already, so nothing more had to be done.",
+            "This request is honoured. The model had been made to forget all of its records already, so nothing more "
+            "had to be done.",
             "That was noted on 2031-05-04.",
             "The audit's conclusion is: undecided. It could neither confirm that the records are forgotten nor show "
             "that they are not. Audits of few records often end so.",
@@ -157,6 +158,18 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
+TITLES = {
+    "verified": "Honoured, and verified",
+    "undecided": "Honoured, but the audit is undecided",
+    "not verified": "Honoured, but not verified",
+    "not audited": "Honoured, but not audited",
+    "retrained": "Honoured, by training anew",
+    "covered": "Honoured, but the audit is undecided",
+    "cancelled": "Cancelled",
+    "retired": "Cancelled",
+}
+
+
 def paragraphs(text: str) -> list[str]:
     """The paragraphs of a README between its heading and its list of files, each as one line."""
     body = text[: text.index("What is in this folder")].strip().split("\n\n")
@@ -168,6 +181,8 @@ def test_a_readme_says_what_became_of_the_request(name: str) -> None:
     made, said = CASES[name]
     text = bundle_text.readme(made)
     assert paragraphs(text) == list(said)
+    title = TITLES.get(name, "Waiting")
+    assert text.splitlines()[0] == f"Erasure request 0123456789abcdef: {title.lower()}"
     assert max(map(len, text.splitlines())) <= 116
     assert ("models         SHA-256" in text) == (made["models"] is not None)
 
@@ -178,12 +193,19 @@ def test_the_page_says_the_same(name: str) -> None:
     page = render_bundle(made)
     assert page == render_bundle(made)
     shown = re.sub(r"<[^>]+>", "", page).replace("&#39;", "'")
-    assert all(sentence in shown for sentence in said)
+    assert all(sentence in shown for sentence in (*said, TITLES.get(name, "Waiting")))
     assert not re.search(r"<script|src=|href=|url\(|https?:", page)
 
 
 def test_a_whole_readme() -> None:
     assert bundle_text.readme(bundle()) == WHOLE
+
+
+def test_a_page_shows_no_more_rows_than_can_be_read() -> None:
+    values = dict.fromkeys(("original", "unlearned", "retrained"), 0.5)
+    made = honoured("undecided", rows=[{"record": f"{at:016x}", "margin": values, "rank": values} for at in range(51)])
+    page = render_bundle(made)
+    assert f"{49:016x}" in page and f"{50:016x}" not in page and "1 more record is in request.json." in page
 
 
 def test_words_of_others_are_escaped_in_a_page() -> None:
@@ -192,7 +214,12 @@ def test_words_of_others_are_escaped_in_a_page() -> None:
 
 
 def test_every_conclusion_has_a_sentence() -> None:
-    assert set(CONCLUSIONS) == set(bundle_text.CONCLUSIONS) == {*map(str, Status), NOT_AUDITED, RETRAINED}
+    assert (
+        set(CONCLUSIONS)
+        == set(bundle_text.CONCLUSIONS)
+        == set(bundle_text.HONOURED)
+        == {*map(str, Status), NOT_AUDITED, RETRAINED}
+    )
 
 
 WHOLE = """Erasure request 0123456789abcdef: waiting

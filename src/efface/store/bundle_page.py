@@ -7,10 +7,14 @@ from typing import Any
 from efface.auditing.report.wording import OUTCOMES, number
 from efface.store import bundle_text
 
+# the colour and the sign beside the title, by the stage or by the audit's conclusion
 SIGNS = {
     "pending": ("undecided", "\N{HORIZONTAL ELLIPSIS}"),
     "cancelled": ("undecided", "\N{EN DASH}"),
-    "honoured": ("verified", "\N{CHECK MARK}"),
+    "honoured": ("undecided", "?"),
+    "verified": ("verified", "\N{CHECK MARK}"),
+    "retrained": ("verified", "\N{CHECK MARK}"),
+    "not_verified": ("not_verified", "\N{BALLOT X}"),
 }
 
 
@@ -26,18 +30,19 @@ def render_bundle(bundle: Mapping[str, Any]) -> str:
         loader=FunctionLoader(lambda name: files("efface").joinpath(name).read_text(encoding="utf-8")),
     )
     environment.filters.update(number=number)
-    colour, sign = SIGNS[bundle["stage"]]
-    if bundle["audit"] is not None and bundle["audit"]["conclusion"] == "not_verified":
-        colour = "not_verified"
+    conclusion = None if bundle["audit"] is None else bundle["audit"]["conclusion"]
+    colour, sign = SIGNS[conclusion if conclusion in SIGNS else bundle["stage"]]
     return environment.get_template("store/bundle.html.j2").render(
         doc=bundle,
         colour=colour,
         sign=sign,
-        title=bundle_text.TITLES[bundle["stage"]],
+        title=bundle_text.title(bundle),
         summary=bundle_text.summary(bundle),
         checked=bundle_text.checked(bundle),
         kept=bundle_text.kept(bundle),
         unchecked=bundle_text.unchecked(bundle),
+        rows=bundle["rows"][: bundle_text.SHOWN_ROWS],
+        more_rows=bundle_text.shown_rows(bundle),
         kinds=bundle_text.KINDS,
         nothing_of_others=bundle_text.NOTHING_OF_OTHERS,
         outcomes=OUTCOMES,

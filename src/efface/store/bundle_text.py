@@ -6,8 +6,14 @@ from typing import Any
 
 from efface.store.bundle import FORGOTTEN_BEFORE
 
-TITLES = {"pending": "Waiting", "cancelled": "Cancelled", "honoured": "Honoured"}
-
+# How an honoured request stands, by what the audit of the model that honours it concluded.
+HONOURED = {
+    "verified": "Honoured, and verified",
+    "undecided": "Honoured, but the audit is undecided",
+    "not_verified": "Honoured, but not verified",
+    "not_audited": "Honoured, but not audited",
+    "retrained": "Honoured, by training anew",
+}
 # What the audit of the model that honours the request concluded.
 CONCLUSIONS = {
     "verified": "The audit's conclusion is: verified. On the erased records, the model could not be distinguished from "
@@ -20,6 +26,7 @@ CONCLUSIONS = {
     "not_audited": "No audit was made of the model, so nothing here shows how well the records are forgotten.",
     "retrained": "A model that was trained without the records cannot remember them, so its answers were not audited.",
 }
+SHOWN_ROWS = 50  # on the page
 TOGETHER = "Requests may be honoured together; a conclusion is about all records that were erased at the same time."
 LEVELS = {
     "quick": "quick: it trained no further models",
@@ -44,6 +51,13 @@ LIMITS = (
     "remove them from it. Nothing here is about copies of the records elsewhere, or about models and answers that were "
     "given away before."
 )
+
+
+def title(bundle: Mapping[str, Any]) -> str:
+    """How the request stands, in a few words."""
+    if bundle["audit"] is not None:
+        return HONOURED[bundle["audit"]["conclusion"]]
+    return {"pending": "Waiting", "cancelled": "Cancelled"}.get(bundle["stage"], "Honoured")
 
 
 def summary(bundle: Mapping[str, Any]) -> list[str]:
@@ -80,8 +94,14 @@ def kept(bundle: Mapping[str, Any]) -> list[str]:
     days = bundle["kept_days"]
     old = "Earlier models, which learned from the records, are out of use"
     if days:
-        old += f", and may be kept for audits for {days:g} days before they are removed"
+        old += f"; they may be kept for audits for {days:g} days, and the first run after that removes them"
     return [f"{old}.", LIMITS]
+
+
+def shown_rows(bundle: Mapping[str, Any]) -> str:
+    """How many rows the page leaves to request.json, as a sentence; empty if it shows all of them."""
+    more = len(bundle["rows"]) - SHOWN_ROWS
+    return f"{more:,} more {'record is' if more == 1 else 'records are'} in request.json." if more > 0 else ""
 
 
 def unchecked(bundle: Mapping[str, Any]) -> list[str]:
@@ -97,7 +117,7 @@ def unchecked(bundle: Mapping[str, Any]) -> list[str]:
 def readme(bundle: Mapping[str, Any]) -> str:
     """The README of a bundle, as plain text."""
     parts = [*summary(bundle), *checked(bundle), *kept(bundle), *unchecked(bundle)]
-    head = f"Erasure request {bundle['reference']}: {TITLES[bundle['stage']].lower()}"
+    head = f"Erasure request {bundle['reference']}: {title(bundle).lower()}"
     lines = [head, "=" * len(head), "", *(line for part in parts for line in (*_wrapped(part), ""))]
     return "\n".join([*lines, FILES]) + (MODELS if bundle["models"] else "") + HASHES
 
@@ -144,13 +164,16 @@ def _pending(bundle: Mapping[str, Any]) -> list[str]:
 def _honoured(bundle: Mapping[str, Any]) -> list[str]:
     day = _day(bundle["honoured"])
     if bundle["how"] == FORGOTTEN_BEFORE:
-        said = ["This request is honoured. All of its records were erased already, so nothing more had to be done."]
+        said = [
+            "This request is honoured. The model had been made to forget all of its records already, so nothing more "
+            "had to be done."
+        ]
         said.append(f"That was noted on {day}.")
     elif bundle["how"] == "retrained":
         said = [f"This request was honoured on {day}: the model was trained anew without its records."]
     else:
         said = [
-            f"This request was honoured on {day}: the model was changed so that it forgets its records.",
+            f"This request was honoured on {day}: the model was changed to forget its records.",
             f"The method was {bundle['method']}.",
         ]
     if bundle["due"] is not None:
