@@ -69,10 +69,10 @@ def test_a_full_disk_leaves_nothing(
     point: str, where: str, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, target = place(where, tmp_path, monkeypatch)
-    monkeypatch.setenv(failpoints.VARIABLE, f"{point}:full")
+    failpoints.arm(f"{point}:full")
     with pytest.raises(StorageError):
         Store(path).export(1, out)
-    monkeypatch.delenv(failpoints.VARIABLE)
+    failpoints.disarm()
     left = FILES if point == "bundle.renamed" else []  # then all of it is there
     assert names(target) == left
     assert names(target.parent) == (["bundle"] if where != "new" or left else [])
@@ -91,7 +91,7 @@ def test_a_kill_leaves_all_or_nothing_and_the_next_names_it(
         out, target = place(where, folder, monkeypatch)
 
         def work(out: Path = out, point: str = point) -> None:
-            os.environ[failpoints.VARIABLE] = f"{point}:kill"
+            failpoints.arm(f"{point}:kill")
             Store(path).export(1, out)
 
         assert ended(started(work)) == -signal.SIGKILL

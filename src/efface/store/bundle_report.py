@@ -11,7 +11,7 @@ from efface.store.files import Folder, hash_of
 
 REPORT = "report.json"
 MODELS = ("original", "unlearned", "retrained")
-MARGIN_DIGITS, RANK_DIGITS = 4, 2  # after the decimal point
+MARGIN_DIGITS, RANK_DIGITS = 4, 1  # after the decimal point
 
 
 def read_report(folder: Folder, run: int, files: Mapping[str, str]) -> dict[str, Any]:
