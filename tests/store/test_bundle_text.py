@@ -197,6 +197,12 @@ def test_the_page_says_the_same(name: str) -> None:
     assert not re.search(r"<script|src=|href=|url\(|https?:", page)
 
 
+def test_a_note_stands_first() -> None:
+    text = bundle_text.readme(bundle(note="ticket 4711"))
+    assert paragraphs(text) == ["Noted as: ticket 4711", *CASES["pending"][1]]
+    assert "Noted as: ticket 4711. Reference" in render_bundle(bundle(note="ticket 4711"))
+
+
 def test_a_whole_readme() -> None:
     assert bundle_text.readme(bundle()) == WHOLE
 

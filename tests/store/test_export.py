@@ -119,6 +119,7 @@ def test_places_that_are_refused(path: Path, tmp_path: Path) -> None:
         "full": "is not an empty folder",
         "to-full": "is not an empty folder",
         "nowhere": "is a link that leads nowhere",
+        "/": "is not an empty folder",
         "absent/bundle": "there is no folder",
         "file/bundle": "there is no folder",
         "to-store/bundle": "lies inside the store",

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from efface.errors import RequestError
 from efface.runtime.provenance import efface_version
 from efface.store import clock
-from efface.store.bundle_report import read_report, rows_of, tests_of
+from efface.store.bundle_report import read_report, rows_of, decisive_tests
 from efface.store.context import Snapshot, StoreContext
 from efface.store.database import events, notes
 from efface.store.entries import DeletionRequest, Event, RunRecord, Stage, Version
@@ -105,7 +105,7 @@ def _honoured(
         audit["level"] = run.plan["level"]
         report = read_report(context.folder, run.number, run.audit["files"])
         if own is not None:
-            facts["rows"], audit["tests"] = rows_of(report, own), tests_of(report, own)
+            facts["rows"], audit["tests"] = rows_of(report, own), decisive_tests(report, own)
     return facts | {"audit": audit}
 
 

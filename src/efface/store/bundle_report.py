@@ -57,7 +57,7 @@ def rows_of(report: Mapping[str, Any], own: Collection[str]) -> list[dict[str, A
     ]
 
 
-def tests_of(report: Mapping[str, Any], own: Collection[str]) -> list[dict[str, Any]] | None:
+def decisive_tests(report: Mapping[str, Any], own: Collection[str]) -> list[dict[str, Any]] | None:
     """The tests that decided; None unless they were made on records of the request alone.
 
     From the mean over two records and the value of one follows that of the other, so a test of others' records is

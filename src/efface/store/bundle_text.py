@@ -118,6 +118,8 @@ def readme(bundle: Mapping[str, Any]) -> str:
     """The README of a bundle, as plain text."""
     parts = [*summary(bundle), *checked(bundle), *kept(bundle), *unchecked(bundle)]
     head = f"Erasure request {bundle['reference']}: {title(bundle).lower()}"
+    if bundle["note"] is not None:
+        parts.insert(0, f"Noted as: {bundle['note']}")
     lines = [head, "=" * len(head), "", *(line for part in parts for line in (*_wrapped(part), ""))]
     return "\n".join([*lines, FILES]) + (MODELS if bundle["models"] else "") + HASHES
 

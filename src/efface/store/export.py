@@ -64,11 +64,12 @@ def _target_of(store: Path, out: Path) -> Path:
         inside = Path(os.path.realpath(store))
         if target == inside or inside in target.parents:
             raise RequestError(f"{out}: lies inside the store; choose another (out, or --out)")
-        for staging in (target / UNFINISHED, _beside(target)):
-            if os.path.lexists(staging):
-                raise _interrupted(staging)
+        if os.path.lexists(target / UNFINISHED):
+            raise _interrupted(target / UNFINISHED)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise RequestError(f"{out}: is not an empty folder; choose another (out, or --out)")
+        if os.path.lexists(_beside(target)):
+            raise _interrupted(_beside(target))
     return target
 
 
@@ -125,7 +126,7 @@ def _move(staging: Path, target: Path, names: list[str]) -> None:
 def _must_stay(folder: Path) -> bool:
     """Whether an empty folder must not be replaced by another, since somebody works in it or it cannot be renamed."""
     return (
-        os.path.samefile(folder, Path.cwd())
+        os.path.samefile(folder, os.curdir)
         or os.path.ismount(folder)
         or not os.access(folder.parent, os.W_OK | os.X_OK)
         or os.name != "posix"  # only there does a rename replace an empty folder
