@@ -158,7 +158,7 @@ def export(
     key: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write a folder that shows how a request was honoured, without the records or their ids."""
+    """Write what became of a request, for whoever asked: no records, no ids, nothing of others."""
     with guarded(as_json) as stdout:
         files = open_store(store, key).export(request, out)
         done(Code.VERIFIED, f"the files are in {out}")

@@ -104,22 +104,23 @@ def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     out = make_console(stdout)
     head = f"Request {described['request']}: {_records(described['records'])}, {described['stage']}"
     say(out, Text(head, style="bold"))
-    for name in ("note", "added", "due", "honoured"):
+    for name in ("reference", "note", "added", "due", "honoured"):
         if described[name] is not None:
-            for at, line in enumerate(described[name].split("\n")):  # each note stands in a line of its own
-                say(out, f"  {'' if at else name:9}{line}")
+            for at, line in enumerate(described[name].split("
+")):  # each note stands in a line of its own
+                say(out, f"  {'' if at else name:10}{line}")
     if described["in_time"] is not None:
-        say(out, f"  {'':9}{'in time' if described['in_time'] else 'too late'}")
+        say(out, f"  {'':10}{'in time' if described['in_time'] else 'too late'}")
     for version in described["versions"]:
         serving = ", in service" if version["in_service"] else ""
-        say(out, f"  version  {version['version']} ({version['kind']}{serving}), {version['file']}")
+        say(out, f"  version   {version['version']} ({version['kind']}{serving}), {version['file']}")
     if described["verdict"] is not None:
-        say(out, f"  audit    {described['verdict']['status']}")
+        say(out, f"  audit     {described['verdict']['status']}")
         for reason in described["verdict"]["reasons"]:
-            say(out, f"             - {reason}")
+            say(out, f"              - {reason}")
     if "ids" in described:
         shown = ", ".join(map(repr, described["ids"])) if described["ids"] else "none is kept any more"
-        say(out, f"  ids      {shown}")
+        say(out, f"  ids       {shown}")
 
 
 def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
@@ -243,7 +244,7 @@ def show_verification(found: "Verification", stdout: TextIO) -> None:
 def show_export(number: int, files: Sequence[Path], stdout: TextIO) -> None:
     """Print the files of an export."""
     out = make_console(stdout)
-    say(out, f"Request {number}, without its records and ids:")
+    say(out, f"What became of request {number}, for whoever asked: no records, no ids, and nothing of others.")
     for file in files:
         say(out, f"  {file}")
 
