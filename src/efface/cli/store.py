@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import efface
-from efface.auditing.config import REFERENCES
-from efface.cli.checks import check_level, check_method, check_weights_of
+from efface.auditing.config import REFERENCES, Level
+from efface.cli.checks import check_level, check_method, check_no_audit, check_weights_of
 from efface.cli.failures import Code, done, guarded
 from efface.cli.output import print_json
 from efface.cli.parameters import (
@@ -31,7 +31,7 @@ from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.runtime.devices import resolve_device
 from efface.runtime.jsonable import to_jsonable
-from efface.store.plan import RunPlan, check_accept
+from efface.store.plan import RunPlan, check_accept, contradictions, unused_references
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,6 +76,9 @@ def run(
         options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_level, level)
         collect_errors(problems, check_accept, accept)
+        check_no_audit(problems, no_audit, level)
+        judged = None if no_audit else level
+        problems += contradictions(RunPlan(method, options or {}, seed, judged, reference_models, accept, retrain))
         if problems:
             raise RequestError(problems)
 
@@ -89,7 +92,7 @@ def run(
             method=method,
             options=asdict(chosen) if option else {},
             seed=seed,
-            level=None if no_audit else level,
+            level=judged,
             references=reference_models,
             accept=accept,
             retrain=retrain,
@@ -124,6 +127,9 @@ def verify(
         problems: list[str] = []
         check_store_words(problems, store, task, device)
         collect_errors(problems, check_level, level)
+        check_no_audit(problems, no_audit, level)
+        if (no_audit or level == Level.QUICK) and reference_models != REFERENCES:
+            problems.append(unused_references(reference_models))
         if original is not None:
             collect_errors(problems, check_weights_of, "--original", original)
         if problems:
@@ -192,8 +198,12 @@ def retire(
     """End a store for good: cancel pending requests, remove models that know forgotten records, destroy the key."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
+        seen = opened.status()
+        if not yes and seen.unfinished_retirement:
+            left = "; ".join(seen.unfinished_retirement)
+            raise RequestError(f"the retirement is unfinished: what is left: {left}: --yes goes on with it")
         if not yes:
-            waiting = len(opened.status().pending)
+            waiting = len(seen.pending)
             raise RequestError(
                 f"this destroys {opened.key_path} and cancels {waiting} pending requests, for good: --yes does it"
             )

@@ -63,8 +63,8 @@ def show_answer(answer: "Answer", warnings: "Sequence[str]", stdout: TextIO) -> 
     say(out, f"{head}: {_records(request.records)}, {_stage(request)}.")
     for line in warnings:
         say(out, f"  Warning: {line}")
-    if answer.amended:
-        say(out, f"  It is due {request.due or 'at no date'} now, and has the note that was given last.")
+    for line in answer.remarks:
+        say(out, f"  {line}")
     if answer.late:
         say(out, "  Its date is over.")
     if answer.share > MAX_SHARE:
@@ -106,7 +106,8 @@ def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     say(out, Text(head, style="bold"))
     for name in ("note", "added", "due", "honoured"):
         if described[name] is not None:
-            say(out, f"  {name:9}{described[name]}")
+            for at, line in enumerate(described[name].split("\n")):  # each note stands in a line of its own
+                say(out, f"  {'' if at else name:9}{line}")
     if described["in_time"] is not None:
         say(out, f"  {'':9}{'in time' if described['in_time'] else 'too late'}")
     for version in described["versions"]:
@@ -126,12 +127,12 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
     out = make_console(stdout)
     word, colour = STATUSES[outcome.status], COLOURS.get(outcome.status, "bold")
     say(out, Text.assemble((f"{word}.", f"bold {colour}")))
-    if outcome.status == "nothing":
-        return
     for reason in outcome.reasons:
         say(out, f"  - {reason}")
     for warning in outcome.warnings:
         say(out, f"Note: {warning}")
+    if outcome.status == "nothing":
+        return
     if outcome.resumed:
         say(out, f"Run {outcome.run} was interrupted before, and went on where it was.")
     if outcome.version is None:
@@ -172,6 +173,11 @@ def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | N
     out = make_console(stdout)
     if seen.retired:
         say(out, Text(f"Retired: {seen.retired}", style="bold red"))
+    if seen.unfinished_retirement:
+        say(out, Text("Retirement is unfinished: what is left:", style="bold red"))
+        for line in seen.unfinished_retirement:
+            say(out, f"  - {line}")
+        say(out, "efface retire --yes goes on with it.")
     table = Table(title="Versions", title_justify="left")
     for name in ("version", "lineage", "made (UTC)", "kind", "honours", "audit", ""):
         table.add_column(name, overflow="fold")

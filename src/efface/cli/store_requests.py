@@ -21,7 +21,7 @@ from efface.cli.store_opening import check_store_words, open_store, open_with_ta
 from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.runtime.jsonable import to_jsonable
-from efface.store.clock import read_date
+from efface.store.dates import read_date
 
 IN_LIST = "efface request list shows it"
 

@@ -11,7 +11,8 @@ from efface.runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from efface.store.add import Answer
     from efface.store.alerts import Alert
-    from efface.store.entries import DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
+    from efface.store.clock_state import ClockState
+    from efface.store.entries import Deferral, DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
     from efface.store.leftovers import Leftover
@@ -25,7 +26,9 @@ _HOMES = {
     "Alert": "efface.store.alerts",
     "Answer": "efface.store.add",
     "BusyError": "efface.store.errors",
+    "ClockState": "efface.store.clock_state",
     "DamagedError": "efface.store.errors",
+    "Deferral": "efface.store.entries",
     "DeletionRequest": "efface.store.entries",
     "DriftLimits": "efface.store.settings",
     "Event": "efface.store.entries",
@@ -50,7 +53,9 @@ __all__ = [
     "Alert",
     "Answer",
     "BusyError",
+    "ClockState",
     "DamagedError",
+    "Deferral",
     "DeletionRequest",
     "DriftLimits",
     "Event",
