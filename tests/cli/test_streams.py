@@ -217,13 +217,23 @@ def test_a_worse_code_than_that_of_the_output_stays(place: Path) -> None:
     assert ended(full(), "status", "--check")[0] == 4
 
 
-def test_what_a_users_code_prints_cannot_end_a_command(place: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("print('hello', flush=True)", os.strerror(errno.ENOSPC)),
+        ("sys.stdout.buffer.write(b'hello' * 9999)", os.strerror(errno.ENOSPC)),
+        ("sys.stdout = io.StringIO()", os.strerror(errno.ENOSPC)),
+        ("sys.stdout.close()", "ValueError: I/O operation on closed file."),
+        ("sys.stdout.detach()", "ValueError: underlying buffer has been detached"),
+    ],
+)
+def test_what_a_users_code_does_with_streams_cannot_end_a_command(place: Path, line: str, reason: str) -> None:
     task = place / "my_task.py"
-    task.write_text(f"import sys\nprint('hello', flush=True)\nsys.stdout.buffer.write(b'hello')\n{task.read_text()}")
+    task.write_text(f"import io, sys\n{line}\n{task.read_text()}")
     sys.modules.pop("my_task", None)
     code, said = ended(full(), "request", "add", "--ids", "ids.txt")
     sys.modules.pop("my_task", None)
-    assert code == 0 and FULL in said
+    assert (code, said.count("\n")) == (0, 1) and f"({reason}); {STANDS}" in said
     assert _happened(place, "request add")
 
 

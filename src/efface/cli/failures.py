@@ -115,13 +115,14 @@ class CommandGroup(TyperGroup):
         ending = Ending()
         before = _ending.set(ending)
         try:
-            with steady_streams():
+            with steady_streams() as stdout:  # which a user's code may replace
                 try:
                     return super().main(*args, **options)
                 except KeyboardInterrupt:  # while Typer ended the command
-                    raise SystemExit(_last_code(ending, Code.INTERRUPTED)) from None
+                    code = int(Code.INTERRUPTED)
                 except SystemExit as end:
-                    raise SystemExit(_last_code(ending, end.code if isinstance(end.code, int) else 0)) from None
+                    code = end.code if isinstance(end.code, int) else 0
+                raise SystemExit(_last_code(ending, code, stdout))
         finally:
             _ending.reset(before)
 
@@ -185,10 +186,10 @@ def _say(text: str) -> None:
     print(f"efface: {shown}", file=sys.stderr)
 
 
-def _last_code(ending: Ending, code: int) -> int:
+def _last_code(ending: Ending, code: int, stdout: TextIO) -> int:
     """The exit code of a command, after its last output was written or has failed; standard error says what failed."""
     try:
-        failure = failure_of(sys.stdout)
+        failure = failure_of(stdout)
     except KeyboardInterrupt:  # it waited for a reader
         failure = StreamFailure(INTERRUPTED, interrupted=True)
     if ending.code is not None:

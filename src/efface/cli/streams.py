@@ -87,23 +87,26 @@ class SteadyStream(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def steady_streams() -> Iterator[None]:
+def steady_streams() -> Iterator[TextIO]:
     """Let standard output and standard error never raise an error while the block runs.
 
     Those of the process itself stay so until it ends: what it writes last must not change its exit code either.
+
+    Yields:
+        Standard output.
     """
     _fill_descriptors()
     before: dict[str, TextIO | None] = {name: getattr(sys, name) for name in STREAMS}
-    for name, stream in before.items():
-        setattr(sys, name, _steady(name, stream))
+    steady = {name: _steady(name, stream) for name, stream in before.items()}
+    for name, stream in steady.items():
+        setattr(sys, name, stream)
     try:
-        yield
+        yield steady["stdout"]
     finally:
-        for name, stream in before.items():
-            with contextlib.suppress(ValueError):  # a user's code closed it
-                getattr(sys, name).flush()
-            if stream is not getattr(sys, f"__{name}__"):
-                setattr(sys, name, stream)
+        for name, old in before.items():
+            failure_of(steady[name])  # writes what it still holds
+            if old is not getattr(sys, f"__{name}__"):
+                setattr(sys, name, old)
 
 
 def failure_of(stream: TextIO) -> StreamFailure | None:
