@@ -14,7 +14,8 @@ from efface.store.place import KEY_VARIABLE
 ELSEWHERE = {
     "check": "efface unlearn --dry-run makes all checks, and shows which records would go",
     "forget": "efface unlearn erases records",
-    "store": "a store's commands are efface init, request, run, status, verify, export, rollback and retire",
+    "store": "a store's commands are efface init, request, run, status, verify, export, rollback, backup, "
+    "restore, head and retire",
     "history": "efface status shows the versions, efface request list the requests",
 }
 

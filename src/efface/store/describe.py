@@ -90,4 +90,4 @@ def _concerns(kind: str, body: dict[str, Any], request: DeletionRequest, run: Ru
         return bool(body["number"] == request.number)
     if kind in ("made", "audited", "ended"):
         return run is not None and bool(body["number"] == run.number)
-    return kind in ("rolled_back", "removed") or request.number in body["requests"]
+    return kind in ("rolled_back", "removed", "restored") or request.number in body["requests"]

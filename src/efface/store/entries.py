@@ -147,3 +147,20 @@ class Version(Brief):
     def title(self) -> str:
         """Its name in messages."""
         return f"version {self.number}"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A time that the store was made from a backup.
+
+    Args:
+        seq: number of the event that says so.
+        at: when, in UTC.
+        event: number of the backup's last event; what was done after it elsewhere is not in this history.
+        taken: when the backup was made, in UTC.
+    """
+
+    seq: int
+    at: str
+    event: int
+    taken: str

@@ -67,6 +67,24 @@ POINTS = (
     "head.synced",
     "head.renamed",
     "run.finished",
+    # a backup is made
+    "backup.folder",
+    "backup.database",
+    "backup.file",
+    "backup.verified",
+    "backup.marked",
+    "backup.synced",
+    "backup.renamed",
+    # a store is made of it
+    "restore.folder",
+    "restore.database",
+    "restore.file",
+    "restore.verified",
+    "restored.before-commit",
+    "restore.noted",
+    "restore.unmarked",
+    "restore.synced",
+    "restore.renamed",
 )
 
 _times_reached: dict[str, int] = {}

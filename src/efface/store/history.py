@@ -7,7 +7,7 @@ from typing import Any
 from efface.errors import RequestError
 from efface.options import is_integer
 from efface.runtime.printing import Brief
-from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, RunRecord, Stage, Version
+from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, Restored, RunRecord, Stage, Version
 from efface.store.errors import DamagedError
 
 FIRST = "0" * 64  # what the first event is chained to
@@ -28,6 +28,7 @@ class History(Brief):
         current: number of the version in service.
         uncleared: whether the write-ahead log may still hold deleted ids.
         retired: when the store was retired, in UTC; None if it was not.
+        restored: the times that the store was restored from a backup.
         clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
         seq, hash, latest: number, hash and time of the last event.
     """
@@ -44,6 +45,7 @@ class History(Brief):
     current: int = 0
     uncleared: bool = False
     retired: str | None = None
+    restored: list[Restored] = field(default_factory=list)
     clock_jumps: list[tuple[int, float]] = field(default_factory=list)
     seq: int = 0
     hash: str = FIRST
@@ -56,6 +58,7 @@ class History(Brief):
             requests=dict(self.requests),
             runs=dict(self.runs),
             versions=dict(self.versions),
+            restored=list(self.restored),
             clock_jumps=list(self.clock_jumps),
         )
 
@@ -97,6 +100,15 @@ class History(Brief):
         seq, seconds = self.clock_jumps[0]
         more = f", and so for {len(self.clock_jumps) - 1} later events" if len(self.clock_jumps) > 1 else ""
         return [f"event {seq}: the clock lay {seconds:.0f} s behind the event before it{more}"]
+
+    @property
+    def restore_warnings(self) -> list[str]:
+        """A warning for each time that the store was restored from a backup."""
+        return [
+            f"event {r.seq}: restored from a backup that ended with event {r.event} and was made on {r.taken[:16]}: what "
+            "was done elsewhere in between is not in the history"
+            for r in self.restored
+        ]
 
     @property
     def pending(self) -> list[DeletionRequest]:
@@ -209,6 +221,9 @@ class History(Brief):
     def _retired(self, event: Event, body: dict[str, Any]) -> None:
         self.retired = event.when
 
+    def _restored(self, event: Event, body: dict[str, Any]) -> None:
+        self.restored.append(Restored(event.seq, event.when, body["event"], body["taken"]))
+
     def _change_request(self, number: int, **changes: Any) -> None:
         self.requests[number] = replace(self.requests[number], **changes)
 
@@ -236,4 +251,5 @@ _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "removed": History._removed,
     "rolled_back": History._rolled_back,
     "retired": History._retired,
+    "restored": History._restored,
 }

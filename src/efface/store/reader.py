@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from efface.data.index import RecordIndex
     from efface.store.entries import DeletionRequest
     from efface.store.history import History
+    from efface.store.noted_head import HeadNote
     from efface.store.overview import Overview
     from efface.task import Task
     from efface.types import RecordId
@@ -124,6 +125,26 @@ class StoreReader:
         from efface.store.overview import overview
 
         return overview(self._context)
+
+    def head(self) -> "HeadNote":
+        """The last event of the history; noted elsewhere, it shows later that the store was not put back to a copy."""
+        from efface.store.noted_head import HeadNote
+
+        history = self.history()
+        return HeadNote(history.seq, history.hash, history.latest)
+
+    def check_head(self, noted: "str | HeadNote | Sequence[str | HeadNote]") -> None:
+        """Check that the history holds an event that was noted elsewhere.
+
+        Args:
+            noted: what `head` gave, as it is or as text, or several of them.
+
+        Raises:
+            DamagedError: it does not: the store was put back to an older copy of itself, or is another one.
+        """
+        from efface.store.noted_head import as_notes, check_notes
+
+        check_notes(self._context, as_notes(noted, "noted"))
 
     def _records(self) -> "RecordIndex":
         """The index of the training records' ids, made once."""

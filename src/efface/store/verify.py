@@ -151,7 +151,7 @@ def inspect(context: StoreContext) -> Inspection:
             forgotten = set() if wrong else tags_of(snapshot, history.honoured)
         readable = context.folder.open_to_others() + [context.key_path] * others_may_read(context.key_path)
         odd = [f"{path}: others than its owner may read it" for path in readable]
-        warnings = [*history.clock_warnings, *odd, *_strays(context, history)]
+        warnings = [*history.clock_warnings, *history.restore_warnings, *odd, *_strays(context, history)]
         return Inspection(history, forgotten, list(dict.fromkeys([*problems, *wrong])), warnings)
     raise BusyError("others went on writing to the store while it was verified: try again when it is quieter")
 
