@@ -89,30 +89,29 @@ def backup(context: StoreContext, out: Path) -> Backup:
         StorageError: there is too little room, or a file cannot be written.
     """
     check_backup_place(context.folder.path, out)
-    if context.history().retired or context.retired:
+    key = context.key
+    if context.history().retired:
         raise RequestError("the store is retired, and a backup would keep what was to end: nothing was written")
     place = out.absolute()
     making = Folder(unfinished(place))
-    with ExitStack() as undo:
-        with translate_errors(making.path):
-            making.path.mkdir(mode=0o700)
-            undo.callback(shutil.rmtree, making.path, ignore_errors=True)
-            begin_mark(making.path)
-            for name in SUBFOLDERS:
-                (making.path / name).mkdir(mode=0o700)
+    with ExitStack() as undo, translate_errors(making.path):
+        making.path.mkdir(mode=0o700)
+        undo.callback(shutil.rmtree, making.path, ignore_errors=True)
+        begin_mark(making.path)
+        for name in SUBFOLDERS:
+            (making.path / name).mkdir(mode=0o700)
         failpoint("backup.folder")
         history, taken = _fill(context, making)
-        size, files = _size(making.path)
         check_copy(making, context.key_path)
         failpoint("backup.verified")
-        with translate_errors(making.path):
-            drop_locks(making)
-            finish_mark(making.path, BackupMark(history.store, history.seq, history.hash, taken), context.key)
-            sync_folders(making.path)
-            failpoint("backup.marked")
-            replace_durably(making.path, place, failpoints_of("backup"))
-            undo.pop_all()
-            sync(place.parent)
+        drop_locks(making)
+        finish_mark(making.path, BackupMark(history.store, history.seq, history.hash, taken), key)
+        size, files = _size(making.path)
+        sync_folders(making.path)
+        failpoint("backup.marked")
+        replace_durably(making.path, place, failpoints_of("backup"))
+        undo.pop_all()
+        sync(place.parent)
     return _summary(context, place, history, taken, (files, size))
 
 

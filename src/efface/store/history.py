@@ -105,8 +105,8 @@ class History(Brief):
     def restore_warnings(self) -> list[str]:
         """A warning for each time that the store was restored from a backup."""
         return [
-            f"event {r.seq}: restored from a backup that ended with event {r.event} and was made on {r.taken[:16]}: what "
-            "was done elsewhere in between is not in the history"
+            f"event {r.seq}: restored from a backup that ended with event {r.event} and was made on {r.taken[:16]}: "
+            "what was done elsewhere in between is not in the history"
             for r in self.restored
         ]
 

@@ -65,13 +65,12 @@ def restore(
     key_path = check_restoration(backup, folder, key_path, known.against)
     mark, mac = read_mark(backup)
     making = Folder(unfinished(folder))
-    with ExitStack() as undo:
-        with translate_errors(making.path):
-            making.path.mkdir(mode=0o700)
-            undo.callback(shutil.rmtree, making.path, ignore_errors=True)
-            begin_mark(making.path)
-            for name in SUBFOLDERS:
-                (making.path / name).mkdir(mode=0o700)
+    with ExitStack() as undo, translate_errors(making.path):
+        making.path.mkdir(mode=0o700)
+        undo.callback(shutil.rmtree, making.path, ignore_errors=True)
+        begin_mark(making.path)
+        for name in SUBFOLDERS:
+            (making.path / name).mkdir(mode=0o700)
         failpoint("restore.folder")
         for name in (DATABASE, HEAD):
             _copy(backup / name, making.path / name)
@@ -89,14 +88,13 @@ def restore(
         context.note_head()
         failpoint("restore.noted")
         history = context.history()
-        with translate_errors(making.path):
-            drop_locks(making)
-            (making.path / BACKUP_MARK).unlink()
-            sync_folders(making.path)
-            failpoint("restore.unmarked")
-            replace_durably(making.path, folder, failpoints_of("restore"))
-            undo.pop_all()
-            sync(folder.parent)
+        drop_locks(making)
+        (making.path / BACKUP_MARK).unlink()
+        sync_folders(making.path)
+        failpoint("restore.unmarked")
+        replace_durably(making.path, folder, failpoints_of("restore"))
+        undo.pop_all()
+        sync(folder.parent)
     return Restoration(
         path=folder,
         key_path=key_path,
