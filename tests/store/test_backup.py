@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from efface import Task
-from efface.store import BusyError, DamagedError, StorageError, Store, backup, failpoints, gc
+from efface.store import BusyError, DamagedError, StorageError, Store, backup, failpoints, gc, run
 from efface.store.failpoints import POINTS
 from helpers.store_cases import FIRST, QUICK, SECOND, THIRD, all_bytes, copied, people, plaintext
 from helpers.store_damage import by_hand, flip, meaning
@@ -86,6 +86,29 @@ def test_a_backup_is_made_while_a_run_removes_what_it_copies(
     assert made.pending == () and made.files == len(list((store.path / "checkpoints").iterdir())) + 1
     assert not plaintext(made.path, {*FIRST, *SECOND, *THIRD})
     assert restored(made.path, store).verify(level=None).problems == ()
+
+
+def test_backups_at_every_moment_of_a_run_hold_the_state_before_it_or_after_it(
+    strict: Path, tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied(strict, tmp_path / "copy")
+    moments = [p for p in POINTS if p.startswith(("began", "made", "version", "cleared", "removed", "sweep"))]
+    moments += ["run.committed", "run.cleared", "run.linked"]
+    seen: dict[str, tuple[int, ...]] = {}
+
+    def reached(name: str) -> None:
+        if name in moments and name not in seen:
+            made = Store(path).backup(tmp_path / name)
+            seen[name] = made.pending
+            assert bool(plaintext(made.path, OWN)) == bool(made.pending), name
+
+    for module in (run, gc):
+        monkeypatch.setattr(module, "failpoint", reached)
+    Store(path, task).run(QUICK)
+    assert sorted(seen) == sorted(moments)
+    assert seen["version.before-commit"] == (2, 3) and seen["run.committed"] == ()
+    after = list(seen).index("run.committed")
+    assert {*list(seen.values())[:after]} == {(2, 3)} and {*list(seen.values())[after:]} == {()}
 
 
 def test_a_backup_of_a_store_that_never_rests_is_given_up(

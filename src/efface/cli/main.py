@@ -296,6 +296,5 @@ def demo(
 
 
 # beside the commands above, and after them in the help
-app.registered_commands += store.app.registered_commands
-app.registered_commands += store_backup.app.registered_commands
+app.registered_commands += [*store.app.registered_commands, *store_backup.app.registered_commands]
 app.add_typer(store_requests.app, name="request")
