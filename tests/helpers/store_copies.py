@@ -29,7 +29,7 @@ def killed(call: Callable[[], object], point: str) -> bool:
     """Whether a call, in a child of its own, is killed at a point."""
 
     def work() -> None:
-        os.environ[failpoints.VARIABLE] = f"{point}:kill"
+        failpoints.arm(f"{point}:kill")
         call()
 
     return ended(started(work)) == -signal.SIGKILL

@@ -216,14 +216,12 @@ def test_no_command_puts_a_backup_to_work(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("point", [p for p in POINTS if p.startswith("backup.")])
-def test_a_full_disk_leaves_nothing_or_the_whole(
-    path: Path, tmp_path: Path, point: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_nothing_or_the_whole(path: Path, tmp_path: Path, point: str) -> None:
     store = Store(path)
-    monkeypatch.setenv(failpoints.VARIABLE, f"{point}:full")
+    failpoints.arm(f"{point}:full")
     with pytest.raises(StorageError, match="No space left"):
         store.backup(tmp_path / "backup")
-    monkeypatch.delenv(failpoints.VARIABLE)
+    failpoints.disarm()
     assert not (tmp_path / ".backup.new").exists()
     if point == "backup.renamed":
         assert restored(tmp_path / "backup", store).verify(level=None).problems == ()

@@ -256,12 +256,12 @@ def test_a_damaged_backup_is_not_restored(
 
 @pytest.mark.parametrize("point", [p for p in POINTS if p.startswith(("restore.", "restored."))])
 def test_a_full_disk_leaves_nothing_or_the_whole(
-    made: Backup, place: dict[str, Any], tmp_path: Path, point: str, monkeypatch: pytest.MonkeyPatch
+    made: Backup, place: dict[str, Any], tmp_path: Path, point: str
 ) -> None:
-    monkeypatch.setenv(failpoints.VARIABLE, f"{point}:full")
+    failpoints.arm(f"{point}:full")
     with pytest.raises(StorageError, match="No space left"):
         Store.restore(made.path, **place, bring_back=True)
-    monkeypatch.delenv(failpoints.VARIABLE)
+    failpoints.disarm()
     assert not list(tmp_path.glob(".new*"))
     if point != "restore.renamed":
         assert not place["folder"].exists()
@@ -279,11 +279,9 @@ def test_too_little_room_is_noticed_before_the_models_are_copied(
     assert not list(tmp_path.glob("*new*"))
 
 
-def test_a_backup_of_a_run_that_was_interrupted_goes_on_with_it(
-    asked_store: Store, tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backup_of_a_run_that_was_interrupted_goes_on_with_it(asked_store: Store, tmp_path: Path, task: Task) -> None:
     plan = RunPlan(options={"rounds": 1, "steps": 3}, level=None)
-    interrupt(asked_store, plan, "run.made", monkeypatch)
+    interrupt(asked_store, plan, "run.made")
     made = asked_store.backup(tmp_path / "backup")
     Store.restore(made.path, tmp_path / "new", key=asked_store.key_path, bring_back=True)
     outcome = Store(tmp_path / "new", task, key=asked_store.key_path).run(plan)

@@ -13,7 +13,7 @@ import typer
 
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
-from efface.cli import store, store_backup, store_requests
+from efface.cli import store, store_backup, store_init, store_requests
 from efface.cli.checks import (
     check_audit,
     check_fit,
@@ -296,5 +296,5 @@ def demo(
 
 
 # beside the commands above, and after them in the help
-app.registered_commands += [*store.app.registered_commands, *store_backup.app.registered_commands]
+app.registered_commands += [c for part in (store_init, store, store_backup) for c in part.app.registered_commands]
 app.add_typer(store_requests.app, name="request")

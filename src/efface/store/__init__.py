@@ -11,7 +11,7 @@ from efface.runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from efface.store.add import Answer
     from efface.store.backup import Backup
-    from efface.store.entries import DeletionRequest, Event, Restored, RunRecord, Stage, Version
+    from efface.store.entries import DeletionRequest, Event, FingerprintSums, Restored, RunRecord, Stage, Version
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
     from efface.store.leftovers import Leftover
@@ -31,6 +31,7 @@ _HOMES = {
     "DeletionRequest": "efface.store.entries",
     "DriftLimits": "efface.store.settings",
     "Event": "efface.store.entries",
+    "FingerprintSums": "efface.store.entries",
     "HeadNote": "efface.store.noted_head",
     "History": "efface.store.history",
     "Leftover": "efface.store.leftovers",
@@ -58,6 +59,7 @@ __all__ = [
     "DeletionRequest",
     "DriftLimits",
     "Event",
+    "FingerprintSums",
     "HeadNote",
     "History",
     "Leftover",
