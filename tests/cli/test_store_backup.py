@@ -86,9 +86,10 @@ def test_a_head_that_was_noted_is_checked(here: Path) -> None:
     assert answer_of("head", "--check", "heads.txt")["checked"][0] == noted
     shutil.rmtree(here / "efface-store")
     (here / "copy").rename(here / "efface-store")
-    said("verify", "--no-audit")
+    said("verify", "--no-audit", "--head", noted)
     assert "the store was put back to an older copy of itself" in said("head", "--check", "heads.txt", code=4)
     assert "the store is damaged" in answer_of("head", "--check", "heads.txt", code=4)["error"]
+    assert "put back to an older copy" in said("verify", "--no-audit", "--head", "heads.txt", code=4)
     assert "expected SEQ:HASH" in said("head", "--check", "soon", code=2)
 
 

@@ -172,7 +172,7 @@ def test_places_that_no_backup_can_be_made_at(path: Path, tmp_path: Path, monkey
     for out, words in {
         tmp_path / "full": "is not an empty folder, and a backup never replaces another",
         tmp_path / "file": "is there already, and is no folder",
-        tmp_path / "to-empty": "is there already, and is no folder",
+        Path("/proc"): "cannot be written to",
         tmp_path / "no" / "such": "there is no folder",
         path: "lies in a store or a backup",
         path / "backups": "lies in a store or a backup",
@@ -188,8 +188,11 @@ def test_places_that_no_backup_can_be_made_at(path: Path, tmp_path: Path, monkey
         store.backup(tmp_path / "new")
     assert all_bytes(tmp_path) == before
     monkeypatch.undo()
+    monkeypatch.chdir(tmp_path / "empty")
+    (problem,) = refused(store.backup, ".")
+    assert "is a disk or the working folder, and a backup needs a folder of its own" in problem
     monkeypatch.chdir(tmp_path)
-    assert store.backup("empty").path == tmp_path / "empty"
+    assert store.backup("to-empty").path == tmp_path / "empty"
     (problem,) = refused(store.backup, tmp_path / "empty" / "x")
     assert "lies in a store or a backup" in problem
 

@@ -10,6 +10,7 @@ import pytest
 
 from efface import Task
 from efface.store import Backup, DamagedError, RunPlan, StorageError, Store, failpoints
+from efface.store.entries import moment
 from efface.store.failpoints import POINTS
 from efface.store.head import read_head
 from helpers.store_cases import (
@@ -68,6 +69,7 @@ def test_a_restored_store_goes_on_as_the_one_that_was_lost(
     assert found.problems == ()
     assert [w for w in found.warnings if f"event {noted.seq}: restored from a backup that ended with event" in w]
     assert not (store.path / "backup.json").exists()
+    assert [e["kind"] for e in store.request(1)["history"]][-1] == "restored"
     assert done.next_steps[0].startswith(f"name the key to all commands: --key {place['key']}")
     assert not [step for step in done.next_steps if "ask again" in step]  # nothing was done since
     store.run(QUICK)
@@ -81,7 +83,9 @@ def test_what_a_backup_holds_of_people_is_asked_about(made: Backup, place: dict[
     assert ids == "ids of requests 2-3, pending when the backup was made"
     assert version.startswith("version 1, which knows the records of request 1, honoured by later versions, which the")
     assert version.endswith(f"kept until {made.delete_by}")
-    assert since.startswith(f"the state of {made.taken[:16]}, and nobody can tell from a backup what was done after it")
+    assert since.startswith(
+        f"the state of {moment(made.taken)}, and nobody can tell from a backup what was done after it"
+    )
     assert lines(refused(Store.restore, made.path, **place, head=made.head)) == [ids, version]
     assert not place["folder"].exists() and not list(made.path.parent.glob(".*"))
     done = Store.restore(made.path, **place, bring_back=True)
@@ -181,25 +185,25 @@ def test_what_cannot_be_restored_is_refused_with_every_reason(
 ) -> None:
     (tmp_path / "taken").mkdir()
     key = place["key"]
-    for change, words in {
-        (): [],
-        (("backup", tmp_path / "nowhere"),): ["nowhere: there is no backup"],
-        (("backup", path),): ["is a store, or a copy of one, and no backup"],
-        (("folder", tmp_path / "taken"),): ["taken: there is something already"],
-        (("folder", path / "new"),): ["lies in", "which holds another"],
-        (("folder", made.path / "new"),): ["lies in", "which holds another"],
-        (("key", tmp_path / "no.key"),): ["no.key: there is no key, which a backup does not hold"],
-        (("key", made.path / "its.key"),): ["the key must lie outside"],
-        (("against", tmp_path / "nowhere"),): ["nowhere: there is no store"],
-        (("against", made.path),): ["is a backup of a store"],
-        (("head", "12"),): ["head: expected SEQ:HASH as efface head prints it"],
-        (("head", 12),): ["head: expected text such as '12:0f3a...', got int"],
-        (("bring_back", "yes"),): ["bring_back: expected True or False, got str"],
-    }.items():
-        given = {"backup": made.path, **place, "bring_back": True, **dict(change)}
-        if words:
-            shown = " ".join(refused(Store.restore, given.pop("backup"), given.pop("folder"), **given))
-            assert not [word for word in words if word not in shown], shown
+    changes: list[tuple[str, Any, list[str]]] = [
+        ("backup", tmp_path / "nowhere", ["nowhere: there is no backup"]),
+        ("backup", path, ["is a store, or a copy of one, and no backup"]),
+        ("folder", tmp_path / "taken", ["taken: there is something already"]),
+        ("folder", path / "new", ["lies in", "which holds another"]),
+        ("folder", made.path / "new", ["lies in", "which holds another"]),
+        ("key", tmp_path / "no.key", ["no.key: there is no key, which a backup does not hold"]),
+        ("key", made.path / "its.key", ["the key must lie outside"]),
+        ("against", tmp_path / "nowhere", ["nowhere: there is no store"]),
+        ("against", made.path, ["is a backup of a store"]),
+        ("head", "12", ["head: expected SEQ:HASH as efface head prints it"]),
+        ("head", [], ["head: holds no head"]),
+        ("head", 12, ["head: expected text such as '12:0f3a...', got int"]),
+        ("bring_back", "yes", ["bring_back: expected True or False, got str"]),
+    ]
+    for name, value, words in changes:
+        given = {"backup": made.path, **place, "bring_back": True, name: value}
+        shown = " ".join(refused(Store.restore, given.pop("backup"), given.pop("folder"), **given))
+        assert not [word for word in words if word not in shown], shown
     problems = refused(Store.restore, tmp_path / "no", tmp_path / "taken", key=tmp_path / "k", against=tmp_path / "o")
     assert len(problems) == 4
     key.rename(tmp_path / "moved.key")

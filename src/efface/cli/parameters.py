@@ -163,6 +163,13 @@ KeyFile = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", envvar=KEY_VARIABLE, help="The store's key; by default beside its folder."),
 ]
+NOTED = "SEQ:HASH as efface head printed it, or a file of such lines"
+NotedHead = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SEQ:HASH", help=f"End with code 4 where the history lacks an event that was noted elsewhere: {NOTED}."
+    ),
+]
 OtherTask = Annotated[
     str | None, typer.Option("--task", metavar="MODULE:NAME", help="The task, where it is not the one given to init.")
 ]

@@ -8,7 +8,7 @@ import typer
 import efface
 from efface.cli.failures import guarded
 from efface.cli.output import print_json
-from efface.cli.parameters import DEFAULT_STORE, Json, KeyFile, StorePlace
+from efface.cli.parameters import DEFAULT_STORE, NOTED, Json, KeyFile, NotedHead, StorePlace
 from efface.cli.store_opening import open_store
 from efface.errors import RequestError, collect_errors
 from efface.runtime.jsonable import to_jsonable
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from efface.store import Backup, Restoration
 
 app = typer.Typer()  # cli/main.py adds its commands to its own
-
-NOTED = "SEQ:HASH as efface head printed it, or a file of such lines"
 
 
 @app.command(epilog="Example:\n\nefface backup --out /backups/store-2026-12-24")
@@ -77,7 +75,7 @@ def restore(
         collect_errors(problems, check_restoration, *places)
         if problems:
             raise RequestError(problems)
-        made = efface.Store.restore(backup, store, key=key, against=against, head=notes, bring_back=bring_back)
+        made = efface.Store.restore(backup, store, key=key, against=against, head=notes or None, bring_back=bring_back)
         if as_json:
             print_json({**to_jsonable(made), "head": str(made.head)}, stdout)
         else:
@@ -86,13 +84,7 @@ def restore(
 
 @app.command(epilog="Example:\n\nefface head >> heads.txt\n\nefface head --check heads.txt")
 def head(
-    check: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SEQ:HASH",
-            help=f"End with code 4 where the history lacks an event that was noted elsewhere: {NOTED}.",
-        ),
-    ] = None,
+    check: NotedHead = None,
     store: StorePlace = DEFAULT_STORE,
     key: KeyFile = None,
     as_json: Json = False,
@@ -143,10 +135,11 @@ def _show_backup(made: "Backup", stdout: TextIO) -> None:
 def _show_restoration(made: "Restoration", stdout: TextIO) -> None:
     """Print where a store was restored to, what came back with it, and what to do now."""
     from efface.cli.display import make_console, say, say_next
+    from efface.store.entries import moment
 
     out = make_console(stdout)
     say(out, f"Store restored: {made.path}")
-    say(out, f"  as of {made.taken[:16]}; event {made.head.seq} of its history says so.")
+    say(out, f"  as of {moment(made.taken)}; event {made.head.seq} of its history says so.")
     for line in made.brought_back:
         say(out, f"  - came back: {line}")
     say_next(out, made.next_steps)

@@ -69,8 +69,8 @@ class Backup(Brief):
                 f"store removes {'it' if one else 'them'} from {self.delete_by} on, so delete this backup by then"
             )
         lines.append(
-            "the version in service, which knows all records that later runs make it forget: delete this backup "
-            f"{self.grace_days:g} days after the next run at the latest"
+            "the version in service, which knows all records that later runs make it forget, and their fingerprints: "
+            f"delete this backup {self.grace_days:g} days after the next run at the latest"
         )
         return lines
 
@@ -88,11 +88,10 @@ def backup(context: StoreContext, out: Path) -> Backup:
         BusyError: runs kept removing files while they were copied.
         StorageError: there is too little room, or a file cannot be written.
     """
-    check_backup_place(context.folder.path, out)
+    place = check_backup_place(context.folder.path, out)
     key = context.key
     if context.history().retired:
         raise RequestError("the store is retired, and a backup would keep what was to end: nothing was written")
-    place = out.absolute()
     making = Folder(unfinished(place))
     with ExitStack() as undo, translate_errors(making.path):
         making.path.mkdir(mode=0o700)

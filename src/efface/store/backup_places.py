@@ -37,27 +37,52 @@ def check_backup(folder: Path) -> None:
         raise RequestError(f"{folder}: {what}: name a folder that Store.backup, or efface backup, has made")
 
 
-def check_backup_place(store: Path, out: Path) -> None:
-    """Check that a backup of a store can be made at a place, without making it; RequestError if it cannot."""
-    place = out.absolute()
-    half, real = unfinished(place), Path(os.path.realpath(place))
-    if Path(os.path.realpath(store)) in (real, *real.parents) or _store_around(real):
-        problem: str | None = "lies in a store or a backup, and a backup must not"
-    elif os.path.lexists(half):
+def check_backup_place(store: Path, out: Path) -> Path:
+    """Check that a backup of a store can be made at a place, without making it.
+
+    Args:
+        store: the store's folder.
+        out: the folder to make.
+
+    Returns:
+        Its own absolute path, without links.
+
+    Raises:
+        RequestError: it cannot be made there.
+    """
+    place = Path(os.path.realpath(out))
+    half, problem = unfinished(place), _place_problem(Path(os.path.realpath(store)), place)
+    if problem is not None:
+        raise RequestError(f"{out}: {problem}: choose another (out, or --out)")
+    if os.path.lexists(half):
         raise RequestError(
             f"{half}: a backup is being made there, or was, and that was interrupted; it may hold ids and models: "
             "remove it once no efface backup is at work"
         )
-    elif not place.parent.is_dir():
-        problem = f"there is no folder {place.parent}"
-    elif os.path.lexists(place) and (place.is_symlink() or not place.is_dir()):
-        problem = "is there already, and is no folder"
-    else:
-        problem = folder_problem(place) or folder_problem(place.parent)
-        if problem is None and place.is_dir() and any(place.iterdir()):
-            problem = "is not an empty folder, and a backup never replaces another"
-    if problem is not None:
-        raise RequestError(f"{out}: {problem}: choose another (out, or --out)")
+    return place
+
+
+def _place_problem(store: Path, place: Path) -> str | None:
+    """What keeps a backup from being made at a place without links; None if nothing does."""
+    if store in (place, *place.parents) or _store_around(place):
+        return "lies in a store or a backup, and a backup must not"
+    if not place.parent.is_dir():
+        return f"there is no folder {place.parent}"
+    if not os.path.lexists(place):
+        return folder_problem(place.parent)
+    if not place.is_dir():
+        return "is there already, and is no folder"
+    if problem := folder_problem(place) or folder_problem(place.parent):
+        return problem
+    if any(place.iterdir()):
+        return "is not an empty folder, and a backup never replaces another"
+    # a backup appears in one step, by the name of its folder
+    return "is a disk or the working folder, and a backup needs a folder of its own" if _is_fixed(place) else None
+
+
+def _is_fixed(place: Path) -> bool:
+    """Whether another folder cannot well take the place of this one."""
+    return os.path.ismount(place) or os.path.samefile(place, os.curdir)
 
 
 def check_restoration(backup: Path, folder: Path, key_path: Path | None, against: Path | None) -> Path:

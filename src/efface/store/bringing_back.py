@@ -6,7 +6,7 @@ from pathlib import Path
 
 from efface.errors import EffaceError, RequestError
 from efface.store.context import Snapshot, StoreContext
-from efface.store.entries import Stage
+from efface.store.entries import Stage, moment
 from efface.store.files import Folder
 from efface.store.gc import removal_date, superseded
 from efface.store.history import History
@@ -62,13 +62,13 @@ def done_since(snapshot: Snapshot, taken: str, known: KnownSince, key_path: Path
         events = latest - history.seq
         return [
             f"the state before {'event' if events == 1 else f'the {events} events'} {_range(history.seq + 1, latest)}, "
-            f"which a noted head shows to have come after the backup of {taken[:16]}: {_UNKNOWN}; the old store "
+            f"which a noted head shows to have come after the backup of {moment(taken)}: {_UNKNOWN}; the old store "
             "lists them (against, or --against FOLDER)"
         ]
     if latest == history.seq:
         return []
     return [
-        f"the state of {taken[:16]}, and nobody can tell from a backup what was done after it: {_UNKNOWN}; the head "
+        f"the state of {moment(taken)}, and nobody can tell from a backup what was done after it: {_UNKNOWN}; the head "
         "that was noted last shows whether anything was (head, or --head SEQ:HASH), the old store lists it (against, "
         "or --against FOLDER)"
     ]

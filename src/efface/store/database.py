@@ -1,5 +1,6 @@
 """The SQLite database of a store: its tables, its transactions, and SQLite's errors as StoreErrors."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -171,7 +172,7 @@ class Database:
             path.touch(mode=0o600, exist_ok=False)
             with self._engine.connect().execution_options(efface_reads=True) as connection:
                 raw: Any = connection.connection.dbapi_connection
-                raw.execute("VACUUM INTO ?", (str(path),))
+                raw.execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(path),))  # a path may be no Unicode
             sync(path)
 
     def faults(self) -> list[str]:

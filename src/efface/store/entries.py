@@ -10,6 +10,11 @@ from efface.runtime.printing import Brief
 CLOCK_BEHIND = "clock_behind_s"  # seconds by which the clock was behind the event before; in an event's body
 
 
+def moment(at: str) -> str:
+    """A time in UTC as messages show it, to the minute."""
+    return f"{at[:10]} {at[11:16]} UTC"
+
+
 @dataclass(frozen=True)
 class Event:
     """One line of the history.

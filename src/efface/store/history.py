@@ -16,6 +16,7 @@ from efface.store.entries import (
     RunRecord,
     Stage,
     Version,
+    moment,
 )
 from efface.store.errors import DamagedError
 
@@ -116,7 +117,7 @@ class History(Brief):
     def restore_warnings(self) -> list[str]:
         """A warning for each time that the store was restored from a backup."""
         return [
-            f"event {r.seq}: restored from a backup that ended with event {r.event} and was made on {r.taken[:16]}: "
+            f"event {r.seq}: restored from a backup that ended with event {r.event} and was made on {moment(r.taken)}: "
             "what was done elsewhere in between is not in the history"
             for r in self.restored
         ]

@@ -62,7 +62,7 @@ def read_note(value: object, option: str) -> HeadNote:
 def as_notes(value: object, option: str) -> list[HeadNote]:
     """One note or several, each as `read_note` takes it; RequestError with every problem."""
     several = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    problems: list[str] = []
+    problems: list[str] = [] if several else [f"{option}: holds no head"]
     notes = [collect_errors(problems, read_note, one, option) for one in several]
     if problems:
         raise RequestError(problems)
@@ -124,6 +124,7 @@ def note_problems(connection: "Connection", history: "History", notes: Sequence[
     from sqlalchemy import select
 
     from efface.store.database import events
+    from efface.store.entries import moment
 
     problems = []
     for note in notes:
@@ -131,7 +132,7 @@ def note_problems(connection: "Connection", history: "History", notes: Sequence[
         if row is None:
             problems.append(
                 f"event {note.seq}, which was noted, is not there: the history ends with event {history.seq} of "
-                f"{history.latest[:19]}, so the store was put back to an older copy of itself, or is another one"
+                f"{moment(history.latest)}, so the store was put back to an older copy of itself, or is another one"
             )
         elif not str(row.hash).startswith(note.hash):
             problems.append(
@@ -141,7 +142,7 @@ def note_problems(connection: "Connection", history: "History", notes: Sequence[
     if problems and history.restored:
         last = history.restored[-1]
         problems.append(
-            f"event {last.seq} says that the store was restored on {last.at[:19]} from a backup that ended with event "
-            f"{last.event}: heads that were noted between the two are not in it"
+            f"event {last.seq} says that the store was restored on {moment(last.at)} from a backup that ended with "
+            f"event {last.event}: heads that were noted between the two are not in it"
         )
     return problems

@@ -15,6 +15,7 @@ from efface.store.bringing_back import KnownSince, done_since, held
 from efface.store.context import StoreContext
 from efface.store.copying import SUBFOLDERS, check_space, copy_files, drop_locks, files_to_copy, sync_folders
 from efface.store.database import translate_errors
+from efface.store.entries import moment
 from efface.store.errors import DamagedError
 from efface.store.failpoints import failpoint, failpoints_of
 from efface.store.files import Folder
@@ -152,7 +153,7 @@ def _next_steps(folder: Path, key_path: Path, waiting: bool, lost_since: str | N
     if waiting or lost_since:
         steps.insert(0, "efface run, which honours the requests that are pending")
     if lost_since:
-        steps.insert(0, f"ask again for records that were asked for after {lost_since[:16]} (efface request add)")
+        steps.insert(0, f"ask again for records that were asked for after {moment(lost_since)} (efface request add)")
     if key_path != find_key(folder, None):
         steps.insert(0, f"name the key to all commands: --key {key_path}, or {KEY_VARIABLE}")
     return steps
