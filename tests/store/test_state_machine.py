@@ -43,7 +43,8 @@ LONG = os.environ.get("EFFACE_LONG") == "1"
 IDS = tuple(f"person-{at:02d}@example.org" for at in range(40))
 PEOPLE = st.sampled_from(IDS[:8])
 # of the others an unlearning by a double, without an audit, passes none
-REACHED = [p for p in POINTS if p.split(".")[0] not in ("unlearn", "report", "audited") and p != "run.audited"]
+UNREACHED = ("unlearn", "report", "audited", "backup", "restore", "restored")
+REACHED = [p for p in POINTS if p.split(".")[0] not in UNREACHED and p != "run.audited"]
 PLANS = [RunPlan(method="finetune", seed=seed, level=None) for seed in (0, 1)]
 BEGAN = datetime(2031, 5, 17, 12, tzinfo=UTC)
 
@@ -141,7 +142,10 @@ class Life(RuleBasedStateMachine):
         self.promise = Promise()
         self.open: tuple[RunPlan, int, tuple[int, ...]] | None = None
         self.broken = False  # by a fault that no run has cleared up after yet
-        # as long as somebody has the database open, SQLite does not empty its log by itself
+        self._open_idly()
+
+    def _open_idly(self) -> None:
+        """As long as somebody has the database open, SQLite does not empty its log by itself."""
         self.idle = sqlite3.connect(self.store.path / "ledger.sqlite")
         self.idle.execute("SELECT count(*) FROM events").fetchall()
 
@@ -239,6 +243,20 @@ class Life(RuleBasedStateMachine):
         left = [p for p in found.problems if not (self.broken and any(h in p for h in HARMLESS))]
         assert not left
         assert found.checked["records"] == len(self.promise.forgotten)
+
+    @rule()
+    def restore(self) -> None:
+        """Lose the store, and make it again of a backup of that moment."""
+        made = self.store.backup(self.folder / "backup")
+        assert made.pending == self.promise.numbers("pending")
+        self.idle.close()
+        shutil.rmtree(self.store.path)
+        Store.restore(made.path, self.store.path, head=made.head, bring_back=True)
+        shutil.rmtree(made.path)
+        self.store = Store(self.store.path, self.task)
+        assert self.store.history().restored[-1].event == made.head.seq
+        assert self.store.verify(level=None).problems == ()
+        self._open_idly()
 
     # verbs that are broken off
 

@@ -11,7 +11,16 @@ from efface.runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from efface.store.add import Answer
     from efface.store.backup import Backup
-    from efface.store.entries import DeletionRequest, Event, FingerprintSums, Restored, RunRecord, Stage, Version
+    from efface.store.entries import (
+        Deferral,
+        DeletionRequest,
+        Event,
+        FingerprintSums,
+        Restored,
+        RunRecord,
+        Stage,
+        Version,
+    )
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
     from efface.store.leftovers import Leftover
@@ -28,6 +37,7 @@ _HOMES = {
     "Backup": "efface.store.backup",
     "BusyError": "efface.store.errors",
     "DamagedError": "efface.store.errors",
+    "Deferral": "efface.store.entries",
     "DeletionRequest": "efface.store.entries",
     "DriftLimits": "efface.store.settings",
     "Event": "efface.store.entries",
@@ -56,6 +66,7 @@ __all__ = [
     "Backup",
     "BusyError",
     "DamagedError",
+    "Deferral",
     "DeletionRequest",
     "DriftLimits",
     "Event",
