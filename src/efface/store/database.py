@@ -1,5 +1,6 @@
 """The SQLite database of a store: its tables, its transactions, and SQLite's errors as StoreErrors."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from efface.errors import EffaceError
+from efface.runtime.files import sync
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError, storage_error
 from efface.store.settings import BUSY_S
 
@@ -163,6 +165,15 @@ class Database:
             raw.execute(f"PRAGMA busy_timeout = {TRUNCATE_MS}")
             busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
+
+    def copy_to(self, path: Path) -> None:
+        """Write the present state to a new file, which then holds nothing deleted; others may write meanwhile."""
+        with translate_errors(path):
+            path.touch(mode=0o600, exist_ok=False)
+            with self._engine.connect().execution_options(efface_reads=True) as connection:
+                raw: Any = connection.connection.dbapi_connection
+                raw.execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(path),))  # a path may be no Unicode
+            sync(path)
 
     def faults(self) -> list[str]:
         """Problems that SQLite's integrity check finds, and missing triggers, one line each."""
