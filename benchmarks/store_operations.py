@@ -7,10 +7,10 @@
 
 Stores: `requests`, of 10,000 requests for one record each; `ids`, of one request for 100,000 records of 600,000;
 `versions`, of 50 versions that are all kept; each on a task of `benchmarks.store_task`. Each command is a process of
-its own and starts Python anew; medians of three, or one measurement of what is slow. A command that changes the store is
-given a copy of it each time. `fingerprints` measures a store for 1,000,000 records in one process. A command that this
-version of efface lacks is left out. Another checkout is measured with PYTHONPATH=OTHER/src. On a machine with other work
-to do, compare CPU seconds. Linux or macOS.
+its own and starts Python anew; medians of three, or one measurement of what is slow. A command that changes the store
+is given a copy of it each time. `fingerprints` measures a store for 1,000,000 records in one process. A command that
+this version of efface lacks is left out. Another checkout is measured with PYTHONPATH=OTHER/src. On a machine with
+other work to do, compare CPU seconds. Linux or macOS.
 """
 
 import argparse
