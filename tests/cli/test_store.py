@@ -15,6 +15,7 @@ from efface import Store
 from efface.cli.main import app
 from efface.cli.taskpath import load_task, working_folder_importable
 from efface.models.checkpoint import load_weights
+from efface.store.failpoints import POINTS, failpoint
 from helpers.command_line import make_workshop, run
 
 VERBS = ("init", "run", "status", "verify", "export", "rollback")
@@ -81,6 +82,16 @@ def test_the_life_of_a_request(here: Path) -> None:
     assert said("request", "add", "--ids", "two.txt").startswith("Request 2: 2 records, honoured by version 2.")
     refused = said("rollback", "1", code=2)
     assert "version 1 knows the records of requests 1, 2, which were honoured: going back would undo that" in refused
+
+
+def test_no_variable_of_the_environment_arms_a_fail_point(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said(*INIT)
+    said("request", "add", "--ids", "ids.txt")
+    for point in POINTS:
+        monkeypatch.setenv("EFFACE_FAILPOINT", f"{point}:full")
+        failpoint(point)
+    monkeypatch.setenv("EFFACE_FAILPOINT", "run.locked:full")
+    assert "Version 2 is in service" in said("run", *QUICK, code=3)
 
 
 def test_a_bundle_holds_no_id(here: Path) -> None:

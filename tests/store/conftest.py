@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from efface import Task
-from efface.store import Store, StoreSettings, build, failpoints, run
+from efface.store import Store, StoreSettings, build, failpoints, judging
 from helpers.store_cases import AUDITED, QUICK, copied, make_grown, people, served, task_of, undrawn
 from helpers.store_damage import SEEN
 from helpers.store_secrets import make_secret
@@ -84,9 +84,10 @@ def noted_faults(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def fresh_points() -> None:
-    """Counts how often a fail point is reached from nought."""
-    failpoints.reset()
+def unarmed() -> Iterator[None]:
+    """Leaves no fail point armed for the next test."""
+    yield
+    failpoints.disarm()
 
 
 @pytest.fixture(autouse=True)
@@ -110,5 +111,5 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
         monkeypatch.setattr(module, name, call)
 
     spy(build, "unlearn")
-    spy(run, "audit_models")
+    spy(judging, "audit_models")
     return seen

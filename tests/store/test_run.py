@@ -67,7 +67,7 @@ def test_a_model_that_was_stored_unchanged_before_an_interruption_honours_nothin
     noted = {"reference": None, "cpu_s": 1.0, "warnings": []}
     with monkeypatch.context() as patch:
         patch.setattr("efface.store.run.unlearn_batch", lambda *given: (model, noted))
-        interrupt(store, QUICK, "run.made", monkeypatch)
+        interrupt(store, QUICK, "run.made")
     outcome = store.run(QUICK)
     assert (outcome.status, outcome.resumed, outcome.version) == ("nothing_unlearned", True, None)
     assert "bit for bit those of version 1" in outcome.reasons[0]
@@ -122,7 +122,7 @@ def test_accept_says_which_conclusions_pass(
     """The conclusion is put in the audit's place, since only chance would give all three."""
     verdict = SimpleNamespace(status=status, reasons=("said so",), next_steps=("do so",))
     report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
-    monkeypatch.setattr("efface.store.run.audit_models", lambda **_: report)
+    monkeypatch.setattr("efface.store.judging.audit_models", lambda **_: report)
     passes = accept == "any" or status == "verified" or accept == status
     outcome = store.run(RunPlan(options=dict(QUICK.options), accept=accept))
     assert (outcome.status, outcome.reasons, outcome.version is not None) == (status, ("said so",), passes)
@@ -153,7 +153,7 @@ def test_a_run_whose_audit_is_refused_leaves_no_model_behind(store: Store, monke
     def diverges(**_: object) -> None:
         raise DivergedError(f"NaN in the logits of {IDS[5]}")
 
-    monkeypatch.setattr("efface.store.run.audit_models", diverges)
+    monkeypatch.setattr("efface.store.judging.audit_models", diverges)
     with pytest.raises(DivergedError):
         store.run(AUDITED)
     assert store.history().runs[1].why == "DivergedError"
@@ -169,7 +169,7 @@ def test_a_run_whose_audit_fails_leaves_nothing(
 
     before = weights_files(path)
     with monkeypatch.context() as patch:
-        patch.setattr("efface.store.run.audit_models", refused)
+        patch.setattr("efface.store.judging.audit_models", refused)
         refuses(RequestError, "cannot be judged", "audit that fails", lambda: Store(path, task).run(AUDITED))
     assert weights_files(path) == before
     assert Store(path, task).verify(level=None).problems == ()
@@ -222,10 +222,8 @@ def test_a_retrained_model_that_learned_nothing_is_not_served(path: Path, task: 
 
 
 @pytest.mark.parametrize("point", ["run.began", "run.made", "run.judged"])
-def test_the_same_plan_goes_on_and_another_one_begins_anew(
-    store: Store, point: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt(store, QUICK, point, monkeypatch)
+def test_the_same_plan_goes_on_and_another_one_begins_anew(store: Store, point: str) -> None:
+    interrupt(store, QUICK, point)
     unfinished = store.status().unfinished
     assert unfinished is not None
     assert (unfinished.number, unfinished.requests) == (1, (1,))
@@ -233,7 +231,7 @@ def test_the_same_plan_goes_on_and_another_one_begins_anew(
     store.add(people([11]))  # comes too late for the batch
     same = store.run(QUICK)
     assert (same.run, same.resumed, same.requests) == (1, True, (1,))
-    interrupt(store, QUICK, point, monkeypatch)
+    interrupt(store, QUICK, point)
     other = store.run(RunPlan(options={"rounds": 2, "steps": 12}, level=None))
     assert (other.run, other.resumed, other.requests) == (3, False, (2,))
     assert [r.stage for r in store.history().runs.values()] == [Stage.DONE, Stage.ABANDONED, Stage.DONE]
@@ -241,13 +239,11 @@ def test_the_same_plan_goes_on_and_another_one_begins_anew(
     assert len(list((store.path / "checkpoints").iterdir())) == 3
 
 
-def test_an_interrupted_run_that_another_plan_follows(
-    path: Path, task: Task, weights: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(failpoints.VARIABLE, "report.folder:full")
+def test_an_interrupted_run_that_another_plan_follows(path: Path, task: Task, weights: str) -> None:
+    failpoints.arm("report.folder:full")
     other = RunPlan(options={"rounds": 2, "steps": 11}, references=1, accept="any")
     refuses(StorageError, "No space left", "full disk, then another plan", lambda: Store(path, task).run(other))
-    monkeypatch.delenv(failpoints.VARIABLE)
+    failpoints.disarm()
     assert Store(path, task).verify(level=None).problems == ()
     ends_well(path, task, weights)
     assert [r.stage for r in Store(path).history().runs.values()] == [Stage.DONE, Stage.ABANDONED, Stage.DONE]

@@ -34,7 +34,7 @@ from torch.utils.data import Dataset, TensorDataset
 from efface import Task
 from efface.store import DriftLimits, RunPlan, Store, StoreSettings, failpoints
 from efface.store.errors import StoreError
-from efface.store.failpoints import POINTS, VARIABLE
+from efface.store.failpoints import POINTS
 from helpers.store_cases import HARMLESS
 from helpers.store_verbs import refused, shift
 from helpers.tiny import mlp, records
@@ -281,20 +281,20 @@ class Life(RuleBasedStateMachine):
 
     def _broken_off(self, call: Callable[[], Any], fault: str, after: Promise, isrun: bool) -> None:
         """Afterwards the verb was carried out, or it was not; nothing in between."""
-        with pytest.MonkeyPatch.context() as patch:
-            failpoints.reset()
-            patch.setenv(VARIABLE, fault)
-            try:
-                call()
-            except (OSError, StoreError) as error:
-                assert "No space left on device" in str(error)
-                self.broken = True
-                said = self._says()
-                assert said in (self.promise.says(), after.says())
-                self.promise = self.promise if said == self.promise.says() else after
-            else:
-                self.promise = after
-                self.broken = self.broken and not isrun
+        failpoints.arm(fault)
+        try:
+            call()
+        except (OSError, StoreError) as error:
+            assert "No space left on device" in str(error)
+            self.broken = True
+            said = self._says()
+            assert said in (self.promise.says(), after.says())
+            self.promise = self.promise if said == self.promise.says() else after
+        else:
+            self.promise = after
+            self.broken = self.broken and not isrun
+        finally:
+            failpoints.disarm()
         run = self.store.history().open_run
         self.open = None
         if run is not None:

@@ -13,7 +13,7 @@ import typer
 
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
-from efface.cli import store, store_requests
+from efface.cli import store, store_init, store_requests
 from efface.cli.checks import (
     check_audit,
     check_fit,
@@ -296,5 +296,5 @@ def demo(
 
 
 # beside the commands above, and after them in the help
-app.registered_commands += store.app.registered_commands
+app.registered_commands += [*store_init.app.registered_commands, *store.app.registered_commands]
 app.add_typer(store_requests.app, name="request")

@@ -10,7 +10,7 @@ from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from efface.store.add import Answer
-    from efface.store.entries import DeletionRequest, Event, RunRecord, Stage, Version
+    from efface.store.entries import DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
     from efface.store.leftovers import Leftover
@@ -27,6 +27,7 @@ _HOMES = {
     "DeletionRequest": "efface.store.entries",
     "DriftLimits": "efface.store.settings",
     "Event": "efface.store.entries",
+    "FingerprintSums": "efface.store.entries",
     "History": "efface.store.history",
     "Leftover": "efface.store.leftovers",
     "Overview": "efface.store.overview",
@@ -50,6 +51,7 @@ __all__ = [
     "DeletionRequest",
     "DriftLimits",
     "Event",
+    "FingerprintSums",
     "History",
     "Leftover",
     "Overview",

@@ -58,10 +58,12 @@ class DeletionBatch(Brief):
     Args:
         view: the task without the records that were forgotten before.
         leaving: the short tag of each record to forget, by its position in the whole training set.
+        tags: the position of each record to forget, by its tag; None where it is no longer in the training set.
     """
 
     view: TaskView
     leaving: Mapping[int, str]
+    tags: Mapping[bytes, int | None]
 
     @property
     def forget(self) -> list[str]:
@@ -119,7 +121,7 @@ def find_batch(context: StoreContext, task: Task, pending: PendingRecords, retra
     if not retrain:
         _check_missing([short_tag(tag) for tag, position in found.items() if position is None])
         _check_share(len(leaving), len(view.positions))
-    return DeletionBatch(view, leaving)
+    return DeletionBatch(view, leaving, found)
 
 
 def _check_missing(missing: list[str]) -> None:

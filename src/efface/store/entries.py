@@ -1,6 +1,6 @@
 """Events of the history, and the requests, runs and versions that they describe."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -49,6 +49,30 @@ class Stage(StrEnum):
     REJECTED = "rejected"  # the run's model did not pass its audit
     FAILED = "failed"  # the run stopped because of an error in the records or in training
     ABANDONED = "abandoned"  # ended early: other settings were asked for, a request was cancelled, or the store retired
+
+
+@dataclass(frozen=True)
+class FingerprintSums:
+    """How many rows the tables of fingerprints hold and the sums of their HMACs, as the history notes them.
+
+    Adding up HMACs lets rows come and go without reading the others (Clarke et al. 2003, "Incremental multiset hash
+    functions", section 5: MSet-Add-Hash).
+
+    Args:
+        records: how many training records have a fingerprint.
+        sum: the sum for them, in hexadecimal.
+        forgotten: how many contents of forgotten records are kept.
+        forgotten_sum: the sum for them.
+    """
+
+    records: int = 0
+    sum: str = "0"
+    forgotten: int = 0
+    forgotten_sum: str = "0"
+
+    def noted(self) -> dict[str, Any]:
+        """The values as an event of the history holds them."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 from efface.errors import RequestError
 from efface.options import is_integer
 from efface.runtime.printing import Brief
-from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, RunRecord, Stage, Version
+from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
 from efface.store.errors import DamagedError
 
 FIRST = "0" * 64  # what the first event is chained to
@@ -26,6 +26,7 @@ class History(Brief):
         source: the file that the first model came from, if it was named.
         requests, runs, versions: all of them, by number.
         current: number of the version in service.
+        fingerprints: how many fingerprints of records' contents the store keeps.
         uncleared: whether the write-ahead log may still hold deleted ids.
         retired: when the store was retired, in UTC; None if it was not.
         clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
@@ -42,6 +43,7 @@ class History(Brief):
     runs: dict[int, RunRecord] = field(default_factory=dict)
     versions: dict[int, Version] = field(default_factory=dict)
     current: int = 0
+    fingerprints: FingerprintSums = field(default_factory=FingerprintSums)
     uncleared: bool = False
     retired: str | None = None
     clock_jumps: list[tuple[int, float]] = field(default_factory=list)
@@ -156,6 +158,8 @@ class History(Brief):
     def _version(self, event: Event, body: dict[str, Any]) -> None:
         if self.versions:
             self.versions[self.current] = replace(self.serving, replaced=event.when)
+        body = dict(body)
+        self._fingerprinted(event, {"sums": body.pop("fingerprints")})
         version = Version(**{**body, "made": event.when, "requests": tuple(body["requests"])})
         self.versions[version.number] = version
         self.current = version.number
@@ -164,6 +168,9 @@ class History(Brief):
             self.uncleared = True
         for number in version.requests:
             self._honour(number, version.number, event.when)
+
+    def _fingerprinted(self, event: Event, body: dict[str, Any]) -> None:
+        self.fingerprints = FingerprintSums(**body["sums"])
 
     def _requested(self, event: Event, body: dict[str, Any]) -> None:
         self.requests[body["number"]] = DeletionRequest(**body, added=event.when)
@@ -224,6 +231,7 @@ def baseline_title(version: Version) -> str:
 _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "created": History._created,
     "version": History._version,
+    "fingerprinted": History._fingerprinted,
     "requested": History._requested,
     "amended": History._amended,
     "cancelled": History._cancelled,

@@ -14,6 +14,7 @@ from efface.types import RecordId
 
 LENGTH = 32  # bytes of a key
 FINGERPRINT_DIGITS = 16
+MAC_BYTES = 16  # of a MAC of content
 TAG_DIGITS = 16  # of a tag, in hexadecimal: the name of a record in reports
 
 
@@ -42,6 +43,28 @@ class Key:
             tag: the tag.
         """
         return self._mac("row", f"{request} {place} ".encode() + tag)[:8]
+
+    def content_mac(self, tag: bytes, content: bytes) -> bytes:
+        """16 bytes of an HMAC of a record's id and content, by which a changed content is noticed.
+
+        Args:
+            tag: the tag of its id.
+            content: the hash of its input and target.
+        """
+        # both macs of content do not call _mac, for speed: they are made for every training record
+        return hmac.digest(self.secret, b"content\0" + tag + content, "sha256")[:MAC_BYTES]
+
+    def forgotten_mac(self, inputs: bytes) -> bytes:
+        """16 bytes of an HMAC of a forgotten record's content alone, equal for records of equal inputs.
+
+        Args:
+            inputs: the hash of its input.
+        """
+        return hmac.digest(self.secret, b"forgotten content\0" + inputs, "sha256")[:MAC_BYTES]
+
+    def row_number(self, table: str, row: bytes) -> int:
+        """A number below 2**256 for a row of a table; the sum of those of all rows tells if the table was changed."""
+        return int.from_bytes(self._mac(f"row of {table}", row), "big")
 
     @property
     def fingerprint(self) -> str:

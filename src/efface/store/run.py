@@ -8,23 +8,22 @@ import torch
 from sqlalchemy import delete
 from torch import nn
 
-from efface.auditing.api import audit_models
-from efface.auditing.options import AuditOptions
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
 from efface.runtime.notices import quietly
 from efface.runtime.seeds import unchanged_globals
-from efface.store.assessment import SEE_TO_FIT, VERIFY, Assessment, take_it
+from efface.store.assessment import Assessment, take_it
 from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
 from efface.store.build import load, retrain_without, save, unlearn_batch
+from efface.store.content import content_update
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
-from efface.store.drift import drift_of, write_answers
+from efface.store.drift import write_answers
 from efface.store.entries import RunRecord, Stage, Version
 from efface.store.failpoints import failpoint
 from efface.store.gc import drop_orphans, finish, recover
-from efface.store.history import baseline_title
-from efface.store.plan import NOT_AUDITED, NOTHING_UNLEARNED, RETRAINED, RunOutcome, RunPlan, check_plan
+from efface.store.judging import Judge
+from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, RunPlan, check_plan
 from efface.store.settings import DriftLimits
 from efface.store.settle import settle_pending
 from efface.task import Task
@@ -92,6 +91,7 @@ class StoreRun:
         self.limits: DriftLimits
         self.pending: PendingRecords
         self.batch: DeletionBatch
+        self.judge: Judge
 
     def begin(self) -> "StoreRun | None":
         """Resume the run that was interrupted, or begin one; None if there is nothing to do."""
@@ -136,6 +136,7 @@ class StoreRun:
 
     def _carry_out(self) -> RunOutcome:
         self.batch = find_batch(self.context, self.task, self.pending, self.plan.retrain)
+        self.judge = Judge(self.context, self.task, self.plan, self.device, self.progress, self.parent, self.batch)
         failpoint("run.task-read")
         model = self._model()
         # Task.fit may rightly give the same weights twice, on records that do not matter to it
@@ -179,53 +180,12 @@ class StoreRun:
         return model
 
     def _assess(self, model: nn.Module) -> Assessment:
-        """Compare a retrained model with the one before, or audit an unlearned model unless that was done before."""
-        if self.plan.retrain:
-            return self._compare(model)
-        if self.plan.level is None:
-            return Assessment(NOT_AUDITED, ["no audit was asked for"], {}, next_steps=(VERIFY,))
-        return Assessment(**self.record.audit) if self.record.audit else self._audit(model, self.plan.level)
-
-    def _compare(self, model: nn.Module) -> Assessment:
-        """Compare a retrained model's holdout accuracy with that of the first model of the previous lineage."""
-        drift = self._drift(model)
-        if "missing" in drift:
-            said = f"trained anew without the records; not compared: {drift['missing']}"
-            return Assessment(RETRAINED, [said], {})
-        limit = self.limits.accuracy
-        said = (
-            "trained anew without the records; holdout accuracy "
-            f"{drift['accuracy']:+.3f} against the first model before"
-        )
-        if -drift["accuracy"] <= limit:
-            return Assessment(RETRAINED, [said], {})
-        said = f"{said}, which is past the limit of {limit:.3f}"
-        return Assessment(RETRAINED, [said], {}, within_limits=False, next_steps=(SEE_TO_FIT,))
-
-    def _audit(self, model: nn.Module, level: str) -> Assessment:
-        """Audit the new model and store the report, in which tags replace the ids of records."""
-        original = self._load(self.parent.file, self.parent.title)
-        report = audit_models(
-            original=original,
-            unlearned=model,
-            forget=self.batch.forget,
-            task=self.batch.task,
-            level=level,
-            references=self.plan.references,
-            options=AuditOptions(
-                method=self.plan.chosen() if level == "strong" else None,
-                run_seed=self.plan.seed,
-                used_reference=(self.record.model or {}).get("reference"),
-                title=f"Run {self.record.number}: requests {', '.join(map(str, self.record.requests))}",
-                progress=self.progress,
-                show_positions=False,
-            ),
-        )
-        failpoint("run.audited")
-        files = self.context.folder.add_report(self.record.number, report.save)
-        verdict = report.verdict
-        found = Assessment(str(verdict.status), list(verdict.reasons), files, next_steps=verdict.next_steps)
-        self._note("audited", audit=found.noted)
+        """Judge the new model, unless an audit did so before the run was interrupted; an audit is noted."""
+        if self.record.audit:
+            return Assessment(**self.record.audit)
+        found = self.judge.assess(model, self.record)
+        if found.files:
+            self._note("audited", audit=found.noted)
         return found
 
     def _outcome(self, found: Assessment, warnings: Sequence[str] | None = None) -> RunOutcome:
@@ -249,10 +209,13 @@ class StoreRun:
             baseline = self.context.folder.add("baselines", lambda path: write_answers(self.task, model, path))
             lineage, kind = 1 + max(v.lineage for v in self.context.history().versions.values()), "retrained"
         else:
-            drift = self._drift(model)
+            drift = self.judge.drift(model)
         failpoint("run.drift-read")
         made = self.record.model or {}
+        update = content_update(self.context, self.task, self.batch, self.record.requests, self.plan.retrain)
         with self.context.writing() as transaction:
+            sums = update.apply(transaction)
+            failpoint("version.fingerprints")
             number = len(transaction.history.versions) + 1
             transaction.append(
                 "version",
@@ -268,6 +231,7 @@ class StoreRun:
                     "baseline": baseline,
                     "drift": drift,
                     "audit": found.noted,
+                    "fingerprints": sums.noted(),
                 },
             )
             failpoint("version.appended")
@@ -280,11 +244,6 @@ class StoreRun:
 
     def _load(self, file: str, what: str) -> nn.Module:
         return load(self.task, self.context.folder.checked("checkpoints", file, what), self.device)
-
-    def _drift(self, model: nn.Module) -> dict[str, Any]:
-        """How far a model moved from the first model of the lineage in service."""
-        first = self.context.folder.checked("baselines", self.parent.baseline, baseline_title(self.parent))
-        return drift_of(self.task, model, first, self.batch.forget_classes)
 
     def _note(self, kind: str, **body: Any) -> None:
         """Note a step in the history."""

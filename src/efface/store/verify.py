@@ -17,6 +17,7 @@ from efface.store.build import load
 from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError
 from efface.store.files import HASH, KINDS, SUFFIX, hash_of, others_may_read
+from efface.store.fingerprint_rows import fingerprint_faults
 from efface.store.history import History
 from efface.store.leftovers import Leftover, leftovers
 from efface.store.reaudit import ReauditOptions, reaudit
@@ -147,7 +148,7 @@ def inspect(context: StoreContext) -> Inspection:
         with context.reading() as snapshot:
             if snapshot.history.seq != history.seq:
                 continue
-            wrong = row_faults(snapshot)
+            wrong = [*row_faults(snapshot), *fingerprint_faults(snapshot)]
             forgotten = set() if wrong else tags_of(snapshot, history.honoured)
         readable = context.folder.open_to_others() + [context.key_path] * others_may_read(context.key_path)
         odd = [f"{path}: others than its owner may read it" for path in readable]
