@@ -160,7 +160,7 @@ class Database:
     def truncate(self) -> bool:
         """Write the file anew and truncate the write-ahead log, since both may still hold deleted ids.
 
-        `secure_delete` overwrites a row that is deleted, but not the copies that SQLite left in the free space of a page
+        `secure_delete` overwrites a row that is deleted, but not copies that SQLite left in the free space of a page
         when it moved rows from one page to another.
 
         Returns:
