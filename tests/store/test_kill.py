@@ -3,6 +3,7 @@
 import ast
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -26,8 +27,10 @@ from helpers.store_cases import (
     wrong_after,
     wrong_before,
 )
+from helpers.store_damage import SEEN
 from helpers.tiny import Tiny
 
+KILLED = 128 + signal.SIGKILL  # as a shell says it
 HELPERS = Path(__file__).parents[1] / "helpers"
 ENVIRONMENT = child_environment()
 FORKS, WORKER = HELPERS / "store_forks.py", HELPERS / "store_worker.py"
@@ -88,6 +91,10 @@ def test_a_killed_run_loses_nothing_and_the_next_ends_as_if_it_had_not_been(
     case = seen[number]
     assert all(case["killed"]), f"ended with {case['codes']}: a point was not reached"
     assert not case["wrong"]
+    name, points = CASES[number]
+    what = "kill" if len(points) == 1 else "kills one after another"
+    for point in points:
+        SEEN[f"{what} ({name} run) at {point.replace(':kill', '')}", "same weights", KILLED] += 1
 
 
 def test_every_point_is_listed_once_and_tried() -> None:
@@ -124,7 +131,7 @@ def test_kills_at_random_points_again_and_again(tmp_path: Path) -> None:
     found = killed_at(cases, tmp_path)
     assert not [(case, one["wrong"]) for case, one in zip(cases, found, strict=True) if one["wrong"]]
     kills = sum(sum(one["killed"]) for one in found)
-    print(f"{kills} kills in {len(cases)} stores")
+    SEEN[f"kills at random points, {len(cases)} stores", "same weights", KILLED] += kills
     assert kills > len(cases)
 
 
@@ -148,5 +155,5 @@ def test_processes_killed_at_random_times(tmp_path: Path, tiny: Tiny) -> None:
         assert not wrong_before(path, task, asked)
         Store(path, task).run(AUDITED)
         assert not wrong_after(path, task, asked, weights)
-    print(f"{killed} of 40 processes were killed while they ran")
+    SEEN["kill at a random time", "same weights", KILLED] += killed
     assert killed > 10
