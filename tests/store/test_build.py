@@ -181,6 +181,21 @@ def test_odd_results_of_a_users_code_are_refused(
     assert asked_store.verify(level=None).problems == () and pending(store) == [1]
 
 
+def test_what_is_judged_is_what_the_file_holds(asked_store: Store, tiny: Tiny) -> None:
+    """What Task.fit sets beside the weights is lost with the process."""
+
+    def fit(model: nn.Module, dataset: Any, seed: int) -> None:
+        task_of(tiny).fit(model, dataset, seed)  # type: ignore[misc]
+        model.sign = -1  # type: ignore[assignment]
+        with torch.no_grad():
+            model[2].weight *= -1  # type: ignore[index, operator]
+            model[2].bias *= -1  # type: ignore[index, operator]
+
+    store = Store(asked_store.path, replace(task_of(tiny), fit=fit, forward=lambda m, x: m(x) * getattr(m, "sign", 1)))
+    outcome = store.run(ANEW)
+    assert outcome.version is None and "past the limit" in outcome.reasons[0]
+
+
 def test_a_model_that_comes_back_in_another_dtype_can_be_loaded_again(asked_store: Store, tiny: Tiny) -> None:
     def fit(model: nn.Module, dataset: Any, seed: int) -> nn.Module:
         task_of(tiny).fit(model, dataset, seed)  # type: ignore[misc]
