@@ -75,7 +75,7 @@ def main(folder: Path, cases: list[tuple[str, list[str]]]) -> None:
 
     def died(path: Path, name: str, point: str) -> int:
         def work() -> None:
-            os.environ[failpoints.VARIABLE] = point
+            failpoints.arm(point)
             Store(path, task).run(SCENARIOS[name][1])
 
         return ended(started(work))

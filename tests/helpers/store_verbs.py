@@ -53,13 +53,12 @@ def shift(model: nn.Module, *, forget: list[str], seed: int, **_: Any) -> Any:
     return SimpleNamespace(model=made, reference=None, cost=SimpleNamespace(cpu_s=0.0), warnings=())
 
 
-def interrupt(store: Store, plan: RunPlan, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupt(store: Store, plan: RunPlan, point: str) -> None:
     """Let a run die at a point, as if the disk were full there."""
-    failpoints.reset()
-    monkeypatch.setenv(failpoints.VARIABLE, f"{point}:full")
+    failpoints.arm(f"{point}:full")
     with pytest.raises(Exception, match="No space left on device"):
         store.run(plan)
-    monkeypatch.delenv(failpoints.VARIABLE)
+    failpoints.disarm()
 
 
 def pending(store: Store) -> list[int]:

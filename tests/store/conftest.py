@@ -85,9 +85,10 @@ def table() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def fresh_points() -> None:
-    """Counts how often a fail point is reached from nought."""
-    failpoints.reset()
+def unarmed() -> Iterator[None]:
+    """Leaves no fail point armed for the next test."""
+    yield
+    failpoints.disarm()
 
 
 @pytest.fixture(autouse=True)

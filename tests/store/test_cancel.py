@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from efface import Task
 from efface.store import Stage, Store
 from helpers.store_cases import (
@@ -41,10 +39,10 @@ def test_no_request_was_lost_or_doubled_by_cancelling_and_asking_again(path: Pat
     assert kinds(store).count("requested") == 3
 
 
-def test_a_request_of_an_interrupted_run_may_be_cancelled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_of_an_interrupted_run_may_be_cancelled(store: Store) -> None:
     store.add(people([5, 7, 9]))
     store.add(people([11]))
-    interrupt(store, QUICK, "run.made", monkeypatch)
+    interrupt(store, QUICK, "run.made")
     store.cancel(1)
     run = store.history().runs[1]
     assert (run.stage, run.why) == (Stage.ABANDONED, "request 1 was cancelled")

@@ -119,9 +119,9 @@ def test_deleted_ids_leave_no_traces_between_those_that_stay(
         (
             "user_version = 1",
             StoreError,
-            "has format 1, this version of efface reads 2: use the version of efface that",
+            "has format 1, this version of efface reads 3: use the version of efface that",
         ),
-        ("user_version = 3", StoreError, "has format 3, this version of efface reads 2: update efface"),
+        ("user_version = 4", StoreError, "has format 4, this version of efface reads 3: update efface"),
         ("application_id = 7", DamagedError, "is not the database of an efface store"),
     ],
 )

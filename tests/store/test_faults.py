@@ -64,14 +64,14 @@ WRITES = (
 
 @pytest.mark.parametrize("point", WRITES)
 def test_a_full_disk_at_every_write(
-    grown: Path, strict: Path, task: Task, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+    grown: Path, strict: Path, task: Task, weights: str, tmp_path: Path, point: str
 ) -> None:
     plan = ANEW if "baseline" in point else AUDITED if point.startswith(("report", "audited")) else QUICK
     path = copied(strict if point.startswith("removed") else grown, tmp_path / "copy")
     asked, before = asked_for(Store(path, task)), (path / "current.safetensors").read_bytes()
-    monkeypatch.setenv(failpoints.VARIABLE, f"{point}:full")
+    failpoints.arm(f"{point}:full")
     refuses(StorageError, "No space left on device", "full disk (fail point)", lambda: Store(path, task).run(plan))
-    monkeypatch.delenv(failpoints.VARIABLE)
+    failpoints.disarm()
     assert asked_for(Store(path, task)) == asked
     served_now = (path / "current.safetensors").read_bytes()
     assert served_now == before or Store(path, task).status().pending == ()
@@ -82,12 +82,12 @@ def test_a_full_disk_at_every_write(
 
 @pytest.mark.parametrize("point", ["head.synced", "head.renamed"])
 def test_what_is_done_is_not_refused_because_the_head_cannot_be_noted(
-    grown: Path, task: Task, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+    grown: Path, task: Task, weights: str, tmp_path: Path, point: str
 ) -> None:
     path = copied(grown, tmp_path / "copy")
-    monkeypatch.setenv(failpoints.VARIABLE, f"{point}:full")
+    failpoints.arm(f"{point}:full")
     answer = Store(path, task).add(people([77]))
-    monkeypatch.delenv(failpoints.VARIABLE)
+    failpoints.disarm()
     assert answer.made and answer.request in Store(path, task).status().pending
     Store(path, task).cancel(answer.request.number)
     head = json.loads((path / "head").read_text())

@@ -37,13 +37,11 @@ def test_status_says_what_each_version_honours(store: Store) -> None:
     assert (status.unfinished, status.warnings) == (None, ())
 
 
-def test_a_run_that_died_before_the_link_was_set_is_seen(
-    path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(failpoints.VARIABLE, "link.synced:full")
+def test_a_run_that_died_before_the_link_was_set_is_seen(path: Path, task: Task) -> None:
+    failpoints.arm("link.synced:full")
     with pytest.raises(Exception, match="No space left"):
         Store(path, task).run(QUICK)
-    monkeypatch.delenv(failpoints.VARIABLE)
+    failpoints.disarm()
     seen = Store(path).status()
     assert seen.misplaced
     assert any("does not lead to version 3: efface run puts that right" in line for line in seen.warnings)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from efface.store import RunPlan, Store
 from helpers.store_cases import ANEW, QUICK, people, task_of
 from helpers.store_verbs import interrupt, refused, serving
@@ -43,12 +41,12 @@ def test_after_a_rollback_a_run_starts_from_the_version_in_service(store: Store,
     assert store.status().honours[4] == (1, 2)
 
 
-def test_a_rollback_gives_an_interrupted_run_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollback_gives_an_interrupted_run_up(store: Store) -> None:
     store.add(people([5, 7, 9]))
     store.run(QUICK)
     store.run(ANEW)
     store.add(people([11]))
-    interrupt(store, QUICK, "run.made", monkeypatch)
+    interrupt(store, QUICK, "run.made")
     store.rollback(2)
     outcome = store.run(QUICK)
     assert outcome.version is not None

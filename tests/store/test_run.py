@@ -67,7 +67,7 @@ def test_a_model_that_was_stored_unchanged_before_an_interruption_honours_nothin
     noted = {"reference": None, "cpu_s": 1.0, "warnings": []}
     with monkeypatch.context() as patch:
         patch.setattr("efface.store.run.unlearn_batch", lambda *given: (model, noted))
-        interrupt(store, QUICK, "run.made", monkeypatch)
+        interrupt(store, QUICK, "run.made")
     outcome = store.run(QUICK)
     assert (outcome.status, outcome.resumed, outcome.version) == ("nothing_unlearned", True, None)
     assert "bit for bit those of version 1" in outcome.reasons[0]
@@ -222,10 +222,8 @@ def test_a_retrained_model_that_learned_nothing_is_not_served(path: Path, task: 
 
 
 @pytest.mark.parametrize("point", ["run.began", "run.made", "run.judged"])
-def test_the_same_plan_goes_on_and_another_one_begins_anew(
-    store: Store, point: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt(store, QUICK, point, monkeypatch)
+def test_the_same_plan_goes_on_and_another_one_begins_anew(store: Store, point: str) -> None:
+    interrupt(store, QUICK, point)
     unfinished = store.status().unfinished
     assert unfinished is not None
     assert (unfinished.number, unfinished.requests) == (1, (1,))
@@ -233,7 +231,7 @@ def test_the_same_plan_goes_on_and_another_one_begins_anew(
     store.add(people([11]))  # comes too late for the batch
     same = store.run(QUICK)
     assert (same.run, same.resumed, same.requests) == (1, True, (1,))
-    interrupt(store, QUICK, point, monkeypatch)
+    interrupt(store, QUICK, point)
     other = store.run(RunPlan(options={"rounds": 2, "steps": 12}, level=None))
     assert (other.run, other.resumed, other.requests) == (3, False, (2,))
     assert [r.stage for r in store.history().runs.values()] == [Stage.DONE, Stage.ABANDONED, Stage.DONE]
@@ -241,13 +239,11 @@ def test_the_same_plan_goes_on_and_another_one_begins_anew(
     assert len(list((store.path / "checkpoints").iterdir())) == 3
 
 
-def test_an_interrupted_run_that_another_plan_follows(
-    path: Path, task: Task, weights: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(failpoints.VARIABLE, "report.folder:full")
+def test_an_interrupted_run_that_another_plan_follows(path: Path, task: Task, weights: str) -> None:
+    failpoints.arm("report.folder:full")
     other = RunPlan(options={"rounds": 2, "steps": 11}, references=1, accept="any")
     refuses(StorageError, "No space left", "full disk, then another plan", lambda: Store(path, task).run(other))
-    monkeypatch.delenv(failpoints.VARIABLE)
+    failpoints.disarm()
     assert Store(path, task).verify(level=None).problems == ()
     ends_well(path, task, weights)
     assert [r.stage for r in Store(path).history().runs.values()] == [Stage.DONE, Stage.ABANDONED, Stage.DONE]

@@ -28,7 +28,7 @@ from efface.errors import EffaceError
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError, storage_error
 from efface.store.settings import BUSY_S
 
-APPLICATION, FORMAT = 0x65666163, 2  # "efac"; SQLite keeps both numbers in the file's header
+APPLICATION, FORMAT = 0x65666163, 3  # "efac"; SQLite keeps both numbers in the file's header
 CURSORS = "efface_cursors"  # where a connection keeps its cursors
 TRUNCATE_MS = 100  # how long truncating the log waits for readers; the caller tries again
 # parts of SQLite's messages that mean damage
@@ -76,8 +76,26 @@ pending_ids = Table(
     Column("name", Text, nullable=False),
     Index("pending_ids_by_tag", "tag"),
 )
-# The notes that people gave with requests; the history holds an HMAC of each.
+# The notes that people gave with requests, each on a line of its own; the history holds an HMAC of a request's notes.
 notes = Table("notes", metadata, Column("request", Integer, primary_key=True), Column("text", Text, nullable=False))
+
+# A MAC of the content of each training record that is not forgotten, by the first half of its tag; see fingerprints.py.
+fingerprints = Table(
+    "fingerprints",
+    metadata,
+    Column("tag", Blob, primary_key=True),
+    Column("content", Blob, nullable=False),
+    Column("alike", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+# A MAC of the content of each forgotten record, by which it is found where it comes back under another id.
+forgotten_content = Table(
+    "forgotten_content",
+    metadata,
+    Column("content", Blob, primary_key=True),
+    Column("request", Integer, primary_key=True),
+    sqlite_with_rowid=False,
+)
 
 TRIGGERS = {
     f"{table}_{verb.lower()}": f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} BEGIN "

@@ -1,8 +1,7 @@
 """Named points at which a test can kill a run or make it fail, as a power cut or a full disk would.
 
-A point does nothing unless the environment variable EFFACE_FAILPOINT names it: `NAME:ACTION`, or `NAME:ACTION:N` to act
-when it is reached for the N-th time. Actions: `kill` (SIGKILL to this process), `full` (the error of a full disk) and
-`pause` (sleep for a second, so that a test can act meanwhile).
+A point does nothing unless a test has called `arm` in this very process: nothing in a process's environment, and no
+option, setting or file can do that.
 """
 
 import errno
@@ -10,8 +9,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-VARIABLE = "EFFACE_FAILPOINT"
+ACTIONS = ("kill", "full", "pause")
 POINTS = (
     # opening
     "run.locked",
@@ -49,6 +49,7 @@ POINTS = (
     "baseline.synced",
     "baseline.renamed",
     "baseline.folder-synced",
+    "version.fingerprints",
     "version.appended",
     "version.honoured",
     "version.ids-deleted",
@@ -67,38 +68,84 @@ POINTS = (
     "head.synced",
     "head.renamed",
     "run.finished",
+    # the store is retired
+    "retire.before-commit",
+    "retire.begun",
+    "retire.linked",
+    "retire.cleared",
+    "retire.models-removed",
+    "retired.before-commit",
+    "retire.noted",
+    "key.overwritten",
+    "key.removed",
 )
 
-_times_reached: dict[str, int] = {}
+# while a bundle is written
+BUNDLE_POINTS = ("bundle.folder", "bundle.written", "bundle.synced", "bundle.moved", "bundle.renamed")
+
+
+@dataclass
+class Armed:
+    """What a test has asked for.
+
+    Args:
+        name: the point, one of POINTS or BUNDLE_POINTS.
+        action: what happens there, one of ACTIONS.
+        nth: it happens when the point is reached for this time, counting from 1.
+        reached: how often the point was reached since.
+    """
+
+    name: str
+    action: str
+    nth: int
+    reached: int = 0
+
+
+_armed: Armed | None = None
+
+
+def arm(wanted: str) -> None:
+    """Let a point act in this process and in those that it forks; only tests call this.
+
+    Args:
+        wanted: `NAME:ACTION`, or `NAME:ACTION:N` to act when the point is reached for the N-th time from now on.
+            Actions: `kill` (SIGKILL to this process), `full` (the error of a full disk) and `pause` (sleep for a
+            second, so that a test can act meanwhile).
+
+    Raises:
+        ValueError: there is no such point or action.
+    """
+    global _armed
+    name, _, rest = wanted.partition(":")
+    action, _, nth = rest.partition(":")
+    if name not in (*POINTS, *BUNDLE_POINTS) or action not in ACTIONS:
+        raise ValueError(f"there is no fail point {wanted!r}")
+    _armed = Armed(name, action, int(nth or 1))
+
+
+def disarm() -> None:
+    """Let no point act any more."""
+    global _armed
+    _armed = None
 
 
 def armed() -> bool:
     """Whether any point may act in this process."""
-    return VARIABLE in os.environ
-
-
-def reset() -> None:
-    """Forget how often each point was reached."""
-    _times_reached.clear()
+    return _armed is not None
 
 
 def failpoint(name: str) -> None:
-    """Mark the point `name`, one of POINTS, and do what EFFACE_FAILPOINT asks for there."""
-    wanted = os.environ.get(VARIABLE)
-    if wanted is None:
+    """Mark the point `name`, one of POINTS or BUNDLE_POINTS, and do what a test has asked for there."""
+    if _armed is None or _armed.name != name:
         return
-    point, _, rest = wanted.partition(":")
-    if point != name:
+    _armed.reached += 1
+    if _armed.reached != _armed.nth:
         return
-    action, _, nth = rest.partition(":")
-    _times_reached[name] = _times_reached.get(name, 0) + 1
-    if _times_reached[name] != int(nth or 1):
-        return
-    if action == "kill":
+    if _armed.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif action == "full":
+    elif _armed.action == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
-    elif action == "pause":
+    else:
         time.sleep(1.0)
 
 

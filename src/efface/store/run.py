@@ -1,7 +1,7 @@
 """A run: it unlearns all pending requests as one batch, judges the new model and puts it into service or rejects it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,16 +14,20 @@ from efface.models.checkpoint import weights_digest
 from efface.runtime.notices import quietly
 from efface.runtime.seeds import unchanged_globals
 from efface.store.assessment import Assessment, take_it
-from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
+from efface.store.batch import DeletionBatch, find_batch
+from efface.store.beginning import Beginning, begin, end_run
 from efface.store.build import load, retrain_without, save, unlearn_batch
+from efface.store.content import content_update
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
 from efface.store.drift import answers_of
-from efface.store.entries import RunRecord, Stage, Version
+from efface.store.entries import Stage, Version
 from efface.store.failpoints import failpoint
-from efface.store.gc import drop_orphans, finish, recover
+from efface.store.gc import finish, recover
 from efface.store.in_service import GO_ON, check_holdout_stays, check_in_service
+from efface.store.intake import check_returned
 from efface.store.judging import Judge, Measured
+from efface.store.pending import PendingRecords, read_pending
 from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, RunPlan, check_plan
 from efface.store.settings import DriftLimits
 from efface.store.settle import settle_pending
@@ -67,11 +71,13 @@ def run(
     check_plan(plan, task)
     with context.folder.locked(wait_s), unchanged_globals():
         failpoint("run.locked")
-        context.key  # noqa: B018  refuse a retired store
+        context.check_open()
         recover(context)
         failpoint("run.recovered")
-        begun = StoreRun(context, task, plan, device, progress).begin()
-        return RunOutcome("nothing") if begun is None else begun.carry_out()
+        begun = begin(context, task, plan)
+        if begun is None:
+            return RunOutcome("nothing")
+        return StoreRun(context, task, plan, device, progress, begun).carry_out()
 
 
 class StoreRun:
@@ -85,50 +91,32 @@ class StoreRun:
         plan: how the run is carried out.
         device: where models are made and judged.
         progress: whether to show progress; by default on a terminal.
+        begun: what `begin` gave.
     """
 
     def __init__(
-        self, context: StoreContext, task: Task, plan: RunPlan, device: torch.device, progress: bool | None
+        self,
+        context: StoreContext,
+        task: Task,
+        plan: RunPlan,
+        device: torch.device,
+        progress: bool | None,
+        begun: Beginning,
     ) -> None:
         self.context, self.task, self.plan, self.device, self.progress = context, task, plan, device, progress
-        self.resumed = False
+        self.record, self.begun = begun.record, begun
         self.warnings: list[str] = []  # about the version that the run starts from
-        self.record: RunRecord
         self.parent: Version  # the version that the run starts from
         self.limits: DriftLimits
         self.pending: PendingRecords
         self.batch: DeletionBatch
         self.judge: Judge
 
-    def begin(self) -> "StoreRun | None":
-        """Resume the run that was interrupted, or begin one; None if there is nothing to do."""
-        history = self.context.history()
-        # options are compared by their values, since equal ones may have been given as text or as numbers
-        unfinished, wanted = history.open_run, asdict(self.plan) | {"options": asdict(self.plan.chosen())}
-        if unfinished is not None:
-            self.record = unfinished
-            if unfinished.plan == wanted and unfinished.parent == history.current:
-                self.resumed = True
-                return self
-            self._end(Stage.ABANDONED, "a run with other settings was asked for")
-        with self.context.writing() as transaction:
-            history = transaction.history
-            requests = [r.number for r in history.pending]
-            if not requests and not self.plan.retrain:
-                return None
-            number = len(history.runs) + 1
-            began = {"number": number, "parent": history.current, "requests": requests, "plan": wanted}
-            transaction.append("began", began)
-            failpoint("began.before-commit")
-        failpoint("run.began")
-        self.record = history.runs[number]
-        return self
-
     def carry_out(self) -> RunOutcome:
         """Make the new model, judge it, and put it into service if it passes."""
         history = self.context.history()
         self.parent, self.limits = history.versions[self.record.parent], DriftLimits(**history.settings["limits"])
-        self.pending = read_pending(self.context, self.record)
+        self.pending = read_pending(self.context, self.record.requests)
         try:
             return self._carry_out()
         except NothingUnlearnedError as error:
@@ -143,7 +131,9 @@ class StoreRun:
             raise
 
     def _carry_out(self) -> RunOutcome:
-        self.batch = find_batch(self.context, self.task, self.pending, self.plan.retrain)
+        self.batch = find_batch(self.begun.records, self.pending, self.plan.retrain)
+        if not self.plan.allow_returned:
+            check_returned(self.context, self.begun.records, self.batch.leaving, self.plan.retrain)
         self.judge = Judge(self.context, self.task, self.plan, self.device, self.progress, self.parent, self.batch)
         failpoint("run.task-read")
         original = self._original()
@@ -221,9 +211,11 @@ class StoreRun:
             requests=self.record.requests,
             records=len(self.pending.names),
             warnings=tuple(
-                self.pending.restore_ids(line, self.task) for line in dict.fromkeys([*self.warnings, *warnings])
+                self.pending.restore_ids(line, self.task)
+                for line in dict.fromkeys([*self.begun.intake.warnings, *self.warnings, *warnings])
             ),
-            resumed=self.resumed,
+            deferred=self.begun.intake.lines,
+            resumed=self.begun.resumed,
         )
 
     def _commit(self, model: nn.Module, found: Assessment, measured: Measured) -> Version:
@@ -234,7 +226,10 @@ class StoreRun:
         answers = self.context.folder.add("baselines", given.write)
         lineages = {v.lineage for v in self.context.history().versions.values()}
         made = self.record.model or {}
+        update = content_update(self.context, self.task, self.batch, self.record.requests, self.plan.retrain)
         with self.context.writing() as transaction:
+            sums = update.apply(transaction)
+            failpoint("version.fingerprints")
             number = len(transaction.history.versions) + 1
             transaction.append(
                 "version",
@@ -251,6 +246,7 @@ class StoreRun:
                     "answers": answers,
                     "drift": None if retrained else measured.drift,
                     "audit": found.noted,
+                    "fingerprints": sums.noted(),
                 },
             )
             failpoint("version.appended")
@@ -272,7 +268,4 @@ class StoreRun:
         self.record = transaction.history.runs[self.record.number]
 
     def _end(self, stage: Stage, why: str) -> None:
-        """End the run without a version, and remove the model that it made."""
-        with self.context.writing() as transaction:
-            transaction.append("ended", {"number": self.record.number, "stage": str(stage), "why": why})
-        drop_orphans(self.context)
+        end_run(self.context, self.record, stage, why)

@@ -14,9 +14,11 @@ from efface.runtime.kinds import network_problem
 from efface.runtime.notices import quietly
 from efface.runtime.printing import Brief
 from efface.store.build import load
+from efface.store.clock_state import clock_warnings
 from efface.store.context import StoreContext
 from efface.store.errors import BusyError, DamagedError
 from efface.store.files import HASH, KINDS, SUFFIX, hash_of, others_may_read
+from efface.store.fingerprint_rows import fingerprint_faults
 from efface.store.history import History
 from efface.store.in_service import check_in_service
 from efface.store.leftovers import Leftover, leftovers
@@ -24,6 +26,7 @@ from efface.store.plan import unused_references
 from efface.store.reaudit import ReauditOptions, reaudit
 from efface.store.tag_rows import row_faults, tags_of
 from efface.store.task_view import ids_of
+from efface.store.unfinished import unfinished_line
 from efface.task import Task
 
 TRIES = 5  # to read the whole store while nobody writes to it
@@ -153,11 +156,11 @@ def inspect(context: StoreContext) -> Inspection:
         with context.reading() as snapshot:
             if snapshot.history.seq != history.seq:
                 continue
-            wrong = row_faults(snapshot)
+            wrong = [*row_faults(snapshot), *fingerprint_faults(snapshot)]
             forgotten = set() if wrong else tags_of(snapshot, history.honoured)
         readable = context.folder.open_to_others() + [context.key_path] * others_may_read(context.key_path)
         odd = [f"{path}: others than its owner may read it" for path in readable]
-        warnings = [*history.clock_warnings, *odd, *_strays(context, history)]
+        warnings = [*unfinished_line(context, history), *clock_warnings(history), *odd, *_strays(context, history)]
         return Inspection(history, forgotten, list(dict.fromkeys([*problems, *wrong])), warnings)
     raise BusyError("others went on writing to the store while it was verified: try again when it is quieter")
 
