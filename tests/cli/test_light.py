@@ -24,7 +24,20 @@ for words in json.load(sys.stdin):
     ends.append([code, out.getvalue(), [m for m in {HEAVY} if m in sys.modules]])
 json.dump(ends, sys.stdout)
 """
-VERBS = ("unlearn", "audit", "methods", "demo", "init", "run", "status", "verify", "export", "rollback", "clock", "retire")
+VERBS = (
+    "unlearn",
+    "audit",
+    "methods",
+    "demo",
+    "init",
+    "run",
+    "status",
+    "verify",
+    "export",
+    "rollback",
+    "clock",
+    "retire",
+)
 HELP: list[list[str]] = [
     [],
     ["--help"],

@@ -121,6 +121,31 @@ def test_a_rest_is_confirmed_before_anything_else_happens(aged: Store, monkeypat
     assert removed(aged) == [1]
 
 
+def test_without_days_of_grace_models_go_whatever_the_clock_says(
+    tmp_path: Path, tiny: Tiny, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("efface.store.build.unlearn", shift)
+    at(monkeypatch, DAY)
+    store = Store.create(tmp_path / "store", task, tiny.model, settings=StoreSettings(grace_days=0))
+    at(monkeypatch, WRONG)
+    store.add(people([5]))
+    (warning,) = store.run(QUICK).warnings
+    assert "dates may be wrong" in warning
+    assert removed(store) == [1]
+
+
+def test_the_end_of_time_is_no_error(aged: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    at(monkeypatch, datetime(9999, 12, 31, tzinfo=UTC))
+    aged.add(people([9]))
+    aged.run(QUICK)
+    aged.confirm_clock()
+    aged.run(QUICK)
+    assert removed(aged) == [1]
+    assert aged.verify(level=None).problems == ()
+    at(monkeypatch, DAY)
+    assert aged.reset_clock().trusted
+
+
 def test_days_ahead_are_taken_for_rest_but_can_be_put_right(aged: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     first = aged.history().seq + 1
     at(monkeypatch, DAY + timedelta(days=20))

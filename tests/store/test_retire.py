@@ -87,6 +87,7 @@ def test_a_retired_store_keeps_no_id_and_no_model_that_knows(path: Path, task: T
     assert done.exit_code == 0, done.output
     assert "2 pending requests were cancelled" in done.output
     finished(path)
+    assert "the store is retired already: on " in command("retire", "--store", str(path)).output
     seen = Store(path).status()
     assert seen.retired and "by efface retire" in seen.retired
     assert [r.stage for r in Store(path).requests()] == [Stage.HONOURED, Stage.CANCELLED, Stage.CANCELLED]

@@ -1,7 +1,7 @@
 """Cleaning up around a run: removing interrupted work, truncating the log, removing superseded checkpoints."""
 
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from efface.store import clock
 from efface.store.clock_state import clock_doubts
@@ -79,8 +79,11 @@ def drop_orphans(context: StoreContext) -> None:
 
 
 def sweep(context: StoreContext, history: History) -> None:
-    """Remove superseded checkpoints whose `removal_date` has passed; none as long as the clock is in doubt."""
-    if clock_doubts(history):
+    """Remove superseded checkpoints whose `removal_date` has passed; none as long as the clock is in doubt.
+
+    Without days of grace they are removed whatever the clock says.
+    """
+    if clock_doubts(history) and history.settings["grace_days"]:
         return
     now = clock.now()
     due = [(v.number, removal_date(history, v)) for v in superseded(history)]
@@ -126,4 +129,7 @@ def removal_date(history: History, version: Version) -> datetime | None:
     # The days count from the later of two times: when the version left service, and when the first request was honoured
     # whose records it knows. So a version that left service long ago is kept for as many days as any other.
     since = max(datetime.fromisoformat(version.replaced), datetime.fromisoformat(min(known)))
-    return since + timedelta(days=history.settings["grace_days"])
+    try:
+        return since + timedelta(days=history.settings["grace_days"])
+    except OverflowError:  # by a clock that is wrong by thousands of years
+        return datetime.max.replace(tzinfo=UTC)
