@@ -25,18 +25,8 @@ for words in json.load(sys.stdin):
 json.dump(ends, sys.stdout)
 """
 VERBS = (
-    "unlearn",
-    "audit",
-    "methods",
-    "demo",
-    "init",
-    "run",
-    "status",
-    "verify",
-    "export",
-    "rollback",
-    "clock",
-    "retire",
+    *("unlearn", "audit", "methods", "demo", "init", "run", "status", "verify", "export", "rollback"),
+    *("clock", "retire"),
 )
 HELP: list[list[str]] = [
     [],

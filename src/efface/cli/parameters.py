@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from efface.auditing.config import MIN_ENSEMBLE
+from efface.cli.failures import CommandGroup
 from efface.methods import available
 from efface.store.place import KEY_VARIABLE
 
@@ -19,7 +20,7 @@ ELSEWHERE = {
 }
 
 
-class Commands(TyperGroup):
+class Commands(CommandGroup):
     """All commands: where there is no such command, what does it under another name."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

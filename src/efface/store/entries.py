@@ -78,6 +78,38 @@ class FingerprintSums:
         return asdict(self)
 
 
+DEFERRALS = {
+    "missing": "{} of its records {are} no longer in the training set, so nothing can be unlearned by {them}: put "
+    "{them} back until the run is over, or train anew (RunPlan(retrain=True), or efface run --retrain)",
+    "changed": "the content of {} of its records is not what the model was trained on, so something else would be "
+    "erased: put the content of then back until the run is over, or train anew (RunPlan(retrain=True), or efface run "
+    "--retrain)",
+    "joined": "{} of its records joined the training set later, so the model in service was not trained on {them} and "
+    "there is nothing to unlearn: train anew (RunPlan(retrain=True), or efface run --retrain), or cancel it",
+}
+
+
+@dataclass(frozen=True)
+class Deferral:
+    """Why a request waits for another run.
+
+    Args:
+        why: `missing` (records are no longer in the training set), `changed` (their content changed) or `joined` (the
+            model was not trained on them).
+        records: how many of its records that holds for.
+    """
+
+    why: str
+    records: int
+
+    @property
+    def text(self) -> str:
+        """The reason and what to do, as a sentence."""
+        several = self.records > 1
+        words = {"are": "are" if several else "is", "them": "them" if several else "it"}
+        return DEFERRALS[self.why].format(self.records, **words)
+
+
 @dataclass(frozen=True)
 class DeletionRequest:
     """A request to forget some records.
@@ -93,6 +125,7 @@ class DeletionRequest:
         version: the first version that honours it; None while none does.
         honoured: when it was honoured, in UTC.
         through: the earlier requests by which all of its records had been forgotten already; else empty.
+        deferred: why the last run left it out; None if it did not.
     """
 
     number: int
@@ -105,6 +138,7 @@ class DeletionRequest:
     version: int | None = None
     honoured: str | None = None
     through: tuple[int, ...] = ()
+    deferred: Deferral | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,6 +183,7 @@ class Version(Brief):
         made: when it first went into service, in UTC.
         requests: numbers of the requests that its run honoured.
         baseline: SHA-256 of the file with the predictions of the lineage's first model on holdout records.
+        answers: SHA-256 of the file with its own predictions on these records.
         drift: its distance from that model, as `drift.drift_of` returns it; None for the first model of a lineage.
         audit: as in RunRecord.
         replaced: when another version replaced it, in UTC; None while it is in service.
@@ -165,6 +200,7 @@ class Version(Brief):
     made: str
     requests: tuple[int, ...]
     baseline: str
+    answers: str
     drift: dict[str, Any] | None = None
     audit: dict[str, Any] | None = None
     replaced: str | None = None

@@ -34,7 +34,8 @@ POINTS = (
     "checkpoint.folder-synced",
     "made.before-commit",
     "run.made",
-    # the audit and its report
+    # its answers to holdout records, the audit and its report
+    "run.drift-read",
     "run.audited",
     "report.folder",
     "report.written",
@@ -43,7 +44,6 @@ POINTS = (
     "audited.before-commit",
     "run.judged",
     # the version is put into service
-    "run.drift-read",
     "baseline.temporary",
     "baseline.written",
     "baseline.synced",
@@ -80,13 +80,16 @@ POINTS = (
     "key.removed",
 )
 
+# while a bundle is written
+BUNDLE_POINTS = ("bundle.folder", "bundle.written", "bundle.synced", "bundle.moved", "bundle.renamed")
+
 
 @dataclass
 class Armed:
     """What a test has asked for.
 
     Args:
-        name: the point, one of POINTS.
+        name: the point, one of POINTS or BUNDLE_POINTS.
         action: what happens there, one of ACTIONS.
         nth: it happens when the point is reached for this time, counting from 1.
         reached: how often the point was reached since.
@@ -115,7 +118,7 @@ def arm(wanted: str) -> None:
     global _armed
     name, _, rest = wanted.partition(":")
     action, _, nth = rest.partition(":")
-    if name not in POINTS or action not in ACTIONS:
+    if name not in (*POINTS, *BUNDLE_POINTS) or action not in ACTIONS:
         raise ValueError(f"there is no fail point {wanted!r}")
     _armed = Armed(name, action, int(nth or 1))
 
@@ -132,7 +135,7 @@ def armed() -> bool:
 
 
 def failpoint(name: str) -> None:
-    """Mark the point `name`, one of POINTS, and do what a test has asked for there."""
+    """Mark the point `name`, one of POINTS or BUNDLE_POINTS, and do what a test has asked for there."""
     if _armed is None or _armed.name != name:
         return
     _armed.reached += 1

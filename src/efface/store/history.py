@@ -12,6 +12,7 @@ from efface.store.entries import (
     CLOCK_BEHIND,
     CONFIRMED,
     RESET,
+    Deferral,
     DeletionRequest,
     Event,
     FingerprintSums,
@@ -160,6 +161,7 @@ class History(Brief):
     def needed_files(self) -> dict[tuple[str, str], str]:
         """The files that the store must hold: a name for messages, by kind and hash of each file."""
         needed = {("checkpoints", v.file): v.title for v in self.versions.values() if not v.removed}
+        needed |= {("baselines", v.answers): answers_title(v) for v in self.versions.values() if not v.removed}
         needed |= {("baselines", v.baseline): baseline_title(v) for v in self.versions.values()}
         run = self.open_run
         if run is not None and run.model is not None:
@@ -193,6 +195,11 @@ class History(Brief):
     def _amended(self, event: Event, body: dict[str, Any]) -> None:
         self._change_request(body["number"], due=body["due"], note=body["note"])
 
+    def _deferred(self, event: Event, body: dict[str, Any]) -> None:
+        waiting = {int(number): Deferral(*why) for number, why in body["requests"].items()}
+        for request in self.pending:
+            self._change_request(request.number, deferred=waiting.get(request.number))
+
     def _cancelled(self, event: Event, body: dict[str, Any]) -> None:
         self._change_request(body["number"], stage=Stage.CANCELLED)
         self.uncleared = True
@@ -203,7 +210,7 @@ class History(Brief):
         self._honour(body["number"], body["version"], event.when, tuple(body["through"]))
 
     def _honour(self, number: int, version: int, at: str, through: tuple[int, ...] = ()) -> None:
-        self._change_request(number, stage=Stage.HONOURED, version=version, honoured=at, through=through)
+        self._change_request(number, stage=Stage.HONOURED, version=version, honoured=at, through=through, deferred=None)
 
     def _began(self, event: Event, body: dict[str, Any]) -> None:
         number = body["number"]
@@ -260,6 +267,11 @@ def baseline_title(version: Version) -> str:
     return f"holdout answers of lineage {version.lineage}"
 
 
+def answers_title(version: Version) -> str:
+    """The name in messages of the file with a version's own predictions on these records."""
+    return f"holdout answers of {version.title}"
+
+
 _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "created": History._created,
     "version": History._version,
@@ -267,6 +279,7 @@ _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "requested": History._requested,
     "amended": History._amended,
     "cancelled": History._cancelled,
+    "deferred": History._deferred,
     "covered": History._covered,
     "began": History._began,
     "made": History._made,

@@ -13,6 +13,7 @@ from efface.store.settings import BUSY_S
 # without SQLAlchemy, and methods that need no model do without torch.
 if TYPE_CHECKING:
     from efface.data.index import RecordIndex
+    from efface.store.alerts import Alert
     from efface.store.clock_state import ClockState
     from efface.store.entries import DeletionRequest
     from efface.store.history import History
@@ -132,6 +133,16 @@ class StoreReader:
 
         with self._context.reading() as snapshot:
             return clock_state(snapshot)
+
+    def alerts(self, within_days: int | None = None) -> "tuple[Alert, ...]":
+        """What the store needs from you, the worst first: damage to the model in service, what is due, what is left.
+
+        Args:
+            within_days: name requests too that are due within so many days.
+        """
+        from efface.store.alerts import alerts
+
+        return alerts(self._context, within_days)
 
     def _records(self) -> "RecordIndex":
         """The index of the training records' ids, made once."""

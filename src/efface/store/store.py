@@ -156,11 +156,11 @@ class Store(StoreReader):
         return verify(self._context, task, resolve_device(self._device), level, options)
 
     def export(self, number: int, out: str | Path) -> list[Path]:
-        """Write a folder that shows how a request was honoured, without the records or their ids.
+        """Write a bundle: what became of a request, for whoever asked, without records, ids or anything of others.
 
         Args:
             number: number of the request.
-            out: the folder to write, which must not exist or be empty.
+            out: the folder to write, which must not exist or be empty; or a link to an empty one.
 
         Returns:
             The files that were written.

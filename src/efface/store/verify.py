@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from efface.auditing.config import NO_FIT, Level, level_problem
+from efface.auditing.config import NO_FIT, REFERENCES, Level, level_problem
 from efface.auditing.report.build import Report
-from efface.errors import RequestError
+from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import weights_digest
 from efface.options import is_integer
 from efface.runtime.kinds import network_problem
@@ -20,7 +20,9 @@ from efface.store.errors import BusyError, DamagedError
 from efface.store.files import HASH, KINDS, SUFFIX, hash_of, others_may_read
 from efface.store.fingerprint_rows import fingerprint_faults
 from efface.store.history import History
+from efface.store.in_service import check_in_service
 from efface.store.leftovers import Leftover, leftovers
+from efface.store.plan import unused_references
 from efface.store.reaudit import ReauditOptions, reaudit
 from efface.store.tag_rows import row_faults, tags_of
 from efface.store.task_view import ids_of
@@ -103,6 +105,8 @@ def verify(
         if not found.problems:
             serving = history.serving
             model = load(task, context.folder.checked("checkpoints", serving.file, serving.title), device)
+            odd = collect_errors(found.warnings, check_in_service, context, task, serving, model)
+            found.warnings.extend(odd or [])
     if found.problems:
         why = "the store is damaged"
     elif level is None:
@@ -135,6 +139,8 @@ def _check_options(level: str | None, options: ReauditOptions, task: Task | None
         problems.append(NO_FIT)
     if not is_integer(options.references, 1):
         problems.append(f"references: expected an integer of 1 or more, got {options.references!r}")
+    elif level in (None, Level.QUICK) and options.references != REFERENCES:
+        problems.append(unused_references(options.references))
     if options.original is not None and (problem := network_problem(options.original)):
         problems.append(f"original: {problem}")
     if problems:
