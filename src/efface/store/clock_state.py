@@ -54,7 +54,7 @@ def clock_state(snapshot: Snapshot) -> ClockState:
         events=history.seq,
         future=_first_in_future(snapshot, now),
         ahead=tuple(history.clock_ahead),
-        resets=tuple(history.clock_resets),
+        resets=tuple((seq, since) for seq, since, _ in history.clock_resets),
         trusted=not clock_doubts(history),
         warnings=tuple(clock_warnings(history)),
     )

@@ -79,15 +79,20 @@ def drop_orphans(context: StoreContext) -> None:
 
 
 def sweep(context: StoreContext, history: History) -> None:
-    """Remove superseded checkpoints whose `removal_date` has passed; none as long as the clock is in doubt.
+    """Remove superseded checkpoints that are due for removal."""
+    remove_checkpoints(context, [v.number for v in removable(history)])
 
-    Without days of grace they are removed whatever the clock says.
+
+def removable(history: History) -> list[Version]:
+    """Superseded versions whose `removal_date` has passed; none as long as the clock is in doubt.
+
+    Without days of grace their checkpoints are removed whatever the clock says.
     """
     if clock_doubts(history) and history.settings["grace_days"]:
-        return
+        return []
     now = clock.now()
-    due = [(v.number, removal_date(history, v)) for v in superseded(history)]
-    remove_checkpoints(context, [number for number, day in due if day is not None and day <= now])
+    dated = [(v, removal_date(history, v)) for v in superseded(history)]
+    return [version for version, day in dated if day is not None and day <= now]
 
 
 def remove_checkpoints(context: StoreContext, versions: list[int], ending: bool = False) -> None:

@@ -47,7 +47,8 @@ class History(Brief):
         clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
         clock_ahead: numbers of the events at which the clock was implausibly far ahead of the event before, and by how
             many seconds, as long as nobody has said whether it was right.
-        clock_resets: numbers of the events that reset the clock, and of the first event whose time was wrong.
+        clock_resets: for each reset of the clock the number of its event, the number of the first event whose time was
+            wrong, and the time of the reset.
         seq, hash, latest: number, hash and time of the last event.
     """
 
@@ -68,7 +69,7 @@ class History(Brief):
     retired: str | None = None
     clock_jumps: list[tuple[int, float]] = field(default_factory=list)
     clock_ahead: list[tuple[int, float]] = field(default_factory=list)
-    clock_resets: list[tuple[int, int]] = field(default_factory=list)
+    clock_resets: list[tuple[int, int, str]] = field(default_factory=list)
     seq: int = 0
     hash: str = FIRST
     latest: str = ""
@@ -110,6 +111,10 @@ class History(Brief):
         if not is_integer(number) or number not in self.versions:
             raise RequestError(f"there is no version {number!r} (there are: 1 to {len(self.versions)})")
         return self.versions[number]
+
+    def time_of(self, event: Event) -> str:
+        """When an event happened: at most the time at which the clock was reset after it."""
+        return min([event.when, *(at for seq, _, at in self.clock_resets if seq > event.seq)])
 
     @property
     def serving(self) -> Version:
@@ -248,7 +253,7 @@ class History(Brief):
 
     def _clock_reset(self, event: Event, body: dict[str, Any]) -> None:
         """Times that lie in the future of a reset were wrong, and count as the time of the reset."""
-        self.clock_resets.append((event.seq, int(body["since"])))
+        self.clock_resets.append((event.seq, int(body["since"]), event.at))
         self.clock_ahead, self.clock_jumps = [], [jump for jump in self.clock_jumps if jump[0] < body["since"]]
         self.created = min(self.created, event.at)
         self.requests = {number: not_after(request, event.at) for number, request in self.requests.items()}
