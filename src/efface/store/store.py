@@ -256,7 +256,10 @@ class Store(StoreReader):
         return reset_clock(self._context)
 
     def retire(self) -> list[int]:
-        """Delete pending ids and superseded models, then destroy the key; returns the numbers of cancelled requests."""
+        """Delete pending ids and superseded models, then destroy the key; returns the numbers of cancelled requests.
+
+        A retirement that was interrupted or could not go on is finished; `status` says what it has left.
+        """
         from efface.store.retire import retire
 
         return retire(self._context)
