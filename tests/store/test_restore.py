@@ -24,7 +24,7 @@ from helpers.store_cases import (
     served,
     wrong_after,
 )
-from helpers.store_damage import flip, meaning
+from helpers.store_damage import by_hand, flip, meaning
 from helpers.store_verbs import interrupt, refused
 from helpers.tiny import Tiny
 
@@ -214,7 +214,7 @@ def test_what_cannot_be_restored_is_refused_with_every_reason(
 
 
 @pytest.mark.parametrize(
-    "harm", ["checkpoint", "report", "gone", "database", "swapped", "head", "mark", "date", "half"]
+    "harm", ["checkpoint", "report", "gone", "database", "swapped", "row", "head", "mark", "date", "half"]
 )
 def test_a_damaged_backup_is_not_restored(
     path: Path, made: Backup, place: dict[str, Any], harm: str, tmp_path: Path, task: Task
@@ -233,6 +233,9 @@ def test_a_damaged_backup_is_not_restored(
         later = Store(path).backup(tmp_path / "later")
         for name in ("ledger.sqlite", "head"):
             shutil.copy(later.path / name, made.path / name)
+    elif harm == "row":
+        with by_hand(made.path) as raw:
+            raw.execute("UPDATE pending_ids SET name = '\"somebody\"' WHERE request = 2 AND place = 0")
     elif harm == "head":
         (made.path / "head").unlink()
     else:
@@ -249,6 +252,7 @@ def test_a_damaged_backup_is_not_restored(
             "gone": r"baselines/.* is missing in the backup",
             "database": "ledger.sqlite: is missing",
             "swapped": "the backup's database is not the one that was in it",
+            "row": "the backup is damaged, so nothing was restored: pending_ids: 1 ids of",
             "head": "head: is missing",
             "mark": "backup.json: cannot be read",
             "date": "backup.json: was changed",
