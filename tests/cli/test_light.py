@@ -25,20 +25,8 @@ for words in json.load(sys.stdin):
 json.dump(ends, sys.stdout)
 """
 VERBS = (
-    "unlearn",
-    "audit",
-    "methods",
-    "demo",
-    "init",
-    "run",
-    "status",
-    "verify",
-    "export",
-    "rollback",
-    "retire",
-    "backup",
-    "restore",
-    "head",
+    *("unlearn", "audit", "methods", "demo", "init", "run", "status", "verify", "export", "rollback"),
+    *("clock", "retire", "backup", "restore", "head"),
 )
 HELP: list[list[str]] = [
     [],
@@ -164,6 +152,10 @@ VERBS_WITHOUT_A_MODEL = {
     "head --check 1:0123456789abcdef": 4,
     "backup --out efface-store/backup": 2,
     "retire": 2,
+    "clock": 0,
+    "clock --confirm": 0,
+    "clock --reset": 2,
+    "clock --confirm --reset": 2,
     "run --accept all": 2,
     "init my_task:task --checkpoint model.safetensors": 2,
 }

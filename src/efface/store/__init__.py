@@ -10,7 +10,9 @@ from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from efface.store.add import Answer
+    from efface.store.alerts import Alert
     from efface.store.backup import Backup
+    from efface.store.clock_state import ClockState
     from efface.store.entries import (
         Deferral,
         DeletionRequest,
@@ -33,9 +35,11 @@ if TYPE_CHECKING:
     from efface.store.verify import Verification
 
 _HOMES = {
+    "Alert": "efface.store.alerts",
     "Answer": "efface.store.add",
     "Backup": "efface.store.backup",
     "BusyError": "efface.store.errors",
+    "ClockState": "efface.store.clock_state",
     "DamagedError": "efface.store.errors",
     "Deferral": "efface.store.entries",
     "DeletionRequest": "efface.store.entries",
@@ -62,9 +66,11 @@ _HOMES = {
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
+    "Alert",
     "Answer",
     "Backup",
     "BusyError",
+    "ClockState",
     "DamagedError",
     "Deferral",
     "DeletionRequest",

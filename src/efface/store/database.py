@@ -33,6 +33,7 @@ from efface.store.settings import BUSY_S
 APPLICATION, FORMAT = 0x65666163, 3  # "efac"; SQLite keeps both numbers in the file's header
 CURSORS = "efface_cursors"  # where a connection keeps its cursors
 TRUNCATE_MS = 100  # how long truncating the log waits for readers; the caller tries again
+EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 # parts of SQLite's messages that mean damage
 DAMAGE = ("malformed", "not a database", "no such table", "append-only", "no such col", "decode to UTF-8")
 
@@ -78,7 +79,7 @@ pending_ids = Table(
     Column("name", Text, nullable=False),
     Index("pending_ids_by_tag", "tag"),
 )
-# The notes that people gave with requests; the history holds an HMAC of each.
+# The notes that people gave with requests, each on a line of its own; the history holds an HMAC of a request's notes.
 notes = Table("notes", metadata, Column("request", Integer, primary_key=True), Column("text", Text, nullable=False))
 
 # A MAC of the content of each training record that is not forgotten, by the first half of its tag; see fingerprints.py.
@@ -159,11 +160,26 @@ class Database:
             yield connection
 
     def truncate(self) -> bool:
-        """Truncate the write-ahead log, which may still hold deleted ids; False if another process reads from it."""
+        """Write the file anew and truncate the write-ahead log, since both may still hold deleted ids.
+
+        `secure_delete` overwrites a row that is deleted, but not copies that SQLite left in the free space of a page
+        when it moved rows from one page to another.
+
+        Returns:
+            False if another process uses the database, or the disk has no room for a second copy of it meanwhile.
+        """
         with translate_errors(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
             raw: Any = connection.connection.dbapi_connection
             raw.execute(f"PRAGMA busy_timeout = {TRUNCATE_MS}")
-            busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if raw.execute(EMPTY_LOG).fetchone()[0]:
+                return False
+            try:
+                raw.execute("VACUUM")
+            except sqlite3.OperationalError as error:
+                if any(word in str(error) for word in ("locked", "busy", "full")):
+                    return False
+                raise
+            busy, _, _ = raw.execute(EMPTY_LOG).fetchone()
         return not busy
 
     def copy_to(self, path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 ACTIONS = ("kill", "full", "pause")
-POINTS = (
+RUN_POINTS = (
     # opening
     "run.locked",
     "run.recovered",
@@ -34,7 +34,8 @@ POINTS = (
     "checkpoint.folder-synced",
     "made.before-commit",
     "run.made",
-    # the audit and its report
+    # its answers to holdout records, the audit and its report
+    "run.drift-read",
     "run.audited",
     "report.folder",
     "report.written",
@@ -43,7 +44,6 @@ POINTS = (
     "audited.before-commit",
     "run.judged",
     # the version is put into service
-    "run.drift-read",
     "baseline.temporary",
     "baseline.written",
     "baseline.synced",
@@ -68,7 +68,21 @@ POINTS = (
     "head.synced",
     "head.renamed",
     "run.finished",
-    # a backup is made
+)
+# while the store is retired
+RETIRE_POINTS = (
+    "retire.before-commit",
+    "retire.begun",
+    "retire.linked",
+    "retire.cleared",
+    "retire.models-removed",
+    "retired.before-commit",
+    "retire.noted",
+    "key.overwritten",
+    "key.removed",
+)
+# while a backup is made, and a store of it
+COPY_POINTS = (
     "backup.folder",
     "backup.database",
     "backup.file",
@@ -76,7 +90,6 @@ POINTS = (
     "backup.marked",
     "backup.synced",
     "backup.renamed",
-    # a store is made of it
     "restore.folder",
     "restore.database",
     "restore.file",
@@ -87,6 +100,10 @@ POINTS = (
     "restore.synced",
     "restore.renamed",
 )
+
+# while a bundle is written
+BUNDLE_POINTS = ("bundle.folder", "bundle.written", "bundle.synced", "bundle.moved", "bundle.renamed")
+POINTS = (*RUN_POINTS, *RETIRE_POINTS, *COPY_POINTS, *BUNDLE_POINTS)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Store: the deletion requests against one model, the versions that honour them, and the audits of those."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,6 @@ from efface.errors import RequestError, collect_errors, kind_of
 from efface.options import clear_calls
 from efface.runtime.files import as_path
 from efface.runtime.notices import warn_caller
-from efface.store.clock import read_date
 from efface.store.place import as_seconds, key_beside
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.reader import StoreReader
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from efface.store.add import Answer
     from efface.store.backup import Backup
+    from efface.store.clock_state import ClockState
     from efface.store.entries import DeletionRequest, Version
     from efface.store.noted_head import HeadNote
     from efface.store.restore import Restoration
@@ -132,18 +133,23 @@ class Store(StoreReader):
     def add(self, ids: "Collection[RecordId]", note: str | None = None, due: str | date | None = None) -> "Answer":
         """Add a request to forget records; a second call with the same records finds the existing request.
 
+        While that is pending, a further note is kept beside its own, and an earlier date replaces its own; a later one
+        does not. To postpone a request, cancel it and ask again.
+
         Args:
             ids: ids of the records; each must be a training record or have been forgotten before.
             note: one line of at most 500 characters. It is stored as plain text, so do not name people in it.
-            due: the last day on which honouring it is in time, as a date or as YYYY-MM-DD.
+            due: the last day (UTC) on which honouring it is in time: text as YYYY-MM-DD, a date, or a datetime with a
+                time zone, of which the day in UTC counts.
 
         Returns:
-            The request, whether it is new, and how many of its records were forgotten before.
+            The request, whether it is new, how many of its records were forgotten before, and what became of a date or
+            a note that was given for an existing request.
         """
-        day, records = read_date(due, "due") if isinstance(due, str) else due, self._records()
+        records = self._records()
         from efface.store.add import add
 
-        return add(self._context, records, ids, note, day)
+        return add(self._context, records, ids, note, due)
 
     def cancel(self, number: int) -> "DeletionRequest":
         """Cancel a pending request and delete its ids."""
@@ -164,10 +170,12 @@ class Store(StoreReader):
         """
         task = self._checked_task()
         from efface.runtime.devices import resolve_device
+        from efface.store.clock_state import clock_doubts
         from efface.store.run import run
 
         plan, wait_s = RunPlan() if plan is None else plan, as_seconds("wait_s", wait_s)
         outcome = run(self._context, task, plan, resolve_device(self._device), wait_s, progress)
+        outcome = replace(outcome, warnings=(*outcome.warnings, *clock_doubts(self.history())))
         warn_caller(outcome.warnings)
         return outcome
 
@@ -195,11 +203,11 @@ class Store(StoreReader):
         return verify(self._context, task, resolve_device(self._device), level, options)
 
     def export(self, number: int, out: str | Path) -> list[Path]:
-        """Write a folder that shows how a request was honoured, without the records or their ids.
+        """Write a bundle: what became of a request, for whoever asked, without records, ids or anything of others.
 
         Args:
             number: number of the request.
-            out: the folder to write, which must not exist or be empty.
+            out: the folder to write, which must not exist or be empty; or a link to an empty one.
 
         Returns:
             The files that were written.
@@ -226,6 +234,26 @@ class Store(StoreReader):
         from efface.store.rollback import rollback
 
         return rollback(self._context, number)
+
+    def confirm_clock(self) -> "ClockState":
+        """Note that the machine's clock is right although it lies far ahead of an event, so that dates count again.
+
+        Raises:
+            RequestError: events have later times than the machine's clock, so one of them is wrong.
+        """
+        from efface.store.clock_state import confirm_clock
+
+        return confirm_clock(self._context)
+
+    def reset_clock(self) -> "ClockState":
+        """Note that times in the future of the machine's clock were wrong; they count as the present from now on.
+
+        Raises:
+            RequestError: no event has a later time than the machine's clock, or that is plainly wrong.
+        """
+        from efface.store.clock_state import reset_clock
+
+        return reset_clock(self._context)
 
     def retire(self) -> list[int]:
         """Delete pending ids and superseded models, then destroy the key; returns the numbers of cancelled requests."""
