@@ -16,6 +16,7 @@ from efface.store.head import read_head
 from helpers.store_cases import (
     FIRST,
     QUICK,
+    THIRD,
     all_bytes,
     asked_for,
     copied,
@@ -134,16 +135,20 @@ def test_the_old_store_lists_exactly_what_was_done_since(
 ) -> None:
     store = Store(path, task)
     assert len(lines(refused(Store.restore, made.path, **place, against=path))) == 2  # what it holds itself
+    store.add(people(THIRD), due="2999-01-01")
     store.cancel(3)
     store.add(people([250]), note="ticket 9")
     store.run(QUICK)
     store.add(people([251]))
-    *own, honoured, new, cancelled, waiting, state = lines(refused(Store.restore, made.path, **place, against=path))
+    *own, honoured, new, cancelled, waiting, amended, state = lines(
+        refused(Store.restore, made.path, **place, against=path)
+    )
     assert len(own) == 2
     assert honoured == "request 2, honoured since: pending again, and version 2 would serve and knows them"
     assert new.startswith("the records of request 4, honoured since, which the backup does not know: ask for their")
     assert cancelled == "request 3, cancelled since: pending again, with their ids"
     assert waiting == "the state before request 5, which the backup does not know: ask for their records again"
+    assert amended == "the date and note that request 3 had before"
     assert state == "the state before version 3: version 2 would serve"
     kept = place["key"].read_bytes()
     store.retire()

@@ -90,7 +90,7 @@ def backup(context: StoreContext, out: Path) -> Backup:
     """
     place = check_backup_place(context.folder.path, out)
     key = context.key
-    if context.history().retired:
+    if context.history().retiring:
         raise RequestError("the store is retired, and a backup would keep what was to end: nothing was written")
     making = Folder(unfinished(place))
     with ExitStack() as undo, translate_errors(making.path):

@@ -119,8 +119,8 @@ def _comes_back(context: StoreContext, mark: BackupMark, mac: str, known: KnownS
         history = snapshot.history
         if mark.mac(key) != mac or (mark.store, mark.event, mark.hash) != (history.store, history.seq, history.hash):
             raise DamagedError(f"{BACKUP_MARK}: was changed, or the backup's database is not the one that was in it")
-        if history.retired:
-            raise RequestError(f"the backup is of a store that was retired on {history.retired[:10]}: it stays so")
+        if history.retiring:
+            raise RequestError(f"the backup is of a store that was retired on {history.retiring[:10]}: it stays so")
         return held(history), done_since(snapshot, mark.taken, known, context.key_path)
 
 
