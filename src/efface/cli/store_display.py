@@ -54,20 +54,22 @@ def show_made(store: "Store", stdout: TextIO) -> None:
 
 def show_answer(answer: "Answer", warnings: "Sequence[str]", stdout: TextIO) -> None:
     """Print the result of adding a request, and warnings of ids that look like requested ones."""
-    from efface.data.checks import MAX_SHARE
+    from efface.data.limits import MAX_SHARE
 
     out, request = make_console(stdout), answer.request
     head = f"Request {request.number}" if answer.made else f"Already there as request {request.number}"
-    say(out, f"{head}: {_records(request.records)}, {_stage(request)}.")
+    say(out, f"{head}: {_named(request.records, len(request.groups))}, {_stage(request)}.")
     for line in warnings:
         say(out, f"  Warning: {line}")
-    if answer.amended:
-        say(out, f"  It is due {request.due or 'at no date'} now, and has the note that was given last.")
+    for line in answer.remarks:
+        say(out, f"  {line}")
     if answer.late:
         say(out, "  Its date is over.")
     if answer.share > MAX_SHARE:
         say(out, f"  Pending requests hold {answer.share:.0%} of the training records: above {MAX_SHARE:.0%} efface")
         say(out, "  run refuses them, and efface run --retrain honours them.")
+    if answer.unknown:
+        say(out, f"  The store knows {answer.known:,} of its records, and not {answer.unknown:,}.")
     if 0 < answer.forgotten < request.records:
         say(out, f"  {_records(answer.forgotten)} of it {'was' if answer.forgotten == 1 else 'were'} forgotten before.")
     if answer.waiting and answer.made:
@@ -88,7 +90,7 @@ def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout:
     for request, note in noted:
         table.add_row(
             str(request.number),
-            str(request.records),
+            _count(request),
             _day(request.added),
             request.due or "",
             _stage(request),
@@ -100,13 +102,16 @@ def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout:
 def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     """Print everything about one request, as `Store.request` returns it."""
     out = make_console(stdout)
-    head = f"Request {described['request']}: {_records(described['records'])}, {described['stage']}"
+    named = _named(described["records"], described["groups"])
+    head = f"Request {described['request']}: {named}, {described['stage']}"
     say(out, Text(head, style="bold"))
     for name in ("note", "added", "due", "honoured"):
         if described[name] is not None:
             say(out, f"  {name:9}{described[name]}")
     if described["in_time"] is not None:
         say(out, f"  {'':9}{'in time' if described['in_time'] else 'too late'}")
+    if described["unknown"]:
+        say(out, f"  known    {described['known']:,} of its records; {described['unknown']:,} not: see --retrain")
     for version in described["versions"]:
         serving = ", in service" if version["in_service"] else ""
         say(out, f"  version  {version['version']} ({version['kind']}{serving}), {version['file']}")
@@ -252,6 +257,18 @@ def _drift(out: Console, version: "Version") -> None:
 def _stage(request: "DeletionRequest") -> str:
     by = f" by version {request.version}" if request.version is not None else ""
     return f"{request.stage}{by}"
+
+
+def _named(records: int, groups: int) -> str:
+    """What a request names, such as "by group: 1 group, 3 records"."""
+    return f"by group: {groups:,} group{'s' * (groups != 1)}, {_records(records)}" if groups else _records(records)
+
+
+def _count(request: "DeletionRequest") -> str:
+    """The number of a request's records, with what is to be known of it."""
+    more = [f"{len(request.groups):,} groups"] * bool(request.groups)
+    more += [f"{request.unknown:,} unknown"] * bool(request.unknown)
+    return f"{request.records} ({', '.join(more)})" if more else str(request.records)
 
 
 def _records(count: int) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from efface.cli.failures import guarded
-from efface.cli.ids import IdSource, as_ids, read_id_lines
+from efface.cli.ids import IdSource, read_id_lines
 from efface.cli.output import print_json
 from efface.cli.parameters import (
     DEFAULT_STORE,
@@ -21,7 +21,7 @@ from efface.cli.store_opening import check_store_words, open_store, open_with_ta
 from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.runtime.jsonable import to_jsonable
-from efface.store.clock import read_date
+from efface.store.dates import read_date
 
 app = typer.Typer(
     help="Deletion requests: add, list, show or cancel them.",
@@ -40,13 +40,24 @@ def root(context: typer.Context) -> None:
 @app.command(epilog='Example:\n\nefface request add --ids ids.txt --note "ticket 4711" --due 2026-12-24')
 def add(
     ids: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="FILE",
-            help=f"Ids of the records to forget, in UTF-8: {ID_LINES}; - reads standard input.",
-            show_default=False,
+            metavar="FILE", help=f"Ids of the records to forget, in UTF-8: {ID_LINES}; - reads standard input."
         ),
-    ],
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Instead of --ids: keys of Task.groups; all training records of each are meant."
+        ),
+    ] = None,
+    deleted: Annotated[
+        bool,
+        typer.Option(
+            "--deleted",
+            help="Take ids that are not known, too: their rows were deleted. The next retraining honours them.",
+        ),
+    ] = False,
     note: Annotated[
         str | None, typer.Option(metavar="TEXT", help="One line beside the request; it is kept, so name nobody in it.")
     ] = None,
@@ -61,27 +72,37 @@ def add(
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
         check_store_words(problems, store, task)
-        lines = collect_errors(problems, read_id_lines, IdSource(ids, "--ids", ids_format))
+        source = collect_errors(problems, _source, ids, groups, ids_format)
+        lines = None if source is None else collect_errors(problems, read_id_lines, source)
         day = None if due is None else collect_errors(problems, read_date, due, "due")
+        if deleted and groups is not None:
+            problems.append("--deleted: a request by group is for the training records that it has: use --ids")
         if problems or lines is None:
             raise RequestError(problems)
 
+        from efface.cli.store_adding import order_of
         from efface.cli.store_display import show_answer
-        from efface.data.similar import similar_warnings
 
-        opened, _ = open_with_task(store, key, task)
-        known = opened.record_ids()
-        asked = as_ids(lines, known)
-        added = opened.add(asked, note, day)
-        # not in Store.add, since it takes a pass over all ids
-        warnings = list(similar_warnings(asked, known))
+        order = order_of(open_store(store, key), lines, deleted, lambda: open_with_task(store, key, task)[0])
+        added = order.store.add(order.asked, note, day, deleted=deleted)
         if as_json:
             document = to_jsonable(added)
-            document["warnings"] = warnings
-            document["request"]["note"] = opened.note(added.request.number)
+            document["warnings"] = order.warnings
+            document["request"]["note"] = order.store.note(added.request.number)
             print_json(document, stdout)
         else:
-            show_answer(added, warnings, stdout)
+            show_answer(added, order.warnings, stdout)
+
+
+def _source(ids: str | None, groups: str | None, style: str | None) -> IdSource:
+    """The one file that names records."""
+    if ids is not None and groups is not None:
+        raise RequestError("--ids and --groups: give one of them; what is to be asked for both ways is two requests")
+    if groups is not None:
+        return IdSource(groups, "--groups", style, by_group=True, style_option="--ids-format")
+    if ids is None:
+        raise RequestError("name a file of record ids (--ids), or of keys of groups (--groups)")
+    return IdSource(ids, "--ids", style)
 
 
 @app.command("list", epilog="Example:\n\nefface request list --pending")

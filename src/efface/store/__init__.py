@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from efface.store.entries import DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
+    from efface.store.known import KnownIds
     from efface.store.leftovers import Leftover
     from efface.store.overview import Overview
     from efface.store.plan import RunOutcome, RunPlan
@@ -29,6 +30,7 @@ _HOMES = {
     "Event": "efface.store.entries",
     "FingerprintSums": "efface.store.entries",
     "History": "efface.store.history",
+    "KnownIds": "efface.store.known",
     "Leftover": "efface.store.leftovers",
     "Overview": "efface.store.overview",
     "RunOutcome": "efface.store.plan",
@@ -53,6 +55,7 @@ __all__ = [
     "Event",
     "FingerprintSums",
     "History",
+    "KnownIds",
     "Leftover",
     "Overview",
     "RunOutcome",

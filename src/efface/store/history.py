@@ -173,7 +173,8 @@ class History(Brief):
         self.fingerprints = FingerprintSums(**body["sums"])
 
     def _requested(self, event: Event, body: dict[str, Any]) -> None:
-        self.requests[body["number"]] = DeletionRequest(**body, added=event.when)
+        request = DeletionRequest(**{**body, "groups": tuple(body["groups"])}, added=event.when)
+        self.requests[request.number] = request
 
     def _amended(self, event: Event, body: dict[str, Any]) -> None:
         self._change_request(body["number"], due=body["due"], note=body["note"])
