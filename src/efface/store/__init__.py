@@ -10,7 +10,7 @@ from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from efface.store.add import Answer
-    from efface.store.entries import DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
+    from efface.store.entries import Deferral, DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
     from efface.store.known import KnownIds
@@ -25,6 +25,7 @@ _HOMES = {
     "Answer": "efface.store.add",
     "BusyError": "efface.store.errors",
     "DamagedError": "efface.store.errors",
+    "Deferral": "efface.store.entries",
     "DeletionRequest": "efface.store.entries",
     "DriftLimits": "efface.store.settings",
     "Event": "efface.store.entries",
@@ -50,6 +51,7 @@ __all__ = [
     "Answer",
     "BusyError",
     "DamagedError",
+    "Deferral",
     "DeletionRequest",
     "DriftLimits",
     "Event",

@@ -8,13 +8,13 @@ from efface.errors import RequestError, shorten
 from efface.store.context import Snapshot
 from efface.store.entries import Stage
 from efface.store.known import KnownRecords, mistaken
-from efface.store.wanted import Asked, TrainingRecords
+from efface.store.wanted import Asked, RecordSource
 from efface.types import RecordId
 
 SAY_SO = "if their rows were deleted, say so: deleted=True, or --deleted"
 
 
-def check_known(snapshot: Snapshot, records: TrainingRecords | None, asked: Asked, found: KnownRecords) -> list[str]:
+def check_known(snapshot: Snapshot, records: RecordSource | None, asked: Asked, found: KnownRecords) -> list[str]:
     """Check that a request names nothing but records that the store knows or may take.
 
     Args:
@@ -50,7 +50,7 @@ def check_known(snapshot: Snapshot, records: TrainingRecords | None, asked: Aske
     return lines
 
 
-def _check_there(snapshot: Snapshot, records: TrainingRecords | None, fresh: Sequence[RecordId]) -> None:
+def _check_there(snapshot: Snapshot, records: RecordSource | None, fresh: Sequence[RecordId]) -> None:
     """Check that all of some ids are training records of the task; RequestError if not."""
     if not fresh:
         return

@@ -17,7 +17,7 @@ from efface.store.keys import MAC_BYTES
 from efface.store.known import KnownRecords, known_ids, known_records
 from efface.store.settle import settle
 from efface.store.tag_rows import digest_of, note_mac
-from efface.store.wanted import Asked, TrainingRecords, Wanted, read_wanted
+from efface.store.wanted import Asked, RecordSource, Wanted, read_wanted
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Answer:
     alike: int = 0
 
 
-def add(context: StoreContext, records: TrainingRecords | None, wanted: Wanted) -> Answer:
+def add(context: StoreContext, records: RecordSource | None, wanted: Wanted) -> Answer:
     """Add a request, or find the existing request for exactly the same records.
 
     Args:
@@ -101,7 +101,7 @@ def add(context: StoreContext, records: TrainingRecords | None, wanted: Wanted) 
         )
 
 
-def _read_ahead(context: StoreContext, records: TrainingRecords | None, asked: Asked) -> None:
+def _read_ahead(context: StoreContext, records: RecordSource | None, asked: Asked) -> None:
     """Read the training records before the database is locked, where an id is not known: it may take long."""
     if records is None or asked.deleted or asked.keys:
         return

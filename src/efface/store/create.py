@@ -14,6 +14,7 @@ from torch import nn
 from efface.data.checks import Findings
 from efface.data.reading import check_reading
 from efface.data.records import Records
+from efface.data.similar import alike
 from efface.errors import RequestError, collect_errors, shorten
 from efface.models.checkpoint import extra_state, weights_digest
 from efface.models.checks import check_model
@@ -35,6 +36,7 @@ from efface.store.keys import make_key
 from efface.store.naming import id_kinds, name_settings, names_for_store
 from efface.store.place import check_new_store, unfinished
 from efface.store.settings import StoreSettings, check_settings
+from efface.store.task_view import ids_of
 from efface.task import Task, check_task, missing_build_model
 
 
@@ -143,7 +145,8 @@ class NewStore:
         """Write the fingerprint of each training record."""
         names = names_for_store(self.task)
         task = replace(self.task, ids=None if names.by_position else names.ids)
-        rows = fingerprints_at(task, transaction.key, np.arange(len(task.train)), self.progress)
+        similar = alike(ids_of(task))
+        rows = fingerprints_at(task, transaction.key, np.arange(len(task.train)), similar, self.progress)
         return replace_all(transaction, rows, FingerprintSums())
 
 

@@ -75,6 +75,38 @@ class FingerprintSums:
         return asdict(self)
 
 
+DEFERRALS = {
+    "missing": "{} of its records {are} no longer in the training set, so nothing can be unlearned by {them}: put "
+    "{them} back until the run is over, or train anew (RunPlan(retrain=True), or efface run --retrain)",
+    "changed": "the content of {} of its records is not what the model was trained on, so something else would be "
+    "erased: put the content of then back until the run is over, or train anew (RunPlan(retrain=True), or efface run "
+    "--retrain)",
+    "joined": "{} of its records joined the training set later, so the model in service was not trained on {them} and "
+    "there is nothing to unlearn: train anew (RunPlan(retrain=True), or efface run --retrain), or cancel it",
+}
+
+
+@dataclass(frozen=True)
+class Deferral:
+    """Why a request waits for another run.
+
+    Args:
+        why: `missing` (records are no longer in the training set), `changed` (their content changed) or `joined` (the
+            model was not trained on them).
+        records: how many of its records that holds for.
+    """
+
+    why: str
+    records: int
+
+    @property
+    def text(self) -> str:
+        """The reason and what to do, as a sentence."""
+        several = self.records > 1
+        words = {"are": "are" if several else "is", "them": "them" if several else "it"}
+        return DEFERRALS[self.why].format(self.records, **words)
+
+
 @dataclass(frozen=True)
 class DeletionRequest:
     """A request to forget some records.
@@ -93,6 +125,7 @@ class DeletionRequest:
         known: how many of its records the store knew when it was added: by a fingerprint, or as forgotten before.
         unknown: how many others it names: they joined the training set later, or their rows had been deleted.
         groups: HMACs of the keys of the groups that it is for, sorted; empty for a request by ids.
+        deferred: why the last run left it out; None if it did not.
     """
 
     number: int
@@ -108,6 +141,7 @@ class DeletionRequest:
     known: int = 0
     unknown: int = 0
     groups: tuple[str, ...] = ()
+    deferred: Deferral | None = None
 
 
 @dataclass(frozen=True, repr=False)

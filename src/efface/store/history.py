@@ -7,7 +7,16 @@ from typing import Any
 from efface.errors import RequestError
 from efface.options import is_integer
 from efface.runtime.printing import Brief
-from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
+from efface.store.entries import (
+    CLOCK_BEHIND,
+    Deferral,
+    DeletionRequest,
+    Event,
+    FingerprintSums,
+    RunRecord,
+    Stage,
+    Version,
+)
 from efface.store.errors import DamagedError
 
 FIRST = "0" * 64  # what the first event is chained to
@@ -179,6 +188,11 @@ class History(Brief):
     def _amended(self, event: Event, body: dict[str, Any]) -> None:
         self._change_request(body["number"], due=body["due"], note=body["note"])
 
+    def _deferred(self, event: Event, body: dict[str, Any]) -> None:
+        waiting = {int(number): Deferral(*why) for number, why in body["requests"].items()}
+        for request in self.pending:
+            self._change_request(request.number, deferred=waiting.get(request.number))
+
     def _cancelled(self, event: Event, body: dict[str, Any]) -> None:
         self._change_request(body["number"], stage=Stage.CANCELLED)
         self.uncleared = True
@@ -187,7 +201,7 @@ class History(Brief):
         self._honour(body["number"], body["version"], event.when, tuple(body["through"]))
 
     def _honour(self, number: int, version: int, at: str, through: tuple[int, ...] = ()) -> None:
-        self._change_request(number, stage=Stage.HONOURED, version=version, honoured=at, through=through)
+        self._change_request(number, stage=Stage.HONOURED, version=version, honoured=at, through=through, deferred=None)
 
     def _began(self, event: Event, body: dict[str, Any]) -> None:
         number = body["number"]
@@ -236,6 +250,7 @@ _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "requested": History._requested,
     "amended": History._amended,
     "cancelled": History._cancelled,
+    "deferred": History._deferred,
     "covered": History._covered,
     "began": History._began,
     "made": History._made,

@@ -33,6 +33,7 @@ class RunPlan:
         accept: the weakest conclusion of the audit with which the model goes into service, one of ACCEPT; `any` accepts
             every model.
         retrain: train anew on the remaining records, by Task.fit, instead of unlearning.
+        allow_returned: go on where records that stay have the content of forgotten ones.
     """
 
     method: str = "steer"
@@ -42,6 +43,7 @@ class RunPlan:
     references: int = REFERENCES
     accept: str = "undecided"
     retrain: bool = False
+    allow_returned: bool = False
 
     def __post_init__(self) -> None:
         for name in ("seed", "references"):
@@ -66,6 +68,7 @@ class RunOutcome(Brief):
         version: the new version in service; None where there was nothing to do or the model did not pass.
         retraining: reasons why a retraining is due, one line each; empty if none is.
         warnings: warnings of the unlearning, one line each.
+        deferred: why some pending requests had to wait, one line each.
         resumed: whether it resumed an interrupted run.
         next_steps: what to do next, one line each; empty if there is nothing to do.
     """
@@ -78,6 +81,7 @@ class RunOutcome(Brief):
     version: Version | None = None
     retraining: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    deferred: tuple[str, ...] = ()
     resumed: bool = False
     next_steps: tuple[str, ...] = ()
 
@@ -103,8 +107,9 @@ def check_plan(plan: RunPlan, task: "Task") -> None:
         problems.append("retraining is done by Task.fit, which the task lacks: set it")
     if plan.level is not None and (problem := level_problem(plan.level)):
         problems.append(problem)
-    if type(plan.retrain) is not bool:
-        problems.append(f"retrain: expected True or False, got {plan.retrain!r}")
+    for name in ("retrain", "allow_returned"):
+        if type(given := getattr(plan, name)) is not bool:
+            problems.append(f"{name}: expected True or False, got {given!r}")
     for name, value, least in (("references", plan.references, 1), ("seed", plan.seed, None)):
         if not is_integer(value, least):
             wanted = "an integer" if least is None else f"an integer of {least} or more"

@@ -13,16 +13,18 @@ from efface.models.checkpoint import weights_digest
 from efface.runtime.notices import quietly
 from efface.runtime.seeds import unchanged_globals
 from efface.store.assessment import Assessment, take_it
-from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
+from efface.store.batch import DeletionBatch, find_batch, training_records
 from efface.store.build import load, retrain_without, save, unlearn_batch
 from efface.store.content import content_update
-from efface.store.context import StoreContext
+from efface.store.context import StoreContext, Transaction
 from efface.store.database import pending_ids
 from efface.store.drift import write_answers
 from efface.store.entries import RunRecord, Stage, Version
 from efface.store.failpoints import failpoint
 from efface.store.gc import drop_orphans, finish, recover
+from efface.store.intake import Intake, TrainingRecords, check_returned, take_in
 from efface.store.judging import Judge
+from efface.store.pending import PendingRecords, read_pending
 from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, RunPlan, check_plan
 from efface.store.settings import DriftLimits
 from efface.store.settle import settle_pending
@@ -64,8 +66,8 @@ def run(
         context.key  # noqa: B018  refuse a retired store
         recover(context)
         failpoint("run.recovered")
-        begun = StoreRun(context, task, plan, device, progress).begin()
-        return RunOutcome("nothing") if begun is None else begun.carry_out()
+        run = StoreRun(context, task, plan, device, progress)
+        return run.carry_out() if run.begin() else RunOutcome("nothing")
 
 
 class StoreRun:
@@ -89,12 +91,14 @@ class StoreRun:
         self.record: RunRecord
         self.parent: Version  # the version that the run starts from
         self.limits: DriftLimits
+        self.records: TrainingRecords
+        self.intake: Intake
         self.pending: PendingRecords
         self.batch: DeletionBatch
         self.judge: Judge
 
-    def begin(self) -> "StoreRun | None":
-        """Resume the run that was interrupted, or begin one; None if there is nothing to do."""
+    def begin(self) -> bool:
+        """Resume the run that was interrupted, or begin one; False if there is nothing to do."""
         history = self.context.history()
         # options are compared by their values, since equal ones may have been given as text or as numbers
         unfinished, wanted = history.open_run, asdict(self.plan) | {"options": asdict(self.plan.chosen())}
@@ -102,26 +106,46 @@ class StoreRun:
             self.record = unfinished
             if unfinished.plan == wanted and unfinished.parent == history.current:
                 self.resumed = True
-                return self
+                return True
             self._end(Stage.ABANDONED, "a run with other settings was asked for")
+        asked = [r.number for r in history.pending]
+        if not asked and not self.plan.retrain:
+            return False
+        self.records = training_records(self.context, self.task)
+        self.intake = take_in(self.context, self.records, asked, self.plan.retrain)
         with self.context.writing() as transaction:
             history = transaction.history
-            requests = [r.number for r in history.pending]
-            if not requests and not self.plan.retrain:
-                return None
-            number = len(history.runs) + 1
-            began = {"number": number, "parent": history.current, "requests": requests, "plan": wanted}
-            transaction.append("began", began)
-            failpoint("began.before-commit")
+            self._note_deferred(transaction)
+            # others may have been cancelled meanwhile
+            requests = [n for n in self.intake.taken if history.requests[n].stage is Stage.PENDING]
+            # a retraining without all of them would train on records that people asked to be left out
+            refused = self.intake.deferred and (self.plan.retrain or not requests)
+            is_needed = not refused and (requests or self.plan.retrain)
+            if is_needed:
+                number = len(history.runs) + 1
+                began = {"number": number, "parent": history.current, "requests": requests, "plan": wanted}
+                transaction.append("began", began)
+                failpoint("began.before-commit")
+        if refused:
+            raise RequestError(self.intake.lines)
+        if not is_needed:
+            return False
         failpoint("run.began")
         self.record = history.runs[number]
-        return self
+        return True
+
+    def _note_deferred(self, transaction: Transaction) -> None:
+        """Note in the history which requests wait, and why, unless it says so already."""
+        waiting = {n: d for n, d in self.intake.deferred.items() if n in transaction.history.requests}
+        if waiting != {r.number: r.deferred for r in transaction.history.pending if r.deferred is not None}:
+            noted = {str(number): [why.why, why.records] for number, why in waiting.items()}
+            transaction.append("deferred", {"requests": noted})
 
     def carry_out(self) -> RunOutcome:
         """Make the new model, judge it, and put it into service if it passes."""
         history = self.context.history()
         self.parent, self.limits = history.versions[self.record.parent], DriftLimits(**history.settings["limits"])
-        self.pending = read_pending(self.context, self.record)
+        self.pending = read_pending(self.context, self.record.requests)
         try:
             return self._carry_out()
         except NothingUnlearnedError as error:
@@ -135,7 +159,14 @@ class StoreRun:
             raise
 
     def _carry_out(self) -> RunOutcome:
-        self.batch = find_batch(self.context, self.task, self.pending, self.plan.retrain)
+        if self.resumed:  # since it was interrupted, the records may have changed
+            self.records = training_records(self.context, self.task)
+            self.intake = take_in(self.context, self.records, self.record.requests, self.plan.retrain)
+            if self.intake.deferred:
+                raise RequestError(self.intake.lines)
+        self.batch = find_batch(self.records, self.pending, self.plan.retrain)
+        if not self.plan.allow_returned:
+            check_returned(self.context, self.records, self.batch.leaving, self.plan.retrain)
         self.judge = Judge(self.context, self.task, self.plan, self.device, self.progress, self.parent, self.batch)
         failpoint("run.task-read")
         model = self._model()
@@ -198,7 +229,8 @@ class StoreRun:
             run=self.record.number,
             requests=self.record.requests,
             records=len(self.pending.names),
-            warnings=tuple(self.pending.restore_ids(line, self.task) for line in warnings),
+            warnings=tuple(self.pending.restore_ids(line, self.task) for line in [*self.intake.warnings, *warnings]),
+            deferred=self.intake.lines,
             resumed=self.resumed,
         )
 

@@ -111,9 +111,9 @@ class Store(StoreReader):
             and what became of a date or a note that was given for an existing request.
         """
         from efface.store.add import add
-        from efface.store.wanted import TrainingRecords, Wanted
+        from efface.store.wanted import RecordSource, Wanted
 
-        records = None if self._task is None else TrainingRecords(self._records, self.record_groups)
+        records = None if self._task is None else RecordSource(self._records, self.record_groups)
         settings = self.history().settings
         if records is not None and (settings["by_position"] or settings["numbering"]):
             self._checked_task()  # a task that counts its records otherwise could mean others by the same positions

@@ -17,7 +17,7 @@ MAX_NUMBER_BITS = 4096  # of an id; Python refuses to write very long numbers as
 
 
 @dataclass(frozen=True)
-class TrainingRecords:
+class RecordSource:
     """The training records of a task, which are read only if they are needed.
 
     Args:
@@ -75,7 +75,7 @@ class Asked(Brief):
         return bool(self.keys) and len(self.lacking) == len(self.keys)
 
 
-def read_wanted(key: Key, records: TrainingRecords | None, wanted: Wanted) -> Asked:
+def read_wanted(key: Key, records: RecordSource | None, wanted: Wanted) -> Asked:
     """Read a call's arguments.
 
     Args:
@@ -129,7 +129,7 @@ def _by_tag(key: Key, names: Iterable[RecordId]) -> dict[bytes, RecordId]:
     return {key.tag(name): name for name in names}
 
 
-def _groups(records: TrainingRecords | None) -> RecordIds:
+def _groups(records: RecordSource | None) -> RecordIds:
     if records is None:
         raise RequestError("a request by group needs the task, whose groups say which records it is for: give it")
     groups = records.groups()
