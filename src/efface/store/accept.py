@@ -68,8 +68,15 @@ def _check_there(snapshot: Snapshot, records: RecordSource | None, fresh: Sequen
     was = "was" if len(missing) == 1 else "were"
     raise RequestError(
         f"{len(missing)} {_ids(len(missing))} not among the training records, and {was} never forgotten{say_so}: "
-        f"{unknown_ids(missing, index.names)}"
+        f"{unknown_ids(missing, index.names)}{_as_groups(missing, records.groups() or ())}"
     )
+
+
+def _as_groups(missing: Sequence[RecordId], groups: RecordIds) -> str:
+    """What to do where ids that are no record's are keys of groups; else empty."""
+    keys = set(missing) & set(groups)
+    known = [name for name in missing if name in keys]
+    return f"; {shorten(known)} are keys of Task.groups: give efface.ByGroup([...]), or --groups" if known else ""
 
 
 def _no_records(snapshot: Snapshot, asked: Asked, groups: RecordIds) -> str:
