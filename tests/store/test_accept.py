@@ -62,8 +62,8 @@ def test_records_that_joined_later_are_taken_from_the_training_set(store: Store,
     answer = later.add([IDS[5], "later", "latest"])
     assert (answer.known, answer.unknown) == (1, 2)
     assert answer.remarks == (
-        "2 of its records joined the training set later: the model in service was not trained on them, and a retraining "
-        "(--retrain) leaves them out.",
+        "2 of its records joined the training set later: the model in service was not trained on them, and a "
+        "retraining (--retrain) leaves them out.",
     )
     assert (answer.request.known, answer.request.unknown) == (1, 2)
     assert later.run(ANEW).requests == (1,)

@@ -148,7 +148,10 @@ def test_a_group_whose_rows_are_gone_is_answered_by_its_request(families: Store,
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (["family 1", "nobody"], "2 groups have no training records (Task.groups): 'family 1', 'nobody'; 'Family 1' is"),
+        (
+            ["family 1", "nobody"],
+            "2 groups have no training records (Task.groups): 'family 1', 'nobody'; 'Family 1'",
+        ),
         (["nobody"], "rows of a person that were deleted are asked for by their ids"),
         ([], "the request names no group: give at least one key"),
         ([1.5], "record ids are integers or strings, got 1.5"),

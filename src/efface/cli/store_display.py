@@ -1,7 +1,6 @@
 """Output of the commands of a store, on the terminal and as JSON."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -11,12 +10,14 @@ from rich.text import Text
 
 from efface.auditing.report.wording import VERDICTS
 from efface.cli.display import COLOURS, make_console, say, say_next, say_verdict
+from efface.cli.failures import Code
 from efface.cli.output import print_json
+from efface.cli.request_display import day_text, records_text
 from efface.runtime.jsonable import to_jsonable
 from efface.store.plan import NOTHING_UNLEARNED
 
 if TYPE_CHECKING:
-    from efface.store import Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
+    from efface.store import Alert, Overview, RunOutcome, Store, Verification, Version
 
 STATUSES = {
     **VERDICTS,
@@ -25,6 +26,7 @@ STATUSES = {
     NOTHING_UNLEARNED: "Nothing unlearned",
     "nothing": "Nothing to do: no request is pending",
 }
+URGENCIES: dict[int, str] = {Code.DAMAGED: "damage", Code.NOT_VERIFIED: "now", Code.DUE_SOON: "soon"}
 
 
 def print_answer(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any, TextIO], None]) -> None:
@@ -52,95 +54,23 @@ def show_made(store: "Store", stdout: TextIO) -> None:
     say(out, "Next: efface request add --ids ids.txt --note 'ticket 4711', then efface run.")
 
 
-def show_answer(answer: "Answer", warnings: "Sequence[str]", stdout: TextIO) -> None:
-    """Print the result of adding a request, and warnings of ids that look like requested ones."""
-    from efface.data.limits import MAX_SHARE
-
-    out, request = make_console(stdout), answer.request
-    head = f"Request {request.number}" if answer.made else f"Already there as request {request.number}"
-    say(out, f"{head}: {_named(request.records, len(request.groups))}, {_stage(request)}.")
-    for line in warnings:
-        say(out, f"  Warning: {line}")
-    for line in answer.remarks:
-        say(out, f"  {line}")
-    if answer.late:
-        say(out, "  Its date is over.")
-    if answer.share > MAX_SHARE:
-        say(out, f"  Pending requests hold {answer.share:.0%} of the training records: above {MAX_SHARE:.0%} efface")
-        say(out, "  run refuses them, and efface run --retrain honours them.")
-    if answer.unknown:
-        say(out, f"  The store knows {answer.known:,} of its records, and not {answer.unknown:,}.")
-    if 0 < answer.forgotten < request.records:
-        say(out, f"  {_records(answer.forgotten)} of it {'was' if answer.forgotten == 1 else 'were'} forgotten before.")
-    if answer.waiting and answer.made:
-        say(out, f"  {_records(answer.waiting)} of it in other pending requests too.")
-    if request.stage == "pending":
-        say(out, "Next: efface run, which honours all pending requests.")
-
-
-def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout: TextIO) -> None:
-    """Print a table of requests, each with its note."""
-    out = make_console(stdout)
-    if not noted:
-        say(out, "No requests.")
-        return
-    table = Table()
-    for name in ("request", "records", "added (UTC)", "due", "state", "note"):
-        table.add_column(name, justify="right" if name in ("request", "records") else "left", overflow="fold")
-    for request, note in noted:
-        table.add_row(
-            str(request.number),
-            _count(request),
-            _day(request.added),
-            request.due or "",
-            _stage(request),
-            Text(note or ""),
-        )
-    out.print(table)
-
-
-def show_request(described: dict[str, Any], stdout: TextIO) -> None:
-    """Print everything about one request, as `Store.request` returns it."""
-    out = make_console(stdout)
-    named = _named(described["records"], described["groups"])
-    head = f"Request {described['request']}: {named}, {described['stage']}"
-    say(out, Text(head, style="bold"))
-    for name in ("note", "added", "due", "honoured"):
-        if described[name] is not None:
-            say(out, f"  {name:9}{described[name]}")
-    if described["in_time"] is not None:
-        say(out, f"  {'':9}{'in time' if described['in_time'] else 'too late'}")
-    if described["unknown"]:
-        say(out, f"  known    {described['known']:,} of its records; {described['unknown']:,} not: see --retrain")
-    for version in described["versions"]:
-        serving = ", in service" if version["in_service"] else ""
-        say(out, f"  version  {version['version']} ({version['kind']}{serving}), {version['file']}")
-    if described["verdict"] is not None:
-        say(out, f"  audit    {described['verdict']['status']}")
-        for reason in described["verdict"]["reasons"]:
-            say(out, f"             - {reason}")
-    if "ids" in described:
-        shown = ", ".join(map(repr, described["ids"])) if described["ids"] else "none is kept any more"
-        say(out, f"  ids      {shown}")
-
-
 def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
     """Print the outcome of a run."""
     out = make_console(stdout)
     word, colour = STATUSES[outcome.status], COLOURS.get(outcome.status, "bold")
     say(out, Text.assemble((f"{word}.", f"bold {colour}")))
-    if outcome.status == "nothing":
-        return
     for reason in outcome.reasons:
         say(out, f"  - {reason}")
     for warning in outcome.warnings:
         say(out, f"Note: {warning}")
+    if outcome.status == "nothing":
+        return
     if outcome.resumed:
         say(out, f"Run {outcome.run} was interrupted before, and went on where it was.")
     if outcome.version is None:
         _not_served(out, outcome)
         return
-    batch = f"{_records(outcome.records)} of {_numbers(outcome.requests)}"
+    batch = f"{records_text(outcome.records)} of {_numbers(outcome.requests)}"
     made = outcome.version
     is_sure = outcome.status in ("verified", "retrained")
     done = (
@@ -170,11 +100,16 @@ def _not_served(out: Console, outcome: "RunOutcome") -> None:
     say_next(out, outcome.next_steps)
 
 
-def show_overview(seen: "Overview", stdout: TextIO) -> None:
-    """Print the state of a store."""
+def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | None" = None) -> None:
+    """Print the state of a store, and what it needs if somebody looked for that."""
     out = make_console(stdout)
     if seen.retired:
         say(out, Text(f"Retired: {seen.retired}", style="bold red"))
+    if seen.unfinished_retirement:
+        say(out, Text("Retirement is unfinished: what is left:", style="bold red"))
+        for line in seen.unfinished_retirement:
+            say(out, f"  - {line}")
+        say(out, "efface retire --yes goes on with it.")
     table = Table(title="Versions", title_justify="left")
     for name in ("version", "lineage", "made (UTC)", "kind", "honours", "audit", ""):
         table.add_column(name, overflow="fold")
@@ -183,7 +118,7 @@ def show_overview(seen: "Overview", stdout: TextIO) -> None:
         table.add_row(
             str(version.number),
             str(version.lineage),
-            _day(version.made),
+            day_text(version.made),
             version.kind,
             _numbers(seen.honours[version.number]) if seen.honours[version.number] else "",
             "" if version.audit is None else STATUSES[version.audit["status"]].lower(),
@@ -198,13 +133,18 @@ def show_overview(seen: "Overview", stdout: TextIO) -> None:
         say(out, f"Pending: {_numbers([r.number for r in seen.pending])}; efface run honours them.")
     else:
         say(out, "No request is pending.")
-    for request in seen.overdue:
-        say(out, Text(f"Overdue: request {request.number}, due {request.due}.", style="bold red"))
-    for line in seen.retraining:
-        say(out, Text(f"A retraining is due: {line}. efface run --retrain does it.", style="yellow"))
+    if alerts is None:
+        for request in seen.overdue:
+            say(out, Text(f"Overdue: request {request.number}, due {request.due}.", style="bold red"))
+        for line in seen.retraining:
+            say(out, Text(f"A retraining is due: {line}. efface run --retrain does it.", style="yellow"))
     for line in seen.warnings:
         say(out, Text(f"Warning: {line}", style="yellow"))
     say(out, Text(f"History: {seen.head[0]} events, the last one {seen.head[1][:16]}", style="dim"))
+    for alert in alerts or ():
+        say(out, Text(f"Alert ({URGENCIES[alert.code]}): {alert.what}. {alert.advice}.", style="bold red"))
+    if alerts is not None and not alerts:
+        say(out, Text("The store needs nothing.", style="green"))
 
 
 def show_verification(found: "Verification", stdout: TextIO) -> None:
@@ -235,7 +175,7 @@ def show_verification(found: "Verification", stdout: TextIO) -> None:
 def show_export(number: int, files: Sequence[Path], stdout: TextIO) -> None:
     """Print the files of an export."""
     out = make_console(stdout)
-    say(out, f"Request {number}, without its records and ids:")
+    say(out, f"What became of request {number}, for whoever asked: no records, no ids, and nothing of others.")
     for file in files:
         say(out, f"  {file}")
 
@@ -254,27 +194,6 @@ def _drift(out: Console, version: "Version") -> None:
     )
 
 
-def _stage(request: "DeletionRequest") -> str:
-    by = f" by version {request.version}" if request.version is not None else ""
-    return f"{request.stage}{by}"
-
-
-def _named(records: int, groups: int) -> str:
-    """What a request names, such as "by group: 1 group, 3 records"."""
-    return f"by group: {groups:,} group{'s' * (groups != 1)}, {_records(records)}" if groups else _records(records)
-
-
-def _count(request: "DeletionRequest") -> str:
-    """The number of a request's records, with what is to be known of it."""
-    more = [f"{len(request.groups):,} groups"] * bool(request.groups)
-    more += [f"{request.unknown:,} unknown"] * bool(request.unknown)
-    return f"{request.records} ({', '.join(more)})" if more else str(request.records)
-
-
-def _records(count: int) -> str:
-    return f"{count} record{'s' * (count != 1)}"
-
-
 def _numbers(numbers: Sequence[int]) -> str:
     """Numbers of requests as text, with consecutive ones as ranges."""
     ranges: list[list[int]] = []
@@ -283,9 +202,5 @@ def _numbers(numbers: Sequence[int]) -> str:
             ranges[-1][1:] = [number]
         else:
             ranges.append([number])
-    shown = ", ".join("–".join(map(str, ends)) for ends in ranges)
+    shown = ", ".join("-".join(map(str, ends)) for ends in ranges)
     return f"request{'s' * (len(numbers) != 1)} {shown}"
-
-
-def _day(moment: str) -> str:
-    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M")

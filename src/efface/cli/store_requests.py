@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from efface.cli.failures import guarded
+from efface.cli.failures import Code, done, guarded
 from efface.cli.ids import IdSource, read_id_lines
 from efface.cli.output import print_json
 from efface.cli.parameters import (
@@ -22,6 +22,8 @@ from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.runtime.jsonable import to_jsonable
 from efface.store.dates import read_date
+
+IN_LIST = "efface request list shows it"
 
 app = typer.Typer(
     help="Deletion requests: add, list, show or cancel them.",
@@ -80,11 +82,12 @@ def add(
         if problems or lines is None:
             raise RequestError(problems)
 
+        from efface.cli.request_display import show_answer
         from efface.cli.store_adding import order_of
-        from efface.cli.store_display import show_answer
 
         order = order_of(open_store(store, key), lines, deleted, lambda: open_with_task(store, key, task)[0])
         added = order.store.add(order.asked, note, day, deleted=deleted)
+        done(Code.VERIFIED, IN_LIST)
         if as_json:
             document = to_jsonable(added)
             document["warnings"] = order.warnings
@@ -116,7 +119,7 @@ def list_all(
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
 
-        from efface.cli.store_display import show_requests
+        from efface.cli.request_display import show_requests
 
         found = [r for r in opened.requests() if not pending or r.stage == "pending"]
         noted = [(r, opened.note(r.number)) for r in found]
@@ -141,7 +144,8 @@ def show(
         if ids:
             document["ids"] = opened.ids(request)
 
-        from efface.cli.store_display import print_answer, show_request
+        from efface.cli.request_display import show_request
+        from efface.cli.store_display import print_answer
 
         print_answer(document, as_json, stdout, show_request)
 
@@ -153,8 +157,9 @@ def cancel(
     """Withdraw a request that is still pending; its ids are deleted."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
-        done = opened.cancel(request)
+        cancelled = opened.cancel(request)
+        done(Code.VERIFIED, IN_LIST)
         if as_json:
-            print_json(to_jsonable(done), stdout)
+            print_json(to_jsonable(cancelled), stdout)
         else:
-            print(f"Request {done.number} is cancelled.", file=stdout)
+            print(f"Request {cancelled.number} is cancelled.", file=stdout)

@@ -27,7 +27,7 @@ from efface.runtime.provenance import versions
 from efface.store.build import save
 from efface.store.context import StoreContext, Transaction
 from efface.store.database import Database, translate_errors
-from efface.store.drift import write_answers
+from efface.store.drift import answers_of
 from efface.store.entries import FingerprintSums
 from efface.store.files import Folder, hash_of
 from efface.store.fingerprint_rows import replace_all
@@ -89,7 +89,7 @@ class NewStore:
             undo.callback(self.key_path.unlink, missing_ok=True)
             with translate_errors(self.folder):
                 file = making.add("checkpoints", lambda path: save(model, path))
-                baseline = making.add("baselines", lambda path: write_answers(self.task, model, path))
+                baseline = making.add("baselines", answers_of(self.task, model).write)
             database = Database(making.database)
             database.create()
             context = StoreContext.begin(making, database, key)
@@ -136,6 +136,7 @@ class NewStore:
             "weights": weights_digest(self.model),
             "requests": [],
             "baseline": baseline,
+            "answers": baseline,
             "drift": None,
             "audit": None,
             "fingerprints": sums.noted(),

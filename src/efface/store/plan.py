@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from efface.auditing.config import REFERENCES, level_problem
+from efface.auditing.config import REFERENCES, Level, level_problem
 from efface.errors import RequestError, collect_errors, kind_of
 from efface.methods import class_of, get
 from efface.options import as_integer, clear_calls, is_integer
@@ -92,6 +92,44 @@ def check_accept(accept: object) -> None:
         raise RequestError(f"accept: expected one of {', '.join(ACCEPT)}, got {accept!r}")
 
 
+def contradictions(plan: RunPlan) -> list[str]:
+    """What a plan asks for that another part of it leaves out, one line each; empty if nothing is.
+
+    A field that is wrong in itself, or has its default, contradicts nothing.
+    """
+    problems = []
+    if plan.retrain is True:
+        if plan.options or plan.method != RunPlan.method:
+            problems.append("a retraining is done by Task.fit and takes no method or option: leave them out")
+        if plan.level in (Level.QUICK, Level.STRONG):
+            problems.append(
+                f"level '{plan.level}' asks for an audit, and a retrained model, which never saw the records, gets "
+                "none: leave out the level (--level), or the retraining (--retrain)"
+            )
+        if plan.accept == "verified":
+            problems.append(
+                "accept 'verified' asks for an audit, and a retrained model, which never saw the records, gets none: "
+                "leave it out (--accept)"
+            )
+    elif plan.level is None and plan.accept == "verified":
+        problems.append(
+            "accept 'verified' asks for an audit that verifies the model, and without a level (--no-audit) there is "
+            "none: leave one of the two out"
+        )
+    trains_none = plan.retrain is True or plan.level in (None, Level.QUICK)
+    if trains_none and is_integer(plan.references, 1) and plan.references != REFERENCES:
+        problems.append(unused_references(plan.references))
+    return problems
+
+
+def unused_references(count: int) -> str:
+    """Why a number of reference models means nothing to a run or an audit that trains none."""
+    return (
+        f"{count} reference models are asked for, and none is trained by a retraining, at level 'quick' or without an "
+        "audit: leave out their number (references, --reference-models)"
+    )
+
+
 def check_plan(plan: RunPlan, task: "Task") -> None:
     """Check that a plan can be carried out on a task; RequestError with every problem if not."""
     from efface.task import missing_build_model
@@ -101,8 +139,7 @@ def check_plan(plan: RunPlan, task: "Task") -> None:
     problems: list[str] = []
     if task.build_model is None:
         problems.append(missing_build_model())
-    if plan.retrain and (plan.options or plan.method != RunPlan.method):
-        problems.append("a retraining is done by Task.fit and takes no method or option: leave them out")
+    problems += contradictions(plan)
     if plan.retrain and task.fit is None:
         problems.append("retraining is done by Task.fit, which the task lacks: set it")
     if plan.level is not None and (problem := level_problem(plan.level)):
