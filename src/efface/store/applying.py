@@ -47,7 +47,8 @@ def _fingerprinted(history: "History", event: Event, body: dict[str, Any]) -> No
 
 
 def _requested(history: "History", event: Event, body: dict[str, Any]) -> None:
-    history.requests[body["number"]] = DeletionRequest(**body, added=event.when)
+    groups = tuple(body["groups"])
+    history.requests[body["number"]] = DeletionRequest(**{**body, "groups": groups}, added=event.when)
 
 
 def _amended(history: "History", event: Event, body: dict[str, Any]) -> None:
