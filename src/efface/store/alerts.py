@@ -112,6 +112,13 @@ def _retraining(state: StoreState) -> Iterator[Alert]:
         yield Alert(f"a retraining is due: {line}", NOW, "efface run --retrain does it")
 
 
+def _deferred(state: StoreState) -> Iterator[Alert]:
+    for request in state.history.pending:
+        if request.deferred is not None:
+            why, _, advice = request.deferred.text.partition(": ")
+            yield Alert(f"request {request.number} waits: {why}", NOW, advice)
+
+
 def _unfinished(state: StoreState) -> Iterator[Alert]:
     run = state.history.open_run
     if run is not None and not state.at_work:
@@ -187,6 +194,7 @@ LOOKS: tuple[Callable[[StoreState], Iterator[Alert]], ...] = (
     _checkpoint,
     _overdue,
     _retraining,
+    _deferred,
     _unfinished,
     _misplaced,
     _key,
