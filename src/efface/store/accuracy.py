@@ -19,19 +19,19 @@ def drift_values(targets: Sequence[int], now: Sequence[int], first: Sequence[int
         `changed`: share of predictions that differ, from 0 to 1. `accuracy`: change of accuracy, from -1 to 1, negative
         where it fell. `records`: how many records were compared. `lost` and `gained`: how many answers were right
         before and are wrong now, and the reverse. `collapsed`: whether all answers are one class where the first model
-        told classes apart.
+        predicted several.
     """
     rows = list(zip(targets, now, first, strict=True))
     lost = sum(t == f != n for t, n, f in rows)
     gained = sum(t == n != f for t, n, f in rows)
-    tells_apart = len(set(now)) > 1 or len(set(first)) == 1
+    predicts_several = len(set(now)) > 1 or len(set(first)) == 1
     return {
         "changed": sum(n != f for _, n, f in rows) / len(rows),
         "accuracy": (gained - lost) / len(rows),
         "records": len(rows),
         "lost": lost,
         "gained": gained,
-        "collapsed": not tells_apart and _tail(lost, 0) <= CHANCE,
+        "collapsed": not predicts_several and _tail(lost, 0) <= CHANCE,
     }
 
 
