@@ -34,6 +34,7 @@ CHANGES = {
     "run": (("run", *QUICK), 3, "efface status and efface request list show it"),
     "export": (("export", "1", "--out", "bundle"), 0, "the files are in bundle"),
     "rollback": (("rollback", "1"), 0, "efface status and efface request list show it"),
+    "clock": (("clock", "--confirm"), 0, "efface clock shows it"),
     "retire": (("retire", "--yes"), 0, "efface status and efface request list show it"),
 }
 # `audit` and `demo` end as `unlearn` does
@@ -44,6 +45,7 @@ READS = {
     "request list": ("request", "list", "--json"),
     "request show": ("request", "show", "1"),
     "verify": ("verify", "--no-audit"),
+    "clock to read": ("clock",),
     "methods": ("methods",),
     "unlearn --dry-run": (*UNLEARN[:-2], "--dry-run"),
     "--help": ("run", "--help"),
@@ -163,6 +165,7 @@ def _happened(place: Path, command: str) -> bool:
         "request cancel": history.requests[1].stage == "cancelled",
         "run": history.requests[1].stage == "honoured",
         "rollback": history.current == 1,
+        "clock": True,  # there was nothing to confirm
         "retire": history.retired is not None,
     }[command]
 

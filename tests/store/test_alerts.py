@@ -3,14 +3,14 @@
 import json
 import shutil
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from efface import RequestError, Task
 from efface.cli.failures import Code
-from efface.store import DriftLimits, RunPlan, Store, StoreSettings, alerts
+from efface.store import DriftLimits, RunPlan, StorageError, Store, StoreSettings, alerts, failpoints
 from helpers.command_line import run as command
 from helpers.store_cases import IDS, QUICK, people
 from helpers.store_verbs import DAY, at, interrupt
@@ -152,16 +152,45 @@ def test_a_model_that_was_replaced_meanwhile_is_not_called_damaged(
     strict_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run may end, and remove the model that was in service, while that is being read."""
-    store, looks = strict_store, alerts.LOOKS
+    store, looks = strict_store, alerts.ALWAYS
     store.add(people([5, 7]))
 
     def run_first(state: alerts.StoreState) -> object:
-        monkeypatch.setattr(alerts, "LOOKS", looks)
+        monkeypatch.setattr(alerts, "ALWAYS", looks)
         store.run(QUICK)
         return looks[0](state)
 
-    monkeypatch.setattr(alerts, "LOOKS", (run_first,))
+    monkeypatch.setattr(alerts, "ALWAYS", (run_first,))
     assert found(store) == []
+
+
+def test_a_retirement_that_stopped_is_found_until_it_is_finished(asked_store: Store) -> None:
+    store = asked_store
+    failpoints.arm("retire.begun:full")
+    with pytest.raises(StorageError):
+        store.retire()
+    failpoints.disarm()
+    left = Store(store.path)
+    assert {alert.what.partition(": ")[0] for alert in left.alerts()} == {"the retirement is unfinished"}
+    assert {alert.advice for alert in left.alerts()} == {"efface retire --yes goes on with it"}
+    assert checked(left) == 3
+    with left._context.folder.locked(0.0):
+        assert left.alerts() == ()
+    left.retire()
+    assert Store(store.path).alerts() == () and checked(left) == 0
+
+
+def test_a_clock_that_may_be_wrong_is_found_and_removes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(path)
+    at(monkeypatch, datetime(2099, 1, 1, tzinfo=UTC))
+    ((code, what),) = found(store)
+    assert code == 3 and what.startswith("the machine's clock shows 2099-01-01")
+    store.cancel(3)
+    at(monkeypatch, datetime(2090, 1, 1, tzinfo=UTC))
+    assert [(c, w[:34]) for c, w in found(store)] == [
+        (3, "event 7: the clock lay 26,330 days"),
+        (3, "the last event (2099-01-01) lies 3"),
+    ] or [w.partition(":")[0][:5] for _, w in found(store)] == ["event", "the l"]
 
 
 def test_as_json_alerts_are_a_list(asked_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

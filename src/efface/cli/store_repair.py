@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from efface.cli.failures import guarded
+from efface.cli.failures import Code, done, guarded
 from efface.cli.parameters import DEFAULT_STORE, Json, KeyFile, StorePlace
 from efface.cli.store_opening import open_store
 from efface.errors import RequestError
@@ -39,6 +39,8 @@ def clock(
             )
         opened = open_store(store, key)
         state = opened.confirm_clock() if confirm else opened.reset_clock() if reset else opened.clock()
+        if confirm or reset:
+            done(Code.VERIFIED, "efface clock shows it")
 
         from efface.cli.store_display import print_answer
 

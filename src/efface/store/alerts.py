@@ -13,6 +13,7 @@ from sqlalchemy import select
 from efface.errors import RequestError, shorten
 from efface.options import is_integer
 from efface.store import clock
+from efface.store.clock_state import RESETS, clock_doubts, latest_in_future
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
 from efface.store.errors import StoreError
@@ -20,6 +21,7 @@ from efface.store.files import SUFFIX
 from efface.store.gc import removal_date, superseded
 from efface.store.history import History
 from efface.store.settings import DriftLimits
+from efface.store.unfinished import unfinished_retirement
 
 # exit codes of `efface status --check`, the worst first
 DAMAGED, NOW, SOON = ORDER = (4, 3, 9)
@@ -81,7 +83,8 @@ def alerts(context: StoreContext, within_days: int | None = None) -> tuple[Alert
         with context.reading() as snapshot:
             numbers = snapshot.connection.execute(select(pending_ids.c.request).distinct()).scalars()
             state = StoreState(context, snapshot.history, frozenset(numbers), within_days)
-        found = [alert for look in LOOKS for alert in look(state)]
+        looks = ALWAYS + (IN_USE if snapshot.history.retiring is None else RETIRING)
+        found = [alert for look in looks for alert in look(state)]
         if context.history().seq == state.history.seq:
             break
     return tuple(sorted(found, key=lambda alert: ORDER.index(alert.code)))
@@ -104,8 +107,8 @@ def _overdue(state: StoreState) -> Iterator[Alert]:
 
 
 def _retraining(state: StoreState) -> Iterator[Alert]:
-    limits, history = DriftLimits(**state.history.settings["limits"]), state.history
-    for line in limits.exceeded(history.serving.drift) if history.retired is None else ():
+    limits = DriftLimits(**state.history.settings["limits"])
+    for line in limits.exceeded(state.history.serving.drift):
         yield Alert(f"a retraining is due: {line}", NOW, "efface run --retrain does it")
 
 
@@ -122,7 +125,7 @@ def _misplaced(state: StoreState) -> Iterator[Alert]:
 
 
 def _key(state: StoreState) -> Iterator[Alert]:
-    if state.history.retired is None and state.context.retired:
+    if state.context.retired:
         yield Alert(f"the key {state.context.key_path} is missing", NOW, "put it back, or name it (key, --key)")
 
 
@@ -143,7 +146,7 @@ def _ids_not_pending(state: StoreState) -> Iterator[Alert]:
 def _superseded(state: StoreState) -> Iterator[Alert]:
     for version in superseded(state.history):
         day = removal_date(state.history, version)
-        if day is not None and day <= clock.now() and not state.at_work:
+        if day is not None and day <= clock.now() and not clock_doubts(state.history) and not state.at_work:
             what = f"{version.title} knows forgotten records, and was to be removed by {day:%Y-%m-%d}"
             yield Alert(what, NOW, "efface run removes it")
 
@@ -170,16 +173,30 @@ def _due_soon(state: StoreState) -> Iterator[Alert]:
             yield Alert(f"request {request.number} is due on {request.due}", SOON, "efface run honours it")
 
 
-LOOKS: tuple[Callable[[StoreState], Iterator[Alert]], ...] = (
-    _checkpoint,
+def _clock(state: StoreState) -> Iterator[Alert]:
+    for line in clock_doubts(state.history):
+        yield Alert(line, NOW, "efface clock --confirm says that it was right; if it is wrong, set it first")
+    for line in latest_in_future(state.history):
+        yield Alert(line, NOW, f"if the clock is right now, {RESETS}")
+
+
+def _retirement(state: StoreState) -> Iterator[Alert]:
+    for place in () if state.at_work else unfinished_retirement(state.context, state.history):
+        yield Alert(f"the retirement is unfinished: {place}", NOW, "efface retire --yes goes on with it")
+
+
+Look = Callable[[StoreState], Iterator[Alert]]
+ALWAYS: tuple[Look, ...] = (_checkpoint, _ids_not_pending)
+IN_USE: tuple[Look, ...] = (
     _overdue,
+    _clock,
     _retraining,
     _unfinished,
     _misplaced,
     _key,
     _ids_in_the_log,
-    _ids_not_pending,
     _superseded,
     _unnamed_checkpoints,
     _due_soon,
 )
+RETIRING: tuple[Look, ...] = (_retirement,)

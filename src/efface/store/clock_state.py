@@ -16,6 +16,7 @@ from efface.store.history import History
 EARLIEST = datetime(2024, 1, 1, tzinfo=UTC)  # before efface was written, so a clock that shows less is wrong
 DAY_S = 86_400.0
 HELD_BACK = "until somebody says whether it was right (efface clock), no superseded model is removed"
+RESETS = "efface clock --reset puts that right"
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,13 +90,18 @@ def clock_warnings(history: History) -> list[str]:
         (seq, seconds), *more = history.clock_jumps
         others = f", and so for {len(more)} later events" if more else ""
         found.append(f"event {seq}: the clock lay {seconds:.0f} s behind the event before it{others}")
+    return found + [f"{line}: if the clock is right now, {RESETS}" for line in latest_in_future(history)]
+
+
+def latest_in_future(history: History) -> list[str]:
+    """One line if the last event lies days in the future of the machine's clock; else empty."""
     behind = -clock.seconds_between(history.latest, clock.now())
-    if behind > DAY_S:
-        found.append(
-            f"the last event ({history.latest[:10]}) lies {behind / DAY_S:,.0f} days in the future of the machine's "
-            "clock, and dates are counted from it: if the clock is right now, efface clock --reset puts that right"
-        )
-    return found
+    if behind <= DAY_S or history.retiring:
+        return []
+    return [
+        f"the last event ({history.latest[:10]}) lies {behind / DAY_S:,.0f} days in the future of the machine's clock, "
+        "and dates are counted from it"
+    ]
 
 
 def confirm_clock(context: StoreContext) -> ClockState:
