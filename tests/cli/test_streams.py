@@ -21,7 +21,7 @@ from efface.cli.main import app
 from efface.cli.streams import SteadyStream, failure_of, steady_streams
 from helpers.command_line import SMALL, UNLEARN, make_workshop, run
 
-QUICK = ("--option", "rounds=1", "--option", "steps=8", "--no-audit", "--device", "cpu")
+QUICK = ("--option", "rounds=1", "--option", "steps=8", "--no-audit", "--accept", "any", "--device", "cpu")
 INIT = ("init", "my_task:task", "--checkpoint", "model.safetensors", "--device", "cpu")
 STANDS = "what was done stands: "
 FULL = f"({os.strerror(errno.ENOSPC)}); {STANDS}"

@@ -26,6 +26,15 @@ def checked(store: Store, *words: str) -> int:
     return command("status", "--check", "--store", str(store.path), *words).exit_code
 
 
+@pytest.fixture
+def dated(tmp_path: Path, tiny: Tiny, task: Task, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store that was made on DAY, which is today; a request waits."""
+    at(monkeypatch, DAY)
+    store = Store.create(tmp_path / "store", task, tiny.model)
+    store.add(people([5, 7, 9]))
+    return store
+
+
 def test_codes_are_those_of_the_command_line() -> None:
     assert alerts.ORDER == (Code.DAMAGED, Code.NOT_VERIFIED, Code.DUE_SOON)
 
@@ -37,21 +46,22 @@ def test_a_store_in_order_needs_nothing(asked_store: Store) -> None:
     assert "needs nothing" not in command("status", "--store", str(asked_store.path)).stdout
 
 
-def test_what_is_due_and_what_is_due_soon(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    at(monkeypatch, DAY)
-    for number, days in enumerate((-1, 0, 7, 8), 1):
+def test_what_is_due_and_what_is_due_soon(dated: Store) -> None:
+    store = dated
+    store.cancel(1)
+    for number, days in enumerate((-1, 0, 7, 8), 2):
         store.add([IDS[number]], due=(DAY + timedelta(days=days)).date())
     late, today, week = (
         (code, f"request {n} {verb} due on 2031-05-{day}")
-        for n, code, verb, day in ((1, 3, "was", 16), (2, 9, "is", 17), (3, 9, "is", 24))
+        for n, code, verb, day in ((2, 3, "was", 16), (3, 9, "is", 17), (4, 9, "is", 24))
     )
     assert found(store) == [late]
     assert found(store, 0) == found(store, 6) == [late, today]
     assert found(store, 7) == [late, today, week]
     assert len(found(store, 8)) == len(found(store, 10**9)) == 4
-    store.cancel(1)
-    assert (checked(store), checked(store, "--within", "0"), checked(store, "--within", "7")) == (0, 9, 9)
     store.cancel(2)
+    assert (checked(store), checked(store, "--within", "0"), checked(store, "--within", "7")) == (0, 9, 9)
+    store.cancel(3)
     assert (checked(store, "--within", "6"), checked(store, "--within", "7")) == (0, 9)
 
 
@@ -62,12 +72,9 @@ def test_days_that_are_no_number_are_refused(store: Store, days: object) -> None
     assert command("status", "--within", "7", "--store", str(store.path)).exit_code == 2
 
 
-def test_a_checkpoint_in_service_that_is_damaged_comes_first(
-    asked_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = asked_store
+def test_a_checkpoint_in_service_that_is_damaged_comes_first(dated: Store) -> None:
+    store = dated
     store.add(people([11]), due="2031-05-16")
-    at(monkeypatch, DAY)
     file = store.current.resolve()
     good = file.read_bytes()
     file.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
@@ -109,7 +116,7 @@ def test_models_that_should_be_gone_are_found(path: Path, monkeypatch: pytest.Mo
     kept = store.history().versions[1]
     assert found(store) == []
     with monkeypatch.context() as patch:
-        at(patch, DAY)
+        at(patch, datetime.fromisoformat(kept.replaced or "") + timedelta(days=31))
         ((code, what),) = found(store)
         assert (code, what[:62]) == (3, "version 1 knows forgotten records, and was to be removed by 20")
         assert checked(store) == 3
@@ -193,12 +200,11 @@ def test_a_clock_that_may_be_wrong_is_found_and_removes_nothing(path: Path, monk
     ] or [w.partition(":")[0][:5] for _, w in found(store)] == ["event", "the l"]
 
 
-def test_as_json_alerts_are_a_list(asked_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked_store.add(people([11]), due="2031-05-16")
-    at(monkeypatch, DAY)
-    shown = command("status", "--check", "--json", "--store", str(asked_store.path))
+def test_as_json_alerts_are_a_list(dated: Store) -> None:
+    dated.add(people([11]), due="2031-05-16")
+    shown = command("status", "--check", "--json", "--store", str(dated.path))
     document = json.loads(shown.stdout)
     assert document["alerts"] == [
         {"what": "request 2 was due on 2031-05-16", "code": 3, "advice": "efface run honours it"}
     ]
-    assert "alerts" not in json.loads(command("status", "--json", "--store", str(asked_store.path)).stdout)
+    assert "alerts" not in json.loads(command("status", "--json", "--store", str(dated.path)).stdout)
