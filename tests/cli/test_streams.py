@@ -34,6 +34,8 @@ CHANGES = {
     "run": (("run", *QUICK), 3, "efface status and efface request list show it"),
     "export": (("export", "1", "--out", "bundle"), 0, "the files are in bundle"),
     "rollback": (("rollback", "1"), 0, "efface status and efface request list show it"),
+    "backup": (("backup", "--out", "copy"), 0, "the backup is in "),
+    "restore": (("restore", "copy", "--store", "back", "--key", "efface-store.key"), 0, "the store is "),
     "clock": (("clock", "--confirm"), 0, "efface clock shows it"),
     "retire": (("retire", "--yes"), 0, "efface status and efface request list show it"),
 }
@@ -45,6 +47,7 @@ READS = {
     "request list": ("request", "list", "--json"),
     "request show": ("request", "show", "1"),
     "verify": ("verify", "--no-audit"),
+    "head": ("head",),
     "clock to read": ("clock",),
     "methods": ("methods",),
     "unlearn --dry-run": (*UNLEARN[:-2], "--dry-run"),
@@ -147,6 +150,10 @@ def test_a_command_that_changed_something_says_so_by_its_code(place: Path, comma
     words, code, where = CHANGES[command]
     if command == "export":
         run("run", *QUICK)
+    if command == "restore":
+        run("backup", "--out", "copy")
+        (place / "efface-store").rename(place / "old-store")
+        words = (*words, "--against", "old-store")
     if command == "rollback":  # to a version that knows no forgotten record
         run("request", "cancel", "1")
         assert run("run", "--retrain", "--accept", "any", "--device", "cpu").exit_code == 0
@@ -157,8 +164,9 @@ def test_a_command_that_changed_something_says_so_by_its_code(place: Path, comma
 
 
 def _happened(place: Path, command: str) -> bool:
-    if command in ("unlearn", "init", "export"):
-        return any((place / {"unlearn": "run", "init": "other", "export": "bundle"}[command]).iterdir())
+    folders = {"unlearn": "run", "init": "other", "export": "bundle", "backup": "copy", "restore": "back"}
+    if command in folders:
+        return any((place / folders[command]).iterdir())
     history = Store(place / "efface-store").history()
     return {
         "request add": len(history.requests) == 2,
