@@ -153,7 +153,7 @@ def test_a_command_that_changed_something_says_so_by_its_code(place: Path, comma
     if command == "restore":
         run("backup", "--out", "copy")
         (place / "efface-store").rename(place / "old-store")
-        words = (*words, "--against", "old-store")
+        words = (*words, "--against", "old-store", "--bring-back")
     if command == "rollback":  # to a version that knows no forgotten record
         run("request", "cancel", "1")
         assert run("run", "--retrain", "--accept", "any", "--device", "cpu").exit_code == 0

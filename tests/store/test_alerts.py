@@ -159,13 +159,13 @@ def test_a_model_that_was_replaced_meanwhile_is_not_called_damaged(
     strict_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run may end, and remove the model that was in service, while that is being read."""
-    store, looks = strict_store, alerts.ALWAYS
+    store, always = strict_store, alerts.ALWAYS
     store.add(people([5, 7]))
 
     def run_first(state: alerts.StoreState) -> object:
-        monkeypatch.setattr(alerts, "ALWAYS", looks)
+        monkeypatch.setattr(alerts, "ALWAYS", always)
         store.run(QUICK)
-        return looks[0](state)
+        return always[0](state)
 
     monkeypatch.setattr(alerts, "ALWAYS", (run_first,))
     assert found(store) == []

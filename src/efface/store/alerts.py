@@ -83,8 +83,8 @@ def alerts(context: StoreContext, within_days: int | None = None) -> tuple[Alert
         with context.reading() as snapshot:
             numbers = snapshot.connection.execute(select(pending_ids.c.request).distinct()).scalars()
             state = StoreState(context, snapshot.history, frozenset(numbers), within_days)
-        looks = ALWAYS + (IN_USE if snapshot.history.retiring is None else RETIRING)
-        found = [alert for look in looks for alert in look(state)]
+        wanted = ALWAYS + (IN_USE if state.history.retiring is None else RETIRING)
+        found = [alert for look in wanted for alert in look(state)]
         if context.history().seq == state.history.seq:
             break
     return tuple(sorted(found, key=lambda alert: ORDER.index(alert.code)))
