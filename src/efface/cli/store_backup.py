@@ -33,7 +33,7 @@ def backup(
     """Copy a store as of one moment, verified and without its key, while it may be in use."""
     with guarded(as_json) as stdout:
         made = open_store(store, key).backup(out)
-        done(Code.VERIFIED, f"the backup is in {made.path}; efface head shows how far the store's history goes")
+        done(Code.VERIFIED, f"the backup is in {made.path}")
         if as_json:
             print_json({**to_jsonable(made), "head": str(made.head), "holds": made.holds}, stdout)
         else:
@@ -77,7 +77,7 @@ def restore(
         if problems:
             raise RequestError(problems)
         made = efface.Store.restore(backup, store, key=key, against=against, head=notes or None, bring_back=bring_back)
-        done(Code.VERIFIED, f"the store is {made.path}; efface status and efface verify show it")
+        done(Code.VERIFIED, f"the store is in {made.path}")
         if as_json:
             print_json({**to_jsonable(made), "head": str(made.head)}, stdout)
         else:

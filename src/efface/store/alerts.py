@@ -1,6 +1,6 @@
 """What a store needs from the people who run it: what `efface status --check` looks for, one function each.
 
-Add a look as a function of an `StoreState` that yields alerts, and as one entry of LOOKS.
+Add a look as a function of a `StoreState` that yields alerts, and as one entry of LOOKS, or of LOOKS_AT_RETIRED.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,12 +13,12 @@ from sqlalchemy import select
 from efface.errors import RequestError, shorten
 from efface.options import is_integer
 from efface.store import clock
-from efface.store.clock_state import RESETS, clock_doubts, latest_in_future
+from efface.store.clock_state import clock_doubts
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
 from efface.store.errors import StoreError
 from efface.store.files import SUFFIX
-from efface.store.gc import removal_date, superseded
+from efface.store.gc import removable, removal_date
 from efface.store.history import History
 from efface.store.settings import DriftLimits
 from efface.store.unfinished import unfinished_retirement
@@ -83,7 +83,7 @@ def alerts(context: StoreContext, within_days: int | None = None) -> tuple[Alert
         with context.reading() as snapshot:
             numbers = snapshot.connection.execute(select(pending_ids.c.request).distinct()).scalars()
             state = StoreState(context, snapshot.history, frozenset(numbers), within_days)
-        wanted = ALWAYS + (IN_USE if state.history.retiring is None else RETIRING)
+        wanted = LOOKS_AT_RETIRED if state.history.retiring else LOOKS
         found = [alert for look in wanted for alert in look(state)]
         if context.history().seq == state.history.seq:
             break
@@ -107,8 +107,8 @@ def _overdue(state: StoreState) -> Iterator[Alert]:
 
 
 def _retraining(state: StoreState) -> Iterator[Alert]:
-    limits = DriftLimits(**state.history.settings["limits"])
-    for line in limits.exceeded(state.history.serving.drift):
+    limits, history = DriftLimits(**state.history.settings["limits"]), state.history
+    for line in limits.exceeded(history.serving.drift):
         yield Alert(f"a retraining is due: {line}", NOW, "efface run --retrain does it")
 
 
@@ -144,9 +144,9 @@ def _ids_not_pending(state: StoreState) -> Iterator[Alert]:
 
 
 def _superseded(state: StoreState) -> Iterator[Alert]:
-    for version in superseded(state.history):
+    for version in removable(state.history):
         day = removal_date(state.history, version)
-        if day is not None and day <= clock.now() and not clock_doubts(state.history) and not state.at_work:
+        if not state.at_work:
             what = f"{version.title} knows forgotten records, and was to be removed by {day:%Y-%m-%d}"
             yield Alert(what, NOW, "efface run removes it")
 
@@ -162,6 +162,16 @@ def _unnamed_checkpoints(state: StoreState) -> Iterator[Alert]:
         yield Alert(what, NOW, "efface run removes it")
 
 
+def _clock(state: StoreState) -> Iterator[Alert]:
+    for line in clock_doubts(state.history):
+        yield Alert(line, NOW, "efface clock says what to do")
+
+
+def _retirement(state: StoreState) -> Iterator[Alert]:
+    for line in unfinished_retirement(state.context, state.history) if not state.at_work else ():
+        yield Alert(f"the retirement is unfinished: {line}", NOW, "efface retire --yes goes on with it")
+
+
 def _due_soon(state: StoreState) -> Iterator[Alert]:
     days, latest = state.within_days, state.history.latest
     for request in state.history.pending if days is not None else ():
@@ -173,30 +183,18 @@ def _due_soon(state: StoreState) -> Iterator[Alert]:
             yield Alert(f"request {request.number} is due on {request.due}", SOON, "efface run honours it")
 
 
-def _clock(state: StoreState) -> Iterator[Alert]:
-    for line in clock_doubts(state.history):
-        yield Alert(line, NOW, "efface clock --confirm says that it was right; if it is wrong, set it first")
-    for line in latest_in_future(state.history):
-        yield Alert(line, NOW, f"if the clock is right now, {RESETS}")
-
-
-def _retirement(state: StoreState) -> Iterator[Alert]:
-    for place in () if state.at_work else unfinished_retirement(state.context, state.history):
-        yield Alert(f"the retirement is unfinished: {place}", NOW, "efface retire --yes goes on with it")
-
-
-Look = Callable[[StoreState], Iterator[Alert]]
-ALWAYS: tuple[Look, ...] = (_checkpoint, _ids_not_pending)
-IN_USE: tuple[Look, ...] = (
+LOOKS: tuple[Callable[[StoreState], Iterator[Alert]], ...] = (
+    _checkpoint,
     _overdue,
-    _clock,
     _retraining,
     _unfinished,
     _misplaced,
     _key,
     _ids_in_the_log,
+    _ids_not_pending,
     _superseded,
     _unnamed_checkpoints,
+    _clock,
     _due_soon,
 )
-RETIRING: tuple[Look, ...] = (_retirement,)
+LOOKS_AT_RETIRED = (_checkpoint, _ids_not_pending, _retirement)
