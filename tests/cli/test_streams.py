@@ -242,10 +242,10 @@ def test_what_a_users_code_does_with_streams_cannot_end_a_command(place: Path, l
     task = place / "my_task.py"
     task.write_text(f"import io, sys\n{line}\n{task.read_text()}")
     sys.modules.pop("my_task", None)
-    code, said = ended(full(), "request", "add", "--ids", "ids.txt")
+    code, said = ended(full(), "run", *QUICK)
     sys.modules.pop("my_task", None)
-    assert (code, said.count("\n")) == (0, 1) and f"({reason}); {STANDS}" in said
-    assert _happened(place, "request add")
+    assert (code, said.count("\n")) == (3, 1) and f"({reason}); {STANDS}" in said
+    assert _happened(place, "run")
 
 
 def test_a_report_that_cannot_be_written_is_the_disks_fault(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
