@@ -40,6 +40,8 @@ def clock(
             )
         opened = open_store(store, key)
         state = opened.confirm_clock() if confirm else opened.reset_clock() if reset else opened.clock()
+        if confirm or reset:
+            done(Code.VERIFIED, "efface clock shows it")
 
         from efface.cli.store_display import print_answer
 

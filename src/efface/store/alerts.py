@@ -1,6 +1,6 @@
 """What a store needs from the people who run it: what `efface status --check` looks for, one function each.
 
-Add a look as a function of an `StoreState` that yields alerts, and as one entry of LOOKS, or of LOOKS_AT_RETIRED.
+Add a look as a function of a `StoreState` that yields alerts, and as one entry of LOOKS, or of LOOKS_AT_RETIRED.
 """
 
 from collections.abc import Callable, Iterator
@@ -83,8 +83,8 @@ def alerts(context: StoreContext, within_days: int | None = None) -> tuple[Alert
         with context.reading() as snapshot:
             numbers = snapshot.connection.execute(select(pending_ids.c.request).distinct()).scalars()
             state = StoreState(context, snapshot.history, frozenset(numbers), within_days)
-        looks = LOOKS_AT_RETIRED if state.history.retiring else LOOKS
-        found = [alert for look in looks for alert in look(state)]
+        wanted = LOOKS_AT_RETIRED if state.history.retiring else LOOKS
+        found = [alert for look in wanted for alert in look(state)]
         if context.history().seq == state.history.seq:
             break
     return tuple(sorted(found, key=lambda alert: ORDER.index(alert.code)))

@@ -41,8 +41,8 @@ def check_returned(context: StoreContext, records: TrainingRecords, leaving: Map
     if joined:
         problems.append(
             f"{len(joined)} training record{'s are' if len(joined) > 1 else ' is'} of groups that were forgotten by "
-            f"{_requests(sorted(of_groups))}, and joined since: {shorten([names[at] for at in sorted(joined)])}: delete "
-            "the rows, or ask for the groups again (Store.add, or efface request add --groups)"
+            f"{_requests(sorted(of_groups))}, and joined since: {shorten([names[at] for at in sorted(joined)])}: "
+            "delete the rows, or ask for the groups again (Store.add, or efface request add --groups)"
         )
     if problems:
         stay = "if they may stay, say so: RunPlan(allow_returned=True) (--allow-returned)"
