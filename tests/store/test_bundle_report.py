@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from efface.store.bundle_report import rows_of, decisive_tests
+from efface.store.bundle_report import decisive_tests, rows_of
 
 ESTIMATE = {"value": 0.123456789, "low": -0.000012, "high": None, "level": 0.95}
 TEST = {"title": "loss attack", "unit": "AUC", "original": ESTIMATE, "unlearned": ESTIMATE, "margin": 0.1,

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from efface.errors import RequestError
 from efface.runtime.provenance import efface_version
 from efface.store import clock
-from efface.store.bundle_report import read_report, rows_of, decisive_tests
+from efface.store.bundle_report import decisive_tests, read_report, rows_of
 from efface.store.context import Snapshot, StoreContext
 from efface.store.database import events, notes
 from efface.store.entries import DeletionRequest, Event, RunRecord, Stage, Version
