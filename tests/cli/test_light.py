@@ -24,7 +24,10 @@ for words in json.load(sys.stdin):
     ends.append([code, out.getvalue(), [m for m in {HEAVY} if m in sys.modules]])
 json.dump(ends, sys.stdout)
 """
-VERBS = ("unlearn", "audit", "methods", "demo", "init", "run", "status", "verify", "export", "rollback", "retire")
+VERBS = (
+    *("unlearn", "audit", "methods", "demo", "init", "run", "status", "verify", "export", "rollback"),
+    *("clock", "retire"),
+)
 HELP: list[list[str]] = [
     [],
     ["--help"],
@@ -138,6 +141,10 @@ VERBS_WITHOUT_A_MODEL = {
     "rollback 9": 2,
     "export 9 --out bundle": 2,
     "retire": 2,
+    "clock": 0,
+    "clock --confirm": 0,
+    "clock --reset": 2,
+    "clock --confirm --reset": 2,
     "run --accept all": 2,
     "init my_task:task --checkpoint model.safetensors": 2,
 }

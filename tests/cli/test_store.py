@@ -222,7 +222,7 @@ def test_faults_of_a_store_have_codes_of_their_own(here: Path) -> None:
     key.unlink()
     assert said("status").startswith("Retired: the key")
     assert "the store is retired" in said("run", *QUICK, code=2)
-    key.write_text("0" * 64)
+    key.write_text("1" * 64)
     assert "is not the key of this store" in said("status", code=4)
     key.write_text(text)
     checkpoint = (here / "efface-store/current.safetensors").resolve()

@@ -10,7 +10,9 @@ from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from efface.store.add import Answer
-    from efface.store.entries import DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
+    from efface.store.alerts import Alert
+    from efface.store.clock_state import ClockState
+    from efface.store.entries import Deferral, DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
     from efface.store.leftovers import Leftover
@@ -21,9 +23,12 @@ if TYPE_CHECKING:
     from efface.store.verify import Verification
 
 _HOMES = {
+    "Alert": "efface.store.alerts",
     "Answer": "efface.store.add",
     "BusyError": "efface.store.errors",
+    "ClockState": "efface.store.clock_state",
     "DamagedError": "efface.store.errors",
+    "Deferral": "efface.store.entries",
     "DeletionRequest": "efface.store.entries",
     "DriftLimits": "efface.store.settings",
     "Event": "efface.store.entries",
@@ -45,9 +50,12 @@ _HOMES = {
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
+    "Alert",
     "Answer",
     "BusyError",
+    "ClockState",
     "DamagedError",
+    "Deferral",
     "DeletionRequest",
     "DriftLimits",
     "Event",

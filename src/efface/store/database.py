@@ -76,7 +76,7 @@ pending_ids = Table(
     Column("name", Text, nullable=False),
     Index("pending_ids_by_tag", "tag"),
 )
-# The notes that people gave with requests; the history holds an HMAC of each.
+# The notes that people gave with requests, each on a line of its own; the history holds an HMAC of a request's notes.
 notes = Table("notes", metadata, Column("request", Integer, primary_key=True), Column("text", Text, nullable=False))
 
 # A MAC of the content of each training record that is not forgotten, by the first half of its tag; see fingerprints.py.

@@ -9,7 +9,7 @@ from efface.store import clock
 from efface.store.bundle import REFERENCE_DIGITS, in_time
 from efface.store.context import StoreContext
 from efface.store.database import events, notes
-from efface.store.entries import DeletionRequest, RunRecord, Stage
+from efface.store.entries import CONFIRMED, RESET, DeletionRequest, RunRecord, Stage
 from efface.store.history import History
 
 
@@ -90,10 +90,11 @@ def _verdict(history: History, run: int) -> dict[str, Any] | None:
 
 def _concerns(kind: str, body: dict[str, Any], request: DeletionRequest, run: RunRecord | None) -> bool:
     """Whether an event is about a request or its run."""
-    if kind in ("created", "cleared", "retired"):
+    if kind in ("created", "cleared", "retiring", "retired", CONFIRMED):
         return False
     if kind in ("requested", "amended", "covered", "cancelled"):
         return bool(body["number"] == request.number)
     if kind in ("made", "audited", "ended"):
         return run is not None and bool(body["number"] == run.number)
-    return kind in ("rolled_back", "removed") or request.number in body["requests"]
+    # a reset changes which of the times in these events count
+    return kind in ("rolled_back", "removed", RESET) or request.number in body["requests"]

@@ -34,7 +34,8 @@ POINTS = (
     "checkpoint.folder-synced",
     "made.before-commit",
     "run.made",
-    # the audit and its report
+    # its answers to holdout records, the audit and its report
+    "run.drift-read",
     "run.audited",
     "report.folder",
     "report.written",
@@ -43,7 +44,6 @@ POINTS = (
     "audited.before-commit",
     "run.judged",
     # the version is put into service
-    "run.drift-read",
     "baseline.temporary",
     "baseline.written",
     "baseline.synced",
@@ -68,6 +68,16 @@ POINTS = (
     "head.synced",
     "head.renamed",
     "run.finished",
+    # the store is retired
+    "retire.before-commit",
+    "retire.begun",
+    "retire.linked",
+    "retire.cleared",
+    "retire.models-removed",
+    "retired.before-commit",
+    "retire.noted",
+    "key.overwritten",
+    "key.removed",
 )
 
 # while a bundle is written

@@ -7,7 +7,20 @@ from typing import Any
 from efface.errors import RequestError
 from efface.options import is_integer
 from efface.runtime.printing import Brief
-from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, FingerprintSums, RunRecord, Stage, Version
+from efface.store.entries import (
+    CLOCK_AHEAD,
+    CLOCK_BEHIND,
+    CONFIRMED,
+    RESET,
+    Deferral,
+    DeletionRequest,
+    Event,
+    FingerprintSums,
+    RunRecord,
+    Stage,
+    Version,
+    not_after,
+)
 from efface.store.errors import DamagedError
 
 FIRST = "0" * 64  # what the first event is chained to
@@ -28,8 +41,13 @@ class History(Brief):
         current: number of the version in service.
         fingerprints: how many fingerprints of records' contents the store keeps.
         uncleared: whether the write-ahead log may still hold deleted ids.
+        retiring: when its retirement began, in UTC; None if it did not.
+        cancelled_by_retiring: numbers of the requests that the retirement cancelled.
         retired: when the store was retired, in UTC; None if it was not.
         clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
+        clock_ahead: numbers of the events at which the clock was implausibly far ahead of the event before, and by how
+            many seconds, as long as nobody has said whether it was right.
+        clock_resets: numbers of the events that reset the clock, and of the first event whose time was wrong.
         seq, hash, latest: number, hash and time of the last event.
     """
 
@@ -45,8 +63,12 @@ class History(Brief):
     current: int = 0
     fingerprints: FingerprintSums = field(default_factory=FingerprintSums)
     uncleared: bool = False
+    retiring: str | None = None
+    cancelled_by_retiring: tuple[int, ...] = ()
     retired: str | None = None
     clock_jumps: list[tuple[int, float]] = field(default_factory=list)
+    clock_ahead: list[tuple[int, float]] = field(default_factory=list)
+    clock_resets: list[tuple[int, int]] = field(default_factory=list)
     seq: int = 0
     hash: str = FIRST
     latest: str = ""
@@ -59,16 +81,19 @@ class History(Brief):
             runs=dict(self.runs),
             versions=dict(self.versions),
             clock_jumps=list(self.clock_jumps),
+            clock_ahead=list(self.clock_ahead),
+            clock_resets=list(self.clock_resets),
         )
 
     def apply(self, events: Iterable[Event]) -> None:
         """Apply later events in order; DamagedError if one does not fit."""
         for event in events:
             try:
-                body = {name: value for name, value in event.body.items() if name != CLOCK_BEHIND}
+                body = dict(event.body)
+                for mark, jumps in ((CLOCK_BEHIND, self.clock_jumps), (CLOCK_AHEAD, self.clock_ahead)):
+                    if seconds := body.pop(mark, None):
+                        jumps.append((event.seq, float(seconds)))
                 _APPLY[event.kind](self, event, body)
-                if behind := event.body.get(CLOCK_BEHIND):
-                    self.clock_jumps.append((event.seq, float(behind)))
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise DamagedError(f"event {event.seq} ({event.kind}) of the history cannot be read") from error
             self.seq, self.hash, self.latest = event.seq, event.hash, event.at
@@ -90,15 +115,6 @@ class History(Brief):
     def serving(self) -> Version:
         """The version in service."""
         return self.versions[self.current]
-
-    @property
-    def clock_warnings(self) -> list[str]:
-        """A warning if the clock jumped back at some event; else empty."""
-        if not self.clock_jumps:
-            return []
-        seq, seconds = self.clock_jumps[0]
-        more = f", and so for {len(self.clock_jumps) - 1} later events" if len(self.clock_jumps) > 1 else ""
-        return [f"event {seq}: the clock lay {seconds:.0f} s behind the event before it{more}"]
 
     @property
     def pending(self) -> list[DeletionRequest]:
@@ -145,6 +161,7 @@ class History(Brief):
     def needed_files(self) -> dict[tuple[str, str], str]:
         """The files that the store must hold: a name for messages, by kind and hash of each file."""
         needed = {("checkpoints", v.file): v.title for v in self.versions.values() if not v.removed}
+        needed |= {("baselines", v.answers): answers_title(v) for v in self.versions.values() if not v.removed}
         needed |= {("baselines", v.baseline): baseline_title(v) for v in self.versions.values()}
         run = self.open_run
         if run is not None and run.model is not None:
@@ -178,15 +195,22 @@ class History(Brief):
     def _amended(self, event: Event, body: dict[str, Any]) -> None:
         self._change_request(body["number"], due=body["due"], note=body["note"])
 
+    def _deferred(self, event: Event, body: dict[str, Any]) -> None:
+        waiting = {int(number): Deferral(*why) for number, why in body["requests"].items()}
+        for request in self.pending:
+            self._change_request(request.number, deferred=waiting.get(request.number))
+
     def _cancelled(self, event: Event, body: dict[str, Any]) -> None:
         self._change_request(body["number"], stage=Stage.CANCELLED)
         self.uncleared = True
+        if self.retiring:
+            self.cancelled_by_retiring += (body["number"],)
 
     def _covered(self, event: Event, body: dict[str, Any]) -> None:
         self._honour(body["number"], body["version"], event.when, tuple(body["through"]))
 
     def _honour(self, number: int, version: int, at: str, through: tuple[int, ...] = ()) -> None:
-        self._change_request(number, stage=Stage.HONOURED, version=version, honoured=at, through=through)
+        self._change_request(number, stage=Stage.HONOURED, version=version, honoured=at, through=through, deferred=None)
 
     def _began(self, event: Event, body: dict[str, Any]) -> None:
         number = body["number"]
@@ -213,8 +237,23 @@ class History(Brief):
         self.current = body["version"]
         self.versions[self.current] = replace(self.serving, replaced=None)
 
+    def _retiring(self, event: Event, body: dict[str, Any]) -> None:
+        self.retiring, self.uncleared, self.fingerprints = event.when, True, FingerprintSums()
+
     def _retired(self, event: Event, body: dict[str, Any]) -> None:
         self.retired = event.when
+
+    def _clock_confirmed(self, event: Event, body: dict[str, Any]) -> None:
+        self.clock_ahead = []
+
+    def _clock_reset(self, event: Event, body: dict[str, Any]) -> None:
+        """Times that lie in the future of a reset were wrong, and count as the time of the reset."""
+        self.clock_resets.append((event.seq, int(body["since"])))
+        self.clock_ahead, self.clock_jumps = [], [jump for jump in self.clock_jumps if jump[0] < body["since"]]
+        self.created = min(self.created, event.at)
+        self.requests = {number: not_after(request, event.at) for number, request in self.requests.items()}
+        self.runs = {number: not_after(run, event.at) for number, run in self.runs.items()}
+        self.versions = {number: not_after(version, event.at) for number, version in self.versions.items()}
 
     def _change_request(self, number: int, **changes: Any) -> None:
         self.requests[number] = replace(self.requests[number], **changes)
@@ -228,6 +267,11 @@ def baseline_title(version: Version) -> str:
     return f"holdout answers of lineage {version.lineage}"
 
 
+def answers_title(version: Version) -> str:
+    """The name in messages of the file with a version's own predictions on these records."""
+    return f"holdout answers of {version.title}"
+
+
 _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "created": History._created,
     "version": History._version,
@@ -235,6 +279,7 @@ _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "requested": History._requested,
     "amended": History._amended,
     "cancelled": History._cancelled,
+    "deferred": History._deferred,
     "covered": History._covered,
     "began": History._began,
     "made": History._made,
@@ -243,5 +288,8 @@ _APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
     "cleared": History._cleared,
     "removed": History._removed,
     "rolled_back": History._rolled_back,
+    "retiring": History._retiring,
     "retired": History._retired,
+    CONFIRMED: History._clock_confirmed,
+    RESET: History._clock_reset,
 }

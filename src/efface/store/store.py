@@ -1,6 +1,7 @@
 """Store: the deletion requests against one model, the versions that honour them, and the audits of those."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,6 @@ from efface.auditing.config import REFERENCES
 from efface.options import clear_calls
 from efface.runtime.files import as_path
 from efface.runtime.notices import warn_caller
-from efface.store.clock import read_date
 from efface.store.place import as_seconds, key_beside
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.reader import StoreReader
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from efface.store.add import Answer
+    from efface.store.clock_state import ClockState
     from efface.store.entries import DeletionRequest, Version
     from efface.store.verify import Verification
     from efface.task import Task
@@ -85,18 +86,23 @@ class Store(StoreReader):
     def add(self, ids: "Collection[RecordId]", note: str | None = None, due: str | date | None = None) -> "Answer":
         """Add a request to forget records; a second call with the same records finds the existing request.
 
+        While that is pending, a further note is kept beside its own, and an earlier date replaces its own; a later one
+        does not. To postpone a request, cancel it and ask again.
+
         Args:
             ids: ids of the records; each must be a training record or have been forgotten before.
             note: one line of at most 500 characters. It is stored as plain text, so do not name people in it.
-            due: the last day on which honouring it is in time, as a date or as YYYY-MM-DD.
+            due: the last day (UTC) on which honouring it is in time: text as YYYY-MM-DD, a date, or a datetime with a
+                time zone, of which the day in UTC counts.
 
         Returns:
-            The request, whether it is new, and how many of its records were forgotten before.
+            The request, whether it is new, how many of its records were forgotten before, and what became of a date or
+            a note that was given for an existing request.
         """
-        day, records = read_date(due, "due") if isinstance(due, str) else due, self._records()
+        records = self._records()
         from efface.store.add import add
 
-        return add(self._context, records, ids, note, day)
+        return add(self._context, records, ids, note, due)
 
     def cancel(self, number: int) -> "DeletionRequest":
         """Cancel a pending request and delete its ids."""
@@ -117,10 +123,12 @@ class Store(StoreReader):
         """
         task = self._checked_task()
         from efface.runtime.devices import resolve_device
+        from efface.store.clock_state import clock_doubts
         from efface.store.run import run
 
         plan, wait_s = RunPlan() if plan is None else plan, as_seconds("wait_s", wait_s)
         outcome = run(self._context, task, plan, resolve_device(self._device), wait_s, progress)
+        outcome = replace(outcome, warnings=(*outcome.warnings, *clock_doubts(self.history())))
         warn_caller(outcome.warnings)
         return outcome
 
@@ -166,6 +174,26 @@ class Store(StoreReader):
         from efface.store.rollback import rollback
 
         return rollback(self._context, number)
+
+    def confirm_clock(self) -> "ClockState":
+        """Note that the machine's clock is right although it lies far ahead of an event, so that dates count again.
+
+        Raises:
+            RequestError: events have later times than the machine's clock, so one of them is wrong.
+        """
+        from efface.store.clock_state import confirm_clock
+
+        return confirm_clock(self._context)
+
+    def reset_clock(self) -> "ClockState":
+        """Note that times in the future of the machine's clock were wrong; they count as the present from now on.
+
+        Raises:
+            RequestError: no event has a later time than the machine's clock, or that is plainly wrong.
+        """
+        from efface.store.clock_state import reset_clock
+
+        return reset_clock(self._context)
 
     def retire(self) -> list[int]:
         """Delete pending ids and superseded models, then destroy the key; returns the numbers of cancelled requests."""
