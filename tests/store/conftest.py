@@ -75,13 +75,12 @@ def path(grown: Path, tmp_path: Path) -> Path:
     return copied(grown, tmp_path / "copy")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def table() -> Iterator[None]:
-    """Prints what was put in and what came of it (pytest -s)."""
-    SEEN.clear()
+@pytest.fixture(autouse=True)
+def noted_faults(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Notes with each test which faults it put in and what came of them, for `python -m benchmarks.store_faults`."""
+    before = SEEN.copy()
     yield
-    for (fault, outcome, code), times in sorted(SEEN.items()):
-        print(f"{fault:44} {times:5} x {outcome:10} exit code {code}")
+    request.node.user_properties += [("fault", [*fault, times]) for fault, times in (SEEN - before).items()]
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import typer
 
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
-from efface.cli import store, store_init, store_repair, store_requests, store_status
+from efface.cli import store, store_backup, store_init, store_repair, store_requests, store_status
 from efface.cli.checks import (
     check_audit,
     check_fit,
@@ -291,6 +291,6 @@ def demo(
 
 
 # beside the commands above, and after them in the help
-for part in (store_init, store, store_status, store_repair):
+for part in (store_init, store, store_status, store_backup, store_repair):
     app.registered_commands += part.app.registered_commands
 app.add_typer(store_requests.app, name="request")

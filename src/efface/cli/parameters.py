@@ -15,7 +15,8 @@ from efface.store.place import KEY_VARIABLE
 ELSEWHERE = {
     "check": "efface unlearn --dry-run makes all checks, and shows which records would go",
     "forget": "efface unlearn erases records",
-    "store": "a store's commands are efface init, request, run, status, verify, export, rollback, clock and retire",
+    "store": "a store's commands are efface init, request, run, status, verify, export, rollback, backup, "
+    "restore, head, clock and retire",
     "history": "efface status shows the versions, efface request list the requests",
 }
 
@@ -162,6 +163,13 @@ StorePlace = Annotated[
 KeyFile = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", envvar=KEY_VARIABLE, help="The store's key; by default beside its folder."),
+]
+NOTED = "SEQ:HASH as efface head printed it, or a file of such lines"
+NotedHead = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SEQ:HASH", help=f"End with code 4 where the history lacks an event that was noted elsewhere: {NOTED}."
+    ),
 ]
 OtherTask = Annotated[
     str | None, typer.Option("--task", metavar="MODULE:NAME", help="The task, where it is not the one given to init.")

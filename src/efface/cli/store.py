@@ -19,6 +19,7 @@ from efface.cli.parameters import (
     MethodCommand,
     MethodKey,
     MethodOptions,
+    NotedHead,
     OtherTask,
     ReferenceModels,
     RequestNumber,
@@ -31,6 +32,7 @@ from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.runtime.devices import resolve_device
 from efface.runtime.jsonable import to_jsonable
+from efface.store.noted_head import read_notes
 from efface.store.plan import RunPlan, check_accept, contradictions, unused_references
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="The model that the lineage began with, where the store no longer keeps it."),
     ] = None,
+    head: NotedHead = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -132,12 +135,15 @@ def verify(
             problems.append(unused_references(reference_models))
         if original is not None:
             collect_errors(problems, check_weights_of, "--original", original)
+        notes = None if head is None else collect_errors(problems, read_notes, head, "--head")
         if problems:
             raise RequestError(problems)
 
         from efface.cli.store_display import print_answer, show_verification
 
         opened, loaded = open_with_task(store, key, task, device)
+        if notes is not None:
+            opened.check_head(notes)
         before = None if original is None else _original(loaded, original, device)
         found = opened.verify(None if no_audit else level, reference_models, before)
         print_answer(found, as_json, stdout, show_verification)

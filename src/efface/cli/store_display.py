@@ -106,8 +106,7 @@ def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     say(out, Text(head, style="bold"))
     for name in ("reference", "note", "added", "due", "honoured"):
         if described[name] is not None:
-            for at, line in enumerate(described[name].split("
-")):  # each note stands in a line of its own
+            for at, line in enumerate(described[name].split("\n")):  # each note stands in a line of its own
                 say(out, f"  {'' if at else name:10}{line}")
     if described["in_time"] is not None:
         say(out, f"  {'':10}{'in time' if described['in_time'] else 'too late'}")

@@ -97,4 +97,4 @@ def _concerns(kind: str, body: dict[str, Any], request: DeletionRequest, run: Ru
     if kind in ("made", "audited", "ended"):
         return run is not None and bool(body["number"] == run.number)
     # a reset changes which of the times in these events count
-    return kind in ("rolled_back", "removed", RESET) or request.number in body["requests"]
+    return kind in ("rolled_back", "removed", "restored", RESET) or request.number in body["requests"]

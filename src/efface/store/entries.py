@@ -13,6 +13,11 @@ RESET, CONFIRMED = "clock_reset", "clock_confirmed"  # kinds of events about the
 TIMES = ("added", "honoured", "began", "made", "replaced")  # fields of requests, runs and versions
 
 
+def moment(at: str) -> str:
+    """A time in UTC as messages show it, to the minute."""
+    return f"{at[:10]} {at[11:16]} UTC"
+
+
 @dataclass(frozen=True)
 class Event:
     """One line of the history.
@@ -210,6 +215,23 @@ class Version(Brief):
     def title(self) -> str:
         """Its name in messages."""
         return f"version {self.number}"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A time that the store was made from a backup.
+
+    Args:
+        seq: number of the event that says so.
+        at: when, in UTC.
+        event: number of the backup's last event; what was done after it elsewhere is not in this history.
+        taken: when the backup was made, in UTC.
+    """
+
+    seq: int
+    at: str
+    event: int
+    taken: str
 
 
 Entry = TypeVar("Entry", DeletionRequest, RunRecord, Version)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 ACTIONS = ("kill", "full", "pause")
-POINTS = (
+RUN_POINTS = (
     # opening
     "run.locked",
     "run.recovered",
@@ -68,7 +68,9 @@ POINTS = (
     "head.synced",
     "head.renamed",
     "run.finished",
-    # the store is retired
+)
+# while the store is retired
+RETIRE_POINTS = (
     "retire.before-commit",
     "retire.begun",
     "retire.linked",
@@ -79,9 +81,29 @@ POINTS = (
     "key.overwritten",
     "key.removed",
 )
+# while a backup is made, and a store of it
+COPY_POINTS = (
+    "backup.folder",
+    "backup.database",
+    "backup.file",
+    "backup.verified",
+    "backup.marked",
+    "backup.synced",
+    "backup.renamed",
+    "restore.folder",
+    "restore.database",
+    "restore.file",
+    "restore.verified",
+    "restored.before-commit",
+    "restore.noted",
+    "restore.unmarked",
+    "restore.synced",
+    "restore.renamed",
+)
 
 # while a bundle is written
 BUNDLE_POINTS = ("bundle.folder", "bundle.written", "bundle.synced", "bundle.moved", "bundle.renamed")
+POINTS = (*RUN_POINTS, *RETIRE_POINTS, *COPY_POINTS, *BUNDLE_POINTS)
 
 
 @dataclass
@@ -89,7 +111,7 @@ class Armed:
     """What a test has asked for.
 
     Args:
-        name: the point, one of POINTS or BUNDLE_POINTS.
+        name: the point, one of POINTS.
         action: what happens there, one of ACTIONS.
         nth: it happens when the point is reached for this time, counting from 1.
         reached: how often the point was reached since.
@@ -118,7 +140,7 @@ def arm(wanted: str) -> None:
     global _armed
     name, _, rest = wanted.partition(":")
     action, _, nth = rest.partition(":")
-    if name not in (*POINTS, *BUNDLE_POINTS) or action not in ACTIONS:
+    if name not in POINTS or action not in ACTIONS:
         raise ValueError(f"there is no fail point {wanted!r}")
     _armed = Armed(name, action, int(nth or 1))
 
@@ -135,7 +157,7 @@ def armed() -> bool:
 
 
 def failpoint(name: str) -> None:
-    """Mark the point `name`, one of POINTS or BUNDLE_POINTS, and do what a test has asked for there."""
+    """Mark the point `name`, one of POINTS, and do what a test has asked for there."""
     if _armed is None or _armed.name != name:
         return
     _armed.reached += 1

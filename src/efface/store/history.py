@@ -1,25 +1,24 @@
 """The history: the requests, runs and versions that follow from applying its events in order."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from efface.errors import RequestError
 from efface.options import is_integer
 from efface.runtime.printing import Brief
+from efface.store.applying import APPLY
 from efface.store.entries import (
     CLOCK_AHEAD,
     CLOCK_BEHIND,
-    CONFIRMED,
-    RESET,
-    Deferral,
     DeletionRequest,
     Event,
     FingerprintSums,
+    Restored,
     RunRecord,
     Stage,
     Version,
-    not_after,
+    moment,
 )
 from efface.store.errors import DamagedError
 
@@ -44,6 +43,7 @@ class History(Brief):
         retiring: when its retirement began, in UTC; None if it did not.
         cancelled_by_retiring: numbers of the requests that the retirement cancelled.
         retired: when the store was retired, in UTC; None if it was not.
+        restored: the times that the store was restored from a backup.
         clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
         clock_ahead: numbers of the events at which the clock was implausibly far ahead of the event before, and by how
             many seconds, as long as nobody has said whether it was right.
@@ -66,6 +66,7 @@ class History(Brief):
     retiring: str | None = None
     cancelled_by_retiring: tuple[int, ...] = ()
     retired: str | None = None
+    restored: list[Restored] = field(default_factory=list)
     clock_jumps: list[tuple[int, float]] = field(default_factory=list)
     clock_ahead: list[tuple[int, float]] = field(default_factory=list)
     clock_resets: list[tuple[int, int]] = field(default_factory=list)
@@ -80,6 +81,7 @@ class History(Brief):
             requests=dict(self.requests),
             runs=dict(self.runs),
             versions=dict(self.versions),
+            restored=list(self.restored),
             clock_jumps=list(self.clock_jumps),
             clock_ahead=list(self.clock_ahead),
             clock_resets=list(self.clock_resets),
@@ -93,7 +95,7 @@ class History(Brief):
                 for mark, jumps in ((CLOCK_BEHIND, self.clock_jumps), (CLOCK_AHEAD, self.clock_ahead)):
                     if seconds := body.pop(mark, None):
                         jumps.append((event.seq, float(seconds)))
-                _APPLY[event.kind](self, event, body)
+                APPLY[event.kind](self, event, body)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise DamagedError(f"event {event.seq} ({event.kind}) of the history cannot be read") from error
             self.seq, self.hash, self.latest = event.seq, event.hash, event.at
@@ -115,6 +117,16 @@ class History(Brief):
     def serving(self) -> Version:
         """The version in service."""
         return self.versions[self.current]
+
+    @property
+    @property
+    def restore_warnings(self) -> list[str]:
+        """A warning for each time that the store was restored from a backup."""
+        return [
+            f"event {r.seq}: restored from a backup that ended with event {r.event} and was made on {moment(r.taken)}: "
+            "what was done elsewhere in between is not in the history"
+            for r in self.restored
+        ]
 
     @property
     def pending(self) -> list[DeletionRequest]:
@@ -168,99 +180,6 @@ class History(Brief):
             needed["checkpoints", run.model["file"]] = f"unfinished run {run.number}"
         return needed
 
-    def _created(self, event: Event, body: dict[str, Any]) -> None:
-        self.store, self.created, self.task, self.key = body["store"], event.when, body["task"], body["key"]
-        self.settings, self.source = body["settings"], body["source"]
-
-    def _version(self, event: Event, body: dict[str, Any]) -> None:
-        if self.versions:
-            self.versions[self.current] = replace(self.serving, replaced=event.when)
-        body = dict(body)
-        self._fingerprinted(event, {"sums": body.pop("fingerprints")})
-        version = Version(**{**body, "made": event.when, "requests": tuple(body["requests"])})
-        self.versions[version.number] = version
-        self.current = version.number
-        if version.run is not None:
-            self._change_run(version.run, stage=Stage.DONE)
-            self.uncleared = True
-        for number in version.requests:
-            self._honour(number, version.number, event.when)
-
-    def _fingerprinted(self, event: Event, body: dict[str, Any]) -> None:
-        self.fingerprints = FingerprintSums(**body["sums"])
-
-    def _requested(self, event: Event, body: dict[str, Any]) -> None:
-        self.requests[body["number"]] = DeletionRequest(**body, added=event.when)
-
-    def _amended(self, event: Event, body: dict[str, Any]) -> None:
-        self._change_request(body["number"], due=body["due"], note=body["note"])
-
-    def _deferred(self, event: Event, body: dict[str, Any]) -> None:
-        waiting = {int(number): Deferral(*why) for number, why in body["requests"].items()}
-        for request in self.pending:
-            self._change_request(request.number, deferred=waiting.get(request.number))
-
-    def _cancelled(self, event: Event, body: dict[str, Any]) -> None:
-        self._change_request(body["number"], stage=Stage.CANCELLED)
-        self.uncleared = True
-        if self.retiring:
-            self.cancelled_by_retiring += (body["number"],)
-
-    def _covered(self, event: Event, body: dict[str, Any]) -> None:
-        self._honour(body["number"], body["version"], event.when, tuple(body["through"]))
-
-    def _honour(self, number: int, version: int, at: str, through: tuple[int, ...] = ()) -> None:
-        self._change_request(number, stage=Stage.HONOURED, version=version, honoured=at, through=through, deferred=None)
-
-    def _began(self, event: Event, body: dict[str, Any]) -> None:
-        number = body["number"]
-        self.runs[number] = RunRecord(number, event.when, body["parent"], tuple(body["requests"]), dict(body["plan"]))
-
-    def _made(self, event: Event, body: dict[str, Any]) -> None:
-        self._change_run(body["number"], model=body["model"])
-
-    def _audited(self, event: Event, body: dict[str, Any]) -> None:
-        self._change_run(body["number"], audit=body["audit"])
-
-    def _ended(self, event: Event, body: dict[str, Any]) -> None:
-        self._change_run(body["number"], stage=Stage(body["stage"]), why=body["why"], model=None)
-
-    def _cleared(self, event: Event, body: dict[str, Any]) -> None:
-        self.uncleared = False
-
-    def _removed(self, event: Event, body: dict[str, Any]) -> None:
-        for number in body["versions"]:
-            self.versions[number] = replace(self.versions[number], removed=True)
-
-    def _rolled_back(self, event: Event, body: dict[str, Any]) -> None:
-        self.versions[self.current] = replace(self.serving, replaced=event.when)
-        self.current = body["version"]
-        self.versions[self.current] = replace(self.serving, replaced=None)
-
-    def _retiring(self, event: Event, body: dict[str, Any]) -> None:
-        self.retiring, self.uncleared, self.fingerprints = event.when, True, FingerprintSums()
-
-    def _retired(self, event: Event, body: dict[str, Any]) -> None:
-        self.retired = event.when
-
-    def _clock_confirmed(self, event: Event, body: dict[str, Any]) -> None:
-        self.clock_ahead = []
-
-    def _clock_reset(self, event: Event, body: dict[str, Any]) -> None:
-        """Times that lie in the future of a reset were wrong, and count as the time of the reset."""
-        self.clock_resets.append((event.seq, int(body["since"])))
-        self.clock_ahead, self.clock_jumps = [], [jump for jump in self.clock_jumps if jump[0] < body["since"]]
-        self.created = min(self.created, event.at)
-        self.requests = {number: not_after(request, event.at) for number, request in self.requests.items()}
-        self.runs = {number: not_after(run, event.at) for number, run in self.runs.items()}
-        self.versions = {number: not_after(version, event.at) for number, version in self.versions.items()}
-
-    def _change_request(self, number: int, **changes: Any) -> None:
-        self.requests[number] = replace(self.requests[number], **changes)
-
-    def _change_run(self, number: int, **changes: Any) -> None:
-        self.runs[number] = replace(self.runs[number], **changes)
-
 
 def baseline_title(version: Version) -> str:
     """The name in messages of the file with the predictions that a version's drift is measured against."""
@@ -270,26 +189,3 @@ def baseline_title(version: Version) -> str:
 def answers_title(version: Version) -> str:
     """The name in messages of the file with a version's own predictions on these records."""
     return f"holdout answers of {version.title}"
-
-
-_APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
-    "created": History._created,
-    "version": History._version,
-    "fingerprinted": History._fingerprinted,
-    "requested": History._requested,
-    "amended": History._amended,
-    "cancelled": History._cancelled,
-    "deferred": History._deferred,
-    "covered": History._covered,
-    "began": History._began,
-    "made": History._made,
-    "audited": History._audited,
-    "ended": History._ended,
-    "cleared": History._cleared,
-    "removed": History._removed,
-    "rolled_back": History._rolled_back,
-    "retiring": History._retiring,
-    "retired": History._retired,
-    CONFIRMED: History._clock_confirmed,
-    RESET: History._clock_reset,
-}

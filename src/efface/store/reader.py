@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from efface.store.clock_state import ClockState
     from efface.store.entries import DeletionRequest
     from efface.store.history import History
+    from efface.store.noted_head import HeadNote
     from efface.store.overview import Overview
     from efface.task import Task
     from efface.types import RecordId
@@ -143,6 +144,26 @@ class StoreReader:
         from efface.store.alerts import alerts
 
         return alerts(self._context, within_days)
+
+    def head(self) -> "HeadNote":
+        """The last event of the history; noted elsewhere, it shows later that the store was not put back to a copy."""
+        from efface.store.noted_head import HeadNote
+
+        history = self.history()
+        return HeadNote(history.seq, history.hash, history.latest)
+
+    def check_head(self, noted: "str | HeadNote | Sequence[str | HeadNote]") -> None:
+        """Check that the history holds an event that was noted elsewhere.
+
+        Args:
+            noted: what `head` gave, as it is or as text, or several of them.
+
+        Raises:
+            DamagedError: it does not: the store was put back to an older copy of itself, or is another one.
+        """
+        from efface.store.noted_head import as_notes, check_notes
+
+        check_notes(self._context, as_notes(noted, "noted"))
 
     def _records(self) -> "RecordIndex":
         """The index of the training records' ids, made once."""

@@ -1,12 +1,13 @@
 """Store: the deletion requests against one model, the versions that honour them, and the audits of those."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efface.auditing.config import REFERENCES
+from efface.errors import RequestError, collect_errors, kind_of
 from efface.options import clear_calls
 from efface.runtime.files import as_path
 from efface.runtime.notices import warn_caller
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from efface.store.add import Answer
+    from efface.store.backup import Backup
     from efface.store.clock_state import ClockState
     from efface.store.entries import DeletionRequest, Version
+    from efface.store.noted_head import HeadNote
+    from efface.store.restore import Restoration
     from efface.store.verify import Verification
     from efface.task import Task
     from efface.types import RecordId
@@ -82,6 +86,49 @@ class Store(StoreReader):
         key_path = key_beside(place) if key is None else as_path("key", key).absolute()
         NewStore(place, key_path, task, model, StoreSettings() if settings is None else settings).create(device)
         return cls(place, task, key=key_path, device=device)
+
+    @classmethod
+    def restore(
+        cls,
+        backup: str | Path,
+        folder: str | Path,
+        *,
+        key: str | Path | None = None,
+        against: str | Path | None = None,
+        head: "str | HeadNote | Sequence[str | HeadNote] | None" = None,
+        bring_back: bool = False,
+    ) -> "Restoration":
+        """Make a store of a backup; what would come back by that is refused, and listed, unless it may.
+
+        Args:
+            backup: the folder that `backup` made; it is only read.
+            folder: the store's folder, which must not exist yet.
+            key: the file with the store's key; by default the one named by EFFACE_KEY, else the one beside the folder.
+            against: the store that the backup was made of, if it can still be read: it shows what was done since.
+            head: the head of that store that was noted last, or several: it shows whether anything was done since.
+            bring_back: restore it although ids, models that know forgotten records, or an earlier state come back.
+
+        Returns:
+            Where the store is, what came back, and what to do now.
+        """
+        from efface.store.noted_head import as_notes
+
+        problems: list[str] = []
+        heads = [] if head is None else collect_errors(problems, as_notes, head, "head")
+        if not isinstance(bring_back, bool):
+            problems.append(f"bring_back: expected True or False, got {kind_of(bring_back)}")
+        if problems or heads is None:
+            raise RequestError(problems)
+        source, place = as_path("backup", backup), as_path("folder", folder).absolute()
+        key_path = None if key is None else as_path("key", key).absolute()
+        other = None if against is None else as_path("against", against).absolute()
+        from efface.store.backup_places import check_restoration
+
+        check_restoration(source, place, key_path, other)
+        from efface.store.bringing_back import KnownSince
+        from efface.store.restore import restore
+
+        return restore(source, place, key_path, KnownSince(other, heads), bring_back)
 
     def add(self, ids: "Collection[RecordId]", note: str | None = None, due: str | date | None = None) -> "Answer":
         """Add a request to forget records; a second call with the same records finds the existing request.
@@ -168,6 +215,19 @@ class Store(StoreReader):
         from efface.store.export import export
 
         return export(self._context, number, as_path("out", out))
+
+    def backup(self, out: str | Path) -> "Backup":
+        """Copy the store as of one moment, without its key, while it may be in use; `restore` makes a store of it.
+
+        Args:
+            out: the folder to make, outside of the store; it must not exist or be empty.
+
+        Returns:
+            What the backup holds of people who asked to be forgotten, and how long it may be kept.
+        """
+        from efface.store.backup import backup
+
+        return backup(self._context, as_path("out", out))
 
     def rollback(self, number: int) -> "Version":
         """Put an earlier version into service; RequestError if a request would no longer be honoured."""
