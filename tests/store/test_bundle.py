@@ -113,8 +113,31 @@ def test_the_names_in_a_bundle_are_these(crowded: Path, tmp_path: Path) -> None:
     rows = {f"rows.{what}.{who}" for what in ("margin", "rank") for who in ("original", "unlearned", "retrained")}
     tests = {f"audit.tests.{when}.{what}" for when in ("before", "after") for what in ("value", "low", "high")}
     assert found == {
-        *("format", "store", "reference", "note", "stage", "records", "requested", "due", "overdue", "cancelled", "deferred"),
-        *("honoured", "in_time", "how", "method", "kept_days", "head", "retired", "exported", "made_with.efface"),
+        *(
+            "format",
+            "store",
+            "reference",
+            "note",
+            "stage",
+            "records",
+            "requested",
+            "due",
+            "overdue",
+            "cancelled",
+            "deferred",
+        ),
+        *(
+            "deferred",
+            "honoured",
+            "in_time",
+            "how",
+            "method",
+            "kept_days",
+            "head",
+            "retired",
+            "exported",
+            "made_with.efface",
+        ),
         *("audit.level", "audit.conclusion", "audit.tests.title", "audit.tests.unit", "audit.tests.allowed"),
         *("audit.tests.outcome", "rows.record", "events.kind", "events.at", "events.hash"),
         *(*models, *rows, *tests),
