@@ -159,9 +159,9 @@ models         SHA-256 of the weights: of the model that first honoured the requ
 HASHES = """\
 events         what the history of the store notes about this request. Each hash is an HMAC, by the store's key,
                of the event and of the hash of the event before it. It says nothing to anybody without the key
-head           the hash of the last event of the whole history on the day of this export. Keep it: as long as the
-               history holds an event with this hash, and `efface verify` finds nothing changed, all events up to
-               that day are there as they were. A history without it was cut short, or replaced by an older copy
+head           the hash of the last event of the whole history on the day of this export. Keep it: as long as
+               `efface head --check` finds it in the history, all events up to that day are there as they were. A
+               history without it was cut short, or replaced by an older copy
 """
 
 

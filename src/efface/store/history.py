@@ -119,7 +119,6 @@ class History(Brief):
         return self.versions[self.current]
 
     @property
-    @property
     def restore_warnings(self) -> list[str]:
         """A warning for each time that the store was restored from a backup."""
         return [
