@@ -18,7 +18,7 @@ from efface.store import clock
 from efface.store.bundle_report import decisive_tests, read_report, rows_of
 from efface.store.context import Snapshot, StoreContext
 from efface.store.database import events, notes
-from efface.store.entries import RESET, DeletionRequest, Event, RunRecord, Stage, Version
+from efface.store.entries import DeletionRequest, Event, RunRecord, Stage, Version
 from efface.store.errors import DamagedError
 from efface.store.history import History
 from efface.store.keys import short_tag
@@ -49,7 +49,7 @@ def make_bundle(context: StoreContext, number: int) -> dict[str, Any]:
     with context.reading() as snapshot:
         history = snapshot.history
         request = history.request(number)
-        if context.retired is not None and history.retired is None:
+        if context.retired is not None and history.retiring is None:
             raise RequestError(context.retired)
         own = None if context.retired is not None else {short_tag(tag) for tag in tags_of(snapshot, [request.number])}
         about = _events_about(snapshot, request)
@@ -70,7 +70,7 @@ def make_bundle(context: StoreContext, number: int) -> dict[str, Any]:
         **_honoured(context, history, request, own),
         "events": about,
         "head": history.hash,
-        "retired": history.retired,
+        "retired": history.retired or history.retiring,
         "exported": clock.now().isoformat(timespec="seconds"),
         "made_with": {"efface": efface_version()},
     }
@@ -126,15 +126,12 @@ def _note_of(snapshot: Snapshot, request: DeletionRequest) -> str | None:
 
 def _events_about(snapshot: Snapshot, request: DeletionRequest) -> list[dict[str, str]]:
     """What the history notes about a request: kind, time and hash of each event, the first of which added it."""
-    query = select(events).where(events.c.kind.in_((*KINDS, RESET))).order_by(events.c.seq)
-    found: list[dict[str, str]] = []
-    for row in snapshot.connection.execute(query):
-        event = Event(row.seq, row.at, row.kind, json.loads(row.body), row.hash)
-        if event.kind == RESET:  # as in the history: what lies in its future was noted by a wrong clock
-            found = [one | {"at": min(one["at"], event.at)} for one in found]
-        elif _is_about(event, request, snapshot.history.runs):
-            found.append({"kind": event.kind, "at": event.when, "hash": event.hash})
-    return found
+    history = snapshot.history
+    query = select(events).where(events.c.kind.in_(KINDS)).order_by(events.c.seq)
+    rows = snapshot.connection.execute(query)
+    read = (Event(row.seq, row.at, row.kind, json.loads(row.body), row.hash) for row in rows)
+    about = (event for event in read if _is_about(event, request, history.runs))
+    return [{"kind": event.kind, "at": history.time_of(event), "hash": event.hash} for event in about]
 
 
 def _is_about(event: Event, request: DeletionRequest, runs: Mapping[int, RunRecord]) -> bool:
