@@ -139,7 +139,7 @@ def verify(
             problems.append(unused_references(reference_models))
         if original is not None:
             collect_errors(problems, check_weights_of, "--original", original)
-        notes = None if head is None else collect_errors(problems, read_notes, head, "--head")
+        notes = None if head is None else collect_errors(problems, read_notes, head, "--head", bundles=True)
         if problems:
             raise RequestError(problems)
 
