@@ -212,7 +212,7 @@ def test_what_cannot_be_restored_is_refused_with_every_reason(
     problems = refused(Store.restore, tmp_path / "no", tmp_path / "taken", key=tmp_path / "k", against=tmp_path / "o")
     assert len(problems) == 4
     key.rename(tmp_path / "moved.key")
-    (tmp_path / "wrong.key").write_text("0" * 64)
+    (tmp_path / "wrong.key").write_text("1" * 64)
     with pytest.raises(DamagedError, match="is not the key of this store"):
         Store.restore(made.path, tmp_path / "new", key=tmp_path / "wrong.key", bring_back=True)
     assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".new*"))
