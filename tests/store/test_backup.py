@@ -1,6 +1,7 @@
 """Backups: one moment of a store that is in use, whole or not there, without the key and without deleted ids."""
 
 import json
+import os
 import shutil
 import sqlite3
 import stat
@@ -191,9 +192,22 @@ def test_places_that_no_backup_can_be_made_at(path: Path, tmp_path: Path, monkey
     (problem,) = refused(store.backup, ".")
     assert "is a disk or the working folder, and a backup needs a folder of its own" in problem
     monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.path.ismount", lambda path: path == tmp_path / "empty")
+        (problem,) = refused(store.backup, "empty")
+    assert "is a disk or the working folder" in problem
     assert store.backup("to-empty").path == tmp_path / "empty"
     (problem,) = refused(store.backup, tmp_path / "empty" / "x")
     assert "lies in a store or a backup" in problem
+
+
+@pytest.mark.parametrize("name", ["a b", "q?x=1", "per%41cent", "ünï\t", "..x", os.fsdecode(b"od\xff"), "~"])
+def test_a_backup_has_any_name(path: Path, tmp_path: Path, name: str) -> None:
+    store = Store(path)
+    made = store.backup(tmp_path / name)
+    done = Store.restore(made.path, tmp_path / f"{name}-restored", key=store.key_path, bring_back=True)
+    assert (made.path, done.path) == (tmp_path / name, tmp_path / f"{name}-restored")
+    assert Store(done.path, key=store.key_path).requests() == store.requests()
 
 
 def test_without_its_key_or_once_retired_a_store_gives_no_backup(path: Path, tmp_path: Path) -> None:
