@@ -1,4 +1,4 @@
-"""The commands of a store: `efface run`, `status`, `verify`, `export`, `rollback` and `retire`."""
+"""The commands of a store: `efface run`, `verify`, `export`, `rollback` and `retire`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import efface
-from efface.auditing.config import REFERENCES
-from efface.cli.checks import check_level, check_method, check_weights_of
-from efface.cli.failures import Code, guarded
+from efface.auditing.config import REFERENCES, Level
+from efface.cli.checks import check_level, check_method, check_no_audit, check_weights_of
+from efface.cli.failures import Code, done, guarded
 from efface.cli.output import print_json
 from efface.cli.parameters import (
     DEFAULT_STORE,
@@ -19,6 +19,7 @@ from efface.cli.parameters import (
     MethodCommand,
     MethodKey,
     MethodOptions,
+    NotedHead,
     OtherTask,
     ReferenceModels,
     RequestNumber,
@@ -31,13 +32,16 @@ from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.runtime.devices import resolve_device
 from efface.runtime.jsonable import to_jsonable
-from efface.store.plan import RunPlan, check_accept
+from efface.store.noted_head import read_notes
+from efface.store.plan import RunPlan, check_accept, contradictions, unused_references
 
 if TYPE_CHECKING:
     from torch import nn
 
     from efface.task import Task
 
+
+IN_STATUS = "efface status and efface request list show it"
 
 app = typer.Typer()  # cli/main.py adds its commands to its own
 
@@ -74,6 +78,9 @@ def run(
         options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_level, level)
         collect_errors(problems, check_accept, accept)
+        check_no_audit(problems, no_audit, level)
+        judged = None if no_audit else level
+        problems += contradictions(RunPlan(method, options or {}, seed, judged, reference_models, accept, retrain))
         if problems:
             raise RequestError(problems)
 
@@ -87,42 +94,19 @@ def run(
             method=method,
             options=asdict(chosen) if option else {},
             seed=seed,
-            level=None if no_audit else level,
+            level=judged,
             references=reference_models,
             accept=accept,
             retrain=retrain,
         )
         outcome = opened[0].run(plan, wait_s=wait)
+        code = Code.of_run(outcome.status, outcome.version is not None)
+        done(code, IN_STATUS)
         if as_json:
             print_json(to_jsonable(outcome), stdout)
         else:
             show_run(outcome, opened[0], stdout)
-        raise typer.Exit(Code.of_run(outcome.status, outcome.version is not None))
-
-
-@app.command(epilog="Example:\n\nefface status --check || mail -s 'deletion requests' team@example.org")
-def status(
-    store: StorePlace = DEFAULT_STORE,
-    key: KeyFile = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="For a timer: end with code 3 where a request is overdue, a retraining is due, a run is unfinished, "
-            "the wrong model is served or the key is missing.",
-        ),
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Show which version honours which requests, and what is overdue."""
-    with guarded(as_json) as stdout:
-        seen = open_store(store, key).status()
-
-        from efface.cli.store_display import print_answer, show_overview
-
-        print_answer(seen, as_json, stdout, show_overview)
-        if check and (seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired):
-            raise typer.Exit(Code.NOT_VERIFIED)
+        raise typer.Exit(code)
 
 
 @app.command(epilog="Example:\n\nefface verify")
@@ -137,6 +121,7 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="The model that the lineage began with, where the store no longer keeps it."),
     ] = None,
+    head: NotedHead = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -145,14 +130,20 @@ def verify(
         problems: list[str] = []
         check_store_words(problems, store, task, device)
         collect_errors(problems, check_level, level)
+        check_no_audit(problems, no_audit, level)
+        if (no_audit or level == Level.QUICK) and reference_models != REFERENCES:
+            problems.append(unused_references(reference_models))
         if original is not None:
             collect_errors(problems, check_weights_of, "--original", original)
+        notes = None if head is None else collect_errors(problems, read_notes, head, "--head")
         if problems:
             raise RequestError(problems)
 
         from efface.cli.store_display import print_answer, show_verification
 
         opened, loaded = open_with_task(store, key, task, device)
+        if notes is not None:
+            opened.check_head(notes)
         before = None if original is None else _original(loaded, original, device)
         found = opened.verify(None if no_audit else level, reference_models, before)
         print_answer(found, as_json, stdout, show_verification)
@@ -173,9 +164,10 @@ def export(
     key: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write a folder that shows how a request was honoured, without the records or their ids."""
+    """Write what became of a request, for whoever asked: no records, no ids, nothing of others."""
     with guarded(as_json) as stdout:
         files = open_store(store, key).export(request, out)
+        done(Code.VERIFIED, f"the files are in {out}")
         if as_json:
             print_json({"files": [str(f) for f in files]}, stdout)
         else:
@@ -195,6 +187,7 @@ def rollback(
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
         opened.rollback(version)
+        done(Code.VERIFIED, IN_STATUS)
 
         from efface.cli.store_display import print_answer, show_overview
 
@@ -211,12 +204,17 @@ def retire(
     """End a store for good: cancel pending requests, remove models that know forgotten records, destroy the key."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
+        seen = opened.status()
+        if not yes and seen.unfinished_retirement:
+            left = "; ".join(seen.unfinished_retirement)
+            raise RequestError(f"the retirement is unfinished: what is left: {left}: --yes goes on with it")
         if not yes:
-            waiting = len(opened.status().pending)
+            waiting = len(seen.pending)
             raise RequestError(
                 f"this destroys {opened.key_path} and cancels {waiting} pending requests, for good: --yes does it"
             )
         pending = opened.retire()
+        done(Code.VERIFIED, IN_STATUS)
         if as_json:
             print_json({"cancelled": pending}, stdout)
         else:

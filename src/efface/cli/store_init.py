@@ -6,7 +6,7 @@ import typer
 
 import efface
 from efface.cli.checks import check_weights_of
-from efface.cli.failures import guarded
+from efface.cli.failures import Code, done, guarded
 from efface.cli.output import print_json
 from efface.cli.parameters import (
     DEFAULT_STORE,
@@ -87,6 +87,7 @@ def init(
             ),
             device=device,
         )
+        done(Code.VERIFIED, f"the store is {made.path}, and its key {made.key_path}")
         if as_json:
             print_json({"store": str(made.path), "key": str(made.key_path), "current": str(made.current)}, stdout)
         else:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from efface.data.similar import alike
 from efface.runtime.printing import Brief
 from efface.store.batch import DeletionBatch
 from efface.store.context import StoreContext, Transaction
@@ -12,6 +13,7 @@ from efface.store.entries import FingerprintSums
 from efface.store.fingerprint_rows import PackedFingerprints, forget, replace_all
 from efface.store.fingerprints import fingerprints_at, forgotten_macs
 from efface.store.tag_rows import requests_of
+from efface.store.task_view import ids_of
 from efface.task import Task
 
 
@@ -57,5 +59,5 @@ def content_update(
     remade = None
     if retrain:
         staying = np.array([at for at in batch.view.positions if at not in batch.leaving], dtype=np.int64)
-        remade = PackedFingerprints(fingerprints_at(task, context.key, staying, None))
+        remade = PackedFingerprints(fingerprints_at(task, context.key, staying, alike(ids_of(task)), None))
     return ContentUpdate(tuple(batch.tags), tuple(kept), remade)

@@ -14,6 +14,7 @@ from torch import nn
 from efface.data.checks import Findings
 from efface.data.reading import check_reading
 from efface.data.records import Records
+from efface.data.similar import alike
 from efface.errors import RequestError, collect_errors, shorten
 from efface.models.checkpoint import extra_state, weights_digest
 from efface.models.checks import check_model
@@ -26,7 +27,7 @@ from efface.runtime.provenance import versions
 from efface.store.build import save
 from efface.store.context import StoreContext, Transaction
 from efface.store.database import Database, translate_errors
-from efface.store.drift import write_answers
+from efface.store.drift import answers_of
 from efface.store.entries import FingerprintSums
 from efface.store.files import Folder, hash_of
 from efface.store.fingerprint_rows import replace_all
@@ -35,6 +36,7 @@ from efface.store.keys import make_key
 from efface.store.naming import id_kinds, name_settings, names_for_store
 from efface.store.place import check_new_store, unfinished
 from efface.store.settings import StoreSettings, check_settings
+from efface.store.task_view import ids_of
 from efface.task import Task, check_task, missing_build_model
 
 
@@ -87,7 +89,7 @@ class NewStore:
             undo.callback(self.key_path.unlink, missing_ok=True)
             with translate_errors(self.folder):
                 file = making.add("checkpoints", lambda path: save(model, path))
-                baseline = making.add("baselines", lambda path: write_answers(self.task, model, path))
+                baseline = making.add("baselines", answers_of(self.task, model).write)
             database = Database(making.database)
             database.create()
             context = StoreContext.begin(making, database, key)
@@ -134,6 +136,7 @@ class NewStore:
             "weights": weights_digest(self.model),
             "requests": [],
             "baseline": baseline,
+            "answers": baseline,
             "drift": None,
             "audit": None,
             "fingerprints": sums.noted(),
@@ -143,7 +146,8 @@ class NewStore:
         """Write the fingerprint of each training record."""
         names = names_for_store(self.task)
         task = replace(self.task, ids=None if names.by_position else names.ids)
-        rows = fingerprints_at(task, transaction.key, np.arange(len(task.train)), self.progress)
+        similar = alike(ids_of(task))
+        rows = fingerprints_at(task, transaction.key, np.arange(len(task.train)), similar, self.progress)
         return replace_all(transaction, rows, FingerprintSums())
 
 

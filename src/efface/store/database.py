@@ -1,5 +1,6 @@
 """The SQLite database of a store: its tables, its transactions, and SQLite's errors as StoreErrors."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from efface.errors import EffaceError
+from efface.runtime.files import sync
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError, storage_error
 from efface.store.settings import BUSY_S
 
@@ -77,7 +79,7 @@ pending_ids = Table(
     Column("name", Text, nullable=False),
     Index("pending_ids_by_tag", "tag"),
 )
-# The notes that people gave with requests; the history holds an HMAC of each.
+# The notes that people gave with requests, each on a line of its own; the history holds an HMAC of a request's notes.
 notes = Table("notes", metadata, Column("request", Integer, primary_key=True), Column("text", Text, nullable=False))
 
 # A MAC of the content of each training record that is not forgotten, by the first half of its tag; see fingerprints.py.
@@ -179,6 +181,15 @@ class Database:
                 raise
             busy, _, _ = raw.execute(EMPTY_LOG).fetchone()
         return not busy
+
+    def copy_to(self, path: Path) -> None:
+        """Write the present state to a new file, which then holds nothing deleted; others may write meanwhile."""
+        with translate_errors(path):
+            path.touch(mode=0o600, exist_ok=False)
+            with self._engine.connect().execution_options(efface_reads=True) as connection:
+                raw: Any = connection.connection.dbapi_connection
+                raw.execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(path),))  # a path may be no Unicode
+            sync(path)
 
     def faults(self) -> list[str]:
         """Problems that SQLite's integrity check finds, and missing triggers, one line each."""

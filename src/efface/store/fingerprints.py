@@ -5,13 +5,12 @@ honours the request. For a forgotten one: an HMAC of its input alone, by which i
 another id. `docs/threat-model.md` says who can learn what from them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
 from efface.data.objects import UncomparableError
 from efface.data.records import Records
-from efface.data.similar import alike
 from efface.errors import RequestError
 from efface.runtime.progress import track
 from efface.store.fingerprint_rows import Fingerprint
@@ -23,20 +22,22 @@ from efface.types import Indices
 AT_ONCE = 1024  # records that are read together
 
 
-def fingerprints_at(task: Task, key: Key, positions: Indices, progress: bool | None = False) -> Iterator[Fingerprint]:
+def fingerprints_at(
+    task: Task, key: Key, positions: Indices, similar: Collection[int] = (), progress: bool | None = False
+) -> Iterator[Fingerprint]:
     """Read training records and make the fingerprint of each.
 
     Args:
         task: the task, whose ids `named_task` has read.
         key: the store's key.
         positions: positions of the records in the whole training set.
+        similar: positions of the records whose ids look like that of another (see `alike`).
         progress: whether to show progress; by default not, None shows it on a terminal.
 
     Raises:
         RequestError: a record cannot be read, or an input is an object whose content cannot be seen.
     """
-    names, similar = ids_of(task), alike(ids_of(task))
-    records = _records(task)
+    names, records = ids_of(task), _records(task)
     with track("fingerprints of the training records", -(-len(positions) // AT_ONCE), progress) as step:
         for start in range(0, len(positions), AT_ONCE):
             some = positions[start : start + AT_ONCE]

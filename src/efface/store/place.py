@@ -9,6 +9,7 @@ from efface.errors import RequestError, collect_errors
 from efface.store.errors import storage_error
 
 DATABASE = "ledger.sqlite"
+BACKUP_MARK = "backup.json"  # stands in backups only
 KEY_VARIABLE = "EFFACE_KEY"
 
 
@@ -35,6 +36,11 @@ def check_store(folder: Path) -> None:
             f"{folder}: there is no store: make one (Store.create, or efface init), or name another "
             "(folder, or --store)"
         )
+    if os.path.lexists(folder / BACKUP_MARK):
+        raise RequestError(
+            f"{folder}: is a backup of a store; make a store of it first (Store.restore, or efface restore {folder} "
+            "--store NEW)"
+        )
 
 
 def check_new_store(folder: Path, key_path: Path) -> None:
@@ -48,7 +54,7 @@ def check_new_store(folder: Path, key_path: Path) -> None:
         RequestError: with every problem.
     """
     problems: list[str] = []
-    for check in (_check_folder, _check_key):
+    for check in (check_absent, _check_key):
         collect_errors(problems, check, folder, key_path)
     if problems:
         raise RequestError(problems)
@@ -98,9 +104,15 @@ def key_exists(path: Path) -> RequestError:
     )
 
 
-def _check_folder(folder: Path, _: Path) -> None:
+def check_absent(folder: Path, _: Path | None = None) -> None:
+    """Check that a store can be put at a place; RequestError if something is there, or it cannot be written to."""
     if os.path.lexists(folder):
         raise RequestError(f"{folder}: there is something already; name another (folder, or --store)")
+    if os.path.lexists(unfinished(folder) / BACKUP_MARK):
+        raise RequestError(
+            f"{unfinished(folder)}: a store is being restored there (Store.restore, or efface restore), or was, and "
+            "that was interrupted; it may hold ids and models: remove it once no efface restore is at work"
+        )
     if os.path.lexists(unfinished(folder)):
         raise RequestError(
             f"{unfinished(folder)}: a store is being made there (Store.create, or efface init), or was, and that was "

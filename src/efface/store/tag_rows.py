@@ -85,6 +85,11 @@ def pending_ids_of(snapshot: Snapshot, numbers: Sequence[int]) -> dict[bytes, Re
     return found
 
 
+def pending_tags_of(snapshot: Snapshot, number: int) -> set[bytes]:
+    """The tags of a request's records whose ids are still stored."""
+    return set(snapshot.connection.execute(select(pending_ids.c.tag).where(pending_ids.c.request == number)).scalars())
+
+
 def digest_of(key: Key, ordered: Iterable[bytes]) -> str:
     """The digest of a request's tags that the history stores; `ordered` are the sorted tags."""
     return key.mac("request", "\n".join(tag.hex() for tag in ordered))
