@@ -160,7 +160,10 @@ class Database:
 
 def _engine(path: Path, busy_s: float) -> Engine:
     # no pool: a connection that outlives its work would keep the write-ahead log from being cleared, or cross a fork
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": busy_s})
+    def connect() -> sqlite3.Connection:  # by the path itself: in a URL `?` and `%` would have a meaning
+        return sqlite3.connect(path, timeout=busy_s, check_same_thread=False)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
     @event.listens_for(engine, "connect")
     def prepare(raw: sqlite3.Connection, _: object) -> None:

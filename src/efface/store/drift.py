@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from efface.data.records import Records
 from efface.models.running import logits_of
+from efface.models.weights_content import read_tensors
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
 from efface.store.errors import DamagedError, StorageError
@@ -57,7 +58,7 @@ def drift_of(task: Task, model: nn.Module, baseline: Path, forget_classes: Tenso
         DamagedError: the file cannot be read.
     """
     try:
-        held = load_file(baseline)
+        held = read_tensors(baseline)
         rows, before = held["rows"].numpy(), held["answers"]
     except (OSError, SafetensorError, KeyError) as error:
         raise DamagedError(f"{baseline.name}: the holdout answers cannot be read") from error

@@ -1,19 +1,15 @@
 """An export of one request: what was asked, done and found, without the records or their ids."""
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from efface.errors import RequestError
-from efface.runtime.files import replace_durably
 from efface.store.context import StoreContext
-from efface.store.database import translate_errors
 from efface.store.describe import describe
 from efface.store.errors import DamagedError
 from efface.store.files import hash_of
 from efface.store.keys import short_tag
+from efface.store.outputs import check_output, writing_folder
 from efface.store.tag_rows import tags_of
 
 BUNDLE, REPORT, PAGE = "request.json", "report.json", "report.html"
@@ -43,23 +39,13 @@ def export(context: StoreContext, number: int, out: Path) -> list[Path]:
         RequestError: there is no such request, or `out` cannot be used.
         DamagedError: a file of the report is missing or was changed.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError(f"{out}: is not an empty folder; choose another (out, or --out)")
-    if not out.absolute().parent.is_dir():
-        raise RequestError(f"{out}: there is no folder {out.absolute().parent} (out, or --out)")
+    place = check_output(context.folder.path, out)
     document = describe(context, number)
-    with translate_errors(out):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
-        try:
-            if document["report"]:
-                _write_report(context, document, temporary)
-            (temporary / BUNDLE).write_text(json.dumps(document, indent=1), encoding="utf-8")
-            (temporary / "README.txt").write_text(ABOUT, encoding="utf-8")
-            if out.exists():
-                out.rmdir()
-            replace_durably(temporary, out)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with writing_folder(place) as temporary:
+        if document["report"]:
+            _write_report(context, document, temporary)
+        (temporary / BUNDLE).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        (temporary / "README.txt").write_text(ABOUT, encoding="utf-8")
     return sorted(out.iterdir())
 
 

@@ -62,5 +62,5 @@ def read_head(folder: Path) -> Head | None:
         return None
     except OSError as error:
         raise storage_error(Path(HEAD), error, "cannot be read") from error
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise DamagedError("head: cannot be read; it holds the number and hash of the history's last event") from None

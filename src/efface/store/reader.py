@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efface.errors import RequestError
-from efface.runtime.files import as_path
+from efface.runtime.files import as_absolute
 from efface.store.place import as_seconds, check_store
 from efface.store.settings import BUSY_S
 
@@ -32,7 +32,7 @@ class StoreReader:
         device: str = "auto",
         busy_s: float = BUSY_S,
     ) -> None:
-        path, key_path = as_path("folder", folder).absolute(), None if key is None else as_path("key", key).absolute()
+        path, key_path = as_absolute("folder", folder), None if key is None else as_absolute("key", key)
         check_store(path)
 
         from efface.store.context import StoreContext
