@@ -12,6 +12,7 @@ from rich.text import Text
 from efface.auditing.report.wording import VERDICTS
 from efface.cli.display import COLOURS, make_console, say, say_next, say_verdict
 from efface.cli.output import print_json
+from efface.cli.tables import Column, print_table
 from efface.runtime.jsonable import to_jsonable
 from efface.store.plan import NOTHING_UNLEARNED
 
@@ -82,19 +83,10 @@ def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout:
     if not noted:
         say(out, "No requests.")
         return
-    table = Table()
-    for name in ("request", "records", "added (UTC)", "due", "state", "note"):
-        table.add_column(name, justify="right" if name in ("request", "records") else "left", overflow="fold")
-    for request, note in noted:
-        table.add_row(
-            str(request.number),
-            str(request.records),
-            _day(request.added),
-            request.due or "",
-            _stage(request),
-            Text(note or ""),
-        )
-    out.print(table)
+    names = ("request", "records", "added (UTC)", "due", "state", "note")
+    columns = [Column(name, right=name in ("request", "records")) for name in names]
+    rows = [(str(r.number), str(r.records), _day(r.added), r.due or "", _stage(r), note or "") for r, note in noted]
+    print_table(out, columns, rows)
 
 
 def show_request(described: dict[str, Any], stdout: TextIO) -> None:

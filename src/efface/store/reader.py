@@ -115,6 +115,16 @@ class StoreReader:
             number = snapshot.history.request(number).number
             return snapshot.connection.execute(select(notes.c.text).where(notes.c.request == number)).scalar()
 
+    def notes(self) -> dict[int, str]:
+        """The notes of all requests that have one, by number of the request."""
+        from sqlalchemy import select
+
+        from efface.store.database import notes
+
+        with self._context.reading() as snapshot:
+            rows = snapshot.connection.execute(select(notes.c.request, notes.c.text)).all()
+        return {row.request: str(row.text) for row in rows}
+
     def report_folder(self, run: int) -> Path:
         """The folder of a run's audit report."""
         return self._context.folder.report_of(run)

@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from sqlalchemy import delete
 from torch import nn
 
 from efface.auditing.api import audit_models
@@ -18,7 +17,6 @@ from efface.store.assessment import SEE_TO_FIT, VERIFY, Assessment, take_it
 from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
 from efface.store.build import load, retrain_without, save, unlearn_batch
 from efface.store.context import StoreContext
-from efface.store.database import pending_ids
 from efface.store.drift import drift_of, write_answers
 from efface.store.entries import RunRecord, Stage, Version
 from efface.store.failpoints import failpoint
@@ -26,7 +24,7 @@ from efface.store.gc import drop_orphans, finish, recover
 from efface.store.history import baseline_title
 from efface.store.plan import NOT_AUDITED, NOTHING_UNLEARNED, RETRAINED, RunOutcome, RunPlan, check_plan
 from efface.store.settings import DriftLimits
-from efface.store.settle import settle_pending
+from efface.store.settle import delete_ids, settle_pending
 from efface.task import Task
 from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, UNCHANGED_BY_RETRAINING
 from efface.unlearning.nothing import NothingUnlearnedError
@@ -271,7 +269,7 @@ class StoreRun:
                 },
             )
             failpoint("version.appended")
-            transaction.connection.execute(delete(pending_ids).where(pending_ids.c.request.in_(self.record.requests)))
+            delete_ids(transaction, self.record.requests)
             failpoint("version.ids-deleted")
             settle_pending(transaction)
             failpoint("version.honoured")
