@@ -81,7 +81,7 @@ def pending_ids_of(snapshot: Snapshot, numbers: Sequence[int]) -> dict[bytes, Re
     return found
 
 
-def _read_names(rows: Iterable[Row[Any]], found: dict[bytes, RecordId]) -> None:
+def _read_names(rows: Iterable[Any], found: dict[bytes, RecordId]) -> None:
     """Add the ids of some rows to those that were found before; DamagedError if one cannot be read."""
     try:
         for row in rows:
@@ -179,7 +179,7 @@ def _pending_id_faults(snapshot: Snapshot, genuine: Mapping[int, set[bytes]]) ->
     """Problems with the stored ids; those of a request whose tags were changed are not compared with them."""
     history, problems = snapshot.history, []
     pending = {r.number for r in history.pending}
-    whole = history.honoured <= genuine.keys()  # else nobody can tell which ids should be deleted
+    comparable = history.honoured <= genuine.keys()  # else nobody can tell which ids should be deleted
     forgotten: set[bytes] = set().union(*(genuine.get(number, ()) for number in history.honoured))
     rows = snapshot.connection.execute(select(pending_ids).order_by(pending_ids.c.request, pending_ids.c.place))
     stored = set()
@@ -195,9 +195,9 @@ def _pending_id_faults(snapshot: Snapshot, genuine: Mapping[int, set[bytes]]) ->
         except DamagedError as error:
             problems += error.problems
         else:
-            if whole and number in genuine:
+            if comparable and number in genuine:
                 problems += id_faults(snapshot.key, f"request {number}", names, genuine[number], forgotten)
-    for number in sorted((pending - stored) & genuine.keys()) if whole else ():
+    for number in sorted((pending - stored) & genuine.keys()) if comparable else ():
         problems += id_faults(snapshot.key, f"request {number}", {}, genuine[number], forgotten)
     return problems
 
