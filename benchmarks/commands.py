@@ -3,15 +3,15 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from benchmarks.progress import show_progress
-from efface.cli.failures import Code, guarded
-from efface.cli.output import check_folder, save
+from efface.cli.failures import Code, CommandGroup, done, guarded
+from efface.cli.output import check_folder
 from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, collect_errors
 from efface.runtime.printing import duration
@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS, RAW = ROOT / "benchmarks" / "results", ROOT / "benchmarks" / "raw"
 
 app = typer.Typer(
+    cls=CommandGroup,
     help="The benchmark: methods of unlearning against models retrained without the records.",
     epilog="Example:\n\npython -m benchmarks run benchmarks/suites/smoke.toml",
     rich_markup_mode="rich",
@@ -107,6 +108,7 @@ def run(
         with _processes(jobs, dask) as count, show_progress() as progress:
             run_suite(read, folders, count, Messages(announce, progress), dry_run)
         if not dry_run:
+            done(Code.VERIFIED, f"the results are in {target}")
             print(f"Results in {target}; see python -m benchmarks table {target}", file=stdout)
 
 
@@ -124,10 +126,10 @@ def collect(
         from benchmarks.harness.collect import collect as make_table
 
         try:
-            for path in make_table(_suite(suite), raw or RAW / suite.stem, results):
-                print(f"Wrote {path}", file=stdout)
+            made = list(make_table(_suite(suite), raw or RAW / suite.stem, results))
         except OSError as error:
             raise RequestError(f"{results}: cannot be written: {error.strerror} (--results)") from error
+        _wrote(made, stdout)
 
 
 @app.command(epilog="Example:\n\npython -m benchmarks table benchmarks/results/tier1.csv --out tier1.md")
@@ -147,9 +149,10 @@ def table(
             print(text.rstrip("\n"), file=stdout)
             return
         try:
-            print(f"Wrote {write_whole(out, text)}", file=stdout)
+            write_whole(out, text)
         except OSError as error:
             raise RequestError(f"{out}: cannot be written: {error.strerror} (--out)") from error
+        _wrote([out], stdout)
 
 
 @app.command(epilog="Example:\n\npython -m benchmarks plot benchmarks/results/tier1.csv --out figures")
@@ -166,8 +169,7 @@ def plot(
         collect_errors(problems, check_folder, out, True)
         if problems:
             raise RequestError(problems)
-        for path in draw(results, out):
-            print(f"Wrote {path}", file=stdout)
+        _wrote(draw(results, out), stdout)
 
 
 @app.command(epilog="Example:\n\npython -m benchmarks docs")
@@ -180,8 +182,7 @@ def docs(
     with guarded(False) as stdout:
         from benchmarks.harness.docs import update
 
-        for path in update(root):
-            print(f"Wrote {path}", file=stdout)
+        _wrote(update(root), stdout)
 
 
 @app.command(epilog="Example:\n\npython -m benchmarks demo --out fashion-run")
@@ -197,7 +198,7 @@ def demo(
     with guarded(False) as stdout:
         from benchmarks.fashion_demo import fashion_setting
         from efface.cli.demo import run_demo
-        from efface.cli.display import show_report
+        from efface.cli.endings import finish
         from efface.runtime.devices import resolve_device
 
         problems: list[str] = []
@@ -205,9 +206,8 @@ def demo(
         collect_errors(problems, check_folder, out, force)
         if problems:
             raise RequestError(problems)
-        done = run_demo(fashion_setting, seed, device)
-        show_report(done.report, save(out, done.result, done.report), stdout)
-        raise typer.Exit(Code.of(done.report.verdict.status))
+        made = run_demo(fashion_setting, seed, device)
+        finish(out, made.result, made.report, False, stdout)
 
 
 @app.command(epilog="Example:\n\npython -m benchmarks lengths noisy-digits --max-epochs 100")
@@ -243,6 +243,14 @@ def lengths(
                     line = f"{e.number:5} {e.loss:8.4f} {e.known:12.2%} {e.held:8.2%}   {duration(e.cpu_s)}"
                     print(line, file=stdout, flush=True)
             print(f"{p.key}: {choose(epochs)}\n", file=stdout)
+
+
+def _wrote(paths: Iterable[Path], stdout: TextIO) -> None:
+    """Name the files that were written."""
+    every = list(paths)
+    done(Code.VERIFIED, f"the files are {', '.join(map(str, every))}")
+    for path in every:
+        print(f"Wrote {path}", file=stdout)
 
 
 def _ready(key: str, records: int | None) -> "Problem":

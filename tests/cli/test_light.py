@@ -24,7 +24,10 @@ for words in json.load(sys.stdin):
     ends.append([code, out.getvalue(), [m for m in {HEAVY} if m in sys.modules]])
 json.dump(ends, sys.stdout)
 """
-VERBS = ("unlearn", "audit", "methods", "demo", "init", "run", "status", "verify", "export", "rollback", "retire")
+VERBS = (
+    *("unlearn", "audit", "methods", "demo", "init", "run", "status", "verify", "export", "rollback"),
+    *("clock", "retire", "backup", "restore", "head"),
+)
 HELP: list[list[str]] = [
     [],
     ["--help"],
@@ -79,6 +82,14 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
         "level: expected one of quick, standard, strong, got 'quickest'",
     ),
     "no store to export from": (["export", "1", "--out", "bundle"], "there is no store"),
+    "no store to back up": (["backup", "--out", "backup"], "there is no store"),
+    "no store with a head": (["head"], "there is no store"),
+    "no head to check": (["head", "--check", "no.txt"], "--check: expected SEQ:HASH, or a file of such lines, got"),
+    "no backup to restore": (["restore", "runs"], "runs: there is no backup"),
+    "no head of a restoration": (
+        ["restore", "runs", "--head", "ids.txt"],
+        "ids.txt, line 1: --head: expected SEQ:HASH",
+    ),
     "place that is taken": (["init", "my_task:task", *MODEL, "--store", "."], "there is something already"),
 }
 
@@ -137,7 +148,14 @@ VERBS_WITHOUT_A_MODEL = {
     "request cancel 9": 2,
     "rollback 9": 2,
     "export 9 --out bundle": 2,
+    "head": 0,
+    "head --check 1:0123456789abcdef": 4,
+    "backup --out efface-store/backup": 2,
     "retire": 2,
+    "clock": 0,
+    "clock --confirm": 0,
+    "clock --reset": 2,
+    "clock --confirm --reset": 2,
     "run --accept all": 2,
     "init my_task:task --checkpoint model.safetensors": 2,
 }

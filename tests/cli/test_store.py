@@ -100,12 +100,16 @@ def test_a_bundle_holds_no_id(here: Path) -> None:
     said("request", "add", "--ids", "some.txt")
     said("run", *QUICK, code=3)
     files = answer_of("export", "1", "--out", "bundle")["files"]
-    assert [Path(f).name for f in files] == ["README.txt", "request.json"]
+    assert [Path(f).name for f in files] == ["README.txt", "request.html", "request.json"]
     bundle = json.loads((here / "bundle" / "request.json").read_text())
     assert bundle["records"] == 3
-    assert bundle["versions"][0]["in_service"]
+    assert bundle["reference"] in said("request", "show", "1")
     assert "is not an empty folder" in said("export", "1", "--out", "bundle", code=2)
     assert "there is no request 7 (there are: 1 to 1)" in said("export", "7", "--out", "other", code=2)
+    (here / "empty").mkdir()
+    os.chdir(here / "empty")
+    assert "for whoever asked" in said("export", "1", "--out", ".", "--store", str(here / "efface-store"))
+    assert sorted(os.listdir()) == ["README.txt", "request.html", "request.json"]
 
 
 def test_the_audit_of_a_run_and_of_verify(here: Path) -> None:
@@ -218,7 +222,7 @@ def test_faults_of_a_store_have_codes_of_their_own(here: Path) -> None:
     key.unlink()
     assert said("status").startswith("Retired: the key")
     assert "the store is retired" in said("run", *QUICK, code=2)
-    key.write_text("0" * 64)
+    key.write_text("1" * 64)
     assert "is not the key of this store" in said("status", code=4)
     key.write_text(text)
     checkpoint = (here / "efface-store/current.safetensors").resolve()

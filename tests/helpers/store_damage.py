@@ -16,7 +16,8 @@ from efface.store.database import TRIGGERS
 from helpers.store_cases import QUICK, asked_for, wrong_after
 
 CODES: dict[type[EffaceError], int] = {RequestError: 2, DamagedError: 4, BusyError: 5, StorageError: 6}
-# fault, outcome and exit code, and how many times it was put in
+# fault, outcome and exit code, and how many times it was put in; a fault at a fail point is named "KIND at POINT", and
+# `python -m benchmarks.store_faults` prints them all
 SEEN: Counter[tuple[str, str, int]] = Counter()
 
 

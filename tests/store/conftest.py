@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from efface import Task
-from efface.store import Store, StoreSettings, build, failpoints, run
+from efface.store import Store, StoreSettings, build, failpoints, judging
 from helpers.store_cases import AUDITED, QUICK, copied, make_grown, people, served, task_of, undrawn
 from helpers.store_damage import SEEN
 from helpers.store_secrets import make_secret
@@ -75,13 +75,12 @@ def path(grown: Path, tmp_path: Path) -> Path:
     return copied(grown, tmp_path / "copy")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def table() -> Iterator[None]:
-    """Prints what was put in and what came of it (pytest -s)."""
-    SEEN.clear()
+@pytest.fixture(autouse=True)
+def noted_faults(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Notes with each test which faults it put in and what came of them, for `python -m benchmarks.store_faults`."""
+    before = SEEN.copy()
     yield
-    for (fault, outcome, code), times in sorted(SEEN.items()):
-        print(f"{fault:44} {times:5} x {outcome:10} exit code {code}")
+    request.node.user_properties += [("fault", [*fault, times]) for fault, times in (SEEN - before).items()]
 
 
 @pytest.fixture(autouse=True)
@@ -112,5 +111,5 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
         monkeypatch.setattr(module, name, call)
 
     spy(build, "unlearn")
-    spy(run, "audit_models")
+    spy(judging, "audit_models")
     return seen

@@ -21,16 +21,17 @@ def test_the_same_records_again_are_the_same_request(store: Store) -> None:
     first = store.add(people([5, 9, 7]), note="by letter", due="2031-01-31")
     assert first.made
     assert (first.request.number, first.request.records, first.request.due) == (1, 3, "2031-01-31")
-    repeated = store.add(people([7, 7, 5, 9, 5]), note="another note", due="2040-01-01")
+    repeated = store.add(people([7, 7, 5, 9, 5]), note="another note", due="2030-01-01")
     assert (repeated.made, repeated.amended, repeated.request.number) == (False, True, 1)
-    assert (store.note(1), repeated.request.due, store.requests()) == ("another note", "2040-01-01", [repeated.request])
+    both = "by letter\nanother note"
+    assert (store.note(1), repeated.request.due, store.requests()) == (both, "2030-01-01", [repeated.request])
     assert store.ids(1) == people([5, 7, 9])
     bare = store.add(people([5, 7, 9]))
     assert (bare.made, bare.amended, bare.request) == (False, False, repeated.request)
     assert not store.add(people([5, 7, 9]), note="another note").amended
     store.run(QUICK)
     late = store.add(people([5, 7, 9]), note="too late", due="2050-01-01")
-    assert (late.amended, late.request.stage, store.note(1)) == (False, Stage.HONOURED, "another note")
+    assert (late.amended, late.request.stage, store.note(1)) == (False, Stage.HONOURED, both)
     assert store.verify(level=None).problems == ()
 
 
@@ -67,6 +68,7 @@ def test_ids_that_are_no_training_records_are_refused(store: Store, late: bool) 
         ({"note": "x" * 501}, ["note: expected one line of at most 500 characters"]),
         ({"note": 7}, ["note: expected one line of at most 500 characters"]),
         ({"note": "\ud800"}, ["note: expected one line of at most 500 characters"]),
+        ({"due": "20311224", "ids": []}, ["names no record", "due: expected a date as YYYY-MM-DD, got '20311224'"]),
         ({"due": "tomorrow"}, ["due: expected a date as YYYY-MM-DD, got 'tomorrow'"]),
         ({"due": "2031-02-30"}, ["due: expected a date as YYYY-MM-DD, got '2031-02-30'"]),
         ({"due": 7}, ["due: expected a date, or text as YYYY-MM-DD, got int"]),

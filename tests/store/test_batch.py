@@ -36,7 +36,8 @@ def test_a_record_that_left_the_training_set_while_it_was_pending_needs_a_retrai
     less = Task(**{**vars(task_of(tiny)), "train": subset(tiny, kept), "ids": people(kept)})
     fewer = Store(store.path, less)
     (problem,) = refused(fewer.run, QUICK)
-    assert problem.startswith("1 records that are to be forgotten are no longer in the training set ('person-0007@ex")
+    assert problem.startswith("request 1 waits: 1 of its records is no longer in the training set, so nothing can be")
+    assert "person" not in problem
     assert fewer.run(ANEW).requests == (1,)
 
 

@@ -1,5 +1,6 @@
 """Drift is counted from the first model of a lineage, and limits say when a retraining is due."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,11 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from efface import Task
 from efface.models.checkpoint import load_weights
 from efface.store import DriftLimits, Store, StoreSettings
 from helpers.store_cases import ANEW, BATCHES, QUICK, people, task_of
-from helpers.store_verbs import loaded
+from helpers.store_verbs import loaded, refused
 from helpers.tiny import HOLDOUT, Tiny, mlp
 
 
@@ -60,7 +60,7 @@ def test_limits_say_when_a_retraining_is_due(
     monkeypatch.setattr("efface.store.build.unlearn", worse)
     store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, settings=StoreSettings(limits=limits))
     store.add(people([5]))
-    outcome = store.run(QUICK)
+    outcome = store.run(replace(QUICK, accept="any"))
     assert outcome.version is not None
     assert outcome.version.drift is not None
     assert 0 < outcome.version.drift["changed"] < 0.9
@@ -74,7 +74,11 @@ def test_limits_say_when_a_retraining_is_due(
 
 def test_a_shorter_holdout_gives_no_drift_and_says_why(store: Store, tiny: Tiny) -> None:
     held = torch.utils.data.TensorDataset(tiny.holdout_x[:150], tiny.holdout_y[:150])
-    outcome = Store(store.path, Task(**{**vars(task_of(tiny)), "holdout": held})).run(QUICK)
+    shorter = Store(store.path, replace(task_of(tiny), holdout=held))
+    (problem,) = refused(shorter.run, QUICK)
+    assert "(it is shorter now)" in problem and "efface run --accept any" in problem
+    with pytest.warns(UserWarning, match="shorter now"):
+        outcome = shorter.run(replace(QUICK, accept="any"))
     assert outcome.version is not None
     assert "the holdout is shorter than at the beginning" in outcome.version.drift["missing"]  # type: ignore[index]
     assert outcome.retraining == ()

@@ -70,7 +70,7 @@ def test_a_full_disk_at_every_write(
     path = copied(strict if point.startswith("removed") else grown, tmp_path / "copy")
     asked, before = asked_for(Store(path, task)), (path / "current.safetensors").read_bytes()
     failpoints.arm(f"{point}:full")
-    refuses(StorageError, "No space left on device", "full disk (fail point)", lambda: Store(path, task).run(plan))
+    refuses(StorageError, "No space left on device", f"full disk at {point}", lambda: Store(path, task).run(plan))
     failpoints.disarm()
     assert asked_for(Store(path, task)) == asked
     served_now = (path / "current.safetensors").read_bytes()

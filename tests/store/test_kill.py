@@ -3,6 +3,7 @@
 import ast
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 
 import efface.store
 from efface.store import Store
-from efface.store.failpoints import POINTS
+from efface.store.failpoints import POINTS, RUN_POINTS
 from helpers.store_cases import (
     AUDITED,
     asked_for,
@@ -26,14 +27,17 @@ from helpers.store_cases import (
     wrong_after,
     wrong_before,
 )
+from helpers.store_damage import SEEN
 from helpers.tiny import Tiny
 
+KILLED = 128 + signal.SIGKILL  # as a shell says it
 HELPERS = Path(__file__).parents[1] / "helpers"
 ENVIRONMENT = child_environment()
 FORKS, WORKER = HELPERS / "store_forks.py", HELPERS / "store_worker.py"
-# a retraining has answers of its own to write, and neither checkpoint to read nor audit
-ANEW_ONLY = {point for point in POINTS if point.startswith("baseline.")}
+# a retraining has neither checkpoint to read nor audit
 ANEW_TOO = (
+    "run.drift-read",
+    "baseline.renamed",
     "run.unlearned",
     "checkpoint.renamed",
     "run.made",
@@ -57,8 +61,8 @@ TWICE = (
     ("link.renamed:kill", "sweep.removing:kill"),
 )
 CASES: list[tuple[str, tuple[str, ...]]] = [
-    *(("audited", (f"{point}:kill",)) for point in POINTS if point not in ANEW_ONLY),
-    *(("retrained", (f"{point}:kill",)) for point in (*sorted(ANEW_ONLY), *ANEW_TOO)),
+    *(("audited", (f"{point}:kill",)) for point in RUN_POINTS),
+    *(("retrained", (f"{point}:kill",)) for point in ANEW_TOO),
     *(("audited", (point,)) for point in AGAIN),
     *(("audited", points) for points in TWICE),
 ]
@@ -87,12 +91,16 @@ def test_a_killed_run_loses_nothing_and_the_next_ends_as_if_it_had_not_been(
     case = seen[number]
     assert all(case["killed"]), f"ended with {case['codes']}: a point was not reached"
     assert not case["wrong"]
+    name, points = CASES[number]
+    what = "kill" if len(points) == 1 else "kills one after another"
+    for point in points:
+        SEEN[f"{what} ({name} run) at {point.replace(':kill', '')}", "same weights", KILLED] += 1
 
 
 def test_every_point_is_listed_once_and_tried() -> None:
     assert len(set(POINTS)) == len(POINTS) >= 30
     tried = {point.partition(":")[0] for _, points in CASES for point in points}
-    assert tried == set(POINTS)
+    assert tried == set(RUN_POINTS)
     literal, ends = passed_in_source()
     assert literal <= set(POINTS)
     assert all(any(point.endswith(end) for point in POINTS) for end in ends)
@@ -118,12 +126,12 @@ def test_kills_at_random_points_again_and_again(tmp_path: Path) -> None:
     draw = random.Random(0)
     cases = []
     for _ in range(150):
-        points = [f"{draw.choice(POINTS)}:kill:{draw.choice((1, 1, 2, 3))}" for _ in range(draw.randint(2, 5))]
+        points = [f"{draw.choice(RUN_POINTS)}:kill:{draw.choice((1, 1, 2, 3))}" for _ in range(draw.randint(2, 5))]
         cases.append((draw.choice(("audited", "retrained")), tuple(points)))
     found = killed_at(cases, tmp_path)
     assert not [(case, one["wrong"]) for case, one in zip(cases, found, strict=True) if one["wrong"]]
     kills = sum(sum(one["killed"]) for one in found)
-    print(f"{kills} kills in {len(cases)} stores")
+    SEEN[f"kills at random points, {len(cases)} stores", "same weights", KILLED] += kills
     assert kills > len(cases)
 
 
@@ -147,5 +155,5 @@ def test_processes_killed_at_random_times(tmp_path: Path, tiny: Tiny) -> None:
         assert not wrong_before(path, task, asked)
         Store(path, task).run(AUDITED)
         assert not wrong_after(path, task, asked, weights)
-    print(f"{killed} of 40 processes were killed while they ran")
+    SEEN["kill at a random time", "same weights", KILLED] += killed
     assert killed > 10

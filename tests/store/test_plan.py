@@ -9,7 +9,7 @@ import pytest
 from efface import Task
 from efface.methods import REGISTRY, get
 from efface.store import RunPlan, Store
-from efface.store.plan import check_plan
+from efface.store.plan import check_plan, contradictions
 from helpers.store_cases import ANEW, IDS
 from helpers.store_verbs import everything, refused
 from helpers.tiny import Tiny, mlp
@@ -39,6 +39,27 @@ def store(asked_store: Store) -> Store:
         ({"level": "thorough"}, ["level: expected one of quick, standard, strong, got 'thorough'"]),
         ({"references": 0}, ["references: expected an integer of 1 or more, got 0"]),
         ({"seed": 1.5}, ["seed: expected an integer, got 1.5"]),
+        (
+            {"level": None, "accept": "verified"},
+            ["without a level (--no-audit) there is none: leave one"],
+        ),
+        ({"level": None, "references": 8}, ["8 reference models are asked for, and none is trained"]),
+        ({"level": "quick", "references": 8}, ["8 reference models are asked for"]),
+        ({"retrain": True, "level": "strong"}, ["level 'strong' asks for an audit, and a retrained model"]),
+        ({"retrain": True, "level": "quick"}, ["level 'quick' asks for an audit"]),
+        ({"retrain": True, "accept": "verified"}, ["accept 'verified' asks for an audit, and a retrained model"]),
+        (
+            {"retrain": True, "method": "finetune", "level": "strong", "accept": "verified", "references": 8},
+            ["takes no method or option", "level 'strong' asks", "accept 'verified' asks", "8 reference models"],
+        ),
+        (
+            {"retrain": "yes", "level": None, "accept": "verified"},
+            ["without a level", "retrain: expected True or"],
+        ),
+        (
+            {"level": None, "accept": "verified", "references": 0},
+            ["without a level", "references: expected an integer"],
+        ),
         ({"accept": "", "seed": None, "method": "noop"}, ["seed", "accept", "control"]),
     ],
 )
@@ -72,3 +93,19 @@ def test_options_mean_the_same_as_words_and_as_values() -> None:
     assert RunPlan(method="boundary", options={"expand": True}).chosen() != get("boundary")
     task = Task(train=[], holdout=[], build_model=mlp)
     assert "steps" in refused(check_plan, RunPlan(options={"steps": 10.7}), task)[0]
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {},
+        {"level": None},
+        {"level": None, "accept": "any"},
+        {"level": "quick", "accept": "verified"},
+        {"references": 8, "accept": "verified"},
+        {"retrain": True, "level": None, "seed": 3},
+        {"retrain": True, "accept": "any"},
+    ],
+)
+def test_defaults_and_what_fits_together_contradict_nothing(plan: dict[str, Any]) -> None:
+    assert contradictions(RunPlan(**plan)) == []

@@ -122,7 +122,7 @@ def test_accept_says_which_conclusions_pass(
     """The conclusion is put in the audit's place, since only chance would give all three."""
     verdict = SimpleNamespace(status=status, reasons=("said so",), next_steps=("do so",))
     report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
-    monkeypatch.setattr("efface.store.run.audit_models", lambda **_: report)
+    monkeypatch.setattr("efface.store.judging.audit_models", lambda **_: report)
     passes = accept == "any" or status == "verified" or accept == status
     outcome = store.run(RunPlan(options=dict(QUICK.options), accept=accept))
     assert (outcome.status, outcome.reasons, outcome.version is not None) == (status, ("said so",), passes)
@@ -153,7 +153,7 @@ def test_a_run_whose_audit_is_refused_leaves_no_model_behind(store: Store, monke
     def diverges(**_: object) -> None:
         raise DivergedError(f"NaN in the logits of {IDS[5]}")
 
-    monkeypatch.setattr("efface.store.run.audit_models", diverges)
+    monkeypatch.setattr("efface.store.judging.audit_models", diverges)
     with pytest.raises(DivergedError):
         store.run(AUDITED)
     assert store.history().runs[1].why == "DivergedError"
@@ -169,7 +169,7 @@ def test_a_run_whose_audit_fails_leaves_nothing(
 
     before = weights_files(path)
     with monkeypatch.context() as patch:
-        patch.setattr("efface.store.run.audit_models", refused)
+        patch.setattr("efface.store.judging.audit_models", refused)
         refuses(RequestError, "cannot be judged", "audit that fails", lambda: Store(path, task).run(AUDITED))
     assert weights_files(path) == before
     assert Store(path, task).verify(level=None).problems == ()

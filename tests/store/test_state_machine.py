@@ -33,8 +33,10 @@ from torch.utils.data import Dataset, TensorDataset
 
 from efface import Task
 from efface.store import DriftLimits, RunPlan, Store, StoreSettings, failpoints
+from efface.store.clock_state import EARLIEST
+from efface.store.entries import RESET, TIMES
 from efface.store.errors import StoreError
-from efface.store.failpoints import POINTS
+from efface.store.failpoints import RUN_POINTS
 from helpers.store_cases import HARMLESS
 from helpers.store_verbs import refused, shift
 from helpers.tiny import mlp, records
@@ -43,7 +45,8 @@ LONG = os.environ.get("EFFACE_LONG") == "1"
 IDS = tuple(f"person-{at:02d}@example.org" for at in range(40))
 PEOPLE = st.sampled_from(IDS[:8])
 # of the others an unlearning by a double, without an audit, passes none
-REACHED = [p for p in POINTS if p.split(".")[0] not in ("unlearn", "report", "audited") and p != "run.audited"]
+UNREACHED = ("unlearn", "report", "audited")
+REACHED = [p for p in RUN_POINTS if p.split(".")[0] not in UNREACHED and p != "run.audited"]
 PLANS = [RunPlan(method="finetune", seed=seed, level=None) for seed in (0, 1)]
 BEGAN = datetime(2031, 5, 17, 12, tzinfo=UTC)
 
@@ -141,7 +144,10 @@ class Life(RuleBasedStateMachine):
         self.promise = Promise()
         self.open: tuple[RunPlan, int, tuple[int, ...]] | None = None
         self.broken = False  # by a fault that no run has cleared up after yet
-        # as long as somebody has the database open, SQLite does not empty its log by itself
+        self._open_idly()
+
+    def _open_idly(self) -> None:
+        """As long as somebody has the database open, SQLite does not empty its log by itself."""
         self.idle = sqlite3.connect(self.store.path / "ledger.sqlite")
         self.idle.execute("SELECT count(*) FROM events").fetchall()
 
@@ -239,6 +245,34 @@ class Life(RuleBasedStateMachine):
         left = [p for p in found.problems if not (self.broken and any(h in p for h in HARMLESS))]
         assert not left
         assert found.checked["records"] == len(self.promise.forgotten)
+
+    @rule()
+    def put_the_clock_right(self) -> None:
+        """Say that the machine's clock is right; then no time of the history lies in its future."""
+        now = BEGAN + Life.offset
+        if now < EARLIEST:
+            assert self.store.clock().future is None or "set it first" in refused(self.store.reset_clock)[0]
+            return
+        state = self.store.confirm_clock() if self.store.clock().future is None else self.store.reset_clock()
+        assert (state.trusted, state.future) == (True, None)
+        history = self.store.history()
+        entries = [*history.requests.values(), *history.runs.values(), *history.versions.values()]
+        known = [at for entry in entries for name in TIMES if (at := getattr(entry, name, None))]
+        assert max([history.created, history.latest, *known]) <= now.isoformat(timespec="milliseconds")
+
+    @rule()
+    def restore(self) -> None:
+        """Lose the store, and make it again of a backup of that moment."""
+        made = self.store.backup(self.folder / "backup")
+        assert made.pending == self.promise.numbers("pending")
+        self.idle.close()
+        shutil.rmtree(self.store.path)
+        Store.restore(made.path, self.store.path, head=made.head, bring_back=True)
+        shutil.rmtree(made.path)
+        self.store = Store(self.store.path, self.task)
+        assert self.store.history().restored[-1].event == made.head.seq
+        assert self.store.verify(level=None).problems == ()
+        self._open_idly()
 
     # verbs that are broken off
 
@@ -347,10 +381,12 @@ class Life(RuleBasedStateMachine):
     def the_history_is_whole_and_in_order(self) -> None:
         assert Store(self.store.path).history() == self.store.history()
         with sqlite3.connect(self.store.path / "ledger.sqlite") as raw:
-            rows = raw.execute("SELECT seq, at FROM events ORDER BY seq").fetchall()
+            rows = raw.execute("SELECT seq, at, kind FROM events ORDER BY seq").fetchall()
         raw.close()
-        assert [seq for seq, _ in rows] == list(range(1, len(rows) + 1))
-        assert [at for _, at in rows] == sorted(at for _, at in rows)
+        assert [seq for seq, _, _ in rows] == list(range(1, len(rows) + 1))
+        resets = [0, *(place for place, (_, _, kind) in enumerate(rows) if kind == RESET), len(rows)]
+        for begin, end in itertools.pairwise(resets):
+            assert [at for _, at, _ in rows[begin:end]] == sorted(at for _, at, _ in rows[begin:end])
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):

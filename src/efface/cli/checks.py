@@ -61,6 +61,12 @@ def check_level(level: str) -> None:
         raise RequestError(f"{problem} (--level)")
 
 
+def check_no_audit(problems: list[str], no_audit: bool, level: str) -> None:
+    """Check that no level is named where nothing is to be audited; a problem is added to `problems`."""
+    if no_audit and level != Level.STANDARD:
+        problems.append("--level says how to audit, and --no-audit not to: leave one out")
+
+
 def check_audit(
     problems: list[str],
     level: str,

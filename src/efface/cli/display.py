@@ -30,18 +30,15 @@ SHOWN_RECORDS = 5
 COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow", "nothing_unlearned": "red"}
 
 
-class TerminalConsole(Console):
-    """A console that leaves it to Typer to end the command if the reader of its output closes the pipe."""
-
-    def on_broken_pipe(self) -> None:
-        """Raise the current BrokenPipeError again; Rich would raise SystemExit, while Typer ends quietly."""
-        raise
-
-
 def make_console(stdout: TextIO) -> Console:
     """Make a console that shows text unchanged: without markup, emoji or highlighting."""
     width = None if stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
-    return TerminalConsole(file=stdout, width=width, markup=False, emoji=False, highlight=False)
+    return Console(file=stdout, width=width, markup=False, emoji=False, highlight=False)
+
+
+def cell(text: str, out: Console) -> Text:
+    """Text of a user for a table: what the terminal cannot show is escaped before the table measures it."""
+    return Text(text.encode(out.encoding, "backslashreplace").decode(out.encoding))
 
 
 def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> None:

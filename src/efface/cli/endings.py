@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
-from efface.cli.failures import Code
+from efface.cli.failures import Code, done
 from efface.cli.output import nothing_summary, print_json, save, summary
 
 if TYPE_CHECKING:
@@ -29,13 +29,15 @@ def finish(out: Path, result: "Result | None", report: "Report | None", as_json:
     from efface.cli.display import show_report, show_unjudged
 
     files = save(out, result, report)
+    code = Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status)
+    done(code, f"the files in {out} hold it")
     if as_json:
         print_json(summary(result, report, files), stdout)
     elif report is not None:
         show_report(report, files, stdout)
     elif result is not None:
         show_unjudged(result, files, stdout)
-    raise typer.Exit(Code.NOT_VERIFIED if report is None else Code.of(report.verdict.status))
+    raise typer.Exit(code)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Exit codes, and the conversion of exceptions to messages."""
+"""Exit codes: of what a command did, of exceptions, and of answers that could not be printed."""
 
 import contextlib
 import json
@@ -6,11 +6,15 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TextIO
+from typing import Any, TextIO
 
 import typer
+from typer.core import TyperGroup
 
+from efface.cli.streams import INTERRUPTED, StreamFailure, failure_of, steady_streams
 from efface.errors import EffaceError, RequestError, describe_error
 from efface.runtime.notices import quietly
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
@@ -20,9 +24,12 @@ TRACEBACK = "EFFACE_TRACEBACK"
 
 EXIT_CODES = (
     "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
-    "3 done, but undecided or not verified; 4 a store is damaged; 5 a store is busy; 6 the disk is full or cannot be "
-    "written to; 7 a run's model was refused, and nothing changed; 8 nothing was unlearned: no step could be kept, so "
-    "no weights were written and no request is honoured; 130 interrupted."
+    "3 done, but undecided or not verified, or a store needs something now (status --check); 4 a store is damaged; "
+    "5 a store is busy; 6 the disk is full or cannot be written to, or the answer could not be printed in full; 7 a "
+    "run's model was refused, and nothing changed; 8 nothing was unlearned: no step could be kept, so no weights were "
+    "written and no request is honoured; 9 a request is due soon (status --check --within); 130 interrupted. A command "
+    "that changed something ends with the code of what it did, also where its answer could not be printed: standard "
+    "error then says where to look."
 )
 # one paragraph a line, since some versions of Typer join the lines of a paragraph
 EPILOG = f"{EXIT_CODES}\n\nExample:\n\nefface demo --out demo-run"
@@ -40,6 +47,7 @@ class Code(IntEnum):
     STORAGE = 6
     REJECTED = 7
     NOTHING_UNLEARNED = 8
+    DUE_SOON = 9
     INTERRUPTED = 130
 
     @classmethod
@@ -57,12 +65,66 @@ class Code(IntEnum):
         return cls.VERIFIED if status in ("verified", "retrained", "nothing") else cls.NOT_VERIFIED
 
 
+# those that promise a complete answer
+_ANSWERED = (Code.VERIFIED, Code.NOT_VERIFIED, Code.DUE_SOON)
 _STORE_FAULTS: dict[type[StoreError], tuple[Code, str]] = {
     DamagedError: (Code.DAMAGED, "the store is damaged"),
     BusyError: (Code.BUSY, "the store is busy"),
-    StorageError: (Code.STORAGE, "the disk failed"),
+    StorageError: (Code.STORAGE, "the disk is full or cannot be written to"),
 }
 _OTHER_FAULT = (Code.FAILED, "the store cannot do that")
+
+
+@dataclass
+class Ending:
+    """How the command that is running is to end.
+
+    Args:
+        code: the exit code of what it did; None as long as it changed nothing.
+        where: where that can be seen, as a clause.
+        trouble: why its answer is incomplete; None if it is not, as far as is known.
+    """
+
+    code: int | None = None
+    where: str = ""
+    trouble: str | None = None
+
+
+_ending: ContextVar[Ending | None] = ContextVar("ending", default=None)
+
+
+def done(code: int, where: str) -> None:
+    """Let the command end with the code of what it has just done, whatever becomes of its answer.
+
+    Every command that changes something calls this between the change and its answer.
+
+    Args:
+        code: the exit code.
+        where: where to look if the answer cannot be printed, as a clause, such as "efface status shows it".
+    """
+    ending = _ending.get()
+    if ending is not None:
+        ending.code, ending.where = code, where
+
+
+class CommandGroup(TyperGroup):
+    """Commands whose exit code does not depend on whether their output could be written, as EXIT_CODES explains."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command that the words of the command line name."""
+        ending = Ending()
+        before = _ending.set(ending)
+        try:
+            with steady_streams() as stdout:  # which a user's code may replace
+                try:
+                    return super().main(*args, **options)
+                except KeyboardInterrupt:  # while Typer ended the command
+                    code = int(Code.INTERRUPTED)
+                except SystemExit as end:
+                    code = end.code if isinstance(end.code, int) else 0
+                raise SystemExit(_last_code(ending, code, stdout))
+        finally:
+            _ending.reset(before)
 
 
 @contextlib.contextmanager
@@ -80,30 +142,66 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
         # warnings are shown as notes of the answer
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(), quietly():
             yield stdout
-    except RequestError as error:
+    except (typer.Exit, typer.Abort):
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # SystemExit: a user's code must not set the exit code
+        ending = _ending.get()
+        if ending is not None and ending.code is not None:
+            ending.trouble = INTERRUPTED if isinstance(error, KeyboardInterrupt) else describe_error(error)
+            raise typer.Exit(ending.code) from None
+        raise typer.Exit(_explain(error, as_json, stdout)) from None
+
+
+def _explain(error: BaseException, as_json: bool, stdout: TextIO) -> Code:
+    """Print why a command ended before it changed anything; returns its exit code."""
+    if isinstance(error, RequestError):
         _show(as_json, stdout, str(error), "the request was refused", error.problems)
-        raise typer.Exit(Code.REFUSED) from None
-    except StoreError as error:
+        return Code.REFUSED
+    if isinstance(error, StoreError):
         code, words = _STORE_FAULTS.get(type(error), _OTHER_FAULT)
         _show(as_json, stdout, str(error), words, error.problems)
-        raise typer.Exit(code) from None
-    except (typer.Exit, typer.Abort, BrokenPipeError):
-        raise  # Typer handles these, BrokenPipeError when the reader of the output has closed the pipe
-    except KeyboardInterrupt:
-        _show(as_json, stdout, "interrupted", "interrupted")
-        raise typer.Exit(Code.INTERRUPTED) from None
-    except (Exception, SystemExit) as error:  # SystemExit, since a user's code must not set the exit code
-        if os.environ.get(TRACEBACK) == "1":
-            traceback.print_exc()
-        words = " ".join(str(error).split()) if isinstance(error, EffaceError) else describe_error(error)
-        _show(as_json, stdout, f"{words} (set {TRACEBACK}=1 for a traceback)", words)
-        raise typer.Exit(Code.FAILED) from None
+        return code
+    if isinstance(error, KeyboardInterrupt):
+        _show(as_json, stdout, INTERRUPTED, INTERRUPTED)
+        return Code.INTERRUPTED
+    if os.environ.get(TRACEBACK) == "1":
+        traceback.print_exception(error)
+    words = " ".join(str(error).split()) if isinstance(error, EffaceError) else describe_error(error)
+    _show(as_json, stdout, f"{words} (set {TRACEBACK}=1 for a traceback)", words)
+    return Code.FAILED
 
 
 def _show(as_json: bool, stdout: TextIO, text: str, error: str, problems: tuple[str, ...] = ()) -> None:
     if as_json:
         print(json.dumps({"error": error, "problems": list(problems)}, indent=1), file=stdout)
-    else:
-        # names from files may contain control codes that a terminal would execute
-        shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-        print(f"efface: {shown}", file=sys.stderr)
+        if failure_of(stdout) is None:
+            return
+    _say(text)
+
+
+def _say(text: str) -> None:
+    """Print a message on standard error."""
+    # names from files may contain control codes that a terminal would execute
+    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    print(f"efface: {shown}", file=sys.stderr)
+
+
+def _last_code(ending: Ending, code: int, stdout: TextIO) -> int:
+    """The exit code of a command, after its last output was written or has failed; standard error says what failed."""
+    try:
+        failure = failure_of(stdout)
+    except KeyboardInterrupt:  # it waited for a reader
+        failure = StreamFailure(INTERRUPTED, interrupted=True)
+    if ending.code is not None:
+        if failure is not None or ending.trouble is not None:
+            reason = ending.trouble or (failure.reason if failure else "")
+            _say(f"the answer could not be printed ({reason}); what was done stands: {ending.where}")
+        return ending.code
+    if failure is None or failure.reader_gone:
+        return code
+    if failure.interrupted:
+        return Code.INTERRUPTED
+    if code in _ANSWERED:
+        _say(f"the answer could not be printed in full: {failure.reason} (standard output)")
+        return Code.STORAGE
+    return code

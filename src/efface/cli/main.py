@@ -4,8 +4,6 @@ A command first makes the checks that need no model, and imports torch only afte
 and most refusals do not wait for torch.
 """
 
-import io
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +11,13 @@ import typer
 
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
-from efface.cli import store, store_requests
+from efface.cli import store, store_backup, store_init, store_repair, store_requests, store_status
 from efface.cli.checks import (
     check_audit,
     check_fit,
     check_inputs,
     check_method,
+    check_no_audit,
     check_twins,
     reference_files,
     weights_files,
@@ -78,9 +77,6 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
     """Show the version, or the help if no command is given."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal cannot show must not raise an error
-            stream.reconfigure(errors="backslashreplace")
     if version:
         typer.echo(f"efface {efface_version()}")
     elif context.invoked_subcommand is None:
@@ -128,8 +124,7 @@ def unlearn(
             problems.append("--out is missing: name the folder to write to, or look first with --dry-run")
         check_audit(problems, level, cache, None, models, jobs)
         confirmed = check_twins(problems, twins, confirm, no_checks)
-        if no_audit and level != Level.STANDARD:
-            problems.append("--level says how to audit, and --no-audit not to: leave one out")
+        check_no_audit(problems, no_audit, level)
         if problems or lines is None:
             raise RequestError(problems)
 
@@ -296,5 +291,6 @@ def demo(
 
 
 # beside the commands above, and after them in the help
-app.registered_commands += store.app.registered_commands
+for part in (store_init, store, store_status, store_backup, store_repair):
+    app.registered_commands += part.app.registered_commands
 app.add_typer(store_requests.app, name="request")

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from efface.errors import CheckpointError, EffaceError, RequestError, reason_of
+from efface.errors import EffaceError, RequestError, reason_of
 from efface.runtime.files import folder_problem
+from efface.store.errors import StorageError
 
 if TYPE_CHECKING:
     from efface.auditing.report.build import Report
@@ -56,6 +57,9 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
 
     Returns:
         The paths of the files: `weights`, `report` and `page`.
+
+    Raises:
+        StorageError: a file cannot be written; the message names those that were written before it.
     """
     files: dict[str, str] = {}
     made = False
@@ -71,15 +75,21 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
         if report is not None:
             written, page = report.save(folder)
             files |= {"report": str(written), "page": str(page)}
-    except CheckpointError as error:  # the disk is at fault, not the request
-        raise EffaceError("; ".join(error.problems)) from error
+    except EffaceError as error:  # the disk is at fault, not the request
+        raise _unwritten("; ".join(getattr(error, "problems", [str(error)])), files) from error
     except OSError as error:
-        raise EffaceError(f"{error.filename or folder}: cannot be written: {reason_of(error)} (--out)") from error
+        what = f"{error.filename or folder}: cannot be written: {reason_of(error)} (--out)"
+        raise _unwritten(what, files) from error
     finally:
         if made and not files:
             with contextlib.suppress(OSError):
                 folder.rmdir()
     return files
+
+
+def _unwritten(what: str, files: Mapping[str, str]) -> StorageError:
+    """The error for a file that could not be written; `files` are those that were written before it."""
+    return StorageError(f"{what}; written before that: {', '.join(files.values())}" if files else what)
 
 
 def summary(result: "Result | None", report: "Report | None", files: Mapping[str, str]) -> dict[str, Any]:

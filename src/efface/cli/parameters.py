@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from efface.auditing.config import MIN_ENSEMBLE
+from efface.cli.failures import CommandGroup
 from efface.methods import available
 from efface.store.place import KEY_VARIABLE
 
@@ -14,12 +15,13 @@ from efface.store.place import KEY_VARIABLE
 ELSEWHERE = {
     "check": "efface unlearn --dry-run makes all checks, and shows which records would go",
     "forget": "efface unlearn erases records",
-    "store": "a store's commands are efface init, request, run, status, verify, export, rollback and retire",
+    "store": "a store's commands are efface init, request, run, status, verify, export, rollback, backup, "
+    "restore, head, clock and retire",
     "history": "efface status shows the versions, efface request list the requests",
 }
 
 
-class Commands(TyperGroup):
+class Commands(CommandGroup):
     """All commands: where there is no such command, what does it under another name."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -161,6 +163,13 @@ StorePlace = Annotated[
 KeyFile = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", envvar=KEY_VARIABLE, help="The store's key; by default beside its folder."),
+]
+NOTED = "SEQ:HASH as efface head printed it, or a file of such lines"
+NotedHead = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SEQ:HASH", help=f"End with code 4 where the history lacks an event that was noted elsewhere: {NOTED}."
+    ),
 ]
 OtherTask = Annotated[
     str | None, typer.Option("--task", metavar="MODULE:NAME", help="The task, where it is not the one given to init.")

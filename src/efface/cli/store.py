@@ -1,4 +1,4 @@
-"""The commands of a store: `efface init`, `run`, `status`, `verify`, `export`, `rollback` and `retire`."""
+"""The commands of a store: `efface run`, `verify`, `export`, `rollback` and `retire`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,35 +7,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import efface
-from efface.auditing.config import REFERENCES
-from efface.cli.checks import check_level, check_method, check_weights_of
-from efface.cli.failures import Code, guarded
+from efface.auditing.config import REFERENCES, Level
+from efface.cli.checks import check_level, check_method, check_no_audit, check_weights_of
+from efface.cli.failures import Code, done, guarded
 from efface.cli.output import print_json
 from efface.cli.parameters import (
     DEFAULT_STORE,
-    Checkpoint,
     Device,
     Json,
     KeyFile,
     MethodCommand,
     MethodKey,
     MethodOptions,
+    NotedHead,
     OtherTask,
     ReferenceModels,
     RequestNumber,
     Seed,
     StoreAuditLevel,
     StorePlace,
-    TaskPath,
 )
 from efface.cli.store_opening import check_store_words, open_store, open_with_task
-from efface.cli.taskpath import check_task_path, load_task, working_folder_importable
+from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
-from efface.runtime.devices import check_device_name, resolve_device
+from efface.runtime.devices import resolve_device
 from efface.runtime.jsonable import to_jsonable
-from efface.store.place import check_new_store, places_of
-from efface.store.plan import RunPlan, check_accept
-from efface.store.settings import DriftLimits, StoreSettings
+from efface.store.noted_head import read_notes
+from efface.store.plan import RunPlan, check_accept, contradictions, unused_references
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,64 +41,9 @@ if TYPE_CHECKING:
     from efface.task import Task
 
 
+IN_STATUS = "efface status and efface request list show it"
+
 app = typer.Typer()  # cli/main.py adds its commands to its own
-
-
-@app.command(epilog="Example:\n\nefface init my_task:task --checkpoint model.safetensors")
-def init(
-    task: TaskPath,
-    checkpoint: Checkpoint,
-    store: StorePlace = DEFAULT_STORE,
-    key: KeyFile = None,
-    grace: Annotated[
-        float,
-        typer.Option(min=0.0, help="Days for which superseded models, which know the records, are kept for audits."),
-    ] = StoreSettings.grace_days,
-    most_changed: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of changed holdout answers past which a retraining is due.")
-    ] = DriftLimits.changed,
-    most_lost: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Lost holdout accuracy past which a retraining is due.")
-    ] = DriftLimits.accuracy,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Make a store of deletion requests for a trained model."""
-    with guarded(as_json) as stdout, working_folder_importable():
-        problems: list[str] = []
-        collect_errors(problems, check_task_path, task)
-        collect_errors(problems, check_weights_of, "--checkpoint", checkpoint)
-        collect_errors(problems, check_device_name, device)
-        collect_errors(problems, lambda: check_new_store(*places_of(store, key)))
-        if problems:
-            raise RequestError(problems)
-
-        from efface.cli.loading import load_model
-        from efface.task import missing_build_model
-
-        loaded = collect_errors(problems, load_task, task)
-        model = None if loaded is None else collect_errors(problems, load_model, loaded, checkpoint)
-        place = collect_errors(problems, resolve_device, device)
-        if loaded is not None and loaded.build_model is None:
-            problems.append(missing_build_model(task))
-        if problems or loaded is None or model is None:
-            raise RequestError(problems)
-        made = efface.Store.create(
-            store,
-            loaded,
-            model.to(place).eval(),
-            key=key,
-            settings=StoreSettings(
-                grace_days=grace, limits=DriftLimits(most_changed, most_lost), source=checkpoint, task_path=task
-            ),
-            device=device,
-        )
-        if as_json:
-            print_json({"store": str(made.path), "key": str(made.key_path), "current": str(made.current)}, stdout)
-        else:
-            from efface.cli.store_display import show_made
-
-            show_made(made, stdout)
 
 
 @app.command(cls=MethodCommand, epilog="Example:\n\nefface run\n\nefface run --retrain")
@@ -135,6 +78,9 @@ def run(
         options = collect_errors(problems, check_method, method, option or [])
         collect_errors(problems, check_level, level)
         collect_errors(problems, check_accept, accept)
+        check_no_audit(problems, no_audit, level)
+        judged = None if no_audit else level
+        problems += contradictions(RunPlan(method, options or {}, seed, judged, reference_models, accept, retrain))
         if problems:
             raise RequestError(problems)
 
@@ -148,42 +94,19 @@ def run(
             method=method,
             options=asdict(chosen) if option else {},
             seed=seed,
-            level=None if no_audit else level,
+            level=judged,
             references=reference_models,
             accept=accept,
             retrain=retrain,
         )
         outcome = opened[0].run(plan, wait_s=wait)
+        code = Code.of_run(outcome.status, outcome.version is not None)
+        done(code, IN_STATUS)
         if as_json:
             print_json(to_jsonable(outcome), stdout)
         else:
             show_run(outcome, opened[0], stdout)
-        raise typer.Exit(Code.of_run(outcome.status, outcome.version is not None))
-
-
-@app.command(epilog="Example:\n\nefface status --check || mail -s 'deletion requests' team@example.org")
-def status(
-    store: StorePlace = DEFAULT_STORE,
-    key: KeyFile = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="For a timer: end with code 3 where a request is overdue, a retraining is due, a run is unfinished, "
-            "the wrong model is served or the key is missing.",
-        ),
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Show which version honours which requests, and what is overdue."""
-    with guarded(as_json) as stdout:
-        seen = open_store(store, key).status()
-
-        from efface.cli.store_display import print_answer, show_overview
-
-        print_answer(seen, as_json, stdout, show_overview)
-        if check and (seen.overdue or seen.retraining or seen.unfinished or seen.misplaced or seen.retired):
-            raise typer.Exit(Code.NOT_VERIFIED)
+        raise typer.Exit(code)
 
 
 @app.command(epilog="Example:\n\nefface verify")
@@ -198,6 +121,7 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="The model that the lineage began with, where the store no longer keeps it."),
     ] = None,
+    head: NotedHead = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -206,14 +130,20 @@ def verify(
         problems: list[str] = []
         check_store_words(problems, store, task, device)
         collect_errors(problems, check_level, level)
+        check_no_audit(problems, no_audit, level)
+        if (no_audit or level == Level.QUICK) and reference_models != REFERENCES:
+            problems.append(unused_references(reference_models))
         if original is not None:
             collect_errors(problems, check_weights_of, "--original", original)
+        notes = None if head is None else collect_errors(problems, read_notes, head, "--head")
         if problems:
             raise RequestError(problems)
 
         from efface.cli.store_display import print_answer, show_verification
 
         opened, loaded = open_with_task(store, key, task, device)
+        if notes is not None:
+            opened.check_head(notes)
         before = None if original is None else _original(loaded, original, device)
         found = opened.verify(None if no_audit else level, reference_models, before)
         print_answer(found, as_json, stdout, show_verification)
@@ -234,9 +164,10 @@ def export(
     key: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write a folder that shows how a request was honoured, without the records or their ids."""
+    """Write what became of a request, for whoever asked: no records, no ids, nothing of others."""
     with guarded(as_json) as stdout:
         files = open_store(store, key).export(request, out)
+        done(Code.VERIFIED, f"the files are in {out}")
         if as_json:
             print_json({"files": [str(f) for f in files]}, stdout)
         else:
@@ -256,6 +187,7 @@ def rollback(
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
         opened.rollback(version)
+        done(Code.VERIFIED, IN_STATUS)
 
         from efface.cli.store_display import print_answer, show_overview
 
@@ -272,12 +204,17 @@ def retire(
     """End a store for good: cancel pending requests, remove models that know forgotten records, destroy the key."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
+        seen = opened.status()
+        if not yes and seen.unfinished_retirement:
+            left = "; ".join(seen.unfinished_retirement)
+            raise RequestError(f"the retirement is unfinished: what is left: {left}: --yes goes on with it")
         if not yes:
-            waiting = len(opened.status().pending)
+            waiting = len(seen.pending)
             raise RequestError(
                 f"this destroys {opened.key_path} and cancels {waiting} pending requests, for good: --yes does it"
             )
         pending = opened.retire()
+        done(Code.VERIFIED, IN_STATUS)
         if as_json:
             print_json({"cancelled": pending}, stdout)
         else:

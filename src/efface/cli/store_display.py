@@ -10,14 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from efface.auditing.report.wording import VERDICTS
-from efface.cli.display import COLOURS, make_console, say, say_next, say_verdict
+from efface.cli.display import COLOURS, cell, make_console, say, say_next, say_verdict
+from efface.cli.failures import Code
 from efface.cli.output import print_json
 from efface.cli.tables import Column, print_table
 from efface.runtime.jsonable import to_jsonable
 from efface.store.plan import NOTHING_UNLEARNED
 
 if TYPE_CHECKING:
-    from efface.store import Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
+    from efface.store import Alert, Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
 
 STATUSES = {
     **VERDICTS,
@@ -26,6 +27,7 @@ STATUSES = {
     NOTHING_UNLEARNED: "Nothing unlearned",
     "nothing": "Nothing to do: no request is pending",
 }
+URGENCIES: dict[int, str] = {Code.DAMAGED: "damage", Code.NOT_VERIFIED: "now", Code.DUE_SOON: "soon"}
 
 
 def print_answer(value: Any, as_json: bool, stdout: TextIO, show: Callable[[Any, TextIO], None]) -> None:
@@ -62,8 +64,8 @@ def show_answer(answer: "Answer", warnings: "Sequence[str]", stdout: TextIO) -> 
     say(out, f"{head}: {_records(request.records)}, {_stage(request)}.")
     for line in warnings:
         say(out, f"  Warning: {line}")
-    if answer.amended:
-        say(out, f"  It is due {request.due or 'at no date'} now, and has the note that was given last.")
+    for line in answer.remarks:
+        say(out, f"  {line}")
     if answer.late:
         say(out, "  Its date is over.")
     if answer.share > MAX_SHARE:
@@ -85,7 +87,10 @@ def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout:
         return
     names = ("request", "records", "added (UTC)", "due", "state", "note")
     columns = [Column(name, right=name in ("request", "records")) for name in names]
-    rows = [(str(r.number), str(r.records), _day(r.added), r.due or "", _stage(r), note or "") for r, note in noted]
+    rows = [
+        (str(r.number), str(r.records), _day(r.added), r.due or "", _stage(r), str(cell(note or "", out)))
+        for r, note in noted
+    ]
     print_table(out, columns, rows)
 
 
@@ -94,21 +99,22 @@ def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     out = make_console(stdout)
     head = f"Request {described['request']}: {_records(described['records'])}, {described['stage']}"
     say(out, Text(head, style="bold"))
-    for name in ("note", "added", "due", "honoured"):
+    for name in ("reference", "note", "added", "due", "honoured"):
         if described[name] is not None:
-            say(out, f"  {name:9}{described[name]}")
+            for at, line in enumerate(described[name].split("\n")):  # each note stands in a line of its own
+                say(out, f"  {'' if at else name:10}{line}")
     if described["in_time"] is not None:
-        say(out, f"  {'':9}{'in time' if described['in_time'] else 'too late'}")
+        say(out, f"  {'':10}{'in time' if described['in_time'] else 'too late'}")
     for version in described["versions"]:
         serving = ", in service" if version["in_service"] else ""
-        say(out, f"  version  {version['version']} ({version['kind']}{serving}), {version['file']}")
+        say(out, f"  version   {version['version']} ({version['kind']}{serving}), {version['file']}")
     if described["verdict"] is not None:
-        say(out, f"  audit    {described['verdict']['status']}")
+        say(out, f"  audit     {described['verdict']['status']}")
         for reason in described["verdict"]["reasons"]:
-            say(out, f"             - {reason}")
+            say(out, f"              - {reason}")
     if "ids" in described:
         shown = ", ".join(map(repr, described["ids"])) if described["ids"] else "none is kept any more"
-        say(out, f"  ids      {shown}")
+        say(out, f"  ids       {shown}")
 
 
 def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
@@ -116,12 +122,12 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
     out = make_console(stdout)
     word, colour = STATUSES[outcome.status], COLOURS.get(outcome.status, "bold")
     say(out, Text.assemble((f"{word}.", f"bold {colour}")))
-    if outcome.status == "nothing":
-        return
     for reason in outcome.reasons:
         say(out, f"  - {reason}")
     for warning in outcome.warnings:
         say(out, f"Note: {warning}")
+    if outcome.status == "nothing":
+        return
     if outcome.resumed:
         say(out, f"Run {outcome.run} was interrupted before, and went on where it was.")
     if outcome.version is None:
@@ -157,11 +163,16 @@ def _not_served(out: Console, outcome: "RunOutcome") -> None:
     say_next(out, outcome.next_steps)
 
 
-def show_overview(seen: "Overview", stdout: TextIO) -> None:
-    """Print the state of a store."""
+def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | None" = None) -> None:
+    """Print the state of a store, and what it needs if somebody looked for that."""
     out = make_console(stdout)
     if seen.retired:
         say(out, Text(f"Retired: {seen.retired}", style="bold red"))
+    if seen.unfinished_retirement:
+        say(out, Text("Retirement is unfinished: what is left:", style="bold red"))
+        for line in seen.unfinished_retirement:
+            say(out, f"  - {line}")
+        say(out, "efface retire --yes goes on with it.")
     table = Table(title="Versions", title_justify="left")
     for name in ("version", "lineage", "made (UTC)", "kind", "honours", "audit", ""):
         table.add_column(name, overflow="fold")
@@ -185,13 +196,18 @@ def show_overview(seen: "Overview", stdout: TextIO) -> None:
         say(out, f"Pending: {_numbers([r.number for r in seen.pending])}; efface run honours them.")
     else:
         say(out, "No request is pending.")
-    for request in seen.overdue:
-        say(out, Text(f"Overdue: request {request.number}, due {request.due}.", style="bold red"))
-    for line in seen.retraining:
-        say(out, Text(f"A retraining is due: {line}. efface run --retrain does it.", style="yellow"))
+    if alerts is None:
+        for request in seen.overdue:
+            say(out, Text(f"Overdue: request {request.number}, due {request.due}.", style="bold red"))
+        for line in seen.retraining:
+            say(out, Text(f"A retraining is due: {line}. efface run --retrain does it.", style="yellow"))
     for line in seen.warnings:
         say(out, Text(f"Warning: {line}", style="yellow"))
     say(out, Text(f"History: {seen.head[0]} events, the last one {seen.head[1][:16]}", style="dim"))
+    for alert in alerts or ():
+        say(out, Text(f"Alert ({URGENCIES[alert.code]}): {alert.what}. {alert.advice}.", style="bold red"))
+    if alerts is not None and not alerts:
+        say(out, Text("The store needs nothing.", style="green"))
 
 
 def show_verification(found: "Verification", stdout: TextIO) -> None:
@@ -222,7 +238,7 @@ def show_verification(found: "Verification", stdout: TextIO) -> None:
 def show_export(number: int, files: Sequence[Path], stdout: TextIO) -> None:
     """Print the files of an export."""
     out = make_console(stdout)
-    say(out, f"Request {number}, without its records and ids:")
+    say(out, f"What became of request {number}, for whoever asked: no records, no ids, and nothing of others.")
     for file in files:
         say(out, f"  {file}")
 
@@ -258,7 +274,7 @@ def _numbers(numbers: Sequence[int]) -> str:
             ranges[-1][1:] = [number]
         else:
             ranges.append([number])
-    shown = ", ".join("–".join(map(str, ends)) for ends in ranges)
+    shown = ", ".join("-".join(map(str, ends)) for ends in ranges)
     return f"request{'s' * (len(numbers) != 1)} {shown}"
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from efface.cli.failures import guarded
+from efface.cli.failures import Code, done, guarded
 from efface.cli.ids import IdSource, as_ids, read_id_lines
 from efface.cli.output import print_json
 from efface.cli.parameters import (
@@ -21,7 +21,9 @@ from efface.cli.store_opening import check_store_words, open_store, open_with_ta
 from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.runtime.jsonable import to_jsonable
-from efface.store.clock import read_date
+from efface.store.dates import read_date
+
+IN_LIST = "efface request list shows it"
 
 app = typer.Typer(
     help="Deletion requests: add, list, show or cancel them.",
@@ -73,6 +75,7 @@ def add(
         known = opened.record_ids()
         asked = as_ids(lines, known)
         added = opened.add(asked, note, day)
+        done(Code.VERIFIED, IN_LIST)
         # not in Store.add, since it takes a pass over all ids
         warnings = list(similar_warnings(asked, known))
         if as_json:
@@ -132,8 +135,9 @@ def cancel(
     """Withdraw a request that is still pending; its ids are deleted."""
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
-        done = opened.cancel(request)
+        cancelled = opened.cancel(request)
+        done(Code.VERIFIED, IN_LIST)
         if as_json:
-            print_json(to_jsonable(done), stdout)
+            print_json(to_jsonable(cancelled), stdout)
         else:
-            print(f"Request {done.number} is cancelled.", file=stdout)
+            print(f"Request {cancelled.number} is cancelled.", file=stdout)

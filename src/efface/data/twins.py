@@ -12,6 +12,11 @@ from efface.errors import shorten
 from efface.types import Indices, RecordId
 
 SHOWN = 20  # forget records whose twins a refusal lists
+# what a refusal says to do; stores, which take no such options, say something else in its place
+TWINS_WAY_OUT = (
+    'forget the twins too (twins="forget" with confirmed=[...] in the options; --twins forget --confirm FILE), or '
+    'leave such records out of the request and of all tests (twins="keep" in the options; --twins keep)'
+)
 TO_CONFIRM = 1000  # ids of twins that a refusal lists where they are to be confirmed
 
 
@@ -101,9 +106,8 @@ def _refusal(twin_sets: Sequence[TwinSet], train: Records, ids: Sequence[RecordI
         lines.append(f"{_id(at, ids)!r} (twin of {_names(np.array(one.twins), ids)}{with_other})")
     listed = ", ".join(lines[:SHOWN]) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
     return (
-        f"{count} forget records have an exact twin that stays in training, which defeats forgetting: {listed}; forget "
-        'the twins too (twins="forget" with confirmed=[...] in the options; --twins forget --confirm FILE), or leave '
-        'such records out of the request and of all tests (twins="keep" in the options; --twins keep)'
+        f"{count} forget records have an exact twin that stays in training, which defeats forgetting: {listed}; "
+        f"{TWINS_WAY_OUT}"
     )
 
 

@@ -10,26 +10,48 @@ from efface.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from efface.store.add import Answer
-    from efface.store.entries import DeletionRequest, Event, RunRecord, Stage, Version
+    from efface.store.alerts import Alert
+    from efface.store.backup import Backup
+    from efface.store.clock_state import ClockState
+    from efface.store.entries import (
+        Deferral,
+        DeletionRequest,
+        Event,
+        FingerprintSums,
+        Restored,
+        RunRecord,
+        Stage,
+        Version,
+    )
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
     from efface.store.leftovers import Leftover
+    from efface.store.noted_head import HeadNote
     from efface.store.overview import Overview
     from efface.store.plan import RunOutcome, RunPlan
+    from efface.store.restore import Restoration
     from efface.store.settings import DriftLimits, StoreSettings
     from efface.store.store import Store
     from efface.store.verify import Verification
 
 _HOMES = {
+    "Alert": "efface.store.alerts",
     "Answer": "efface.store.add",
+    "Backup": "efface.store.backup",
     "BusyError": "efface.store.errors",
+    "ClockState": "efface.store.clock_state",
     "DamagedError": "efface.store.errors",
+    "Deferral": "efface.store.entries",
     "DeletionRequest": "efface.store.entries",
     "DriftLimits": "efface.store.settings",
     "Event": "efface.store.entries",
+    "FingerprintSums": "efface.store.entries",
+    "HeadNote": "efface.store.noted_head",
     "History": "efface.store.history",
     "Leftover": "efface.store.leftovers",
     "Overview": "efface.store.overview",
+    "Restoration": "efface.store.restore",
+    "Restored": "efface.store.entries",
     "RunOutcome": "efface.store.plan",
     "RunPlan": "efface.store.plan",
     "RunRecord": "efface.store.entries",
@@ -44,15 +66,23 @@ _HOMES = {
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = [
+    "Alert",
     "Answer",
+    "Backup",
     "BusyError",
+    "ClockState",
     "DamagedError",
+    "Deferral",
     "DeletionRequest",
     "DriftLimits",
     "Event",
+    "FingerprintSums",
+    "HeadNote",
     "History",
     "Leftover",
     "Overview",
+    "Restoration",
+    "Restored",
     "RunOutcome",
     "RunPlan",
     "RunRecord",

@@ -11,11 +11,11 @@ from efface.store.errors import DamagedError
 from efface.store.files import HASH, KINDS, SUFFIX, TEMPORARY_LINK, hash_of
 from efface.store.head import HEAD, TEMPORARY_HEAD
 from efface.store.history import History
-from efface.store.place import DATABASE
+from efface.store.place import BACKUP_MARK, DATABASE
 
 REPORTS = "reports"
 FOLDERS = (*KINDS, REPORTS)
-FILES = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", HEAD, f"{HEAD}.lock", "run.lock"}
+FILES = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", HEAD, f"{HEAD}.lock", "run.lock", BACKUP_MARK}
 # files that a write makes and that are there only while it lasts, or after it was killed
 TEMPORARY_FILE = re.compile(rf"\.new{re.escape(SUFFIX)}|\.\.new{re.escape(SUFFIX)}\.[0-9a-f]+\.tmp")
 

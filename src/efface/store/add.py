@@ -3,24 +3,25 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 
 from efface.data.checks import Findings, read_forget
 from efface.data.ids import ByGroup, RecordIds
 from efface.data.index import RecordIndex
 from efface.data.similar import unknown_ids
-from efface.errors import RequestError
+from efface.errors import RequestError, collect_errors
 from efface.store import clock
+from efface.store.amend import MAX_NOTE, amend, insert_notes
 from efface.store.context import StoreContext, Transaction
-from efface.store.database import notes, pending_ids, tags
+from efface.store.database import pending_ids, tags
+from efface.store.dates import due_day
 from efface.store.entries import DeletionRequest, Stage
 from efface.store.settle import settle
 from efface.store.tag_rows import digest_of, note_mac, requests_of
 from efface.types import RecordId
 
-MAX_NOTE = 500
 MAX_NUMBER_BITS = 4096  # of an id; Python refuses to write very long numbers as text
 
 
@@ -36,6 +37,7 @@ class Answer:
         amended: whether the call changed the date or the note of an existing request.
         late: whether the request is pending and its date has passed.
         share: share of the training records that all pending requests name together, from 0 to 1.
+        remarks: what became of a date or a note that was given for an existing request, one sentence each.
     """
 
     request: DeletionRequest
@@ -45,10 +47,11 @@ class Answer:
     amended: bool = False
     late: bool = False
     share: float = 0.0
+    remarks: tuple[str, ...] = ()
 
 
 def add(
-    context: StoreContext, index: RecordIndex, ids: Collection[RecordId], note: str | None, due: date | None
+    context: StoreContext, index: RecordIndex, ids: Collection[RecordId], note: str | None, due: str | date | None
 ) -> Answer:
     """Add a request, or find the existing request for exactly the same records.
 
@@ -57,7 +60,7 @@ def add(
         index: the positions of all training records, by their ids.
         ids: ids of the records to forget.
         note: one line of at most MAX_NOTE characters to store with the request.
-        due: the last day on which honouring it is in time.
+        due: the last day on which honouring it is in time, as `due_day` takes it.
 
     Raises:
         RequestError: an id is neither a training record nor was ever forgotten, or an argument is invalid.
@@ -77,16 +80,17 @@ def add(
         same = next((r for r in live if r.digest == digest), None)
         others = {r.number for r in history.pending if same is None or r.number != same.number}
         waiting = sum(not others.isdisjoint(numbers) for tag, numbers in known.items() if tag not in forgotten)
-        amended = False
+        amended, remarks = False, list[str]()
         if same is not None:
-            number, amended = same.number, same.stage is Stage.PENDING and _amend(transaction, same, note, day)
+            number = same.number
+            amended, remarks = amend(transaction, same, note, day)
         else:
             number = len(history.requests) + 1
             mac = note_mac(key, number, note)
             body = {"number": number, "records": len(ordered), "digest": digest, "due": day, "note": mac}
             transaction.append("requested", body)
             _insert_rows(transaction, number, ordered, {tag: by_tag[tag] for tag in ordered if tag not in forgotten})
-            _insert_note(transaction, number, note)
+            insert_notes(transaction, number, note)
             settle(transaction, number, known)
         request = history.requests[number]
         return Answer(
@@ -97,6 +101,7 @@ def add(
             amended=amended,
             late=request.stage is Stage.PENDING and clock.is_over(request.due, history.latest),
             share=_count_pending(transaction) / len(index),
+            remarks=tuple(remarks),
         )
 
 
@@ -110,15 +115,12 @@ def _read(ids: Collection[RecordId], note: object, due: object) -> tuple[list[Re
         found.problems.append("the request names no record: give at least one id")
     if any(isinstance(name, int) and name.bit_length() > MAX_NUMBER_BITS for name in names):
         found.problems.append(f"the request names numbers of more than {MAX_NUMBER_BITS} bits, which are no record ids")
-    if due is not None and not isinstance(due, date):
-        found.problems.append(f"due: expected a date, or text as YYYY-MM-DD, got {type(due).__name__}")
-    elif isinstance(due, datetime):
-        due = due.date()
+    day = collect_errors(found.problems, due_day, due)
     if note is not None and (not isinstance(note, str) or len(note) > MAX_NOTE or not note.isprintable()):
         found.problems.append(f"note: expected one line of at most {MAX_NOTE} characters")
     if found.problems:
         raise RequestError(found.problems)
-    return names, due.isoformat() if isinstance(due, date) else None
+    return names, day
 
 
 def _check_known(unknown: Sequence[RecordId], names: RecordIds) -> None:
@@ -147,24 +149,6 @@ def _insert_rows(
     ]
     if rows:
         transaction.connection.execute(pending_ids.insert(), rows)
-
-
-def _insert_note(transaction: Transaction, number: int, note: str | None) -> None:
-    if note is not None:
-        transaction.connection.execute(notes.insert().values(request=number, text=note))
-
-
-def _amend(transaction: Transaction, request: DeletionRequest, note: str | None, due: str | None) -> bool:
-    """Give a pending request a new date or note, and return whether either changed."""
-    due = request.due if due is None else due
-    mac = request.note if note is None else note_mac(transaction.key, request.number, note)
-    if (due, mac) == (request.due, request.note):
-        return False
-    transaction.append("amended", {"number": request.number, "due": due, "note": mac})
-    if mac != request.note:
-        transaction.connection.execute(delete(notes).where(notes.c.request == request.number))
-        _insert_note(transaction, request.number, note)
-    return True
 
 
 def _count_pending(transaction: Transaction) -> int:

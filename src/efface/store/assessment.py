@@ -11,9 +11,9 @@ VERIFY = "audit the model in service: store.verify() (efface verify)"
 SEE_TO_FIT = "see to Task.fit, which trained a model that is worse than the first one before"
 
 
-def take_it(status: str) -> str:
+def take_it(found: "Assessment") -> str:
     """How to let a model pass that was judged so and rejected."""
-    accept = "undecided" if status == "undecided" else "any"
+    accept = "undecided" if found.status == "undecided" and found.within_limits else "any"
     return f"or take the model as it is: RunPlan(accept={accept!r}) (efface run --accept {accept})"
 
 
@@ -25,7 +25,7 @@ class Assessment:
         status: the audit's conclusion (verified, not_verified or undecided), `not_audited` or `retrained`.
         reasons: the reasons for `status`, one line each.
         files: SHA-256 of the report's files, by name.
-        within_limits: whether a retrained model lost no more accuracy than the store's limit.
+        within_limits: whether the model lost no more holdout accuracy than the store's limit.
         next_steps: what to do next, one line each; the history does not store it.
     """
 
@@ -41,6 +41,11 @@ class Assessment:
             return True
         good = self.status in (NOT_AUDITED, RETRAINED, Status.VERIFIED)
         return self.within_limits and (good or self.status == accept == Status.UNDECIDED)
+
+    def why_not(self, accept: str) -> str:
+        """Why the model does not go into service, for the history."""
+        past = "" if self.within_limits else "; holdout accuracy is past the limit"
+        return f"{self.status}{past}, and {accept} was asked for"
 
     @property
     def noted(self) -> dict[str, Any]:

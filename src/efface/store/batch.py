@@ -1,6 +1,5 @@
 """The records that a run forgets, as database rows, tags, ids and positions."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,45 +9,16 @@ from torch import Tensor, nn
 
 from efface.data.checks import MAX_SHARE
 from efface.data.index import RecordIndex
-from efface.errors import RequestError, shorten
+from efface.errors import RequestError
 from efface.runtime.printing import Brief
 from efface.store.context import StoreContext
-from efface.store.entries import RunRecord
-from efface.store.errors import DamagedError
 from efface.store.failpoints import armed, failpoint
-from efface.store.keys import TAG_DIGITS, short_tag
-from efface.store.tag_rows import id_faults, pending_ids_of, tags_of
-from efface.store.task_view import TaskView, ids_of, remaining_task
+from efface.store.intake import TrainingRecords
+from efface.store.keys import short_tag
+from efface.store.pending import PendingRecords
+from efface.store.tag_rows import tags_of
+from efface.store.task_view import TaskView, remaining_task
 from efface.task import Task
-from efface.types import RecordId
-
-TAG = re.compile(rf"'([0-9a-f]{{{TAG_DIGITS}}})'")
-MARKED_POSITION = re.compile(rf"'[0-9a-f]{{{TAG_DIGITS}}}:(\d+)'")
-
-
-@dataclass(frozen=True, repr=False)
-class PendingRecords(Brief):
-    """The records that a run is to forget, as the database stores them.
-
-    Args:
-        names: their ids, by tag.
-        forgotten: tags of all records that were forgotten before.
-    """
-
-    names: Mapping[bytes, RecordId]
-    forgotten: set[bytes]
-
-    def restore_ids(self, line: str, task: Task) -> str:
-        """Replace the tags and positions in a message by record ids, for showing it to people; never store the result.
-
-        Args:
-            line: one line of a message.
-            task: the task as the user gave it, with the ids of all training records.
-        """
-        by_tag = {short_tag(tag): name for tag, name in self.names.items()}
-        line = TAG.sub(lambda m: repr(by_tag.get(m[1], m[1])), line)
-        ids = ids_of(task)
-        return MARKED_POSITION.sub(lambda m: repr(ids[int(m[1])]), line)
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,10 +28,12 @@ class DeletionBatch(Brief):
     Args:
         view: the task without the records that were forgotten before.
         leaving: the short tag of each record to forget, by its position in the whole training set.
+        tags: the position of each record to forget, by its tag; None where it is no longer in the training set.
     """
 
     view: TaskView
     leaving: Mapping[int, str]
+    tags: Mapping[bytes, int | None]
 
     @property
     def forget(self) -> list[str]:
@@ -80,55 +52,29 @@ class DeletionBatch(Brief):
         return self.view.forget_classes_after(self.leaving)
 
 
-def read_pending(context: StoreContext, run: RunRecord) -> PendingRecords:
-    """Read the ids of the records that a run is to forget, and check them against the tags in the history.
-
-    The check keeps a changed row from making a run forget a wrong record or skip one.
-
-    Raises:
-        DamagedError: a row was changed, added or removed.
-    """
+def training_records(context: StoreContext, task: Task) -> TrainingRecords:
+    """The training records as they are now, with those apart that were forgotten before."""
     with context.reading() as snapshot:
-        names = pending_ids_of(snapshot, run.requests)
         forgotten = tags_of(snapshot, snapshot.history.honoured)
-        known = tags_of(snapshot, run.requests)
-    whose = f"requests {', '.join(map(str, run.requests))}"
-    if wrong := id_faults(context.key, whose, names, known, forgotten):
-        raise DamagedError(wrong)
-    return PendingRecords(names, forgotten)
+    return TrainingRecords(task, RecordIndex(task.ids, len(task.train)), remaining_task(task, context.key, forgotten))
 
 
-def find_batch(context: StoreContext, task: Task, pending: PendingRecords, retrain: bool) -> DeletionBatch:
+def find_batch(records: TrainingRecords, pending: PendingRecords, retrain: bool) -> DeletionBatch:
     """Find the positions of the records that a run is to forget.
 
     Args:
-        context: the open store.
-        task: the task as the user gave it.
+        records: the training records.
         pending: the records to forget, with their ids.
-        retrain: whether the model is trained anew. Records may then be missing from the training set, and may be any
-            share of it.
+        retrain: whether the model is trained anew. Records may then be any share of the training set.
 
     Raises:
-        RequestError: without `retrain`, a record is no longer in the training set, or the records are more than the
-            share MAX_SHARE of it.
+        RequestError: without `retrain`, the records are more than the share MAX_SHARE of the training set.
     """
-    view = remaining_task(task, context.key, pending.forgotten)
-    index = RecordIndex(task.ids, len(task.train))
-    found = {tag: index.position(name) for tag, name in pending.names.items()}
+    found = {tag: records.index.position(name) for tag, name in pending.names.items()}
     leaving = {position: short_tag(tag) for tag, position in found.items() if position is not None}
     if not retrain:
-        _check_missing([short_tag(tag) for tag, position in found.items() if position is None])
-        _check_share(len(leaving), len(view.positions))
-    return DeletionBatch(view, leaving)
-
-
-def _check_missing(missing: list[str]) -> None:
-    if missing:
-        raise RequestError(
-            f"{len(missing)} records that are to be forgotten are no longer in the training set ({shorten(missing)}), "
-            "so nothing can be unlearned by them: put them back until the run is over, or retrain "
-            "(RunPlan(retrain=True), or --retrain)"
-        )
+        _check_share(len(leaving), len(records.view.positions))
+    return DeletionBatch(records.view, leaving, found)
 
 
 def _check_share(leaving: int, left: int) -> None:

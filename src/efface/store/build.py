@@ -6,22 +6,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from safetensors import SafetensorError
 from torch import nn
 
-from efface.errors import CheckpointError, RequestError
+from efface.errors import CheckpointError, EffaceError, RequestError, describe_error
 from efface.models.checkpoint import load_weights, save_weights
 from efface.models.training import Recipe, retrain
 from efface.models.wrappers import plain_network
 from efface.runtime.cost import Meter
+from efface.runtime.kinds import network_problem
 from efface.store.batch import DeletionBatch
 from efface.store.errors import StorageError
 from efface.store.plan import RunPlan
 from efface.task import Task, missing_build_model
 from efface.unlearning.driver import unlearn
+from efface.unlearning.retraining import check_retraining
 
 
 def load(task: Task, path: Path, device: torch.device) -> nn.Module:
@@ -38,11 +41,24 @@ def load(task: Task, path: Path, device: torch.device) -> nn.Module:
     Raises:
         RequestError: the task has no `build_model`, or its network does not fit the checkpoint.
     """
+    model = build_network(task)
+    load_weights(model, path)
+    return model.to(device).eval()
+
+
+def build_network(task: Task) -> nn.Module:
+    """A network that `task.build_model` makes; RequestError if it makes none."""
     if task.build_model is None:
         raise RequestError(missing_build_model())
-    model = task.build_model()
-    load_weights(model, path)
-    return plain_network(model).to(device).eval()
+    try:
+        model = task.build_model()
+    except EffaceError:
+        raise
+    except Exception as error:  # the user's own code
+        raise RequestError(f"Task.build_model raised {describe_error(error)}") from error
+    if problem := network_problem(model):
+        raise RequestError(f"Task.build_model: {problem}")
+    return plain_network(model)
 
 
 def save(model: nn.Module, path: Path) -> None:
@@ -96,12 +112,29 @@ def retrain_without(
         The model, and the facts about the run that the history stores.
     """
     task = batch.task
-    if task.build_model is None:
-        raise RequestError(missing_build_model())
+    start = build_network(task).to(device)
+    staying = batch.view.staying(batch.leaving)
+    leaving = np.setdiff1d(np.arange(len(batch.view.positions)), staying)
     with _waiting("training anew by Task.fit", progress):
-        start = plain_network(task.build_model()).to(device)
-        model = retrain(task, start, batch.view.staying(batch.leaving), seed, Meter(), Recipe())
-    return model, {"reference": None, "cpu_s": None, "warnings": []}
+        warnings = check_retraining(task, start, leaving)
+        model = retrain(task, start, staying, seed, Meter(), Recipe()).to(device)
+    _check_shapes(model, start)
+    return model, {"reference": None, "cpu_s": None, "warnings": list(warnings)}
+
+
+def _check_shapes(model: nn.Module, network: nn.Module) -> None:
+    """Check that a network of Task.build_model can hold a retrained model's weights: else no run could load them.
+
+    Raises:
+        RequestError: it cannot.
+    """
+    got, expected = ({name: tuple(t.shape) for name, t in m.state_dict().items()} for m in (model, network))
+    if odd := [name for name in {**expected, **got} if expected.get(name) != got.get(name)]:
+        raise RequestError(
+            f"Task.fit returned a model whose weights Task.build_model's network cannot hold: {odd[0]} is "
+            f"{got.get(odd[0], 'missing')} where it expects {expected.get(odd[0], 'none')}: let Task.fit train the "
+            "network that it is given, or let Task.build_model make the one that it returns"
+        )
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from datetime import UTC, date, datetime
 
-from efface.errors import RequestError
+from efface.store.entries import CLOCK_AHEAD, CLOCK_BEHIND
 
 TOLERATED_S = 1.0  # usual difference between the clocks of several machines
+MAX_REST_S = 366 * 86_400.0  # between two events; a clock further ahead may be wrong
 
 
 def now() -> datetime:
@@ -12,20 +13,28 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def stamp(last: str | None) -> tuple[str, float]:
+def stamp(last: str | None, reset: bool = False) -> tuple[str, dict[str, float]]:
     """The time of a new event.
 
     Args:
         last: the time of the event before it.
+        reset: whether to take the machine's time even if it lies before `last`.
 
     Returns:
-        The time in UTC, never before `last`, and by how many seconds the clock is behind `last`; 0 if it is not, or by
-        at most TOLERATED_S.
+        The time in UTC, never before `last` unless it is reset, and what the event's body notes of it: by how many
+        seconds the clock is behind `last`, if by more than TOLERATED_S, or ahead of it, if by more than MAX_REST_S.
     """
     current = now()
-    if last is None or (behind := (datetime.fromisoformat(last) - current).total_seconds()) <= 0:
-        return current.isoformat(timespec="milliseconds"), 0.0
-    return last, behind if behind > TOLERATED_S else 0.0
+    ahead = 0.0 if last is None else seconds_between(last, current)
+    if reset or ahead >= 0:
+        noted = {CLOCK_AHEAD: round(ahead, 3)} if ahead > MAX_REST_S else {}
+        return current.isoformat(timespec="milliseconds"), noted
+    return last or "", {CLOCK_BEHIND: round(-ahead, 3)} if -ahead > TOLERATED_S else {}
+
+
+def seconds_between(earlier: str, later: datetime) -> float:
+    """Seconds from the time of an event to a moment; negative if the event is later."""
+    return (later - datetime.fromisoformat(earlier)).total_seconds()
 
 
 def is_over(due: str | None, latest: str) -> bool:
@@ -36,19 +45,3 @@ def is_over(due: str | None, latest: str) -> bool:
         latest: time of the history's last event.
     """
     return due is not None and date.fromisoformat(due) < max(now(), datetime.fromisoformat(latest)).date()
-
-
-def read_date(text: str, option: str) -> date:
-    """Read a date written as YYYY-MM-DD.
-
-    Args:
-        text: the date.
-        option: the name of the option that it was given for, for the error message.
-
-    Raises:
-        RequestError: the text is not a date.
-    """
-    try:
-        return date.fromisoformat(text)
-    except (ValueError, TypeError):
-        raise RequestError(f"{option}: expected a date as YYYY-MM-DD, got {text!r}") from None

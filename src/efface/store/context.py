@@ -15,7 +15,7 @@ from efface.store.errors import DamagedError, StoreError
 from efface.store.files import Folder
 from efface.store.head import Head, read_head, write_head
 from efface.store.history import History
-from efface.store.keys import Key, read_key
+from efface.store.keys import Key, is_destroyed, read_key
 from efface.store.place import KEY_VARIABLE, find_key
 from efface.store.settings import BUSY_S
 
@@ -88,11 +88,26 @@ class StoreContext:
         """Why the store cannot be used, as a sentence, if its key is missing; else None."""
         if self._key is not None:
             return None
+        what = "holds nothing but zeros" if is_destroyed(self.key_path) else "is missing"
         return (
-            f"the key {self.key_path} is missing, so no record can be matched to a request. If it was destroyed, the "
+            f"the key {self.key_path} {what}, so no record can be matched to a request. If it was destroyed, the "
             "store is retired: its versions stay, and its history says nothing about anyone. If it was moved, name it "
             f"(key, --key or {KEY_VARIABLE})"
         )
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the store's key is there."""
+        return self._key is not None
+
+    def forget_key(self) -> None:
+        """Go on as without the key, which was destroyed."""
+        self._key = None
+
+    def check_open(self) -> None:
+        """Check that the store still takes changes; RequestError if it is retired, or being retired."""
+        self.key  # noqa: B018
+        _check_open(self.history())
 
     @property
     def key(self) -> Key:
@@ -121,15 +136,19 @@ class StoreContext:
             yield Snapshot(self, connection, self._history_in(connection))
 
     @contextmanager
-    def writing(self) -> Iterator[Transaction]:
-        """Open a transaction; at its end its changes are stored, and the file `head` is updated to the last event."""
+    def writing(self, ending: bool = False) -> Iterator[Transaction]:
+        """Open a transaction; at its end its changes are stored, and the file `head` is updated to the last event.
+
+        Args:
+            ending: whether this is part of a retirement, which alone may go on once it has begun.
+
+        Raises:
+            RequestError: the key is missing, or the store is retired, or being retired.
+        """
         self.key  # noqa: B018  a store without its key is refused before anything is locked
         with self.database.writing() as connection:
             transaction = Transaction(self, connection, self._history_in(connection).copy())
-            if transaction.history.retired:
-                raise RequestError(
-                    f"the store was retired on {transaction.history.retired[:10]}: nothing is added to it any more"
-                )
+            _check_open(transaction.history, ending)
             yield transaction
         self._remember(transaction.history)
         with suppress(StoreError):  # the transaction is stored already; the next one updates `head`
@@ -183,6 +202,16 @@ class StoreContext:
             raise DamagedError("head: was changed; it notes how far the history goes")
         with self.database.reading() as connection:
             _check_event(connection, head.seq, head.hash)
+
+
+def _check_open(history: History, ending: bool = False) -> None:
+    if history.retired:
+        raise RequestError(f"the store was retired on {history.retired[:10]}: nothing is added to it any more")
+    if history.retiring and not ending:
+        raise RequestError(
+            f"the store is being retired since {history.retiring[:10]}, so nothing is added to it any more; efface "
+            "retire --yes finishes that"
+        )
 
 
 def _check_event(connection: Connection, seq: int, digest: str) -> None:

@@ -3,16 +3,18 @@
 import shutil
 import uuid
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from efface.data.checks import Findings
 from efface.data.reading import check_reading
 from efface.data.records import Records
+from efface.data.similar import alike
 from efface.errors import RequestError, collect_errors, shorten
 from efface.models.checkpoint import extra_state, weights_digest
 from efface.models.checks import check_model
@@ -23,14 +25,18 @@ from efface.runtime.devices import resolve_device
 from efface.runtime.kinds import network_problem
 from efface.runtime.provenance import versions
 from efface.store.build import save
-from efface.store.context import StoreContext
+from efface.store.context import StoreContext, Transaction
 from efface.store.database import Database, translate_errors
-from efface.store.drift import write_answers
+from efface.store.drift import answers_of
+from efface.store.entries import FingerprintSums
 from efface.store.files import Folder, hash_of
+from efface.store.fingerprint_rows import replace_all
+from efface.store.fingerprints import fingerprints_at
 from efface.store.keys import make_key
-from efface.store.naming import name_settings, names_for_store
+from efface.store.naming import id_kinds, name_settings, names_for_store
 from efface.store.place import check_new_store, unfinished
 from efface.store.settings import StoreSettings, check_settings
+from efface.store.task_view import ids_of
 from efface.task import Task, check_task, missing_build_model
 
 
@@ -44,6 +50,7 @@ class NewStore:
         task: the task; it needs `build_model`.
         model: its first version.
         settings: its settings.
+        progress: whether to show progress; by default on a terminal.
     """
 
     folder: Path
@@ -51,6 +58,7 @@ class NewStore:
     task: Task
     model: nn.Module
     settings: StoreSettings
+    progress: bool | None = None
 
     def create(self, device: str) -> None:
         """Make the store and its key.
@@ -81,13 +89,14 @@ class NewStore:
             undo.callback(self.key_path.unlink, missing_ok=True)
             with translate_errors(self.folder):
                 file = making.add("checkpoints", lambda path: save(model, path))
-                baseline = making.add("baselines", lambda path: write_answers(self.task, model, path))
+                baseline = making.add("baselines", answers_of(self.task, model).write)
             database = Database(making.database)
             database.create()
             context = StoreContext.begin(making, database, key)
             with context.writing() as transaction:
                 transaction.append("created", self._created(key.fingerprint))
-                transaction.append("version", self._first_version(file, baseline))
+                sums = self._write_fingerprints(transaction)
+                transaction.append("version", self._first_version(file, baseline, sums))
             context.note_head()
             making.serve(file)
             with translate_errors(self.folder):
@@ -107,14 +116,16 @@ class NewStore:
             "settings": {
                 "grace_days": float(settings.grace_days),
                 "limits": asdict(settings.limits),
+                "notice_returns": settings.notice_returns,
                 "records": len(self.task.train),
+                "id_kinds": id_kinds(self.task),
                 **name_settings(names_for_store(self.task)),
                 "source_hash": None if source is None else hash_of(source),
                 "made_with": versions(),
             },
         }
 
-    def _first_version(self, file: str, baseline: str) -> dict[str, Any]:
+    def _first_version(self, file: str, baseline: str, sums: FingerprintSums) -> dict[str, Any]:
         return {
             "number": 1,
             "parent": None,
@@ -125,9 +136,19 @@ class NewStore:
             "weights": weights_digest(self.model),
             "requests": [],
             "baseline": baseline,
+            "answers": baseline,
             "drift": None,
             "audit": None,
+            "fingerprints": sums.noted(),
         }
+
+    def _write_fingerprints(self, transaction: Transaction) -> FingerprintSums:
+        """Write the fingerprint of each training record."""
+        names = names_for_store(self.task)
+        task = replace(self.task, ids=None if names.by_position else names.ids)
+        similar = alike(ids_of(task))
+        rows = fingerprints_at(task, transaction.key, np.arange(len(task.train)), similar, self.progress)
+        return replace_all(transaction, rows, FingerprintSums())
 
 
 def _check_task(task: Task, model: nn.Module) -> None:

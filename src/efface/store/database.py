@@ -1,5 +1,6 @@
 """The SQLite database of a store: its tables, its transactions, and SQLite's errors as StoreErrors."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +26,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from efface.errors import EffaceError
+from efface.runtime.files import sync
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError, storage_error
 from efface.store.settings import BUSY_S
 
-APPLICATION, FORMAT = 0x65666163, 2  # "efac"; SQLite keeps both numbers in the file's header
+APPLICATION, FORMAT = 0x65666163, 3  # "efac"; SQLite keeps both numbers in the file's header
 CURSORS = "efface_cursors"  # where a connection keeps its cursors
 TRUNCATE_MS = 100  # how long truncating the log waits for readers; the caller tries again
+EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 # parts of SQLite's messages that mean damage
 DAMAGE = ("malformed", "not a database", "no such table", "append-only", "no such col", "decode to UTF-8")
 
@@ -76,8 +79,26 @@ pending_ids = Table(
     Column("name", Text, nullable=False),
     Index("pending_ids_by_tag", "tag"),
 )
-# The notes that people gave with requests; the history holds an HMAC of each.
+# The notes that people gave with requests, each on a line of its own; the history holds an HMAC of a request's notes.
 notes = Table("notes", metadata, Column("request", Integer, primary_key=True), Column("text", Text, nullable=False))
+
+# A MAC of the content of each training record that is not forgotten, by the first half of its tag; see fingerprints.py.
+fingerprints = Table(
+    "fingerprints",
+    metadata,
+    Column("tag", Blob, primary_key=True),
+    Column("content", Blob, nullable=False),
+    Column("alike", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+# A MAC of the content of each forgotten record, by which it is found where it comes back under another id.
+forgotten_content = Table(
+    "forgotten_content",
+    metadata,
+    Column("content", Blob, primary_key=True),
+    Column("request", Integer, primary_key=True),
+    sqlite_with_rowid=False,
+)
 
 TRIGGERS = {
     f"{table}_{verb.lower()}": f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} BEGIN "
@@ -139,12 +160,36 @@ class Database:
             yield connection
 
     def truncate(self) -> bool:
-        """Truncate the write-ahead log, which may still hold deleted ids; False if another process reads from it."""
+        """Write the file anew and truncate the write-ahead log, since both may still hold deleted ids.
+
+        `secure_delete` overwrites a row that is deleted, but not copies that SQLite left in the free space of a page
+        when it moved rows from one page to another.
+
+        Returns:
+            False if another process uses the database, or the disk has no room for a second copy of it meanwhile.
+        """
         with translate_errors(self.path), self._engine.connect().execution_options(efface_reads=True) as connection:
             raw: Any = connection.connection.dbapi_connection
             raw.execute(f"PRAGMA busy_timeout = {TRUNCATE_MS}")
-            busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if raw.execute(EMPTY_LOG).fetchone()[0]:
+                return False
+            try:
+                raw.execute("VACUUM")
+            except sqlite3.OperationalError as error:
+                if any(word in str(error) for word in ("locked", "busy", "full")):
+                    return False
+                raise
+            busy, _, _ = raw.execute(EMPTY_LOG).fetchone()
         return not busy
+
+    def copy_to(self, path: Path) -> None:
+        """Write the present state to a new file, which then holds nothing deleted; others may write meanwhile."""
+        with translate_errors(path):
+            path.touch(mode=0o600, exist_ok=False)
+            with self._engine.connect().execution_options(efface_reads=True) as connection:
+                raw: Any = connection.connection.dbapi_connection
+                raw.execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(path),))  # a path may be no Unicode
+            sync(path)
 
     def faults(self) -> list[str]:
         """Problems that SQLite's integrity check finds, one line each."""

@@ -1,14 +1,15 @@
-"""Everything that is known about one request, without its records and their ids."""
+"""Everything that is known about one request, for whoever keeps the store; what others may know is in `bundle`."""
 
 import json
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from efface.store import clock
+from efface.store.bundle import REFERENCE_DIGITS, in_time
 from efface.store.context import StoreContext
 from efface.store.database import events, notes
-from efface.store.entries import DeletionRequest, RunRecord, Stage
+from efface.store.entries import CONFIRMED, RESET, DeletionRequest, RunRecord, Stage
 from efface.store.history import History
 
 
@@ -37,13 +38,14 @@ def describe(context: StoreContext, number: int) -> dict[str, Any]:
     return {
         "store": history.store,
         "request": number,
+        "reference": next(row.hash for row in rows if _adds(row, number))[:REFERENCE_DIGITS],
         "note": note,
         "stage": str(request.stage),
         "records": request.records,
         "added": request.added,
         "due": request.due,
         "honoured": request.honoured,
-        "in_time": None if request.due is None or request.honoured is None else request.honoured[:10] <= request.due,
+        "in_time": in_time(request),
         "run": None if run is None else run.number,
         "versions": _versions(history, number),
         "verdict": None if run is None else _verdict(history, run.number),
@@ -57,6 +59,10 @@ def describe(context: StoreContext, number: int) -> dict[str, Any]:
         "exported": clock.now().isoformat(timespec="seconds"),
         "made_with": versions(),
     }
+
+
+def _adds(row: Row[Any], number: int) -> bool:
+    return row.kind == "requested" and bool(json.loads(row.body)["number"] == number)
 
 
 def _versions(history: History, number: int) -> list[dict[str, Any]]:
@@ -84,10 +90,11 @@ def _verdict(history: History, run: int) -> dict[str, Any] | None:
 
 def _concerns(kind: str, body: dict[str, Any], request: DeletionRequest, run: RunRecord | None) -> bool:
     """Whether an event is about a request or its run."""
-    if kind in ("created", "cleared", "retired"):
+    if kind in ("created", "cleared", "retiring", "retired", CONFIRMED):
         return False
     if kind in ("requested", "amended", "covered", "cancelled"):
         return bool(body["number"] == request.number)
     if kind in ("made", "audited", "ended"):
         return run is not None and bool(body["number"] == run.number)
-    return kind in ("rolled_back", "removed") or request.number in body["requests"]
+    # a reset changes which of the times in these events count
+    return kind in ("rolled_back", "removed", "restored", RESET) or request.number in body["requests"]

@@ -1,5 +1,7 @@
-"""How far a model has moved from the first one of its lineage, on records that neither was trained on."""
+"""What models answer to holdout records, and how far a model has moved from the first one of its lineage."""
 
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,69 +12,103 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from efface.data.records import Records
-from efface.models.running import logits_of
+from efface.models.running import device_of, forward, mode
 from efface.models.weights_content import read_tensors
-from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
+from efface.store.accuracy import drift_values
 from efface.store.errors import DamagedError, StorageError
 from efface.task import Task
 
 MAX_RECORDS = 2000  # holdout records that are compared
+NO_ANSWER = -1  # in place of a class, where logits are NaN
 
 
-def write_answers(task: Task, model: nn.Module, path: Path) -> None:
-    """Write a model's predicted classes for at most MAX_RECORDS holdout records, with the records' positions.
+@dataclass(frozen=True, repr=False)
+class HoldoutAnswers(Brief):
+    """A model's predicted classes for some holdout records.
 
     Args:
-        task: the task whose holdout is read.
-        model: the first model of a lineage.
-        path: the file to write, in the safetensors format.
-
-    Raises:
-        StorageError: the file cannot be written.
+        rows: positions of the records in the holdout, (n,), int64.
+        answers: the predicted class of each, (n,), int64; NO_ANSWER where logits are NaN.
+        margins: by how much the logit of that class exceeds the next, (n,), float32.
+        labels: SHA-256 of the records' labels, by which records that moved or changed are noticed, (32,), uint8.
     """
-    holdout = Records(task.holdout, task)
-    rows = np.random.default_rng(derive_seed(0, "drift")).permutation(len(holdout))[:MAX_RECORDS]
-    answers = logits_of(task, model, holdout, rows, Meter()).argmax(1)
+
+    rows: Tensor
+    answers: Tensor
+    margins: Tensor
+    labels: Tensor
+
+    def write(self, path: Path) -> None:
+        """Write them to a file in the safetensors format; StorageError if that fails."""
+        try:
+            save_file(vars(self), path)
+        except SafetensorError as error:  # the disk is full or fails
+            raise StorageError(f"{path}: cannot be written: {error}") from error
+
+
+def read_answers(path: Path) -> HoldoutAnswers:
+    """Read a file that `HoldoutAnswers.write` wrote; DamagedError if it cannot be read."""
     try:
-        save_file({"rows": torch.from_numpy(rows), "answers": answers}, path)
-    except SafetensorError as error:  # the disk is full or fails
-        raise StorageError(f"{path}: cannot be written: {error}") from error
+        held = read_tensors(path)
+        return HoldoutAnswers(held["rows"], held["answers"], held["margins"], held["labels"])
+    except (OSError, SafetensorError, KeyError) as error:
+        raise DamagedError(f"{path.name}: the holdout answers cannot be read") from error
 
 
-def drift_of(task: Task, model: nn.Module, baseline: Path, forget_classes: Tensor) -> dict[str, Any]:
-    """Compare a model's predictions on holdout records with those of the first model of its lineage.
+def answers_of(task: Task, model: nn.Module, rows: Tensor | None = None) -> HoldoutAnswers:
+    """Let a model answer holdout records, in one pass.
 
     Args:
         task: the task whose holdout is read.
         model: the model.
-        baseline: the file that `write_answers` wrote for the first model.
+        rows: positions of the records; by default at most MAX_RECORDS are drawn, always the same ones.
+    """
+    holdout = Records(task.holdout, task)
+    if rows is None:
+        drawn = np.random.default_rng(derive_seed(0, "drift")).permutation(len(holdout))[:MAX_RECORDS]
+        rows = torch.from_numpy(drawn)
+    device, answers, margins, targets = device_of(model), [], [], []
+    with mode(model, training=False), torch.no_grad():
+        for batch in holdout.stream(rows.numpy(), task.batch_size):
+            logits = forward(task, model, batch.to(device).inputs).cpu()
+            highest = logits.topk(2, dim=1).values
+            margins.append(highest[:, 0] - highest[:, 1])
+            answers.append(logits.argmax(1).masked_fill(logits.isnan().any(1), NO_ANSWER))
+            targets.append(batch.targets.cpu())
+    return HoldoutAnswers(rows, torch.cat(answers), torch.cat(margins), _digest(torch.cat(targets)))
+
+
+def labels_of(task: Task, rows: Tensor) -> Tensor:
+    """The digest of the labels of holdout records, as in HoldoutAnswers; `rows` are their positions."""
+    return _digest(Records(task.holdout, task).targets(rows.numpy()))
+
+
+def fits_holdout(task: Task, rows: Tensor) -> bool:
+    """Whether the holdout has records at all of some positions."""
+    return not len(rows) or int(rows.max()) < len(task.holdout)
+
+
+def drift_of(task: Task, now: HoldoutAnswers, first: HoldoutAnswers, forget_classes: Tensor) -> dict[str, Any]:
+    """Compare a model's answers with those of the first model of its lineage to the same records.
+
+    Args:
+        task: the task whose holdout is read.
+        now: the model's answers.
+        first: the answers of the first model.
         forget_classes: classes without training records; their holdout records are left out.
 
     Returns:
-        `changed`: share of predictions that differ, from 0 to 1. `accuracy`: change of accuracy, from -1 to 1, negative
-        where it fell. `records`: how many records were compared. If nothing can be compared, only `missing`: the
-        reason.
-
-    Raises:
-        DamagedError: the file cannot be read.
+        As `drift_values`. If nothing can be compared, only `missing`: the reason.
     """
-    try:
-        held = read_tensors(baseline)
-        rows, before = held["rows"].numpy(), held["answers"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise DamagedError(f"{baseline.name}: the holdout answers cannot be read") from error
-    holdout = Records(task.holdout, task)
-    if len(rows) and rows.max() >= len(holdout):
-        return {"missing": "the holdout is shorter than at the beginning of the lineage: give the same records"}
-    targets = holdout.targets(rows)
+    targets = Records(task.holdout, task).targets(first.rows.numpy())
     stays = ~torch.isin(targets, forget_classes)
     if not bool(stays.any()):
         return {"missing": "the holdout holds no record of the classes that stay"}
-    answers = logits_of(task, model, holdout, rows, Meter()).argmax(1)
-    right = [(given == targets)[stays].double().mean().item() for given in (answers, before)]
-    return {
-        "changed": (answers != before)[stays].double().mean().item(),
-        "accuracy": right[0] - right[1],
-        "records": int(stays.sum()),
-    }
+    return drift_values(*(values[stays].tolist() for values in (targets, now.answers, first.answers)))
+
+
+def _digest(targets: Tensor) -> Tensor:
+    found = hashlib.sha256(np.ascontiguousarray(targets.numpy(), dtype="<i8").tobytes()).digest()
+    return torch.tensor(list(found), dtype=torch.uint8)

@@ -1,13 +1,21 @@
 """Events of the history, and the requests, runs and versions that they describe."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from efface.runtime.printing import Brief
 
-CLOCK_BEHIND = "clock_behind_s"  # seconds by which the clock was behind the event before; in an event's body
+# in an event's body: seconds by which the clock was behind the event before, or implausibly far ahead of it
+CLOCK_BEHIND, CLOCK_AHEAD = "clock_behind_s", "clock_ahead_s"
+RESET, CONFIRMED = "clock_reset", "clock_confirmed"  # kinds of events about the clock
+TIMES = ("added", "honoured", "began", "made", "replaced")  # fields of requests, runs and versions
+
+
+def moment(at: str) -> str:
+    """A time in UTC as messages show it, to the minute."""
+    return f"{at[:10]} {at[11:16]} UTC"
 
 
 @dataclass(frozen=True)
@@ -16,7 +24,7 @@ class Event:
 
     Args:
         seq: its number, counting from 1.
-        at: its time in UTC, never earlier than that of the event before.
+        at: its time in UTC, never earlier than that of the event before, except where the clock was reset.
         kind: what happened, such as `requested` or `version`.
         body: details, depending on `kind`.
         hash: HMAC of the line and of the hash of the event before.
@@ -52,6 +60,62 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
+class FingerprintSums:
+    """How many rows the tables of fingerprints hold and the sums of their HMACs, as the history notes them.
+
+    Adding up HMACs lets rows come and go without reading the others (Clarke et al. 2003, "Incremental multiset hash
+    functions", section 5: MSet-Add-Hash).
+
+    Args:
+        records: how many training records have a fingerprint.
+        sum: the sum for them, in hexadecimal.
+        forgotten: how many contents of forgotten records are kept.
+        forgotten_sum: the sum for them.
+    """
+
+    records: int = 0
+    sum: str = "0"
+    forgotten: int = 0
+    forgotten_sum: str = "0"
+
+    def noted(self) -> dict[str, Any]:
+        """The values as an event of the history holds them."""
+        return asdict(self)
+
+
+DEFERRALS = {
+    "missing": "{} of its records {are} no longer in the training set, so nothing can be unlearned by {them}: put "
+    "{them} back until the run is over, or train anew (RunPlan(retrain=True), or efface run --retrain)",
+    "changed": "the content of {} of its records is not what the model was trained on, so something else would be "
+    "erased: put the content of then back until the run is over, or train anew (RunPlan(retrain=True), or efface run "
+    "--retrain)",
+    "joined": "{} of its records joined the training set later, so the model in service was not trained on {them} and "
+    "there is nothing to unlearn: train anew (RunPlan(retrain=True), or efface run --retrain), or cancel it",
+}
+
+
+@dataclass(frozen=True)
+class Deferral:
+    """Why a request waits for another run.
+
+    Args:
+        why: `missing` (records are no longer in the training set), `changed` (their content changed) or `joined` (the
+            model was not trained on them).
+        records: how many of its records that holds for.
+    """
+
+    why: str
+    records: int
+
+    @property
+    def text(self) -> str:
+        """The reason and what to do, as a sentence."""
+        several = self.records > 1
+        words = {"are": "are" if several else "is", "them": "them" if several else "it"}
+        return DEFERRALS[self.why].format(self.records, **words)
+
+
+@dataclass(frozen=True)
 class DeletionRequest:
     """A request to forget some records.
 
@@ -61,11 +125,12 @@ class DeletionRequest:
         records: how many records it names.
         digest: HMAC of the sorted tags of its records; equal for equal sets of records.
         due: the last day on which honouring it is in time, as YYYY-MM-DD; None without a deadline.
-        note: HMAC of the note, whose text `Store.note` returns; None without a note.
+        note: HMAC of the notes, whose text `Store.note` returns; None without a note.
         stage: its state: pending, honoured or cancelled.
         version: the first version that honours it; None while none does.
         honoured: when it was honoured, in UTC.
         through: the earlier requests by which all of its records had been forgotten already; else empty.
+        deferred: why the last run left it out; None if it did not.
     """
 
     number: int
@@ -78,6 +143,7 @@ class DeletionRequest:
     version: int | None = None
     honoured: str | None = None
     through: tuple[int, ...] = ()
+    deferred: Deferral | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,6 +188,7 @@ class Version(Brief):
         made: when it first went into service, in UTC.
         requests: numbers of the requests that its run honoured.
         baseline: SHA-256 of the file with the predictions of the lineage's first model on holdout records.
+        answers: SHA-256 of the file with its own predictions on these records.
         drift: its distance from that model, as `drift.drift_of` returns it; None for the first model of a lineage.
         audit: as in RunRecord.
         replaced: when another version replaced it, in UTC; None while it is in service.
@@ -138,6 +205,7 @@ class Version(Brief):
     made: str
     requests: tuple[int, ...]
     baseline: str
+    answers: str
     drift: dict[str, Any] | None = None
     audit: dict[str, Any] | None = None
     replaced: str | None = None
@@ -147,3 +215,29 @@ class Version(Brief):
     def title(self) -> str:
         """Its name in messages."""
         return f"version {self.number}"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A time that the store was made from a backup.
+
+    Args:
+        seq: number of the event that says so.
+        at: when, in UTC.
+        event: number of the backup's last event; what was done after it elsewhere is not in this history.
+        taken: when the backup was made, in UTC.
+    """
+
+    seq: int
+    at: str
+    event: int
+    taken: str
+
+
+Entry = TypeVar("Entry", DeletionRequest, RunRecord, Version)
+
+
+def not_after(entry: Entry, moment: str) -> Entry:
+    """A request, run or version in which times after a moment are that moment; the same one if it has none."""
+    late: dict[str, Any] = {name: moment for name in TIMES if (getattr(entry, name, None) or "") > moment}
+    return replace(entry, **late) if late else entry

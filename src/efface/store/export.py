@@ -1,36 +1,28 @@
-"""An export of one request: what was asked, done and found, without the records or their ids."""
+"""A bundle of one request for whoever asked: a folder of three files, of which either all are there or none."""
 
 import json
+import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from efface.errors import RequestError, collect_errors
+from efface.runtime.files import replace_durably, sync
 from efface.store.context import StoreContext
-from efface.store.describe import describe
-from efface.store.errors import DamagedError
-from efface.store.files import hash_of
-from efface.store.keys import short_tag
-from efface.store.outputs import check_output, writing_folder
-from efface.store.tag_rows import tags_of
+from efface.store.database import translate_errors
+from efface.store.failpoints import failpoint, failpoints_of
 
-BUNDLE, REPORT, PAGE = "request.json", "report.json", "report.html"
-ABOUT = """This folder says how one erasure request was honoured. It holds no record and no record id.
-
-request.json   the request, the versions of the model that honour it, and the events of the history about it
-report.json,   the audit of the run that honoured it, where one was made; records are named by tags, which say nothing
-report.html    without the key of the store. What was found of single records of other requests is left out
-
-Each event's hash is an HMAC, by the store's key, of the event and of the hash before it. With the store and its key,
-`efface verify` recomputes them all; `head` pins the whole history up to the day of this export.
-"""
+BUNDLE, PAGE, README = "request.json", "request.html", "README.txt"
+UNFINISHED = ".unfinished"
 
 
 def export(context: StoreContext, number: int, out: Path) -> list[Path]:
-    """Write the export of a request, all files of it or none.
+    """Write the bundle of a request, all files of it or none; only their owner can read them.
 
     Args:
         context: the open store.
         number: number of the request.
-        out: a folder that does not exist or is empty.
+        out: a folder that does not exist or is empty, or a link to an empty one.
 
     Returns:
         The files that were written.
@@ -38,35 +30,109 @@ def export(context: StoreContext, number: int, out: Path) -> list[Path]:
     Raises:
         RequestError: there is no such request, or `out` cannot be used.
         DamagedError: a file of the report is missing or was changed.
+        StorageError: the disk is full, or `out` cannot be written to.
     """
-    place = check_output(context.folder.path, out)
-    document = describe(context, number)
-    with writing_folder(place) as temporary:
-        if document["report"]:
-            _write_report(context, document, temporary)
-        (temporary / BUNDLE).write_text(json.dumps(document, indent=1), encoding="utf-8")
-        (temporary / "README.txt").write_text(ABOUT, encoding="utf-8")
-    return sorted(out.iterdir())
+    problems: list[str] = []
+    target = collect_errors(problems, _target_of, context.folder.path, out)
+    collect_errors(problems, context.history().request, number)
+    if problems or target is None:
+        raise RequestError(problems)
+
+    from efface.store.bundle import make_bundle
+    from efface.store.bundle_page import render_bundle
+    from efface.store.bundle_text import readme
+
+    bundle = make_bundle(context, number)
+    files = {
+        BUNDLE: json.dumps(bundle, indent=1, ensure_ascii=False, allow_nan=False),
+        PAGE: render_bundle(bundle),
+        README: readme(bundle),
+    }
+    with translate_errors(out):
+        _write(target, files)
+        return sorted(out / name for name in files)
 
 
-def _write_report(context: StoreContext, document: dict[str, Any], folder: Path) -> None:
-    """The report of the request's run, with the rows of its own records only."""
-    from efface.auditing.report.html import render  # needs torch, which a refusal does without
+def _target_of(store: Path, out: Path) -> Path:
+    """The folder to write, whatever links lead to it; RequestError if it cannot be one."""
+    with translate_errors(out):
+        target = Path(os.path.realpath(out))
+        if out.is_symlink() and not out.exists():
+            raise RequestError(f"{out}: is a link that leads nowhere; choose another (out, or --out)")
+        if not target.parent.is_dir():
+            raise RequestError(f"{out}: there is no folder {target.parent} (out, or --out)")
+        inside = Path(os.path.realpath(store))
+        if target == inside or inside in target.parents:
+            raise RequestError(f"{out}: lies inside the store; choose another (out, or --out)")
+        if os.path.lexists(target / UNFINISHED):
+            raise _interrupted(target / UNFINISHED)
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise RequestError(f"{out}: is not an empty folder; choose another (out, or --out)")
+        if os.path.lexists(_beside(target)):
+            raise _interrupted(_beside(target))
+    return target
 
-    made = context.folder.report_of(document["run"])
-    for name, digest in document["report"].items():
-        source = made / Path(name).name
-        if source.is_symlink() or not source.is_file() or hash_of(source) != digest:
-            raise DamagedError(f"{source.relative_to(context.folder.path)} is not the report that was made")
-    report = json.loads((made / REPORT).read_text(encoding="utf-8"))
-    with context.reading() as snapshot:
-        own = {short_tag(tag) for tag in tags_of(snapshot, [document["request"]])}
-    rows = [row for row in report["records"] if row["id"] in own]
-    if len(rows) < len(report["records"]):
-        left_out = len(report["records"]) - len(rows)
-        report |= {
-            "records": rows,
-            "notes": [*report["notes"], f"rows of {left_out} records of other requests in the same run are left out"],
-        }
-    (folder / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
-    (folder / PAGE).write_text(render(report), encoding="utf-8")
+
+def _interrupted(staging: Path) -> RequestError:
+    return RequestError(
+        f"{staging}: a bundle is being written there, or was, and that was interrupted: remove it with all that was "
+        "written beside it, or choose another folder (out, or --out)"
+    )
+
+
+def _write(target: Path, files: Mapping[str, str]) -> None:
+    """Write files into a folder that is new or empty."""
+    within = target.exists() and _must_stay(target)
+    staging = target / UNFINISHED if within else _beside(target)
+    try:
+        staging.mkdir(mode=0o700)
+    except FileExistsError:
+        raise _interrupted(staging) from None
+    try:
+        failpoint("bundle.folder")
+        for name, text in files.items():
+            with os.fdopen(os.open(staging / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(text.encode("utf-8"))
+        failpoint("bundle.written")
+        if within:
+            _move(staging, target, list(files))
+        else:
+            replace_durably(staging, target, failpoints_of("bundle"))
+            sync(target.parent)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _move(staging: Path, target: Path, names: list[str]) -> None:
+    """Move all files of a folder to the one above it, and remove the folder; none is moved if one cannot be."""
+    moved: list[Path] = []
+    try:
+        for name in names:
+            sync(staging / name)
+        failpoint("bundle.synced")
+        for name in names:
+            moved.append(target / name)
+            os.rename(staging / name, target / name)
+            failpoint("bundle.moved")
+        staging.rmdir()
+        sync(target)
+    except BaseException:
+        for path in moved:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _must_stay(folder: Path) -> bool:
+    """Whether an empty folder must not be replaced by another, since somebody works in it or it cannot be renamed."""
+    return (
+        os.path.samefile(folder, os.curdir)
+        or os.path.ismount(folder)
+        or not os.access(folder.parent, os.W_OK | os.X_OK)
+        or os.name != "posix"  # only there does a rename replace an empty folder
+    )
+
+
+def _beside(target: Path) -> Path:
+    """Where a bundle is written before it is moved to `target`."""
+    return target.with_name(f".{target.name}{UNFINISHED}")

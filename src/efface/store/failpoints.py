@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 ACTIONS = ("kill", "full", "pause")
-POINTS = (
+RUN_POINTS = (
     # opening
     "run.locked",
     "run.recovered",
@@ -34,7 +34,8 @@ POINTS = (
     "checkpoint.folder-synced",
     "made.before-commit",
     "run.made",
-    # the audit and its report
+    # its answers to holdout records, the audit and its report
+    "run.drift-read",
     "run.audited",
     "report.folder",
     "report.written",
@@ -43,12 +44,12 @@ POINTS = (
     "audited.before-commit",
     "run.judged",
     # the version is put into service
-    "run.drift-read",
     "baseline.temporary",
     "baseline.written",
     "baseline.synced",
     "baseline.renamed",
     "baseline.folder-synced",
+    "version.fingerprints",
     "version.appended",
     "version.honoured",
     "version.ids-deleted",
@@ -68,6 +69,41 @@ POINTS = (
     "head.renamed",
     "run.finished",
 )
+# while the store is retired
+RETIRE_POINTS = (
+    "retire.before-commit",
+    "retire.begun",
+    "retire.linked",
+    "retire.cleared",
+    "retire.models-removed",
+    "retired.before-commit",
+    "retire.noted",
+    "key.overwritten",
+    "key.removed",
+)
+# while a backup is made, and a store of it
+COPY_POINTS = (
+    "backup.folder",
+    "backup.database",
+    "backup.file",
+    "backup.verified",
+    "backup.marked",
+    "backup.synced",
+    "backup.renamed",
+    "restore.folder",
+    "restore.database",
+    "restore.file",
+    "restore.verified",
+    "restored.before-commit",
+    "restore.noted",
+    "restore.unmarked",
+    "restore.synced",
+    "restore.renamed",
+)
+
+# while a bundle is written
+BUNDLE_POINTS = ("bundle.folder", "bundle.written", "bundle.synced", "bundle.moved", "bundle.renamed")
+POINTS = (*RUN_POINTS, *RETIRE_POINTS, *COPY_POINTS, *BUNDLE_POINTS)
 
 
 @dataclass

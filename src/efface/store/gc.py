@@ -4,6 +4,7 @@ import time
 from datetime import datetime, timedelta
 
 from efface.store import clock
+from efface.store.clock_state import clock_doubts
 from efface.store.context import StoreContext
 from efface.store.database import translate_errors
 from efface.store.entries import Version
@@ -35,22 +36,33 @@ def finish(context: StoreContext) -> None:
     sweep(context, context.history())
 
 
-def clear_ids(context: StoreContext) -> bool:
-    """Truncate the write-ahead log, which may still hold deleted ids; False if another process reads from it."""
+def clear_ids(context: StoreContext, ending: bool = False) -> bool:
+    """Truncate the write-ahead log, which may still hold deleted ids, and note that; False if others read from it.
+
+    Args:
+        context: the open store.
+        ending: whether this is part of a retirement.
+    """
     if not context.history().uncleared:
         return True
-    for _ in range(TRIES):
-        if context.database.truncate():
-            break
-        time.sleep(PAUSE_S)
-    else:
+    if not truncate_log(context):
         return False
     failpoint("run.truncated")
-    with context.writing() as transaction:
+    with context.writing(ending) as transaction:
         if transaction.history.uncleared:
             transaction.append("cleared", {})
             failpoint("cleared.before-commit")
     return True
+
+
+def truncate_log(context: StoreContext) -> bool:
+    """Truncate the write-ahead log, at the TRIES-th attempt at the latest; False if others go on reading from it."""
+    for number in range(TRIES):
+        if number:
+            time.sleep(PAUSE_S)
+        if context.database.truncate():
+            return True
+    return False
 
 
 def drop_orphans(context: StoreContext) -> None:
@@ -67,17 +79,25 @@ def drop_orphans(context: StoreContext) -> None:
 
 
 def sweep(context: StoreContext, history: History) -> None:
-    """Remove superseded checkpoints whose removal date (see `removal_date`) has passed."""
+    """Remove superseded checkpoints whose `removal_date` has passed; none as long as the clock is in doubt."""
+    if clock_doubts(history):
+        return
     now = clock.now()
     due = [(v.number, removal_date(history, v)) for v in superseded(history)]
     remove_checkpoints(context, [number for number, day in due if day is not None and day <= now])
 
 
-def remove_checkpoints(context: StoreContext, versions: list[int]) -> None:
-    """Note in the history that the checkpoints of some versions are removed, then remove them."""
+def remove_checkpoints(context: StoreContext, versions: list[int], ending: bool = False) -> None:
+    """Note in the history that the checkpoints of some versions are removed, then remove them.
+
+    Args:
+        context: the open store.
+        versions: their numbers.
+        ending: whether this is part of a retirement.
+    """
     if not versions:
         return
-    with context.writing() as transaction:
+    with context.writing(ending) as transaction:
         transaction.append("removed", {"versions": versions})
         failpoint("removed.before-commit")
     failpoint("sweep.removing")

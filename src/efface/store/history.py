@@ -1,13 +1,25 @@
 """The history: the requests, runs and versions that follow from applying its events in order."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from efface.errors import RequestError
 from efface.options import is_integer
 from efface.runtime.printing import Brief
-from efface.store.entries import CLOCK_BEHIND, DeletionRequest, Event, RunRecord, Stage, Version
+from efface.store.applying import APPLY
+from efface.store.entries import (
+    CLOCK_AHEAD,
+    CLOCK_BEHIND,
+    DeletionRequest,
+    Event,
+    FingerprintSums,
+    Restored,
+    RunRecord,
+    Stage,
+    Version,
+    moment,
+)
 from efface.store.errors import DamagedError
 
 FIRST = "0" * 64  # what the first event is chained to
@@ -26,9 +38,16 @@ class History(Brief):
         source: the file that the first model came from, if it was named.
         requests, runs, versions: all of them, by number.
         current: number of the version in service.
+        fingerprints: how many fingerprints of records' contents the store keeps.
         uncleared: whether the write-ahead log may still hold deleted ids.
+        retiring: when its retirement began, in UTC; None if it did not.
+        cancelled_by_retiring: numbers of the requests that the retirement cancelled.
         retired: when the store was retired, in UTC; None if it was not.
+        restored: the times that the store was restored from a backup.
         clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
+        clock_ahead: numbers of the events at which the clock was implausibly far ahead of the event before, and by how
+            many seconds, as long as nobody has said whether it was right.
+        clock_resets: numbers of the events that reset the clock, and of the first event whose time was wrong.
         seq, hash, latest: number, hash and time of the last event.
     """
 
@@ -42,9 +61,15 @@ class History(Brief):
     runs: dict[int, RunRecord] = field(default_factory=dict)
     versions: dict[int, Version] = field(default_factory=dict)
     current: int = 0
+    fingerprints: FingerprintSums = field(default_factory=FingerprintSums)
     uncleared: bool = False
+    retiring: str | None = None
+    cancelled_by_retiring: tuple[int, ...] = ()
     retired: str | None = None
+    restored: list[Restored] = field(default_factory=list)
     clock_jumps: list[tuple[int, float]] = field(default_factory=list)
+    clock_ahead: list[tuple[int, float]] = field(default_factory=list)
+    clock_resets: list[tuple[int, int]] = field(default_factory=list)
     seq: int = 0
     hash: str = FIRST
     latest: str = ""
@@ -56,17 +81,21 @@ class History(Brief):
             requests=dict(self.requests),
             runs=dict(self.runs),
             versions=dict(self.versions),
+            restored=list(self.restored),
             clock_jumps=list(self.clock_jumps),
+            clock_ahead=list(self.clock_ahead),
+            clock_resets=list(self.clock_resets),
         )
 
     def apply(self, events: Iterable[Event]) -> None:
         """Apply later events in order; DamagedError if one does not fit."""
         for event in events:
             try:
-                body = {name: value for name, value in event.body.items() if name != CLOCK_BEHIND}
-                _APPLY[event.kind](self, event, body)
-                if behind := event.body.get(CLOCK_BEHIND):
-                    self.clock_jumps.append((event.seq, float(behind)))
+                body = dict(event.body)
+                for mark, jumps in ((CLOCK_BEHIND, self.clock_jumps), (CLOCK_AHEAD, self.clock_ahead)):
+                    if seconds := body.pop(mark, None):
+                        jumps.append((event.seq, float(seconds)))
+                APPLY[event.kind](self, event, body)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise DamagedError(f"event {event.seq} ({event.kind}) of the history cannot be read") from error
             self.seq, self.hash, self.latest = event.seq, event.hash, event.at
@@ -90,13 +119,13 @@ class History(Brief):
         return self.versions[self.current]
 
     @property
-    def clock_warnings(self) -> list[str]:
-        """A warning if the clock jumped back at some event; else empty."""
-        if not self.clock_jumps:
-            return []
-        seq, seconds = self.clock_jumps[0]
-        more = f", and so for {len(self.clock_jumps) - 1} later events" if len(self.clock_jumps) > 1 else ""
-        return [f"event {seq}: the clock lay {seconds:.0f} s behind the event before it{more}"]
+    def restore_warnings(self) -> list[str]:
+        """A warning for each time that the store was restored from a backup."""
+        return [
+            f"event {r.seq}: restored from a backup that ended with event {r.event} and was made on {moment(r.taken)}: "
+            "what was done elsewhere in between is not in the history"
+            for r in self.restored
+        ]
 
     @property
     def pending(self) -> list[DeletionRequest]:
@@ -143,77 +172,12 @@ class History(Brief):
     def needed_files(self) -> dict[tuple[str, str], str]:
         """The files that the store must hold: a name for messages, by kind and hash of each file."""
         needed = {("checkpoints", v.file): v.title for v in self.versions.values() if not v.removed}
+        needed |= {("baselines", v.answers): answers_title(v) for v in self.versions.values() if not v.removed}
         needed |= {("baselines", v.baseline): baseline_title(v) for v in self.versions.values()}
         run = self.open_run
         if run is not None and run.model is not None:
             needed["checkpoints", run.model["file"]] = f"unfinished run {run.number}"
         return needed
-
-    def _created(self, event: Event, body: dict[str, Any]) -> None:
-        self.store, self.created, self.task, self.key = body["store"], event.when, body["task"], body["key"]
-        self.settings, self.source = body["settings"], body["source"]
-
-    def _version(self, event: Event, body: dict[str, Any]) -> None:
-        if self.versions:
-            self.versions[self.current] = replace(self.serving, replaced=event.when)
-        version = Version(**{**body, "made": event.when, "requests": tuple(body["requests"])})
-        self.versions[version.number] = version
-        self.current = version.number
-        if version.run is not None:
-            self._change_run(version.run, stage=Stage.DONE)
-            self.uncleared = True
-        for number in version.requests:
-            self._honour(number, version.number, event.when)
-
-    def _requested(self, event: Event, body: dict[str, Any]) -> None:
-        self.requests[body["number"]] = DeletionRequest(**body, added=event.when)
-
-    def _amended(self, event: Event, body: dict[str, Any]) -> None:
-        self._change_request(body["number"], due=body["due"], note=body["note"])
-
-    def _cancelled(self, event: Event, body: dict[str, Any]) -> None:
-        self._change_request(body["number"], stage=Stage.CANCELLED)
-        self.uncleared = True
-
-    def _covered(self, event: Event, body: dict[str, Any]) -> None:
-        self._honour(body["number"], body["version"], event.when, tuple(body["through"]))
-
-    def _honour(self, number: int, version: int, at: str, through: tuple[int, ...] = ()) -> None:
-        self._change_request(number, stage=Stage.HONOURED, version=version, honoured=at, through=through)
-
-    def _began(self, event: Event, body: dict[str, Any]) -> None:
-        number = body["number"]
-        self.runs[number] = RunRecord(number, event.when, body["parent"], tuple(body["requests"]), dict(body["plan"]))
-
-    def _made(self, event: Event, body: dict[str, Any]) -> None:
-        self._change_run(body["number"], model=body["model"])
-
-    def _audited(self, event: Event, body: dict[str, Any]) -> None:
-        self._change_run(body["number"], audit=body["audit"])
-
-    def _ended(self, event: Event, body: dict[str, Any]) -> None:
-        self._change_run(body["number"], stage=Stage(body["stage"]), why=body["why"], model=None)
-
-    def _cleared(self, event: Event, body: dict[str, Any]) -> None:
-        self.uncleared = False
-
-    def _removed(self, event: Event, body: dict[str, Any]) -> None:
-        for number in body["versions"]:
-            self.versions[number] = replace(self.versions[number], removed=True)
-
-    def _rolled_back(self, event: Event, body: dict[str, Any]) -> None:
-        self.versions[self.current] = replace(self.serving, replaced=event.when)
-        self.current = body["version"]
-        self.versions[self.current] = replace(self.serving, replaced=None)
-
-    def _retired(self, event: Event, body: dict[str, Any]) -> None:
-        self.retired = event.when
-
-    def _change_request(self, number: int, **changes: Any) -> None:
-        self.requests[number] = replace(self.requests[number], **changes)
-
-    def _change_run(self, number: int, **changes: Any) -> None:
-        self.runs[number] = replace(self.runs[number], **changes)
 
 
 def baseline_title(version: Version) -> str:
@@ -221,19 +185,6 @@ def baseline_title(version: Version) -> str:
     return f"holdout answers of lineage {version.lineage}"
 
 
-_APPLY: dict[str, Callable[[History, Event, dict[str, Any]], None]] = {
-    "created": History._created,
-    "version": History._version,
-    "requested": History._requested,
-    "amended": History._amended,
-    "cancelled": History._cancelled,
-    "covered": History._covered,
-    "began": History._began,
-    "made": History._made,
-    "audited": History._audited,
-    "ended": History._ended,
-    "cleared": History._cleared,
-    "removed": History._removed,
-    "rolled_back": History._rolled_back,
-    "retired": History._retired,
-}
+def answers_title(version: Version) -> str:
+    """The name in messages of the file with a version's own predictions on these records."""
+    return f"holdout answers of {version.title}"

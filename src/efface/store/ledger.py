@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from efface.store import clock
 from efface.store.database import events
-from efface.store.entries import CLOCK_BEHIND, Event
+from efface.store.entries import RESET, Event
 from efface.store.errors import DamagedError
 from efface.store.history import FIRST
 from efface.store.keys import Key
@@ -27,9 +27,8 @@ def append(connection: Connection, key: Key, kind: str, body: dict[str, Any]) ->
         The event, with its number, time and hash.
     """
     last = connection.execute(select(events).order_by(events.c.seq.desc()).limit(1)).first()
-    at, behind = clock.stamp(last.at if last else None)
-    if behind:
-        body = {**body, CLOCK_BEHIND: round(behind, 3)}
+    at, noted = clock.stamp(last.at if last else None, reset=kind == RESET)
+    body = {**body, **noted}
     text = json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     seq = last.seq + 1 if last else 1
     chained = chain(key, last.hash if last else FIRST, seq, at, kind, text)

@@ -124,7 +124,12 @@ _ELSEWHERE = (
     Leftover(
         "averaged copies of the weights (EMA, SWA)", False, "delete them, or average anew from the unlearned model"
     ),
-    Leftover("older checkpoints and backups of them or of this store", False, "let them expire, and never serve them"),
+    Leftover("older checkpoints and backups of them", False, "let them expire, and never serve them"),
+    Leftover(
+        "backups of this store (efface backup, or copies of its folder), and half-made ones (.NAME.new)",
+        False,
+        "delete those made before the last run; restore them by efface restore only, which says what comes back",
+    ),
     Leftover("models made from the original: distilled, fine-tuned, quantised, exported", False, "make them anew"),
     Leftover("reference models and ensembles kept by efface audit --cache", False, "delete the cache's folder"),
     Leftover("features, embeddings, indexes and logs with the records or answers about them", False, "delete them"),

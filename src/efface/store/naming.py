@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from efface.data.groups import read_groups
+from efface.data.ids import ArrayIds
 from efface.data.naming import BASE, SUBSET, Names, name_records, subset_indices
 from efface.errors import RequestError
 from efface.task import Task
@@ -31,6 +32,14 @@ def names_for_store(task: Task) -> Names:
 def name_settings(names: Names) -> dict[str, Any]:
     """What a store notes of its records' names when it is made."""
     return {"by_position": names.by_position, "numbering": names.numbering}
+
+
+def id_kinds(task: Task) -> list[str]:
+    """The types of the ids of a new store's records: `int`, `str` or both, sorted."""
+    names = names_for_store(task)
+    if isinstance(names.ids, range | ArrayIds):
+        return ["int"]
+    return sorted({"str" if isinstance(name, str) else "int" for name in names.ids})
 
 
 def named_task(task: Task, settings: Mapping[str, Any]) -> Task:

@@ -7,10 +7,13 @@ from sqlalchemy import func, select
 
 from efface.runtime.printing import Brief
 from efface.store import clock
+from efface.store.clock_state import clock_doubts, clock_warnings
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
 from efface.store.entries import DeletionRequest, RunRecord, Version
+from efface.store.history import History
 from efface.store.settings import DriftLimits
+from efface.store.unfinished import unfinished_retirement
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,8 +30,10 @@ class Overview(Brief):
         unfinished: a run that was interrupted or is in progress; else None.
         retraining: reasons why a retraining is due, one line each; empty if none is.
         warnings: other problems, one line each.
+        clock_in_doubt: whether superseded models are kept past their dates, since the clock may be wrong.
         misplaced: whether `current.safetensors` does not lead to the version in service.
         retired: why the store accepts no requests any more; None while it does.
+        unfinished_retirement: what an interrupted retirement has left to see to, one place each; else empty.
         head: number and hash of the history's last event.
     """
 
@@ -41,8 +46,10 @@ class Overview(Brief):
     unfinished: RunRecord | None
     retraining: tuple[str, ...]
     warnings: tuple[str, ...]
+    clock_in_doubt: bool
     misplaced: bool
     retired: str | None
+    unfinished_retirement: tuple[str, ...]
     head: tuple[int, str]
 
 
@@ -52,10 +59,11 @@ def overview(context: StoreContext) -> Overview:
         history = snapshot.history
         ids = snapshot.connection.execute(select(func.count()).select_from(pending_ids)).scalar() or 0
     misplaced = not context.folder.serves(history.serving.file)
-    warnings = list(history.clock_warnings)
-    if misplaced:
+    left = unfinished_retirement(context, history)
+    warnings = clock_warnings(history)
+    if misplaced and not left:
         warnings.append(f"{context.folder.link} does not lead to version {history.current}: efface run puts that right")
-    if history.uncleared:
+    if history.uncleared and not history.retiring:
         warnings.append("deleted ids may still stand in the write-ahead log: efface run empties it")
     if context.retired:
         warnings.append("without the key nobody can tell whether the history was changed")
@@ -71,7 +79,18 @@ def overview(context: StoreContext) -> Overview:
         unfinished=history.open_run,
         retraining=tuple(DriftLimits(**history.settings["limits"]).exceeded(history.serving.drift)),
         warnings=tuple(warnings),
+        clock_in_doubt=bool(clock_doubts(history)),
         misplaced=misplaced,
-        retired=f"on {history.retired[:10]} by efface retire" if history.retired else context.retired,
+        retired=_retired(history, left) or context.retired,
+        unfinished_retirement=left,
         head=(history.seq, history.hash),
     )
+
+
+def _retired(history: History, left: tuple[str, ...]) -> str | None:
+    """How a retirement stands, as the end of a sentence; None if none was begun."""
+    if history.retiring is None:
+        return None
+    if left:
+        return f"since {history.retiring[:10]} by efface retire, which is not finished"
+    return f"on {(history.retired or history.retiring)[:10]} by efface retire"

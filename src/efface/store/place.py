@@ -11,6 +11,7 @@ from efface.runtime.files import as_absolute
 from efface.store.errors import storage_error
 
 DATABASE = "ledger.sqlite"
+BACKUP_MARK = "backup.json"  # stands in backups only
 KEY_VARIABLE = "EFFACE_KEY"
 MAX_PATH = 480  # bytes of the path of a store's folder: SQLite opens no file whose path has more than about 500
 
@@ -41,6 +42,11 @@ def check_store(folder: Path) -> None:
             f"{folder}: there is no store: make one (Store.create, or efface init), or name another "
             "(folder, or --store)"
         )
+    if os.path.lexists(folder / BACKUP_MARK):
+        raise RequestError(
+            f"{folder}: is a backup of a store; make a store of it first (Store.restore, or efface restore {folder} "
+            "--store NEW)"
+        )
 
 
 def places_of(folder: object, key: object) -> tuple[Path, Path]:
@@ -65,7 +71,7 @@ def check_new_store(folder: Path, key_path: Path) -> None:
         RequestError: with every problem.
     """
     problems: list[str] = []
-    for check in (_check_folder, _check_key):
+    for check in (check_absent, _check_key):
         collect_errors(problems, check, folder, key_path)
     if problems:
         raise RequestError(problems)
@@ -161,7 +167,8 @@ def _check_length(folder: Path, error: OSError | None = None) -> None:
         )
 
 
-def _check_folder(folder: Path, _: Path) -> None:
+def check_absent(folder: Path, _: Path | None = None) -> None:
+    """Check that a store can be put at a place; RequestError if something is there, or it cannot be written to."""
     try:
         os.lstat(unfinished(folder))
     except OSError as error:
@@ -169,6 +176,11 @@ def _check_folder(folder: Path, _: Path) -> None:
     _check_length(folder)
     if os.path.lexists(folder):
         raise RequestError(f"{folder}: there is something already; name another (folder, or --store)")
+    if os.path.lexists(unfinished(folder) / BACKUP_MARK):
+        raise RequestError(
+            f"{unfinished(folder)}: a store is being restored there (Store.restore, or efface restore), or was, and "
+            "that was interrupted; it may hold ids and models: remove it once no efface restore is at work"
+        )
     if os.path.lexists(unfinished(folder)):
         raise RequestError(
             f"{unfinished(folder)}: a store is being made there (Store.create, or efface init), or was, and that was "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from efface.auditing.config import REFERENCES, level_problem
+from efface.auditing.config import REFERENCES, Level, level_problem
 from efface.errors import RequestError, collect_errors, kind_of
 from efface.methods import class_of, get
 from efface.options import as_integer, clear_calls, is_integer
@@ -33,6 +33,7 @@ class RunPlan:
         accept: the weakest conclusion of the audit with which the model goes into service, one of ACCEPT; `any` accepts
             every model.
         retrain: train anew on the remaining records, by Task.fit, instead of unlearning.
+        allow_returned: go on where records that stay have the content of forgotten ones.
     """
 
     method: str = "steer"
@@ -42,6 +43,7 @@ class RunPlan:
     references: int = REFERENCES
     accept: str = "undecided"
     retrain: bool = False
+    allow_returned: bool = False
 
     def __post_init__(self) -> None:
         for name in ("seed", "references"):
@@ -66,6 +68,7 @@ class RunOutcome(Brief):
         version: the new version in service; None where there was nothing to do or the model did not pass.
         retraining: reasons why a retraining is due, one line each; empty if none is.
         warnings: warnings of the unlearning, one line each.
+        deferred: why some pending requests had to wait, one line each.
         resumed: whether it resumed an interrupted run.
         next_steps: what to do next, one line each; empty if there is nothing to do.
     """
@@ -78,6 +81,7 @@ class RunOutcome(Brief):
     version: Version | None = None
     retraining: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    deferred: tuple[str, ...] = ()
     resumed: bool = False
     next_steps: tuple[str, ...] = ()
 
@@ -86,6 +90,44 @@ def check_accept(accept: object) -> None:
     """Check the weakest conclusion with which a model goes into service; RequestError if it is none of ACCEPT."""
     if accept not in ACCEPT:
         raise RequestError(f"accept: expected one of {', '.join(ACCEPT)}, got {accept!r}")
+
+
+def contradictions(plan: RunPlan) -> list[str]:
+    """What a plan asks for that another part of it leaves out, one line each; empty if nothing is.
+
+    A field that is wrong in itself, or has its default, contradicts nothing.
+    """
+    problems = []
+    if plan.retrain is True:
+        if plan.options or plan.method != RunPlan.method:
+            problems.append("a retraining is done by Task.fit and takes no method or option: leave them out")
+        if plan.level in (Level.QUICK, Level.STRONG):
+            problems.append(
+                f"level '{plan.level}' asks for an audit, and a retrained model, which never saw the records, gets "
+                "none: leave out the level (--level), or the retraining (--retrain)"
+            )
+        if plan.accept == "verified":
+            problems.append(
+                "accept 'verified' asks for an audit, and a retrained model, which never saw the records, gets none: "
+                "leave it out (--accept)"
+            )
+    elif plan.level is None and plan.accept == "verified":
+        problems.append(
+            "accept 'verified' asks for an audit that verifies the model, and without a level (--no-audit) there is "
+            "none: leave one of the two out"
+        )
+    trains_none = plan.retrain is True or plan.level in (None, Level.QUICK)
+    if trains_none and is_integer(plan.references, 1) and plan.references != REFERENCES:
+        problems.append(unused_references(plan.references))
+    return problems
+
+
+def unused_references(count: int) -> str:
+    """Why a number of reference models means nothing to a run or an audit that trains none."""
+    return (
+        f"{count} reference models are asked for, and none is trained by a retraining, at level 'quick' or without an "
+        "audit: leave out their number (references, --reference-models)"
+    )
 
 
 def check_plan(plan: RunPlan, task: "Task") -> None:
@@ -97,14 +139,14 @@ def check_plan(plan: RunPlan, task: "Task") -> None:
     problems: list[str] = []
     if task.build_model is None:
         problems.append(missing_build_model())
-    if plan.retrain and (plan.options or plan.method != RunPlan.method):
-        problems.append("a retraining is done by Task.fit and takes no method or option: leave them out")
+    problems += contradictions(plan)
     if plan.retrain and task.fit is None:
         problems.append("retraining is done by Task.fit, which the task lacks: set it")
     if plan.level is not None and (problem := level_problem(plan.level)):
         problems.append(problem)
-    if type(plan.retrain) is not bool:
-        problems.append(f"retrain: expected True or False, got {plan.retrain!r}")
+    for name in ("retrain", "allow_returned"):
+        if type(given := getattr(plan, name)) is not bool:
+            problems.append(f"{name}: expected True or False, got {given!r}")
     for name, value, least in (("references", plan.references, 1), ("seed", plan.seed, None)):
         if not is_integer(value, least):
             wanted = "an integer" if least is None else f"an integer of {least} or more"

@@ -13,8 +13,11 @@ from efface.store.settings import BUSY_S
 # without SQLAlchemy, and methods that need no model do without torch.
 if TYPE_CHECKING:
     from efface.data.index import RecordIndex
+    from efface.store.alerts import Alert
+    from efface.store.clock_state import ClockState
     from efface.store.entries import DeletionRequest
     from efface.store.history import History
+    from efface.store.noted_head import HeadNote
     from efface.store.overview import Overview
     from efface.task import Task
     from efface.types import RecordId
@@ -106,7 +109,7 @@ class StoreReader:
         return self._records().names
 
     def note(self, number: int) -> str | None:
-        """The note of a request; None if it has none."""
+        """The notes of a request, one a line; None if it has none."""
         from sqlalchemy import select
 
         from efface.store.database import notes
@@ -134,6 +137,43 @@ class StoreReader:
         from efface.store.overview import overview
 
         return overview(self._context)
+
+    def clock(self) -> "ClockState":
+        """The machine's time beside that of the history, and what is odd about it."""
+        from efface.store.clock_state import clock_state
+
+        with self._context.reading() as snapshot:
+            return clock_state(snapshot)
+
+    def alerts(self, within_days: int | None = None) -> "tuple[Alert, ...]":
+        """What the store needs from you, the worst first: damage to the model in service, what is due, what is left.
+
+        Args:
+            within_days: name requests too that are due within so many days.
+        """
+        from efface.store.alerts import alerts
+
+        return alerts(self._context, within_days)
+
+    def head(self) -> "HeadNote":
+        """The last event of the history; noted elsewhere, it shows later that the store was not put back to a copy."""
+        from efface.store.noted_head import HeadNote
+
+        history = self.history()
+        return HeadNote(history.seq, history.hash, history.latest)
+
+    def check_head(self, noted: "str | HeadNote | Sequence[str | HeadNote]") -> None:
+        """Check that the history holds an event that was noted elsewhere.
+
+        Args:
+            noted: what `head` gave, as it is or as text, or several of them.
+
+        Raises:
+            DamagedError: it does not: the store was put back to an older copy of itself, or is another one.
+        """
+        from efface.store.noted_head import as_notes, check_notes
+
+        check_notes(self._context, as_notes(noted, "noted"))
 
     def _records(self) -> "RecordIndex":
         """The index of the training records' ids, made once."""

@@ -1,33 +1,42 @@
 """A run: it unlearns all pending requests as one batch, judges the new model and puts it into service or rejects it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from efface.auditing.api import audit_models
-from efface.auditing.options import AuditOptions
+from efface.data.twins import TWINS_WAY_OUT
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
 from efface.runtime.notices import quietly
 from efface.runtime.seeds import unchanged_globals
-from efface.store.assessment import SEE_TO_FIT, VERIFY, Assessment, take_it
-from efface.store.batch import DeletionBatch, PendingRecords, find_batch, read_pending
+from efface.store.assessment import Assessment, take_it
+from efface.store.batch import DeletionBatch, find_batch
+from efface.store.beginning import Beginning, begin, end_run
 from efface.store.build import load, retrain_without, save, unlearn_batch
+from efface.store.content import content_update
 from efface.store.context import StoreContext
-from efface.store.drift import drift_of, write_answers
-from efface.store.entries import RunRecord, Stage, Version
+from efface.store.drift import answers_of
+from efface.store.entries import Stage, Version
 from efface.store.failpoints import failpoint
-from efface.store.gc import drop_orphans, finish, recover
-from efface.store.history import baseline_title
-from efface.store.plan import NOT_AUDITED, NOTHING_UNLEARNED, RETRAINED, RunOutcome, RunPlan, check_plan
+from efface.store.gc import finish, recover
+from efface.store.in_service import GO_ON, check_holdout_stays, check_in_service
+from efface.store.intake import check_returned
+from efface.store.judging import Judge, Measured
+from efface.store.pending import PendingRecords, read_pending
+from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, RunPlan, check_plan
 from efface.store.settings import DriftLimits
 from efface.store.settle import delete_ids, settle_pending
 from efface.task import Task
 from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, UNCHANGED_BY_RETRAINING
 from efface.unlearning.nothing import NothingUnlearnedError
+
+ASK_FOR_TWINS = (
+    "ask for the twins too, so that they are forgotten together (store.add([...]), efface request add), or cancel the "
+    "request that names such records (store.cancel, efface request cancel)"
+)
 
 
 @quietly()  # warnings name records by tags, which the outcome has replaced by ids
@@ -60,11 +69,13 @@ def run(
     check_plan(plan, task)
     with context.folder.locked(wait_s), unchanged_globals():
         failpoint("run.locked")
-        context.key  # noqa: B018  refuse a retired store
+        context.check_open()
         recover(context)
         failpoint("run.recovered")
-        begun = StoreRun(context, task, plan, device, progress).begin()
-        return RunOutcome("nothing") if begun is None else begun.carry_out()
+        begun = begin(context, task, plan)
+        if begun is None:
+            return RunOutcome("nothing")
+        return StoreRun(context, task, plan, device, progress, begun).carry_out()
 
 
 class StoreRun:
@@ -78,48 +89,32 @@ class StoreRun:
         plan: how the run is carried out.
         device: where models are made and judged.
         progress: whether to show progress; by default on a terminal.
+        begun: what `begin` gave.
     """
 
     def __init__(
-        self, context: StoreContext, task: Task, plan: RunPlan, device: torch.device, progress: bool | None
+        self,
+        context: StoreContext,
+        task: Task,
+        plan: RunPlan,
+        device: torch.device,
+        progress: bool | None,
+        begun: Beginning,
     ) -> None:
         self.context, self.task, self.plan, self.device, self.progress = context, task, plan, device, progress
-        self.resumed = False
-        self.record: RunRecord
+        self.record, self.begun = begun.record, begun
+        self.warnings: list[str] = []  # about the version that the run starts from
         self.parent: Version  # the version that the run starts from
         self.limits: DriftLimits
         self.pending: PendingRecords
         self.batch: DeletionBatch
-
-    def begin(self) -> "StoreRun | None":
-        """Resume the run that was interrupted, or begin one; None if there is nothing to do."""
-        history = self.context.history()
-        # options are compared by their values, since equal ones may have been given as text or as numbers
-        unfinished, wanted = history.open_run, asdict(self.plan) | {"options": asdict(self.plan.chosen())}
-        if unfinished is not None:
-            self.record = unfinished
-            if unfinished.plan == wanted and unfinished.parent == history.current:
-                self.resumed = True
-                return self
-            self._end(Stage.ABANDONED, "a run with other settings was asked for")
-        with self.context.writing() as transaction:
-            history = transaction.history
-            requests = [r.number for r in history.pending]
-            if not requests and not self.plan.retrain:
-                return None
-            number = len(history.runs) + 1
-            began = {"number": number, "parent": history.current, "requests": requests, "plan": wanted}
-            transaction.append("began", began)
-            failpoint("began.before-commit")
-        failpoint("run.began")
-        self.record = history.runs[number]
-        return self
+        self.judge: Judge
 
     def carry_out(self) -> RunOutcome:
         """Make the new model, judge it, and put it into service if it passes."""
         history = self.context.history()
         self.parent, self.limits = history.versions[self.record.parent], DriftLimits(**history.settings["limits"])
-        self.pending = read_pending(self.context, self.record)
+        self.pending = read_pending(self.context, self.record.requests)
         try:
             return self._carry_out()
         except NothingUnlearnedError as error:
@@ -129,26 +124,33 @@ class StoreRun:
             # only the type of the error: the history is permanent, and a message of the user's code may hold an id
             self._end(Stage.FAILED, type(error).__name__)
             if isinstance(error, RequestError):
-                raise RequestError([self.pending.restore_ids(line, self.task) for line in error.problems]) from error
+                lines = [line.replace(TWINS_WAY_OUT, ASK_FOR_TWINS) for line in error.problems]
+                raise RequestError([self.pending.restore_ids(line, self.task) for line in lines]) from error
             raise
 
     def _carry_out(self) -> RunOutcome:
-        self.batch = find_batch(self.context, self.task, self.pending, self.plan.retrain)
+        self.batch = find_batch(self.begun.records, self.pending, self.plan.retrain)
+        if not self.plan.allow_returned:
+            check_returned(self.context, self.begun.records, self.batch.leaving, self.plan.retrain)
+        self.judge = Judge(self.context, self.task, self.plan, self.device, self.progress, self.parent, self.batch)
         failpoint("run.task-read")
-        model = self._model()
+        original = self._original()
+        model = self._model(original)
         # Task.fit may rightly give the same weights twice, on records that do not matter to it
         repeats = self.plan.retrain and self.parent.kind == "retrained"
         if (self.record.model or {})["weights"] == self.parent.weights and self.batch.leaving and not repeats:
             why = f"the weights are bit for bit those of {self.parent.title}, which knows the records"
             steps = UNCHANGED_BY_RETRAINING if self.plan.retrain else (OTHER_METHOD, RETRAIN)
             return self._changed_nothing(Assessment(NOTHING_UNLEARNED, [why], {}, next_steps=steps))
-        found = self._assess(model)
+        measured = self.judge.measure(model)
+        failpoint("run.drift-read")
+        found = self.judge.hold_to_limits(self._conclude(model), measured.drift)
         failpoint("run.judged")
         outcome = self._outcome(found)
         if not found.passes(self.plan.accept):
-            self._end(Stage.REJECTED, f"{found.status}, and {self.plan.accept} was asked for")
-            return replace(outcome, next_steps=tuple(dict.fromkeys([*outcome.next_steps, take_it(outcome.status)])))
-        version = self._commit(model, found)
+            self._end(Stage.REJECTED, found.why_not(self.plan.accept))
+            return replace(outcome, next_steps=tuple(dict.fromkeys([*outcome.next_steps, take_it(found)])))
+        version = self._commit(model, found, measured)
         failpoint("run.committed")
         finish(self.context)
         failpoint("run.finished")
@@ -159,15 +161,26 @@ class StoreRun:
         self._end(Stage.REJECTED, "nothing was unlearned")
         return self._outcome(found, warnings)
 
-    def _model(self) -> nn.Module:
+    def _original(self) -> nn.Module | None:
+        """The version in service, if the run unlearns from it; checked to answer as when it was made."""
+        if self.plan.retrain:
+            found, model = check_holdout_stays(self.context, self.task, self.parent), None
+        else:
+            model = self._load(self.parent.file, self.parent.title)
+            failpoint("run.checkpoint-read")
+            found = check_in_service(self.context, self.task, self.parent, model)
+        if found and self.plan.accept != "any":
+            raise RequestError([f"{line}; {GO_ON}" for line in found])
+        self.warnings = found
+        return model
+
+    def _model(self, original: nn.Module | None) -> nn.Module:
         """The new model: loaded if it was stored before the run was interrupted, else made and stored now."""
         if self.record.model is not None:
             return self._load(self.record.model["file"], f"unfinished run {self.record.number}")
-        if self.plan.retrain:
+        if original is None:
             model, noted = retrain_without(self.batch, self.plan.seed, self.device, self.progress)
         else:
-            original = self._load(self.parent.file, self.parent.title)
-            failpoint("run.checkpoint-read")
             model, noted = unlearn_batch(original, self.batch, self.plan, self.progress)
         failpoint("run.unlearned")
         file = self.context.folder.add("checkpoints", lambda path: save(model, path))
@@ -176,54 +189,13 @@ class StoreRun:
         failpoint("run.made")
         return model
 
-    def _assess(self, model: nn.Module) -> Assessment:
-        """Compare a retrained model with the one before, or audit an unlearned model unless that was done before."""
-        if self.plan.retrain:
-            return self._compare(model)
-        if self.plan.level is None:
-            return Assessment(NOT_AUDITED, ["no audit was asked for"], {}, next_steps=(VERIFY,))
-        return Assessment(**self.record.audit) if self.record.audit else self._audit(model, self.plan.level)
-
-    def _compare(self, model: nn.Module) -> Assessment:
-        """Compare a retrained model's holdout accuracy with that of the first model of the previous lineage."""
-        drift = self._drift(model)
-        if "missing" in drift:
-            said = f"trained anew without the records; not compared: {drift['missing']}"
-            return Assessment(RETRAINED, [said], {})
-        limit = self.limits.accuracy
-        said = (
-            "trained anew without the records; holdout accuracy "
-            f"{drift['accuracy']:+.3f} against the first model before"
-        )
-        if -drift["accuracy"] <= limit:
-            return Assessment(RETRAINED, [said], {})
-        said = f"{said}, which is past the limit of {limit:.3f}"
-        return Assessment(RETRAINED, [said], {}, within_limits=False, next_steps=(SEE_TO_FIT,))
-
-    def _audit(self, model: nn.Module, level: str) -> Assessment:
-        """Audit the new model and store the report, in which tags replace the ids of records."""
-        original = self._load(self.parent.file, self.parent.title)
-        report = audit_models(
-            original=original,
-            unlearned=model,
-            forget=self.batch.forget,
-            task=self.batch.task,
-            level=level,
-            references=self.plan.references,
-            options=AuditOptions(
-                method=self.plan.chosen() if level == "strong" else None,
-                run_seed=self.plan.seed,
-                used_reference=(self.record.model or {}).get("reference"),
-                title=f"Run {self.record.number}: requests {', '.join(map(str, self.record.requests))}",
-                progress=self.progress,
-                show_positions=False,
-            ),
-        )
-        failpoint("run.audited")
-        files = self.context.folder.add_report(self.record.number, report.save)
-        verdict = report.verdict
-        found = Assessment(str(verdict.status), list(verdict.reasons), files, next_steps=verdict.next_steps)
-        self._note("audited", audit=found.noted)
+    def _conclude(self, model: nn.Module) -> Assessment:
+        """Let an audit judge the new model, unless it did so before the run was interrupted, and note it."""
+        if self.record.audit:
+            return Assessment(**self.record.audit)
+        found = self.judge.conclude(model, self.record)
+        if found.files:
+            self._note("audited", audit=found.noted)
         return found
 
     def _outcome(self, found: Assessment, warnings: Sequence[str] | None = None) -> RunOutcome:
@@ -236,36 +208,43 @@ class StoreRun:
             run=self.record.number,
             requests=self.record.requests,
             records=len(self.pending.names),
-            warnings=tuple(self.pending.restore_ids(line, self.task) for line in warnings),
-            resumed=self.resumed,
+            warnings=tuple(
+                self.pending.restore_ids(line, self.task)
+                for line in dict.fromkeys([*self.begun.intake.warnings, *self.warnings, *warnings])
+            ),
+            deferred=self.begun.intake.lines,
+            resumed=self.begun.resumed,
         )
 
-    def _commit(self, model: nn.Module, found: Assessment) -> Version:
+    def _commit(self, model: nn.Module, found: Assessment, measured: Measured) -> Version:
         """Put the model into service and delete the ids of the records that it has forgotten, in one transaction."""
-        lineage, kind, drift, baseline = self.parent.lineage, "unlearned", None, self.parent.baseline
-        if self.plan.retrain:
-            baseline = self.context.folder.add("baselines", lambda path: write_answers(self.task, model, path))
-            lineage, kind = 1 + max(v.lineage for v in self.context.history().versions.values()), "retrained"
-        else:
-            drift = self._drift(model)
-        failpoint("run.drift-read")
+        given, retrained = measured.answers, self.plan.retrain
+        if given is None or retrained:  # a new lineage may begin on another holdout
+            given = answers_of(self.task, model)
+        answers = self.context.folder.add("baselines", given.write)
+        lineages = {v.lineage for v in self.context.history().versions.values()}
         made = self.record.model or {}
+        update = content_update(self.context, self.task, self.batch, self.record.requests, self.plan.retrain)
         with self.context.writing() as transaction:
+            sums = update.apply(transaction)
+            failpoint("version.fingerprints")
             number = len(transaction.history.versions) + 1
             transaction.append(
                 "version",
                 {
                     "number": number,
                     "parent": self.parent.number,
-                    "lineage": lineage,
-                    "kind": kind,
+                    "lineage": 1 + max(lineages) if retrained else self.parent.lineage,
+                    "kind": "retrained" if retrained else "unlearned",
                     "run": self.record.number,
                     "file": made["file"],
                     "weights": made["weights"],
                     "requests": list(self.record.requests),
-                    "baseline": baseline,
-                    "drift": drift,
+                    "baseline": answers if retrained else self.parent.baseline,
+                    "answers": answers,
+                    "drift": None if retrained else measured.drift,
                     "audit": found.noted,
+                    "fingerprints": sums.noted(),
                 },
             )
             failpoint("version.appended")
@@ -279,11 +258,6 @@ class StoreRun:
     def _load(self, file: str, what: str) -> nn.Module:
         return load(self.task, self.context.folder.checked("checkpoints", file, what), self.device)
 
-    def _drift(self, model: nn.Module) -> dict[str, Any]:
-        """How far a model moved from the first model of the lineage in service."""
-        first = self.context.folder.checked("baselines", self.parent.baseline, baseline_title(self.parent))
-        return drift_of(self.task, model, first, self.batch.forget_classes)
-
     def _note(self, kind: str, **body: Any) -> None:
         """Note a step in the history."""
         with self.context.writing() as transaction:
@@ -292,7 +266,4 @@ class StoreRun:
         self.record = transaction.history.runs[self.record.number]
 
     def _end(self, stage: Stage, why: str) -> None:
-        """End the run without a version, and remove the model that it made."""
-        with self.context.writing() as transaction:
-            transaction.append("ended", {"number": self.record.number, "stage": str(stage), "why": why})
-        drop_orphans(self.context)
+        end_run(self.context, self.record, stage, why)

@@ -52,12 +52,15 @@ class StoreSettings:
         limits: limits of drift beyond which a retraining is due.
         source: the file that the model came from, or the folder of one model; `verify` reports if it still exists.
         task_path: the task as `module:name`, for the command line to import.
+        notice_returns: keep an HMAC of the content of each forgotten record, by which it is found where it comes back
+            under another id.
     """
 
     grace_days: float = GRACE_DAYS
     limits: DriftLimits = field(default_factory=DriftLimits)
     source: str | Path | None = None
     task_path: str | None = None
+    notice_returns: bool = True
 
 
 def check_settings(settings: StoreSettings) -> None:
@@ -79,6 +82,8 @@ def check_settings(settings: StoreSettings) -> None:
         collect_errors(wrong, find_weights, Path(settings.source))
     elif settings.source is not None and not Path(settings.source).is_file():
         wrong.append(f"{Path(settings.source).absolute()}: there is no such file, which the model is said to come from")
+    if type(settings.notice_returns) is not bool:
+        wrong.append(f"notice_returns: expected True or False, got {settings.notice_returns!r}")
     if not isinstance(settings.task_path, str | None):
         wrong.append(f"task_path: expected text such as 'my_task:task', got {kind_of(settings.task_path)}")
     if wrong:

@@ -1,15 +1,16 @@
 """Store: the deletion requests against one model, the versions that honour them, and the audits of those."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efface.auditing.config import REFERENCES
+from efface.errors import RequestError, collect_errors, kind_of
 from efface.options import clear_calls
 from efface.runtime.files import as_path
 from efface.runtime.notices import warn_caller
-from efface.store.clock import read_date
 from efface.store.place import as_seconds, places_of
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.reader import StoreReader
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from efface.store.add import Answer
+    from efface.store.backup import Backup
+    from efface.store.clock_state import ClockState
     from efface.store.entries import DeletionRequest, Version
+    from efface.store.noted_head import HeadNote
+    from efface.store.restore import Restoration
     from efface.store.verify import Verification
     from efface.task import Task
     from efface.types import RecordId
@@ -81,21 +86,69 @@ class Store(StoreReader):
         NewStore(place, key_path, task, model, StoreSettings() if settings is None else settings).create(device)
         return cls(place, task, key=key_path, device=device)
 
+    @classmethod
+    def restore(
+        cls,
+        backup: str | Path,
+        folder: str | Path,
+        *,
+        key: str | Path | None = None,
+        against: str | Path | None = None,
+        head: "str | HeadNote | Sequence[str | HeadNote] | None" = None,
+        bring_back: bool = False,
+    ) -> "Restoration":
+        """Make a store of a backup; what would come back by that is refused, and listed, unless it may.
+
+        Args:
+            backup: the folder that `backup` made; it is only read.
+            folder: the store's folder, which must not exist yet.
+            key: the file with the store's key; by default the one named by EFFACE_KEY, else the one beside the folder.
+            against: the store that the backup was made of, if it can still be read: it shows what was done since.
+            head: the head of that store that was noted last, or several: it shows whether anything was done since.
+            bring_back: restore it although ids, models that know forgotten records, or an earlier state come back.
+
+        Returns:
+            Where the store is, what came back, and what to do now.
+        """
+        from efface.store.noted_head import as_notes
+
+        problems: list[str] = []
+        heads = [] if head is None else collect_errors(problems, as_notes, head, "head")
+        if not isinstance(bring_back, bool):
+            problems.append(f"bring_back: expected True or False, got {kind_of(bring_back)}")
+        if problems or heads is None:
+            raise RequestError(problems)
+        source, place = as_path("backup", backup), as_path("folder", folder).absolute()
+        key_path = None if key is None else as_path("key", key).absolute()
+        other = None if against is None else as_path("against", against).absolute()
+        from efface.store.backup_places import check_restoration
+
+        check_restoration(source, place, key_path, other)
+        from efface.store.bringing_back import KnownSince
+        from efface.store.restore import restore
+
+        return restore(source, place, key_path, KnownSince(other, heads), bring_back)
+
     def add(self, ids: "Collection[RecordId]", note: str | None = None, due: str | date | None = None) -> "Answer":
         """Add a request to forget records; a second call with the same records finds the existing request.
+
+        While that is pending, a further note is kept beside its own, and an earlier date replaces its own; a later one
+        does not. To postpone a request, cancel it and ask again.
 
         Args:
             ids: ids of the records; each must be a training record or have been forgotten before.
             note: one line of at most 500 characters. It is stored as plain text, so do not name people in it.
-            due: the last day on which honouring it is in time, as a date or as YYYY-MM-DD.
+            due: the last day (UTC) on which honouring it is in time: text as YYYY-MM-DD, a date, or a datetime with a
+                time zone, of which the day in UTC counts.
 
         Returns:
-            The request, whether it is new, and how many of its records were forgotten before.
+            The request, whether it is new, how many of its records were forgotten before, and what became of a date or
+            a note that was given for an existing request.
         """
-        day, records = read_date(due, "due") if isinstance(due, str) else due, self._records()
+        records = self._records()
         from efface.store.add import add
 
-        return add(self._context, records, ids, note, day)
+        return add(self._context, records, ids, note, due)
 
     def cancel(self, number: int) -> "DeletionRequest":
         """Cancel a pending request and delete its ids."""
@@ -116,10 +169,12 @@ class Store(StoreReader):
         """
         task = self._checked_task()
         from efface.runtime.devices import resolve_device
+        from efface.store.clock_state import clock_doubts
         from efface.store.run import run
 
         plan, wait_s = RunPlan() if plan is None else plan, as_seconds("wait_s", wait_s)
         outcome = run(self._context, task, plan, resolve_device(self._device), wait_s, progress)
+        outcome = replace(outcome, warnings=(*outcome.warnings, *clock_doubts(self.history())))
         warn_caller(outcome.warnings)
         return outcome
 
@@ -147,11 +202,11 @@ class Store(StoreReader):
         return verify(self._context, task, resolve_device(self._device), level, options)
 
     def export(self, number: int, out: str | Path) -> list[Path]:
-        """Write a folder that shows how a request was honoured, without the records or their ids.
+        """Write a bundle: what became of a request, for whoever asked, without records, ids or anything of others.
 
         Args:
             number: number of the request.
-            out: the folder to write, which must not exist or be empty.
+            out: the folder to write, which must not exist or be empty; or a link to an empty one.
 
         Returns:
             The files that were written.
@@ -160,11 +215,44 @@ class Store(StoreReader):
 
         return export(self._context, number, as_path("out", out))
 
+    def backup(self, out: str | Path) -> "Backup":
+        """Copy the store as of one moment, without its key, while it may be in use; `restore` makes a store of it.
+
+        Args:
+            out: the folder to make, outside of the store; it must not exist or be empty.
+
+        Returns:
+            What the backup holds of people who asked to be forgotten, and how long it may be kept.
+        """
+        from efface.store.backup import backup
+
+        return backup(self._context, as_path("out", out))
+
     def rollback(self, number: int) -> "Version":
         """Put an earlier version into service; RequestError if a request would no longer be honoured."""
         from efface.store.rollback import rollback
 
         return rollback(self._context, number)
+
+    def confirm_clock(self) -> "ClockState":
+        """Note that the machine's clock is right although it lies far ahead of an event, so that dates count again.
+
+        Raises:
+            RequestError: events have later times than the machine's clock, so one of them is wrong.
+        """
+        from efface.store.clock_state import confirm_clock
+
+        return confirm_clock(self._context)
+
+    def reset_clock(self) -> "ClockState":
+        """Note that times in the future of the machine's clock were wrong; they count as the present from now on.
+
+        Raises:
+            RequestError: no event has a later time than the machine's clock, or that is plainly wrong.
+        """
+        from efface.store.clock_state import reset_clock
+
+        return reset_clock(self._context)
 
     def retire(self) -> list[int]:
         """Delete pending ids and superseded models, then destroy the key; returns the numbers of cancelled requests."""

@@ -98,6 +98,11 @@ def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + AT_ONCE]
 
 
+def pending_tags_of(snapshot: Snapshot, number: int) -> set[bytes]:
+    """The tags of a request's records whose ids are still stored."""
+    return set(snapshot.connection.execute(select(pending_ids.c.tag).where(pending_ids.c.request == number)).scalars())
+
+
 def digest_of(key: Key, ordered: Iterable[bytes]) -> str:
     """The digest of a request's tags that the history stores; `ordered` are the sorted tags."""
     return key.mac("request", "\n".join(tag.hex() for tag in ordered))

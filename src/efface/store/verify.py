@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from efface.auditing.config import NO_FIT, Level, level_problem
+from efface.auditing.config import NO_FIT, REFERENCES, Level, level_problem
 from efface.auditing.report.build import Report
-from efface.errors import RequestError
+from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import weights_digest
 from efface.options import is_integer
 from efface.runtime.kinds import network_problem
@@ -14,15 +14,20 @@ from efface.runtime.notices import quietly
 from efface.runtime.printing import Brief
 from efface.store.accounting import file_faults
 from efface.store.build import load
+from efface.store.clock_state import clock_warnings
 from efface.store.context import StoreContext
 from efface.store.errors import BusyError
 from efface.store.files import others_may_read
+from efface.store.fingerprint_rows import fingerprint_faults
 from efface.store.history import History
+from efface.store.in_service import check_in_service
 from efface.store.leftovers import Leftover, leftovers
+from efface.store.plan import unused_references
 from efface.store.reaudit import ReauditOptions, reaudit
 from efface.store.schema import schema_faults
 from efface.store.tag_rows import row_faults, tags_of
 from efface.store.task_view import ids_of
+from efface.store.unfinished import unfinished_line
 from efface.task import Task
 
 TRIES = 5  # to read the whole store while nobody writes to it
@@ -101,6 +106,8 @@ def verify(
         if not found.problems:
             serving = history.serving
             model = load(task, context.folder.checked("checkpoints", serving.file, serving.title), device)
+            odd = collect_errors(found.warnings, check_in_service, context, task, serving, model)
+            found.warnings.extend(odd or [])
     if found.problems:
         why = "the store is damaged"
     elif level is None:
@@ -133,6 +140,8 @@ def _check_options(level: str | None, options: ReauditOptions, task: Task | None
         problems.append(NO_FIT)
     if not is_integer(options.references, 1):
         problems.append(f"references: expected an integer of 1 or more, got {options.references!r}")
+    elif level in (None, Level.QUICK) and options.references != REFERENCES:
+        problems.append(unused_references(options.references))
     if options.original is not None and (problem := network_problem(options.original)):
         problems.append(f"original: {problem}")
     if problems:
@@ -148,11 +157,12 @@ def inspect(context: StoreContext) -> Inspection:
         with context.reading() as snapshot:
             if snapshot.history.seq != history.seq:
                 continue
-            wrong = row_faults(snapshot)
+            wrong = [*row_faults(snapshot), *fingerprint_faults(snapshot)]
             forgotten = set() if wrong else tags_of(snapshot, history.honoured)
         readable = context.folder.open_to_others() + [context.key_path] * others_may_read(context.key_path)
         odd = [f"{path}: others than its owner may read it" for path in readable]
-        warnings = [*history.clock_warnings, *odd, *oddities]
+        warnings = [*unfinished_line(context, history), *clock_warnings(history), *history.restore_warnings]
+        warnings += [*odd, *oddities]
         return Inspection(history, forgotten, list(dict.fromkeys([*problems, *wrong])), warnings)
     raise BusyError("others went on writing to the store while it was verified: try again when it is quieter")
 

@@ -1,0 +1,193 @@
+"""The tables of content fingerprints: writing, reading and deleting rows, and noticing when they were tampered with."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from sqlalchemy import delete, select
+
+from efface.store.context import Snapshot, Transaction
+from efface.store.database import fingerprints, forgotten_content
+from efface.store.entries import FingerprintSums
+from efface.store.keys import MAC_BYTES, Key
+
+AT_ONCE = 500  # values in one SQL statement
+WRITTEN_AT_ONCE = 10_000
+MODULUS = 2**256
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the store keeps of a training record's content until the record is forgotten.
+
+    Args:
+        tag: the tag of the record's id; the table holds its first half.
+        content: HMAC of the id and the content.
+        alike: whether the id looks like that of another record.
+    """
+
+    tag: bytes
+    content: bytes
+    alike: bool = False
+
+    @property
+    def short(self) -> bytes:
+        """The half of the tag by which the row is found."""
+        return self.tag[:MAC_BYTES]
+
+
+class PackedFingerprints:
+    """Fingerprints of many records in little memory: 33 bytes for each."""
+
+    def __init__(self, rows: Iterable[Fingerprint]) -> None:
+        self._macs, self._alike = bytearray(), bytearray()
+        for row in rows:
+            self._macs += row.short + row.content
+            self._alike.append(row.alike)
+
+    def __iter__(self) -> Iterator[Fingerprint]:
+        for number, similar in enumerate(self._alike):
+            at = 2 * MAC_BYTES * number
+            middle = at + MAC_BYTES
+            yield Fingerprint(
+                bytes(self._macs[at:middle]), bytes(self._macs[middle : middle + MAC_BYTES]), bool(similar)
+            )
+
+
+def replace_all(transaction: Transaction, rows: Iterable[Fingerprint], before: FingerprintSums) -> FingerprintSums:
+    """Write the fingerprints of all training records in place of those that were there.
+
+    Args:
+        transaction: an open transaction.
+        rows: one for each record that is not forgotten.
+        before: the sums until now.
+
+    Returns:
+        The sums to note in the history.
+    """
+    transaction.connection.execute(delete(fingerprints))
+    count = total = 0
+    for some in _batches(rows, WRITTEN_AT_ONCE):
+        transaction.connection.execute(
+            fingerprints.insert(), [{"tag": r.short, "content": r.content, "alike": int(r.alike)} for r in some]
+        )
+        count += len(some)
+        total += sum(_number(transaction.key, r.short, r.content, int(r.alike)) for r in some)
+    return FingerprintSums(count, _hex(total), before.forgotten, before.forgotten_sum)
+
+
+def forget(transaction: Transaction, tags: Iterable[bytes], contents: Iterable[tuple[bytes, int]]) -> FingerprintSums:
+    """Delete the fingerprints of records that are forgotten now, and keep the HMACs of their contents.
+
+    Args:
+        transaction: an open transaction.
+        tags: the tags of the records; those without a fingerprint are ignored.
+        contents: HMAC of each record's content (`Key.forgotten_mac`), with the number of its request.
+
+    Returns:
+        The sums to note in the history.
+    """
+    before = transaction.history.fingerprints
+    count, total = before.records, int(before.sum, 16)
+    for some in _batches((tag[:MAC_BYTES] for tag in tags), AT_ONCE):
+        chosen = fingerprints.c.tag.in_(some)
+        for row in transaction.connection.execute(select(fingerprints).where(chosen)).all():
+            count, total = count - 1, total - _number(transaction.key, row.tag, row.content, row.alike)
+        transaction.connection.execute(delete(fingerprints).where(chosen))
+    there, added = before.forgotten, int(before.forgotten_sum, 16)
+    for pairs in _batches(dict.fromkeys(contents), AT_ONCE):
+        held = _forgotten_pairs(transaction, [content for content, _ in pairs])
+        fresh = [(content, request) for content, request in pairs if (content, request) not in held]
+        if fresh:
+            rows = [{"content": content, "request": request} for content, request in fresh]
+            transaction.connection.execute(forgotten_content.insert(), rows)
+        there += len(fresh)
+        added += sum(_forgotten_number(transaction.key, content, request) for content, request in fresh)
+    return FingerprintSums(count, _hex(total), there, _hex(added))
+
+
+def delete_all(transaction: Transaction) -> None:
+    """Delete every row of both tables, for a store that retires."""
+    transaction.connection.execute(delete(fingerprints))
+    transaction.connection.execute(delete(forgotten_content))
+
+
+def fingerprints_of(snapshot: Snapshot, tags: Sequence[bytes]) -> dict[bytes, Fingerprint]:
+    """The fingerprints of some records, by their tags; records that the store has none of are left out."""
+    found: dict[bytes, Fingerprint] = {}
+    by_half = {tag[:MAC_BYTES]: tag for tag in tags}
+    for some in _batches(by_half, AT_ONCE):
+        for row in snapshot.connection.execute(select(fingerprints).where(fingerprints.c.tag.in_(some))):
+            tag = by_half[row.tag]
+            found[tag] = Fingerprint(tag, row.content, bool(row.alike))
+    return found
+
+
+def known_halves(snapshot: Snapshot) -> set[bytes]:
+    """The first half of the tag of each record that has a fingerprint."""
+    return set(snapshot.connection.execute(select(fingerprints.c.tag)).scalars())
+
+
+def requests_with_content(snapshot: Snapshot, contents: Iterable[bytes]) -> dict[bytes, list[int]]:
+    """Numbers of the requests by which records of some contents were forgotten, by `Key.forgotten_mac`."""
+    found: dict[bytes, list[int]] = {}
+    for some in _batches(dict.fromkeys(contents), AT_ONCE):
+        for content, request in sorted(_forgotten_pairs(snapshot, some)):
+            found.setdefault(content, []).append(request)
+    return found
+
+
+def fingerprint_faults(snapshot: Snapshot) -> list[str]:
+    """Problems with the rows of both tables, one line for each table whose rows are not those that were written."""
+    noted = snapshot.history.fingerprints
+    problems = []
+    try:
+        rows = snapshot.connection.execute(select(fingerprints))
+        count, total = _counted(_number(snapshot.key, r.tag, r.content, r.alike) for r in rows)
+        if (count, _hex(total)) != (noted.records, noted.sum):
+            problems.append(_fault("fingerprints", count, noted.records))
+        rows = snapshot.connection.execute(select(forgotten_content))
+        count, total = _counted(_forgotten_number(snapshot.key, r.content, r.request) for r in rows)
+        if (count, _hex(total)) != (noted.forgotten, noted.forgotten_sum):
+            problems.append(_fault("forgotten_content", count, noted.forgotten))
+    except (TypeError, ValueError, AttributeError):  # a value of another type
+        problems.append("fingerprints: a row cannot be read: it was changed")
+    return problems
+
+
+def _fault(table: str, there: int, wanted: int) -> str:
+    if there == wanted:
+        return f"{table}: rows were changed"
+    return f"{table}: holds {there:,} rows where the history notes {wanted:,}: rows were removed or put in"
+
+
+def _counted(numbers: Iterable[int]) -> tuple[int, int]:
+    count = total = 0
+    for number in numbers:
+        count, total = count + 1, total + number
+    return count, total
+
+
+def _forgotten_pairs(snapshot: Snapshot, contents: Sequence[bytes]) -> set[tuple[bytes, int]]:
+    query = select(forgotten_content).where(forgotten_content.c.content.in_(contents))
+    return {(row.content, row.request) for row in snapshot.connection.execute(query)}
+
+
+def _number(key: Key, tag: bytes, content: bytes, alike: int) -> int:
+    return key.row_number("fingerprints", tag + content + bytes([alike]))
+
+
+def _forgotten_number(key: Key, content: bytes, request: int) -> int:
+    return key.row_number("forgotten_content", content + str(request).encode())
+
+
+def _hex(total: int) -> str:
+    return f"{total % MODULUS:x}"
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    left = iter(items)
+    while some := list(islice(left, size)):
+        yield some

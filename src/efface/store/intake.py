@@ -1,0 +1,207 @@
+"""Which pending requests a run can honour: those whose records are there, as the model was trained on them.
+
+The others wait, and the history notes why; the requests beside them need not wait for them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from efface.data.index import RecordIndex
+from efface.errors import RequestError, shorten
+from efface.runtime.printing import Brief
+from efface.runtime.seeds import derive_seed
+from efface.store.context import StoreContext
+from efface.store.entries import Deferral
+from efface.store.fingerprint_rows import fingerprints_of, known_halves, requests_with_content
+from efface.store.fingerprints import fingerprints_at, forgotten_macs
+from efface.store.keys import MAC_BYTES
+from efface.store.pending import read_pending
+from efface.store.tag_rows import pending_tags_of
+from efface.store.task_view import TaskView
+from efface.task import Task
+from efface.types import Indices
+
+SAMPLE = 200  # records beside the batch whose content is compared; if 1.5 % of all changed, it misses them 1 time in 20
+MOST = 0.5  # share of changed contents above which the data are taken to be read in another way
+
+
+@dataclass(frozen=True, repr=False)
+class TrainingRecords(Brief):
+    """The training records as a run finds them.
+
+    Args:
+        task: the task as the user gave it.
+        index: the positions of all training records, by their ids.
+        view: the task without the records that were forgotten before.
+    """
+
+    task: Task
+    index: RecordIndex
+    view: TaskView
+
+
+@dataclass(frozen=True, repr=False)
+class Intake(Brief):
+    """Which of some pending requests a run can honour.
+
+    Args:
+        taken: their numbers.
+        deferred: why each of the others has to wait, by its number.
+        warnings: what else changed in the training records, one line each.
+    """
+
+    taken: tuple[int, ...]
+    deferred: Mapping[int, Deferral]
+    warnings: tuple[str, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Why requests have to wait, one line each."""
+        return tuple(f"request {number} waits: {found.text}" for number, found in self.deferred.items())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the contents of some records compare with their fingerprints.
+
+    Args:
+        changed: positions of the records whose content is another one.
+        unknown: positions of the records without a fingerprint.
+    """
+
+    changed: frozenset[int]
+    unknown: frozenset[int]
+
+
+def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[int], retrain: bool) -> Intake:
+    """Find out which pending requests a run can honour, before anything is erased.
+
+    Args:
+        context: the open store.
+        records: the training records.
+        requests: numbers of pending requests.
+        retrain: whether the model is trained anew, for which rows may be missing.
+
+    Raises:
+        RequestError: most of the training records have another content than the model was trained on.
+    """
+    names = read_pending(context, requests).names
+    with context.reading() as snapshot:
+        tags = {number: pending_tags_of(snapshot, number) for number in requests}
+        seq, by_position = snapshot.history.seq, snapshot.history.settings["by_position"]
+    found = {tag: records.index.position(name) for tag, name in names.items()}
+    there = sorted({at for at in found.values() if at is not None})
+    asked = compare(context, records.task, np.array(there, dtype=np.int64))
+    others = np.setdiff1d(np.asarray(records.view.positions, dtype=np.int64), there)
+    chosen = np.random.default_rng(derive_seed(seq, "content")).permutation(len(others))[:SAMPLE]
+    sample = np.sort(others[chosen])
+    around = compare(context, records.task, sample)
+    looked_at = len(sample) - len(around.unknown)
+    if len(around.changed) > MOST * looked_at and not (retrain and not by_position):
+        raise RequestError(_most_changed(len(around.changed), looked_at, by_position))
+    deferred = {}
+    for number in requests:
+        places = [found[tag] for tag in tags[number] if tag in found]
+        why = _deferral([at for at in places if at is not None], places.count(None), asked)
+        # a retraining leaves records out by their ids, whatever their content; a position is no such id
+        if why is not None and (not retrain or (by_position and why.why == "changed")):
+            deferred[number] = why
+    warnings = []
+    if around.changed and not retrain:
+        warnings.append(
+            f"{len(around.changed)} of {looked_at} training records that were looked at have another content than the "
+            "model was trained on: what stays is taken as it is now"
+        )
+    return Intake(tuple(n for n in requests if n not in deferred), deferred, tuple(warnings))
+
+
+def compare(context: StoreContext, task: Task, positions: Indices) -> Comparison:
+    """Compare the contents of some training records with their fingerprints.
+
+    Args:
+        context: the open store.
+        task: the task, whose ids `named_task` has read.
+        positions: positions of the records in the whole training set.
+    """
+    now = list(fingerprints_at(task, context.key, positions))
+    with context.reading() as snapshot:
+        noted = fingerprints_of(snapshot, [one.tag for one in now])
+    pairs = list(zip(positions.tolist(), now, strict=True))
+    return Comparison(
+        changed=frozenset(at for at, one in pairs if one.tag in noted and noted[one.tag].content != one.content),
+        unknown=frozenset(at for at, one in pairs if one.tag not in noted),
+    )
+
+
+def check_returned(context: StoreContext, records: TrainingRecords, leaving: Mapping[int, str], retrain: bool) -> None:
+    """Check that no record that stays has the content of a forgotten one, which came back under another id.
+
+    Without `retrain` only records without a fingerprint are read, since all others were there before. Their contents
+    may have changed since; a retraining reads them all.
+
+    Args:
+        context: the open store.
+        records: the training records.
+        leaving: the records that are forgotten now, by position.
+        retrain: whether the model is trained anew.
+
+    Raises:
+        RequestError: there are such records; the message names them.
+    """
+    returned = returned_records(context, records, leaving, retrain)
+    if returned:
+        names = records.index.names
+        numbers = sorted({number for those in returned.values() for number in those})
+        raise RequestError(
+            f"{len(returned)} training record{'s have' if len(returned) > 1 else ' has'} the content of a forgotten "
+            f"one under another id: {shorten([names[at] for at in returned])} (forgotten by request"
+            f"{'s' * (len(numbers) > 1)} {shorten(numbers)}): delete the rows, or ask for them to be forgotten too "
+            "(Store.add, or efface request add); if they are other people's and may stay, say so: "
+            "RunPlan(allow_returned=True) (--allow-returned)"
+        )
+
+
+def returned_records(
+    context: StoreContext, records: TrainingRecords, leaving: Mapping[int, str], everywhere: bool
+) -> dict[int, list[int]]:
+    """The training records that have the content of a forgotten one, by position, with the numbers of its requests.
+
+    Args:
+        context: the open store.
+        records: the training records.
+        leaving: records that are left out, by position.
+        everywhere: whether to read all records, not only those without a fingerprint.
+    """
+    if not context.history().fingerprints.forgotten:
+        return {}
+    staying = [at for at in records.view.positions if at not in leaving]
+    if not everywhere:
+        with context.reading() as snapshot:
+            known = known_halves(snapshot)
+        names = records.index.names
+        staying = [at for at in staying if context.key.tag(names[at])[:MAC_BYTES] not in known]
+    macs = forgotten_macs(records.task, context.key, staying)
+    with context.reading() as snapshot:
+        found = requests_with_content(snapshot, macs)
+    return {at: found[mac] for at, mac in zip(staying, macs, strict=True) if mac in found}
+
+
+def _deferral(there: Sequence[int], missing: int, asked: Comparison) -> Deferral | None:
+    if missing:
+        return Deferral("missing", missing)
+    for why, places in (("changed", asked.changed), ("joined", asked.unknown)):
+        if count := sum(at in places for at in there):
+            return Deferral(why, count)
+    return None
+
+
+def _most_changed(changed: int, looked_at: int, by_position: bool) -> str:
+    order = "the records, which are named by position, stand in another order; or " * by_position
+    return (
+        f"most training records have another content than the model was trained on ({changed} of {looked_at} that were "
+        f"looked at): {order}they are read in another way than then, such as by another version of a decoder, a "
+        "tokenizer or a transform. Read them as then; where the change is meant, cancel what is pending, take the "
+        "contents as they are now (Store.refingerprint(), or efface refingerprint), and ask again"
+    )

@@ -1,0 +1,135 @@
+"""Judging the new model of a run: an audit of what it knows, and its answers to holdout records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from efface.auditing.api import audit_models
+from efface.auditing.options import AuditOptions
+from efface.runtime.printing import Brief
+from efface.store.accuracy import accuracy_problem
+from efface.store.assessment import SEE_TO_FIT, VERIFY, Assessment
+from efface.store.batch import DeletionBatch
+from efface.store.build import load
+from efface.store.context import StoreContext
+from efface.store.drift import HoldoutAnswers, answers_of, drift_of, fits_holdout, read_answers
+from efface.store.entries import RunRecord, Version
+from efface.store.failpoints import failpoint
+from efface.store.history import baseline_title
+from efface.store.plan import NOT_AUDITED, RETRAINED, RunPlan
+from efface.store.settings import DriftLimits
+from efface.task import Task
+from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, less_far
+
+
+@dataclass(frozen=True, repr=False)
+class Measured(Brief):
+    """The answers of a new model to holdout records.
+
+    Args:
+        answers: the answers; None if the holdout lacks some of the records.
+        drift: how far it moved from the first model of the lineage in service, as `drift.drift_of` returns it.
+    """
+
+    answers: HoldoutAnswers | None
+    drift: dict[str, Any]
+
+
+@dataclass(frozen=True, repr=False)
+class Judge(Brief):
+    """What the new model of a run is judged with.
+
+    Args:
+        context: the open store.
+        task: the task as the user gave it.
+        plan: how the run is carried out.
+        device: where the models are.
+        progress: whether to show progress; by default on a terminal.
+        parent: the version that the run starts from.
+        batch: the records that the run forgets.
+    """
+
+    context: StoreContext
+    task: Task
+    plan: RunPlan
+    device: torch.device
+    progress: bool | None
+    parent: Version
+    batch: DeletionBatch
+
+    def measure(self, model: nn.Module) -> Measured:
+        """Let the new model answer the holdout records of the lineage in service, and compare the answers.
+
+        Raises:
+            RequestError: the model cannot read the holdout records.
+        """
+        file = self.context.folder.checked("baselines", self.parent.baseline, baseline_title(self.parent))
+        first = read_answers(file)
+        if not fits_holdout(self.task, first.rows):
+            why = "the holdout is shorter than at the beginning of the lineage: give the same records"
+            return Measured(None, {"missing": why})
+        now = answers_of(self.task, model, first.rows)
+        return Measured(now, drift_of(self.task, now, first, self.batch.forget_classes))
+
+    def conclude(self, model: nn.Module, run: RunRecord) -> Assessment:
+        """Audit an unlearned model; a retrained one needs no audit.
+
+        Args:
+            model: the new model.
+            run: the run that made it.
+        """
+        if self.plan.retrain:
+            return Assessment(RETRAINED, ["trained anew without the records"], {})
+        if self.plan.level is None:
+            return Assessment(NOT_AUDITED, ["no audit was asked for"], {}, next_steps=(VERIFY,))
+        return self._audit(model, self.plan.level, run)
+
+    def hold_to_limits(self, found: Assessment, drift: Mapping[str, Any]) -> Assessment:
+        """Hold a model to the limit of lost holdout accuracy, whatever an audit says of it.
+
+        Args:
+            found: what was concluded so far.
+            drift: how far the model moved, as `drift.drift_of` returns it.
+        """
+        limit = DriftLimits(**self.context.history().settings["limits"]).accuracy
+        if "missing" in drift:
+            return self._with(found, f"holdout accuracy not compared: {drift['missing']}")
+        if problem := accuracy_problem(drift, limit):
+            mend = (SEE_TO_FIT,) if self.plan.retrain else (*less_far(self.plan.chosen()), OTHER_METHOD, RETRAIN)
+            steps = tuple(dict.fromkeys([*mend, *found.next_steps]))
+            return replace(self._with(found, problem), within_limits=False, next_steps=steps)
+        if self.plan.retrain:
+            return self._with(found, f"holdout accuracy {drift['accuracy']:+.3f} against the first model before")
+        return found
+
+    def _with(self, found: Assessment, said: str) -> Assessment:
+        """An assessment with one more reason; that of a retraining stays one line."""
+        reasons = ["; ".join([*found.reasons, said])] if self.plan.retrain else [*found.reasons, said]
+        return replace(found, reasons=reasons)
+
+    def _audit(self, model: nn.Module, level: str, run: RunRecord) -> Assessment:
+        """Audit the new model and store the report, in which tags replace the ids of records."""
+        first = self.context.folder.checked("checkpoints", self.parent.file, self.parent.title)
+        report = audit_models(
+            original=load(self.task, first, self.device),
+            unlearned=model,
+            forget=self.batch.forget,
+            task=self.batch.task,
+            level=level,
+            references=self.plan.references,
+            options=AuditOptions(
+                method=self.plan.chosen() if level == "strong" else None,
+                run_seed=self.plan.seed,
+                used_reference=(run.model or {}).get("reference"),
+                title=f"Run {run.number}: requests {', '.join(map(str, run.requests))}",
+                progress=self.progress,
+                show_positions=False,
+            ),
+        )
+        failpoint("run.audited")
+        files = self.context.folder.add_report(run.number, report.save)
+        verdict = report.verdict
+        return Assessment(str(verdict.status), list(verdict.reasons), files, next_steps=verdict.next_steps)
