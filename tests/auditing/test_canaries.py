@@ -23,7 +23,7 @@ from efface.auditing.canaries import CANARIES, Canaries, guess, plant, try_canar
 from efface.auditing.options import AuditOptions
 from efface.auditing.relabel import NO_PLACE
 from efface.auditing.shadow_models import forget_by_method, make_ensembles
-from efface.data.checks import MAX_SHARE
+from efface.data.limits import MAX_SHARE
 from efface.data.records import Records
 from efface.metrics.epsilon import canary_epsilon
 from efface.runtime.cost import Meter

@@ -75,6 +75,7 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "no store": (["status"], "there is no store"),
     "no store to run": (["run", "--method", "ster"], "there is no store"),
     "no store to add to": (["request", "add", "--ids", "no.txt"], "no.txt: there is no such file (--ids)"),
+    "a plan that contradicts itself": (["run", "--no-audit", "--accept", "verified"], "leave one of the two out"),
     "no date": (["request", "add", "--ids", "ids.txt", "--due", "soon"], "due: expected a date"),
     "no store to list": (["request", "list"], "there is no store"),
     "no store to verify": (

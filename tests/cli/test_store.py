@@ -198,6 +198,16 @@ def test_before_there_is_a_store(here: Path, arguments: tuple[str, ...], message
             ("run", "--method", "stear", "--accept", "all"),
             ["'stear'", "accept: expected one of verified, undecided, any, got 'all'"],
         ),
+        (("run", "--no-audit", "--accept", "verified"), ["(--no-audit) there is none: leave one of the two out"]),
+        (("run", "--no-audit", "--level", "strong"), ["--level says how to audit, and --no-audit not to"]),
+        (
+            ("run", "--retrain", "--option", "steps=3", "--accept", "verified", "--reference-models", "8"),
+            ["takes no method or option", "(--accept)", "8 reference models are asked for"],
+        ),
+        (
+            ("verify", "--no-audit", "--level", "quick", "--reference-models", "8"),
+            ["--level says how to audit, and --no-audit not to", "8 reference models are asked for"],
+        ),
         (("verify", "--level", "quickest"), ["level: expected one of quick, standard, strong, got 'quickest'"]),
         (("run", "--task", "my_task:nothing"), ["module my_task has no 'nothing'"]),
     ],

@@ -16,7 +16,7 @@ import pytest
 from typer.main import get_command
 
 from efface import Store
-from efface.cli import store_display
+from efface.cli import request_display
 from efface.cli.main import app
 from efface.cli.streams import SteadyStream, failure_of, steady_streams
 from helpers.command_line import SMALL, UNLEARN, make_workshop, run
@@ -185,7 +185,7 @@ def test_an_error_after_the_change_does_not_hide_it(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(store_display, "show_answer", fail)
+    monkeypatch.setattr(request_display, "show_answer", fail)
     result = run("request", "add", "--ids", "ids.txt")
     assert (result.exit_code, result.stdout) == (0, "")
     assert STANDS in result.stderr and result.stderr.count("\n") == 1

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -39,6 +39,7 @@ def test_a_store_in_order_needs_nothing(asked_store: Store) -> None:
 
 def test_what_is_due_and_what_is_due_soon(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     at(monkeypatch, DAY)
+    store.confirm_clock()
     for number, days in enumerate((-1, 0, 7, 8), 1):
         store.add([IDS[number]], due=(DAY + timedelta(days=days)).date())
     late, today, week = (
@@ -68,6 +69,7 @@ def test_a_checkpoint_in_service_that_is_damaged_comes_first(
     store = asked_store
     store.add(people([11]), due="2031-05-16")
     at(monkeypatch, DAY)
+    store.confirm_clock()
     file = store.current.resolve()
     good = file.read_bytes()
     file.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
@@ -109,7 +111,7 @@ def test_models_that_should_be_gone_are_found(path: Path, monkeypatch: pytest.Mo
     kept = store.history().versions[1]
     assert found(store) == []
     with monkeypatch.context() as patch:
-        at(patch, DAY)
+        at(patch, datetime.now(UTC) + timedelta(days=40))
         ((code, what),) = found(store)
         assert (code, what[:62]) == (3, "version 1 knows forgotten records, and was to be removed by 20")
         assert checked(store) == 3
@@ -167,6 +169,7 @@ def test_a_model_that_was_replaced_meanwhile_is_not_called_damaged(
 def test_as_json_alerts_are_a_list(asked_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked_store.add(people([11]), due="2031-05-16")
     at(monkeypatch, DAY)
+    asked_store.confirm_clock()
     shown = command("status", "--check", "--json", "--store", str(asked_store.path))
     document = json.loads(shown.stdout)
     assert document["alerts"] == [

@@ -152,7 +152,7 @@ def test_a_damaged_store_gives_no_backup(path: Path, tmp_path: Path, harm: str) 
         "gone": r"checkpoints/.* \(version 1\) is missing",
         "report": "reports/run-0001/report.json was changed",
         "link": "is a link",
-        "row": "the copy is not whole, and was removed: tags: row 0 of request 2",
+        "row": "the store is damaged, so no backup was made: tags: row 0 of request 2",
     }
     with pytest.raises(DamagedError, match=words[harm]):
         store.backup(tmp_path / "backup")

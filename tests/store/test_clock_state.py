@@ -1,6 +1,7 @@
 """A clock that is far ahead removes nothing, and what it noted can be put right."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from efface import Task
 from efface.store import Store, StoreSettings, ledger
+from efface.store.bundle import make_bundle
 from efface.store.clock import MAX_REST_S, stamp
 from efface.store.describe import describe
 from efface.store.entries import CLOCK_AHEAD, CLOCK_BEHIND
@@ -16,6 +18,7 @@ from helpers.store_cases import QUICK, context_of, copied, kinds, people
 from helpers.store_verbs import DAY, at, everything, refused, shift
 from helpers.tiny import Tiny
 
+ANY = replace(QUICK, accept="any")  # no model is unlearned here
 WRONG = datetime(2099, 1, 1, tzinfo=UTC)
 HELD = "until somebody says whether it was right (efface clock), no superseded model is removed"
 
@@ -29,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny, task: Task) -> Pa
         path = tmp_path_factory.mktemp("aged") / "store"
         store = Store.create(path, task, tiny.model, settings=StoreSettings(grace_days=30))
         store.add(people([5]))
-        store.run(QUICK)
+        store.run(ANY)
     return path
 
 
@@ -57,10 +60,12 @@ def test_a_clock_far_ahead_removes_nothing_and_is_put_right(
     at(monkeypatch, WRONG)
     if pending:
         store.add(people([9]))
-    outcome = store.run(QUICK)
+    outcome = store.run(ANY)
     assert any(HELD in line for line in outcome.warnings)
     assert removed(store) == []
     assert store.status().clock_in_doubt
+    assert [alert.code for alert in store.alerts() if HELD in alert.what] == [3]
+    assert not any("was to be removed" in alert.what for alert in store.alerts())
     assert any(HELD in line for line in store.status().warnings)
     assert any(HELD in line for line in store.verify(level=None).warnings)
 
@@ -71,25 +76,29 @@ def test_a_clock_far_ahead_removes_nothing_and_is_put_right(
         assert "no event has a time later than" in refused(store.reset_clock)[0]
         return
     store.add(people([20]), due=due_in(30))
+    store.add(people([21]))
+    store.cancel(4)
     assert [r.number for r in store.status().overdue] == [3]  # by the wrong time, until it is put right
     state = store.reset_clock()
     assert (state.trusted, state.future, state.warnings) == (True, None, ())
     assert [since for _, since in state.resets] == [first]
     store = Store(store.path, task)
     assert (store.status().warnings, store.status().overdue) == ((), ())
-    assert store.run(QUICK).warnings == ()
+    assert store.run(ANY).warnings == ()
     assert store.verify(level=None).problems == ()
     history, now = store.history(), (DAY + timedelta(days=1)).isoformat(timespec="milliseconds")
     assert [history.requests[n].honoured for n in (2, 3)] == [now, now]
     assert (history.requests[2].added, history.versions[2].replaced, history.latest) == (now, now, now)
     assert history.requests[1].honoured == DAY.isoformat(timespec="milliseconds")  # what lay before stays
     assert store.request(3)["in_time"]
+    assert make_bundle(context_of(store), 4)["cancelled"] == now
+    assert {event["at"] for event in make_bundle(context_of(store), 2)["events"]} == {now}
     assert removed(store) == []
     at(monkeypatch, DAY + timedelta(days=30))
-    store.run(QUICK)
+    store.run(ANY)
     assert removed(store) == [1]
     at(monkeypatch, DAY + timedelta(days=31))
-    store.run(QUICK)
+    store.run(ANY)
     assert removed(store) == [1, 2, 3]
 
 
@@ -100,11 +109,11 @@ def test_a_store_that_rested_waits_for_a_word(aged: Store, task: Task, monkeypat
     aged.add(people([9]))  # after which the clock is no longer far ahead of the last event
     assert f"event {first}: the clock lay 400 days ahead of the event before it: " in aged.status().warnings[0]
     at(monkeypatch, later + timedelta(days=200))
-    aged.run(QUICK)
+    aged.run(ANY)
     assert removed(aged) == []
     state = aged.confirm_clock()
     assert (state.trusted, state.ahead, state.warnings) == (True, (), ())
-    aged.run(QUICK)
+    aged.run(ANY)
     assert removed(aged) == [1]
     before = everything(aged.path)
     assert aged.confirm_clock().trusted  # nothing to confirm, so nothing is noted
@@ -117,15 +126,40 @@ def test_a_rest_is_confirmed_before_anything_else_happens(aged: Store, monkeypat
     at(monkeypatch, DAY + timedelta(days=4000))
     assert not aged.clock().trusted
     assert aged.confirm_clock().trusted
-    assert aged.run(QUICK).warnings == ()
+    assert aged.run(ANY).warnings == ()
     assert removed(aged) == [1]
+
+
+def test_without_days_of_grace_models_go_whatever_the_clock_says(
+    tmp_path: Path, tiny: Tiny, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("efface.store.build.unlearn", shift)
+    at(monkeypatch, DAY)
+    store = Store.create(tmp_path / "store", task, tiny.model, settings=StoreSettings(grace_days=0))
+    at(monkeypatch, WRONG)
+    store.add(people([5]))
+    (warning,) = store.run(ANY).warnings
+    assert "dates may be wrong" in warning
+    assert removed(store) == [1]
+
+
+def test_the_end_of_time_is_no_error(aged: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    at(monkeypatch, datetime(9999, 12, 31, tzinfo=UTC))
+    aged.add(people([9]))
+    aged.run(ANY)
+    aged.confirm_clock()
+    aged.run(ANY)
+    assert removed(aged) == [1]
+    assert aged.verify(level=None).problems == ()
+    at(monkeypatch, DAY)
+    assert aged.reset_clock().trusted
 
 
 def test_days_ahead_are_taken_for_rest_but_can_be_put_right(aged: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     first = aged.history().seq + 1
     at(monkeypatch, DAY + timedelta(days=20))
     aged.add(people([9]), due=due_in(5))
-    aged.run(QUICK)
+    aged.run(ANY)
     assert aged.clock().trusted
     at(monkeypatch, DAY + timedelta(days=2))
     assert aged.clock().future == first

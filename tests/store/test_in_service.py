@@ -31,10 +31,6 @@ def hotter(tiny: Tiny) -> dict[str, Any]:
     return {"forward": lambda model, inputs: model(inputs) / 2}
 
 
-def other_inputs(tiny: Tiny) -> dict[str, Any]:
-    return {"unpack": lambda batch: (batch[0] * 2 - 1, batch[1])}
-
-
 def held(x: Tensor, y: Tensor) -> dict[str, Any]:
     return {"holdout": TensorDataset(x, y)}
 
@@ -60,7 +56,6 @@ def others_of_their_class(tiny: Tiny) -> dict[str, Any]:
 CHANGES: list[tuple[Change, str]] = [
     (other_network, CODE),
     (hotter, CODE),
-    (other_inputs, CODE),
     (others_of_their_class, CODE),
     (moved, "in the same order (other labels at its places)"),
     (shorter, "in the same order (it is shorter now)"),
@@ -104,10 +99,8 @@ def test_any_goes_on_and_warns(asked_store: Store, tiny: Tiny) -> None:
     assert store.run(QUICK).version is not None, "from then on it answers as when it was made"
 
 
-def test_an_interrupted_run_does_not_go_on_with_another_network(
-    asked_store: Store, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt(asked_store, QUICK, "run.made", monkeypatch)
+def test_an_interrupted_run_does_not_go_on_with_another_network(asked_store: Store, tiny: Tiny) -> None:
+    interrupt(asked_store, QUICK, "run.made")
     store = Store(asked_store.path, replace(task_of(tiny), **other_network(tiny)))
     assert CODE in refused(store.run, QUICK)[0]
     assert pending(store) == [1]

@@ -107,7 +107,7 @@ def test_a_resumed_run_comes_to_the_same_conclusion(
 ) -> None:
     ruined(prefer_a_class)
     concluded(monkeypatch, Status.VERIFIED)
-    interrupt(asked_store, RunPlan(), point, monkeypatch)
+    interrupt(asked_store, RunPlan(), point)
     outcome = asked_store.run(RunPlan())
     assert (outcome.resumed, outcome.status, outcome.version) == (True, "verified", None)
     assert len(outcome.reasons) == 2 and "past the limit" in outcome.reasons[1]

@@ -81,11 +81,10 @@ def test_numbers_beyond_64_bits_signed_are_exact(tmp_path: Path, tiny: Tiny) -> 
     assert "not among the training records" in refused(store.add, [-1])[0]
 
 
-def test_a_request_by_group_is_refused(tmp_path: Path, tiny: Tiny) -> None:
+def test_nothing_of_groups_or_descriptions_is_kept(tmp_path: Path, tiny: Tiny) -> None:
     task = tiny.task(build_model=mlp, groups=[f"p{i // 3}" for i in range(300)], describe=lambda _: "born 1931")
     store = Store.create(tmp_path / "store", task, tiny.model)
-    with pytest.raises(RequestError, match="takes requests by record id, not by group"):
-        store.add(ByGroup(["p1"]))  # type: ignore[arg-type]
+    store.add(ByGroup(["p1"]))
     store.add([3, 5])
     assert store.run(QUICK).version is not None
     kept = b"".join(p.read_bytes() for p in store.path.rglob("*") if p.is_file())

@@ -16,6 +16,7 @@ from efface.store.head import read_head
 from helpers.store_cases import (
     FIRST,
     QUICK,
+    THIRD,
     all_bytes,
     asked_for,
     copied,
@@ -24,7 +25,7 @@ from helpers.store_cases import (
     served,
     wrong_after,
 )
-from helpers.store_damage import flip, meaning
+from helpers.store_damage import by_hand, flip, meaning
 from helpers.store_verbs import interrupt, refused
 from helpers.tiny import Tiny
 
@@ -134,16 +135,20 @@ def test_the_old_store_lists_exactly_what_was_done_since(
 ) -> None:
     store = Store(path, task)
     assert len(lines(refused(Store.restore, made.path, **place, against=path))) == 2  # what it holds itself
+    store.add(people(THIRD), due="2999-01-01")
     store.cancel(3)
     store.add(people([250]), note="ticket 9")
     store.run(QUICK)
     store.add(people([251]))
-    *own, honoured, new, cancelled, waiting, state = lines(refused(Store.restore, made.path, **place, against=path))
+    *own, honoured, new, cancelled, waiting, amended, state = lines(
+        refused(Store.restore, made.path, **place, against=path)
+    )
     assert len(own) == 2
     assert honoured == "request 2, honoured since: pending again, and version 2 would serve and knows them"
     assert new.startswith("the records of request 4, honoured since, which the backup does not know: ask for their")
     assert cancelled == "request 3, cancelled since: pending again, with their ids"
     assert waiting == "the state before request 5, which the backup does not know: ask for their records again"
+    assert amended == "the date and note that request 3 had before"
     assert state == "the state before version 3: version 2 would serve"
     kept = place["key"].read_bytes()
     store.retire()
@@ -214,7 +219,7 @@ def test_what_cannot_be_restored_is_refused_with_every_reason(
 
 
 @pytest.mark.parametrize(
-    "harm", ["checkpoint", "report", "gone", "database", "swapped", "head", "mark", "date", "half"]
+    "harm", ["checkpoint", "report", "gone", "database", "swapped", "row", "head", "mark", "date", "half"]
 )
 def test_a_damaged_backup_is_not_restored(
     path: Path, made: Backup, place: dict[str, Any], harm: str, tmp_path: Path, task: Task
@@ -233,6 +238,9 @@ def test_a_damaged_backup_is_not_restored(
         later = Store(path).backup(tmp_path / "later")
         for name in ("ledger.sqlite", "head"):
             shutil.copy(later.path / name, made.path / name)
+    elif harm == "row":
+        with by_hand(made.path) as raw:
+            raw.execute("UPDATE pending_ids SET name = '\"somebody\"' WHERE request = 2 AND place = 0")
     elif harm == "head":
         (made.path / "head").unlink()
     else:
@@ -249,6 +257,7 @@ def test_a_damaged_backup_is_not_restored(
             "gone": r"baselines/.* is missing in the backup",
             "database": "ledger.sqlite: is missing",
             "swapped": "the backup's database is not the one that was in it",
+            "row": "the backup is damaged, so nothing was restored: pending_ids: 1 ids of",
             "head": "head: is missing",
             "mark": "backup.json: cannot be read",
             "date": "backup.json: was changed",

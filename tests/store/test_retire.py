@@ -87,6 +87,8 @@ def test_a_retired_store_keeps_no_id_and_no_model_that_knows(path: Path, task: T
     assert done.exit_code == 0, done.output
     assert "2 pending requests were cancelled" in done.output
     finished(path)
+    assert Store(path).alerts() == ()
+    assert "the store is retired already: on " in command("retire", "--store", str(path)).output
     seen = Store(path).status()
     assert seen.retired and "by efface retire" in seen.retired
     assert [r.stage for r in Store(path).requests()] == [Stage.HONOURED, Stage.CANCELLED, Stage.CANCELLED]
@@ -126,6 +128,8 @@ def test_a_key_that_cannot_be_written_to(path: Path, key: Path, monkeypatch: pyt
             assert error.problems[1].startswith(f"the retirement is unfinished: what is left: {key}: the key")  # type: ignore[attr-defined]
     shown = command("status", "--store", str(path), "--check")
     assert shown.exit_code == 3
+    (alert,) = Store(path).alerts()
+    assert alert.what == f"the retirement is unfinished: {key}: the key, with which ids can still be matched"
     assert "Retirement is unfinished: what is left:" in shown.output and str(key) in shown.output.replace("\n", "")
     assert "--yes goes on with it" in command("retire", "--store", str(path)).output
     assert any("the retirement is unfinished" in line for line in Store(path).verify(level=None).warnings)

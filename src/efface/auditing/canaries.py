@@ -12,8 +12,8 @@ from efface.auditing.audit_test import CONFIDENCE
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.relabel import relabel
 from efface.auditing.shadow_models import forget_by_method, train_shadows
-from efface.data.checks import MAX_SHARE, MIN_RETAIN
 from efface.data.groups import read_groups
+from efface.data.limits import MAX_SHARE, MIN_RETAIN
 from efface.data.records import Records, subset
 from efface.ensembles import ModelSpec
 from efface.metrics.epsilon import canary_epsilon

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,12 +31,14 @@ class IdSource:
         option: the option that gave it, for messages.
         style: "text" or "jsonl"; by default JSON lines where the file's name ends in .jsonl, else text.
         by_group: whether the lines are keys of groups.
+        style_option: the option that gave the style, for messages; by default that of the path with `-format`.
     """
 
     path: str
     option: str = "--forget"
     style: str | None = None
     by_group: bool = False
+    style_option: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,13 @@ def read_id_lines(source: IdSource) -> IdLines:
         RequestError: the file cannot be read, is not UTF-8 text, holds no id, or a line cannot be an id.
     """
     if source.style is not None and source.style not in FORMATS:
-        raise RequestError(f"format of ids: expected text or jsonl, got {source.style!r} ({source.option}-format)")
+        option = source.style_option or f"{source.option}-format"
+        raise RequestError(f"format of ids: expected text or jsonl, got {source.style!r} ({option})")
     name = "standard input" if source.path == "-" else source.path
     is_text = (source.style or (JSONL if source.path.lower().endswith(".jsonl") else TEXT)) == TEXT
     lines = _lines(_bytes(source.path, source.option), name, is_text)
     if not lines:
-        raise RequestError(f"{name}: names no record id (one a line)")
+        raise RequestError(f"{name}: names no {'group' if source.by_group else 'record id'} (one a line)")
     if empty := [at for at, line in enumerate(lines, 1) if not line]:
         raise RequestError(
             f"{name}: line {shorten(empty)} is empty: an id is exactly its line, so remove empty lines; if an id is an "
@@ -99,23 +102,62 @@ def as_ids(lines: IdLines, known: "Iterable[RecordId]") -> "list[RecordId]":
     Raises:
         RequestError: some lines cannot be ids of the task.
     """
+    return typed_ids(lines, *kinds_and_those(known, possible_ids(lines) if lines.is_text else set()))
+
+
+def possible_ids(lines: IdLines, kinds: "Container[type]" = (int, str)) -> "set[RecordId]":
+    """Every id of some types that the lines can mean: a line of text may be an integer or a string."""
+    if not lines.is_text:
+        return {word for _, word in lines.words}
+    words = {str(word) for _, word in lines.words}
+    numbers = set(_numbers(lines).values()) if int in kinds else set()
+    return {*numbers, *(words if str in kinds else ())}
+
+
+def kinds_and_those(known: "Iterable[RecordId]", wanted: "set[RecordId]") -> "tuple[set[type], set[RecordId]]":
+    """The types of all known ids, and those of the wanted ones that are known.
+
+    Args:
+        known: the ids of all training records, or the keys of all groups.
+        wanted: some ids.
+    """
+    if isinstance(known, range):
+        return {int}, {name for name in wanted if isinstance(name, int) and name in known}
+    kinds: set[type] = set()
+    there: set[RecordId] = set()
+    for name in known:
+        kinds.add(type(name))
+        if name in wanted:
+            there.add(name)
+    return kinds or {int}, there
+
+
+def typed_ids(lines: IdLines, kinds: "Container[type]", there: "Container[RecordId]") -> "list[RecordId]":
+    """Convert ids from text; those of JSON lines have types of their own.
+
+    Args:
+        lines: the ids.
+        kinds: the types of the task's ids.
+        there: those of `possible_ids` that are known.
+
+    Returns:
+        Integers if all ids of the task are integers, strings if all are strings; else whichever is known.
+
+    Raises:
+        RequestError: some lines cannot be ids of the task.
+    """
     if not lines.is_text:
         return [word for _, word in lines.words]
-    texts = [(at, str(word)) for at, word in lines.words]
-    numbers = {word: int(word) for _, word in texts if INTEGER.fullmatch(word) and len(word) <= MAX_DIGITS}
-    if isinstance(known, range):
-        kinds: set[type] = {int}
-        there: set[RecordId] = set()
-    else:
-        wanted = {*(word for _, word in texts), *numbers.values()}
-        kinds, there = set(), set()
-        for name in known:
-            kinds.add(type(name))
-            if name in wanted:
-                there.add(name)
-    if kinds <= {int}:
-        return _integers(lines, texts, numbers)
-    return _either(lines, texts, numbers, there) if int in kinds else [word for _, word in texts]
+    texts, numbers = [(at, str(word)) for at, word in lines.words], _numbers(lines)
+    if int not in kinds:
+        return [word for _, word in texts]
+    return _either(lines, texts, numbers, there) if str in kinds else _integers(lines, texts, numbers)
+
+
+def _numbers(lines: IdLines) -> dict[str, int]:
+    """The integer that a line of text can mean, by the line."""
+    words = {str(word) for _, word in lines.words}
+    return {word: int(word) for word in words if len(word) <= MAX_DIGITS and INTEGER.fullmatch(word)}
 
 
 def _integers(lines: IdLines, texts: list[tuple[int, str]], numbers: dict[str, int]) -> "list[RecordId]":
@@ -132,7 +174,7 @@ def _integers(lines: IdLines, texts: list[tuple[int, str]], numbers: dict[str, i
 
 
 def _either(
-    lines: IdLines, texts: list[tuple[int, str]], numbers: dict[str, int], there: "set[RecordId]"
+    lines: IdLines, texts: list[tuple[int, str]], numbers: dict[str, int], there: "Container[RecordId]"
 ) -> "list[RecordId]":
     """Ids of a task that has both integers and strings: whichever of the two is there."""
     unclear = [(at, word) for at, word in texts if word in numbers and (word in there) == (numbers[word] in there)]

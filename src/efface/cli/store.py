@@ -208,6 +208,8 @@ def retire(
         if not yes and seen.unfinished_retirement:
             left = "; ".join(seen.unfinished_retirement)
             raise RequestError(f"the retirement is unfinished: what is left: {left}: --yes goes on with it")
+        if not yes and seen.retired and opened.retired:
+            raise RequestError(f"the store is retired already: {seen.retired}")
         if not yes:
             waiting = len(seen.pending)
             raise RequestError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 import efface
-from efface.cli.failures import guarded
+from efface.cli.failures import Code, done, guarded
 from efface.cli.output import print_json
 from efface.cli.parameters import DEFAULT_STORE, NOTED, Json, KeyFile, NotedHead, StorePlace
 from efface.cli.store_opening import open_store
@@ -33,6 +33,7 @@ def backup(
     """Copy a store as of one moment, verified and without its key, while it may be in use."""
     with guarded(as_json) as stdout:
         made = open_store(store, key).backup(out)
+        done(Code.VERIFIED, f"the backup is in {made.path}")
         if as_json:
             print_json({**to_jsonable(made), "head": str(made.head), "holds": made.holds}, stdout)
         else:
@@ -76,6 +77,7 @@ def restore(
         if problems:
             raise RequestError(problems)
         made = efface.Store.restore(backup, store, key=key, against=against, head=notes or None, bring_back=bring_back)
+        done(Code.VERIFIED, f"the store is in {made.path}")
         if as_json:
             print_json({**to_jsonable(made), "head": str(made.head)}, stdout)
         else:

@@ -1,7 +1,6 @@
 """Output of the commands of a store, on the terminal and as JSON."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -10,15 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from efface.auditing.report.wording import VERDICTS
-from efface.cli.display import COLOURS, cell, make_console, say, say_next, say_verdict
+from efface.cli.display import COLOURS, make_console, say, say_next, say_verdict
 from efface.cli.failures import Code
 from efface.cli.output import print_json
-from efface.cli.tables import Column, print_table
+from efface.cli.request_display import day_text, records_text
 from efface.runtime.jsonable import to_jsonable
 from efface.store.plan import NOTHING_UNLEARNED
 
 if TYPE_CHECKING:
-    from efface.store import Alert, Answer, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
+    from efface.store import Alert, Overview, RunOutcome, Store, Verification, Version
 
 STATUSES = {
     **VERDICTS,
@@ -55,68 +54,6 @@ def show_made(store: "Store", stdout: TextIO) -> None:
     say(out, "Next: efface request add --ids ids.txt --note 'ticket 4711', then efface run.")
 
 
-def show_answer(answer: "Answer", warnings: "Sequence[str]", stdout: TextIO) -> None:
-    """Print the result of adding a request, and warnings of ids that look like requested ones."""
-    from efface.data.checks import MAX_SHARE
-
-    out, request = make_console(stdout), answer.request
-    head = f"Request {request.number}" if answer.made else f"Already there as request {request.number}"
-    say(out, f"{head}: {_records(request.records)}, {_stage(request)}.")
-    for line in warnings:
-        say(out, f"  Warning: {line}")
-    for line in answer.remarks:
-        say(out, f"  {line}")
-    if answer.late:
-        say(out, "  Its date is over.")
-    if answer.share > MAX_SHARE:
-        say(out, f"  Pending requests hold {answer.share:.0%} of the training records: above {MAX_SHARE:.0%} efface")
-        say(out, "  run refuses them, and efface run --retrain honours them.")
-    if 0 < answer.forgotten < request.records:
-        say(out, f"  {_records(answer.forgotten)} of it {'was' if answer.forgotten == 1 else 'were'} forgotten before.")
-    if answer.waiting and answer.made:
-        say(out, f"  {_records(answer.waiting)} of it in other pending requests too.")
-    if request.stage == "pending":
-        say(out, "Next: efface run, which honours all pending requests.")
-
-
-def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout: TextIO) -> None:
-    """Print a table of requests, each with its note."""
-    out = make_console(stdout)
-    if not noted:
-        say(out, "No requests.")
-        return
-    names = ("request", "records", "added (UTC)", "due", "state", "note")
-    columns = [Column(name, right=name in ("request", "records")) for name in names]
-    rows = [
-        (str(r.number), str(r.records), _day(r.added), r.due or "", _stage(r), str(cell(note or "", out)))
-        for r, note in noted
-    ]
-    print_table(out, columns, rows)
-
-
-def show_request(described: dict[str, Any], stdout: TextIO) -> None:
-    """Print everything about one request, as `Store.request` returns it."""
-    out = make_console(stdout)
-    head = f"Request {described['request']}: {_records(described['records'])}, {described['stage']}"
-    say(out, Text(head, style="bold"))
-    for name in ("reference", "note", "added", "due", "honoured"):
-        if described[name] is not None:
-            for at, line in enumerate(described[name].split("\n")):  # each note stands in a line of its own
-                say(out, f"  {'' if at else name:10}{line}")
-    if described["in_time"] is not None:
-        say(out, f"  {'':10}{'in time' if described['in_time'] else 'too late'}")
-    for version in described["versions"]:
-        serving = ", in service" if version["in_service"] else ""
-        say(out, f"  version   {version['version']} ({version['kind']}{serving}), {version['file']}")
-    if described["verdict"] is not None:
-        say(out, f"  audit     {described['verdict']['status']}")
-        for reason in described["verdict"]["reasons"]:
-            say(out, f"              - {reason}")
-    if "ids" in described:
-        shown = ", ".join(map(repr, described["ids"])) if described["ids"] else "none is kept any more"
-        say(out, f"  ids       {shown}")
-
-
 def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
     """Print the outcome of a run."""
     out = make_console(stdout)
@@ -133,7 +70,7 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
     if outcome.version is None:
         _not_served(out, outcome)
         return
-    batch = f"{_records(outcome.records)} of {_numbers(outcome.requests)}"
+    batch = f"{records_text(outcome.records)} of {_numbers(outcome.requests)}"
     made = outcome.version
     is_sure = outcome.status in ("verified", "retrained")
     done = (
@@ -181,7 +118,7 @@ def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | N
         table.add_row(
             str(version.number),
             str(version.lineage),
-            _day(version.made),
+            day_text(version.made),
             version.kind,
             _numbers(seen.honours[version.number]) if seen.honours[version.number] else "",
             "" if version.audit is None else STATUSES[version.audit["status"]].lower(),
@@ -257,15 +194,6 @@ def _drift(out: Console, version: "Version") -> None:
     )
 
 
-def _stage(request: "DeletionRequest") -> str:
-    by = f" by version {request.version}" if request.version is not None else ""
-    return f"{request.stage}{by}"
-
-
-def _records(count: int) -> str:
-    return f"{count} record{'s' * (count != 1)}"
-
-
 def _numbers(numbers: Sequence[int]) -> str:
     """Numbers of requests as text, with consecutive ones as ranges."""
     ranges: list[list[int]] = []
@@ -276,7 +204,3 @@ def _numbers(numbers: Sequence[int]) -> str:
             ranges.append([number])
     shown = ", ".join("-".join(map(str, ends)) for ends in ranges)
     return f"request{'s' * (len(numbers) != 1)} {shown}"
-
-
-def _day(moment: str) -> str:
-    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from efface.cli.failures import Code, done, guarded
-from efface.cli.ids import IdSource, as_ids, read_id_lines
+from efface.cli.ids import IdSource, read_id_lines
 from efface.cli.output import print_json
 from efface.cli.parameters import (
     DEFAULT_STORE,
@@ -42,13 +42,24 @@ def root(context: typer.Context) -> None:
 @app.command(epilog='Example:\n\nefface request add --ids ids.txt --note "ticket 4711" --due 2026-12-24')
 def add(
     ids: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="FILE",
-            help=f"Ids of the records to forget, in UTF-8: {ID_LINES}; - reads standard input.",
-            show_default=False,
+            metavar="FILE", help=f"Ids of the records to forget, in UTF-8: {ID_LINES}; - reads standard input."
         ),
-    ],
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Instead of --ids: keys of Task.groups; all training records of each are meant."
+        ),
+    ] = None,
+    deleted: Annotated[
+        bool,
+        typer.Option(
+            "--deleted",
+            help="Take ids that are not known, too: their rows were deleted. The next retraining honours them.",
+        ),
+    ] = False,
     note: Annotated[
         str | None, typer.Option(metavar="TEXT", help="One line beside the request; it is kept, so name nobody in it.")
     ] = None,
@@ -63,28 +74,38 @@ def add(
     with guarded(as_json) as stdout, working_folder_importable():
         problems: list[str] = []
         check_store_words(problems, store, task)
-        lines = collect_errors(problems, read_id_lines, IdSource(ids, "--ids", ids_format))
+        source = collect_errors(problems, _source, ids, groups, ids_format)
+        lines = None if source is None else collect_errors(problems, read_id_lines, source)
         day = None if due is None else collect_errors(problems, read_date, due, "due")
+        if deleted and groups is not None:
+            problems.append("--deleted: a request by group is for the training records that it has: use --ids")
         if problems or lines is None:
             raise RequestError(problems)
 
-        from efface.cli.store_display import show_answer
-        from efface.data.similar import similar_warnings
+        from efface.cli.request_display import show_answer
+        from efface.cli.store_adding import order_of
 
-        opened, _ = open_with_task(store, key, task)
-        known = opened.record_ids()
-        asked = as_ids(lines, known)
-        added = opened.add(asked, note, day)
+        order = order_of(open_store(store, key), lines, deleted, lambda: open_with_task(store, key, task)[0])
+        added = order.store.add(order.asked, note, day, deleted=deleted)
         done(Code.VERIFIED, IN_LIST)
-        # not in Store.add, since it takes a pass over all ids
-        warnings = list(similar_warnings(asked, known))
         if as_json:
             document = to_jsonable(added)
-            document["warnings"] = warnings
-            document["request"]["note"] = opened.note(added.request.number)
+            document["warnings"] = order.warnings
+            document["request"]["note"] = order.store.note(added.request.number)
             print_json(document, stdout)
         else:
-            show_answer(added, warnings, stdout)
+            show_answer(added, order.warnings, stdout)
+
+
+def _source(ids: str | None, groups: str | None, style: str | None) -> IdSource:
+    """The one file that names records."""
+    if ids is not None and groups is not None:
+        raise RequestError("--ids and --groups: give one of them; what is to be asked for both ways is two requests")
+    if groups is not None:
+        return IdSource(groups, "--groups", style, by_group=True, style_option="--ids-format")
+    if ids is None:
+        raise RequestError("name a file of record ids (--ids), or of keys of groups (--groups)")
+    return IdSource(ids, "--ids", style)
 
 
 @app.command("list", epilog="Example:\n\nefface request list --pending")
@@ -98,7 +119,7 @@ def list_all(
     with guarded(as_json) as stdout:
         opened = open_store(store, key)
 
-        from efface.cli.store_display import show_requests
+        from efface.cli.request_display import show_requests
 
         notes = opened.notes()
         noted = [(r, notes.get(r.number)) for r in opened.requests() if not pending or r.stage == "pending"]
@@ -123,7 +144,8 @@ def show(
         if ids:
             document["ids"] = opened.ids(request)
 
-        from efface.cli.store_display import print_answer, show_request
+        from efface.cli.request_display import show_request
+        from efface.cli.store_display import print_answer
 
         print_answer(document, as_json, stdout, show_request)
 

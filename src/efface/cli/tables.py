@@ -30,7 +30,7 @@ def print_table(out: Console, columns: Sequence[Column], rows: Sequence[Sequence
     Args:
         out: where to print.
         columns: its columns.
-        rows: the cells of each row, one for each column, each of one line.
+        rows: the cells of each row, one for each column; only the last of them may have several lines.
     """
     shape = HEAVY_HEAD.substitute(out.options, safe=out.safe_box)
     widths = [max(_width(c.name), *(_width(row[at]) for row in rows)) for at, c in enumerate(columns)]
@@ -58,8 +58,12 @@ def print_table(out: Console, columns: Sequence[Column], rows: Sequence[Sequence
 
 def _width(text: str) -> int:
     """How many columns of a terminal a text takes."""
+    if "\n" in text:
+        return max(map(_width, text.split("\n")))
     return len(text) if text.isascii() else cell_len(text)
 
 
 def _fold(out: Console, text: str, width: int) -> list[str]:
-    return [text] if _width(text) <= width else [str(part).rstrip() for part in Text(text).wrap(out, width)]
+    if "\n" not in text and _width(text) <= width:
+        return [text]
+    return [str(part).rstrip() for part in Text(text).wrap(out, width)] or [""]

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
 
 from efface.data.groups import NO_GROUPS, positions_in_groups, read_groups
-from efface.data.ids import ByGroup, RecordIds, read_ids
+from efface.data.ids import ByGroup, RecordIds, read_asked
 from efface.data.index import positions_of
+from efface.data.limits import LARGE_SHARE, MAX_SHARE, MIN_RETAIN
 from efface.data.naming import Names, check_numbering, name_records
 from efface.data.similar import similar_warnings, unknown_ids
 from efface.data.splits import MIN_HOLDOUT
@@ -18,9 +18,6 @@ from efface.errors import RequestError, shorten
 from efface.task import Task
 from efface.types import Indices, RecordId
 
-LARGE_SHARE = 0.05
-MAX_SHARE = 0.20
-MIN_RETAIN = 60
 EMPTY: Indices = np.empty(0, dtype=np.int64)
 
 
@@ -74,19 +71,13 @@ def read_forget(forget: Any, found: Findings) -> list[RecordId]:
     """Convert the ids to forget, or the keys of the groups to forget, to Python integers and strings.
 
     Args:
-        forget: A list or other sequence, an array or tensor, the keys of a dict, or a set, which is sorted; or a
-            `ByGroup` of such.
+        forget: As `read_asked` takes it.
         found: Problems with the types of `forget` and of its ids are added to this.
 
     Returns:
         The ids or keys; empty if there is a problem.
     """
-    if isinstance(forget, Dataset | DataLoader):
-        kind = type(forget).__name__
-        found.problems.append(f"forget: expected the ids of records, got records ({kind}): give ids, such as [17, 402]")
-        return []
-    asked = forget.groups if isinstance(forget, ByGroup) else forget
-    return list(read_ids(asked, "forget", found.problems, is_ordered=False))
+    return read_asked(forget, found.problems)
 
 
 def find_forget(task: Task, forget: Any, asked: Sequence[RecordId], records: int, found: Findings) -> ForgetSet:

@@ -1,18 +1,21 @@
 """Reading record ids from any container, once and by position."""
 
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from efface.errors import describe_error, shorten
 from efface.types import RecordId
+
+if TYPE_CHECKING:  # the ids of a request are read without torch, which takes seconds to load
+    from torch import Tensor
 
 CHUNK = 4096
 MAX_SHOWN = 40  # characters of an id that a message repeats
@@ -99,11 +102,30 @@ def read_ids(ids: Any, what: str, problems: list[str], is_ordered: bool = True) 
         problems.append(f"{what}: a {type(ids).__name__} has no order: give a list in the order of the records")
     elif isinstance(ids, PositionalIds | range):
         return ids
-    elif isinstance(ids, Tensor | np.ndarray) and (array := _integers(ids)) is not None:
+    elif _is_array(ids) and (array := _integers(ids)) is not None:
         return ArrayIds(array)
     else:
         return _read_values(ids, what, problems)
     return ()
+
+
+def read_asked(asked: Any, problems: list[str]) -> list[RecordId]:
+    """Convert the ids to forget, or the keys of the groups to forget, to Python integers and strings.
+
+    Args:
+        asked: A list or other sequence, an array or tensor, the keys of a dict, or a set, which is sorted; or a
+            `ByGroup` of such.
+        problems: Problems with the types of `asked` and of its ids are added to this.
+
+    Returns:
+        The ids or keys; empty if there is a problem.
+    """
+    if _holds_records(asked):
+        kind = type(asked).__name__
+        problems.append(f"forget: expected the ids of records, got records ({kind}): give ids, such as [17, 402]")
+        return []
+    names = asked.groups if isinstance(asked, ByGroup) else asked
+    return list(read_ids(names, "forget", problems, is_ordered=False))
 
 
 def as_record_id(value: Any) -> RecordId | None:
@@ -111,7 +133,7 @@ def as_record_id(value: Any) -> RecordId | None:
     kind = type(value)
     if kind is int or kind is str:
         return value  # type: ignore[no-any-return]
-    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+    if _is_array(value) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bool | np.bool_):
         return None
@@ -124,9 +146,23 @@ def _is_iterable(ids: Any) -> bool:
     return hasattr(ids, "__iter__") or hasattr(ids, "__getitem__")
 
 
+def _is_tensor(value: Any) -> "TypeGuard[Tensor]":
+    kind = getattr(sys.modules.get("torch"), "Tensor", None)  # no value is a tensor before torch is loaded
+    return kind is not None and isinstance(value, kind)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or _is_tensor(value)
+
+
+def _holds_records(value: Any) -> bool:
+    data = sys.modules.get("torch.utils.data")
+    return data is not None and isinstance(value, data.Dataset | data.DataLoader)
+
+
 def _integers(ids: Any) -> NDArray[np.integer[Any]] | None:
     """An array or tensor of integers as an array; None for other kinds of values."""
-    if isinstance(ids, Tensor):
+    if _is_tensor(ids):
         if ids.is_floating_point() or ids.is_complex() or ids.is_quantized:
             return None
         ids = ids.detach().cpu().numpy()
@@ -154,8 +190,8 @@ def _read_values(ids: Any, what: str, problems: list[str]) -> RecordIds:
 
 
 def _listed(ids: Any) -> list[Any]:
-    if isinstance(ids, Tensor | np.ndarray):
-        return ids.tolist()
+    if _is_array(ids):
+        return list(ids.tolist())
     count = len(ids)
     # one more than its length, since an iterable without an end must not be read for ever
     return list(islice(iter(ids), count + 1))
@@ -192,7 +228,7 @@ def _noun(what: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+    if _is_array(value) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bool | np.bool_):
         return "mask"

@@ -101,6 +101,18 @@ def difference(one: RecordId, other: RecordId) -> str:
     return "in case" if one.casefold() == other.casefold() else "in case, blanks or Unicode form"
 
 
+def written_otherwise(name: RecordId) -> list[RecordId]:
+    """Other ids that people write for one: another type, without blanks, or in another case or Unicode form."""
+    found: list[RecordId] = [str(name)] if isinstance(name, int) else [int(name)] if _is_number(name) else []
+    if isinstance(name, str):
+        bare = name.strip()
+        found += [bare, bare.lower(), bare.upper(), bare.title(), bare.casefold()]
+        if not name.isascii():
+            found += [unicodedata.normalize(form, bare) for form in ("NFC", "NFD", "NFKC")]
+        found += [int(bare)] if _is_number(bare) else []
+    return [other for other in dict.fromkeys(found) if other != name]
+
+
 def similar_warnings(asked: Sequence[RecordId], names: RecordIds) -> dict[str, str]:
     """Warnings of ids that differ from asked ones only in Unicode form, case, blanks or type.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
     from efface.store.history import History
+    from efface.store.known import KnownIds
     from efface.store.leftovers import Leftover
     from efface.store.noted_head import HeadNote
     from efface.store.overview import Overview
@@ -48,6 +49,7 @@ _HOMES = {
     "FingerprintSums": "efface.store.entries",
     "HeadNote": "efface.store.noted_head",
     "History": "efface.store.history",
+    "KnownIds": "efface.store.known",
     "Leftover": "efface.store.leftovers",
     "Overview": "efface.store.overview",
     "Restoration": "efface.store.restore",
@@ -79,6 +81,7 @@ __all__ = [
     "FingerprintSums",
     "HeadNote",
     "History",
+    "KnownIds",
     "Leftover",
     "Overview",
     "Restoration",

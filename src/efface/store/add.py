@@ -1,28 +1,23 @@
 """Adding a request: each record id is turned into a tag, and the id itself is stored only until it is forgotten."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
-from datetime import date
 
 from sqlalchemy import func, select
 
-from efface.data.checks import Findings, read_forget
-from efface.data.ids import ByGroup, RecordIds
-from efface.data.index import RecordIndex
-from efface.data.similar import unknown_ids
-from efface.errors import RequestError, collect_errors
 from efface.store import clock
-from efface.store.amend import MAX_NOTE, amend, insert_notes
+from efface.store.accept import check_known
+from efface.store.amend import amend, insert_notes
 from efface.store.context import StoreContext, Transaction
-from efface.store.database import pending_ids, tags
-from efface.store.dates import due_day
+from efface.store.database import fingerprints, pending_ids, tags
 from efface.store.entries import DeletionRequest, Stage
+from efface.store.history import History
+from efface.store.keys import MAC_BYTES
+from efface.store.known import KnownRecords, known_ids, known_records
 from efface.store.settle import settle
-from efface.store.tag_rows import digest_of, note_mac, requests_of
-from efface.types import RecordId
-
-MAX_NUMBER_BITS = 4096  # of an id; Python refuses to write very long numbers as text
+from efface.store.tag_rows import digest_of, note_mac
+from efface.store.wanted import Asked, RecordSource, Wanted, read_wanted
 
 
 @dataclass(frozen=True)
@@ -36,8 +31,15 @@ class Answer:
         waiting: how many of its other records are named by other pending requests too.
         amended: whether the call changed the date or the note of an existing request.
         late: whether the request is pending and its date has passed.
-        share: share of the training records that all pending requests name together, from 0 to 1.
-        remarks: what became of a date or a note that was given for an existing request, one sentence each.
+        share: share of the training records that all pending requests name together, from 0 to 1; of the records that
+            the model in service was trained on and has not forgotten.
+        remarks: what became of a date or a note that was given for an existing request, and what is to be known of
+            records that the store does not know; one sentence each.
+        known: how many of its records the store knows: it keeps a fingerprint of their content, since the model in
+            service was trained on them, or they were forgotten before.
+        unknown: how many of its records the store does not know: they joined the training set later, or the caller
+            said that their rows were deleted. Only a retraining honours them.
+        alike: how many of its ids look like that of another record, and are not the same.
     """
 
     request: DeletionRequest
@@ -48,109 +50,118 @@ class Answer:
     late: bool = False
     share: float = 0.0
     remarks: tuple[str, ...] = ()
+    known: int = 0
+    unknown: int = 0
+    alike: int = 0
 
 
-def add(
-    context: StoreContext, index: RecordIndex, ids: Collection[RecordId], note: str | None, due: str | date | None
-) -> Answer:
+def add(context: StoreContext, records: RecordSource | None, wanted: Wanted) -> Answer:
     """Add a request, or find the existing request for exactly the same records.
 
     Args:
         context: the open store.
-        index: the positions of all training records, by their ids.
-        ids: ids of the records to forget.
-        note: one line of at most MAX_NOTE characters to store with the request.
-        due: the last day on which honouring it is in time, as `due_day` takes it.
+        records: the training records; None without a task. They are read only for groups, and where the store does not
+            know a record.
+        wanted: the arguments of the call.
 
     Raises:
-        RequestError: an id is neither a training record nor was ever forgotten, or an argument is invalid.
+        RequestError: the request names a record that is none as far as the store and the task know, or an argument is
+            invalid.
     """
-    key = context.key
-    names, day = _read(ids, note, due)
-    by_tag = {key.tag(name): name for name in names}
-    ordered = sorted(by_tag)  # the order in which ids are given may reveal whose they are
-    digest = digest_of(key, ordered)
-    unknown = [name for name in names if index.position(name) is None]
+    asked = read_wanted(context.key, records, wanted)
+    _read_ahead(context, records, asked)
+    ordered = asked.ordered
+    digest = digest_of(context.key, ordered)
     with context.writing() as transaction:
-        history = transaction.history
-        known, honoured = requests_of(transaction, ordered), history.honoured
-        forgotten = {tag for tag, numbers in known.items() if not honoured.isdisjoint(numbers)}
-        _check_known([name for name in unknown if key.tag(name) not in forgotten], index.names)
-        live = (r for r in history.requests.values() if r.stage is not Stage.CANCELLED)
-        same = next((r for r in live if r.digest == digest), None)
+        history, found = transaction.history, known_records(transaction, ordered)
+        same = _existing(history, asked, digest)
+        remarks = [] if asked.is_gone and same is not None else check_known(transaction, records, asked, found)
         others = {r.number for r in history.pending if same is None or r.number != same.number}
-        waiting = sum(not others.isdisjoint(numbers) for tag, numbers in known.items() if tag not in forgotten)
-        amended, remarks = False, list[str]()
+        waiting = sum(not others.isdisjoint(n) for tag, n in found.requests.items() if tag not in found.forgotten)
+        amended = False
         if same is not None:
             number = same.number
-            amended, remarks = amend(transaction, same, note, day)
+            amended, said = amend(transaction, same, asked.note, asked.day)
+            remarks += said
         else:
-            number = len(history.requests) + 1
-            mac = note_mac(key, number, note)
-            body = {"number": number, "records": len(ordered), "digest": digest, "due": day, "note": mac}
-            transaction.append("requested", body)
-            _insert_rows(transaction, number, ordered, {tag: by_tag[tag] for tag in ordered if tag not in forgotten})
-            insert_notes(transaction, number, note)
-            settle(transaction, number, known)
-        request = history.requests[number]
+            number = _insert(transaction, asked, digest, found)
+        request, unknown = history.requests[number], _unknown(asked, found)
         return Answer(
             request=request,
             made=same is None,
-            forgotten=len(forgotten),
+            forgotten=len(found.forgotten),
             waiting=waiting,
             amended=amended,
             late=request.stage is Stage.PENDING and clock.is_over(request.due, history.latest),
-            share=_count_pending(transaction) / len(index),
+            share=_share_pending(transaction),
             remarks=tuple(remarks),
+            known=request.known if asked.is_gone else len(ordered) - unknown,
+            unknown=request.unknown if asked.is_gone else unknown,
+            alike=len(found.alike),
         )
 
 
-def _read(ids: Collection[RecordId], note: object, due: object) -> tuple[list[RecordId], str | None]:
-    """The ids without repetition, and the day that the request is due."""
-    found = Findings()
-    if isinstance(ids, ByGroup):
-        raise RequestError("a store takes requests by record id, not by group: give the ids of the group's records")
-    names = list(dict.fromkeys(read_forget(ids, found)))
-    if not names and not found.problems:
-        found.problems.append("the request names no record: give at least one id")
-    if any(isinstance(name, int) and name.bit_length() > MAX_NUMBER_BITS for name in names):
-        found.problems.append(f"the request names numbers of more than {MAX_NUMBER_BITS} bits, which are no record ids")
-    day = collect_errors(found.problems, due_day, due)
-    if note is not None and (not isinstance(note, str) or len(note) > MAX_NOTE or not note.isprintable()):
-        found.problems.append(f"note: expected one line of at most {MAX_NOTE} characters")
-    if found.problems:
-        raise RequestError(found.problems)
-    return names, day
+def _read_ahead(context: StoreContext, records: RecordSource | None, asked: Asked) -> None:
+    """Read the training records before the database is locked, where an id is not known: it may take long."""
+    if records is None or asked.deleted or asked.keys:
+        return
+    with context.reading() as snapshot:
+        if len(known_ids(snapshot, asked.names.values()).known) < len(asked.names):
+            records.index()
 
 
-def _check_known(unknown: Sequence[RecordId], names: RecordIds) -> None:
-    if unknown:
-        one = len(unknown) == 1
-        raise RequestError(
-            f"{len(unknown)} {'id is' if one else 'ids are'} not among the training records, and "
-            f"{'was' if one else 'were'} never forgotten: {unknown_ids(unknown, names)}"
-        )
+def _existing(history: History, asked: Asked, digest: str) -> DeletionRequest | None:
+    """The request for exactly the same records, or the last one for groups whose records are gone; None without one."""
+    live = [r for r in history.requests.values() if r.stage is not Stage.CANCELLED and r.groups == asked.groups]
+    if asked.is_gone:
+        return live[-1] if live else None
+    return next((r for r in live if r.digest == digest), None)
 
 
-def _insert_rows(
-    transaction: Transaction, number: int, ordered: Sequence[bytes], names: Mapping[bytes, RecordId]
-) -> None:
+def _insert(transaction: Transaction, asked: Asked, digest: str, found: KnownRecords) -> int:
+    """Write a new request, and return its number."""
+    number, unknown = len(transaction.history.requests) + 1, _unknown(asked, found)
+    body = {
+        "number": number,
+        "records": len(asked.names),
+        "digest": digest,
+        "due": asked.day,
+        "note": note_mac(transaction.key, number, asked.note),
+        "known": len(asked.names) - unknown,
+        "unknown": unknown,
+        "groups": list(asked.groups),
+    }
+    transaction.append("requested", body)
+    _insert_rows(transaction, number, asked, found.forgotten)
+    insert_notes(transaction, number, asked.note)
+    settle(transaction, number, found.requests)
+    return number
+
+
+def _insert_rows(transaction: Transaction, number: int, asked: Asked, forgotten: Container[bytes]) -> None:
     """Insert a row for each tag, and one for each id that is still to be forgotten."""
     check = transaction.key.row_check
-    places = list(enumerate(ordered))
+    places = list(enumerate(asked.ordered))
     transaction.connection.execute(
         tags.insert(),
         [{"request": number, "place": at, "tag": tag, "check": check(number, at, tag)} for at, tag in places],
     )
     rows = [
-        {"request": number, "place": at, "tag": tag, "name": json.dumps(names[tag])}
+        {"request": number, "place": at, "tag": tag, "name": json.dumps(asked.names[tag])}
         for at, tag in places
-        if tag in names
+        if tag not in forgotten
     ]
     if rows:
         transaction.connection.execute(pending_ids.insert(), rows)
 
 
-def _count_pending(transaction: Transaction) -> int:
-    """How many records are still to be forgotten."""
-    return transaction.connection.execute(select(func.count(pending_ids.c.tag.distinct()))).scalar() or 0
+def _unknown(asked: Asked, found: KnownRecords) -> int:
+    return sum(not found.knows(tag) for tag in asked.names)
+
+
+def _share_pending(transaction: Transaction) -> float:
+    """The share of the records that the model in service was trained on and has not forgotten which are to be."""
+    half = func.substr(pending_ids.c.tag, 1, MAC_BYTES)
+    query = select(func.count(half.distinct())).join(fingerprints, fingerprints.c.tag == half)
+    count = transaction.connection.execute(query).scalar() or 0
+    return count / max(transaction.history.fingerprints.records, 1)

@@ -1,6 +1,6 @@
 """What a store needs from the people who run it: what `efface status --check` looks for, one function each.
 
-Add a look as a function of an `StoreState` that yields alerts, and as one entry of LOOKS.
+Add a look as a function of an `StoreState` that yields alerts, and as one entry of LOOKS, or of LOOKS_AT_RETIRED.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,13 +13,15 @@ from sqlalchemy import select
 from efface.errors import RequestError, shorten
 from efface.options import is_integer
 from efface.store import clock
+from efface.store.clock_state import clock_doubts
 from efface.store.context import StoreContext
 from efface.store.database import pending_ids
 from efface.store.errors import StoreError
 from efface.store.files import SUFFIX
-from efface.store.gc import removal_date, superseded
+from efface.store.gc import removable, removal_date
 from efface.store.history import History
 from efface.store.settings import DriftLimits
+from efface.store.unfinished import unfinished_retirement
 
 # exit codes of `efface status --check`, the worst first
 DAMAGED, NOW, SOON = ORDER = (4, 3, 9)
@@ -81,7 +83,8 @@ def alerts(context: StoreContext, within_days: int | None = None) -> tuple[Alert
         with context.reading() as snapshot:
             numbers = snapshot.connection.execute(select(pending_ids.c.request).distinct()).scalars()
             state = StoreState(context, snapshot.history, frozenset(numbers), within_days)
-        found = [alert for look in LOOKS for alert in look(state)]
+        looks = LOOKS_AT_RETIRED if state.history.retiring else LOOKS
+        found = [alert for look in looks for alert in look(state)]
         if context.history().seq == state.history.seq:
             break
     return tuple(sorted(found, key=lambda alert: ORDER.index(alert.code)))
@@ -105,7 +108,7 @@ def _overdue(state: StoreState) -> Iterator[Alert]:
 
 def _retraining(state: StoreState) -> Iterator[Alert]:
     limits, history = DriftLimits(**state.history.settings["limits"]), state.history
-    for line in limits.exceeded(history.serving.drift) if history.retired is None else ():
+    for line in limits.exceeded(history.serving.drift):
         yield Alert(f"a retraining is due: {line}", NOW, "efface run --retrain does it")
 
 
@@ -122,7 +125,7 @@ def _misplaced(state: StoreState) -> Iterator[Alert]:
 
 
 def _key(state: StoreState) -> Iterator[Alert]:
-    if state.history.retired is None and state.context.retired:
+    if state.context.retired:
         yield Alert(f"the key {state.context.key_path} is missing", NOW, "put it back, or name it (key, --key)")
 
 
@@ -141,9 +144,9 @@ def _ids_not_pending(state: StoreState) -> Iterator[Alert]:
 
 
 def _superseded(state: StoreState) -> Iterator[Alert]:
-    for version in superseded(state.history):
+    for version in removable(state.history):
         day = removal_date(state.history, version)
-        if day is not None and day <= clock.now() and not state.at_work:
+        if not state.at_work:
             what = f"{version.title} knows forgotten records, and was to be removed by {day:%Y-%m-%d}"
             yield Alert(what, NOW, "efface run removes it")
 
@@ -157,6 +160,16 @@ def _unnamed_checkpoints(state: StoreState) -> Iterator[Alert]:
         names = shorten([f"{p.stem[:16]}..." for p in left], show=str)
         what = f"checkpoints/{names}: left by a run that was interrupted, and may know forgotten records"
         yield Alert(what, NOW, "efface run removes it")
+
+
+def _clock(state: StoreState) -> Iterator[Alert]:
+    for line in clock_doubts(state.history):
+        yield Alert(line, NOW, "efface clock says what to do")
+
+
+def _retirement(state: StoreState) -> Iterator[Alert]:
+    for line in unfinished_retirement(state.context, state.history) if not state.at_work else ():
+        yield Alert(f"the retirement is unfinished: {line}", NOW, "efface retire --yes goes on with it")
 
 
 def _due_soon(state: StoreState) -> Iterator[Alert]:
@@ -181,5 +194,7 @@ LOOKS: tuple[Callable[[StoreState], Iterator[Alert]], ...] = (
     _ids_not_pending,
     _superseded,
     _unnamed_checkpoints,
+    _clock,
     _due_soon,
 )
+LOOKS_AT_RETIRED = (_checkpoint, _ids_not_pending, _retirement)

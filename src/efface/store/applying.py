@@ -47,7 +47,8 @@ def _fingerprinted(history: "History", event: Event, body: dict[str, Any]) -> No
 
 
 def _requested(history: "History", event: Event, body: dict[str, Any]) -> None:
-    history.requests[body["number"]] = DeletionRequest(**body, added=event.when)
+    groups = tuple(body["groups"])
+    history.requests[body["number"]] = DeletionRequest(**{**body, "groups": groups}, added=event.when)
 
 
 def _amended(history: "History", event: Event, body: dict[str, Any]) -> None:
@@ -121,7 +122,7 @@ def _clock_confirmed(history: "History", event: Event, body: dict[str, Any]) -> 
 
 def _clock_reset(history: "History", event: Event, body: dict[str, Any]) -> None:
     """Times that lie in the future of a reset were wrong, and count as the time of the reset."""
-    history.clock_resets.append((event.seq, int(body["since"])))
+    history.clock_resets.append((event.seq, int(body["since"]), event.at))
     history.clock_ahead, history.clock_jumps = [], [jump for jump in history.clock_jumps if jump[0] < body["since"]]
     history.created = min(history.created, event.at)
     history.requests = {number: not_after(request, event.at) for number, request in history.requests.items()}

@@ -20,7 +20,7 @@ from efface.store.files import Folder
 from efface.store.gc import removal_date, superseded
 from efface.store.history import History
 from efface.store.noted_head import HeadNote
-from efface.store.place import unfinished
+from efface.store.place import DATABASE, unfinished
 
 TRIES = 5  # to copy the files of one moment while runs remove superseded ones
 
@@ -90,7 +90,7 @@ def backup(context: StoreContext, out: Path) -> Backup:
     """
     place = check_backup_place(context.folder.path, out)
     key = context.key
-    if context.history().retired:
+    if context.history().retiring:
         raise RequestError("the store is retired, and a backup would keep what was to end: nothing was written")
     making = Folder(unfinished(place))
     with ExitStack() as undo, translate_errors(making.path):
@@ -101,7 +101,7 @@ def backup(context: StoreContext, out: Path) -> Backup:
             (making.path / name).mkdir(mode=0o700)
         failpoint("backup.folder")
         history, taken = _fill(context, making)
-        check_copy(making, context.key_path)
+        check_copy(making, context.key_path, "the store is damaged, so no backup was made")
         failpoint("backup.verified")
         drop_locks(making)
         finish_mark(making.path, BackupMark(history.store, history.seq, history.hash, taken), key)
@@ -114,20 +114,29 @@ def backup(context: StoreContext, out: Path) -> Backup:
     return _summary(context, place, history, taken, (files, size))
 
 
-def check_copy(folder: Folder, key_path: Path) -> None:
-    """Check every row and file of a copy as `verify` does; DamagedError with every problem."""
+def check_copy(folder: Folder, key_path: Path, otherwise: str) -> None:
+    """Check every row and file of a copy as `verify` does.
+
+    Args:
+        folder: the copy.
+        key_path: the store's key.
+        otherwise: what a problem means; messages begin with it.
+
+    Raises:
+        DamagedError: with every problem.
+    """
     from efface.store.verify import inspect  # needs torch, which a refusal does without
 
     found = inspect(StoreContext(folder, key_path))
     if found.problems:
-        raise DamagedError([f"the copy is not whole, and was removed: {problem}" for problem in found.problems])
+        raise DamagedError([f"{otherwise}: {problem}" for problem in found.problems])
 
 
 def _fill(context: StoreContext, making: Folder) -> tuple[History, str]:
     """Copy the database as of one moment, and the files that it names; returns its history, and when that was."""
     for _ in range(TRIES):
-        with translate_errors(making.database):
-            making.database.unlink(missing_ok=True)
+        for left in making.path.glob(f"{DATABASE}*"):
+            left.unlink()
         taken = clock.now().isoformat(timespec="seconds")
         context.database.copy_to(making.database)
         failpoint("backup.database")

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from efface.data.checks import MAX_SHARE
 from efface.data.index import RecordIndex
+from efface.data.limits import MAX_SHARE
 from efface.errors import RequestError
 from efface.runtime.printing import Brief
 from efface.store.context import StoreContext

@@ -140,6 +140,8 @@ def _differences(then: History, now: History) -> list[str]:
         lines.append(f"{counted('request', some)}, cancelled since: pending again, with their ids")
     if some := new - honoured - cancelled:
         lines.append(f"the state before {counted('request', some)}, {lost}")
+    if some := {n for n, r in then.requests.items() if (r.due, r.note) != (now.requests[n].due, now.requests[n].note)}:
+        lines.append(f"the date and note that {counted('request', some)} had before")
     removed = {v.number for v in now.versions.values() if v.removed and v.number in then.versions}
     if some := {number for number in removed if not then.versions[number].removed}:
         lines.append(f"{counted('version', some)}, whose weights were removed since")
@@ -147,8 +149,8 @@ def _differences(then: History, now: History) -> list[str]:
         lines.append(f"the state before {counted('version', some)}: {back} would serve")
     elif now.current != then.current:
         lines.append(f"the state before version {now.current} was put into service: {back} would serve")
-    if now.retired:
-        lines.append(f"a store that was retired on {now.retired[:10]}, whose records nobody was to find any more")
+    if now.retiring:
+        lines.append(f"a store that was retired on {now.retiring[:10]}, whose records nobody was to find any more")
     if now.seq > then.seq and not lines:
         lines.append(f"the state before the last {now.seq - then.seq} events, which changed no request and no version")
     return lines

@@ -41,13 +41,13 @@ def load(task: Task, path: Path, device: torch.device) -> nn.Module:
     Raises:
         RequestError: the task has no `build_model`, or its network does not fit the checkpoint.
     """
-    model = build_network(task)
+    model = build_network(task, device)
     load_weights(model, path)
-    return model.to(device).eval()
+    return model.eval()
 
 
-def build_network(task: Task) -> nn.Module:
-    """A network that `task.build_model` makes; RequestError if it makes none."""
+def build_network(task: Task, device: torch.device) -> nn.Module:
+    """A network that `task.build_model` makes, on a device; RequestError if it makes none."""
     if task.build_model is None:
         raise RequestError(missing_build_model())
     try:
@@ -58,7 +58,10 @@ def build_network(task: Task) -> nn.Module:
         raise RequestError(f"Task.build_model raised {describe_error(error)}") from error
     if problem := network_problem(model):
         raise RequestError(f"Task.build_model: {problem}")
-    return plain_network(model)
+    try:
+        return plain_network(model).to(device)
+    except NotImplementedError as error:  # a network of meta tensors
+        raise RequestError(f"Task.build_model: its network cannot be moved ({describe_error(error)})") from error
 
 
 def save(model: nn.Module, path: Path) -> None:
@@ -112,7 +115,7 @@ def retrain_without(
         The model, and the facts about the run that the history stores.
     """
     task = batch.task
-    start = build_network(task).to(device)
+    start = build_network(task, device)
     staying = batch.view.staying(batch.leaving)
     leaving = np.setdiff1d(np.arange(len(batch.view.positions)), staying)
     with _waiting("training anew by Task.fit", progress):

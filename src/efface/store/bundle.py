@@ -46,7 +46,7 @@ def make_bundle(context: StoreContext, number: int) -> dict[str, Any]:
     with context.reading() as snapshot:
         history = snapshot.history
         request = history.request(number)
-        if context.retired is not None and history.retired is None:
+        if context.retired is not None and history.retiring is None:
             raise RequestError(context.retired)
         own = None if context.retired is not None else {short_tag(tag) for tag in tags_of(snapshot, [request.number])}
         about = list(_events_about(snapshot, request))
@@ -62,12 +62,12 @@ def make_bundle(context: StoreContext, number: int) -> dict[str, Any]:
         "requested": request.added,
         "due": request.due,
         "overdue": request.stage is Stage.PENDING and clock.is_over(request.due, history.latest),
-        "cancelled": next((event.when for event in about if event.kind == "cancelled"), None),
-        "rejected": [event.when for event in about if event.kind == "ended"],
+        "cancelled": next((history.time_of(event) for event in about if event.kind == "cancelled"), None),
+        "rejected": [history.time_of(event) for event in about if event.kind == "ended"],
         **_honoured(context, history, request, own),
-        "events": [{"kind": event.kind, "at": event.when, "hash": event.hash} for event in about],
+        "events": [{"kind": event.kind, "at": history.time_of(event), "hash": event.hash} for event in about],
         "head": history.hash,
-        "retired": history.retired,
+        "retired": history.retired or history.retiring,
         "exported": clock.now().isoformat(timespec="seconds"),
         "made_with": {"efface": efface_version()},
     }

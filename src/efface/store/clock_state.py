@@ -16,6 +16,7 @@ from efface.store.history import History
 EARLIEST = datetime(2024, 1, 1, tzinfo=UTC)  # before efface was written, so a clock that shows less is wrong
 DAY_S = 86_400.0
 HELD_BACK = "until somebody says whether it was right (efface clock), no superseded model is removed"
+NO_DATES = "until somebody says whether it was right (efface clock), dates may be wrong"
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,14 +54,18 @@ def clock_state(snapshot: Snapshot) -> ClockState:
         events=history.seq,
         future=_first_in_future(snapshot, now),
         ahead=tuple(history.clock_ahead),
-        resets=tuple(history.clock_resets),
+        resets=tuple((seq, since) for seq, since, _ in history.clock_resets),
         trusted=not clock_doubts(history),
         warnings=tuple(clock_warnings(history)),
     )
 
 
 def clock_doubts(history: History) -> list[str]:
-    """Reasons why nothing may be removed by its date, one line each: the clock is, or was, implausibly far ahead."""
+    """Reasons why nothing may be removed by its date, one line each: the clock is, or was, implausibly far ahead.
+
+    Without days of grace nothing is removed by a date.
+    """
+    then = HELD_BACK if history.settings["grace_days"] else NO_DATES
     found: list[str] = []
     if history.retiring:  # which removes everything at once
         return found
@@ -68,14 +73,14 @@ def clock_doubts(history: History) -> list[str]:
         (seq, seconds), *more = history.clock_ahead
         others = f", and so at {len(more)} later events" if more else ""
         found.append(
-            f"event {seq}: the clock lay {seconds / DAY_S:,.0f} days ahead of the event before it{others}: {HELD_BACK}"
+            f"event {seq}: the clock lay {seconds / DAY_S:,.0f} days ahead of the event before it{others}: {then}"
         )
     now = clock.now()
     ahead = clock.seconds_between(history.latest, now)
     if ahead > clock.MAX_REST_S:
         found.append(
             f"the machine's clock shows {now:%Y-%m-%d}, {ahead / DAY_S:,.0f} days after the last event "
-            f"({history.latest[:10]}): {HELD_BACK}"
+            f"({history.latest[:10]}): {then}"
         )
     return found
 

@@ -130,6 +130,9 @@ class DeletionRequest:
         version: the first version that honours it; None while none does.
         honoured: when it was honoured, in UTC.
         through: the earlier requests by which all of its records had been forgotten already; else empty.
+        known: how many of its records the store knew when it was added: by a fingerprint, or as forgotten before.
+        unknown: how many others it names: they joined the training set later, or their rows had been deleted.
+        groups: HMACs of the keys of the groups that it is for, sorted; empty for a request by ids.
         deferred: why the last run left it out; None if it did not.
     """
 
@@ -143,6 +146,9 @@ class DeletionRequest:
     version: int | None = None
     honoured: str | None = None
     through: tuple[int, ...] = ()
+    known: int = 0
+    unknown: int = 0
+    groups: tuple[str, ...] = ()
     deferred: Deferral | None = None
 
 

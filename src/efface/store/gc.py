@@ -1,7 +1,7 @@
 """Cleaning up around a run: removing interrupted work, truncating the log, removing superseded checkpoints."""
 
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from efface.store import clock
 from efface.store.clock_state import clock_doubts
@@ -79,12 +79,20 @@ def drop_orphans(context: StoreContext) -> None:
 
 
 def sweep(context: StoreContext, history: History) -> None:
-    """Remove superseded checkpoints whose `removal_date` has passed; none as long as the clock is in doubt."""
-    if clock_doubts(history):
-        return
+    """Remove superseded checkpoints that are due for removal."""
+    remove_checkpoints(context, [v.number for v in removable(history)])
+
+
+def removable(history: History) -> list[Version]:
+    """Superseded versions whose `removal_date` has passed; none as long as the clock is in doubt.
+
+    Without days of grace their checkpoints are removed whatever the clock says.
+    """
+    if clock_doubts(history) and history.settings["grace_days"]:
+        return []
     now = clock.now()
-    due = [(v.number, removal_date(history, v)) for v in superseded(history)]
-    remove_checkpoints(context, [number for number, day in due if day is not None and day <= now])
+    dated = [(v, removal_date(history, v)) for v in superseded(history)]
+    return [version for version, day in dated if day is not None and day <= now]
 
 
 def remove_checkpoints(context: StoreContext, versions: list[int], ending: bool = False) -> None:
@@ -126,4 +134,7 @@ def removal_date(history: History, version: Version) -> datetime | None:
     # The days count from the later of two times: when the version left service, and when the first request was honoured
     # whose records it knows. So a version that left service long ago is kept for as many days as any other.
     since = max(datetime.fromisoformat(version.replaced), datetime.fromisoformat(min(known)))
-    return since + timedelta(days=history.settings["grace_days"])
+    try:
+        return since + timedelta(days=history.settings["grace_days"])
+    except OverflowError:  # by a clock that is wrong by thousands of years
+        return datetime.max.replace(tzinfo=UTC)

@@ -47,7 +47,8 @@ class History(Brief):
         clock_jumps: numbers of the events at which the clock was behind the event before, and by how many seconds.
         clock_ahead: numbers of the events at which the clock was implausibly far ahead of the event before, and by how
             many seconds, as long as nobody has said whether it was right.
-        clock_resets: numbers of the events that reset the clock, and of the first event whose time was wrong.
+        clock_resets: for each reset of the clock the number of its event, the number of the first event whose time was
+            wrong, and the time of the reset.
         seq, hash, latest: number, hash and time of the last event.
     """
 
@@ -69,7 +70,7 @@ class History(Brief):
     restored: list[Restored] = field(default_factory=list)
     clock_jumps: list[tuple[int, float]] = field(default_factory=list)
     clock_ahead: list[tuple[int, float]] = field(default_factory=list)
-    clock_resets: list[tuple[int, int]] = field(default_factory=list)
+    clock_resets: list[tuple[int, int, str]] = field(default_factory=list)
     seq: int = 0
     hash: str = FIRST
     latest: str = ""
@@ -112,6 +113,10 @@ class History(Brief):
         if not is_integer(number) or number not in self.versions:
             raise RequestError(f"there is no version {number!r} (there are: 1 to {len(self.versions)})")
         return self.versions[number]
+
+    def time_of(self, event: Event) -> str:
+        """When an event happened: at most the time at which the clock was reset after it."""
+        return min([event.when, *(at for seq, _, at in self.clock_resets if seq > event.seq)])
 
     @property
     def serving(self) -> Version:

@@ -32,6 +32,11 @@ class Key:
         kind = b"id text\0" if isinstance(name, str) else b"id number\0"
         return hmac.digest(self.secret, kind + str(name).encode("utf-8", "surrogatepass"), "sha256")
 
+    def group_tag(self, group: RecordId) -> str:
+        """The first 32 hexadecimal digits of an HMAC of a group's key; the integer 1 and the text "1" differ."""
+        kind = "group text" if isinstance(group, str) else "group number"
+        return self._mac(kind, str(group).encode("utf-8", "surrogatepass")).hex()[: 2 * MAC_BYTES]
+
     def mac(self, purpose: str, text: str) -> str:
         """HMAC-SHA256 of a text, in hexadecimal; the same text has different ones for different purposes."""
         return self._mac(purpose, text.encode()).hex()

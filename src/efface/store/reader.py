@@ -1,6 +1,6 @@
 """What can be asked of a store without changing it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from efface.store.clock_state import ClockState
     from efface.store.entries import DeletionRequest
     from efface.store.history import History
+    from efface.store.known import KnownIds
     from efface.store.noted_head import HeadNote
     from efface.store.overview import Overview
     from efface.task import Task
@@ -104,9 +105,23 @@ class StoreReader:
             names = pending_ids_of(snapshot, [snapshot.history.request(number).number]).values()
         return sorted(names, key=lambda name: (isinstance(name, str), name))
 
+    def known_ids(self, ids: "Iterable[RecordId]") -> "KnownIds":
+        """Those of some ids that the store knows, without its task: it was trained on them or has forgotten them."""
+        from efface.store.known import known_ids
+
+        with self._context.reading() as snapshot:
+            return known_ids(snapshot, ids)
+
     def record_ids(self) -> "Sequence[RecordId]":
         """The ids of all training records of the task, in their order."""
         return self._records().names
+
+    def record_groups(self) -> "Sequence[RecordId] | None":
+        """The keys of the groups of all training records of the task, in their order; None if it has no groups."""
+        task = self._checked_task()
+        from efface.data.groups import read_groups
+
+        return read_groups(task, len(task.train), [])
 
     def note(self, number: int) -> str | None:
         """The notes of a request, one a line; None if it has none."""

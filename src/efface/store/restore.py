@@ -1,7 +1,7 @@
 """Making a store of a backup: copied, verified, and noted in the history; what would come back is asked first."""
 
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def restore(
         if (kept or since) and not bring_back:
             raise RequestError([f"this would bring back {line}" for line in (*kept, *since)] + [_ASK])
         _fill(context, Folder(backup))
-        check_copy(making, key_path)
+        check_copy(making, key_path, "the backup is damaged, so nothing was restored")
         failpoint("restore.verified")
         with context.writing() as transaction:
             transaction.append("restored", {"event": mark.event, "hash": mark.hash, "taken": mark.taken})
@@ -119,8 +119,8 @@ def _comes_back(context: StoreContext, mark: BackupMark, mac: str, known: KnownS
         history = snapshot.history
         if mark.mac(key) != mac or (mark.store, mark.event, mark.hash) != (history.store, history.seq, history.hash):
             raise DamagedError(f"{BACKUP_MARK}: was changed, or the backup's database is not the one that was in it")
-        if history.retired:
-            raise RequestError(f"the backup is of a store that was retired on {history.retired[:10]}: it stays so")
+        if history.retiring:
+            raise RequestError(f"the backup is of a store that was retired on {history.retiring[:10]}: it stays so")
         return held(history), done_since(snapshot, mark.taken, known, context.key_path)
 
 
@@ -146,6 +146,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _next_steps(folder: Path, key_path: Path, waiting: bool, lost_since: str | None) -> list[str]:
     """What to do after a restoration; `lost_since` is from when on requests may be lost, None if none is."""
+    usual = None
     steps = [
         "efface verify, and note the new head elsewhere (efface head)",
         "remove other copies of the store: two that go on separately with one key contradict each other",
@@ -154,6 +155,8 @@ def _next_steps(folder: Path, key_path: Path, waiting: bool, lost_since: str | N
         steps.insert(0, "efface run, which honours the requests that are pending")
     if lost_since:
         steps.insert(0, f"ask again for records that were asked for after {moment(lost_since)} (efface request add)")
-    if key_path != find_key(folder, None):
+    with suppress(RequestError):  # EFFACE_KEY may name a place that cannot be
+        usual = find_key(folder, None)
+    if key_path != usual:
         steps.insert(0, f"name the key to all commands: --key {key_path}, or {KEY_VARIABLE}")
     return steps

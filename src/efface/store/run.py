@@ -187,7 +187,7 @@ class StoreRun:
         noted = {"file": file, "weights": weights_digest(model), **noted}
         self._note("made", model=noted)
         failpoint("run.made")
-        return model
+        return self._load(file, f"run {self.record.number}")  # which is what will be served
 
     def _conclude(self, model: nn.Module) -> Assessment:
         """Let an audit judge the new model, unless it did so before the run was interrupted, and note it."""

@@ -21,6 +21,7 @@ from efface.store.settings import StoreSettings
 if TYPE_CHECKING:
     from torch import nn
 
+    from efface.data.ids import ByGroup
     from efface.store.add import Answer
     from efface.store.backup import Backup
     from efface.store.clock_state import ClockState
@@ -41,7 +42,8 @@ class Store(StoreReader):
 
     Args:
         folder: the store's folder.
-        task: the task; only `add`, `run` and the audit of `verify` need it.
+        task: the task. `run` and the audit of `verify` need it, and `add` for groups and for ids that the store does
+            not know.
         key: the file with the store's key; by default the one named by EFFACE_KEY, else the one beside the folder.
         device: where models are made and judged: auto, cpu, cuda or cuda:N.
         busy_s: seconds to wait for other processes that write to the database.
@@ -129,26 +131,41 @@ class Store(StoreReader):
 
         return restore(source, place, key_path, KnownSince(other, heads), bring_back)
 
-    def add(self, ids: "Collection[RecordId]", note: str | None = None, due: str | date | None = None) -> "Answer":
+    def add(
+        self,
+        ids: "Collection[RecordId] | ByGroup",
+        note: str | None = None,
+        due: str | date | None = None,
+        *,
+        deleted: bool = False,
+    ) -> "Answer":
         """Add a request to forget records; a second call with the same records finds the existing request.
 
         While that is pending, a further note is kept beside its own, and an earlier date replaces its own; a later one
         does not. To postpone a request, cancel it and ask again.
 
         Args:
-            ids: ids of the records; each must be a training record or have been forgotten before.
+            ids: ids of the records. Those that the store knows are taken whether or not their rows are still in the
+                training set, without reading the task; others must be training records. Or `efface.ByGroup` with keys
+                of `Task.groups`: all training records that these groups have now. Needs the task.
             note: one line of at most 500 characters. It is stored as plain text, so do not name people in it.
             due: the last day (UTC) on which honouring it is in time: text as YYYY-MM-DD, a date, or a datetime with a
                 time zone, of which the day in UTC counts.
+            deleted: take ids that are not known as well: their rows were deleted from the training set. The next
+                retraining honours them.
 
         Returns:
-            The request, whether it is new, how many of its records were forgotten before, and what became of a date or
-            a note that was given for an existing request.
+            The request, whether it is new, how many of its records were forgotten before, how many the store knows,
+            and what became of a date or a note that was given for an existing request.
         """
-        records = self._records()
         from efface.store.add import add
+        from efface.store.wanted import RecordSource, Wanted
 
-        return add(self._context, records, ids, note, due)
+        records = None if self._task is None else RecordSource(self._records, self.record_groups)
+        settings = self.history().settings
+        if records is not None and (settings["by_position"] or settings["numbering"]):
+            self._checked_task()  # a task that counts its records otherwise could mean others by the same positions
+        return add(self._context, records, Wanted(ids, note, due, deleted))
 
     def cancel(self, number: int) -> "DeletionRequest":
         """Cancel a pending request and delete its ids."""
@@ -255,7 +272,10 @@ class Store(StoreReader):
         return reset_clock(self._context)
 
     def retire(self) -> list[int]:
-        """Delete pending ids and superseded models, then destroy the key; returns the numbers of cancelled requests."""
+        """Delete pending ids and superseded models, then destroy the key; returns the numbers of cancelled requests.
+
+        A retirement that was interrupted or could not go on is finished; `status` says what it has left.
+        """
         from efface.store.retire import retire
 
         return retire(self._context)
