@@ -11,7 +11,7 @@ from efface.errors import RequestError, collect_errors, kind_of
 from efface.options import clear_calls
 from efface.runtime.files import as_path
 from efface.runtime.notices import warn_caller
-from efface.store.place import as_seconds, key_beside
+from efface.store.place import as_seconds, places_of
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.reader import StoreReader
 from efface.store.settings import StoreSettings
@@ -85,8 +85,7 @@ class Store(StoreReader):
         """
         from efface.store.create import NewStore
 
-        place = as_path("folder", folder).absolute()
-        key_path = key_beside(place) if key is None else as_path("key", key).absolute()
+        place, key_path = places_of(folder, key)
         NewStore(place, key_path, task, model, StoreSettings() if settings is None else settings).create(device)
         return cls(place, task, key=key_path, device=device)
 
