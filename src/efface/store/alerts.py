@@ -83,8 +83,8 @@ def alerts(context: StoreContext, within_days: int | None = None) -> tuple[Alert
         with context.reading() as snapshot:
             numbers = snapshot.connection.execute(select(pending_ids.c.request).distinct()).scalars()
             state = StoreState(context, snapshot.history, frozenset(numbers), within_days)
-        looks = LOOKS_AT_RETIRED if state.history.retiring else LOOKS
-        found = [alert for look in looks for alert in look(state)]
+        chosen = LOOKS_AT_RETIRED if state.history.retiring else LOOKS
+        found = [alert for look in chosen for alert in look(state)]
         if context.history().seq == state.history.seq:
             break
     return tuple(sorted(found, key=lambda alert: ORDER.index(alert.code)))
