@@ -5,10 +5,10 @@ import pytest
 from efface.store.accuracy import accuracy_problem, drift_values
 
 
-def drift(lost: int, gained: int, records: int, **changes: object) -> dict[str, object]:
+def drift(lost: int, won: int, records: int, **changes: object) -> dict[str, object]:
     """What is found where so many answers turned wrong and right."""
-    counts = {"lost": lost, "gained": gained, "records": records, "collapsed": False}
-    return {**counts, "accuracy": (gained - lost) / records, **changes}
+    counts = {"lost": lost, "won": won, "records": records, "collapsed": False}
+    return {**counts, "accuracy": (won - lost) / records, **changes}
 
 
 def test_answers_are_counted_one_record_after_the_other() -> None:
@@ -18,13 +18,13 @@ def test_answers_are_counted_one_record_after_the_other() -> None:
         "accuracy": -1 / 5,
         "records": 5,
         "lost": 2,
-        "gained": 1,
+        "won": 1,
         "collapsed": False,
     }
 
 
 @pytest.mark.parametrize(
-    ("lost", "gained", "records", "limit", "is_past"),
+    ("lost", "won", "records", "limit", "is_past"),
     [
         (40, 0, 2000, 0.02, False),  # just the limit
         (45, 0, 2000, 0.02, True),  # five more than that: 1 in 32
@@ -43,11 +43,11 @@ def test_answers_are_counted_one_record_after_the_other() -> None:
     ],
 )
 def test_a_loss_past_the_limit_and_past_chance_refuses(
-    lost: int, gained: int, records: int, limit: float, is_past: bool
+    lost: int, won: int, records: int, limit: float, is_past: bool
 ) -> None:
-    problem = accuracy_problem(drift(lost, gained, records), limit)
+    problem = accuracy_problem(drift(lost, won, records), limit)
     assert (problem is not None) == is_past
-    assert problem is None or f"fell by {(lost - gained) / records:.3f}" in problem
+    assert problem is None or f"fell by {(lost - won) / records:.3f}" in problem
 
 
 def test_one_class_for_all_is_refused_where_accuracy_hardly_falls() -> None:

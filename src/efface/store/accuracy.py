@@ -17,21 +17,21 @@ def drift_values(targets: Sequence[int], now: Sequence[int], first: Sequence[int
 
     Returns:
         `changed`: share of predictions that differ, from 0 to 1. `accuracy`: change of accuracy, from -1 to 1, negative
-        where it fell. `records`: how many records were compared. `lost` and `gained`: how many answers were right
+        where it fell. `records`: how many records were compared. `lost` and `won`: how many answers were right
         before and are wrong now, and the reverse. `collapsed`: whether all answers are one class where the first model
-        told classes apart.
+        predicted several.
     """
     rows = list(zip(targets, now, first, strict=True))
     lost = sum(t == f != n for t, n, f in rows)
-    gained = sum(t == n != f for t, n, f in rows)
-    tells_apart = len(set(now)) > 1 or len(set(first)) == 1
+    won = sum(t == n != f for t, n, f in rows)
+    predicts_several = len(set(now)) > 1 or len(set(first)) == 1
     return {
         "changed": sum(n != f for _, n, f in rows) / len(rows),
-        "accuracy": (gained - lost) / len(rows),
+        "accuracy": (won - lost) / len(rows),
         "records": len(rows),
         "lost": lost,
-        "gained": gained,
-        "collapsed": not tells_apart and _tail(lost, 0) <= CHANCE,
+        "won": won,
+        "collapsed": not predicts_several and _tail(lost, 0) <= CHANCE,
     }
 
 
@@ -49,7 +49,7 @@ def accuracy_problem(drift: Mapping[str, Any], limit: float) -> str | None:
         return None
     allowed = int(limit * drift["records"] + 1e-9)
     excess = drift["lost"] - allowed
-    if excess > drift["gained"] and _tail(excess, drift["gained"]) <= CHANCE:
+    if excess > drift["won"] and _tail(excess, drift["won"]) <= CHANCE:
         return (
             f"holdout accuracy fell by {-drift['accuracy']:.3f} against the first model of the lineage, which is past "
             f"the limit of {limit:.3f}"

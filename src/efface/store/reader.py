@@ -181,14 +181,14 @@ class StoreReader:
         """Check that the history holds an event that was noted elsewhere.
 
         Args:
-            noted: what `head` gave, as it is or as text, or several of them.
+            noted: what `head` gave, as it is or as text, or the `head` of a bundle, or several of them.
 
         Raises:
             DamagedError: it does not: the store was put back to an older copy of itself, or is another one.
         """
         from efface.store.noted_head import as_notes, check_notes
 
-        check_notes(self._context, as_notes(noted, "noted"))
+        check_notes(self._context, as_notes(noted, "noted", bundles=True))
 
     def _records(self) -> "RecordIndex":
         """The index of the training records' ids, made once."""

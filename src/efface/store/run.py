@@ -23,10 +23,10 @@ from efface.store.entries import Stage, Version
 from efface.store.failpoints import failpoint
 from efface.store.gc import finish, recover
 from efface.store.in_service import GO_ON, check_holdout_stays, check_in_service
-from efface.store.intake import check_returned
 from efface.store.judging import Judge, Measured
 from efface.store.pending import PendingRecords, read_pending
 from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, RunPlan, check_plan
+from efface.store.returned import check_returned
 from efface.store.settings import DriftLimits
 from efface.store.settle import delete_ids, settle_pending
 from efface.task import Task

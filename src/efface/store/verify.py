@@ -27,8 +27,8 @@ from efface.store.logs import log
 from efface.store.plan import unused_references
 from efface.store.reaudit import ReauditOptions, reaudit
 from efface.store.schema import schema_faults
+from efface.store.still_there import still_there
 from efface.store.tag_rows import row_faults, tags_of
-from efface.store.task_view import ids_of
 from efface.store.unfinished import unfinished_line
 from efface.task import Task
 
@@ -104,14 +104,14 @@ def verify(
             raise RequestError(
                 f"the model given is not {first.title}, which the lineage began with (original, or --original)"
             )
-    still_there, model, report, why = None, None, None, "no task was given"
-    if task is not None:
-        still_there = sum(context.key.tag(name) in found.forgotten for name in ids_of(task))
-        if not found.problems:
-            serving = history.serving
-            model = load(task, context.folder.checked("checkpoints", serving.file, serving.title), device)
-            odd = collect_errors(found.warnings, check_in_service, context, task, serving, model)
-            found.warnings.extend(odd or [])
+    there, model, report, why = None, None, None, "no task was given"
+    if task is not None and not found.problems:
+        there = collect_errors(found.warnings, still_there, context, task)
+        found.warnings.extend([] if there is None else there.warnings)
+        serving = history.serving
+        model = load(task, context.folder.checked("checkpoints", serving.file, serving.title), device)
+        odd = collect_errors(found.warnings, check_in_service, context, task, serving, model)
+        found.warnings.extend(odd or [])
     if found.problems:
         why = "the store is damaged"
     elif level is None:
@@ -122,7 +122,7 @@ def verify(
     return Verification(
         problems=tuple(found.problems),
         warnings=tuple(found.warnings),
-        leftovers=tuple(leftovers(context, history, model, still_there)),
+        leftovers=tuple(leftovers(context, history, model, there)),
         checked={
             "events": history.seq,
             "files": len(history.needed_files()),
