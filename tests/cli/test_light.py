@@ -76,6 +76,9 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "no store to run": (["run", "--method", "ster"], "there is no store"),
     "no store to add to": (["request", "add", "--ids", "no.txt"], "no.txt: there is no such file (--ids)"),
     "a plan that contradicts itself": (["run", "--no-audit", "--accept", "verified"], "leave one of the two out"),
+    "ids and groups": (["request", "add", "--ids", "ids.txt", "--groups", "ids.txt"], "--ids and --groups: give one"),
+    "neither ids nor groups": (["request", "add"], "name a file of record ids (--ids), or of keys of groups"),
+    "deleted groups": (["request", "add", "--groups", "ids.txt", "--deleted"], "--deleted: a request by group is for"),
     "no date": (["request", "add", "--ids", "ids.txt", "--due", "soon"], "due: expected a date"),
     "no store to list": (["request", "list"], "there is no store"),
     "no store to verify": (
@@ -139,11 +142,15 @@ def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert run("init", "my_task:task", "--checkpoint", "model.safetensors", "--device", "cpu").exit_code == 0
+    (folder / "my_task.py").write_text("raise RuntimeError('imported')\n")
+    (folder / "gone.jsonl").write_text('"gone"\n')
     return folder
 
 
 VERBS_WITHOUT_A_MODEL = {
     "status": 0,
+    "request add --ids ids.txt": 0,
+    "request add --ids gone.jsonl --deleted": 2,  # the store names records by position
     "request list": 0,
     "request show 9": 2,
     "request cancel 9": 2,

@@ -21,7 +21,7 @@ from efface.cli.main import app
 from efface.cli.streams import SteadyStream, failure_of, steady_streams
 from helpers.command_line import SMALL, UNLEARN, make_workshop, run
 
-QUICK = ("--option", "rounds=1", "--option", "steps=8", "--no-audit", "--device", "cpu")
+QUICK = ("--option", "rounds=1", "--option", "steps=8", "--no-audit", "--accept", "any", "--device", "cpu")
 INIT = ("init", "my_task:task", "--checkpoint", "model.safetensors", "--device", "cpu")
 STANDS = "what was done stands: "
 FULL = f"({os.strerror(errno.ENOSPC)}); {STANDS}"
@@ -34,6 +34,9 @@ CHANGES = {
     "run": (("run", *QUICK), 3, "efface status and efface request list show it"),
     "export": (("export", "1", "--out", "bundle"), 0, "the files are in bundle"),
     "rollback": (("rollback", "1"), 0, "efface status and efface request list show it"),
+    "backup": (("backup", "--out", "copy"), 0, "the backup is in "),
+    "restore": (("restore", "copy", "--store", "back", "--key", "efface-store.key"), 0, "the store is "),
+    "clock": (("clock", "--confirm"), 0, "efface clock shows it"),
     "retire": (("retire", "--yes"), 0, "efface status and efface request list show it"),
 }
 # `audit` and `demo` end as `unlearn` does
@@ -44,6 +47,8 @@ READS = {
     "request list": ("request", "list", "--json"),
     "request show": ("request", "show", "1"),
     "verify": ("verify", "--no-audit"),
+    "head": ("head",),
+    "clock to read": ("clock",),
     "methods": ("methods",),
     "unlearn --dry-run": (*UNLEARN[:-2], "--dry-run"),
     "--help": ("run", "--help"),
@@ -145,6 +150,10 @@ def test_a_command_that_changed_something_says_so_by_its_code(place: Path, comma
     words, code, where = CHANGES[command]
     if command == "export":
         run("run", *QUICK)
+    if command == "restore":
+        run("backup", "--out", "copy")
+        (place / "efface-store").rename(place / "old-store")
+        words = (*words, "--against", "old-store", "--bring-back")
     if command == "rollback":  # to a version that knows no forgotten record
         run("request", "cancel", "1")
         assert run("run", "--retrain", "--accept", "any", "--device", "cpu").exit_code == 0
@@ -155,14 +164,16 @@ def test_a_command_that_changed_something_says_so_by_its_code(place: Path, comma
 
 
 def _happened(place: Path, command: str) -> bool:
-    if command in ("unlearn", "init", "export"):
-        return any((place / {"unlearn": "run", "init": "other", "export": "bundle"}[command]).iterdir())
+    folders = {"unlearn": "run", "init": "other", "export": "bundle", "backup": "copy", "restore": "back"}
+    if command in folders:
+        return any((place / folders[command]).iterdir())
     history = Store(place / "efface-store").history()
     return {
         "request add": len(history.requests) == 2,
         "request cancel": history.requests[1].stage == "cancelled",
         "run": history.requests[1].stage == "honoured",
         "rollback": history.current == 1,
+        "clock": True,  # there was nothing to confirm
         "retire": history.retired is not None,
     }[command]
 
@@ -229,12 +240,13 @@ def test_a_worse_code_than_that_of_the_output_stays(place: Path) -> None:
 )
 def test_what_a_users_code_does_with_streams_cannot_end_a_command(place: Path, line: str, reason: str) -> None:
     task = place / "my_task.py"
-    task.write_text(f"import io, sys\n{line}\n{task.read_text()}")
+    text = task.read_text().replace('"build_model":', '"groups": list(range(300)), "build_model":')
+    task.write_text(f"import io, sys\n{line}\n{text}")
     sys.modules.pop("my_task", None)
-    code, said = ended(full(), "request", "add", "--ids", "ids.txt")
+    code, said = ended(full(), "run", *QUICK)
     sys.modules.pop("my_task", None)
-    assert (code, said.count("\n")) == (0, 1) and f"({reason}); {STANDS}" in said
-    assert _happened(place, "request add")
+    assert (code, said.count("\n")) == (3, 1) and f"({reason}); {STANDS}" in said
+    assert _happened(place, "run")
 
 
 def test_a_report_that_cannot_be_written_is_the_disks_fault(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,8 +50,8 @@ def test_ids_that_are_no_training_records_are_refused(store: Store, late: bool) 
     before = everything(store.path)
     (problem,) = refused(store.add, [IDS[5], *nonmembers])
     assert problem == (
-        "5 ids are not among the training records, and were never forgotten: 'nobody-0', 'nobody-1', 'nobody-2' and 2 "
-        "more"
+        "5 ids are not among the training records, and were never forgotten (if their rows were deleted, say so: "
+        "deleted=True, or --deleted): 'nobody-0', 'nobody-1', 'nobody-2' and 2 more"
     )
     assert everything(store.path) == before
 

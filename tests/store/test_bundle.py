@@ -3,7 +3,9 @@
 import html
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ import pytest
 
 from efface import RequestError, Task
 from efface.runtime.provenance import efface_version
-from efface.store import RunPlan, Store, clock
-from helpers.store_cases import ANEW, AUDITED, FIRST, QUICK, SECOND, copied, people
+from efface.store import DamagedError, RunPlan, Store, clock
+from helpers.store_cases import ANEW, AUDITED, FIRST, QUICK, SECOND, copied, people, subset
 from helpers.tiny import Tiny
 
 STRICT = RunPlan(options={"rounds": 2, "steps": 10}, references=1, accept="verified")
@@ -111,8 +113,31 @@ def test_the_names_in_a_bundle_are_these(crowded: Path, tmp_path: Path) -> None:
     rows = {f"rows.{what}.{who}" for what in ("margin", "rank") for who in ("original", "unlearned", "retrained")}
     tests = {f"audit.tests.{when}.{what}" for when in ("before", "after") for what in ("value", "low", "high")}
     assert found == {
-        *("format", "store", "reference", "note", "stage", "records", "requested", "due", "overdue", "cancelled"),
-        *("honoured", "in_time", "how", "method", "kept_days", "head", "retired", "exported", "made_with.efface"),
+        *(
+            "format",
+            "store",
+            "reference",
+            "note",
+            "stage",
+            "records",
+            "requested",
+            "due",
+            "overdue",
+            "cancelled",
+            "deferred",
+        ),
+        *(
+            "deferred",
+            "honoured",
+            "in_time",
+            "how",
+            "method",
+            "kept_days",
+            "head",
+            "retired",
+            "exported",
+            "made_with.efface",
+        ),
         *("audit.level", "audit.conclusion", "audit.tests.title", "audit.tests.unit", "audit.tests.allowed"),
         *("audit.tests.outcome", "rows.record", "events.kind", "events.at", "events.hash"),
         *(*models, *rows, *tests),
@@ -272,3 +297,34 @@ def test_the_time_of_another_event_does_not_stand_in_for_the_clock(
     own = store.add(people([2])).request
     bundle = bundle_of(store, own.number, tmp_path / "bundle")
     assert bundle["events"][0]["at"] == bundle["requested"] != other.added
+
+
+def test_a_wrong_clock_that_was_put_right_leaves_no_wrong_days(
+    asked_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now + timedelta(days=4000))
+    asked_store.cancel(1)
+    monkeypatch.setattr(clock, "now", lambda: now)
+    asked_store.reset_clock()
+    bundle = bundle_of(asked_store, 1, tmp_path / "bundle")
+    assert bundle["cancelled"][:10] == bundle["events"][-1]["at"][:10] == now.isoformat()[:10]
+
+
+def test_a_note_that_was_changed_is_not_handed_out(path: Path, tmp_path: Path) -> None:
+    raw = sqlite3.connect(path / "ledger.sqlite")
+    raw.execute("UPDATE notes SET text = 'by nobody'")
+    raw.commit()
+    raw.close()
+    with pytest.raises(DamagedError, match="notes: that of request 1 was changed"):
+        Store(path).export(1, tmp_path / "bundle")
+
+
+def test_why_a_request_waits_is_said(path: Path, task: Task, tiny: Tiny, tmp_path: Path) -> None:
+    kept = [at for at in range(300) if at != 150]
+    fewer = replace(task, train=subset(tiny, kept), ids=people(kept))
+    Store(path, fewer).run(QUICK)
+    bundle = bundle_of(Store(path), 3, tmp_path / "bundle")
+    assert bundle["deferred"] == {"why": "missing", "records": 1} and bundle["stage"] == "pending"
+    assert [e["kind"] for e in bundle["events"]] == ["requested"]
+    assert bundle_of(Store(path), 2, tmp_path / "other")["deferred"] is None

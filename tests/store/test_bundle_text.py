@@ -7,8 +7,9 @@ import pytest
 
 from efface.auditing.verdict import Status
 from efface.store import bundle_text
-from efface.store.bundle import CONCLUSIONS
+from efface.store.bundle import CONCLUSIONS, KINDS
 from efface.store.bundle_page import render_bundle
+from efface.store.entries import DEFERRALS
 from efface.store.plan import NOT_AUDITED, RETRAINED
 
 MODEL = {"file": f"sha256:{'0' * 64}", "weights": f"sha256:{'1' * 64}"}
@@ -27,6 +28,7 @@ STANDARD = "The level of the audit was standard: it compared with models that ne
 
 def bundle(stage: str = "pending", **facts: Any) -> dict[str, Any]:
     names = (
+        "deferred",
         "note",
         "due",
         "cancelled",
@@ -79,6 +81,15 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "This request is waiting. Nothing was erased yet: the model in use may still know the records.",
             "It is due by 2031-05-02, which has passed.",
             "A model that was to honour it was rejected on 2031-05-03, and never put into use.",
+        ),
+    ),
+    "deferred": (
+        bundle(deferred={"why": "missing", "records": 1}),
+        (
+            "This request is waiting. Nothing was erased yet: the model in use may still know the records.",
+            "It has no date by which it must be honoured.",
+            "It could not be honoured so far, since records of it are no longer in the training set, without which the "
+            "model cannot be changed to forget them. Training anew honours it.",
         ),
     ),
     "cancelled": (
@@ -197,10 +208,10 @@ def test_the_page_says_the_same(name: str) -> None:
     assert not re.search(r"<script|src=|href=|url\(|https?:", page)
 
 
-def test_a_note_stands_first() -> None:
-    text = bundle_text.readme(bundle(note="ticket 4711"))
-    assert paragraphs(text) == ["Noted as: ticket 4711", *CASES["pending"][1]]
-    assert "Noted as: ticket 4711. Reference" in render_bundle(bundle(note="ticket 4711"))
+def test_notes_stand_first() -> None:
+    made = bundle(note="ticket 4711\nby letter")
+    assert paragraphs(bundle_text.readme(made)) == ["Noted as: ticket 4711; by letter", *CASES["pending"][1]]
+    assert "Noted as: ticket 4711; by letter. Reference" in render_bundle(made)
 
 
 def test_a_whole_readme() -> None:
@@ -217,6 +228,11 @@ def test_a_page_shows_no_more_rows_than_can_be_read() -> None:
 def test_words_of_others_are_escaped_in_a_page() -> None:
     page = render_bundle(bundle(note="<script>alert(1)</script>"))
     assert "<script" not in page and "&lt;script&gt;" in page
+
+
+def test_every_reason_to_wait_and_every_kind_of_event_has_a_sentence() -> None:
+    assert set(bundle_text.DEFERRED) == set(DEFERRALS)
+    assert set(bundle_text.KINDS) == set(KINDS)
 
 
 def test_every_conclusion_has_a_sentence() -> None:
@@ -249,7 +265,7 @@ How it can be checked
 reference      names this request to whoever keeps the store: `efface request show` says it too
 events         what the history of the store notes about this request. Each hash is an HMAC, by the store's key,
                of the event and of the hash of the event before it. It says nothing to anybody without the key
-head           the hash of the last event of the whole history on the day of this export. Keep it: as long as the
-               history holds an event with this hash, and `efface verify` finds nothing changed, all events up to
-               that day are there as they were. A history without it was cut short, or replaced by an older copy
+head           the hash of the last event of the whole history on the day of this export. Keep it: as long as
+               `efface head --check` finds it in the history, all events up to that day are there as they were. A
+               history without it was cut short, or replaced by an older copy
 """

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from efface import RequestError, Task
+from efface import ByGroup, RequestError, Task
+from efface.cli.failures import Code
 from efface.store import RunPlan, Stage, Store, StoreSettings
 from helpers.store_cases import ANEW, AUDITED, IDS, QUICK, kinds, people, served, task_of
 from helpers.tiny import Tiny
@@ -115,7 +116,7 @@ def test_content_is_looked_at_again_when_a_run_is_resumed(
         def die(*_: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr("efface.store.judging.Judge.assess", die)
+        patch.setattr("efface.store.judging.Judge.conclude", die)
         with pytest.raises(KeyboardInterrupt):
             store.run(AUDITED)
     assert store.status().unfinished is not None
@@ -174,3 +175,41 @@ def test_nothing_is_looked_for_where_contents_are_not_kept(tmp_path: Path, tiny:
     store.add(people([9]))
     x, y = torch.cat([tiny.x, tiny.x[7:8]]), torch.cat([tiny.y, tiny.y[7:8]])
     assert Store(store.path, with_data(tiny, x, y, [*IDS, "new"])).run(QUICK).version is not None
+
+
+def test_a_request_by_group_waits_where_its_groups_have_grown(store: Store, tiny: Tiny) -> None:
+    groups = [at // 10 for at in range(300)]
+    grouped = Store(store.path, replace(task_of(tiny), groups=groups))
+    grouped.add(ByGroup([3]))
+    x, y = torch.cat([tiny.x, tiny.x[:1] + 5]), torch.cat([tiny.y, tiny.y[:1]])
+    grown = replace(with_data(tiny, x, y, [*IDS, "joined"]), groups=[*groups, 3])
+    for plan in (QUICK, ANEW):
+        said = refusal(Store(store.path, grown), plan)
+        assert said.startswith("request 1 waits: 1 training record of its groups joined since it was made")
+    later = Store(store.path, grown)
+    assert later.add(ByGroup([3])).made
+    assert later.run(ANEW).requests == (1, 2)
+
+
+@pytest.mark.parametrize("plan", [QUICK, ANEW])
+def test_a_record_of_a_forgotten_group_that_joined_since_is_found(store: Store, tiny: Tiny, plan: RunPlan) -> None:
+    groups = [at // 10 for at in range(300)]
+    grouped = Store(store.path, replace(task_of(tiny), groups=groups))
+    grouped.add(ByGroup([3]))
+    grouped.run(QUICK)
+    grouped.add(people([150]))
+    x, y = torch.cat([tiny.x, tiny.x[:1] + 5]), torch.cat([tiny.y, tiny.y[:1]])
+    later = Store(store.path, replace(with_data(tiny, x, y, [*IDS, "joined"]), groups=[*groups, 3]))
+    said = refusal(later, plan)
+    assert said.startswith("1 training record is of groups that were forgotten by request 1, and joined since: 'joined")
+    assert later.run(replace(plan, allow_returned=True)).version is not None
+
+
+def test_what_waits_is_an_alert_and_has_a_code_of_its_own(store: Store, tiny: Tiny) -> None:
+    store.add(people([5]))
+    store.add(people([7]))
+    outcome = Store(store.path, without(tiny, 7)).run(QUICK)
+    assert Code.of_run(outcome.status, True, bool(outcome.deferred)) == 3
+    assert [(a.code, a.what) for a in store.alerts()] == [
+        (3, "request 2 waits: 1 of its records is no longer in the training set, so nothing can be unlearned by it")
+    ]

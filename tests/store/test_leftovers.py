@@ -27,6 +27,7 @@ def test_leftovers_name_what_else_may_hold_the_records(tmp_path: Path, tiny: Tin
     found = [r.what for r in store.verify(level=None).leftovers if r.found]
     assert found == [
         "version 1 in the store: knows the records of request 1",
+        "ledger.sqlite: HMACs of the content of forgotten records (2)",
         f"{given}: the file that the store was made from",
         "other weights beside it: epoch-3.ckpt",
         "2 forgotten records stand in the task's training set",
@@ -39,6 +40,7 @@ def test_leftovers_name_what_else_may_hold_the_records(tmp_path: Path, tiny: Tin
     found = [r.what for r in Store(store.path, less).verify(level=None).leftovers if r.found]
     assert [what.split(":")[0] for what in found] == [
         "version 1 in the store",
+        "ledger.sqlite",
         "running statistics of 1 normalisation layers (1, ...)",
     ]
     assert [r.found for r in store.verify(level=None).leftovers] == sorted(

@@ -1,10 +1,11 @@
 """Heads that were noted elsewhere: what is one, and which copies of a store do not hold it."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from efface import Task
+from efface import RequestError, Task
 from efface.store import DamagedError, HeadNote, Store
 from efface.store.noted_head import read_notes
 from helpers.store_cases import IDS, copied, people
@@ -39,6 +40,22 @@ def test_a_store_that_was_put_back_to_an_older_copy_is_found(path: Path, task: T
     with pytest.raises(DamagedError) as caught:
         back.check_head([noted, HeadNote(noted.seq + 5, SOME), back.head()])
     assert len(caught.value.problems) == 2 and not any(name in str(caught.value) for name in IDS)
+
+
+def test_the_head_of_a_bundle_is_a_note_without_a_number(path: Path, task: Task, tmp_path: Path) -> None:
+    store = Store(path, task)
+    old = copied(path, tmp_path / "old")
+    store.add(people([250]))
+    store.export(1, tmp_path / "bundle")
+    noted = json.loads((tmp_path / "bundle" / "request.json").read_text())["head"]
+    store.add(people([251]))
+    store.check_head(noted)
+    store.check_head([noted, store.head()])
+    store.check_head(read_notes(noted, "--check", bundles=True))
+    with pytest.raises(DamagedError, match=f"the event with the hash {noted[:16]}..., which was noted, is not there"):
+        Store(old, task).check_head(noted)
+    with pytest.raises(RequestError, match="expected SEQ:HASH"):  # it does not say what came after a backup
+        read_notes(noted, "--head")
 
 
 def test_a_restored_store_says_why_it_lacks_later_heads(path: Path, task: Task, tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_what_cannot_be_restored_is_refused_with_every_reason(
     problems = refused(Store.restore, tmp_path / "no", tmp_path / "taken", key=tmp_path / "k", against=tmp_path / "o")
     assert len(problems) == 4
     key.rename(tmp_path / "moved.key")
-    (tmp_path / "wrong.key").write_text("0" * 64)
+    (tmp_path / "wrong.key").write_text("1" * 64)
     with pytest.raises(DamagedError, match="is not the key of this store"):
         Store.restore(made.path, tmp_path / "new", key=tmp_path / "wrong.key", bring_back=True)
     assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".new*"))
@@ -240,7 +240,7 @@ def test_a_damaged_backup_is_not_restored(
             shutil.copy(later.path / name, made.path / name)
     elif harm == "row":
         with by_hand(made.path) as raw:
-            raw.execute("UPDATE pending_ids SET name = '\"somebody\"' WHERE request = 2 AND place = 0")
+            raw.execute("UPDATE pending_ids SET name = '\"somebody\"' WHERE request = 2")
     elif harm == "head":
         (made.path / "head").unlink()
     else:
@@ -257,7 +257,7 @@ def test_a_damaged_backup_is_not_restored(
             "gone": r"baselines/.* is missing in the backup",
             "database": "ledger.sqlite: is missing",
             "swapped": "the backup's database is not the one that was in it",
-            "row": "the backup is damaged, so nothing was restored: pending_ids: 1 ids of",
+            "row": "the backup is damaged, so nothing was restored: pending_ids: ",
             "head": "head: is missing",
             "mark": "backup.json: cannot be read",
             "date": "backup.json: was changed",

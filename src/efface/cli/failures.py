@@ -56,13 +56,20 @@ class Code(IntEnum):
         return cls.VERIFIED if status == "verified" else cls.NOT_VERIFIED
 
     @classmethod
-    def of_run(cls, status: str, served: bool) -> "Code":
-        """The exit code for the outcome of a store's run; `served` is whether its model went into service."""
+    def of_run(cls, status: str, served: bool, waiting: bool) -> "Code":
+        """The exit code for the outcome of a store's run.
+
+        Args:
+            status: the outcome's status.
+            served: whether its model went into service.
+            waiting: whether requests had to wait that the run could not honour.
+        """
         if status == NOTHING_UNLEARNED:
             return cls.NOTHING_UNLEARNED
         if not served and status != "nothing":
             return cls.REJECTED
-        return cls.VERIFIED if status in ("verified", "retrained", "nothing") else cls.NOT_VERIFIED
+        is_done = status in ("verified", "retrained", "nothing") and not waiting
+        return cls.VERIFIED if is_done else cls.NOT_VERIFIED
 
 
 # those that promise a complete answer

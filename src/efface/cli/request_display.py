@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.table import Table
 from rich.text import Text
 
 from efface.cli.display import cell, make_console, say
+from efface.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
     from efface.store import Answer, DeletionRequest
@@ -48,19 +48,13 @@ def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout:
     if not noted:
         say(out, "No requests.")
         return
-    table = Table()
-    for name in ("request", "records", "added (UTC)", "due", "state", "note"):
-        table.add_column(name, justify="right" if name in ("request", "records") else "left", overflow="fold")
-    for request, note in noted:
-        table.add_row(
-            str(request.number),
-            _count(request),
-            day_text(request.added),
-            request.due or "",
-            _stage(request),
-            cell(note or "", out),
-        )
-    out.print(table)
+    names = ("request", "records", "added (UTC)", "due", "state", "note")
+    columns = [Column(name, right=name in ("request", "records")) for name in names]
+    rows = [
+        (str(r.number), _count(r), day_text(r.added), r.due or "", _stage(r), str(cell(note or "", out)))
+        for r, note in noted
+    ]
+    print_table(out, columns, rows)
 
 
 def show_request(described: dict[str, Any], stdout: TextIO) -> None:

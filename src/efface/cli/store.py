@@ -67,6 +67,9 @@ def run(
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Train anew on what is left, by Task.fit, and begin a new lineage.")
     ] = False,
+    allow_returned: Annotated[
+        bool, typer.Option("--allow-returned", help="Go on where records that stay have the content of forgotten ones.")
+    ] = False,
     wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for another run on the same store.")] = 0.0,
     device: Device = "auto",
     as_json: Json = False,
@@ -98,9 +101,10 @@ def run(
             references=reference_models,
             accept=accept,
             retrain=retrain,
+            allow_returned=allow_returned,
         )
         outcome = opened[0].run(plan, wait_s=wait)
-        code = Code.of_run(outcome.status, outcome.version is not None)
+        code = Code.of_run(outcome.status, outcome.version is not None, bool(outcome.deferred))
         done(code, IN_STATUS)
         if as_json:
             print_json(to_jsonable(outcome), stdout)
@@ -135,7 +139,7 @@ def verify(
             problems.append(unused_references(reference_models))
         if original is not None:
             collect_errors(problems, check_weights_of, "--original", original)
-        notes = None if head is None else collect_errors(problems, read_notes, head, "--head")
+        notes = None if head is None else collect_errors(problems, read_notes, head, "--head", bundles=True)
         if problems:
             raise RequestError(problems)
 

@@ -93,7 +93,7 @@ def head(
 ) -> None:
     """Print the last event of the history, SEQ:HASH, to be noted outside of the store; or check what was noted."""
     with guarded(as_json) as stdout:
-        notes = [] if check is None else read_notes(check, "--check")
+        notes = [] if check is None else read_notes(check, "--check", bundles=True)
         opened = open_store(store, key)
         if check is not None:
             opened.check_head(notes)
@@ -110,7 +110,7 @@ def head(
 
         out, latest = make_console(stdout), max(note.seq for note in notes)
         after = "the last one" if latest == last.seq else f"with {last.seq - latest} after it"
-        say(out, f"The history holds what was noted: event {latest}, {after}.")
+        say(out, f"The history holds what was noted{f': event {latest}, {after}' if latest else ''}.")
         if opened.retired:
             say(out, "Without the key nobody can tell whether events were changed.")
 

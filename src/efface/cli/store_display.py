@@ -63,6 +63,8 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
         say(out, f"  - {reason}")
     for warning in outcome.warnings:
         say(out, f"Note: {warning}")
+    for line in outcome.deferred:
+        say(out, Text(line[:1].upper() + line[1:] + ".", style="yellow"))
     if outcome.status == "nothing":
         return
     if outcome.resumed:

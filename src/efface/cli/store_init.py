@@ -20,7 +20,7 @@ from efface.cli.parameters import (
 from efface.cli.taskpath import check_task_path, load_task, working_folder_importable
 from efface.errors import RequestError, collect_errors
 from efface.runtime.devices import check_device_name, resolve_device
-from efface.store.place import check_new_store, key_beside
+from efface.store.place import check_new_store, places_of
 from efface.store.settings import DriftLimits, StoreSettings
 
 app = typer.Typer()  # cli/main.py adds its commands to its own
@@ -58,8 +58,7 @@ def init(
         collect_errors(problems, check_task_path, task)
         collect_errors(problems, check_weights_of, "--checkpoint", checkpoint)
         collect_errors(problems, check_device_name, device)
-        folder = store.absolute()
-        collect_errors(problems, check_new_store, folder, key_beside(folder) if key is None else key.absolute())
+        collect_errors(problems, lambda: check_new_store(*places_of(store, key)))
         if problems:
             raise RequestError(problems)
 

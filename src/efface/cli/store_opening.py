@@ -7,6 +7,7 @@ import efface
 from efface.cli.taskpath import check_task_path, load_task
 from efface.errors import RequestError, collect_errors
 from efface.runtime.devices import check_device_name
+from efface.runtime.files import as_absolute
 from efface.store.place import check_store
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def check_store_words(problems: list[str], place: Path, task: str | None, device
         task: the task as `module:attribute`, if one was given.
         device: name of a device, if the command has one.
     """
-    collect_errors(problems, check_store, place.absolute())
+    collect_errors(problems, lambda: check_store(as_absolute("--store", place)))
     if task is not None:
         collect_errors(problems, check_task_path, task)
     if device is not None:

@@ -1,16 +1,17 @@
-"""Commands that put right what a store has noted: `efface clock`."""
+"""Commands that put right what a store has noted: `efface clock` and `efface refingerprint`."""
 
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from efface.cli.failures import guarded
-from efface.cli.parameters import DEFAULT_STORE, Json, KeyFile, StorePlace
-from efface.cli.store_opening import open_store
+from efface.cli.failures import Code, done, guarded
+from efface.cli.parameters import DEFAULT_STORE, Json, KeyFile, OtherTask, StorePlace
+from efface.cli.store_opening import check_store_words, open_store, open_with_task
+from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError
 
 if TYPE_CHECKING:
-    from efface.store import ClockState
+    from efface.store import ClockState, Refingerprinting
 
 app = typer.Typer()  # cli/main.py adds its commands to its own
 
@@ -39,10 +40,54 @@ def clock(
             )
         opened = open_store(store, key)
         state = opened.confirm_clock() if confirm else opened.reset_clock() if reset else opened.clock()
+        if confirm or reset:
+            done(Code.VERIFIED, "efface clock shows it")
 
         from efface.cli.store_display import print_answer
 
         print_answer(state, as_json, stdout, show_clock)
+
+
+@app.command(epilog="Example:\n\nefface refingerprint --dry-run")
+def refingerprint(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would change.")] = False,
+    store: StorePlace = DEFAULT_STORE,
+    key: KeyFile = None,
+    task: OtherTask = None,
+    as_json: Json = False,
+) -> None:
+    """Take the contents of the training records as they are now, after a decoder or an order changed on purpose."""
+    with guarded(as_json) as stdout, working_folder_importable():
+        problems: list[str] = []
+        check_store_words(problems, store, task)
+        if problems:
+            raise RequestError(problems)
+        found = open_with_task(store, key, task)[0].refingerprint(dry_run)
+        if found.done:
+            done(Code.VERIFIED, "efface refingerprint --dry-run shows what it noted")
+
+        from efface.cli.store_display import print_answer
+
+        print_answer(found, as_json, stdout, show_refingerprinting)
+
+
+def show_refingerprinting(found: "Refingerprinting", stdout: TextIO) -> None:
+    """Print what changed in the contents of the training records."""
+    from efface.cli.display import make_console, say
+
+    out = make_console(stdout)
+    verb = "were" if found.done else "would be"
+    say(out, f"{found.changed:,} of {found.records:,} contents {verb} taken as they are now.")
+    if found.missing:
+        say(out, f"{found.missing:,} records are no longer in the training set; they can still be asked for.")
+    if found.joined:
+        say(out, f"{found.joined:,} training records joined later: the model in service was not trained on them.")
+    if found.changed and found.forgotten:
+        say(
+            out,
+            f"{found.forgotten:,} contents of forgotten records are kept as they were read then: where data are read "
+            "in another way now, those records are not noticed any more if they come back.",
+        )
 
 
 def show_clock(state: "ClockState", stdout: TextIO) -> None:

@@ -121,8 +121,8 @@ def list_all(
 
         from efface.cli.request_display import show_requests
 
-        found = [r for r in opened.requests() if not pending or r.stage == "pending"]
-        noted = [(r, opened.note(r.number)) for r in found]
+        notes = opened.notes()
+        noted = [(r, notes.get(r.number)) for r in opened.requests() if not pending or r.stage == "pending"]
         if as_json:
             print_json({"requests": [{**to_jsonable(r), "note": note} for r, note in noted]}, stdout)
         else:

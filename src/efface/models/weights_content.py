@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from efface.errors import CheckpointError, shorten
@@ -159,9 +159,23 @@ def _resave(file: Path, *keys: str, safe: bool = True) -> str:
     return f"torch.save(torch.load({str(file)!r}, map_location='cpu', weights_only={safe}){part}, 'weights.pt')"
 
 
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file, whatever bytes its path is made of.
+
+    Raises:
+        OSError: the file cannot be read.
+        SafetensorError: it is no safetensors file.
+    """
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:  # safetensors itself opens a file only by a path in UTF-8
+        return load(file.read_bytes())
+    return load_file(file)
+
+
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
-        return load_file(file)
+        return read_tensors(file)
     except (OSError, SafetensorError) as error:
         what = _other_kind(file) or f"damaged, or not a safetensors file: {first_line(error)}"
         raise CheckpointError(f"{file}: {what}") from error

@@ -27,6 +27,19 @@ def as_path(name: str, value: object) -> Path:
     return Path(value)
 
 
+def as_absolute(name: str, value: object) -> Path:
+    """The path given for an argument, made absolute but otherwise as it is: `~`, links and `..` stay in it.
+
+    Raises:
+        RequestError: it is no path, or there is no working folder that it could be relative to.
+    """
+    path = as_path(name, value)
+    try:
+        return path.absolute()
+    except OSError:
+        raise RequestError(f"{path}: the working folder was removed: give an absolute path ({name})") from None
+
+
 @contextmanager
 def atomic_write(path: Path, mode: int | None = None, reached: Reached = ignore) -> Iterator[Path]:
     """Write a file through a temporary file in the same folder, which replaces `path` at the end of the block.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from efface.store.noted_head import HeadNote
     from efface.store.overview import Overview
     from efface.store.plan import RunOutcome, RunPlan
+    from efface.store.refingerprint import Refingerprinting
     from efface.store.restore import Restoration
     from efface.store.settings import DriftLimits, StoreSettings
     from efface.store.store import Store
@@ -52,6 +53,7 @@ _HOMES = {
     "KnownIds": "efface.store.known",
     "Leftover": "efface.store.leftovers",
     "Overview": "efface.store.overview",
+    "Refingerprinting": "efface.store.refingerprint",
     "Restoration": "efface.store.restore",
     "Restored": "efface.store.entries",
     "RunOutcome": "efface.store.plan",
@@ -84,6 +86,7 @@ __all__ = [
     "KnownIds",
     "Leftover",
     "Overview",
+    "Refingerprinting",
     "Restoration",
     "Restored",
     "RunOutcome",

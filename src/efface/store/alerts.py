@@ -1,6 +1,6 @@
 """What a store needs from the people who run it: what `efface status --check` looks for, one function each.
 
-Add a look as a function of an `StoreState` that yields alerts, and as one entry of LOOKS, or of LOOKS_AT_RETIRED.
+Add a look as a function of a `StoreState` that yields alerts, and as one entry of LOOKS, or of LOOKS_AT_RETIRED.
 """
 
 from collections.abc import Callable, Iterator
@@ -83,8 +83,8 @@ def alerts(context: StoreContext, within_days: int | None = None) -> tuple[Alert
         with context.reading() as snapshot:
             numbers = snapshot.connection.execute(select(pending_ids.c.request).distinct()).scalars()
             state = StoreState(context, snapshot.history, frozenset(numbers), within_days)
-        looks = LOOKS_AT_RETIRED if state.history.retiring else LOOKS
-        found = [alert for look in looks for alert in look(state)]
+        wanted = LOOKS_AT_RETIRED if state.history.retiring else LOOKS
+        found = [alert for look in wanted for alert in look(state)]
         if context.history().seq == state.history.seq:
             break
     return tuple(sorted(found, key=lambda alert: ORDER.index(alert.code)))
@@ -110,6 +110,13 @@ def _retraining(state: StoreState) -> Iterator[Alert]:
     limits, history = DriftLimits(**state.history.settings["limits"]), state.history
     for line in limits.exceeded(history.serving.drift):
         yield Alert(f"a retraining is due: {line}", NOW, "efface run --retrain does it")
+
+
+def _deferred(state: StoreState) -> Iterator[Alert]:
+    for request in state.history.pending:
+        if request.deferred is not None:
+            why, _, advice = request.deferred.text.partition(": ")
+            yield Alert(f"request {request.number} waits: {why}", NOW, advice)
 
 
 def _unfinished(state: StoreState) -> Iterator[Alert]:
@@ -187,6 +194,7 @@ LOOKS: tuple[Callable[[StoreState], Iterator[Alert]], ...] = (
     _checkpoint,
     _overdue,
     _retraining,
+    _deferred,
     _unfinished,
     _misplaced,
     _key,

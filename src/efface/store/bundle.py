@@ -6,7 +6,8 @@ that was computed over records of others, and no text that a run or an audit wro
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import select
@@ -18,12 +19,14 @@ from efface.store.bundle_report import decisive_tests, read_report, rows_of
 from efface.store.context import Snapshot, StoreContext
 from efface.store.database import events, notes
 from efface.store.entries import DeletionRequest, Event, RunRecord, Stage, Version
+from efface.store.errors import DamagedError
 from efface.store.history import History
 from efface.store.keys import short_tag
-from efface.store.tag_rows import tags_of
+from efface.store.tag_rows import note_mac, tags_of
 
 FORMAT = 1  # of request.json
 REFERENCE_DIGITS = 16  # of the hash of the event by which a request was added: its name in the bundle
+KINDS = ("requested", "amended", "cancelled", "covered", "version", "audited", "ended")  # of events in a bundle
 # The weakest conclusion stands for several audits.
 CONCLUSIONS = ("not_verified", "not_audited", "undecided", "verified", "retrained")
 FORGOTTEN_BEFORE = "forgotten_before"
@@ -49,23 +52,23 @@ def make_bundle(context: StoreContext, number: int) -> dict[str, Any]:
         if context.retired is not None and history.retiring is None:
             raise RequestError(context.retired)
         own = None if context.retired is not None else {short_tag(tag) for tag in tags_of(snapshot, [request.number])}
-        about = list(_events_about(snapshot, request))
-        query = select(notes.c.text).where(notes.c.request == request.number)
-        note = snapshot.connection.execute(query).scalar()
+        about = _events_about(snapshot, request)
+        note = _note_of(snapshot, request)
     return {
         "format": FORMAT,
         "store": history.store,
-        "reference": about[0].hash[:REFERENCE_DIGITS],
+        "reference": about[0]["hash"][:REFERENCE_DIGITS],
         "note": note,
         "stage": str(request.stage),
         "records": request.records,
         "requested": request.added,
         "due": request.due,
         "overdue": request.stage is Stage.PENDING and clock.is_over(request.due, history.latest),
-        "cancelled": next((history.time_of(event) for event in about if event.kind == "cancelled"), None),
-        "rejected": [history.time_of(event) for event in about if event.kind == "ended"],
+        "cancelled": next((event["at"] for event in about if event["kind"] == "cancelled"), None),
+        "rejected": [event["at"] for event in about if event["kind"] == "ended"],
+        "deferred": None if request.deferred is None else asdict(request.deferred),
         **_honoured(context, history, request, own),
-        "events": [{"kind": event.kind, "at": history.time_of(event), "hash": event.hash} for event in about],
+        "events": about,
         "head": history.hash,
         "retired": history.retired or history.retiring,
         "exported": clock.now().isoformat(timespec="seconds"),
@@ -113,15 +116,22 @@ def _files_of(version: Version) -> dict[str, str]:
     return {"file": f"sha256:{version.file}", "weights": version.weights}
 
 
-def _events_about(snapshot: Snapshot, request: DeletionRequest) -> Iterator[Event]:
-    """The events about a request, the first of which added it, in order."""
+def _note_of(snapshot: Snapshot, request: DeletionRequest) -> str | None:
+    query = select(notes.c.text).where(notes.c.request == request.number)
+    text: str | None = snapshot.connection.execute(query).scalar()
+    if snapshot.has_key and note_mac(snapshot.key, request.number, text) != request.note:
+        raise DamagedError(f"notes: that of request {request.number} was {'removed' if text is None else 'changed'}")
+    return text
+
+
+def _events_about(snapshot: Snapshot, request: DeletionRequest) -> list[dict[str, str]]:
+    """What the history notes about a request: kind, time and hash of each event, the first of which added it."""
     history = snapshot.history
-    kinds = ("requested", "amended", "cancelled", "covered", "version", "audited", "ended")
-    rows = snapshot.connection.execute(select(events).where(events.c.kind.in_(kinds)).order_by(events.c.seq))
-    for row in rows:
-        event = Event(row.seq, row.at, row.kind, json.loads(row.body), row.hash)
-        if _is_about(event, request, history.runs):
-            yield event
+    query = select(events).where(events.c.kind.in_(KINDS)).order_by(events.c.seq)
+    rows = snapshot.connection.execute(query)
+    read = (Event(row.seq, row.at, row.kind, json.loads(row.body), row.hash) for row in rows)
+    about = (event for event in read if _is_about(event, request, history.runs))
+    return [{"kind": event.kind, "at": history.time_of(event), "hash": event.hash} for event in about]
 
 
 def _is_about(event: Event, request: DeletionRequest, runs: Mapping[int, RunRecord]) -> bool:

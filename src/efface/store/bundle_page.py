@@ -37,6 +37,7 @@ def render_bundle(bundle: Mapping[str, Any]) -> str:
         colour=colour,
         sign=sign,
         title=bundle_text.title(bundle),
+        noted=bundle_text.noted(bundle),
         summary=bundle_text.summary(bundle),
         checked=bundle_text.checked(bundle),
         kept=bundle_text.kept(bundle),

@@ -33,6 +33,15 @@ LEVELS = {
     "standard": "standard: it compared with models that never saw the records",
     "strong": "strong: it compared many models with and without the records",
 }
+# Why a pending request could not be honoured by unlearning; see entries.Deferral.
+DEFERRED = {
+    "missing": "It could not be honoured so far, since records of it are no longer in the training set, without which "
+    "the model cannot be changed to forget them. Training anew honours it.",
+    "changed": "It could not be honoured so far, since the content of records of it is no longer what the model was "
+    "trained on. Training anew honours it.",
+    "joined": "It could not be honoured so far, since records of it joined the training set after the model was "
+    "trained, which therefore has nothing of them to forget. Training anew honours it.",
+}
 KINDS = {
     "requested": "the request was added",
     "amended": "its date or its note was changed",
@@ -58,6 +67,11 @@ def title(bundle: Mapping[str, Any]) -> str:
     if bundle["audit"] is not None:
         return HONOURED[bundle["audit"]["conclusion"]]
     return {"pending": "Waiting", "cancelled": "Cancelled"}.get(bundle["stage"], "Honoured")
+
+
+def noted(bundle: Mapping[str, Any]) -> str:
+    """The notes of the request on one line; empty if it has none."""
+    return "; ".join((bundle["note"] or "").split("\n"))
 
 
 def summary(bundle: Mapping[str, Any]) -> list[str]:
@@ -119,7 +133,7 @@ def readme(bundle: Mapping[str, Any]) -> str:
     parts = [*summary(bundle), *checked(bundle), *kept(bundle), *unchecked(bundle)]
     head = f"Erasure request {bundle['reference']}: {title(bundle).lower()}"
     if bundle["note"] is not None:
-        parts.insert(0, f"Noted as: {bundle['note']}")
+        parts.insert(0, f"Noted as: {noted(bundle)}")
     lines = [head, "=" * len(head), "", *(line for part in parts for line in (*_wrapped(part), ""))]
     return "\n".join([*lines, FILES]) + (MODELS if bundle["models"] else "") + HASHES
 
@@ -145,9 +159,9 @@ models         SHA-256 of the weights: of the model that first honoured the requ
 HASHES = """\
 events         what the history of the store notes about this request. Each hash is an HMAC, by the store's key,
                of the event and of the hash of the event before it. It says nothing to anybody without the key
-head           the hash of the last event of the whole history on the day of this export. Keep it: as long as the
-               history holds an event with this hash, and `efface verify` finds nothing changed, all events up to
-               that day are there as they were. A history without it was cut short, or replaced by an older copy
+head           the hash of the last event of the whole history on the day of this export. Keep it: as long as
+               `efface head --check` finds it in the history, all events up to that day are there as they were. A
+               history without it was cut short, or replaced by an older copy
 """
 
 
@@ -160,6 +174,8 @@ def _pending(bundle: Mapping[str, Any]) -> list[str]:
         said.append(
             f"A model that was to honour it was rejected on {_day(bundle['rejected'][-1])}, and never put into use."
         )
+    if bundle["deferred"] is not None:
+        said.append(DEFERRED[bundle["deferred"]["why"]])
     return said
 
 

@@ -27,6 +27,11 @@ class Snapshot:
         self.connection, self.history, self._context = connection, history, context
 
     @property
+    def has_key(self) -> bool:
+        """Whether the store's key is there."""
+        return self._context.has_key
+
+    @property
     def key(self) -> Key:
         """The store's key; RequestError where it is missing."""
         return self._context.key

@@ -192,20 +192,18 @@ class Database:
             sync(path)
 
     def faults(self) -> list[str]:
-        """Problems that SQLite's integrity check finds, and missing triggers, one line each."""
+        """Problems that SQLite's integrity check finds, one line each."""
         with self.reading() as connection:
             rows = connection.exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()
-            there = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").scalars())
-        problems = [] if list(rows) == ["ok"] else [f"{self.path.name}: {row}" for row in rows]
-        lacking = sorted(name for name in TRIGGERS if name not in there)
-        return problems + [
-            f"{self.path.name}: the trigger {name} is missing, which refuses changes" for name in lacking
-        ]
+        return [] if list(rows) == ["ok"] else [f"{self.path.name}: {row}" for row in rows]
 
 
 def _engine(path: Path, busy_s: float) -> Engine:
     # no pool: a connection that outlives its work would keep the write-ahead log from being cleared, or cross a fork
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": busy_s})
+    def connect() -> sqlite3.Connection:  # by the path itself: in a URL `?` and `%` would have a meaning
+        return sqlite3.connect(path, timeout=busy_s, check_same_thread=False)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
     @event.listens_for(engine, "connect")
     def prepare(raw: sqlite3.Connection, _: object) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from efface.data.records import Records
 from efface.models.running import device_of, forward, mode
+from efface.models.weights_content import read_tensors
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.store.accuracy import drift_values
@@ -50,7 +51,7 @@ class HoldoutAnswers(Brief):
 def read_answers(path: Path) -> HoldoutAnswers:
     """Read a file that `HoldoutAnswers.write` wrote; DamagedError if it cannot be read."""
     try:
-        held = load_file(path)
+        held = read_tensors(path)
         return HoldoutAnswers(held["rows"], held["answers"], held["margins"], held["labels"])
     except (OSError, SafetensorError, KeyError) as error:
         raise DamagedError(f"{path.name}: the holdout answers cannot be read") from error

@@ -91,6 +91,8 @@ DEFERRALS = {
     "--retrain)",
     "joined": "{} of its records joined the training set later, so the model in service was not trained on {them} and "
     "there is nothing to unlearn: train anew (RunPlan(retrain=True), or efface run --retrain), or cancel it",
+    "grown": "{} training record{s} of its groups joined since it was made, and it does not name {them}: ask for the "
+    "groups again (Store.add, or efface request add --groups), which takes all of their records",
 }
 
 
@@ -99,9 +101,9 @@ class Deferral:
     """Why a request waits for another run.
 
     Args:
-        why: `missing` (records are no longer in the training set), `changed` (their content changed) or `joined` (the
-            model was not trained on them).
-        records: how many of its records that holds for.
+        why: `missing` (records are no longer in the training set), `changed` (their content changed), `joined` (the
+            model was not trained on them) or `grown` (its groups have other records too by now).
+        records: how many records that holds for.
     """
 
     why: str
@@ -111,7 +113,7 @@ class Deferral:
     def text(self) -> str:
         """The reason and what to do, as a sentence."""
         several = self.records > 1
-        words = {"are": "are" if several else "is", "them": "them" if several else "it"}
+        words = {"s": "s" * several, "are": "are" if several else "is", "them": "them" if several else "it"}
         return DEFERRALS[self.why].format(self.records, **words)
 
 

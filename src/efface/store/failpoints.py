@@ -69,6 +69,8 @@ RUN_POINTS = (
     "head.renamed",
     "run.finished",
 )
+# while contents are taken as they are now
+FINGERPRINT_POINTS = ("fingerprinted.before-commit",)
 # while the store is retired
 RETIRE_POINTS = (
     "retire.before-commit",
@@ -103,7 +105,7 @@ COPY_POINTS = (
 
 # while a bundle is written
 BUNDLE_POINTS = ("bundle.folder", "bundle.written", "bundle.synced", "bundle.moved", "bundle.renamed")
-POINTS = (*RUN_POINTS, *RETIRE_POINTS, *COPY_POINTS, *BUNDLE_POINTS)
+POINTS = (*RUN_POINTS, *FINGERPRINT_POINTS, *RETIRE_POINTS, *COPY_POINTS, *BUNDLE_POINTS)
 
 
 @dataclass

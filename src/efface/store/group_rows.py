@@ -71,9 +71,9 @@ def _unnamed(snapshot: Snapshot, task: Task, key: Key, asked: Collection[Deletio
     for at, numbers in _members(task, key, whose).items():
         at_tag[key.tag(names[at])] = at, numbers
     honoured, pending = snapshot.history.honoured, {r.number for r in snapshot.history.pending}
-    named = requests_of(snapshot, list(at_tag))
+    requests = requests_of(snapshot, list(at_tag))
     for tag, (at, numbers) in at_tag.items():
-        if (honoured | pending).isdisjoint(named.get(tag, ())):
+        if (honoured | pending).isdisjoint(requests.get(tag, ())):
             for number in numbers:
                 found.setdefault(number, []).append(at)
     return found

@@ -1,6 +1,7 @@
 """The file `head`, which holds the number and hash of the history's last event outside of the database."""
 
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from efface.store.errors import DamagedError, storage_error
 from efface.store.failpoints import failpoints_of
 
 HEAD = "head"
+TEMPORARY_HEAD = re.compile(rf"\.{HEAD}\.[0-9a-f]+\.tmp")  # while the file is written, or where that was killed
 LOCK_TIMEOUT_S = 60
 
 
@@ -62,5 +64,5 @@ def read_head(folder: Path) -> Head | None:
         return None
     except OSError as error:
         raise storage_error(Path(HEAD), error, "cannot be read") from error
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise DamagedError("head: cannot be read; it holds the number and hash of the history's last event") from None

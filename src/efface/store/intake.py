@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from efface.data.index import RecordIndex
-from efface.errors import RequestError, shorten
+from efface.errors import RequestError
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.store.context import StoreContext
 from efface.store.entries import Deferral
-from efface.store.fingerprint_rows import fingerprints_of, known_halves, requests_with_content
-from efface.store.fingerprints import fingerprints_at, forgotten_macs
-from efface.store.keys import MAC_BYTES
+from efface.store.fingerprint_rows import fingerprints_of
+from efface.store.fingerprints import fingerprints_at
+from efface.store.group_rows import grown_groups
 from efface.store.pending import read_pending
 from efface.store.tag_rows import pending_tags_of
 from efface.store.task_view import TaskView
@@ -91,6 +91,7 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
     with context.reading() as snapshot:
         tags = {number: pending_tags_of(snapshot, number) for number in requests}
         seq, by_position = snapshot.history.seq, snapshot.history.settings["by_position"]
+        grown = grown_groups(snapshot, records.task, context.key)
     found = {tag: records.index.position(name) for tag, name in names.items()}
     there = sorted({at for at in found.values() if at is not None})
     asked = compare(context, records.task, np.array(there, dtype=np.int64))
@@ -104,9 +105,10 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
     deferred = {}
     for number in requests:
         places = [found[tag] for tag in tags[number] if tag in found]
-        why = _deferral([at for at in places if at is not None], places.count(None), asked)
-        # a retraining leaves records out by their ids, whatever their content; a position is no such id
-        if why is not None and (not retrain or (by_position and why.why == "changed")):
+        if number in grown:
+            deferred[number] = Deferral("grown", grown[number])
+        elif (why := _deferral(places, asked)) and (not retrain or (by_position and why.why == "changed")):
+            # a retraining leaves records out by their ids, whatever their content; a position is no such id
             deferred[number] = why
     warnings = []
     if around.changed and not retrain:
@@ -135,64 +137,12 @@ def compare(context: StoreContext, task: Task, positions: Indices) -> Comparison
     )
 
 
-def check_returned(context: StoreContext, records: TrainingRecords, leaving: Mapping[int, str], retrain: bool) -> None:
-    """Check that no record that stays has the content of a forgotten one, which came back under another id.
-
-    Without `retrain` only records without a fingerprint are read, since all others were there before. Their contents
-    may have changed since; a retraining reads them all.
-
-    Args:
-        context: the open store.
-        records: the training records.
-        leaving: the records that are forgotten now, by position.
-        retrain: whether the model is trained anew.
-
-    Raises:
-        RequestError: there are such records; the message names them.
-    """
-    returned = returned_records(context, records, leaving, retrain)
-    if returned:
-        names = records.index.names
-        numbers = sorted({number for those in returned.values() for number in those})
-        raise RequestError(
-            f"{len(returned)} training record{'s have' if len(returned) > 1 else ' has'} the content of a forgotten "
-            f"one under another id: {shorten([names[at] for at in returned])} (forgotten by request"
-            f"{'s' * (len(numbers) > 1)} {shorten(numbers)}): delete the rows, or ask for them to be forgotten too "
-            "(Store.add, or efface request add); if they are other people's and may stay, say so: "
-            "RunPlan(allow_returned=True) (--allow-returned)"
-        )
-
-
-def returned_records(
-    context: StoreContext, records: TrainingRecords, leaving: Mapping[int, str], everywhere: bool
-) -> dict[int, list[int]]:
-    """The training records that have the content of a forgotten one, by position, with the numbers of its requests.
-
-    Args:
-        context: the open store.
-        records: the training records.
-        leaving: records that are left out, by position.
-        everywhere: whether to read all records, not only those without a fingerprint.
-    """
-    if not context.history().fingerprints.forgotten:
-        return {}
-    staying = [at for at in records.view.positions if at not in leaving]
-    if not everywhere:
-        with context.reading() as snapshot:
-            known = known_halves(snapshot)
-        names = records.index.names
-        staying = [at for at in staying if context.key.tag(names[at])[:MAC_BYTES] not in known]
-    macs = forgotten_macs(records.task, context.key, staying)
-    with context.reading() as snapshot:
-        found = requests_with_content(snapshot, macs)
-    return {at: found[mac] for at, mac in zip(staying, macs, strict=True) if mac in found}
-
-
-def _deferral(there: Sequence[int], missing: int, asked: Comparison) -> Deferral | None:
-    if missing:
+def _deferral(places: Sequence[int | None], asked: Comparison) -> Deferral | None:
+    """Why records at some positions cannot be unlearned; None stands for a record that is not there."""
+    if missing := places.count(None):
         return Deferral("missing", missing)
-    for why, places in (("changed", asked.changed), ("joined", asked.unknown)):
-        if count := sum(at in places for at in there):
+    for why, those in (("changed", asked.changed), ("joined", asked.unknown)):
+        if count := sum(at in those for at in places):
             return Deferral(why, count)
     return None
 

@@ -69,7 +69,7 @@ def read(connection: Connection, key: Key | None, after: int = 0, before: str = 
         try:
             genuine = key is None or chain(key, before, row.seq, row.at, row.kind, row.body) == row.hash
             body = json.loads(row.body) if genuine else None
-        except (ValueError, TypeError):  # no text, or no JSON
+        except (ValueError, TypeError, RecursionError):  # no text, or no JSON
             body = None
         if not isinstance(body, dict):
             raise DamagedError(f"event {row.seq} ({row.kind}, {row.at}) of the history was changed")

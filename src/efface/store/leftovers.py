@@ -14,6 +14,8 @@ from efface.store.history import History
 if TYPE_CHECKING:
     from torch import nn
 
+    from efface.store.still_there import StillThere
+
 MAX_NAMED = 5
 
 
@@ -33,7 +35,7 @@ class Leftover:
 
 
 def leftovers(
-    context: StoreContext, history: History, model: "nn.Module | None", still_there: int | None
+    context: StoreContext, history: History, model: "nn.Module | None", there: "StillThere | None"
 ) -> list[Leftover]:
     """All places that may hold forgotten records, those that were found first.
 
@@ -41,9 +43,9 @@ def leftovers(
         context: the open store.
         history: its history.
         model: the model in service, if it could be loaded.
-        still_there: how many forgotten records are still in the training set; None without a task.
+        there: what of forgotten records is in the training set; None without a task.
     """
-    found = [*_own(context, history), *_source(history), *_training(still_there), *_statistics(model)]
+    found = [*_own(context, history), *_source(history), *_training(there), *_statistics(model)]
     return sorted([*found, *_ELSEWHERE], key=lambda r: not r.found)
 
 
@@ -66,6 +68,15 @@ def _own(context: StoreContext, history: History) -> list[Leftover]:
                 f"{context.folder.path / 'reports'}: how each forgotten record is answered, by tag",
                 True,
                 "they are the evidence; who has the models and the data can tell whose they are, so keep them as such",
+            )
+        )
+    if kept := history.fingerprints.forgotten:
+        found.append(
+            Leftover(
+                f"{context.database.path.name}: HMACs of the content of forgotten records ({kept:,})",
+                True,
+                "kept to notice records that come back; who has the key can confirm a guess of a record by them. "
+                "efface init --no-notice-returns keeps none, and efface retire deletes them",
             )
         )
     if history.uncleared:
@@ -102,11 +113,20 @@ def _source(history: History) -> list[Leftover]:
     return found
 
 
-def _training(still_there: int | None) -> list[Leftover]:
-    if not still_there:
+def _training(there: "StillThere | None") -> list[Leftover]:
+    if there is None:
         return []
-    what = f"{still_there} forgotten records stand in the task's training set"
-    return [Leftover(what, True, "delete them there too, if Task.ids names records by ids of their own")]
+    found = []
+    if there.by_id:
+        what = f"{there.by_id:,} forgotten records stand in the task's training set"
+        found.append(Leftover(what, True, "delete them there too, if Task.ids names records by ids of their own"))
+    if there.by_content:
+        what = f"{there.by_content:,} training records have the content of forgotten ones under other ids"
+        found.append(Leftover(what, True, "efface run names them: delete the rows, or ask for them to be forgotten"))
+    if there.by_group:
+        what = f"{there.by_group:,} training records of groups that were forgotten joined since"
+        found.append(Leftover(what, True, "efface run names them: delete the rows, or ask for the groups again"))
+    return found
 
 
 def _statistics(model: "nn.Module | None") -> list[Leftover]:

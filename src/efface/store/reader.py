@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efface.errors import RequestError
-from efface.runtime.files import as_path
+from efface.runtime.files import as_absolute
 from efface.store.place import as_seconds, check_store
 from efface.store.settings import BUSY_S
 
@@ -36,7 +36,7 @@ class StoreReader:
         device: str = "auto",
         busy_s: float = BUSY_S,
     ) -> None:
-        path, key_path = as_path("folder", folder).absolute(), None if key is None else as_path("key", key).absolute()
+        path, key_path = as_absolute("folder", folder), None if key is None else as_absolute("key", key)
         check_store(path)
 
         from efface.store.context import StoreContext
@@ -133,6 +133,16 @@ class StoreReader:
             number = snapshot.history.request(number).number
             return snapshot.connection.execute(select(notes.c.text).where(notes.c.request == number)).scalar()
 
+    def notes(self) -> dict[int, str]:
+        """The notes of all requests that have one, by number of the request."""
+        from sqlalchemy import select
+
+        from efface.store.database import notes
+
+        with self._context.reading() as snapshot:
+            rows = snapshot.connection.execute(select(notes.c.request, notes.c.text)).all()
+        return {row.request: str(row.text) for row in rows}
+
     def report_folder(self, run: int) -> Path:
         """The folder of a run's audit report."""
         return self._context.folder.report_of(run)
@@ -171,14 +181,14 @@ class StoreReader:
         """Check that the history holds an event that was noted elsewhere.
 
         Args:
-            noted: what `head` gave, as it is or as text, or several of them.
+            noted: what `head` gave, as it is or as text, or the `head` of a bundle, or several of them.
 
         Raises:
             DamagedError: it does not: the store was put back to an older copy of itself, or is another one.
         """
         from efface.store.noted_head import as_notes, check_notes
 
-        check_notes(self._context, as_notes(noted, "noted"))
+        check_notes(self._context, as_notes(noted, "noted", bundles=True))
 
     def _records(self) -> "RecordIndex":
         """The index of the training records' ids, made once."""

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from sqlalchemy import delete
 from torch import nn
 
 from efface.data.twins import TWINS_WAY_OUT
@@ -19,18 +18,17 @@ from efface.store.beginning import Beginning, begin, end_run
 from efface.store.build import load, retrain_without, save, unlearn_batch
 from efface.store.content import content_update
 from efface.store.context import StoreContext
-from efface.store.database import pending_ids
 from efface.store.drift import answers_of
 from efface.store.entries import Stage, Version
 from efface.store.failpoints import failpoint
 from efface.store.gc import finish, recover
 from efface.store.in_service import GO_ON, check_holdout_stays, check_in_service
-from efface.store.intake import check_returned
 from efface.store.judging import Judge, Measured
 from efface.store.pending import PendingRecords, read_pending
 from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, RunPlan, check_plan
+from efface.store.returned import check_returned
 from efface.store.settings import DriftLimits
-from efface.store.settle import settle_pending
+from efface.store.settle import delete_ids, settle_pending
 from efface.task import Task
 from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, UNCHANGED_BY_RETRAINING
 from efface.unlearning.nothing import NothingUnlearnedError
@@ -250,7 +248,7 @@ class StoreRun:
                 },
             )
             failpoint("version.appended")
-            transaction.connection.execute(delete(pending_ids).where(pending_ids.c.request.in_(self.record.requests)))
+            delete_ids(transaction, self.record.requests)
             failpoint("version.ids-deleted")
             settle_pending(transaction)
             failpoint("version.honoured")

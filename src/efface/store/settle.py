@@ -1,13 +1,19 @@
 """Honouring requests without a run, if other requests had all of their records forgotten before."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete
 
 from efface.store.context import Transaction
 from efface.store.database import pending_ids
 from efface.store.entries import Stage
-from efface.store.tag_rows import AT_ONCE, requests_of, tags_of
+from efface.store.tag_rows import chunks, requests_of, tags_of
+
+
+def delete_ids(transaction: Transaction, numbers: Sequence[int]) -> None:
+    """Delete the stored ids of some requests."""
+    for some in chunks(numbers):
+        transaction.connection.execute(delete(pending_ids).where(pending_ids.c.request.in_(some)))
 
 
 def settle_pending(transaction: Transaction) -> None:
@@ -33,8 +39,7 @@ def settle(transaction: Transaction, number: int, known: Mapping[bytes, set[int]
         if listed:
             first[tag] = min(listed, key=lambda n: (requests[n].version or 1, n))
     forgotten = list(first)
-    for start in range(0, len(forgotten), AT_ONCE):
-        some = forgotten[start : start + AT_ONCE]
+    for some in chunks(forgotten):
         transaction.connection.execute(
             delete(pending_ids).where(pending_ids.c.request == number, pending_ids.c.tag.in_(some))
         )

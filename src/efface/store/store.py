@@ -11,7 +11,7 @@ from efface.errors import RequestError, collect_errors, kind_of
 from efface.options import clear_calls
 from efface.runtime.files import as_path
 from efface.runtime.notices import warn_caller
-from efface.store.place import as_seconds, key_beside
+from efface.store.place import as_seconds, places_of
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.reader import StoreReader
 from efface.store.settings import StoreSettings
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from efface.store.clock_state import ClockState
     from efface.store.entries import DeletionRequest, Version
     from efface.store.noted_head import HeadNote
+    from efface.store.refingerprint import Refingerprinting
     from efface.store.restore import Restoration
     from efface.store.verify import Verification
     from efface.task import Task
@@ -84,8 +85,7 @@ class Store(StoreReader):
         """
         from efface.store.create import NewStore
 
-        place = as_path("folder", folder).absolute()
-        key_path = key_beside(place) if key is None else as_path("key", key).absolute()
+        place, key_path = places_of(folder, key)
         NewStore(place, key_path, task, model, StoreSettings() if settings is None else settings).create(device)
         return cls(place, task, key=key_path, device=device)
 
@@ -245,6 +245,21 @@ class Store(StoreReader):
         from efface.store.backup import backup
 
         return backup(self._context, as_path("out", out))
+
+    def refingerprint(self, dry_run: bool = False, progress: bool | None = None) -> "Refingerprinting":
+        """Take the contents of the training records as they are now for those that the model was trained on.
+
+        Args:
+            dry_run: only count what would change.
+            progress: whether to show progress; by default on a terminal.
+
+        Returns:
+            How many contents changed, and how many records are gone or joined.
+        """
+        task = self._checked_task()
+        from efface.store.refingerprint import refingerprint
+
+        return refingerprint(self._context, task, dry_run, progress)
 
     def rollback(self, number: int) -> "Version":
         """Put an earlier version into service; RequestError if a request would no longer be honoured."""

@@ -1,9 +1,9 @@
 """Reading the rows of tags, ids and notes, and checking by the key that none was changed."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row, select
 
@@ -15,6 +15,7 @@ from efface.types import RecordId
 
 AT_ONCE = 500  # values in one SQL statement
 MAX_NAMED = 3  # rows of a request that are named in messages
+T = TypeVar("T")
 
 
 def tags_of(snapshot: Snapshot, numbers: Collection[int]) -> set[bytes]:
@@ -30,8 +31,8 @@ def tags_of(snapshot: Snapshot, numbers: Collection[int]) -> set[bytes]:
     wanted = sorted(numbers)
     counts: dict[int, int] = dict.fromkeys(wanted, 0)
     found: set[bytes] = set()
-    for start in range(0, len(wanted), AT_ONCE):
-        query = select(tags).where(tags.c.request.in_(wanted[start : start + AT_ONCE]))
+    for some in chunks(wanted):
+        query = select(tags).where(tags.c.request.in_(some))
         for row in snapshot.connection.execute(query):
             _check_row(snapshot, row)
             counts[row.request] += 1
@@ -55,8 +56,8 @@ def requests_of(snapshot: Snapshot, wanted: Sequence[bytes]) -> dict[bytes, set[
         DamagedError: a row was changed.
     """
     found: dict[bytes, set[int]] = {}
-    for start in range(0, len(wanted), AT_ONCE):
-        query = select(tags).where(tags.c.tag.in_(wanted[start : start + AT_ONCE]))
+    for some in chunks(wanted):
+        query = select(tags).where(tags.c.tag.in_(some))
         for row in snapshot.connection.execute(query):
             _check_row(snapshot, row)
             found.setdefault(row.tag, set()).add(row.request)
@@ -73,16 +74,28 @@ def pending_ids_of(snapshot: Snapshot, numbers: Sequence[int]) -> dict[bytes, Re
     Raises:
         DamagedError: an id cannot be read.
     """
-    query = select(pending_ids.c.tag, pending_ids.c.name).where(pending_ids.c.request.in_(numbers))
     found: dict[bytes, RecordId] = {}
+    for some in chunks(numbers):
+        query = select(pending_ids.c.tag, pending_ids.c.name).where(pending_ids.c.request.in_(some))
+        _read_names(snapshot.connection.execute(query).all(), found)
+    return found
+
+
+def _read_names(rows: Iterable[Any], found: dict[bytes, RecordId]) -> None:
+    """Add the ids of some rows to those that were found before; DamagedError if one cannot be read."""
     try:
-        for row in snapshot.connection.execute(query).all():
+        for row in rows:
             name = json.loads(row.name)
             if found.setdefault(row.tag, name) != name:
                 raise ValueError("two requests name one record differently")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise DamagedError("pending_ids: an id of a pending request cannot be read: its row was changed") from None
-    return found
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The values, as many at once as one SQL statement takes."""
+    for start in range(0, len(values), AT_ONCE):
+        yield values[start : start + AT_ONCE]
 
 
 def pending_tags_of(snapshot: Snapshot, number: int) -> set[bytes]:
@@ -128,7 +141,8 @@ def id_faults(
 
 def row_faults(snapshot: Snapshot) -> list[str]:
     """Problems with the rows of tags, ids and notes, one line for each row that was changed, added or removed."""
-    return [*_tag_faults(snapshot), *_pending_id_faults(snapshot), *_note_faults(snapshot)]
+    genuine: dict[int, set[bytes]] = {}
+    return [*_tag_faults(snapshot, genuine), *_pending_id_faults(snapshot, genuine), *_note_faults(snapshot)]
 
 
 def _genuine(key: Key, row: Row[Any]) -> bool:
@@ -141,8 +155,9 @@ def _check_row(snapshot: Snapshot, row: Row[Any]) -> None:
         raise DamagedError(f"tags: row {row.place} of request {row.request} was changed")
 
 
-def _tag_faults(snapshot: Snapshot) -> list[str]:
-    problems = []
+def _tag_faults(snapshot: Snapshot, genuine: dict[int, set[bytes]]) -> list[str]:
+    """Problems with the rows of tags; those of each request without a problem are added to `genuine`."""
+    problems: list[str] = []
     rows = snapshot.connection.execute(select(tags).order_by(tags.c.request, tags.c.place))
     seen = set()
     for number, group in groupby(rows, lambda row: row.request):
@@ -156,6 +171,8 @@ def _tag_faults(snapshot: Snapshot) -> list[str]:
         missing = sorted(set(range(request.records)) - set(by_place))
         problems += [f"tags: row {at} of request {number} was changed" for at in changed[:MAX_NAMED]]
         problems += [f"tags: row {at} of request {number} is missing" for at in missing[:MAX_NAMED]]
+        if not changed and not missing and len(by_place) == request.records:
+            genuine[number] = {row.tag for row in by_place.values()}
         # changed rows may hold values of any type, which need not be sortable
         if not changed and digest_of(snapshot.key, (by_place[at].tag for at in sorted(by_place))) != request.digest:
             problems.append(f"tags: the rows of request {number} are not those that the history was made with")
@@ -163,21 +180,30 @@ def _tag_faults(snapshot: Snapshot) -> list[str]:
     return problems + [f"tags: all rows of request {number} are missing" for number in lacking]
 
 
-def _pending_id_faults(snapshot: Snapshot) -> list[str]:
+def _pending_id_faults(snapshot: Snapshot, genuine: Mapping[int, set[bytes]]) -> list[str]:
+    """Problems with the stored ids; those of a request whose tags were changed are not compared with them."""
     history, problems = snapshot.history, []
     pending = {r.number for r in history.pending}
-    query = select(pending_ids.c.request).order_by(pending_ids.c.request)
-    for number in dict.fromkeys(snapshot.connection.execute(query).scalars()):
+    comparable = history.honoured <= genuine.keys()  # else nobody can tell which ids should be deleted
+    forgotten: set[bytes] = set().union(*(genuine.get(number, ()) for number in history.honoured))
+    rows = snapshot.connection.execute(select(pending_ids).order_by(pending_ids.c.request, pending_ids.c.place))
+    stored = set()
+    for number, group in groupby(rows, lambda row: row.request):
+        stored.add(number)
         if number not in pending:
             stage = history.requests[number].stage if number in history.requests else "not in the history"
             problems.append(f"pending_ids: ids of request {number} stand there, which is {stage}")
-    try:
-        forgotten = tags_of(snapshot, history.honoured)
-        for number in sorted(pending):
-            names, known = pending_ids_of(snapshot, [number]), tags_of(snapshot, [number])
-            problems += id_faults(snapshot.key, f"request {number}", names, known, forgotten)
-    except DamagedError as error:
-        problems += error.problems
+            continue
+        names: dict[bytes, RecordId] = {}
+        try:
+            _read_names(group, names)
+        except DamagedError as error:
+            problems += error.problems
+        else:
+            if comparable and number in genuine:
+                problems += id_faults(snapshot.key, f"request {number}", names, genuine[number], forgotten)
+    for number in sorted((pending - stored) & genuine.keys()) if comparable else ():
+        problems += id_faults(snapshot.key, f"request {number}", {}, genuine[number], forgotten)
     return problems
 
 

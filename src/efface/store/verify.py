@@ -1,7 +1,6 @@
 """Checking a store against its history: every hash, every row, and the model in service."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -13,19 +12,21 @@ from efface.options import is_integer
 from efface.runtime.kinds import network_problem
 from efface.runtime.notices import quietly
 from efface.runtime.printing import Brief
+from efface.store.accounting import file_faults
 from efface.store.build import load
 from efface.store.clock_state import clock_warnings
 from efface.store.context import StoreContext
-from efface.store.errors import BusyError, DamagedError
-from efface.store.files import HASH, KINDS, SUFFIX, hash_of, others_may_read
+from efface.store.errors import BusyError
+from efface.store.files import others_may_read
 from efface.store.fingerprint_rows import fingerprint_faults
 from efface.store.history import History
 from efface.store.in_service import check_in_service
 from efface.store.leftovers import Leftover, leftovers
 from efface.store.plan import unused_references
 from efface.store.reaudit import ReauditOptions, reaudit
+from efface.store.schema import schema_faults
+from efface.store.still_there import still_there
 from efface.store.tag_rows import row_faults, tags_of
-from efface.store.task_view import ids_of
 from efface.store.unfinished import unfinished_line
 from efface.task import Task
 
@@ -99,14 +100,14 @@ def verify(
             raise RequestError(
                 f"the model given is not {first.title}, which the lineage began with (original, or --original)"
             )
-    still_there, model, report, why = None, None, None, "no task was given"
-    if task is not None:
-        still_there = sum(context.key.tag(name) in found.forgotten for name in ids_of(task))
-        if not found.problems:
-            serving = history.serving
-            model = load(task, context.folder.checked("checkpoints", serving.file, serving.title), device)
-            odd = collect_errors(found.warnings, check_in_service, context, task, serving, model)
-            found.warnings.extend(odd or [])
+    there, model, report, why = None, None, None, "no task was given"
+    if task is not None and not found.problems:
+        there = collect_errors(found.warnings, still_there, context, task)
+        found.warnings.extend([] if there is None else there.warnings)
+        serving = history.serving
+        model = load(task, context.folder.checked("checkpoints", serving.file, serving.title), device)
+        odd = collect_errors(found.warnings, check_in_service, context, task, serving, model)
+        found.warnings.extend(odd or [])
     if found.problems:
         why = "the store is damaged"
     elif level is None:
@@ -117,7 +118,7 @@ def verify(
     return Verification(
         problems=tuple(found.problems),
         warnings=tuple(found.warnings),
-        leftovers=tuple(leftovers(context, history, model, still_there)),
+        leftovers=tuple(leftovers(context, history, model, there)),
         checked={
             "events": history.seq,
             "files": len(history.needed_files()),
@@ -151,8 +152,8 @@ def inspect(context: StoreContext) -> Inspection:
     """Check every row and file of a store; started over, at most TRIES times, if others write to it meanwhile."""
     for _ in range(TRIES):
         history = context.reread_history()
-        problems = [*context.database.faults(), *_file_faults(context, history)]
-        problems += [*_report_faults(context, history), *_link_faults(context, history)]
+        problems, oddities = file_faults(context, history)
+        problems += [*context.database.faults(), *schema_faults(context.database), *_link_faults(context, history)]
         with context.reading() as snapshot:
             if snapshot.history.seq != history.seq:
                 continue
@@ -161,52 +162,9 @@ def inspect(context: StoreContext) -> Inspection:
         readable = context.folder.open_to_others() + [context.key_path] * others_may_read(context.key_path)
         odd = [f"{path}: others than its owner may read it" for path in readable]
         warnings = [*unfinished_line(context, history), *clock_warnings(history), *history.restore_warnings]
-        warnings += [*odd, *_strays(context, history)]
+        warnings += [*odd, *oddities]
         return Inspection(history, forgotten, list(dict.fromkeys([*problems, *wrong])), warnings)
     raise BusyError("others went on writing to the store while it was verified: try again when it is quieter")
-
-
-def _strays(context: StoreContext, history: History) -> list[str]:
-    """Files that no event names, such as those that an interrupted run leaves."""
-    needed = history.needed_files()
-    strays = [
-        path
-        for kind in KINDS
-        for path in context.folder.listed(kind)
-        if HASH.fullmatch(path.stem) and (kind, path.stem) not in needed
-    ]
-    strays += context.folder.stray_reports(history.reported_runs)
-    if not strays or history.open_run is not None or context.folder.at_work():
-        return []
-    names = [path.relative_to(context.folder.path) for path in strays]
-    return [f"{name}: nothing in the history names it; the next run removes it" for name in names]
-
-
-def _file_faults(context: StoreContext, history: History) -> list[str]:
-    problems: list[str] = []
-    for (kind, digest), what in history.needed_files().items():
-        try:
-            context.folder.checked(kind, digest, what)
-        except DamagedError as error:
-            problems += error.problems
-    for kind in KINDS:
-        for path in context.folder.listed(kind):
-            if path.suffix != SUFFIX or not HASH.fullmatch(path.stem):
-                problems.append(f"{kind}/{path.name}: is no file of the store")
-    return problems
-
-
-def _report_faults(context: StoreContext, history: History) -> list[str]:
-    problems = []
-    for run in history.runs.values():
-        for name, digest in (run.audit or {}).get("files", {}).items():
-            path = context.folder.report_of(run.number) / Path(name).name
-            shown = path.relative_to(context.folder.path)
-            if path.is_symlink() or not path.is_file():
-                problems.append(f"{shown} is missing")
-            elif hash_of(path) != digest:
-                problems.append(f"{shown} was changed: its content does not have the hash in the history")
-    return problems
 
 
 def _link_faults(context: StoreContext, history: History) -> list[str]:
