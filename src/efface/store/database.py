@@ -42,9 +42,12 @@ metadata = MetaData()
 
 
 class Blob(LargeBinary):
-    """Bytes as SQLite returns them, without conversion; in a damaged row the value may be of another type."""
+    """Bytes as SQLite takes and returns them, without conversion; a damaged row may hold a value of another type."""
 
     cache_ok = True
+
+    def bind_processor(self, dialect: Any) -> None:
+        """Return no converter, since bytes are taken as they are: a request may write hundreds of thousands."""
 
     def result_processor(self, dialect: Any, coltype: object) -> None:
         """Return no converter, so that values stay as they are."""
