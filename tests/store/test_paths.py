@@ -170,3 +170,15 @@ def test_a_bundle_goes_into_an_empty_folder_by_any_name(
     for out in (store.path / "bundle", store.path, tmp_path / "inside" / "bundle"):
         assert "lies inside the store" in refused(store.export, 1, out)[0]
     assert not (store.path / "bundle").exists()
+
+
+@pytest.mark.parametrize("name", ["b?mode=memory#%20", os.fsdecode(b"\xff~"), "--json"], ids=ascii)
+def test_a_backup_of_any_name(path: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = path.with_name("store.key")
+    Store(path).backup(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    made = Store.restore(name, f"{name} again", key=key, bring_back=True)
+    assert made.path == tmp_path / f"{name} again"
+    restored = Store(f"{name} again", key=key)
+    assert restored.ids(2) == Store(path).ids(2)
+    assert restored.verify(level=None).problems == ()
