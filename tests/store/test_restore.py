@@ -19,6 +19,7 @@ from helpers.store_cases import (
     THIRD,
     all_bytes,
     asked_for,
+    context_of,
     copied,
     people,
     plaintext,
@@ -135,12 +136,19 @@ def test_the_old_store_lists_exactly_what_was_done_since(
 ) -> None:
     store = Store(path, task)
     assert len(lines(refused(Store.restore, made.path, **place, against=path))) == 2  # what it holds itself
+    interrupt(store, QUICK, "run.began")
+    assert lines(refused(Store.restore, made.path, **place, against=path))[2:] == [
+        "the state before events of the kind began"
+    ]
+    with context_of(store).writing() as transaction:
+        sums = transaction.history.fingerprints.noted()
+        transaction.append("fingerprinted", {"sums": sums, "changed": 0})
     store.add(people(THIRD), due="2999-01-01")
     store.cancel(3)
     store.add(people([250]), note="ticket 9")
     store.run(QUICK)
     store.add(people([251]))
-    *own, honoured, new, cancelled, waiting, amended, state = lines(
+    *own, honoured, new, cancelled, waiting, amended, state, others = lines(
         refused(Store.restore, made.path, **place, against=path)
     )
     assert len(own) == 2
@@ -148,6 +156,7 @@ def test_the_old_store_lists_exactly_what_was_done_since(
     assert new.startswith("the records of request 4, honoured since, which the backup does not know: ask for their")
     assert cancelled == "request 3, cancelled since: pending again, with their ids"
     assert waiting == "the state before request 5, which the backup does not know: ask for their records again"
+    assert others == "the state before events of the kind fingerprinted"
     assert amended == "the date and note that request 3 had before"
     assert state == "the state before version 3: version 2 would serve"
     kept = place["key"].read_bytes()

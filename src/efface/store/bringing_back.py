@@ -4,13 +4,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import select
+
 from efface.errors import EffaceError, RequestError
 from efface.store.context import Snapshot, StoreContext
+from efface.store.database import events
 from efface.store.entries import Stage, moment
 from efface.store.files import Folder
 from efface.store.gc import removal_date, superseded
 from efface.store.history import History
 from efface.store.noted_head import HeadNote, note_problems
+
+# kinds of events whose effects are listed one by one, and kinds that are no more than steps on the way to them
+LISTED = {"requested", "amended", "cancelled", "covered", "version", "removed", "rolled_back", "retiring", "retired"}
+WORK = {"began", "made", "audited", "ended", "cleared"}
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,8 @@ def _against(then: History, against: Path, heads: Sequence[HeadNote], key_path: 
             now = snapshot.history
             same = not note_problems(snapshot.connection, now, [HeadNote(then.seq, then.hash)])
             wrong = note_problems(snapshot.connection, now, heads)
+            later = select(events.c.kind).where(events.c.seq > then.seq)
+            kinds = set(snapshot.connection.execute(later).scalars())
     except EffaceError as error:
         raise RequestError(
             f"{where}: cannot be read, so it cannot tell what was done since: {'; '.join(str(error).splitlines())}; "
@@ -117,6 +126,8 @@ def _against(then: History, against: Path, heads: Sequence[HeadNote], key_path: 
             "separately, so it cannot tell what was done since; leave it out"
         )
     lines = _differences(then, now)
+    if others := sorted(kinds - LISTED - (WORK if lines else set())):
+        lines.append(f"the state before events of the kind{'s' * (len(others) > 1)} {', '.join(others)}")
     if wrong:
         lines.append(f"the state before events that a noted head shows and {against} does not hold: {wrong[0]}")
     return lines
@@ -151,8 +162,6 @@ def _differences(then: History, now: History) -> list[str]:
         lines.append(f"the state before version {now.current} was put into service: {back} would serve")
     if now.retiring:
         lines.append(f"a store that was retired on {now.retiring[:10]}, whose records nobody was to find any more")
-    if now.seq > then.seq and not lines:
-        lines.append(f"the state before the last {now.seq - then.seq} events, which changed no request and no version")
     return lines
 
 

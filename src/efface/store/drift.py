@@ -43,7 +43,7 @@ class HoldoutAnswers(Brief):
     def write(self, path: Path) -> None:
         """Write them to a file in the safetensors format; StorageError if that fails."""
         try:
-            save_file(vars(self), path)
+            save_file({**vars(self), "rows": self.rows.int(), "answers": self.answers.int()}, path)
         except SafetensorError as error:  # the disk is full or fails
             raise StorageError(f"{path}: cannot be written: {error}") from error
 
@@ -52,7 +52,7 @@ def read_answers(path: Path) -> HoldoutAnswers:
     """Read a file that `HoldoutAnswers.write` wrote; DamagedError if it cannot be read."""
     try:
         held = read_tensors(path)
-        return HoldoutAnswers(held["rows"], held["answers"], held["margins"], held["labels"])
+        return HoldoutAnswers(held["rows"].long(), held["answers"].long(), held["margins"], held["labels"])
     except (OSError, SafetensorError, KeyError) as error:
         raise DamagedError(f"{path.name}: the holdout answers cannot be read") from error
 

@@ -17,7 +17,8 @@ MARGIN_OTHERWISE = 0.05
 GO_ON = "or go on all the same: RunPlan(accept='any') (efface run --accept any)"
 HOLDOUT_CHANGED = (
     "the holdout does not hold the records of the time when {version} was made, in the same order ({sign}), so the "
-    "accuracy that a new model loses cannot be measured: put these records back as they were"
+    "accuracy that a new model loses cannot be measured: put these records back as they were, or begin anew on this "
+    "holdout: efface run --retrain --accept any (RunPlan(retrain=True, accept='any'))"
 )
 
 SHORTER, OTHER_LABELS = "it is shorter now", "other labels at its places"
@@ -39,7 +40,8 @@ def check_in_service(context: StoreContext, task: Task, version: Version, model:
     first = read_answers(context.folder.checked("baselines", version.baseline, baseline_title(version)))
     if not fits_holdout(task, before.rows):
         return [HOLDOUT_CHANGED.format(version=version.title, sign=SHORTER)]
-    if not torch.equal(first.rows, before.rows) and (wrong := check_holdout_stays(context, task, version)):
+    is_same = torch.equal(first.rows, before.rows) and torch.equal(first.labels, before.labels)
+    if not is_same and (wrong := check_holdout_stays(context, task, version)):
         return wrong
     try:
         now = answers_of(task, model, before.rows)

@@ -30,7 +30,7 @@ class Measured(Brief):
     """The answers of a new model to holdout records.
 
     Args:
-        answers: the answers; None if the holdout lacks some of the records.
+        answers: the answers; None if the holdout does not hold these records any more.
         drift: how far it moved from the first model of the lineage in service, as `drift.drift_of` returns it.
     """
 
@@ -72,6 +72,9 @@ class Judge(Brief):
             why = "the holdout is shorter than at the beginning of the lineage: give the same records"
             return Measured(None, {"missing": why})
         now = answers_of(self.task, model, first.rows)
+        if not torch.equal(now.labels, first.labels):
+            why = "the holdout holds other records than at the beginning of the lineage: give the same records"
+            return Measured(None, {"missing": why})
         return Measured(now, drift_of(self.task, now, first, self.batch.forget_classes))
 
     def conclude(self, model: nn.Module, run: RunRecord) -> Assessment:

@@ -31,7 +31,7 @@ class RunPlan:
         level: level of the audit: quick, standard, strong, or None for no audit.
         references: how many reference models the audit trains.
         accept: the weakest conclusion of the audit with which the model goes into service, one of ACCEPT; `any` accepts
-            every model.
+            every model, and goes on where the task or the holdout changed so that drift cannot be measured.
         retrain: train anew on the remaining records, by Task.fit, instead of unlearning.
         allow_returned: go on where records that stay have the content of forgotten ones.
     """
