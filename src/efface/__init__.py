@@ -1,5 +1,6 @@
 """efface: erase chosen training records from a trained PyTorch model, and show evidence that it worked."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from efface import methods
@@ -148,3 +149,5 @@ __all__ = [
     "methods",
     "unlearn",
 ]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # nothing is shown unless the caller wants it

@@ -65,7 +65,7 @@ def test_a_store_honours_nothing_by_a_run_that_unlearned_nothing(here: Path) -> 
     init = ("init", "my_task:task", "--checkpoint", "model.safetensors", "--device", "cpu")
     assert run(*init).exit_code == 0
     assert run("request", "add", "--ids", "ids.txt").exit_code == 0
-    for accept in ("verified", "any"):
+    for accept in ("undecided", "any"):
         result = run("run", *RUINOUS, "--accept", accept, "--no-audit")
         assert result.exit_code == 8
         lines = result.stdout.splitlines()

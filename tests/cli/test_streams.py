@@ -37,6 +37,7 @@ CHANGES = {
     "backup": (("backup", "--out", "copy"), 0, "the backup is in "),
     "restore": (("restore", "copy", "--store", "back", "--key", "efface-store.key"), 0, "the store is "),
     "clock": (("clock", "--confirm"), 0, "efface clock shows it"),
+    "refingerprint": (("refingerprint",), 0, "efface refingerprint --dry-run shows what it noted"),
     "retire": (("retire", "--yes"), 0, "efface status and efface request list show it"),
 }
 # `audit` and `demo` end as `unlearn` does
@@ -49,6 +50,7 @@ READS = {
     "verify": ("verify", "--no-audit"),
     "head": ("head",),
     "clock to read": ("clock",),
+    "refingerprint --dry-run": ("refingerprint", "--dry-run"),
     "methods": ("methods",),
     "unlearn --dry-run": (*UNLEARN[:-2], "--dry-run"),
     "--help": ("run", "--help"),
@@ -150,6 +152,8 @@ def test_a_command_that_changed_something_says_so_by_its_code(place: Path, comma
     words, code, where = CHANGES[command]
     if command == "export":
         run("run", *QUICK)
+    if command == "refingerprint":
+        run("request", "cancel", "1")
     if command == "restore":
         run("backup", "--out", "copy")
         (place / "efface-store").rename(place / "old-store")
@@ -174,6 +178,7 @@ def _happened(place: Path, command: str) -> bool:
         "run": history.requests[1].stage == "honoured",
         "rollback": history.current == 1,
         "clock": True,  # there was nothing to confirm
+        "refingerprint": True,  # nor any content that changed
         "retire": history.retired is not None,
     }[command]
 
@@ -205,6 +210,8 @@ def test_an_error_after_the_change_does_not_hide_it(
 
 @pytest.mark.parametrize("words", READS.values(), ids=READS)
 def test_a_command_that_reads_does_not_pass_off_half_an_answer_as_a_whole(place: Path, words: tuple[str, ...]) -> None:
+    if words[0] == "refingerprint":  # which is refused while requests are pending
+        run("request", "cancel", "1")
     assert ended(full(), *words) == (6, f"efface: the answer could not be printed in full: {_no_space()}\n")
     assert ended(unread(), *words) == (0, "")
 

@@ -124,7 +124,7 @@ def test_a_history_that_names_files_outside(path: Path, task: Task, weights: str
         if kind == "version":
             last = {
                 name: getattr(transaction.history.serving, name)
-                for name in ("lineage", "kind", "weights", "file", "baseline", "drift", "audit")
+                for name in ("lineage", "kind", "weights", "file", "baseline", "answers", "drift", "audit")
             }
             body = {**last, "number": 3, "parent": 2, "run": None, "requests": [], "fingerprints": {}, **body}
         if what == "unfinished":
@@ -169,7 +169,7 @@ def test_a_history_that_names_places_outside_reads_and_writes_nothing_there(
         audit = {"status": "verified", "reasons": [], "files": {"../../../secret": outside}}
         transaction.append("audited", {"number": 1, "audit": audit})
         version = {
-            **{k: getattr(current, k) for k in ("lineage", "weights", "baseline", "drift", "audit")},
+            **{k: getattr(current, k) for k in ("lineage", "weights", "baseline", "answers", "drift", "audit")},
             **{"number": 3, "parent": 2, "kind": "unlearned", "run": None, "requests": [], "file": "../../secret"},
             "fingerprints": {},
         }

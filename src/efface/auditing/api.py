@@ -1,6 +1,7 @@
 """The audit: judges an unlearned model from any tool on records and models that the unlearning did not use."""
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 from torch import nn
@@ -18,6 +19,7 @@ from efface.options import as_integer, clear_calls
 from efface.runtime.cost import Meter
 from efface.runtime.notices import warn_caller
 from efface.runtime.seeds import seeded, unchanged_globals
+from efface.runtime.timed import timed
 from efface.task import Task
 from efface.types import SizedDataset
 from efface.unlearning.result import Result
@@ -119,7 +121,9 @@ def _audit(call: AuditCall) -> Report:
     with unchanged_globals(), seeded(call.draws_seed), meter.phase("other"):
         with meter.phase("checks"):
             inputs = prepare(call)
-        findings = judge(inputs, meter)
+        with timed(logging.getLogger("efface.auditing"), f"audit of level {inputs.level}") as work:
+            findings = judge(inputs, meter)
+            work.result = str(findings.verdict.status)
     report = Report(inputs, findings, meter.cost())
     warned = () if inputs.result is None else inputs.result.warnings  # by the run, when it was made
     warn_caller(note for note in report.notes if note not in warned and not note.startswith(OTHER_SEED))

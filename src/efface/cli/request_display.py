@@ -19,7 +19,7 @@ def show_answer(answer: "Answer", warnings: "Sequence[str]", stdout: TextIO) -> 
 
     out, request = make_console(stdout), answer.request
     head = f"Request {request.number}" if answer.made else f"Already there as request {request.number}"
-    say(out, f"{head}: {_named(request.records, len(request.groups))}, {_stage(request)}.")
+    say(out, f"{head}: {_size_text(request.records, len(request.groups))}, {_stage(request)}.")
     for line in warnings:
         say(out, f"  Warning: {line}")
     for line in answer.remarks:
@@ -60,8 +60,8 @@ def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout:
 def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     """Print everything about one request, as `Store.request` returns it."""
     out = make_console(stdout)
-    named = _named(described["records"], described["groups"])
-    head = f"Request {described['request']}: {named}, {described['stage']}"
+    what = _size_text(described["records"], described["groups"])
+    head = f"Request {described['request']}: {what}, {described['stage']}"
     say(out, Text(head, style="bold"))
     for name in ("reference", "note", "added", "due", "honoured"):
         if described[name] is not None:
@@ -93,7 +93,7 @@ def day_text(moment: str) -> str:
     return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M")
 
 
-def _named(records: int, groups: int) -> str:
+def _size_text(records: int, groups: int) -> str:
     """What a request names, such as "by group: 1 group, 3 records"."""
     return f"by group: {_groups(groups)}, {records_text(records)}" if groups else records_text(records)
 

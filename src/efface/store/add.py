@@ -14,7 +14,7 @@ from efface.store.database import fingerprints, pending_ids, tags
 from efface.store.entries import DeletionRequest, Stage
 from efface.store.history import History
 from efface.store.keys import MAC_BYTES
-from efface.store.known import KnownRecords, known_ids, known_records
+from efface.store.known import KnownRecords, known_records
 from efface.store.settle import settle
 from efface.store.tag_rows import digest_of, note_mac
 from efface.store.wanted import Asked, RecordSource, Wanted, read_wanted
@@ -69,11 +69,13 @@ def add(context: StoreContext, records: RecordSource | None, wanted: Wanted) -> 
             invalid.
     """
     asked = read_wanted(context.key, records, wanted)
-    _read_ahead(context, records, asked)
     ordered = asked.ordered
     digest = digest_of(context.key, ordered)
+    seq, found = _look_ahead(context, records, asked)
     with context.writing() as transaction:
-        history, found = transaction.history, known_records(transaction, ordered)
+        history = transaction.history
+        if history.seq != seq:  # others wrote to the store meanwhile
+            found = known_records(transaction, ordered)
         same = _existing(history, asked, digest)
         remarks = [] if asked.is_gone and same is not None else check_known(transaction, records, asked, found)
         others = {r.number for r in history.pending if same is None or r.number != same.number}
@@ -101,13 +103,17 @@ def add(context: StoreContext, records: RecordSource | None, wanted: Wanted) -> 
         )
 
 
-def _read_ahead(context: StoreContext, records: RecordSource | None, asked: Asked) -> None:
-    """Read the training records before the database is locked, where an id is not known: it may take long."""
-    if records is None or asked.deleted or asked.keys:
-        return
+def _look_ahead(context: StoreContext, records: RecordSource | None, asked: Asked) -> tuple[int, KnownRecords]:
+    """Look the records up before the database is locked, and read the training records where one is not known.
+
+    Returns:
+        What is known of the records, and the number of the last event by then.
+    """
     with context.reading() as snapshot:
-        if len(known_ids(snapshot, asked.names.values()).known) < len(asked.names):
-            records.index()
+        seq, found = snapshot.history.seq, known_records(snapshot, asked.ordered)
+    if records is not None and not asked.deleted and len(found.trained | found.forgotten) < len(asked.names):
+        records.index()
+    return seq, found
 
 
 def _existing(history: History, asked: Asked, digest: str) -> DeletionRequest | None:

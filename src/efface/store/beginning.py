@@ -10,6 +10,7 @@ from efface.store.entries import RunRecord, Stage
 from efface.store.failpoints import failpoint
 from efface.store.gc import drop_orphans
 from efface.store.intake import Intake, TrainingRecords, take_in
+from efface.store.logs import log
 from efface.store.plan import RunPlan
 from efface.task import Task
 
@@ -97,6 +98,7 @@ def _resume(context: StoreContext, task: Task, record: RunRecord, retrain: bool)
     if intake.deferred:
         end_run(context, record, Stage.FAILED, "the records of its requests changed")
         raise RequestError(intake.lines)
+    log(context.folder.path, "run %d goes on where it was interrupted", record.number)
     return Beginning(record, records, intake, resumed=True)
 
 

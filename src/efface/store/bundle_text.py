@@ -41,6 +41,8 @@ DEFERRED = {
     "trained on. Training anew honours it.",
     "joined": "It could not be honoured so far, since records of it joined the training set after the model was "
     "trained, which therefore has nothing of them to forget. Training anew honours it.",
+    "grown": "It could not be honoured so far, since more records of those it is for joined the training set after it "
+    "was made, which it does not name: it must be asked for again.",
 }
 KINDS = {
     "requested": "the request was added",

@@ -11,11 +11,13 @@ from sqlalchemy import Connection, select
 from efface.errors import RequestError
 from efface.store import ledger
 from efface.store.database import Database, events
+from efface.store.entries import Event
 from efface.store.errors import DamagedError, StoreError
 from efface.store.files import Folder
 from efface.store.head import Head, read_head, write_head
 from efface.store.history import History
 from efface.store.keys import Key, is_destroyed, read_key
+from efface.store.logs import log_events
 from efface.store.place import KEY_VARIABLE, find_key
 from efface.store.settings import BUSY_S
 
@@ -40,9 +42,15 @@ class Snapshot:
 class Transaction(Snapshot):
     """A snapshot that can be written to; all of its changes are stored when it ends, or none."""
 
+    def __init__(self, context: "StoreContext", connection: Connection, history: History) -> None:
+        super().__init__(context, connection, history)
+        self.appended: list[Event] = []
+
     def append(self, kind: str, body: dict[str, Any]) -> None:
         """Add an event to the history; `body` is stored as JSON."""
-        self.history.apply([ledger.append(self.connection, self.key, kind, body)])
+        event = ledger.append(self.connection, self.key, kind, body)
+        self.history.apply([event])
+        self.appended.append(event)
 
 
 class StoreContext:
@@ -156,6 +164,7 @@ class StoreContext:
             _check_open(transaction.history, ending)
             yield transaction
         self._remember(transaction.history)
+        log_events(self.folder.path, transaction.appended)
         with suppress(StoreError):  # the transaction is stored already; the next one updates `head`
             self.note_head()
 

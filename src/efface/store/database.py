@@ -28,6 +28,7 @@ from sqlalchemy.pool import NullPool
 from efface.errors import EffaceError
 from efface.runtime.files import sync
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError, storage_error
+from efface.store.logs import logged_wait
 from efface.store.settings import BUSY_S
 
 APPLICATION, FORMAT = 0x65666163, 3  # "efac"; SQLite keeps both numbers in the file's header
@@ -41,9 +42,12 @@ metadata = MetaData()
 
 
 class Blob(LargeBinary):
-    """Bytes as SQLite returns them, without conversion; in a damaged row the value may be of another type."""
+    """Bytes as SQLite takes and returns them, without conversion; a damaged row may hold a value of another type."""
 
     cache_ok = True
+
+    def bind_processor(self, dialect: Any) -> None:
+        """Return no converter, since bytes are taken as they are: a request may write hundreds of thousands."""
 
     def result_processor(self, dialect: Any, coltype: object) -> None:
         """Return no converter, so that values stay as they are."""
@@ -216,7 +220,8 @@ def _engine(path: Path, busy_s: float) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         if not connection.get_execution_options().get("efface_reads"):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            with logged_wait(path.parent, "others that write to the database"):
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
         elif connection.connection.dbapi_connection is not None:
             connection.exec_driver_sql("BEGIN")
 

@@ -87,7 +87,7 @@ DEFERRALS = {
     "missing": "{} of its records {are} no longer in the training set, so nothing can be unlearned by {them}: put "
     "{them} back until the run is over, or train anew (RunPlan(retrain=True), or efface run --retrain)",
     "changed": "the content of {} of its records is not what the model was trained on, so something else would be "
-    "erased: put the content of then back until the run is over, or train anew (RunPlan(retrain=True), or efface run "
+    "erased: put the earlier content back until the run is over, or train anew (RunPlan(retrain=True), or efface run "
     "--retrain)",
     "joined": "{} of its records joined the training set later, so the model in service was not trained on {them} and "
     "there is nothing to unlearn: train anew (RunPlan(retrain=True), or efface run --retrain), or cancel it",

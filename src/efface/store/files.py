@@ -14,6 +14,7 @@ from efface.runtime.files import replace_durably, sync
 from efface.store.database import translate_errors
 from efface.store.errors import BusyError, DamagedError, StorageError
 from efface.store.failpoints import failpoint, failpoints_of
+from efface.store.logs import log, logged_wait
 from efface.store.place import DATABASE
 
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -50,7 +51,8 @@ class Folder:
         lock = FileLock(self.path / "run.lock", timeout=wait_s, mode=0o600, thread_local=False)
         with translate_errors(self.path / "run.lock"):
             try:
-                lock.acquire()
+                with logged_wait(self.path, "another run"):
+                    lock.acquire()
             except Timeout:
                 raise BusyError(
                     f"{self.path}: another run is at work on this store: try again later, or let the run wait for "
@@ -200,8 +202,11 @@ class Folder:
         """Remove files that an interrupted run left half-written; the caller holds the run lock."""
         with translate_errors(self.path):
             for kind in KINDS:
-                for leftover in self.subfolder(kind).glob(".*"):
-                    leftover.unlink()
+                left = [path for path in self.subfolder(kind).glob(".*") if path.is_symlink() or not path.is_dir()]
+                for path in left:
+                    path.unlink()
+                if left:
+                    log(self.path, "removed %d unfinished files of an interrupted run from %s", len(left), kind)
             clear(self.subfolder("reports") / ".new")
             (self.path / TEMPORARY_LINK).unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from logging import WARNING
 
 from efface.store import clock
 from efface.store.clock_state import clock_doubts
@@ -11,6 +12,7 @@ from efface.store.entries import Version
 from efface.store.failpoints import failpoint
 from efface.store.files import KINDS, SUFFIX, clear
 from efface.store.history import History
+from efface.store.logs import log
 
 TRIES, PAUSE_S = 20, 0.1  # attempts to truncate the log while others read from it
 
@@ -62,6 +64,7 @@ def truncate_log(context: StoreContext) -> bool:
             time.sleep(PAUSE_S)
         if context.database.truncate():
             return True
+    log(context.folder.path, "others read from the write-ahead log, which may still hold deleted ids", level=WARNING)
     return False
 
 
@@ -70,12 +73,17 @@ def drop_orphans(context: StoreContext) -> None:
     history = context.history()
     needed = history.needed_files()
     for kind in KINDS:
-        for path in context.folder.listed(kind):
-            if path.suffix == SUFFIX and (kind, path.stem) not in needed:
-                with translate_errors(path):
-                    path.unlink()
-    for path in context.folder.stray_reports(history.reported_runs):
+        orphans = [p for p in context.folder.listed(kind) if p.suffix == SUFFIX and (kind, p.stem) not in needed]
+        for path in orphans:
+            with translate_errors(path):
+                path.unlink()
+        if orphans:
+            log(context.folder.path, "removed %d files from %s", len(orphans), kind)
+    reports = context.folder.stray_reports(history.reported_runs)
+    for path in reports:
         clear(path)
+    if reports:
+        log(context.folder.path, "removed %d reports", len(reports))
 
 
 def sweep(context: StoreContext, history: History) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from efface.runtime.files import atomic_write
 from efface.store.database import translate_errors
 from efface.store.errors import DamagedError, storage_error
 from efface.store.failpoints import failpoints_of
+from efface.store.logs import logged_wait
 
 HEAD = "head"
 TEMPORARY_HEAD = re.compile(rf"\.{HEAD}\.[0-9a-f]+\.tmp")  # while the file is written, or where that was killed
@@ -39,7 +41,10 @@ def write_head(folder: Path, head: Head) -> None:
         head: the last event; nothing is written if the file names this event or a later one already.
     """
     path = folder / HEAD
-    with translate_errors(path), FileLock(folder / "head.lock", timeout=LOCK_TIMEOUT_S, mode=0o600, thread_local=False):
+    lock = FileLock(folder / "head.lock", timeout=LOCK_TIMEOUT_S, mode=0o600, thread_local=False)
+    with translate_errors(path), ExitStack() as held:
+        with logged_wait(folder, "others that note the head"):
+            held.enter_context(lock)
         known = read_head(folder)
         if known is not None and known.seq >= head.seq:
             return

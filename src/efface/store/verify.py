@@ -1,6 +1,7 @@
 """Checking a store against its history: every hash, every row, and the model in service."""
 
 from dataclasses import dataclass
+from logging import INFO, WARNING
 
 import torch
 
@@ -22,6 +23,7 @@ from efface.store.fingerprint_rows import fingerprint_faults
 from efface.store.history import History
 from efface.store.in_service import check_in_service
 from efface.store.leftovers import Leftover, leftovers
+from efface.store.logs import log
 from efface.store.plan import unused_references
 from efface.store.reaudit import ReauditOptions, reaudit
 from efface.store.schema import schema_faults
@@ -93,6 +95,8 @@ def verify(
     """
     _check_options(level, options, task)
     found = inspect(context)
+    counts = len(found.problems), len(found.warnings)
+    log(context.folder.path, "verified: %d problems, %d warnings", *counts, level=WARNING if counts[0] else INFO)
     history = found.history
     if options.original is not None:
         first = history.first_of(history.serving.lineage)

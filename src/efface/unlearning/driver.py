@@ -1,5 +1,6 @@
 """The driver: carries out one request, from its checks to its result."""
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -20,6 +21,7 @@ from efface.request import Request, make_task
 from efface.runtime.cost import Meter
 from efface.runtime.notices import warn_caller
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
+from efface.runtime.timed import timed
 from efface.task import Task
 from efface.types import RecordId, SizedDataset
 from efface.unlearning.checks import check_unlearn
@@ -88,9 +90,11 @@ def unlearn(
             request, chosen = check_unlearn(problems, model, given, forget, method, options)
             run = Run(model, request, _splits(request, options, seed), chosen, options, seed, meter)
         # seeds the global generators, which Dropout in a descent method draws from, for example
-        with seeded(derive_seed(seed, "run")):
+        what = f"unlearning by {chosen.key}: {len(run.splits.forget)} of {len(request.train)} training records"
+        with seeded(derive_seed(seed, "run")), timed(logging.getLogger("efface.unlearning"), what) as work:
             result = _carry_out(run, progress)
-    check_something_changed(result)
+            check_something_changed(result)
+            work.result = f"{result.evidence.outcome}, weights of step {result.evidence.chosen_step}"
     warn_caller(result.warnings)
     return result
 
