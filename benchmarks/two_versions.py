@@ -1,7 +1,7 @@
 """What two successive versions of a model tell of who left between them, by the size of the batch that left.
 
-    python -m benchmarks.two_versions                     # about 15 minutes of CPU time
-    python -m benchmarks.two_versions --seeds 1 --repeats 1    # two minutes, to see that it works
+    python -m benchmarks.two_versions                     # about 8 minutes of CPU time
+    python -m benchmarks.two_versions --seeds 1 --repeats 1    # half a minute, to see that it works
 
 The task is that of `efface demo`: 1,000 training records of handwritten digits, 15 % of the labels wrong, a CNN that
 knows them by heart. A batch of records drawn at random is unlearned by steer, as `efface run` does by default; the

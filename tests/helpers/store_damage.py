@@ -1,8 +1,9 @@
 """How faults are put into a store, and how it must answer: an error of its own kind, in one line, with nothing lost."""
 
+import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,16 @@ from efface.store.database import TRIGGERS
 from helpers.store_cases import QUICK, asked_for, wrong_after
 
 CODES: dict[type[EffaceError], int] = {RequestError: 2, DamagedError: 4, BusyError: 5, StorageError: 6}
+KILLED = 128 + signal.SIGKILL  # as a shell says it
 # fault, outcome and exit code, and how many times it was put in; a fault at a fail point is named "KIND at POINT", and
 # `python -m benchmarks.store_faults` prints them all
 SEEN: Counter[tuple[str, str, int]] = Counter()
+
+
+def note_kills(what: str, points: Iterable[str], outcome: str) -> None:
+    """Note that something was killed at each of some points, written as for `failpoints.arm`, and what came of it."""
+    for point in points:
+        SEEN[f"{what} at {point.replace(':kill', '')}", outcome, KILLED] += 1
 
 
 def refuses(kind: type[EffaceError], words: str, fault: str, call: Callable[[], object]) -> EffaceError:

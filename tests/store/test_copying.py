@@ -12,6 +12,7 @@ import pytest
 from efface.store.failpoints import POINTS
 from helpers.store_cases import child_environment
 from helpers.store_copies import BACKUPS
+from helpers.store_damage import note_kills
 
 COPIES = Path(__file__).parents[1] / "helpers/store_copies.py"
 BACKUP = [p for p in POINTS if p.startswith("backup.")]
@@ -34,6 +35,7 @@ def test_a_killed_backup_is_whole_or_none(seen: dict[str, Any], point: str) -> N
     case = seen["points"][point]
     assert case["killed"] and case["wrong"] == []
     assert case["there"] == (point in RENAMED) != case["left"]
+    note_kills("kill (backup)", [point], "whole or none")
     if case["left"]:
         marked = "is a backup of a store; make a store of it first"
         assert marked in case["half opened"] or (
@@ -52,6 +54,7 @@ def test_a_killed_restoration_is_whole_or_none(seen: dict[str, Any], point: str)
     case = seen["points"][point]
     assert case["killed"] and case["wrong"] == []
     assert case["there"] == (point in RENAMED) != case["left"]
+    note_kills("kill (restoration)", [point], "whole or none")
     if case["left"]:
         assert (case["half opened"] == "done") == (point in UNMARKED)  # then it is whole
         assert ".new.new: a store is being" in case["again"] and "remove it" in case["again"]

@@ -12,6 +12,7 @@ from efface.store import BusyError, StorageError, Store, failpoints
 from efface.store import export as export_module
 from efface.store.failpoints import BUNDLE_POINTS
 from helpers.store_cases import all_bytes
+from helpers.store_damage import note_kills
 from helpers.store_forks import ended, started
 
 FILES = ["README.txt", "request.html", "request.json"]
@@ -95,6 +96,7 @@ def test_a_kill_leaves_all_or_nothing_and_the_next_names_it(
             Store(path).export(1, out)
 
         assert ended(started(work)) == -signal.SIGKILL
+        note_kills("kill (bundle)", [point], "all or nothing")
         if point == "bundle.renamed":
             assert names(target) == FILES and names(target.parent) == ["bundle"]
             continue

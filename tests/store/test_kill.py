@@ -3,7 +3,6 @@
 import ast
 import json
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -27,10 +26,9 @@ from helpers.store_cases import (
     wrong_after,
     wrong_before,
 )
-from helpers.store_damage import SEEN
+from helpers.store_damage import KILLED, SEEN, note_kills
 from helpers.tiny import Tiny
 
-KILLED = 128 + signal.SIGKILL  # as a shell says it
 HELPERS = Path(__file__).parents[1] / "helpers"
 ENVIRONMENT = child_environment()
 FORKS, WORKER = HELPERS / "store_forks.py", HELPERS / "store_worker.py"
@@ -92,9 +90,7 @@ def test_a_killed_run_loses_nothing_and_the_next_ends_as_if_it_had_not_been(
     assert all(case["killed"]), f"ended with {case['codes']}: a point was not reached"
     assert not case["wrong"]
     name, points = CASES[number]
-    what = "kill" if len(points) == 1 else "kills one after another"
-    for point in points:
-        SEEN[f"{what} ({name} run) at {point.replace(':kill', '')}", "same weights", KILLED] += 1
+    note_kills(f"kill{'' if len(points) == 1 else 's one after another'} ({name} run)", points, "same weights")
 
 
 def test_every_point_is_listed_once_and_tried() -> None:

@@ -22,7 +22,7 @@ from helpers.store_cases import (
     kinds,
     people,
 )
-from helpers.store_damage import refuses
+from helpers.store_damage import note_kills, refuses
 from helpers.store_secrets import rows
 from helpers.store_verbs import refused
 
@@ -56,6 +56,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def test_a_retirement_that_is_killed_is_finished_by_the_next(seen: list[dict[str, Any]], number: int) -> None:
     assert all(seen[number]["killed"]), f"ended with {seen[number]['codes']}: a point was not reached"
     assert not seen[number]["wrong"]
+    note_kills("kill (retirement)", CASES[number], "finished by next")
 
 
 @pytest.fixture
