@@ -189,3 +189,18 @@ def test_groups_by_number(tmp_path: Path, tiny: Tiny) -> None:
     assert store.add(ByGroup([1])).request.records == 3
     assert store.ids(1) == [3, 4, 5]
     assert "1 is there: it differs in type" in refused(store.add, ByGroup(["1"]))[0]
+
+
+def test_a_run_leaves_out_a_group_that_has_grown_until_it_is_asked_for_again(families: Store, tiny: Tiny) -> None:
+    families.add(ByGroup(["Family 1"]))
+    families.add(people([12]))
+    later = Store(families.path, joined(tiny, "Family 1"))
+    outcome = later.run(QUICK)
+    assert outcome.requests == (2,)
+    assert outcome.deferred[0].startswith("request 1 waits: 1 training record of its groups joined since")
+    assert later.add(ByGroup(["Family 1"])).request.records == 4
+    assert later.run(ANEW).requests == (1, 3)
+    assert families.verify(level=None).problems == ()
+    again = Store(families.path, joined(tiny, "Family 1", "Family 1"))
+    (problem,) = refused(again.run, ANEW)
+    assert problem.startswith("1 training record is of groups that were forgotten by request")

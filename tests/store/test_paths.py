@@ -166,25 +166,19 @@ def test_a_bundle_goes_into_an_empty_folder_by_any_name(
         assert "is not an empty folder" in refused(store.export, 1, out)[0]
         for file in empty.iterdir():
             file.unlink()
-    for out in (store.path / "bundle", store.path, tmp_path / "link2"):
-        (tmp_path / "link2").unlink(missing_ok=True)
-        (tmp_path / "link2").symlink_to(store.path / "reports" / "mine")
-        assert any(w in refused(store.export, 1, out)[0] for w in ("lies in the store", "is not an empty folder"))
+    (tmp_path / "inside").symlink_to(store.path)
+    for out in (store.path / "bundle", store.path, tmp_path / "inside" / "bundle"):
+        assert "lies inside the store" in refused(store.export, 1, out)[0]
     assert not (store.path / "bundle").exists()
 
 
-def test_a_bundle_that_cannot_be_written_leaves_nothing(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
-
-    def fails(source: Path, target: Path) -> None:
-        if target.name == "README.txt":
-            raise OSError(28, "No space left on device", str(target))
-        os.rename(source, target)
-
-    monkeypatch.setattr("efface.runtime.files.os.replace", fails)
-    with pytest.raises(Exception, match="No space left"):
-        Store(path).export(1, empty)
-    assert list(empty.iterdir()) == []
+@pytest.mark.parametrize("name", ["b?mode=memory#%20", os.fsdecode(b"\xff~"), "--json"], ids=ascii)
+def test_a_backup_of_any_name(path: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = path.with_name("store.key")
+    Store(path).backup(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    made = Store.restore(name, f"{name} again", key=key, bring_back=True)
+    assert made.path == tmp_path / f"{name} again"
+    restored = Store(f"{name} again", key=key)
+    assert restored.ids(2) == Store(path).ids(2)
+    assert restored.verify(level=None).problems == ()

@@ -11,6 +11,7 @@ from efface.cli.output import print_json
 from efface.cli.parameters import DEFAULT_STORE, NOTED, Json, KeyFile, NotedHead, StorePlace
 from efface.cli.store_opening import open_store
 from efface.errors import RequestError, collect_errors
+from efface.runtime.files import as_absolute
 from efface.runtime.jsonable import to_jsonable
 from efface.store.backup_places import check_restoration
 from efface.store.noted_head import read_notes
@@ -72,8 +73,10 @@ def restore(
     with guarded(as_json) as stdout:
         problems: list[str] = []
         notes = [] if head is None else collect_errors(problems, read_notes, head, "--head")
-        places = (backup, store.absolute(), None if key is None else key.absolute(), against and against.absolute())
-        collect_errors(problems, check_restoration, *places)
+        given = (("store", store), ("key", key), ("against", against))
+        places = [None if p is None else collect_errors(problems, as_absolute, f"--{name}", p) for name, p in given]
+        if places[0] is not None:
+            collect_errors(problems, check_restoration, backup, places[0], *places[1:])
         if problems:
             raise RequestError(problems)
         made = efface.Store.restore(backup, store, key=key, against=against, head=notes or None, bring_back=bring_back)

@@ -55,7 +55,8 @@ def content_update(
         with context.reading() as snapshot:
             numbers = requests_of(snapshot, list(there))
         macs = forgotten_macs(task, context.key, list(there.values()))
-        kept = [(mac, min(numbers[tag] & set(requests))) for tag, mac in zip(there, macs, strict=True)]
+        own = set(requests)
+        kept = [(mac, min(numbers[tag] & own)) for tag, mac in zip(there, macs, strict=True)]
     remade = None
     if retrain:
         staying = np.array([at for at in batch.view.positions if at not in batch.leaving], dtype=np.int64)

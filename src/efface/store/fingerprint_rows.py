@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from efface.store.context import Snapshot, Transaction
 from efface.store.database import fingerprints, forgotten_content
 from efface.store.entries import FingerprintSums
+from efface.store.errors import DamagedError
 from efface.store.keys import MAC_BYTES, Key
 
 AT_ONCE = 500  # values in one SQL statement
@@ -115,12 +116,17 @@ def delete_all(transaction: Transaction) -> None:
 
 
 def fingerprints_of(snapshot: Snapshot, tags: Sequence[bytes]) -> dict[bytes, Fingerprint]:
-    """The fingerprints of some records, by their tags; records that the store has none of are left out."""
+    """The fingerprints of some records, by their tags; records that the store has none of are left out.
+
+    Raises:
+        DamagedError: a row was changed so that the database finds it where it is not.
+    """
     found: dict[bytes, Fingerprint] = {}
     by_half = {tag[:MAC_BYTES]: tag for tag in tags}
     for some in _batches(by_half, AT_ONCE):
         for row in snapshot.connection.execute(select(fingerprints).where(fingerprints.c.tag.in_(some))):
-            tag = by_half[row.tag]
+            if (tag := by_half.get(row.tag)) is None:
+                raise DamagedError("fingerprints: a row was changed")
             found[tag] = Fingerprint(tag, row.content, bool(row.alike))
     return found
 

@@ -89,7 +89,7 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
     """
     names = read_pending(context, requests).names
     with context.reading() as snapshot:
-        tags = {number: pending_tags_of(snapshot, number) for number in requests}
+        tags = pending_tags_of(snapshot, requests)
         seq, by_position = snapshot.history.seq, snapshot.history.settings["by_position"]
         grown = grown_groups(snapshot, records.task, context.key)
     found = {tag: records.index.position(name) for tag, name in names.items()}

@@ -18,9 +18,14 @@ def delete_ids(transaction: Transaction, numbers: Sequence[int]) -> None:
 
 def settle_pending(transaction: Transaction) -> None:
     """Apply `settle` to every pending request, after a version honoured others."""
-    for request in transaction.history.pending:
-        wanted = sorted(tags_of(transaction, [request.number]))
-        settle(transaction, request.number, requests_of(transaction, wanted))
+    pending = [r.number for r in transaction.history.pending]
+    known = requests_of(transaction, sorted(tags_of(transaction, pending)))
+    by_request: dict[int, dict[bytes, set[int]]] = {number: {} for number in pending}
+    for tag, numbers in known.items():
+        for number in numbers & by_request.keys():
+            by_request[number][tag] = numbers
+    for number, some in by_request.items():
+        settle(transaction, number, some)
 
 
 def settle(transaction: Transaction, number: int, known: Mapping[bytes, set[int]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from efface.auditing.config import REFERENCES
 from efface.errors import RequestError, collect_errors, kind_of
 from efface.options import clear_calls
-from efface.runtime.files import as_path
+from efface.runtime.files import as_absolute, as_path
 from efface.runtime.notices import warn_caller
 from efface.store.place import as_seconds, places_of
 from efface.store.plan import RunOutcome, RunPlan
@@ -121,9 +121,9 @@ class Store(StoreReader):
             problems.append(f"bring_back: expected True or False, got {kind_of(bring_back)}")
         if problems or heads is None:
             raise RequestError(problems)
-        source, place = as_path("backup", backup), as_path("folder", folder).absolute()
-        key_path = None if key is None else as_path("key", key).absolute()
-        other = None if against is None else as_path("against", against).absolute()
+        source, place = as_path("backup", backup), as_absolute("folder", folder)
+        key_path = None if key is None else as_absolute("key", key)
+        other = None if against is None else as_absolute("against", against)
         from efface.store.backup_places import check_restoration
 
         check_restoration(source, place, key_path, other)

@@ -98,9 +98,14 @@ def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + AT_ONCE]
 
 
-def pending_tags_of(snapshot: Snapshot, number: int) -> set[bytes]:
-    """The tags of a request's records whose ids are still stored."""
-    return set(snapshot.connection.execute(select(pending_ids.c.tag).where(pending_ids.c.request == number)).scalars())
+def pending_tags_of(snapshot: Snapshot, numbers: Sequence[int]) -> dict[int, set[bytes]]:
+    """The tags of the records of some pending requests whose ids are stored, by number of the request."""
+    found: dict[int, set[bytes]] = {number: set() for number in numbers}
+    for some in chunks(numbers):
+        query = select(pending_ids.c.request, pending_ids.c.tag).where(pending_ids.c.request.in_(some))
+        for row in snapshot.connection.execute(query):
+            found[row.request].add(row.tag)
+    return found
 
 
 def digest_of(key: Key, ordered: Iterable[bytes]) -> str:
