@@ -47,7 +47,7 @@ def test_a_wrong_key(path: Path, task: Task, weights: str) -> None:
     key = path.with_name("store.key")
     whole = key.read_text()
     for held, words in (
-        ("0" * 64, "is not the key of this store"),
+        ("01" * 32, "is not the key of this store"),
         ("nonsense", "is not a key"),
         ("00", "is not a key"),
     ):
