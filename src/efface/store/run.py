@@ -103,7 +103,7 @@ class StoreRun:
     ) -> None:
         self.context, self.task, self.plan, self.device, self.progress = context, task, plan, device, progress
         self.record, self.begun = begun.record, begun
-        self.warnings: list[str] = []  # about the version that the run starts from
+        self.warnings: list[str] = []  # about the records, and the version that the run starts from
         self.parent: Version  # the version that the run starts from
         self.limits: DriftLimits
         self.pending: PendingRecords
@@ -131,7 +131,8 @@ class StoreRun:
     def _carry_out(self) -> RunOutcome:
         self.batch = find_batch(self.begun.records, self.pending, self.plan.retrain)
         if not self.plan.allow_returned:
-            check_returned(self.context, self.begun.records, self.batch.leaving, self.plan.retrain)
+            asked = self.begun.intake.asked
+            self.warnings += check_returned(self.context, self.begun.records, asked, self.plan.retrain)
         self.judge = Judge(self.context, self.task, self.plan, self.device, self.progress, self.parent, self.batch)
         failpoint("run.task-read")
         original = self._original()
@@ -171,7 +172,7 @@ class StoreRun:
             found = check_in_service(self.context, self.task, self.parent, model)
         if found and self.plan.accept != "any":
             raise RequestError([f"{line}; {GO_ON}" for line in found])
-        self.warnings = found
+        self.warnings += found
         return model
 
     def _model(self, original: nn.Module | None) -> nn.Module:
