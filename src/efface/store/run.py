@@ -26,7 +26,7 @@ from efface.store.in_service import GO_ON, check_holdout_stays, check_in_service
 from efface.store.judging import Judge, Measured
 from efface.store.pending import PendingRecords, read_pending
 from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, RunPlan, check_plan
-from efface.store.returned import check_returned
+from efface.store.returned import check_joined, check_returned
 from efface.store.settings import DriftLimits
 from efface.store.settle import delete_ids, settle_pending
 from efface.task import Task
@@ -130,10 +130,11 @@ class StoreRun:
             raise
 
     def _carry_out(self) -> RunOutcome:
-        self.batch = find_batch(self.begun.records, self.pending, self.plan.retrain)
+        self.batch = find_batch(self.context, self.begun.records, self.pending, self.plan.retrain)
         if not self.plan.allow_returned:
             asked = self.begun.intake.asked
             self.warnings += check_returned(self.context, self.begun.records, asked, self.plan.retrain)
+            check_joined(self.context, self.begun.records, self.batch)
         self.judge = Judge(self.context, self.task, self.plan, self.device, self.progress, self.parent, self.batch)
         failpoint("run.task-read")
         original = self._original()
