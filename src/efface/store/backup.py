@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from efface.errors import RequestError, shorten
+from efface.errors import RequestError
 from efface.runtime.printing import Brief
 from efface.store import clock
 from efface.store.backup_mark import BackupMark, begin_mark, finish_mark
@@ -19,6 +19,7 @@ from efface.store.history import History
 from efface.store.noted_head import HeadNote
 from efface.store.place import DATABASE
 from efface.store.whole_folder import whole_folder
+from efface.store.wording import numbered
 
 TRIES = 5  # to copy the files of one moment while runs remove superseded ones
 
@@ -57,13 +58,13 @@ class Backup(Brief):
         lines = []
         if self.pending:
             lines.append(
-                f"ids of the pending request{'s' * (len(self.pending) > 1)} {shorten(self.pending, 5)}: the store "
+                f"ids of the pending {numbered('request', self.pending)}: the store "
                 "deletes them when it honours the requests, so make a new backup then and delete this one"
             )
         if self.knowing:
             one = len(self.knowing) == 1
             lines.append(
-                f"version{'s' * (not one)} {shorten(self.knowing, 5)}, which know{'s' * one} forgotten records: the "
+                f"{numbered('version', self.knowing)}, which know{'s' * one} forgotten records: the "
                 f"store removes {'it' if one else 'them'} from {self.delete_by} on, so delete this backup by then"
             )
         lines.append(

@@ -13,11 +13,6 @@ RESET, CONFIRMED = "clock_reset", "clock_confirmed"  # kinds of events about the
 TIMES = ("added", "honoured", "began", "made", "replaced")  # fields of requests, runs and versions
 
 
-def moment(at: str) -> str:
-    """A time in UTC as messages show it, to the minute."""
-    return f"{at[:10]} {at[11:16]} UTC"
-
-
 @dataclass(frozen=True)
 class Event:
     """One line of the history.

@@ -15,7 +15,6 @@ from efface.store.bringing_back import KnownSince, done_since, held
 from efface.store.context import StoreContext
 from efface.store.copying import check_space, copy_files, drop_locks, files_to_copy
 from efface.store.database import translate_errors
-from efface.store.entries import moment
 from efface.store.errors import DamagedError
 from efface.store.failpoints import failpoint, failpoints_of
 from efface.store.files import Folder
@@ -24,6 +23,7 @@ from efface.store.keys import Key
 from efface.store.noted_head import HeadNote
 from efface.store.place import BACKUP_MARK, DATABASE, KEY_VARIABLE, find_key
 from efface.store.whole_folder import whole_folder
+from efface.store.wording import moment
 
 
 @dataclass(frozen=True, repr=False)
