@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import delete
 
 from efface.store.context import Transaction
-from efface.store.database import pending_ids
+from efface.store.database import batches, pending_ids
 from efface.store.entries import Stage
-from efface.store.tag_rows import chunks, requests_of, tags_of
+from efface.store.tag_rows import requests_of, tags_of
 
 
 def delete_ids(transaction: Transaction, numbers: Sequence[int]) -> None:
     """Delete the stored ids of some requests."""
-    for some in chunks(numbers):
+    for some in batches(numbers):
         transaction.connection.execute(delete(pending_ids).where(pending_ids.c.request.in_(some)))
 
 
@@ -44,7 +44,7 @@ def settle(transaction: Transaction, number: int, known: Mapping[bytes, set[int]
         if listed:
             first[tag] = min(listed, key=lambda n: (requests[n].version or 1, n))
     forgotten = list(first)
-    for some in chunks(forgotten):
+    for some in batches(forgotten):
         transaction.connection.execute(
             delete(pending_ids).where(pending_ids.c.request == number, pending_ids.c.tag.in_(some))
         )
