@@ -124,7 +124,7 @@ def test_deleted_ids_leave_no_traces_between_those_that_stay(
             store.cancel(number)
             del waiting[number]
         elif kind < 0.4:
-            store.run(QUICK)
+            store.run(replace(QUICK, accept="any"))  # the double ruins the model
             forgotten = forgotten.union(*waiting.values())
             waiting = {}
         elif kind < 0.7:

@@ -9,6 +9,7 @@ import pytest
 
 from efface import Task
 from efface.store import RunPlan, Store, StoreSettings, gc
+from efface.store.context import StoreContext
 from helpers.store_cases import (
     ANEW,
     QUICK,
@@ -133,3 +134,23 @@ def test_a_reader_of_the_log_delays_its_end_and_is_named(
     assert store.run(QUICK).status == "nothing"
     assert places(store.path, ASKED, written) == []
     assert store.status().warnings == ()
+
+
+def test_ids_deleted_while_the_log_is_emptied_are_not_taken_for_cleared(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = Store(path), Store(path)
+    real = gc.truncate_log
+
+    def slow(context: StoreContext) -> bool:
+        done = real(context)
+        with other._context.writing() as transaction:  # another process deletes ids just then
+            transaction.append("cancelled", {"number": 3})
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gc, "truncate_log", slow)
+        store.cancel(2)
+    assert store.history().uncleared
+    gc.clear_ids(store._context)
+    assert not store.history().uncleared

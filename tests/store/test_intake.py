@@ -205,6 +205,28 @@ def test_a_record_of_a_forgotten_group_that_joined_since_is_found(store: Store, 
     assert later.run(replace(plan, allow_returned=True)).version is not None
 
 
+def test_without_groups_only_requests_by_group_wait(store: Store, tiny: Tiny) -> None:
+    groups = [at // 10 for at in range(300)]
+    Store(store.path, replace(task_of(tiny), groups=groups)).add(ByGroup([3, 4]))
+    store.add(people([150]))
+    outcome = store.run(QUICK)
+    assert outcome.requests == (2,)
+    assert outcome.deferred[0].startswith(
+        "request 1 waits: the task has no groups now, so nobody can tell whether its 2"
+    )
+    assert Store(store.path, replace(task_of(tiny), groups=groups)).run(QUICK).requests == (1,)
+    store.add(people([151]))
+    assert any("nobody can tell whether records of those groups joined" in line for line in store.run(QUICK).warnings)
+    assert any("nobody can tell whether" in line for line in store.verify(level=None).warnings)
+
+
+def test_a_record_that_came_back_and_waits_holds_up_no_other(returned: Store) -> None:
+    returned.add(["came-back"])
+    outcome = returned.run(QUICK)
+    assert outcome.requests == (2,)
+    assert outcome.deferred[0].startswith("request 3 waits: 1 of its records joined the training set later")
+
+
 def test_what_waits_is_an_alert_and_has_a_code_of_its_own(store: Store, tiny: Tiny) -> None:
     store.add(people([5]))
     store.add(people([7]))

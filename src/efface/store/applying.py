@@ -37,7 +37,7 @@ def _version(history: "History", event: Event, body: dict[str, Any]) -> None:
     history.current = version.number
     if version.run is not None:
         _change_run(history, version.run, stage=Stage.DONE)
-        history.uncleared = True
+        history.deleted_at, history.uncleared = event.seq, True
     for number in version.requests:
         _honour(history, number, version.number, event.when)
 
@@ -63,7 +63,7 @@ def _deferred(history: "History", event: Event, body: dict[str, Any]) -> None:
 
 def _cancelled(history: "History", event: Event, body: dict[str, Any]) -> None:
     _change_request(history, body["number"], stage=Stage.CANCELLED)
-    history.uncleared = True
+    history.deleted_at, history.uncleared = event.seq, True
     if history.retiring:
         history.cancelled_by_retiring += (body["number"],)
 
@@ -94,7 +94,8 @@ def _ended(history: "History", event: Event, body: dict[str, Any]) -> None:
 
 
 def _cleared(history: "History", event: Event, body: dict[str, Any]) -> None:
-    history.uncleared = False
+    # ids may have been deleted between the truncation and this event
+    history.uncleared = history.deleted_at > body["until"]
 
 
 def _removed(history: "History", event: Event, body: dict[str, Any]) -> None:
@@ -109,7 +110,8 @@ def _rolled_back(history: "History", event: Event, body: dict[str, Any]) -> None
 
 
 def _retiring(history: "History", event: Event, body: dict[str, Any]) -> None:
-    history.retiring, history.uncleared, history.fingerprints = event.when, True, FingerprintSums()
+    history.retiring, history.fingerprints = event.when, FingerprintSums()
+    history.deleted_at, history.uncleared = event.seq, True
 
 
 def _retired(history: "History", event: Event, body: dict[str, Any]) -> None:

@@ -88,6 +88,8 @@ DEFERRALS = {
     "there is nothing to unlearn: train anew (RunPlan(retrain=True), or efface run --retrain), or cancel it",
     "grown": "{} training record{s} of its groups joined since it was made, and it does not name {them}: ask for the "
     "groups again (Store.add, or efface request add --groups), which takes all of their records",
+    "ungrouped": "the task has no groups now, so nobody can tell whether its {} group{s} {have} records that joined "
+    "since: set Task.groups, a key a record",
 }
 
 
@@ -97,8 +99,9 @@ class Deferral:
 
     Args:
         why: `missing` (records are no longer in the training set), `changed` (their content changed), `joined` (the
-            model was not trained on them) or `grown` (its groups have other records too by now).
-        records: how many records that holds for.
+            model was not trained on them), `grown` (its groups have other records too by now) or `ungrouped` (the task
+            has no groups, by which that could be seen).
+        records: how many records that holds for; how many groups where the task has none.
     """
 
     why: str
@@ -108,7 +111,12 @@ class Deferral:
     def text(self) -> str:
         """The reason and what to do, as a sentence."""
         several = self.records > 1
-        words = {"s": "s" * several, "are": "are" if several else "is", "them": "them" if several else "it"}
+        words = {
+            "s": "s" * several,
+            "are": "are" if several else "is",
+            "have": "have" if several else "has",
+            "them": "them" if several else "it",
+        }
         return DEFERRALS[self.why].format(self.records, **words)
 
 

@@ -45,14 +45,15 @@ def clear_ids(context: StoreContext, ending: bool = False) -> bool:
         context: the open store.
         ending: whether this is part of a retirement.
     """
-    if not context.history().uncleared:
+    before = context.history()
+    if not before.uncleared:
         return True
     if not truncate_log(context):
         return False
     failpoint("run.truncated")
     with context.writing(ending) as transaction:
         if transaction.history.uncleared:
-            transaction.append("cleared", {})
+            transaction.append("cleared", {"until": before.seq})
             failpoint("cleared.before-commit")
     return True
 

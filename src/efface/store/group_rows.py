@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 
 from efface.data.groups import read_groups
-from efface.errors import RequestError, shorten
 from efface.store.context import Snapshot
 from efface.store.entries import DeletionRequest
 from efface.store.keys import Key
@@ -13,7 +12,7 @@ from efface.task import Task
 from efface.types import RecordId
 
 
-def grown_groups(snapshot: Snapshot, task: Task, key: Key) -> dict[int, int]:
+def grown_groups(snapshot: Snapshot, task: Task, key: Key) -> dict[int, int] | None:
     """Count the training records of the groups of pending requests that joined since they were asked for.
 
     A record counts if no request names it that is pending or was honoured.
@@ -24,21 +23,13 @@ def grown_groups(snapshot: Snapshot, task: Task, key: Key) -> dict[int, int]:
         key: the store's key.
 
     Returns:
-        The number of such records, by number of the request; requests without any are left out.
-
-    Raises:
-        RequestError: a pending request is by group, and the task has no groups.
+        The number of such records, by number of the request; requests without any are left out. None where requests by
+        group are pending and the task has no groups, so that nobody can tell.
     """
     asked = [r for r in snapshot.history.pending if r.groups]
     if not asked:
         return {}
-    if task.groups is None:
-        numbers = shorten([r.number for r in asked], show=str)
-        raise RequestError(
-            f"requests by group are pending ({numbers}), and the task has no groups, so nobody can tell whether they "
-            "have records that joined since: set Task.groups, a key a record"
-        )
-    return {number: len(at) for number, at in _unnamed(snapshot, task, key, asked).items()}
+    return None if task.groups is None else {n: len(at) for n, at in _unnamed(snapshot, task, key, asked).items()}
 
 
 def returned_by_group(snapshot: Snapshot, task: Task, key: Key) -> dict[int, list[int]] | None:

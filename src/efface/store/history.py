@@ -39,6 +39,7 @@ class History(Brief):
         requests, runs, versions: all of them, by number.
         current: number of the version in service.
         fingerprints: how many fingerprints of records' contents the store keeps.
+        deleted_at: number of the last event with which ids were deleted.
         uncleared: whether the write-ahead log may still hold deleted ids.
         retiring: when its retirement began, in UTC; None if it did not.
         cancelled_by_retiring: numbers of the requests that the retirement cancelled.
@@ -63,6 +64,7 @@ class History(Brief):
     versions: dict[int, Version] = field(default_factory=dict)
     current: int = 0
     fingerprints: FingerprintSums = field(default_factory=FingerprintSums)
+    deleted_at: int = 0
     uncleared: bool = False
     retiring: str | None = None
     cancelled_by_retiring: tuple[int, ...] = ()

@@ -50,11 +50,13 @@ class Intake(Brief):
         taken: their numbers.
         deferred: why each of the others has to wait, by its number.
         warnings: what else changed in the training records, one line each.
+        asked: positions of the records that any pending request names.
     """
 
     taken: tuple[int, ...]
     deferred: Mapping[int, Deferral]
     warnings: tuple[str, ...]
+    asked: frozenset[int]
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -92,6 +94,8 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
         tags = pending_tags_of(snapshot, requests)
         seq, by_position = snapshot.history.seq, snapshot.history.settings["by_position"]
         grown = grown_groups(snapshot, records.task, context.key)
+        by_group = {number: len(snapshot.history.requests[number].groups) for number in requests}
+        pending = [r.number for r in snapshot.history.pending]
     found = {tag: records.index.position(name) for tag, name in names.items()}
     there = sorted({at for at in found.values() if at is not None})
     asked = compare(context, records.task, np.array(there, dtype=np.int64))
@@ -105,7 +109,9 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
     deferred = {}
     for number in requests:
         places = [found[tag] for tag in tags[number] if tag in found]
-        if number in grown:
+        if grown is None and by_group[number]:
+            deferred[number] = Deferral("ungrouped", by_group[number])
+        elif grown and number in grown:
             deferred[number] = Deferral("grown", grown[number])
         elif (why := _deferral(places, asked)) and (not retrain or (by_position and why.why == "changed")):
             # a retraining leaves records out by their ids, whatever their content; a position is no such id
@@ -116,7 +122,13 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
             f"{len(around.changed)} of {looked_at} training records that were looked at have another content than the "
             "model was trained on: what stays is taken as it is now"
         )
-    return Intake(tuple(n for n in requests if n not in deferred), deferred, tuple(warnings))
+    everybody = read_pending(context, pending).names.values() if pending else ()
+    return Intake(
+        taken=tuple(n for n in requests if n not in deferred),
+        deferred=deferred,
+        warnings=tuple(warnings),
+        asked=frozenset(at for at in map(records.index.position, everybody) if at is not None),
+    )
 
 
 def compare(context: StoreContext, task: Task, positions: Indices) -> Comparison:

@@ -1,6 +1,6 @@
 """Records that were forgotten and are in the training set again: by their content, or by the group they belong to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 from efface.errors import RequestError, shorten
 from efface.store.context import StoreContext
@@ -11,8 +11,13 @@ from efface.store.intake import TrainingRecords
 from efface.store.keys import MAC_BYTES
 from efface.store.wording import numbered
 
+NO_GROUPS_NOW = (
+    "requests by group were honoured, and the task has no groups now, so nobody can tell whether records of those "
+    "groups joined since: set Task.groups, a key a record"
+)
 
-def check_returned(context: StoreContext, records: TrainingRecords, leaving: Mapping[int, str], retrain: bool) -> None:
+
+def check_returned(context: StoreContext, records: TrainingRecords, asked: Collection[int], retrain: bool) -> list[str]:
     """Check that nothing that was forgotten is in the training set again: no content, and no record of a group.
 
     Without `retrain` only records without a fingerprint are read, since all others were there before. Their contents
@@ -21,15 +26,18 @@ def check_returned(context: StoreContext, records: TrainingRecords, leaving: Map
     Args:
         context: the open store.
         records: the training records.
-        leaving: the records that are forgotten now, by position.
+        asked: positions of the records that are to be forgotten, now or later.
         retrain: whether the model is trained anew.
+
+    Returns:
+        Warnings, one line each.
 
     Raises:
         RequestError: there are such records; the message names them.
     """
     problems = []
     names = records.index.names
-    if returned := returned_records(context, records, leaving, retrain):
+    if returned := returned_records(context, records, asked, retrain):
         by = numbered("request", {number for those in returned.values() for number in those})
         problems.append(
             f"{len(returned)} training record{'s have' if len(returned) > 1 else ' has'} the content of a forgotten "
@@ -37,33 +45,34 @@ def check_returned(context: StoreContext, records: TrainingRecords, leaving: Map
             "delete the rows, or ask for them to be forgotten too (Store.add, or efface request add)"
         )
     with context.reading() as snapshot:
-        of_groups = returned_by_group(snapshot, records.task, context.key) or {}
-    joined = {at for those in of_groups.values() for at in those if at not in leaving}
-    if joined:
+        of_groups = returned_by_group(snapshot, records.task, context.key)
+    joined = sorted({at for those in (of_groups or {}).values() for at in those if at not in asked})
+    if of_groups and joined:
         problems.append(
             f"{len(joined)} training record{'s are' if len(joined) > 1 else ' is'} of groups that were forgotten by "
-            f"{numbered('request', of_groups)}, and joined since: {shorten([names[at] for at in sorted(joined)])}: "
+            f"{numbered('request', of_groups)}, and joined since: {shorten([names[at] for at in joined])}: "
             "delete the rows, or ask for the groups again (Store.add, or efface request add --groups)"
         )
     if problems:
         stay = "if they may stay, say so: RunPlan(allow_returned=True) (--allow-returned)"
         raise RequestError([f"{problem}; {stay}" for problem in problems])
+    return [NO_GROUPS_NOW] if of_groups is None else []
 
 
 def returned_records(
-    context: StoreContext, records: TrainingRecords, leaving: Mapping[int, str], everywhere: bool
+    context: StoreContext, records: TrainingRecords, asked: Collection[int], everywhere: bool
 ) -> dict[int, list[int]]:
     """The training records that have the content of a forgotten one, by position, with the numbers of its requests.
 
     Args:
         context: the open store.
         records: the training records.
-        leaving: records that are left out, by position.
+        asked: positions of records that are left out.
         everywhere: whether to read all records, not only those without a fingerprint.
     """
     if not context.history().fingerprints.forgotten:
         return {}
-    staying = [at for at in records.view.positions if at not in leaving]
+    staying = [at for at in records.view.positions if at not in asked]
     if not everywhere:
         with context.reading() as snapshot:
             known = known_halves(snapshot)

@@ -78,7 +78,7 @@ class StoreRun:
     def __init__(self, setting: RunSetting, begun: Beginning) -> None:
         self.setting, self.begun, self.record = setting, begun, begun.record
         self.context, self.task, self.plan = setting.context, setting.task, setting.plan
-        self.warnings: list[str] = []  # about the version that the run starts from
+        self.warnings: list[str] = []  # about the records, and the version that the run starts from
         self.parent: Version  # the version that the run starts from
         self.limits: DriftLimits
         self.pending: PendingRecords
@@ -106,7 +106,8 @@ class StoreRun:
     def _carry_out(self) -> RunOutcome:
         self.batch = find_batch(self.begun.records, self.pending, self.plan.retrain)
         if not self.plan.allow_returned:
-            check_returned(self.context, self.begun.records, self.batch.leaving, self.plan.retrain)
+            asked = self.begun.intake.asked
+            self.warnings += check_returned(self.context, self.begun.records, asked, self.plan.retrain)
         self.judge = Judge(self.setting, self.parent, self.batch)
         failpoint("run.task-read")
         original = self._original()
@@ -146,7 +147,7 @@ class StoreRun:
             found = check_in_service(self.context, self.task, self.parent, model)
         if found and self.plan.accept != "any":
             raise RequestError([f"{line}; {GO_ON}" for line in found])
-        self.warnings = found
+        self.warnings += found
         return model
 
     def _model(self, original: nn.Module | None) -> nn.Module:
