@@ -81,7 +81,7 @@ def test_the_life_of_a_request(here: Path) -> None:
     (here / "two.txt").write_text("1\n2\n")
     assert said("request", "add", "--ids", "two.txt").startswith("Request 2: 2 records, honoured by version 2.")
     refused = said("rollback", "1", code=2)
-    assert "version 1 knows the records of requests 1, 2, which were honoured: going back would undo that" in refused
+    assert "version 1 knows the records of requests 1-2, which were honoured: going back would undo that" in refused
 
 
 def test_no_variable_of_the_environment_arms_a_fail_point(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,18 @@ def test_a_folder_takes_the_place_of_an_empty_one(tmp_path: Path) -> None:
     assert (place / "file").read_text() == "new"
 
 
+def test_a_folder_and_the_names_in_it_are_on_the_disk_before_it_is_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "file").write_text("new")
+    written = {name: (tmp_path / name).stat().st_ino for name in ("made", "made/file")}
+    seen: list[int | str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: seen.append(os.fstat(number).st_ino))
+    replace_durably(tmp_path / "made", tmp_path / "place", seen.append)
+    assert seen == [written["made/file"], written["made"], "synced", "renamed"]
+
+
 def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / name).write_text(name)

@@ -33,7 +33,7 @@ def test_a_backup_holds_all_but_the_key(path: Path, tmp_path: Path) -> None:
     assert (made.path, made.head) == (tmp_path / "backup", store.head())
     assert (made.pending, made.knowing, made.grace_days) == ((2, 3), (1,), 30)
     assert made.delete_by is not None and made.delete_by > made.taken[:10]
-    assert "ids of the pending requests 2, 3" in made.holds[0] and "version 1, which knows forgotten" in made.holds[1]
+    assert "ids of the pending requests 2-3" in made.holds[0] and "version 1, which knows forgotten" in made.holds[1]
     assert made.delete_by in made.holds[1] and "30 days after the next run" in made.holds[2]
     held = all_bytes(made.path)
     assert {name: held[name] for name in before if name not in ("ledger.sqlite", "head.lock", "run.lock")}.items() <= (

@@ -1,5 +1,6 @@
 """Making a store: everything is refused at once, and what is made is whole or is not there."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.utils.data import TensorDataset
 
 from efface.models.checkpoint import weights_digest
 from efface.store import DriftLimits, Store, StoreSettings
+from efface.task import Task
 from helpers.networks import Labelled
 from helpers.store_cases import IDS
 from helpers.store_verbs import everything, refused, serving
@@ -26,6 +28,21 @@ def test_a_new_store_serves_the_model(store: Store, tiny: Tiny, tmp_path: Path) 
     opened = Store(tmp_path / "store")
     assert opened.history() == store.history()
     assert opened.requests() == []
+
+
+def test_a_power_cut_takes_away_neither_a_new_store_nor_its_key(
+    tiny: Tiny, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names of both, and those of the folders in the store, are on the disk by then."""
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda number: synced.add(os.fstat(number).st_ino))
+    for name in ("stores", "keys"):
+        (tmp_path / name).mkdir()
+    store = Store.create(tmp_path / "stores/a", task, tiny.model, key=tmp_path / "keys/a")
+    folders = [p for p in tmp_path.rglob("*") if p.is_dir()]
+    assert len(folders) == 6
+    assert [p.name for p in folders if p.stat().st_ino not in synced] == []
+    assert store.key_path.stat().st_ino in synced
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,6 @@ WRITES = (
     "baseline.folder-synced",
     "version.appended",
     "version.ids-deleted",
-    "version.honoured",
     "version.before-commit",
     "cleared.before-commit",
     "link.synced",

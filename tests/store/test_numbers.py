@@ -23,8 +23,7 @@ MANY = 70
 @pytest.fixture
 def few_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite takes few values in one statement, and the store gives it fewer."""
-    for module in ("tag_rows", "fingerprint_rows"):
-        monkeypatch.setattr(f"efface.store.{module}.AT_ONCE", VARIABLES // 2)
+    monkeypatch.setattr("efface.store.database.AT_ONCE", VARIABLES // 2)
     connect = sqlite3.connect
 
     def limited(*given: Any, **options: Any) -> sqlite3.Connection:

@@ -70,7 +70,8 @@ print(store.status().serving.number, store.cancel(1).stage, len(store.requests()
         "there is no version 9 (there are: 1 to 1)",
         "there is no request 7 (there are: 1 to 1)",
         "this needs the task: give it to Store(folder, task)",
-        "this needs the task: give it to Store(folder, task)",
+        "1 id is not known to the store: 1. Give the task, so that they are looked for in the training set of today; "
+        "if their rows were deleted, say so: deleted=True, or --deleted",
         "1 cancelled 1",
     ]
     assert loaded == {"sqlalchemy", "filelock"}

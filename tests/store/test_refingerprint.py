@@ -23,7 +23,7 @@ def test_contents_are_taken_as_they_are_now(other: Store) -> None:
     other.add(people([5]))
     with pytest.raises(RequestError, match="efface refingerprint"):
         other.run(QUICK)
-    with pytest.raises(RequestError, match=r"requests are pending \(1\)"):
+    with pytest.raises(RequestError, match=r"request 1 is pending"):
         other.refingerprint()
     other.cancel(1)
     found = other.refingerprint(dry_run=True)

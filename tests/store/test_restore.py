@@ -10,9 +10,9 @@ import pytest
 
 from efface import Task
 from efface.store import Backup, DamagedError, RunPlan, StorageError, Store, failpoints
-from efface.store.entries import moment
 from efface.store.failpoints import POINTS
 from efface.store.head import read_head
+from efface.store.wording import moment
 from helpers.store_cases import (
     FIRST,
     QUICK,
@@ -117,7 +117,7 @@ def test_a_head_that_was_noted_later_counts_what_was_done_since(
     )
     store.cancel(4)
     *_, since = lines(refused(Store.restore, made.path, **place, head=str(store.head())))
-    assert since.startswith(f"the state before the 3 events {last.seq}-{last.seq + 2}, ")
+    assert since.startswith(f"the state before events {last.seq}-{last.seq + 2}, ")
     earlier = store.history()
     *_, since = lines(refused(Store.restore, made.path, **place, head=f"1:{_hash_of(store, 1)}"))
     assert "nobody can tell from a backup" in since and earlier.seq == last.seq + 2

@@ -25,7 +25,7 @@ def test_rollback_goes_only_where_no_honoured_request_is_undone(tmp_path: Path, 
     (one,) = refused(store.rollback, 2)
     assert one.startswith("version 2 knows the records of request 2, which was honoured")
     (two,) = refused(store.rollback, 1)
-    assert two.startswith("version 1 knows the records of requests 1, 2, which were honoured")
+    assert two.startswith("version 1 knows the records of requests 1-2, which were honoured")
     retrained = serving(store)
     assert store.rollback(3).number == 3
     assert serving(store) != retrained

@@ -140,7 +140,7 @@ def _show_backup(made: "Backup", stdout: TextIO) -> None:
 def _show_restoration(made: "Restoration", stdout: TextIO) -> None:
     """Print where a store was restored to, what came back with it, and what to do now."""
     from efface.cli.display import make_console, say, say_next
-    from efface.store.entries import moment
+    from efface.store.wording import moment
 
     out = make_console(stdout)
     say(out, f"Store restored: {made.path}")

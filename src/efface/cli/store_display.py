@@ -15,6 +15,7 @@ from efface.cli.output import print_json
 from efface.cli.request_display import day_text, records_text
 from efface.runtime.jsonable import to_jsonable
 from efface.store.plan import NOTHING_UNLEARNED
+from efface.store.wording import numbered
 
 if TYPE_CHECKING:
     from efface.store import Alert, Overview, RunOutcome, Store, Verification, Version
@@ -72,7 +73,7 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
     if outcome.version is None:
         _not_served(out, outcome)
         return
-    batch = f"{records_text(outcome.records)} of {_numbers(outcome.requests)}"
+    batch = f"{records_text(outcome.records)} of {numbered('request', outcome.requests)}"
     made = outcome.version
     is_sure = outcome.status in ("verified", "retrained")
     done = (
@@ -97,7 +98,7 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
 def _not_served(out: Console, outcome: "RunOutcome") -> None:
     """Print that a run's model did not go into service, and what to do next."""
     ended = "honours nothing" if outcome.status == NOTHING_UNLEARNED else "is rejected"
-    pending = f", and {_numbers(outcome.requests)} pending" if outcome.requests else ""
+    pending = f", and {numbered('request', outcome.requests)} pending" if outcome.requests else ""
     say(out, f"Run {outcome.run} {ended}: the model stays as it was{pending}.")
     say_next(out, outcome.next_steps)
 
@@ -122,7 +123,7 @@ def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | N
             str(version.lineage),
             day_text(version.made),
             version.kind,
-            _numbers(seen.honours[version.number]) if seen.honours[version.number] else "",
+            numbered("request", seen.honours[version.number]) if seen.honours[version.number] else "",
             "" if version.audit is None else STATUSES[version.audit["status"]].lower(),
             "in service" if serving else "removed" if version.removed else "",
         )
@@ -132,7 +133,7 @@ def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | N
     if seen.unfinished is not None:
         say(out, f"Run {seen.unfinished.number} is at work or was interrupted; efface run goes on with it.")
     if seen.pending:
-        say(out, f"Pending: {_numbers([r.number for r in seen.pending])}; efface run honours them.")
+        say(out, f"Pending: {numbered('request', [r.number for r in seen.pending])}; efface run honours them.")
     else:
         say(out, "No request is pending.")
     if alerts is None:
@@ -194,15 +195,3 @@ def _drift(out: Console, version: "Version") -> None:
         f"Drift from the lineage's first model, on {drift['records']} holdout records: {drift['changed']:.1%} of "
         f"answers changed, accuracy {drift['accuracy']:+.3f}.",
     )
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    """Numbers of requests as text, with consecutive ones as ranges."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and number == ranges[-1][-1] + 1:
-            ranges[-1][1:] = [number]
-        else:
-            ranges.append([number])
-    shown = ", ".join("-".join(map(str, ends)) for ends in ranges)
-    return f"request{'s' * (len(numbers) != 1)} {shown}"

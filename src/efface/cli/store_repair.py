@@ -9,6 +9,7 @@ from efface.cli.parameters import DEFAULT_STORE, Json, KeyFile, OtherTask, Store
 from efface.cli.store_opening import check_store_words, open_store, open_with_task
 from efface.cli.taskpath import working_folder_importable
 from efface.errors import RequestError
+from efface.store.wording import moment
 
 if TYPE_CHECKING:
     from efface.store import ClockState, Refingerprinting
@@ -95,8 +96,8 @@ def show_clock(state: "ClockState", stdout: TextIO) -> None:
     from efface.cli.display import make_console, say
 
     out = make_console(stdout)
-    say(out, f"Machine's clock:  {_moment(state.now)}")
-    say(out, f"Last event ({state.events}):   {_moment(state.latest)}")
+    say(out, f"Machine's clock:  {moment(state.now, to_second=True)}")
+    say(out, f"Last event ({state.events}):   {moment(state.latest, to_second=True)}")
     for event, since in state.resets:
         say(out, f"Event {event} notes that times since event {since} were wrong.")
     for line in state.warnings:
@@ -111,7 +112,3 @@ def show_clock(state: "ClockState", stdout: TextIO) -> None:
         say(out, "If the machine's clock is right: efface clock --confirm. If it is wrong, set it, and look again.")
     elif not state.warnings:
         say(out, "Nothing is odd.")
-
-
-def _moment(at: str) -> str:
-    return f"{at[:10]} {at[11:19]} UTC"

@@ -79,7 +79,7 @@ def replace_durably(temporary: Path, path: Path, reached: Reached = ignore) -> N
         OSError: the content cannot be written; `path` is then unchanged.
     """
     if not temporary.is_symlink():
-        for file in temporary.iterdir() if temporary.is_dir() else [temporary]:
+        for file in [*temporary.iterdir(), temporary] if temporary.is_dir() else [temporary]:
             sync(file)
     reached("synced")
     os.replace(temporary, path)

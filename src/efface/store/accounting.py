@@ -8,13 +8,12 @@ from pathlib import Path
 from efface.store.context import StoreContext
 from efface.store.database import translate_errors
 from efface.store.errors import DamagedError
-from efface.store.files import HASH, KINDS, SUFFIX, TEMPORARY_LINK, hash_of
+from efface.store.files import HASH, KINDS, SUBFOLDERS, SUFFIX, TEMPORARY_LINK, hash_of
 from efface.store.head import HEAD, TEMPORARY_HEAD
 from efface.store.history import History
 from efface.store.place import BACKUP_MARK, DATABASE
 
 REPORTS = "reports"
-FOLDERS = (*KINDS, REPORTS)
 FILES = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", HEAD, f"{HEAD}.lock", "run.lock", BACKUP_MARK}
 # files that a write makes and that are there only while it lasts, or after it was killed
 TEMPORARY_FILE = re.compile(rf"\.new{re.escape(SUFFIX)}|\.\.new{re.escape(SUFFIX)}\.[0-9a-f]+\.tmp")
@@ -99,7 +98,7 @@ class _Account:
         """Whether the store or its history explains a file or folder of this name."""
         match parts:
             case (name,):
-                own = name in FILES or name in FOLDERS or name == f"current{SUFFIX}"
+                own = name in FILES or name in SUBFOLDERS or name == f"current{SUFFIX}"
                 return own or TEMPORARY_HEAD.fullmatch(name) is not None
             case (kind, name) if kind in KINDS:
                 return name.endswith(SUFFIX) and (kind, name.removesuffix(SUFFIX)) in self._needed
@@ -120,7 +119,7 @@ def _kind_fault(name: str, mode: int) -> str | None:
         return "is a link, which may lead out of the store"
     if not is_folder and not stat.S_ISREG(mode):
         return "is neither a file nor a folder"
-    if name in FOLDERS and not is_folder:
+    if name in SUBFOLDERS and not is_folder:
         return "is a file where the store has a folder"
     if is_folder and (name in FILES or in_folder > name.startswith(f"{REPORTS}/")):
         return "is a folder where the store has files"

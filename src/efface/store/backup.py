@@ -1,26 +1,25 @@
 """A backup of a store: a copy of one moment, made while the store is in use, verified, and without the key."""
 
-import shutil
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from efface.errors import RequestError, shorten
-from efface.runtime.files import replace_durably, sync
+from efface.errors import RequestError
 from efface.runtime.printing import Brief
 from efface.store import clock
 from efface.store.backup_mark import BackupMark, begin_mark, finish_mark
 from efface.store.backup_places import check_backup_place
 from efface.store.context import StoreContext
-from efface.store.copying import SUBFOLDERS, check_space, copy_files, drop_locks, files_to_copy, sync_folders
-from efface.store.database import Database, translate_errors
+from efface.store.copying import check_space, copy_files, drop_locks, files_to_copy
+from efface.store.database import Database
 from efface.store.errors import BusyError, DamagedError
 from efface.store.failpoints import failpoint, failpoints_of
-from efface.store.files import Folder
+from efface.store.files import SUBFOLDERS, Folder
 from efface.store.gc import removal_date, superseded
 from efface.store.history import History
 from efface.store.noted_head import HeadNote
-from efface.store.place import DATABASE, unfinished
+from efface.store.place import DATABASE
+from efface.store.whole_folder import whole_folder
+from efface.store.wording import numbered
 
 TRIES = 5  # to copy the files of one moment while runs remove superseded ones
 
@@ -59,13 +58,13 @@ class Backup(Brief):
         lines = []
         if self.pending:
             lines.append(
-                f"ids of the pending request{'s' * (len(self.pending) > 1)} {shorten(self.pending, 5)}: the store "
+                f"ids of the pending {numbered('request', self.pending)}: the store "
                 "deletes them when it honours the requests, so make a new backup then and delete this one"
             )
         if self.knowing:
             one = len(self.knowing) == 1
             lines.append(
-                f"version{'s' * (not one)} {shorten(self.knowing, 5)}, which know{'s' * one} forgotten records: the "
+                f"{numbered('version', self.knowing)}, which know{'s' * one} forgotten records: the "
                 f"store removes {'it' if one else 'them'} from {self.delete_by} on, so delete this backup by then"
             )
         lines.append(
@@ -92,13 +91,9 @@ def backup(context: StoreContext, out: Path) -> Backup:
     key = context.key
     if context.history().retiring:
         raise RequestError("the store is retired, and a backup would keep what was to end: nothing was written")
-    making = Folder(unfinished(place))
-    with ExitStack() as undo, translate_errors(making.path):
-        making.path.mkdir(mode=0o700)
-        undo.callback(shutil.rmtree, making.path, ignore_errors=True)
+    with whole_folder(place, failpoints_of("backup")) as making:
         begin_mark(making.path)
-        for name in SUBFOLDERS:
-            (making.path / name).mkdir(mode=0o700)
+        making.add_subfolders()
         failpoint("backup.folder")
         history, taken = _fill(context, making)
         check_copy(making, context.key_path, "the store is damaged, so no backup was made")
@@ -106,11 +101,7 @@ def backup(context: StoreContext, out: Path) -> Backup:
         drop_locks(making)
         finish_mark(making.path, BackupMark(history.store, history.seq, history.hash, taken), key)
         size, files = _size(making.path)
-        sync_folders(making.path)
         failpoint("backup.marked")
-        replace_durably(making.path, place, failpoints_of("backup"))
-        undo.pop_all()
-        sync(place.parent)
     return _summary(context, place, history, taken, (files, size))
 
 

@@ -14,7 +14,7 @@ from efface.store.place import (
     check_outside,
     check_store,
     find_key,
-    unfinished,
+    half_made,
 )
 
 
@@ -51,7 +51,7 @@ def check_backup_place(store: Path, out: Path) -> Path:
         RequestError: it cannot be made there.
     """
     place = Path(os.path.realpath(out))
-    half, problem = unfinished(place), _place_problem(Path(os.path.realpath(store)), place)
+    half, problem = half_made(place), _place_problem(Path(os.path.realpath(store)), place)
     if problem is not None:
         raise RequestError(f"{out}: {problem}: choose another (out, or --out)")
     if os.path.lexists(half):

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+import torch
+
 from efface.errors import RequestError
 from efface.runtime.printing import Brief
 from efface.store.batch import training_records
@@ -14,6 +16,25 @@ from efface.store.logs import log
 from efface.store.plan import RunPlan
 from efface.store.settle import settle_pending
 from efface.task import Task
+
+
+@dataclass(frozen=True, repr=False)
+class RunSetting(Brief):
+    """What all steps of a run share.
+
+    Args:
+        context: the open store.
+        task: the task, whose ids `named_task` has read.
+        plan: how the run is carried out.
+        device: where models are made and judged.
+        progress: whether to show progress; by default on a terminal.
+    """
+
+    context: StoreContext
+    task: Task
+    plan: RunPlan
+    device: torch.device
+    progress: bool | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,18 +54,17 @@ class Beginning(Brief):
     resumed: bool
 
 
-def begin(context: StoreContext, task: Task, plan: RunPlan) -> Beginning | None:
+def begin(setting: RunSetting) -> Beginning | None:
     """Resume the run that was interrupted, or begin one; None if there is nothing to do.
 
     Args:
-        context: the open store; the caller holds its run lock.
-        task: the task as the user gave it.
-        plan: how the run is carried out.
+        setting: what the run is carried out with; the caller holds the run lock of its store.
 
     Raises:
         RequestError: no request can be honoured so; the message says why each has to wait.
         DamagedError: a row was changed.
     """
+    context, task, plan = setting.context, setting.task, setting.plan
     history = context.history()
     # options are compared by their values, since equal ones may have been given as text or as numbers
     unfinished, wanted = history.open_run, asdict(plan) | {"options": asdict(plan.chosen())}

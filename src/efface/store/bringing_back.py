@@ -1,6 +1,6 @@
 """What restoring a backup would bring back: ids, models that know forgotten records, and all that was done since."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,12 @@ from sqlalchemy import select
 from efface.errors import EffaceError, RequestError
 from efface.store.context import Snapshot, StoreContext
 from efface.store.database import events
-from efface.store.entries import Stage, moment
+from efface.store.entries import Stage
 from efface.store.files import Folder
 from efface.store.gc import removal_date, superseded
 from efface.store.history import History
 from efface.store.noted_head import HeadNote, note_problems
+from efface.store.wording import moment, numbered
 
 # kinds of events whose effects are listed one by one, and kinds that are no more than steps on the way to them
 LISTED = {"requested", "amended", "cancelled", "covered", "version", "removed", "rolled_back", "retiring", "retired"}
@@ -37,11 +38,11 @@ def held(history: History) -> list[str]:
     """What a backup itself shows that it holds of people who asked to be forgotten, one line each."""
     lines = []
     if waiting := [request.number for request in history.pending]:
-        lines.append(f"ids of {counted('request', waiting)}, pending when the backup was made")
+        lines.append(f"ids of {numbered('request', waiting)}, pending when the backup was made")
     for version in superseded(history):
         day = removal_date(history, version)
         until = f", which the store kept until {day:%Y-%m-%d}" if day else ""
-        known = counted("request", history.known_to(version.number))
+        known = numbered("request", history.known_to(version.number))
         lines.append(f"version {version.number}, which knows the records of {known}, honoured by later versions{until}")
     return lines
 
@@ -66,9 +67,9 @@ def done_since(snapshot: Snapshot, taken: str, known: KnownSince, key_path: Path
         return _against(history, known.against, known.heads, key_path)
     latest = max((note.seq for note in known.heads), default=0)
     if latest > history.seq:
-        events = latest - history.seq
+        later = range(history.seq + 1, latest + 1)
         return [
-            f"the state before {'event' if events == 1 else f'the {events} events'} {_range(history.seq + 1, latest)}, "
+            f"the state before {numbered('event', later)}, "
             f"which a noted head shows to have come after the backup of {moment(taken)}: {_UNKNOWN}; the old store "
             "lists them (against, or --against FOLDER)"
         ]
@@ -81,25 +82,10 @@ def done_since(snapshot: Snapshot, taken: str, known: KnownSince, key_path: Path
     ]
 
 
-def counted(what: str, numbers: Collection[int]) -> str:
-    """Numbers of requests or versions as text, such as `requests 1-3, 7`."""
-    ranges: list[list[int]] = []
-    for number in sorted(numbers):
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return f"{what}{'s' * (len(numbers) != 1)} {', '.join(_range(*ends) for ends in ranges)}"
-
-
 _UNKNOWN = (
     "requests that were added since would be lost, those honoured or cancelled since would wait again or be lost, and "
     "models and keys that were removed since would serve again"
 )
-
-
-def _range(first: int, last: int) -> str:
-    return f"{first}" if first == last else f"{first}-{last}"
 
 
 def _against(then: History, against: Path, heads: Sequence[HeadNote], key_path: Path) -> list[str]:
@@ -137,27 +123,27 @@ def _differences(then: History, now: History) -> list[str]:
     """What a history has more than an earlier state of it, one line each."""
     new = {number for number in now.requests if number not in then.requests}
     honoured, cancelled = now.honoured - then.honoured, _cancelled(now) - _cancelled(then)
-    back, lost = counted("version", [then.current]), "which the backup does not know: ask for their records again"
+    back, lost = numbered("version", [then.current]), "which the backup does not know: ask for their records again"
     lines = []
     if some := honoured - new:
         lines.append(
-            f"{counted('request', some)}, honoured since: pending again, and {back} would serve and knows them"
+            f"{numbered('request', some)}, honoured since: pending again, and {back} would serve and knows them"
         )
     if some := honoured & new:
         lines.append(
-            f"the records of {counted('request', some)}, honoured since, {lost}; {back} would serve and knows them"
+            f"the records of {numbered('request', some)}, honoured since, {lost}; {back} would serve and knows them"
         )
     if some := cancelled - new:
-        lines.append(f"{counted('request', some)}, cancelled since: pending again, with their ids")
+        lines.append(f"{numbered('request', some)}, cancelled since: pending again, with their ids")
     if some := new - honoured - cancelled:
-        lines.append(f"the state before {counted('request', some)}, {lost}")
+        lines.append(f"the state before {numbered('request', some)}, {lost}")
     if some := {n for n, r in then.requests.items() if (r.due, r.note) != (now.requests[n].due, now.requests[n].note)}:
-        lines.append(f"the date and note that {counted('request', some)} had before")
+        lines.append(f"the date and note that {numbered('request', some)} had before")
     removed = {v.number for v in now.versions.values() if v.removed and v.number in then.versions}
     if some := {number for number in removed if not then.versions[number].removed}:
-        lines.append(f"{counted('version', some)}, whose weights were removed since")
+        lines.append(f"{numbered('version', some)}, whose weights were removed since")
     if some := set(now.versions) - set(then.versions):
-        lines.append(f"the state before {counted('version', some)}: {back} would serve")
+        lines.append(f"the state before {numbered('version', some)}: {back} would serve")
     elif now.current != then.current:
         lines.append(f"the state before version {now.current} was put into service: {back} would serve")
     if now.retiring:

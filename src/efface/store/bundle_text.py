@@ -43,6 +43,8 @@ DEFERRED = {
     "trained, which therefore has nothing of them to forget. Training anew honours it.",
     "grown": "It could not be honoured so far, since more records of those it is for joined the training set after it "
     "was made, which it does not name: it must be asked for again.",
+    "ungrouped": "It could not be honoured so far, since nobody could tell whether more records of those it is for "
+    "joined the training set after it was made.",
 }
 KINDS = {
     "requested": "the request was added",

@@ -12,6 +12,7 @@ from efface.store.context import Snapshot, StoreContext
 from efface.store.database import events
 from efface.store.entries import CONFIRMED, RESET
 from efface.store.history import History
+from efface.store.wording import moment
 
 EARLIEST = datetime(2024, 1, 1, tzinfo=UTC)  # before efface was written, so a clock that shows less is wrong
 DAY_S = 86_400.0
@@ -111,9 +112,10 @@ def confirm_clock(context: StoreContext) -> ClockState:
     """
     with context.writing() as transaction:
         state = clock_state(transaction)
+        shown = moment(state.now, to_second=True)
         if state.future is not None:
             raise RequestError(
-                f"the clock cannot be confirmed: it shows {_shown(state.now)}, and event {state.future} and those "
+                f"the clock cannot be confirmed: it shows {shown}, and event {state.future} and those "
                 "after it have later times. If the clock is right now, note that these were wrong (Store.reset_clock, "
                 "or efface clock --reset)"
             )
@@ -130,15 +132,16 @@ def reset_clock(context: StoreContext) -> ClockState:
     """
     with context.writing() as transaction:
         state = clock_state(transaction)
+        shown = moment(state.now, to_second=True)
         if state.future is None:
             raise RequestError(
                 f"the clock cannot be reset: no event has a time later than that of the machine's clock, "
-                f"{_shown(state.now)}. If the clock is wrong, set it first. If it is right after a long rest, note "
+                f"{shown}. If the clock is wrong, set it first. If it is right after a long rest, note "
                 "that (Store.confirm_clock, or efface clock --confirm)"
             )
         if clock.now() < EARLIEST:
             raise RequestError(
-                f"the clock cannot be reset: the machine's clock shows {_shown(state.now)}, when efface was not "
+                f"the clock cannot be reset: the machine's clock shows {shown}, when efface was not "
                 "written yet: set it first"
             )
         transaction.append(RESET, {"since": state.future})
@@ -154,7 +157,3 @@ def _first_in_future(snapshot: Snapshot, now: datetime) -> int | None:
         events.c.seq > (resets[-1][0] if resets else 0), events.c.at > now.isoformat(timespec="milliseconds")
     )
     return snapshot.connection.execute(query).scalar()
-
-
-def _shown(moment: str) -> str:
-    return f"{moment[:10]} {moment[11:19]} UTC"

@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from efface.runtime.files import sync
 from efface.store.database import translate_errors
 from efface.store.errors import DamagedError, StorageError
-from efface.store.files import CHUNK, KINDS, Folder
+from efface.store.files import CHUNK, SUBFOLDERS, Folder
 from efface.store.history import History
 
-SUBFOLDERS = (*KINDS, "reports")
 LOCKS = ("head.lock", "run.lock")
 
 
@@ -101,13 +99,6 @@ def copy_files(files: Sequence[FileToCopy], reached: Callable[[], object]) -> li
                 missing.append(file.what)
         reached()
     return missing
-
-
-def sync_folders(folder: Path) -> None:
-    """Wait until the names of all files below a folder are on the disk."""
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_dir() and not path.is_symlink():
-            sync(path)
 
 
 def drop_locks(folder: Folder) -> None:

@@ -1,6 +1,6 @@
 """Making a store: everything is checked first, and the finished store appears in one step."""
 
-import shutil
+import os
 import uuid
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -26,17 +26,18 @@ from efface.runtime.kinds import network_problem
 from efface.runtime.provenance import versions
 from efface.store.build import save
 from efface.store.context import StoreContext, Transaction
-from efface.store.database import Database, translate_errors
+from efface.store.database import Database
 from efface.store.drift import answers_of
 from efface.store.entries import FingerprintSums
-from efface.store.files import Folder, hash_of
+from efface.store.files import hash_of
 from efface.store.fingerprint_rows import replace_all
 from efface.store.fingerprints import fingerprints_at
 from efface.store.keys import make_key
 from efface.store.naming import id_kinds, name_settings, names_for_store
-from efface.store.place import check_new_store, unfinished
+from efface.store.place import check_new_store
 from efface.store.settings import StoreSettings, check_settings
 from efface.store.task_view import ids_of
+from efface.store.whole_folder import whole_folder
 from efface.task import Task, check_task, missing_build_model
 
 
@@ -79,17 +80,12 @@ class NewStore:
             collect_errors(problems, _check_task, self.task, model)
         if problems or model is None:
             raise RequestError(problems)
-        # made beside its place and then moved there, so that no half-made store is ever seen
-        making = Folder(unfinished(self.folder))
-        with ExitStack() as undo:
-            with translate_errors(self.folder):
-                making.create()
-            undo.callback(shutil.rmtree, making.path, ignore_errors=True)
+        with ExitStack() as undo, whole_folder(self.folder) as making:
+            making.add_subfolders()
             key = make_key(self.key_path)
-            undo.callback(self.key_path.unlink, missing_ok=True)
-            with translate_errors(self.folder):
-                file = making.add("checkpoints", lambda path: save(model, path))
-                baseline = making.add("baselines", answers_of(self.task, model).write)
+            undo.callback(self._drop_key)
+            file = making.add("checkpoints", lambda path: save(model, path))
+            baseline = making.add("baselines", answers_of(self.task, model).write)
             database = Database(making.database)
             database.create()
             context = StoreContext.begin(making, database, key)
@@ -99,9 +95,11 @@ class NewStore:
                 transaction.append("version", self._first_version(file, baseline, sums))
             context.note_head()
             making.serve(file)
-            with translate_errors(self.folder):
-                making.path.rename(self.folder)
-            undo.pop_all()
+
+    def _drop_key(self) -> None:
+        """Remove the key of a store that was not made."""
+        if not os.path.lexists(self.folder):
+            self.key_path.unlink(missing_ok=True)
 
     def _created(self, fingerprint: str) -> dict[str, Any]:
         settings = self.settings

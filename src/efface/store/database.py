@@ -2,10 +2,11 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from filelock import Timeout
@@ -34,11 +35,13 @@ from efface.store.settings import BUSY_S
 APPLICATION, FORMAT = 0x65666163, 3  # "efac"; SQLite keeps both numbers in the file's header
 CURSORS = "efface_cursors"  # where a connection keeps its cursors
 TRUNCATE_MS = 100  # how long truncating the log waits for readers; the caller tries again
+AT_ONCE = 500  # values in one SQL statement; SQLite takes 999, or more in later versions
 EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 # parts of SQLite's messages that mean damage
 DAMAGE = ("malformed", "not a database", "no such table", "append-only", "no such col", "decode to UTF-8")
 
 metadata = MetaData()
+T = TypeVar("T")
 
 
 class Blob(LargeBinary):
@@ -200,6 +203,13 @@ class Database:
         with self.reading() as connection:
             rows = connection.exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()
         return [] if list(rows) == ["ok"] else [f"{self.path.name}: {row}" for row in rows]
+
+
+def batches(values: Iterable[T], size: int | None = None) -> Iterator[list[T]]:
+    """The values in lists, by default of as many as one SQL statement takes; the last may be shorter."""
+    left = iter(values)
+    while some := list(islice(left, size or AT_ONCE)):
+        yield some
 
 
 def _engine(path: Path, busy_s: float) -> Engine:

@@ -13,11 +13,6 @@ RESET, CONFIRMED = "clock_reset", "clock_confirmed"  # kinds of events about the
 TIMES = ("added", "honoured", "began", "made", "replaced")  # fields of requests, runs and versions
 
 
-def moment(at: str) -> str:
-    """A time in UTC as messages show it, to the minute."""
-    return f"{at[:10]} {at[11:16]} UTC"
-
-
 @dataclass(frozen=True)
 class Event:
     """One line of the history.
@@ -104,8 +99,8 @@ class Deferral:
 
     Args:
         why: `missing` (records are no longer in the training set), `changed` (their content changed), `joined` (the
-            model was not trained on them) or `grown` (its groups have other records too by now) or
-            `ungrouped` (the task has no groups, by which that could be seen).
+            model was not trained on them), `grown` (its groups have other records too by now) or `ungrouped` (the task
+            has no groups, by which that could be seen).
         records: how many records that holds for; how many groups where the task has none.
     """
 

@@ -51,7 +51,6 @@ RUN_POINTS = (
     "baseline.folder-synced",
     "version.fingerprints",
     "version.appended",
-    "version.honoured",
     "version.ids-deleted",
     "version.before-commit",
     "run.committed",

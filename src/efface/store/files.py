@@ -20,6 +20,7 @@ from efface.store.place import DATABASE
 HASH = re.compile(r"[0-9a-f]{64}")
 SUFFIX = ".safetensors"
 KINDS = ("checkpoints", "baselines")
+SUBFOLDERS = (*KINDS, "reports")
 TEMPORARY_LINK = ".current.tmp"
 CHUNK = 2**20
 
@@ -32,10 +33,9 @@ class Folder:
         self.database = path / DATABASE
         self.link = path / f"current{SUFFIX}"
 
-    def create(self) -> None:
-        """Make the folders, which only their owner can enter."""
-        self.path.mkdir(mode=0o700)
-        for name in (*KINDS, "reports"):
+    def add_subfolders(self) -> None:
+        """Make the folders in it, which only their owner can enter."""
+        for name in SUBFOLDERS:
             (self.path / name).mkdir(mode=0o700)
 
     @contextmanager

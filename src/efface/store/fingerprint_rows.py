@@ -2,21 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 from sqlalchemy import delete, func, select
 
 from efface.store.context import Snapshot, Transaction
-from efface.store.database import fingerprints, forgotten_content
+from efface.store.database import batches, fingerprints, forgotten_content
 from efface.store.entries import FingerprintSums
 from efface.store.errors import DamagedError
 from efface.store.keys import MAC_BYTES, Key
 
-AT_ONCE = 500  # values in one SQL statement
 WRITTEN_AT_ONCE = 10_000
 MODULUS = 2**256
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ def replace_all(transaction: Transaction, rows: Iterable[Fingerprint], before: F
     """
     transaction.connection.execute(delete(fingerprints))
     count = total = 0
-    for some in _batches(rows, WRITTEN_AT_ONCE):
+    for some in batches(rows, WRITTEN_AT_ONCE):
         transaction.connection.execute(
             fingerprints.insert(), [{"tag": r.short, "content": r.content, "alike": int(r.alike)} for r in some]
         )
@@ -92,13 +88,13 @@ def forget(transaction: Transaction, tags: Iterable[bytes], contents: Iterable[t
     """
     before = transaction.history.fingerprints
     count, total = before.records, int(before.sum, 16)
-    for some in _batches((tag[:MAC_BYTES] for tag in tags), AT_ONCE):
+    for some in batches(tag[:MAC_BYTES] for tag in tags):
         chosen = fingerprints.c.tag.in_(some)
         for row in transaction.connection.execute(select(fingerprints).where(chosen)).all():
             count, total = count - 1, total - _number(transaction.key, row.tag, row.content, row.alike)
         transaction.connection.execute(delete(fingerprints).where(chosen))
     there, added = before.forgotten, int(before.forgotten_sum, 16)
-    for pairs in _batches(dict.fromkeys(contents), AT_ONCE):
+    for pairs in batches(dict.fromkeys(contents)):
         held = _forgotten_pairs(transaction, [content for content, _ in pairs])
         fresh = [(content, request) for content, request in pairs if (content, request) not in held]
         if fresh:
@@ -128,7 +124,7 @@ def fingerprints_of(snapshot: Snapshot, tags: Sequence[bytes]) -> dict[bytes, Fi
     """
     found: dict[bytes, Fingerprint] = {}
     by_half = {tag[:MAC_BYTES]: tag for tag in tags}
-    for some in _batches(by_half, AT_ONCE):
+    for some in batches(by_half):
         for row in snapshot.connection.execute(select(fingerprints).where(fingerprints.c.tag.in_(some))):
             if (tag := by_half.get(row.tag)) is None:
                 raise DamagedError("fingerprints: a row was changed")
@@ -155,7 +151,7 @@ def check_counts(snapshot: Snapshot) -> None:
 def requests_with_content(snapshot: Snapshot, contents: Iterable[bytes]) -> dict[bytes, list[int]]:
     """Numbers of the requests by which records of some contents were forgotten, by `Key.forgotten_mac`."""
     found: dict[bytes, list[int]] = {}
-    for some in _batches(dict.fromkeys(contents), AT_ONCE):
+    for some in batches(dict.fromkeys(contents)):
         for content, request in sorted(_forgotten_pairs(snapshot, some)):
             found.setdefault(content, []).append(request)
     return found
@@ -207,9 +203,3 @@ def _forgotten_number(key: Key, content: bytes, request: int) -> int:
 
 def _hex(total: int) -> str:
     return f"{total % MODULUS:x}"
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    left = iter(items)
-    while some := list(islice(left, size)):
-        yield some

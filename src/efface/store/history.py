@@ -18,9 +18,9 @@ from efface.store.entries import (
     RunRecord,
     Stage,
     Version,
-    moment,
 )
 from efface.store.errors import DamagedError
+from efface.store.wording import moment
 
 FIRST = "0" * 64  # what the first event is chained to
 

@@ -91,8 +91,8 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
             service was trained on others than the fingerprints are of.
         DamagedError: rows of fingerprints or of requests were changed, removed or put in.
     """
-    if not retrain and (why := context.history().foreign_contents):
-        raise RequestError(why)
+    if not retrain and (problem := context.history().foreign_contents):
+        raise RequestError(problem)
     names = read_pending(context, requests).names
     with context.reading() as snapshot:
         check_counts(snapshot)

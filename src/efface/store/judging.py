@@ -13,15 +13,15 @@ from efface.runtime.printing import Brief
 from efface.store.accuracy import accuracy_problem
 from efface.store.assessment import SEE_TO_FIT, VERIFY, Assessment
 from efface.store.batch import DeletionBatch
+from efface.store.beginning import RunSetting
 from efface.store.build import load
-from efface.store.context import StoreContext
 from efface.store.drift import HoldoutAnswers, answers_of, drift_of, fits_holdout, read_answers
 from efface.store.entries import RunRecord, Version
 from efface.store.failpoints import failpoint
 from efface.store.history import baseline_title
-from efface.store.plan import NOT_AUDITED, RETRAINED, RunPlan
+from efface.store.plan import NOT_AUDITED, RETRAINED
 from efface.store.settings import DriftLimits
-from efface.task import Task
+from efface.store.wording import numbered
 from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, less_far
 
 
@@ -43,20 +43,12 @@ class Judge(Brief):
     """What the new model of a run is judged with.
 
     Args:
-        context: the open store.
-        task: the task as the user gave it.
-        plan: how the run is carried out.
-        device: where the models are.
-        progress: whether to show progress; by default on a terminal.
+        setting: what the run is carried out with.
         parent: the version that the run starts from.
         batch: the records that the run forgets.
     """
 
-    context: StoreContext
-    task: Task
-    plan: RunPlan
-    device: torch.device
-    progress: bool | None
+    setting: RunSetting
     parent: Version
     batch: DeletionBatch
 
@@ -66,16 +58,16 @@ class Judge(Brief):
         Raises:
             RequestError: the model cannot read the holdout records.
         """
-        file = self.context.folder.checked("baselines", self.parent.baseline, baseline_title(self.parent))
+        file = self.setting.context.folder.checked("baselines", self.parent.baseline, baseline_title(self.parent))
         first = read_answers(file)
-        if not fits_holdout(self.task, first.rows):
+        if not fits_holdout(self.setting.task, first.rows):
             why = "the holdout is shorter than at the beginning of the lineage: give the same records"
             return Measured(None, {"missing": why})
-        now = answers_of(self.task, model, first.rows)
+        now = answers_of(self.setting.task, model, first.rows)
         if not torch.equal(now.labels, first.labels):
             why = "the holdout holds other records than at the beginning of the lineage: give the same records"
             return Measured(None, {"missing": why})
-        return Measured(now, drift_of(self.task, now, first, self.batch.forget_classes))
+        return Measured(now, drift_of(self.setting.task, now, first, self.batch.forget_classes))
 
     def conclude(self, model: nn.Module, run: RunRecord) -> Assessment:
         """Audit an unlearned model; a retrained one needs no audit.
@@ -84,11 +76,11 @@ class Judge(Brief):
             model: the new model.
             run: the run that made it.
         """
-        if self.plan.retrain:
+        if self.setting.plan.retrain:
             return Assessment(RETRAINED, ["trained anew without the records"], {})
-        if self.plan.level is None:
+        if self.setting.plan.level is None:
             return Assessment(NOT_AUDITED, ["no audit was asked for"], {}, next_steps=(VERIFY,))
-        return self._audit(model, self.plan.level, run)
+        return self._audit(model, self.setting.plan.level, run)
 
     def hold_to_limits(self, found: Assessment, drift: Mapping[str, Any]) -> Assessment:
         """Hold a model to the limit of lost holdout accuracy, whatever an audit says of it.
@@ -97,42 +89,46 @@ class Judge(Brief):
             found: what was concluded so far.
             drift: how far the model moved, as `drift.drift_of` returns it.
         """
-        limit = DriftLimits(**self.context.history().settings["limits"]).accuracy
+        limit = DriftLimits(**self.setting.context.history().settings["limits"]).accuracy
         if "missing" in drift:
             return self._with(found, f"holdout accuracy not compared: {drift['missing']}")
         if problem := accuracy_problem(drift, limit):
-            mend = (SEE_TO_FIT,) if self.plan.retrain else (*less_far(self.plan.chosen()), OTHER_METHOD, RETRAIN)
+            mend = (
+                (SEE_TO_FIT,)
+                if self.setting.plan.retrain
+                else (*less_far(self.setting.plan.chosen()), OTHER_METHOD, RETRAIN)
+            )
             steps = tuple(dict.fromkeys([*mend, *found.next_steps]))
             return replace(self._with(found, problem), within_limits=False, next_steps=steps)
-        if self.plan.retrain:
+        if self.setting.plan.retrain:
             return self._with(found, f"holdout accuracy {drift['accuracy']:+.3f} against the first model before")
         return found
 
     def _with(self, found: Assessment, said: str) -> Assessment:
         """An assessment with one more reason; that of a retraining stays one line."""
-        reasons = ["; ".join([*found.reasons, said])] if self.plan.retrain else [*found.reasons, said]
+        reasons = ["; ".join([*found.reasons, said])] if self.setting.plan.retrain else [*found.reasons, said]
         return replace(found, reasons=reasons)
 
     def _audit(self, model: nn.Module, level: str, run: RunRecord) -> Assessment:
         """Audit the new model and store the report, in which tags replace the ids of records."""
-        first = self.context.folder.checked("checkpoints", self.parent.file, self.parent.title)
+        first = self.setting.context.folder.checked("checkpoints", self.parent.file, self.parent.title)
         report = audit_models(
-            original=load(self.task, first, self.device),
+            original=load(self.setting.task, first, self.setting.device),
             unlearned=model,
             forget=self.batch.forget,
             task=self.batch.task,
             level=level,
-            references=self.plan.references,
+            references=self.setting.plan.references,
             options=AuditOptions(
-                method=self.plan.chosen() if level == "strong" else None,
-                run_seed=self.plan.seed,
+                method=self.setting.plan.chosen() if level == "strong" else None,
+                run_seed=self.setting.plan.seed,
                 used_reference=(run.model or {}).get("reference"),
-                title=f"Run {run.number}: requests {', '.join(map(str, run.requests))}",
-                progress=self.progress,
+                title=f"Run {run.number}: {numbered('request', run.requests)}",
+                progress=self.setting.progress,
                 show_positions=False,
             ),
         )
         failpoint("run.audited")
-        files = self.context.folder.add_report(run.number, report.save)
+        files = self.setting.context.folder.add_report(run.number, report.save)
         verdict = report.verdict
         return Assessment(str(verdict.status), list(verdict.reasons), files, next_steps=verdict.next_steps)

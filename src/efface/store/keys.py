@@ -100,6 +100,7 @@ def make_key(path: Path) -> Key:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(f"{key.secret.hex()}\n")
         sync(path)
+        sync(path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)  # half a key is useless, and would make the next attempt fail
         raise storage_error(path, error, "the key cannot be written") from error

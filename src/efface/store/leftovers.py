@@ -10,6 +10,7 @@ from efface.store.context import StoreContext
 from efface.store.files import hash_of
 from efface.store.gc import removal_date, superseded
 from efface.store.history import History
+from efface.store.wording import numbered
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,11 +54,10 @@ def _own(context: StoreContext, history: History) -> list[Leftover]:
     """What the store itself holds."""
     found = []
     for version in superseded(history):
-        day, known = removal_date(history, version), sorted(history.known_to(version.number))
+        day, known = removal_date(history, version), history.known_to(version.number)
         found.append(
             Leftover(
-                f"{version.title} in the store: knows the records of request{'s' * (len(known) > 1)} "
-                f"{shorten(known, MAX_NAMED)}",
+                f"{version.title} in the store: knows the records of {numbered('request', known)}",
                 True,
                 f"kept for audits until {day:%Y-%m-%d}, then removed by the next run" if day else "kept",
             )

@@ -129,7 +129,7 @@ def note_problems(connection: "Connection", history: "History", notes: Sequence[
     from sqlalchemy import select
 
     from efface.store.database import events
-    from efface.store.entries import moment
+    from efface.store.wording import moment
 
     problems = []
     for note in notes:

@@ -10,6 +10,7 @@ from efface.store.errors import DamagedError
 from efface.store.keys import TAG_DIGITS, short_tag
 from efface.store.tag_rows import id_faults, pending_ids_of, tags_of
 from efface.store.task_view import ids_of
+from efface.store.wording import numbered
 from efface.task import Task
 from efface.types import RecordId
 
@@ -58,7 +59,6 @@ def read_pending(context: StoreContext, requests: Sequence[int]) -> PendingRecor
         names = pending_ids_of(snapshot, requests)
         forgotten = tags_of(snapshot, snapshot.history.honoured)
         known = tags_of(snapshot, requests)
-    whose = f"requests {', '.join(map(str, requests))}"
-    if wrong := id_faults(context.key, whose, names, known, forgotten):
+    if wrong := id_faults(context.key, numbered("request", requests), names, known, forgotten):
         raise DamagedError(wrong)
     return PendingRecords(names, forgotten)

@@ -77,7 +77,7 @@ def check_new_store(folder: Path, key_path: Path) -> None:
         raise RequestError(problems)
 
 
-def unfinished(folder: Path) -> Path:
+def half_made(folder: Path) -> Path:
     """The path at which a store is built before it is moved to `folder`."""
     return folder.parent / f".{folder.name}.new"
 
@@ -124,7 +124,7 @@ def check_outside(folder: Path, key_path: Path) -> None:
     Raises:
         RequestError: it does, or lies where the store is built before it is moved to its place.
     """
-    if any(is_within(key_path, place) for place in (folder, unfinished(folder))):
+    if any(is_within(key_path, place) for place in (folder, half_made(folder))):
         raise RequestError(
             f"{key_path}: the key must lie outside of the store: name another place (key, --key or {KEY_VARIABLE})"
         )
@@ -170,20 +170,20 @@ def _check_length(folder: Path, error: OSError | None = None) -> None:
 def check_absent(folder: Path, _: Path | None = None) -> None:
     """Check that a store can be put at a place; RequestError if something is there, or it cannot be written to."""
     try:
-        os.lstat(unfinished(folder))
+        os.lstat(half_made(folder))
     except OSError as error:
         _check_length(folder, error)
     _check_length(folder)
     if os.path.lexists(folder):
         raise RequestError(f"{folder}: there is something already; name another (folder, or --store)")
-    if os.path.lexists(unfinished(folder) / BACKUP_MARK):
+    if os.path.lexists(half_made(folder) / BACKUP_MARK):
         raise RequestError(
-            f"{unfinished(folder)}: a store is being restored there (Store.restore, or efface restore), or was, and "
+            f"{half_made(folder)}: a store is being restored there (Store.restore, or efface restore), or was, and "
             "that was interrupted; it may hold ids and models: remove it once no efface restore is at work"
         )
-    if os.path.lexists(unfinished(folder)):
+    if os.path.lexists(half_made(folder)):
         raise RequestError(
-            f"{unfinished(folder)}: a store is being made there (Store.create, or efface init), or was, and that was "
+            f"{half_made(folder)}: a store is being made there (Store.create, or efface init), or was, and that was "
             "interrupted; it holds a copy of the model: remove it, and the key that was made with it"
         )
     if not folder.parent.is_dir():

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import select
 
-from efface.errors import RequestError, shorten
+from efface.errors import RequestError
 from efface.store.batch import training_records
 from efface.store.context import StoreContext
 from efface.store.database import fingerprints
 from efface.store.failpoints import failpoint
 from efface.store.fingerprint_rows import Fingerprint, PackedFingerprints, replace_all
 from efface.store.fingerprints import fingerprints_at
+from efface.store.wording import numbered
 from efface.task import Task
 
 
@@ -87,9 +88,9 @@ def refingerprint(context: StoreContext, task: Task, dry_run: bool, progress: bo
 
 
 def _check_nothing_pending(context: StoreContext) -> None:
-    history = context.history()
-    if pending := [r.number for r in history.pending]:
+    if pending := [r.number for r in context.history().pending]:
         raise RequestError(
-            f"requests are pending ({shorten(pending, show=str)}): whether their records are those that were asked for "
-            "could not be seen any more. Honour or cancel them first, and ask again afterwards"
+            f"{numbered('request', pending)} {'is' if len(pending) == 1 else 'are'} pending: whether their records "
+            "are those that were asked for could not be seen any more. Honour or cancel them first, and ask again "
+            "afterwards"
         )

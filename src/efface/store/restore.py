@@ -1,28 +1,29 @@
 """Making a store of a backup: copied, verified, and noted in the history; what would come back is asked first."""
 
 import shutil
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from efface.errors import RequestError
-from efface.runtime.files import replace_durably, sync
+from efface.runtime.files import sync
 from efface.runtime.printing import Brief
 from efface.store.backup import check_copy
 from efface.store.backup_mark import BackupMark, begin_mark, read_mark
 from efface.store.backup_places import check_restoration
 from efface.store.bringing_back import KnownSince, done_since, held
 from efface.store.context import StoreContext
-from efface.store.copying import SUBFOLDERS, check_space, copy_files, drop_locks, files_to_copy, sync_folders
+from efface.store.copying import check_space, copy_files, drop_locks, files_to_copy
 from efface.store.database import translate_errors
-from efface.store.entries import moment
 from efface.store.errors import DamagedError
 from efface.store.failpoints import failpoint, failpoints_of
 from efface.store.files import Folder
 from efface.store.head import HEAD
 from efface.store.keys import Key
 from efface.store.noted_head import HeadNote
-from efface.store.place import BACKUP_MARK, DATABASE, KEY_VARIABLE, find_key, unfinished
+from efface.store.place import BACKUP_MARK, DATABASE, KEY_VARIABLE, find_key
+from efface.store.whole_folder import whole_folder
+from efface.store.wording import moment
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,13 +66,9 @@ def restore(
     """
     key_path = check_restoration(backup, folder, key_path, known.against)
     mark, mac = read_mark(backup)
-    making = Folder(unfinished(folder))
-    with ExitStack() as undo, translate_errors(making.path):
-        making.path.mkdir(mode=0o700)
-        undo.callback(shutil.rmtree, making.path, ignore_errors=True)
+    with whole_folder(folder, failpoints_of("restore")) as making:
         begin_mark(making.path)
-        for name in SUBFOLDERS:
-            (making.path / name).mkdir(mode=0o700)
+        making.add_subfolders()
         failpoint("restore.folder")
         for name in (DATABASE, HEAD):
             _copy(backup / name, making.path / name)
@@ -91,11 +88,7 @@ def restore(
         history = context.history()
         drop_locks(making)
         (making.path / BACKUP_MARK).unlink()
-        sync_folders(making.path)
         failpoint("restore.unmarked")
-        replace_durably(making.path, folder, failpoints_of("restore"))
-        undo.pop_all()
-        sync(folder.parent)
     return Restoration(
         path=folder,
         key_path=key_path,

@@ -1,6 +1,6 @@
 """Records that were forgotten and are in the training set again: by their content, or by the group they belong to."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from efface.errors import RequestError, shorten
 from efface.store.batch import DeletionBatch
@@ -10,6 +10,7 @@ from efface.store.fingerprints import forgotten_macs
 from efface.store.group_rows import returned_by_group
 from efface.store.intake import TrainingRecords
 from efface.store.keys import MAC_BYTES
+from efface.store.wording import numbered
 
 NO_GROUPS_NOW = (
     "requests by group were honoured, and the task has no groups now, so nobody can tell whether records of those "
@@ -38,19 +39,19 @@ def check_returned(context: StoreContext, records: TrainingRecords, asked: Colle
     problems = []
     names = records.index.names
     if returned := returned_records(context, records, asked, retrain):
-        numbers = sorted({number for those in returned.values() for number in those})
+        by = numbered("request", {number for those in returned.values() for number in those})
         problems.append(
             f"{len(returned)} training record{'s have' if len(returned) > 1 else ' has'} the content of a forgotten "
-            f"one under another id: {shorten([names[at] for at in returned])} (forgotten by {_requests(numbers)}): "
+            f"one under another id: {shorten([names[at] for at in returned])} (forgotten by {by}): "
             "delete the rows, or ask for them to be forgotten too (Store.add, or efface request add)"
         )
     with context.reading() as snapshot:
         of_groups = returned_by_group(snapshot, records.task, context.key)
-    joined = {at for those in (of_groups or {}).values() for at in those if at not in asked}
-    if joined:
+    joined = sorted({at for those in (of_groups or {}).values() for at in those if at not in asked})
+    if of_groups and joined:
         problems.append(
             f"{len(joined)} training record{'s are' if len(joined) > 1 else ' is'} of groups that were forgotten by "
-            f"{_requests(sorted(of_groups or ()))}, and joined since: {shorten([names[at] for at in sorted(joined)])}: "
+            f"{numbered('request', of_groups)}, and joined since: {shorten([names[at] for at in joined])}: "
             "delete the rows, or ask for the groups again (Store.add, or efface request add --groups)"
         )
     if problems:
@@ -107,7 +108,3 @@ def returned_records(
     with context.reading() as snapshot:
         found = requests_with_content(snapshot, macs)
     return {at: found[mac] for at, mac in zip(staying, macs, strict=True) if mac in found}
-
-
-def _requests(numbers: Sequence[int]) -> str:
-    return f"request{'s' * (len(numbers) > 1)} {shorten(numbers)}"

@@ -1,9 +1,10 @@
 """Putting an earlier version back into service."""
 
-from efface.errors import RequestError, shorten
+from efface.errors import RequestError
 from efface.store.context import StoreContext
 from efface.store.entries import Version
 from efface.store.gc import finish
+from efface.store.wording import numbered
 
 
 def rollback(context: StoreContext, number: int) -> Version:
@@ -20,12 +21,11 @@ def rollback(context: StoreContext, number: int) -> Version:
     """
     with context.folder.locked(0.0):
         history = context.history()
-        version, undone = history.version(number), sorted(history.known_to(number))
+        version, undone = history.version(number), history.known_to(number)
         if undone:
-            several = len(undone) > 1
             raise RequestError(
-                f"version {number} knows the records of request{'s' * several} {shorten(undone)}, which "
-                f"{'were' if several else 'was'} honoured: going back would undo that"
+                f"version {number} knows the records of {numbered('request', undone)}, which "
+                f"{'were' if len(undone) > 1 else 'was'} honoured: going back would undo that"
             )
         if version.number == history.current:
             raise RequestError(f"version {number} is in service already")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from efface.data.twins import TWINS_WAY_OUT
@@ -14,10 +13,9 @@ from efface.runtime.notices import quietly
 from efface.runtime.seeds import unchanged_globals
 from efface.store.assessment import Assessment, take_it
 from efface.store.batch import DeletionBatch, find_batch
-from efface.store.beginning import Beginning, begin, end_run
+from efface.store.beginning import Beginning, RunSetting, begin, end_run
 from efface.store.build import load, retrain_without, save, unlearn_batch
 from efface.store.content import TrainedOn, content_update, read_trained_on
-from efface.store.context import StoreContext
 from efface.store.drift import answers_of
 from efface.store.entries import Stage, Version
 from efface.store.failpoints import failpoint
@@ -25,11 +23,10 @@ from efface.store.gc import finish, recover
 from efface.store.in_service import GO_ON, check_holdout_stays, check_in_service
 from efface.store.judging import Judge, Measured
 from efface.store.pending import PendingRecords, read_pending
-from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, RunPlan, check_plan
+from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, check_plan
 from efface.store.returned import check_joined, check_returned
 from efface.store.settings import DriftLimits
 from efface.store.settle import delete_ids, settle_pending
-from efface.task import Task
 from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, UNCHANGED_BY_RETRAINING
 from efface.unlearning.nothing import NothingUnlearnedError
 
@@ -45,25 +42,14 @@ UNCLEARED = (
 
 
 @quietly()  # warnings name records by tags, which the outcome has replaced by ids
-def run(
-    context: StoreContext,
-    task: Task,
-    plan: RunPlan,
-    device: torch.device,
-    wait_s: float = 0.0,
-    progress: bool | None = None,
-) -> RunOutcome:
+def run(setting: RunSetting, wait_s: float = 0.0) -> RunOutcome:
     """Honour all pending requests, or resume a run that was interrupted.
 
     If an error is raised, the version in service does not change.
 
     Args:
-        context: the open store.
-        task: the task as the user gave it.
-        plan: how the run is carried out.
-        device: where models are made and judged.
+        setting: what the run is carried out with.
         wait_s: seconds to wait for another run.
-        progress: whether to show progress; by default on a terminal.
 
     Raises:
         RequestError: the plan cannot be carried out, or not on these records.
@@ -71,16 +57,17 @@ def run(
         DamagedError: a row or a checkpoint was changed.
         DivergedError: weights became NaN or infinite.
     """
-    check_plan(plan, task)
+    context = setting.context
+    check_plan(setting.plan, setting.task)
     with context.folder.locked(wait_s), unchanged_globals():
         failpoint("run.locked")
         context.check_open()
         recover(context)
         failpoint("run.recovered")
-        begun = begin(context, task, plan)
+        begun = begin(setting)
         if begun is None:
             return RunOutcome("nothing")
-        return StoreRun(context, task, plan, device, progress, begun).carry_out()
+        return StoreRun(setting, begun).carry_out()
 
 
 class StoreRun:
@@ -89,25 +76,13 @@ class StoreRun:
     Each step is noted in the history before the next begins, so that an interrupted run resumes after its last step.
 
     Args:
-        context: the open store; the caller holds its run lock.
-        task: the task as the user gave it.
-        plan: how the run is carried out.
-        device: where models are made and judged.
-        progress: whether to show progress; by default on a terminal.
+        setting: what the run is carried out with; the caller holds the run lock of its store.
         begun: what `begin` gave.
     """
 
-    def __init__(
-        self,
-        context: StoreContext,
-        task: Task,
-        plan: RunPlan,
-        device: torch.device,
-        progress: bool | None,
-        begun: Beginning,
-    ) -> None:
-        self.context, self.task, self.plan, self.device, self.progress = context, task, plan, device, progress
-        self.record, self.begun = begun.record, begun
+    def __init__(self, setting: RunSetting, begun: Beginning) -> None:
+        self.setting, self.begun, self.record = setting, begun, begun.record
+        self.context, self.task, self.plan = setting.context, setting.task, setting.plan
         self.warnings: list[str] = []  # about the records, and the version that the run starts from
         self.parent: Version  # the version that the run starts from
         self.limits: DriftLimits
@@ -140,7 +115,7 @@ class StoreRun:
             asked = self.begun.intake.asked
             self.warnings += check_returned(self.context, self.begun.records, asked, self.plan.retrain)
             check_joined(self.context, self.begun.records, self.batch)
-        self.judge = Judge(self.context, self.task, self.plan, self.device, self.progress, self.parent, self.batch)
+        self.judge = Judge(self.setting, self.parent, self.batch)
         failpoint("run.task-read")
         original = self._original()
         model = self._model(original)
@@ -193,9 +168,9 @@ class StoreRun:
         if made is not None:
             return self._load(made["file"], f"unfinished run {self.record.number}")
         if original is None:
-            model, facts = retrain_without(self.batch, self.plan.seed, self.device, self.progress)
+            model, facts = retrain_without(self.batch, self.plan.seed, self.setting.device, self.setting.progress)
         else:
-            model, facts = unlearn_batch(original, self.batch, self.plan, self.progress)
+            model, facts = unlearn_batch(original, self.batch, self.plan, self.setting.progress)
         failpoint("run.unlearned")
         file = self.context.folder.add("checkpoints", lambda path: save(model, path))
         contents = None if self.trained_on is None else self.trained_on.sum
@@ -269,12 +244,11 @@ class StoreRun:
             delete_ids(transaction, self.record.requests)
             failpoint("version.ids-deleted")
             settle_pending(transaction)
-            failpoint("version.honoured")
             failpoint("version.before-commit")
         return transaction.history.versions[number]
 
     def _load(self, file: str, what: str) -> nn.Module:
-        return load(self.task, self.context.folder.checked("checkpoints", file, what), self.device)
+        return load(self.task, self.context.folder.checked("checkpoints", file, what), self.setting.device)
 
     def _note(self, kind: str, **body: Any) -> None:
         """Note a step in the history."""

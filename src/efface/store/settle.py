@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import delete
 
 from efface.store.context import Transaction
-from efface.store.database import pending_ids
+from efface.store.database import batches, pending_ids
 from efface.store.entries import Stage
-from efface.store.tag_rows import chunks, requests_of, tags_of
+from efface.store.tag_rows import requests_of, tags_of
 
 OF_GROUPS = ("grown", "ungrouped")  # why a request waits although all records that it names are forgotten
 
 
 def delete_ids(transaction: Transaction, numbers: Sequence[int]) -> None:
     """Delete the stored ids of some requests."""
-    for some in chunks(numbers):
+    for some in batches(numbers):
         transaction.connection.execute(delete(pending_ids).where(pending_ids.c.request.in_(some)))
 
 
@@ -46,7 +46,7 @@ def settle(transaction: Transaction, number: int, known: Mapping[bytes, set[int]
         if listed:
             first[tag] = min(listed, key=lambda n: (requests[n].version or 1, n))
     forgotten = list(first)
-    for some in chunks(forgotten):
+    for some in batches(forgotten):
         transaction.connection.execute(
             delete(pending_ids).where(pending_ids.c.request == number, pending_ids.c.tag.in_(some))
         )

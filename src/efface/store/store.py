@@ -187,11 +187,12 @@ class Store(StoreReader):
         """
         task = self._checked_task()
         from efface.runtime.devices import resolve_device
+        from efface.store.beginning import RunSetting
         from efface.store.clock_state import clock_doubts
         from efface.store.run import run
 
         plan, wait_s = RunPlan() if plan is None else plan, as_seconds("wait_s", wait_s)
-        outcome = run(self._context, task, plan, resolve_device(self._device), wait_s, progress)
+        outcome = run(RunSetting(self._context, task, plan, resolve_device(self._device), progress), wait_s)
         outcome = replace(outcome, warnings=(*outcome.warnings, *clock_doubts(self.history())))
         warn_caller(outcome.warnings)
         return outcome

@@ -1,21 +1,19 @@
 """Reading the rows of tags, ids and notes, and checking by the key that none was changed."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Row, select
 
 from efface.store.context import Snapshot
-from efface.store.database import notes, pending_ids, tags
+from efface.store.database import batches, notes, pending_ids, tags
 from efface.store.errors import DamagedError
 from efface.store.keys import Key, short_tag
 from efface.types import RecordId
 
-AT_ONCE = 500  # values in one SQL statement
 MAX_NAMED = 3  # rows of a request that are named in messages
-T = TypeVar("T")
 
 
 def tags_of(snapshot: Snapshot, numbers: Collection[int]) -> set[bytes]:
@@ -31,7 +29,7 @@ def tags_of(snapshot: Snapshot, numbers: Collection[int]) -> set[bytes]:
     wanted = sorted(numbers)
     counts: dict[int, int] = dict.fromkeys(wanted, 0)
     found: set[bytes] = set()
-    for some in chunks(wanted):
+    for some in batches(wanted):
         query = select(tags).where(tags.c.request.in_(some))
         for row in snapshot.connection.execute(query):
             _check_row(snapshot, row)
@@ -56,7 +54,7 @@ def requests_of(snapshot: Snapshot, wanted: Sequence[bytes]) -> dict[bytes, set[
         DamagedError: a row was changed.
     """
     found: dict[bytes, set[int]] = {}
-    for some in chunks(wanted):
+    for some in batches(wanted):
         query = select(tags).where(tags.c.tag.in_(some))
         for row in snapshot.connection.execute(query):
             _check_row(snapshot, row)
@@ -75,7 +73,7 @@ def pending_ids_of(snapshot: Snapshot, numbers: Sequence[int]) -> dict[bytes, Re
         DamagedError: an id cannot be read.
     """
     found: dict[bytes, RecordId] = {}
-    for some in chunks(numbers):
+    for some in batches(numbers):
         query = select(pending_ids.c.tag, pending_ids.c.name).where(pending_ids.c.request.in_(some))
         _read_names(snapshot.connection.execute(query).all(), found)
     return found
@@ -92,16 +90,10 @@ def _read_names(rows: Iterable[Any], found: dict[bytes, RecordId]) -> None:
         raise DamagedError("pending_ids: an id of a pending request cannot be read: its row was changed") from None
 
 
-def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The values, as many at once as one SQL statement takes."""
-    for start in range(0, len(values), AT_ONCE):
-        yield values[start : start + AT_ONCE]
-
-
 def pending_tags_of(snapshot: Snapshot, numbers: Sequence[int]) -> dict[int, set[bytes]]:
     """The tags of the records of some pending requests whose ids are stored, by number of the request."""
     found: dict[int, set[bytes]] = {number: set() for number in numbers}
-    for some in chunks(numbers):
+    for some in batches(numbers):
         query = select(pending_ids.c.request, pending_ids.c.tag).where(pending_ids.c.request.in_(some))
         for row in snapshot.connection.execute(query):
             found[row.request].add(row.tag)
