@@ -89,15 +89,14 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
     Raises:
         RequestError: most of the training records have another content than the model was trained on.
     """
-    names = read_pending(context, requests).names
     with context.reading() as snapshot:
         tags = pending_tags_of(snapshot, requests)
         seq, by_position = snapshot.history.seq, snapshot.history.settings["by_position"]
         grown = grown_groups(snapshot, records.task, context.key)
         by_group = {number: len(snapshot.history.requests[number].groups) for number in requests}
         pending = [r.number for r in snapshot.history.pending]
-    found = {tag: records.index.position(name) for tag, name in names.items()}
-    there = sorted({at for at in found.values() if at is not None})
+    found = {tag: records.index.position(name) for tag, name in read_pending(context, pending).names.items()}
+    there = sorted({at for some in tags.values() for tag in some if (at := found.get(tag)) is not None})
     asked = compare(context, records.task, np.array(there, dtype=np.int64))
     others = np.setdiff1d(np.asarray(records.view.positions, dtype=np.int64), there)
     chosen = np.random.default_rng(derive_seed(seq, "content")).permutation(len(others))[:SAMPLE]
@@ -122,12 +121,11 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
             f"{len(around.changed)} of {looked_at} training records that were looked at have another content than the "
             "model was trained on: what stays is taken as it is now"
         )
-    everybody = read_pending(context, pending).names.values() if pending else ()
     return Intake(
         taken=tuple(n for n in requests if n not in deferred),
         deferred=deferred,
         warnings=tuple(warnings),
-        asked=frozenset(at for at in map(records.index.position, everybody) if at is not None),
+        asked=frozenset(at for at in found.values() if at is not None),
     )
 
 
