@@ -119,6 +119,12 @@ def _deferred(state: StoreState) -> Iterator[Alert]:
             yield Alert(f"request {request.number} waits: {why}", NOW, advice)
 
 
+def _foreign(state: StoreState) -> Iterator[Alert]:
+    if state.history.pending and (why := state.history.foreign_contents):
+        what, _, advice = why.partition(": ")
+        yield Alert(what, NOW, advice)
+
+
 def _unfinished(state: StoreState) -> Iterator[Alert]:
     run = state.history.open_run
     if run is not None and not state.at_work:
@@ -195,6 +201,7 @@ LOOKS: tuple[Callable[[StoreState], Iterator[Alert]], ...] = (
     _overdue,
     _retraining,
     _deferred,
+    _foreign,
     _unfinished,
     _misplaced,
     _key,

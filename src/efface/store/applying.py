@@ -34,7 +34,7 @@ def _version(history: "History", event: Event, body: dict[str, Any]) -> None:
     _fingerprinted(history, event, {"sums": body.pop("fingerprints")})
     version = Version(**{**body, "made": event.when, "requests": tuple(body["requests"])})
     history.versions[version.number] = version
-    history.current = version.number
+    history.current, history.contents = version.number, version.contents
     if version.run is not None:
         _change_run(history, version.run, stage=Stage.DONE)
         history.deleted_at, history.uncleared = event.seq, True

@@ -135,6 +135,7 @@ class NewStore:
             "requests": [],
             "baseline": baseline,
             "answers": baseline,
+            "contents": 1,
             "drift": None,
             "audit": None,
             "fingerprints": sums.noted(),

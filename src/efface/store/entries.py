@@ -168,7 +168,8 @@ class RunRecord(Brief):
         requests: numbers of the requests that it is to honour.
         plan: the fields of its RunPlan.
         stage: its state: open, done, rejected, failed or abandoned.
-        model: the new checkpoint, once it is stored: its `file`, `weights`, `reference`, `cpu_s` and `warnings`.
+        model: the new checkpoint, once it is stored: its `file`, `weights`, `reference`, `cpu_s`, `warnings`
+            and, if it was trained anew, the sum of the fingerprints of its `contents`.
         audit: the audit's `status` and `reasons`, and the hashes of the report's `files`; None before it.
         why: why it ended without a new version; else None.
     """
@@ -200,6 +201,8 @@ class Version(Brief):
         requests: numbers of the requests that its run honoured.
         baseline: SHA-256 of the file with the predictions of the lineage's first model on holdout records.
         answers: SHA-256 of the file with its own predictions on these records.
+        contents: number of the training records' contents that its lineage was trained on, counting from 1; lineages
+            that were trained on the same records with the same contents share it.
         drift: its distance from that model, as `drift.drift_of` returns it; None for the first model of a lineage.
         audit: as in RunRecord.
         replaced: when another version replaced it, in UTC; None while it is in service.
@@ -217,6 +220,7 @@ class Version(Brief):
     requests: tuple[int, ...]
     baseline: str
     answers: str
+    contents: int
     drift: dict[str, Any] | None = None
     audit: dict[str, Any] | None = None
     replaced: str | None = None

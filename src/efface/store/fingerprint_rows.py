@@ -135,6 +135,11 @@ def forget(transaction: Transaction, tags: Iterable[bytes], contents: Iterable[t
     return FingerprintSums(count, _hex(total), there, _hex(added))
 
 
+def sum_of(key: Key, rows: Iterable[Fingerprint]) -> str:
+    """The sum of the HMACs of some fingerprints, as `FingerprintSums.sum` holds it."""
+    return _hex(sum(_number(key, row.short, row.content, int(row.alike)) for row in rows))
+
+
 def delete_all(transaction: Transaction) -> None:
     """Delete every row of both tables, for a store that retires."""
     transaction.connection.execute(delete(fingerprints))

@@ -40,6 +40,7 @@ class History(Brief):
         requests, runs, versions: all of them, by number.
         current: number of the version in service.
         fingerprints: how many fingerprints of records' contents the store keeps.
+        contents: of which contents they are, as `Version.contents` counts them.
         deleted_at: number of the last event with which ids were deleted.
         uncleared: whether the write-ahead log may still hold deleted ids.
         retiring: when its retirement began, in UTC; None if it did not.
@@ -65,6 +66,7 @@ class History(Brief):
     versions: dict[int, Version] = field(default_factory=dict)
     current: int = 0
     fingerprints: FingerprintSums = field(default_factory=FingerprintSums)
+    contents: int = 0
     deleted_at: int = 0
     uncleared: bool = False
     retiring: str | None = None
@@ -125,6 +127,24 @@ class History(Brief):
     def serving(self) -> Version:
         """The version in service."""
         return self.versions[self.current]
+
+    @property
+    def foreign_contents(self) -> str | None:
+        """Why nothing can be unlearned from the version in service, as a sentence, where that is so; else None.
+
+        It went back into service after a later one was trained on other records, whose fingerprints the store keeps.
+        """
+        serving = self.serving
+        if serving.contents == self.contents:
+            return None
+        others = [v for v in self.versions.values() if v.contents == self.contents]
+        back = [v.number for v in others if not v.removed and not self.known_to(v.number)]
+        go_back = f"go back to version {back[-1]} (Store.rollback, or efface rollback), or " if back else ""
+        return (
+            f"{serving.title}, which is in service, was trained on other records or contents than {others[-1].title}, "
+            "and the store keeps fingerprints of those alone, so nobody can tell what is to be unlearned: "
+            f"{go_back}train anew (RunPlan(retrain=True), or efface run --retrain)"
+        )
 
     @property
     def restore_warnings(self) -> list[str]:

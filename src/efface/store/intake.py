@@ -87,8 +87,11 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
         retrain: whether the model is trained anew, for which rows may be missing.
 
     Raises:
-        RequestError: most of the training records have another content than the model was trained on.
+        RequestError: most of the training records have another content than the model was trained on, or the model in
+            service was trained on others than the fingerprints are of.
     """
+    if not retrain and (problem := context.history().foreign_contents):
+        raise RequestError(problem)
     with context.reading() as snapshot:
         tags = pending_tags_of(snapshot, requests)
         seq, by_position = snapshot.history.seq, snapshot.history.settings["by_position"]

@@ -47,11 +47,14 @@ def refingerprint(context: StoreContext, task: Task, dry_run: bool, progress: bo
         progress: whether to show progress; by default on a terminal.
 
     Raises:
-        RequestError: requests are pending, whose records could then be others than those asked for.
+        RequestError: requests are pending, whose records could then be others than those asked for; or the model in
+            service was trained on others than the fingerprints are of.
         BusyError: a run is in progress.
     """
     with context.folder.locked(0.0):
         _check_nothing_pending(context)
+        if why := context.history().foreign_contents:
+            raise RequestError(why)
         view = training_records(context, task).view
         positions = np.asarray(view.positions, dtype=np.int64)
         now = PackedFingerprints(fingerprints_at(task, context.key, positions, progress=progress))

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from efface.errors import RequestError, shorten
+from efface.store.batch import DeletionBatch
 from efface.store.context import StoreContext
 from efface.store.fingerprint_rows import known_halves, requests_with_content
 from efface.store.fingerprints import forgotten_macs
@@ -57,6 +58,31 @@ def check_returned(context: StoreContext, records: TrainingRecords, asked: Colle
         stay = "if they may stay, say so: RunPlan(allow_returned=True) (--allow-returned)"
         raise RequestError([f"{problem}; {stay}" for problem in problems])
     return [NO_GROUPS_NOW] if of_groups is None else []
+
+
+def check_joined(context: StoreContext, records: TrainingRecords, batch: DeletionBatch) -> None:
+    """Check that no record that an unlearning leaves out, since it joined later, has the content of one to forget.
+
+    Args:
+        context: the open store.
+        records: the training records.
+        batch: the records of the run.
+
+    Raises:
+        RequestError: there are such records; the message names them.
+    """
+    if not batch.joined or not batch.leaving:
+        return
+    wanted = set(forgotten_macs(records.task, context.key, sorted(batch.leaving)))
+    macs = forgotten_macs(records.task, context.key, batch.joined)
+    names = records.index.names
+    if twins := [names[at] for at, mac in zip(batch.joined, macs, strict=True) if mac in wanted]:
+        raise RequestError(
+            f"{len(twins)} training record{'s' * (len(twins) > 1)} that joined later "
+            f"ha{'ve' if len(twins) > 1 else 's'} the content of one to forget under another id: {shorten(twins)}: "
+            "delete the rows, or ask for them to be forgotten too (Store.add, or efface request add); if they may "
+            "stay, say so: RunPlan(allow_returned=True) (--allow-returned)"
+        )
 
 
 def returned_records(

@@ -15,7 +15,7 @@ from efface.store.assessment import Assessment, take_it
 from efface.store.batch import DeletionBatch, find_batch
 from efface.store.beginning import Beginning, RunSetting, begin, end_run
 from efface.store.build import load, retrain_without, save, unlearn_batch
-from efface.store.content import content_update
+from efface.store.content import TrainedOn, content_update, read_trained_on
 from efface.store.drift import answers_of
 from efface.store.entries import Stage, Version
 from efface.store.failpoints import failpoint
@@ -24,7 +24,7 @@ from efface.store.in_service import GO_ON, check_holdout_stays, check_in_service
 from efface.store.judging import Judge, Measured
 from efface.store.pending import PendingRecords, read_pending
 from efface.store.plan import NOTHING_UNLEARNED, RunOutcome, check_plan
-from efface.store.returned import check_returned
+from efface.store.returned import check_joined, check_returned
 from efface.store.settings import DriftLimits
 from efface.store.settle import delete_ids, settle_pending
 from efface.unlearning.next_steps import OTHER_METHOD, RETRAIN, UNCHANGED_BY_RETRAINING
@@ -84,6 +84,7 @@ class StoreRun:
         self.pending: PendingRecords
         self.batch: DeletionBatch
         self.judge: Judge
+        self.trained_on: TrainedOn | None = None  # by a retraining
 
     def carry_out(self) -> RunOutcome:
         """Make the new model, judge it, and put it into service if it passes."""
@@ -104,10 +105,11 @@ class StoreRun:
             raise
 
     def _carry_out(self) -> RunOutcome:
-        self.batch = find_batch(self.begun.records, self.pending, self.plan.retrain)
+        self.batch = find_batch(self.context, self.begun.records, self.pending, self.plan.retrain)
         if not self.plan.allow_returned:
             asked = self.begun.intake.asked
             self.warnings += check_returned(self.context, self.begun.records, asked, self.plan.retrain)
+            check_joined(self.context, self.begun.records, self.batch)
         self.judge = Judge(self.setting, self.parent, self.batch)
         failpoint("run.task-read")
         original = self._original()
@@ -152,16 +154,21 @@ class StoreRun:
 
     def _model(self, original: nn.Module | None) -> nn.Module:
         """The new model: loaded if it was stored before the run was interrupted, else made and stored now."""
-        if self.record.model is not None:
-            return self._load(self.record.model["file"], f"unfinished run {self.record.number}")
+        made = self.record.model
+        if self.plan.retrain:
+            noted = None if made is None else made["contents"]
+            self.trained_on = read_trained_on(self.context, self.task, self.batch, noted)
+        if made is not None:
+            return self._load(made["file"], f"unfinished run {self.record.number}")
         if original is None:
-            model, noted = retrain_without(self.batch, self.plan.seed, self.setting.device, self.setting.progress)
+            model, facts = retrain_without(self.batch, self.plan.seed, self.setting.device, self.setting.progress)
         else:
-            model, noted = unlearn_batch(original, self.batch, self.plan, self.setting.progress)
+            model, facts = unlearn_batch(original, self.batch, self.plan, self.setting.progress)
         failpoint("run.unlearned")
         file = self.context.folder.add("checkpoints", lambda path: save(model, path))
-        noted = {"file": file, "weights": weights_digest(model), **noted}
-        self._note("made", model=noted)
+        contents = None if self.trained_on is None else self.trained_on.sum
+        facts |= {"file": file, "weights": weights_digest(model), "contents": contents}
+        self._note("made", model=facts)
         failpoint("run.made")
         return self._load(file, f"run {self.record.number}")  # which is what will be served
 
@@ -200,9 +207,9 @@ class StoreRun:
         answers = self.context.folder.add("baselines", given.write)
         lineages = {v.lineage for v in self.context.history().versions.values()}
         made = self.record.model or {}
-        update = content_update(self.context, self.task, self.batch, self.record.requests, self.plan.retrain)
+        update = content_update(self.context, self.task, self.batch, self.record.requests, self.trained_on)
         with self.context.writing() as transaction:
-            sums = update.apply(transaction)
+            sums, contents = update.apply(transaction)
             failpoint("version.fingerprints")
             number = len(transaction.history.versions) + 1
             transaction.append(
@@ -218,6 +225,7 @@ class StoreRun:
                     "requests": list(self.record.requests),
                     "baseline": answers if retrained else self.parent.baseline,
                     "answers": answers,
+                    "contents": contents,
                     "drift": None if retrained else measured.drift,
                     "audit": found.noted,
                     "fingerprints": sums.noted(),

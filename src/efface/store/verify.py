@@ -167,6 +167,8 @@ def inspect(context: StoreContext) -> Inspection:
         readable = context.folder.open_to_others() + [context.key_path] * others_may_read(context.key_path)
         odd = [f"{path}: others than its owner may read it" for path in readable]
         warnings = [*unfinished_line(context, history), *clock_warnings(history), *history.restore_warnings]
+        if why := history.foreign_contents:
+            warnings.append(why)
         warnings += [*odd, *oddities]
         return Inspection(history, forgotten, list(dict.fromkeys([*problems, *wrong])), warnings)
     raise BusyError("others went on writing to the store while it was verified: try again when it is quieter")
