@@ -10,6 +10,7 @@ import pytest
 from efface import Task
 from efface.store import RunPlan, Store, StoreSettings, gc
 from efface.store.context import StoreContext
+from efface.store.run import UNCLEARED
 from helpers.store_cases import (
     ANEW,
     QUICK,
@@ -125,7 +126,7 @@ def test_a_reader_of_the_log_delays_its_end_and_is_named(
     reader = sqlite3.connect(store.path / "ledger.sqlite", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM pending_ids").fetchone()
-    store.run(replace(QUICK))
+    assert UNCLEARED in store.run(replace(QUICK)).warnings
     assert places(store.path, (ANNA,), written)  # in the log, which the reader still needs
     assert "deleted ids may still stand in the write-ahead log: efface run empties it" in store.status().warnings
     leftovers = [r.what for r in store.verify(level=None).leftovers if r.found]

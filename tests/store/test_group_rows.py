@@ -204,3 +204,21 @@ def test_a_run_leaves_out_a_group_that_has_grown_until_it_is_asked_for_again(fam
     again = Store(families.path, joined(tiny, "Family 1", "Family 1"))
     (problem,) = refused(again.run, ANEW)
     assert problem.startswith("1 training record is of groups that were forgotten by request")
+
+
+def test_a_group_that_has_grown_is_not_honoured_through_requests_for_its_earlier_records(
+    families: Store, tiny: Tiny
+) -> None:
+    families.add(ByGroup(["Family 1"]))
+    families.add(families.ids(1))
+    later = Store(families.path, joined(tiny, "Family 1"))
+    outcome = later.run(QUICK)
+    assert outcome.requests == (2,)
+    assert [str(r.stage) for r in later.requests()] == ["pending", "honoured"]
+    assert families.verify(level=None).problems == ()
+    assert families.ids(1) == []
+    later.add(people([12]))
+    assert later.run(QUICK).requests == (3,)
+    assert families.run(QUICK).status == "nothing"  # the record is gone again
+    assert [str(r.stage) for r in later.requests()] == ["honoured"] * 3
+    assert later.requests()[0].through == (2,)

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from sqlalchemy import Table, delete
 from torch.utils.data import TensorDataset
 
 from efface import ByGroup, RequestError, Task
 from efface.cli.failures import Code
-from efface.store import RunPlan, Stage, Store, StoreSettings
-from helpers.store_cases import ANEW, AUDITED, IDS, QUICK, kinds, people, served, task_of
+from efface.store import DamagedError, RunPlan, Stage, Store, StoreSettings
+from efface.store.database import fingerprints, forgotten_content
+from helpers.store_cases import ANEW, AUDITED, IDS, QUICK, context_of, kinds, people, served, task_of
+from helpers.store_verbs import interrupt
 from helpers.tiny import Tiny
 
 ALLOWED = replace(QUICK, allow_returned=True)
@@ -235,3 +238,37 @@ def test_what_waits_is_an_alert_and_has_a_code_of_its_own(store: Store, tiny: Ti
     assert [(a.code, a.what) for a in store.alerts()] == [
         (3, "request 2 waits: 1 of its records is no longer in the training set, so nothing can be unlearned by it")
     ]
+
+
+def test_a_resumed_run_says_too_what_waits(store: Store, tiny: Tiny) -> None:
+    store.add(people([5]))
+    store.add(people([7]))
+    other = Store(store.path, without(tiny, 7))
+    interrupt(other, QUICK, "run.made")
+    outcome = other.run(QUICK)
+    assert (outcome.resumed, outcome.requests) == (True, (1,))
+    (line,) = outcome.deferred
+    assert line.startswith("request 2 waits: 1 of its records is no longer in the training set")
+    assert Code.of_run(outcome.status, True, bool(outcome.deferred)) == 3
+
+
+def test_a_retraining_says_that_contents_changed(store: Store, tiny: Tiny) -> None:
+    store.add(people([5]))
+    moved = with_data(tiny, tiny.x, tiny.y, IDS[1:] + IDS[:1])  # ids in a column that slipped
+    outcome = Store(store.path, moved).run(ANEW)
+    assert outcome.requests == (1,)
+    assert outcome.warnings[0].startswith("1 of the records to forget have another content than the model was trained")
+    assert outcome.warnings[1].startswith("most training records have another content than the model in service was")
+
+
+@pytest.mark.parametrize(("table", "noted"), [(fingerprints, 299), (forgotten_content, 1)])
+def test_rows_of_fingerprints_that_are_missing_stop_a_run(store: Store, table: Table, noted: int) -> None:
+    store.add(people([5]))
+    store.run(QUICK)
+    store.add(people([7]))
+    with context_of(store).database.writing() as connection:
+        connection.execute(delete(table))
+    before = served(store.path)
+    with pytest.raises(DamagedError, match=f"{table.name}: holds 0 rows where the history notes {noted}"):
+        store.run(QUICK)
+    assert served(store.path) == before

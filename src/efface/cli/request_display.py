@@ -63,7 +63,7 @@ def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     what = _size_text(described["records"], described["groups"])
     head = f"Request {described['request']}: {what}, {described['stage']}"
     say(out, Text(head, style="bold"))
-    for name in ("reference", "note", "added", "due", "honoured"):
+    for name in ("reference", "note", "added", "due", "waits", "honoured"):
         if described[name] is not None:
             for at, line in enumerate(described[name].split("\n")):  # each note stands in a line of its own
                 say(out, f"  {'' if at else name:10}{line}")
@@ -111,4 +111,5 @@ def _count(request: "DeletionRequest") -> str:
 
 def _stage(request: "DeletionRequest") -> str:
     by = f" by version {request.version}" if request.version is not None else ""
-    return f"{request.stage}{by}"
+    waits = ", waits (request show)" if request.deferred is not None and request.stage == "pending" else ""
+    return f"{request.stage}{by}{waits}"

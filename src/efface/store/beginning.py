@@ -14,6 +14,7 @@ from efface.store.gc import drop_orphans
 from efface.store.intake import Intake, TrainingRecords, take_in
 from efface.store.logs import log
 from efface.store.plan import RunPlan
+from efface.store.settle import settle_pending
 from efface.task import Task
 
 
@@ -79,6 +80,7 @@ def begin(setting: RunSetting) -> Beginning | None:
     with context.writing() as transaction:
         history = transaction.history
         _note_deferred(transaction, intake)
+        settle_pending(transaction)  # what waited for its groups alone
         # others may have been cancelled meanwhile
         requests = [n for n in intake.taken if history.requests[n].stage is Stage.PENDING]
         # a retraining without all of them would train on records that people asked to be left out

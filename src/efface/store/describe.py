@@ -47,6 +47,7 @@ def describe(context: StoreContext, number: int) -> dict[str, Any]:
         "groups": len(request.groups),
         "added": request.added,
         "due": request.due,
+        "waits": None if request.deferred is None or request.stage is not Stage.PENDING else request.deferred.text,
         "honoured": request.honoured,
         "in_time": in_time(request),
         "run": None if run is None else run.number,
@@ -93,8 +94,10 @@ def _verdict(history: History, run: int) -> dict[str, Any] | None:
 
 def _concerns(kind: str, body: dict[str, Any], request: DeletionRequest, run: RunRecord | None) -> bool:
     """Whether an event is about a request or its run."""
-    if kind in ("created", "cleared", "retiring", "retired", CONFIRMED):
+    if kind in ("created", "cleared", "fingerprinted", "retiring", "retired", CONFIRMED):
         return False
+    if kind == "deferred":  # in JSON the keys are text
+        return str(request.number) in body["requests"]
     if kind in ("requested", "amended", "covered", "cancelled"):
         return bool(body["number"] == request.number)
     if kind in ("made", "audited", "ended"):

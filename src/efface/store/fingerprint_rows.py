@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from efface.store.context import Snapshot, Transaction
 from efface.store.database import batches, fingerprints, forgotten_content
@@ -165,6 +165,17 @@ def fingerprints_of(snapshot: Snapshot, tags: Sequence[bytes]) -> dict[bytes, Fi
 def known_halves(snapshot: Snapshot) -> set[bytes]:
     """The first half of the tag of each record that has a fingerprint."""
     return set(snapshot.connection.execute(select(fingerprints.c.tag)).scalars())
+
+
+def check_counts(snapshot: Snapshot) -> None:
+    """Check the numbers of rows of both tables alone, which is quick; DamagedError if rows were removed or put in."""
+    noted = snapshot.history.fingerprints
+    tables = (("fingerprints", fingerprints, noted.records), ("forgotten_content", forgotten_content, noted.forgotten))
+    counts = [
+        (snapshot.connection.execute(select(func.count()).select_from(table)).scalar() or 0) for _, table, _ in tables
+    ]
+    if wrong := [_fault(name, n, wanted) for (name, _, wanted), n in zip(tables, counts, strict=True) if n != wanted]:
+        raise DamagedError(wrong)
 
 
 def requests_with_content(snapshot: Snapshot, contents: Iterable[bytes]) -> dict[bytes, list[int]]:

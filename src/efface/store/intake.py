@@ -14,7 +14,7 @@ from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.store.context import StoreContext
 from efface.store.entries import Deferral
-from efface.store.fingerprint_rows import fingerprints_of
+from efface.store.fingerprint_rows import check_counts, fingerprints_of
 from efface.store.fingerprints import fingerprints_at
 from efface.store.group_rows import grown_groups
 from efface.store.pending import read_pending
@@ -89,10 +89,12 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
     Raises:
         RequestError: most of the training records have another content than the model was trained on, or the model in
             service was trained on others than the fingerprints are of.
+        DamagedError: rows of fingerprints or of requests were changed, removed or put in.
     """
     if not retrain and (problem := context.history().foreign_contents):
         raise RequestError(problem)
     with context.reading() as snapshot:
+        check_counts(snapshot)
         tags = pending_tags_of(snapshot, requests)
         seq, by_position = snapshot.history.seq, snapshot.history.settings["by_position"]
         grown = grown_groups(snapshot, records.task, context.key)
@@ -123,6 +125,18 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
         warnings.append(
             f"{len(around.changed)} of {looked_at} training records that were looked at have another content than the "
             "model was trained on: what stays is taken as it is now"
+        )
+    if retrain and asked.changed:
+        warnings.append(
+            f"{len(asked.changed)} of the records to forget have another content than the model was trained on: they "
+            "are left out by their ids. If ids were given to other records meanwhile, the earlier contents are "
+            "trained on under other ids"
+        )
+    if retrain and len(around.changed) > MOST * looked_at:
+        warnings.append(
+            f"most training records have another content than the model in service was trained on "
+            f"({len(around.changed)} of {looked_at} that were looked at): the new model is trained on what they hold "
+            "now"
         )
     return Intake(
         taken=tuple(n for n in requests if n not in deferred),

@@ -35,6 +35,11 @@ ASK_FOR_TWINS = (
     "request that names such records (store.cancel, efface request cancel)"
 )
 
+UNCLEARED = (
+    "ids that were deleted may still stand in the database or its log, since another process reads from it: close that "
+    "process, and call efface run again, which empties them"
+)
+
 
 @quietly()  # warnings name records by tags, which the outcome has replaced by ids
 def run(setting: RunSetting, wait_s: float = 0.0) -> RunOutcome:
@@ -132,6 +137,8 @@ class StoreRun:
         failpoint("run.committed")
         finish(self.context)
         failpoint("run.finished")
+        if self.context.history().uncleared:
+            outcome = replace(outcome, warnings=(*outcome.warnings, UNCLEARED))
         return replace(outcome, version=version, retraining=tuple(self.limits.exceeded(version.drift)))
 
     def _changed_nothing(self, found: Assessment, warnings: Sequence[str] | None = None) -> RunOutcome:
@@ -195,7 +202,9 @@ class StoreRun:
                 self.pending.restore_ids(line, self.task)
                 for line in dict.fromkeys([*self.begun.intake.warnings, *self.warnings, *warnings])
             ),
-            deferred=self.begun.intake.lines,
+            deferred=tuple(
+                f"request {r.number} waits: {r.deferred.text}" for r in self.context.history().pending if r.deferred
+            ),
             resumed=self.begun.resumed,
         )
 

@@ -9,6 +9,8 @@ from efface.store.database import batches, pending_ids
 from efface.store.entries import Stage
 from efface.store.tag_rows import requests_of, tags_of
 
+OF_GROUPS = ("grown", "ungrouped")  # why a request waits although all records that it names are forgotten
+
 
 def delete_ids(transaction: Transaction, numbers: Sequence[int]) -> None:
     """Delete the stored ids of some requests."""
@@ -48,7 +50,8 @@ def settle(transaction: Transaction, number: int, known: Mapping[bytes, set[int]
         transaction.connection.execute(
             delete(pending_ids).where(pending_ids.c.request == number, pending_ids.c.tag.in_(some))
         )
-    if len(forgotten) < requests[number].records:
+    deferred = requests[number].deferred
+    if len(forgotten) < requests[number].records or (deferred is not None and deferred.why in OF_GROUPS):
         return
     through = sorted(set(first.values()))
     version = max(requests[n].version or 1 for n in through)
