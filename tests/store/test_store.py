@@ -18,8 +18,9 @@ from helpers.tiny import RECORDS, Tiny, mlp
 
 def test_verbs_that_read_records_ask_for_the_task(store: Store) -> None:
     bare = Store(store.path)
-    for call in (lambda: bare.add([IDS[3]]), lambda: bare.run(QUICK)):
-        assert refused(call) == ("this needs the task: give it to Store(folder, task)",)
+    assert bare.add([IDS[3]]).made  # which the store knows
+    assert "Give the task" in refused(lambda: bare.add(["nobody"]))[0]
+    assert refused(lambda: bare.run(QUICK)) == ("this needs the task: give it to Store(folder, task)",)
     assert bare.verify(level=None).problems == ()
     assert bare.verify().not_audited == "no task was given"
 

@@ -47,6 +47,7 @@ def describe(context: StoreContext, number: int) -> dict[str, Any]:
         "groups": len(request.groups),
         "added": request.added,
         "due": request.due,
+        "waits": None if request.deferred is None else request.deferred.text,
         "honoured": request.honoured,
         "in_time": in_time(request),
         "run": None if run is None else run.number,
