@@ -117,7 +117,7 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
             deferred[number] = Deferral("ungrouped", by_group[number])
         elif grown and number in grown:
             deferred[number] = Deferral("grown", grown[number])
-        elif (why := _deferral(places, asked)) and (not retrain or (by_position and why.why == "changed")):
+        elif (why := _deferral(places, asked, by_position)) and (not retrain or why.why == "moved"):
             # a retraining leaves records out by their ids, whatever their content; a position is no such id
             deferred[number] = why
     warnings = []
@@ -164,11 +164,11 @@ def compare(context: StoreContext, task: Task, positions: Indices) -> Comparison
     )
 
 
-def _deferral(places: Sequence[int | None], asked: Comparison) -> Deferral | None:
+def _deferral(places: Sequence[int | None], asked: Comparison, by_position: bool) -> Deferral | None:
     """Why records at some positions cannot be unlearned; None stands for a record that is not there."""
     if missing := places.count(None):
         return Deferral("missing", missing)
-    for why, those in (("changed", asked.changed), ("joined", asked.unknown)):
+    for why, those in (("moved" if by_position else "changed", asked.changed), ("joined", asked.unknown)):
         if count := sum(at in those for at in places):
             return Deferral(why, count)
     return None

@@ -47,12 +47,13 @@ def refingerprint(context: StoreContext, task: Task, dry_run: bool, progress: bo
         progress: whether to show progress; by default on a terminal.
 
     Raises:
-        RequestError: requests are pending, whose records could then be others than those asked for; or the model in
-            service was trained on others than the fingerprints are of.
+        RequestError: requests are pending, whose records could then be others than those asked for (a dry run is made
+            all the same); or the model in service was trained on others than the fingerprints are of.
         BusyError: a run is in progress.
     """
     with context.folder.locked(0.0):
-        _check_nothing_pending(context)
+        if not dry_run:
+            _check_nothing_pending(context)
         if why := context.history().foreign_contents:
             raise RequestError(why)
         view = training_records(context, task).view
