@@ -147,3 +147,10 @@ def test_the_code_of_a_page_can_be_compiled_and_its_names_exist(page: Path) -> N
 def test_links_of_a_page_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text_of(page))
     assert [to for to in links if "://" not in to and not (page.parent / to).exists()] == []
+
+
+def test_the_page_of_stores_names_the_format_of_their_database() -> None:
+    from efface.store.database import FORMAT
+
+    said = {page.name: re.findall(r"database(?: of a store)?\s+has format (\d+)", page.read_text()) for page in PAGES}
+    assert {name: found for name, found in said.items() if found} == {"store.md": [str(FORMAT)]}

@@ -230,7 +230,7 @@ def test_faults_of_a_store_have_codes_of_their_own(here: Path) -> None:
     key = here / "efface-store.key"
     text = key.read_text()
     key.unlink()
-    assert said("status").startswith("Retired: the key")
+    assert said("status").startswith("Takes no requests: the key")
     assert "the store is retired" in said("run", *QUICK, code=2)
     key.write_text("1" * 64)
     assert "is not the key of this store" in said("status", code=4)

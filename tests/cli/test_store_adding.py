@@ -83,7 +83,7 @@ def test_ids_that_the_store_does_not_know_are_looked_for_in_the_task(place: Path
     (place / "names.json").write_text(json.dumps([*NAMES[1:], 1000, "u999"]))
     said = added(place, "0\n5\n1000\nu999\n")
     assert said.startswith("Request 1: 4 records, pending.\n  2 of its records joined the training set later")
-    assert "The store knows 2 of its records, and not 2." in said
+    assert "The store knows 2 of its records; 2 wait for a retraining.\nNext: efface run --retrain" in said
     assert answer(place, "request", "show", "1", "--ids")["ids"] == [0, 5, 1000, "u999"]
 
 
@@ -94,7 +94,8 @@ def test_deleted_rows_are_taken_where_it_is_said(place: Path) -> None:
     assert "  2 of its records are not known to the store: honoured by the next retraining." in said
     assert "mistyped ones of records that the store knows: 'anna' for 'Anna'" in said
     shown = run("request", "show", "1").output
-    assert "  known     1 of its records; 2 not: see --retrain" in shown
+    assert "  known     1 of its records; 2 not: efface run --retrain honours them" in shown
+    assert "Pending: request 1; efface run --retrain honours it." in run("status").output
     assert "3 (2 unknown)" in run("request", "list").output
     (listed,) = answer(place, "request", "list")["requests"]
     assert (listed["known"], listed["unknown"], listed["due"]) == (1, 2, "2999-01-01")
@@ -116,7 +117,7 @@ def test_a_request_by_group(place: Path) -> None:
     (listed,) = answer(place, "request", "list")["requests"]
     assert len(listed["groups"]) == 2
     assert "'family 1' is" in added(place, "Family 1\n", option="--groups", code=2)
-    assert "'family 1' are keys of Task.groups" in added(place, "family 1\n", code=2)
+    assert "'family 1' is a key of Task.groups" in added(place, "family 1\n", code=2)
     assert "the task has none" in added(place, "a\n", "--task", "my_task:without_groups", option="--groups", code=2)
     said = added(place, "a\n", "--ids-format", "xml", option="--groups", code=2)
     assert "got 'xml' (--ids-format)" in said

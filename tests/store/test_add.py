@@ -70,7 +70,7 @@ def test_ids_that_are_no_training_records_are_refused(store: Store, late: bool) 
         ({"note": "\ud800"}, ["note: expected one line of at most 500 characters"]),
         ({"due": "20311224", "ids": []}, ["names no record", "due: expected a date as YYYY-MM-DD, got '20311224'"]),
         ({"due": "tomorrow"}, ["due: expected a date as YYYY-MM-DD, got 'tomorrow'"]),
-        ({"due": "2031-02-30"}, ["due: expected a date as YYYY-MM-DD, got '2031-02-30'"]),
+        ({"due": "2031-02-30"}, ["due: expected a date as YYYY-MM-DD, got '2031-02-30', and there is no such day"]),
         ({"due": 7}, ["due: expected a date, or text as YYYY-MM-DD, got int"]),
         ({"ids": [], "note": "\n", "due": 7}, ["names no record", "due", "note"]),
     ],

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch.utils.data import TensorDataset
 
 from efface.models.checkpoint import weights_digest
-from efface.store import DriftLimits, Store, StoreSettings
+from efface.store import DriftLimits, StorageError, Store, StoreSettings
 from efface.task import Task
 from helpers.networks import Labelled
 from helpers.store_cases import IDS
@@ -43,6 +43,19 @@ def test_a_power_cut_takes_away_neither_a_new_store_nor_its_key(
     assert len(folders) == 6
     assert [p.name for p in folders if p.stat().st_ino not in synced] == []
     assert store.key_path.stat().st_ino in synced
+
+
+def test_a_disk_that_fails_once_the_store_is_there_takes_its_key_from_it_no_more(
+    tiny: Tiny, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path) -> None:
+        if path == tmp_path:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("efface.store.whole_folder.sync", fails)
+    with pytest.raises(StorageError, match="Input/output error"):
+        Store.create(tmp_path / "store", task, tiny.model)
+    assert Store(tmp_path / "store").verify(level=None).problems == ()
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,7 @@ def test_a_group_whose_rows_are_gone_is_answered_by_its_request(families: Store,
             ["family 1", "nobody"],
             "2 groups have no training records (Task.groups): 'family 1', 'nobody'; 'Family 1'",
         ),
+        ([people([5])[0]], "is the id of a record: give ids, or --ids; rows of"),
         (["nobody"], "rows of a person that were deleted are asked for by their ids"),
         ([], "the request names no group: give at least one key"),
         ([1.5], "record ids are integers or strings, got 1.5"),
@@ -170,7 +171,7 @@ def test_a_request_by_group_needs_groups(store: Store, tiny: Tiny) -> None:
     assert "the task has none: set Task.groups" in refused(store.add, ByGroup(["a"]))[0]
     families = Store(store.path, households(tiny))
     (problem,) = refused(families.add, ["Family 1"])
-    assert problem.endswith("'Family 1' are keys of Task.groups: give efface.ByGroup([...]), or --groups")
+    assert problem.endswith("'Family 1' is a key of Task.groups: give efface.ByGroup([...]), or --groups")
     assert "ask for deleted rows by ids" in refused(families.add, ByGroup(["a"]), deleted=True)[0]
 
 

@@ -12,6 +12,7 @@ from efface import ByGroup, RequestError, Task
 from efface.cli.failures import Code
 from efface.store import DamagedError, RunPlan, Stage, Store, StoreSettings
 from efface.store.database import fingerprints, forgotten_content
+from helpers.command_line import run
 from helpers.store_cases import ANEW, AUDITED, IDS, QUICK, context_of, kinds, people, served, task_of
 from helpers.store_verbs import interrupt
 from helpers.tiny import Tiny
@@ -80,6 +81,30 @@ def test_a_request_that_must_wait_holds_up_no_other(store: Store, tiny: Tiny) ->
     assert store.requests()[1].stage is Stage.HONOURED
 
 
+def test_what_waits_is_shown_with_what_to_do_wherever_requests_are_shown(store: Store, tiny: Tiny) -> None:
+    store.add(people([5]), due="2020-01-01")
+    assert "Pending: request 1; efface run honours it." in shown(store, "status")
+    refusal(Store(store.path, without(tiny, 5)))
+    store.add(["gone"], deleted=True, due="2020-01-01")
+    store.add(people([7]))
+    store.add(people([9]))
+    why = "request 1 waits: 1 of its records is no longer in the training set"
+    status = shown(store, "status")
+    assert "Pending: requests 3-4; efface run honours them." in status
+    assert "Pending: request 2; efface run --retrain honours it." in status
+    assert "Pending: request 1, which the last run left out.\nR" + why[1:] in status
+    checked = shown(store, "status", "--check")
+    assert f"Alert (now): {why}, so nothing can be unlearned by it; put it back until the run is over" in checked
+    assert "request 1 was due on 2020-01-01; put it back until the run is over" in checked
+    assert "request 2 was due on 2020-01-01; efface run --retrain honours it." in checked
+    assert "  waits     1 of its records is no longer" in shown(store, "request", "show", "1")
+    assert "pending, waits" in shown(store, "request", "list")
+
+
+def shown(store: Store, *words: str) -> str:
+    return run(*words, "--store", str(store.path)).stdout
+
+
 def test_a_record_that_the_model_was_not_trained_on_cannot_be_unlearned(store: Store, tiny: Tiny) -> None:
     x, y = torch.cat([tiny.x, tiny.x[:1] + 3]), torch.cat([tiny.y, tiny.y[:1]])
     later = Store(store.path, with_data(tiny, x, y, [*IDS, "later"]))
@@ -107,7 +132,9 @@ def test_records_named_by_position_must_not_move(tmp_path: Path, tiny: Tiny, pla
     swapped = torch.arange(300)
     swapped[[5, 6]] = torch.tensor([6, 5])
     moved = Store(store.path, with_data(tiny, tiny.x[swapped], tiny.y[swapped], None))
-    assert refusal(moved, plan).startswith("request 1 waits: the content of 1 of its records")
+    said = refusal(moved, plan)
+    assert said.startswith("request 1 waits: the content of 1 of its records")
+    assert "put the earlier order and content back" in said and "retrain" not in said  # which would not help
 
 
 def test_content_is_looked_at_again_when_a_run_is_resumed(

@@ -30,7 +30,7 @@ def test_leftovers_name_what_else_may_hold_the_records(tmp_path: Path, tiny: Tin
         "ledger.sqlite: HMACs of the content of forgotten records (2)",
         f"{given}: the file that the store was made from",
         "other weights beside it: epoch-3.ckpt",
-        "2 forgotten records stand in the task's training set",
+        "2 forgotten records in the task's training set",
         "running statistics of 1 normalisation layers (1, ...): averages over all records",
     ]
     given.write_bytes(b"another file by now")

@@ -54,4 +54,4 @@ def test_ids_left_by_a_key_that_was_lost_are_named(path: Path) -> None:
     path.with_name(f"{path.name}.key").unlink()
     warnings = Store(path).status().warnings
     assert "without the key nobody can tell whether the history was changed" in warnings
-    assert any("ids of requests that were pending still stand in ledger.sqlite" in line for line in warnings)
+    assert any("of pending requests still in ledger.sqlite" in line for line in warnings)

@@ -24,8 +24,8 @@ def test_verify_names_what_came_back_and_what_changed(store: Store, tiny: Tiny) 
     assert "1 training records have another content than the model was trained on" in found.warnings[0]
     assert "2 training records joined later" in found.warnings[1]
     seen = [leftover.what for leftover in found.leftovers if leftover.found]
-    assert "2 forgotten records stand in the task's training set" in seen
-    assert "1 training records have the content of forgotten ones under other ids" in seen
+    assert "2 forgotten records in the task's training set" in seen
+    assert "1 training record with the content of forgotten ones, under other ids" in seen
     assert "ledger.sqlite: HMACs of the content of forgotten records (2)" in seen
 
 
@@ -38,4 +38,4 @@ def test_records_of_a_forgotten_group_that_joined_since_are_found(store: Store, 
     task = replace(task_of(tiny), train=TensorDataset(x, y), ids=[*IDS, "joined"], groups=[*groups, 3])
     later = Store(store.path, task)
     seen = [leftover.what for leftover in later.verify(level=None).leftovers if leftover.found]
-    assert "1 training records of groups that were forgotten joined since" in seen
+    assert "1 training record of groups that were forgotten, joined since" in seen

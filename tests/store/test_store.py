@@ -18,6 +18,9 @@ from helpers.tiny import RECORDS, Tiny, mlp
 
 def test_verbs_that_read_records_ask_for_the_task(store: Store) -> None:
     bare = Store(store.path)
+    assert bare.add([IDS[3]]).made  # which the store knows
+    assert "Give the task" in refused(lambda: bare.add(["nobody"]))[0]
+    bare.cancel(1)
     for call in (bare.refingerprint, lambda: bare.run(QUICK)):
         assert refused(call) == ("this needs the task: give it to Store(folder, task)",)
     assert bare.verify(level=None).problems == ()

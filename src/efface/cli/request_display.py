@@ -25,12 +25,13 @@ def show_answer(answer: "Answer", warnings: "Sequence[str]", stdout: TextIO) -> 
     for line in answer.remarks:
         say(out, f"  {line}")
     if answer.late:
-        say(out, "  Its date is over.")
+        say(out, "  Its date is over, so it is late.")
     if answer.share > MAX_SHARE:
         say(out, f"  Pending requests hold {answer.share:.0%} of the training records: above {MAX_SHARE:.0%} efface")
         say(out, "  run refuses them, and efface run --retrain honours them.")
     if answer.unknown:
-        say(out, f"  The store knows {answer.known:,} of its records, and not {answer.unknown:,}.")
+        waits = "waits" if answer.unknown == 1 else "wait"
+        say(out, f"  The store knows {answer.known:,} of its records; {answer.unknown:,} {waits} for a retraining.")
     if 0 < answer.forgotten < request.records:
         say(
             out,
@@ -39,7 +40,7 @@ def show_answer(answer: "Answer", warnings: "Sequence[str]", stdout: TextIO) -> 
     if answer.waiting and answer.made:
         say(out, f"  {records_text(answer.waiting)} of it in other pending requests too.")
     if request.stage == "pending":
-        say(out, "Next: efface run, which honours all pending requests.")
+        say(out, _next_step(request))
 
 
 def show_requests(noted: "Sequence[tuple[DeletionRequest, str | None]]", stdout: TextIO) -> None:
@@ -70,7 +71,12 @@ def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     if described["in_time"] is not None:
         say(out, f"  {'':10}{'in time' if described['in_time'] else 'too late'}")
     if described["unknown"]:
-        say(out, f"  known     {described['known']:,} of its records; {described['unknown']:,} not: see --retrain")
+        other = "it" if described["unknown"] == 1 else "them"
+        say(
+            out,
+            f"  known     {described['known']:,} of its records; {described['unknown']:,} not: efface run --retrain "
+            f"honours {other}",
+        )
     for version in described["versions"]:
         serving = ", in service" if version["in_service"] else ""
         say(out, f"  version   {version['version']} ({version['kind']}{serving}), {version['file']}")
@@ -81,6 +87,15 @@ def show_request(described: dict[str, Any], stdout: TextIO) -> None:
     if "ids" in described:
         shown = ", ".join(map(repr, described["ids"])) if described["ids"] else "none is kept any more"
         say(out, f"  ids       {shown}")
+
+
+def _next_step(request: "DeletionRequest") -> str:
+    """The command to call for a pending request."""
+    if request.deferred is not None:
+        return f"It waits: {request.deferred.text}."
+    if request.unknown:
+        return "Next: efface run --retrain, which honours it; efface run honours the others alone."
+    return "Next: efface run, which honours all pending requests."
 
 
 def records_text(count: int) -> str:

@@ -68,7 +68,11 @@ def run(
         bool, typer.Option("--retrain", help="Train anew on what is left, by Task.fit, and begin a new lineage.")
     ] = False,
     allow_returned: Annotated[
-        bool, typer.Option("--allow-returned", help="Go on where records that stay have the content of forgotten ones.")
+        bool,
+        typer.Option(
+            "--allow-returned",
+            help="Go on where records that stay have the content of forgotten ones, or are of forgotten groups.",
+        ),
     ] = False,
     wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for another run on the same store.")] = 0.0,
     device: Device = "auto",
@@ -120,7 +124,9 @@ def verify(
     task: OtherTask = None,
     level: StoreAuditLevel = "standard",
     reference_models: ReferenceModels = REFERENCES,
-    no_audit: Annotated[bool, typer.Option("--no-audit", help="Recompute the hashes only.")] = False,
+    no_audit: Annotated[
+        bool, typer.Option("--no-audit", help="Without the new audit: recompute the hashes, and compare the records.")
+    ] = False,
     original: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The model that the lineage began with, where the store no longer keeps it."),

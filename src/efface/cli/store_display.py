@@ -18,7 +18,7 @@ from efface.store.plan import NOTHING_UNLEARNED
 from efface.store.wording import numbered
 
 if TYPE_CHECKING:
-    from efface.store import Alert, Overview, RunOutcome, Store, Verification, Version
+    from efface.store import Alert, DeletionRequest, Overview, RunOutcome, Store, Verification, Version
 
 STATUSES = {
     **VERDICTS,
@@ -107,7 +107,9 @@ def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | N
     """Print the state of a store, and what it needs if somebody looked for that."""
     out = make_console(stdout)
     if seen.retired:
-        say(out, Text(f"Retired: {seen.retired}", style="bold red"))
+        # without its key a store may be retired, or the key lie elsewhere
+        head = "Retired" if seen.retired.startswith(("on ", "since ")) else "Takes no requests"
+        say(out, Text(f"{head}: {seen.retired}", style="bold red"))
     if seen.unfinished_retirement:
         say(out, Text("Retirement is unfinished: what is left:", style="bold red"))
         for line in seen.unfinished_retirement:
@@ -132,10 +134,7 @@ def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | N
     _drift(out, seen.serving)
     if seen.unfinished is not None:
         say(out, f"Run {seen.unfinished.number} is at work or was interrupted; efface run goes on with it.")
-    if seen.pending:
-        say(out, f"Pending: {numbered('request', [r.number for r in seen.pending])}; efface run honours them.")
-    else:
-        say(out, "No request is pending.")
+    _pending(out, seen.pending, alerts is None)
     if alerts is None:
         for request in seen.overdue:
             say(out, Text(f"Overdue: request {request.number}, due {request.due}.", style="bold red"))
@@ -145,7 +144,7 @@ def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | N
         say(out, Text(f"Warning: {line}", style="yellow"))
     say(out, Text(f"History: {seen.head[0]} events, the last one {seen.head[1][:16]}", style="dim"))
     for alert in alerts or ():
-        say(out, Text(f"Alert ({URGENCIES[alert.code]}): {alert.what}. {alert.advice}.", style="bold red"))
+        say(out, Text(f"Alert ({URGENCIES[alert.code]}): {alert.what}; {alert.advice}.", style="bold red"))
     if alerts is not None and not alerts:
         say(out, Text("The store needs nothing.", style="green"))
 
@@ -181,6 +180,23 @@ def show_export(number: int, files: Sequence[Path], stdout: TextIO) -> None:
     say(out, f"What became of request {number}, for whoever asked: no records, no ids, and nothing of others.")
     for file in files:
         say(out, f"  {file}")
+
+
+def _pending(out: Console, requests: "Sequence[DeletionRequest]", with_reasons: bool) -> None:
+    """Print which requests are pending, and what honours them."""
+    if not requests:
+        say(out, "No request is pending.")
+    waiting = {r.number: r.deferred.text for r in requests if r.deferred is not None}
+    for command, those in (
+        ("efface run", [r.number for r in requests if r.deferred is None and not r.unknown]),
+        ("efface run --retrain", [r.number for r in requests if r.deferred is None and r.unknown]),
+    ):
+        if those:
+            say(out, f"Pending: {numbered('request', those)}; {command} honours {'it' if len(those) == 1 else 'them'}.")
+    if waiting:
+        say(out, f"Pending: {numbered('request', list(waiting))}, which the last run left out.")
+    for number, why in waiting.items() if with_reasons else ():
+        say(out, Text(f"Request {number} waits: {why}.", style="yellow"))
 
 
 def _drift(out: Console, version: "Version") -> None:

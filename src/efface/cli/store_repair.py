@@ -80,13 +80,15 @@ def show_refingerprinting(found: "Refingerprinting", stdout: TextIO) -> None:
     verb = "were" if found.done else "would be"
     say(out, f"{found.changed:,} of {found.records:,} contents {verb} taken as they are now.")
     if found.missing:
-        say(out, f"{found.missing:,} records are no longer in the training set; they can still be asked for.")
+        say(out, f"{found.missing:,} of them no longer in the training set; these can still be asked for.")
     if found.joined:
-        say(out, f"{found.joined:,} training records joined later: the model in service was not trained on them.")
+        say(
+            out, f"{found.joined:,} of the training records joined later: the model in service was not trained on them."
+        )
     if found.changed and found.forgotten:
         say(
             out,
-            f"{found.forgotten:,} contents of forgotten records are kept as they were read then: where data are read "
+            f"Contents of forgotten records stay as they were read then ({found.forgotten:,}): where data are read "
             "in another way now, those records are not noticed any more if they come back.",
         )
 

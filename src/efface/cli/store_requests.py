@@ -57,7 +57,7 @@ def add(
         bool,
         typer.Option(
             "--deleted",
-            help="Take ids that are not known, too: their rows were deleted. The next retraining honours them.",
+            help="Take ids that are not known, too: their rows were deleted. efface run --retrain honours them.",
         ),
     ] = False,
     note: Annotated[

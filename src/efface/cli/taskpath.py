@@ -97,7 +97,10 @@ def _module(name: str) -> Any:
 
 
 def _missing(module: str) -> RequestError:
-    return RequestError(f"there is no module {module!r} (looked in {Path.cwd()} and the installed packages)")
+    return RequestError(
+        f"there is no module {module!r} (looked in {Path.cwd()} and the installed packages): "
+        "start the command in the folder where it lies, or name that folder in PYTHONPATH"
+    )
 
 
 def _attribute(module: Any, name: str, attribute: str) -> Any:

@@ -6,6 +6,26 @@ from contextlib import contextmanager
 
 
 @contextmanager
+def waiting(description: str, show: bool | None = None) -> Iterator[None]:
+    """Show on standard error how long the block has run, for work whose steps cannot be counted.
+
+    Args:
+        description: what is being done, in a few words.
+        show: whether to show it; None shows it on a terminal only.
+    """
+    if not _shows(show):
+        yield
+        return
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with Progress(SpinnerColumn(), TextColumn(description), TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        bar.add_task(description, total=None)
+        yield
+
+
+@contextmanager
 def track(description: str, total: int, show: bool | None = None) -> Iterator[Callable[[], None]]:
     """Show a progress bar on standard error while the block runs.
 
@@ -17,7 +37,7 @@ def track(description: str, total: int, show: bool | None = None) -> Iterator[Ca
     Yields:
         A function that advances the bar by one step.
     """
-    if total <= 0 or not (sys.stderr.isatty() if show is None else show):
+    if total <= 0 or not _shows(show):
         yield lambda: None
         return
 
@@ -41,3 +61,7 @@ def track(description: str, total: int, show: bool | None = None) -> Iterator[Ca
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(description, total=total)
         yield lambda: bar.advance(task)
+
+
+def _shows(show: bool | None) -> bool:
+    return sys.stderr.isatty() if show is None else show

@@ -30,7 +30,7 @@ def check_known(snapshot: Snapshot, records: RecordSource | None, asked: Asked, 
         RequestError: the request names other records, or groups without any.
     """
     if asked.lacking and records is not None:
-        raise RequestError(_no_records(snapshot, asked, records.groups() or ()))
+        raise RequestError(_no_records(snapshot, asked, records))
     unknown = {tag: name for tag, name in asked.names.items() if not found.knows(tag)}
     if not unknown:
         return []
@@ -76,10 +76,13 @@ def _as_groups(missing: Sequence[RecordId], groups: RecordIds) -> str:
     """What to do where ids that are no record's are keys of groups; else empty."""
     keys = set(missing) & set(groups)
     known = [name for name in missing if name in keys]
-    return f"; {shorten(known)} are keys of Task.groups: give efface.ByGroup([...]), or --groups" if known else ""
+    if not known:
+        return ""
+    what = "is a key" if len(known) == 1 else "are keys"
+    return f"; {shorten(known)} {what} of Task.groups: give efface.ByGroup([...]), or --groups"
 
 
-def _no_records(snapshot: Snapshot, asked: Asked, groups: RecordIds) -> str:
+def _no_records(snapshot: Snapshot, asked: Asked, records: RecordSource) -> str:
     """Why groups without training records are refused, and by which requests they were asked for before."""
     lacking = [asked.keys[tag] for tag in asked.lacking]
     before = [
@@ -87,10 +90,15 @@ def _no_records(snapshot: Snapshot, asked: Asked, groups: RecordIds) -> str:
         for request in snapshot.history.requests.values()
         if request.stage is not Stage.CANCELLED and not set(asked.lacking).isdisjoint(request.groups)
     ]
+    index = records.index()
+    ids = [name for name in lacking if index.position(name) is not None]
+    what = "is the id of a record" if len(ids) == 1 else "are ids of records"
+    hint = f"; {shorten(ids)} {what}: give ids, or --ids" if ids else ""
     noted = f"; asked for before: request {shorten(before, show=str)}" if before else ""
     return (
         f"{len(lacking)} {'group has' if len(lacking) == 1 else 'groups have'} no training records (Task.groups): "
-        f"{unknown_ids(lacking, groups)}{noted}; rows of a person that were deleted are asked for by their ids"
+        f"{unknown_ids(lacking, records.groups() or ())}{hint}{noted}; rows of a person that were "
+        "deleted are asked for by their ids"
     )
 
 

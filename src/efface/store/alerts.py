@@ -103,7 +103,7 @@ def _checkpoint(state: StoreState) -> Iterator[Alert]:
 def _overdue(state: StoreState) -> Iterator[Alert]:
     for request in state.history.pending:
         if clock.is_over(request.due, state.history.latest):
-            yield Alert(f"request {request.number} was due on {request.due}", NOW, "efface run honours it")
+            yield Alert(f"request {request.number} was due on {request.due}", NOW, request.way)
 
 
 def _retraining(state: StoreState) -> Iterator[Alert]:
@@ -193,7 +193,7 @@ def _due_soon(state: StoreState) -> Iterator[Alert]:
         # a request is due within N days if a date of N + 1 days before is over
         earlier = date.fromordinal(max(1, date.fromisoformat(request.due).toordinal() - (days or 0) - 1))
         if clock.is_over(earlier.isoformat(), latest):
-            yield Alert(f"request {request.number} is due on {request.due}", SOON, "efface run honours it")
+            yield Alert(f"request {request.number} is due on {request.due}", SOON, request.way)
 
 
 LOOKS: tuple[Callable[[StoreState], Iterator[Alert]], ...] = (

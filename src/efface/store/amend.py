@@ -66,7 +66,7 @@ def _earlier(known: str | None, due: str | None) -> tuple[str | None, list[str]]
         return due, [f"It is due {due} now; it had no date before."]
     if due < known:
         return due, [f"It is due {due} now, earlier than {known} before."]
-    return known, [f"It stays due {known}, and not only {due}: to postpone it, cancel it and ask again."]
+    return known, [f"It stays due {known}: a later date changes nothing. To postpone it, cancel it and ask again."]
 
 
 def _both(number: int, held: str | None, note: str) -> str:

@@ -1,15 +1,10 @@
 """Making the new model of a run, and reading and writing checkpoints."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from safetensors import SafetensorError
 from torch import nn
 
@@ -19,6 +14,7 @@ from efface.models.training import Recipe, retrain
 from efface.models.wrappers import plain_network
 from efface.runtime.cost import Meter
 from efface.runtime.kinds import network_problem
+from efface.runtime.progress import waiting
 from efface.store.batch import DeletionBatch
 from efface.store.errors import StorageError
 from efface.store.plan import RunPlan
@@ -118,7 +114,7 @@ def retrain_without(
     start = build_network(task, device)
     staying = batch.view.staying(batch.leaving)
     leaving = np.setdiff1d(np.arange(len(batch.view.positions)), staying)
-    with _waiting("training anew by Task.fit", progress):
+    with waiting("training anew by Task.fit", progress):
         warnings = check_retraining(task, start, leaving)
         model = retrain(task, start, staying, seed, Meter(), Recipe()).to(device)
     _check_shapes(model, start)
@@ -138,14 +134,3 @@ def _check_shapes(model: nn.Module, network: nn.Module) -> None:
             f"{got.get(odd[0], 'missing')} where it expects {expected.get(odd[0], 'none')}: let Task.fit train the "
             "network that it is given, or let Task.build_model make the one that it returns"
         )
-
-
-@contextmanager
-def _waiting(what: str, show: bool | None) -> Iterator[None]:
-    """Show on a terminal how long work has taken whose steps cannot be counted."""
-    if not (sys.stderr.isatty() if show is None else show):
-        yield
-        return
-    with Progress(SpinnerColumn(), TextColumn(what), TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-        bar.add_task(what, total=None)
-        yield

@@ -40,7 +40,7 @@ def make_bundle(context: StoreContext, number: int) -> dict[str, Any]:
         number: number of the request.
 
     Returns:
-        Values that JSON can hold; docs/store.md explains them.
+        Values that JSON can hold; docs/store-reference.md explains them.
 
     Raises:
         RequestError: there is no such request, or the store's key is missing although the store was not retired.

@@ -39,6 +39,8 @@ DEFERRED = {
     "the model cannot be changed to forget them. Training anew honours it.",
     "changed": "It could not be honoured so far, since the content of records of it is no longer what the model was "
     "trained on. Training anew honours it.",
+    "moved": "It could not be honoured so far, since the content of records of it is no longer what the model was "
+    "trained on, and they are named by their place alone, where others may stand now.",
     "joined": "It could not be honoured so far, since records of it joined the training set after the model was "
     "trained, which therefore has nothing of them to forget. Training anew honours it.",
     "grown": "It could not be honoured so far, since more records of those it is for joined the training set after it "

@@ -101,6 +101,11 @@ class StoreContext:
         """Why the store cannot be used, as a sentence, if its key is missing; else None."""
         if self._key is not None:
             return None
+        if day := self._history.retired:
+            return (
+                f"the store was retired on {day[:10]}, and its key destroyed: its versions stay, and no record can be "
+                "matched to a request any more, so nothing is added, run or verified"
+            )
         what = "holds nothing but zeros" if is_destroyed(self.key_path) else "is missing"
         return (
             f"the key {self.key_path} {what}, so no record can be matched to a request. If it was destroyed, the "

@@ -19,12 +19,12 @@ def read_date(text: str, option: str) -> date:
     Raises:
         RequestError: the text is not a date in this form.
     """
+    if not FORM.fullmatch(text):
+        raise RequestError(f"{option}: expected a date as YYYY-MM-DD, got {text!r}")
     try:
-        if FORM.fullmatch(text):
-            return date.fromisoformat(text)
-    except (ValueError, TypeError):
-        pass
-    raise RequestError(f"{option}: expected a date as YYYY-MM-DD, got {text!r}")
+        return date.fromisoformat(text)
+    except ValueError:
+        raise RequestError(f"{option}: expected a date as YYYY-MM-DD, got {text!r}, and there is no such day") from None
 
 
 def due_day(value: object) -> str | None:

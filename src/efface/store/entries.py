@@ -84,9 +84,11 @@ DEFERRALS = {
     "changed": "the content of {} of its records is not what the model was trained on, so something else would be "
     "erased: put the earlier content back until the run is over, or train anew (RunPlan(retrain=True), or efface run "
     "--retrain)",
+    "moved": "the content of {} of its records is not what the model was trained on, and they are named by position, "
+    "so others would be erased: put the earlier order and content back until the run is over",
     "joined": "{} of its records joined the training set later, so the model in service was not trained on {them} and "
     "there is nothing to unlearn: train anew (RunPlan(retrain=True), or efface run --retrain), or cancel it",
-    "grown": "{} training record{s} of its groups joined since it was made, and it does not name {them}: ask for the "
+    "grown": "{} training record{s} of its groups joined since it was made, and {are} not part of it: ask for the "
     "groups again (Store.add, or efface request add --groups), which takes all of their records",
     "ungrouped": "the task has no groups now, so nobody can tell whether its {} group{s} {have} records that joined "
     "since: set Task.groups, a key a record",
@@ -98,9 +100,9 @@ class Deferral:
     """Why a request waits for another run.
 
     Args:
-        why: `missing` (records are no longer in the training set), `changed` (their content changed), `joined` (the
-            model was not trained on them), `grown` (its groups have other records too by now) or `ungrouped` (the task
-            has no groups, by which that could be seen).
+        why: `missing` (records are no longer in the training set), `changed` (their content changed), `moved` (it did
+            where records are named by position), `joined` (the model was not trained on them), `grown` (its groups
+            have other records too by now) or `ungrouped` (the task has no groups, by which that could be seen).
         records: how many records that holds for; how many groups where the task has none.
     """
 
@@ -155,6 +157,13 @@ class DeletionRequest:
     unknown: int = 0
     groups: tuple[str, ...] = ()
     deferred: Deferral | None = None
+
+    @property
+    def way(self) -> str:
+        """What honours it, or is to be done first, as far as is known, as the end of a sentence."""
+        if self.deferred is not None:
+            return self.deferred.text.partition(": ")[2]
+        return f"efface run{' --retrain' * (self.unknown > 0)} honours it"
 
 
 @dataclass(frozen=True, repr=False)

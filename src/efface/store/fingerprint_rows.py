@@ -1,9 +1,9 @@
 """The tables of content fingerprints: writing, reading and deleting rows, and noticing when they were tampered with."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select, update
 
 from efface.store.context import Snapshot, Transaction
 from efface.store.database import batches, fingerprints, forgotten_content
@@ -38,11 +38,18 @@ class Fingerprint:
 class PackedFingerprints:
     """Fingerprints of many records in little memory: 33 bytes for each."""
 
-    def __init__(self, rows: Iterable[Fingerprint]) -> None:
+    def __init__(self, rows: Iterable[Fingerprint] = ()) -> None:
         self._macs, self._alike = bytearray(), bytearray()
+        self.extend(rows)
+
+    def extend(self, rows: Iterable[Fingerprint]) -> None:
+        """Add further ones."""
         for row in rows:
             self._macs += row.short + row.content
             self._alike.append(row.alike)
+
+    def __len__(self) -> int:
+        return len(self._alike)
 
     def __iter__(self) -> Iterator[Fingerprint]:
         for number, similar in enumerate(self._alike):
@@ -73,6 +80,29 @@ def replace_all(transaction: Transaction, rows: Iterable[Fingerprint], before: F
         count += len(some)
         total += sum(_number(transaction.key, r.short, r.content, int(r.alike)) for r in some)
     return FingerprintSums(count, _hex(total), before.forgotten, before.forgotten_sum)
+
+
+def change(transaction: Transaction, rows: Iterable[Fingerprint]) -> FingerprintSums:
+    """Write other contents for records that have a fingerprint; the rest of their rows stays.
+
+    Args:
+        transaction: an open transaction.
+        rows: their fingerprints with the contents of now.
+
+    Returns:
+        The sums to note in the history.
+    """
+    before = transaction.history.fingerprints
+    total = int(before.sum, 16)
+    chosen = update(fingerprints).where(fingerprints.c.tag == bindparam("half")).values(content=bindparam("now"))
+    for some in batches(rows):
+        held = fingerprints_of(transaction, [row.short for row in some])
+        for row in some:
+            alike = int(held[row.short].alike)
+            total += _number(transaction.key, row.short, row.content, alike)
+            total -= _number(transaction.key, row.short, held[row.short].content, alike)
+        transaction.connection.execute(chosen, [{"half": row.short, "now": row.content} for row in some])
+    return replace(before, sum=_hex(total))
 
 
 def forget(transaction: Transaction, tags: Iterable[bytes], contents: Iterable[tuple[bytes, int]]) -> FingerprintSums:

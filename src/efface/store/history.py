@@ -34,7 +34,8 @@ class History(Brief):
         created: when it was made, in UTC.
         task: the task as `module:name`, if it was given so.
         key: fingerprint of the key.
-        settings: `grace_days`, `limits`, and facts about the training records when the store was made.
+        settings: `grace_days`, `limits`, `notice_returns`, and facts about the training records of the time when the
+            store was made.
         source: the file that the first model came from, if it was named.
         requests, runs, versions: all of them, by number.
         current: number of the version in service.

@@ -93,7 +93,6 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
     """
     if not retrain and (problem := context.history().foreign_contents):
         raise RequestError(problem)
-    names = read_pending(context, requests).names
     with context.reading() as snapshot:
         check_counts(snapshot)
         tags = pending_tags_of(snapshot, requests)
@@ -101,8 +100,8 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
         grown = grown_groups(snapshot, records.task, context.key)
         by_group = {number: len(snapshot.history.requests[number].groups) for number in requests}
         pending = [r.number for r in snapshot.history.pending]
-    found = {tag: records.index.position(name) for tag, name in names.items()}
-    there = sorted({at for at in found.values() if at is not None})
+    found = {tag: records.index.position(name) for tag, name in read_pending(context, pending).names.items()}
+    there = sorted({at for some in tags.values() for tag in some if (at := found.get(tag)) is not None})
     asked = compare(context, records.task, np.array(there, dtype=np.int64))
     others = np.setdiff1d(np.asarray(records.view.positions, dtype=np.int64), there)
     chosen = np.random.default_rng(derive_seed(seq, "content")).permutation(len(others))[:SAMPLE]
@@ -118,7 +117,7 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
             deferred[number] = Deferral("ungrouped", by_group[number])
         elif grown and number in grown:
             deferred[number] = Deferral("grown", grown[number])
-        elif (why := _deferral(places, asked)) and (not retrain or (by_position and why.why == "changed")):
+        elif (why := _deferral(places, asked, by_position)) and (not retrain or why.why == "moved"):
             # a retraining leaves records out by their ids, whatever their content; a position is no such id
             deferred[number] = why
     warnings = []
@@ -139,12 +138,11 @@ def take_in(context: StoreContext, records: TrainingRecords, requests: Sequence[
             f"({len(around.changed)} of {looked_at} that were looked at): the new model is trained on what they hold "
             "now"
         )
-    everybody = read_pending(context, pending).names.values() if pending else ()
     return Intake(
         taken=tuple(n for n in requests if n not in deferred),
         deferred=deferred,
         warnings=tuple(warnings),
-        asked=frozenset(at for at in map(records.index.position, everybody) if at is not None),
+        asked=frozenset(at for at in found.values() if at is not None),
     )
 
 
@@ -166,11 +164,11 @@ def compare(context: StoreContext, task: Task, positions: Indices) -> Comparison
     )
 
 
-def _deferral(places: Sequence[int | None], asked: Comparison) -> Deferral | None:
+def _deferral(places: Sequence[int | None], asked: Comparison, by_position: bool) -> Deferral | None:
     """Why records at some positions cannot be unlearned; None stands for a record that is not there."""
     if missing := places.count(None):
         return Deferral("missing", missing)
-    for why, those in (("changed", asked.changed), ("joined", asked.unknown)):
+    for why, those in (("moved" if by_position else "changed", asked.changed), ("joined", asked.unknown)):
         if count := sum(at in those for at in places):
             return Deferral(why, count)
     return None

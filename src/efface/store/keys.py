@@ -100,10 +100,11 @@ def make_key(path: Path) -> Key:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(f"{key.secret.hex()}\n")
         sync(path)
-        sync(path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)  # half a key is useless, and would make the next attempt fail
         raise storage_error(path, error, "the key cannot be written") from error
+    with suppress(OSError):  # a key may lie on a file system that cannot do this, such as a stick or a share
+        sync(path.parent)
     return key
 
 

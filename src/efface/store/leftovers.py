@@ -118,15 +118,20 @@ def _training(there: "StillThere | None") -> list[Leftover]:
         return []
     found = []
     if there.by_id:
-        what = f"{there.by_id:,} forgotten records stand in the task's training set"
+        what = f"{_records(there.by_id, 'forgotten')} in the task's training set"
         found.append(Leftover(what, True, "delete them there too, if Task.ids names records by ids of their own"))
     if there.by_content:
-        what = f"{there.by_content:,} training records have the content of forgotten ones under other ids"
-        found.append(Leftover(what, True, "efface run names them: delete the rows, or ask for them to be forgotten"))
+        what = f"{_records(there.by_content, 'training')} with the content of forgotten ones, under other ids"
+        advice = "efface run names them: delete the rows, or ask for them to be forgotten"
+        found.append(Leftover(what, True, advice))
     if there.by_group:
-        what = f"{there.by_group:,} training records of groups that were forgotten joined since"
+        what = f"{_records(there.by_group, 'training')} of groups that were forgotten, joined since"
         found.append(Leftover(what, True, "efface run names them: delete the rows, or ask for the groups again"))
     return found
+
+
+def _records(count: int, kind: str) -> str:
+    return f"{count:,} {kind} record{'s' * (count != 1)}"
 
 
 def _statistics(model: "nn.Module | None") -> list[Leftover]:

@@ -68,7 +68,7 @@ def overview(context: StoreContext) -> Overview:
     if context.retired:
         warnings.append("without the key nobody can tell whether the history was changed")
         if ids:
-            warnings.append(f"{ids} ids of requests that were pending still stand in {context.database.path.name}")
+            warnings.append(f"{ids} id{'s' * (ids != 1)} of pending requests still in {context.database.path.name}")
     return Overview(
         serving=history.serving,
         file=context.folder.link,

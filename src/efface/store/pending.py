@@ -8,7 +8,8 @@ from efface.runtime.printing import Brief
 from efface.store.context import StoreContext
 from efface.store.errors import DamagedError
 from efface.store.keys import TAG_DIGITS, short_tag
-from efface.store.tag_rows import id_faults, pending_ids_of, tags_of
+from efface.store.row_faults import id_faults
+from efface.store.tag_rows import pending_ids_of, tags_of
 from efface.store.task_view import ids_of
 from efface.store.wording import numbered
 from efface.task import Task

@@ -1,17 +1,15 @@
 """Taking the content of the training records as it is now, where it changed and the model need not know of it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import select
 
 from efface.errors import RequestError
 from efface.store.batch import training_records
-from efface.store.context import StoreContext
-from efface.store.database import fingerprints
+from efface.store.context import Snapshot, StoreContext
+from efface.store.database import batches
 from efface.store.failpoints import failpoint
-from efface.store.fingerprint_rows import Fingerprint, PackedFingerprints, replace_all
+from efface.store.fingerprint_rows import PackedFingerprints, change, fingerprints_of
 from efface.store.fingerprints import fingerprints_at
 from efface.store.wording import numbered
 from efface.task import Task
@@ -49,42 +47,47 @@ def refingerprint(context: StoreContext, task: Task, dry_run: bool, progress: bo
         progress: whether to show progress; by default on a terminal.
 
     Raises:
-        RequestError: requests are pending, whose records could then be others than those asked for; or the model in
-            service was trained on others than the fingerprints are of.
+        RequestError: requests are pending, whose records could then be others than those asked for (a dry run is made
+            all the same); or the model in service was trained on others than the fingerprints are of.
         BusyError: a run is in progress.
     """
     with context.folder.locked(0.0):
-        _check_nothing_pending(context)
+        if not dry_run:
+            _check_nothing_pending(context)
         if why := context.history().foreign_contents:
             raise RequestError(why)
         view = training_records(context, task).view
         positions = np.asarray(view.positions, dtype=np.int64)
         now = PackedFingerprints(fingerprints_at(task, context.key, positions, progress=progress))
         with context.reading() as snapshot:
-            query = select(fingerprints)
-            noted = {r.tag: (r.content, bool(r.alike)) for r in snapshot.connection.execute(query)}
-        there = {row.short: row.content for row in now}
+            known, changed = _compared(snapshot, now)
+            noted = snapshot.history.fingerprints
         found = Refingerprinting(
-            records=len(noted),
-            changed=sum(tag in noted and noted[tag][0] != content for tag, content in there.items()),
-            missing=len(noted.keys() - there.keys()),
-            joined=len(there.keys() - noted.keys()),
-            forgotten=context.history().fingerprints.forgotten,
+            records=noted.records,
+            changed=len(changed),
+            missing=noted.records - known,
+            joined=len(now) - known,
+            forgotten=noted.forgotten,
             done=not dry_run,
         )
         if dry_run:
             return found
-
-        def rows() -> Iterator[Fingerprint]:
-            for tag, (content, similar) in noted.items():
-                yield Fingerprint(tag, there.get(tag, content), similar)
-
         with context.writing() as transaction:
             _check_nothing_pending(context)
-            sums = replace_all(transaction, rows(), transaction.history.fingerprints)
+            sums = change(transaction, changed)
             transaction.append("fingerprinted", {"sums": sums.noted(), "changed": found.changed})
             failpoint("fingerprinted.before-commit")
     return found
+
+
+def _compared(snapshot: Snapshot, now: PackedFingerprints) -> tuple[int, PackedFingerprints]:
+    """How many of some records have a fingerprint, and those of these whose content is another one."""
+    known, changed = 0, PackedFingerprints()
+    for some in batches(now):
+        noted = fingerprints_of(snapshot, [row.short for row in some])
+        known += len(noted)
+        changed.extend(row for row in some if row.short in noted and noted[row.short].content != row.content)
+    return known, changed
 
 
 def _check_nothing_pending(context: StoreContext) -> None:

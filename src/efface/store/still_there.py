@@ -48,7 +48,7 @@ class StillThere:
 
 
 def still_there(context: StoreContext, task: Task) -> StillThere:
-    """Read all training records once, and compare them with what the store keeps.
+    """Read all training records, and compare them with what the store keeps.
 
     Args:
         context: the open store.

@@ -43,8 +43,8 @@ class Store(StoreReader):
 
     Args:
         folder: the store's folder.
-        task: the task. `run` and the audit of `verify` need it, and `add` for groups and for ids that the store does
-            not know.
+        task: the task. `run`, `refingerprint` and the audit of `verify` need it, and `add` for groups and for ids that
+            the store does not know.
         key: the file with the store's key; by default the one named by EFFACE_KEY, else the one beside the folder.
         device: where models are made and judged: auto, cpu, cuda or cuda:N.
         busy_s: seconds to wait for other processes that write to the database.

@@ -26,9 +26,10 @@ from efface.store.leftovers import Leftover, leftovers
 from efface.store.logs import log
 from efface.store.plan import unused_references
 from efface.store.reaudit import ReauditOptions, reaudit
+from efface.store.row_faults import row_faults
 from efface.store.schema import schema_faults
 from efface.store.still_there import still_there
-from efface.store.tag_rows import row_faults, tags_of
+from efface.store.tag_rows import tags_of
 from efface.store.unfinished import unfinished_line
 from efface.task import Task
 

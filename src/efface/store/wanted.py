@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from efface.data.ids import ByGroup, RecordIds, read_asked
@@ -59,7 +60,7 @@ class Asked(Brief):
     day: str | None = None
     deleted: bool = False
 
-    @property
+    @cached_property
     def ordered(self) -> list[bytes]:
         """The tags of the records, sorted: the order of the call may reveal whose they are."""
         return sorted(self.names)
