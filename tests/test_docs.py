@@ -153,4 +153,4 @@ def test_the_page_of_stores_names_the_format_of_their_database() -> None:
     from efface.store.database import FORMAT
 
     said = {page.name: re.findall(r"database(?: of a store)?\s+has format (\d+)", page.read_text()) for page in PAGES}
-    assert {name: found for name, found in said.items() if found} == {"store.md": [str(FORMAT)]}
+    assert {name: found for name, found in said.items() if found} == {"store-reference.md": [str(FORMAT)]}
