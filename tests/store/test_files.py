@@ -126,7 +126,16 @@ def test_a_history_that_names_files_outside(path: Path, task: Task, weights: str
                 name: getattr(transaction.history.serving, name)
                 for name in ("lineage", "kind", "weights", "file", "baseline", "answers", "drift", "audit")
             }
-            body = {**last, "number": 3, "parent": 2, "run": None, "requests": [], "fingerprints": {}, **body}
+            body = {
+                **last,
+                "number": 3,
+                "parent": 2,
+                "run": None,
+                "requests": [],
+                "fingerprints": {},
+                "contents": 1,
+                **body,
+            }
         if what == "unfinished":
             transaction.append("began", {"number": 2, "parent": 2, "requests": [2, 3], "plan": {}})
         if what == "report folder":
@@ -172,6 +181,7 @@ def test_a_history_that_names_places_outside_reads_and_writes_nothing_there(
             **{k: getattr(current, k) for k in ("lineage", "weights", "baseline", "answers", "drift", "audit")},
             **{"number": 3, "parent": 2, "kind": "unlearned", "run": None, "requests": [], "file": "../../secret"},
             "fingerprints": {},
+            "contents": 1,
         }
         transaction.append("version", version)
     with pytest.raises(DamagedError, match="is not the report that was made"):

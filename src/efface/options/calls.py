@@ -76,7 +76,7 @@ def clear_calls(*shown: str, instead: str = "", **parts: Part) -> Callable[[C], 
     def decorate(decorated: C) -> C:
         if not isinstance(decorated, type):
             return _checked(decorated, Shape(_title(decorated), shown, parts, instead))
-        for name, member in list(vars(decorated).items()):
+        for name, member in _members(decorated).items():
             function = getattr(member, "__func__", member)  # of a class method
             if inspect.isfunction(function) and (name == "__init__" or not name.startswith("_")):
                 title = _title(decorated) if name == "__init__" else f"{decorated.__name__}.{name}"
@@ -85,6 +85,12 @@ def clear_calls(*shown: str, instead: str = "", **parts: Part) -> Callable[[C], 
         return decorated
 
     return decorate
+
+
+def _members(kind: type) -> dict[str, Any]:
+    """What a class defines, with what it has from other classes of efface."""
+    own = [base for base in reversed(kind.__mro__) if base.__module__.partition(".")[0] == __name__.partition(".")[0]]
+    return {name: member for base in own for name, member in vars(base).items()}
 
 
 def check_construction(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
