@@ -1,8 +1,11 @@
 """Fixtures that several test files of the benchmark share."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from helpers.benchmark_cells import cell, controls, tuning, written
 from helpers.benchmark_command import SMOKE, Done, run_suite
@@ -19,9 +22,17 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """The smoke suite, run in two processes."""
-    folder = tmp_path_factory.mktemp("smoke")
-    return run_suite(SMOKE, folder / "out", folder / "cache", "--jobs", "2")
+    """The smoke suite, run in two processes, once for all processes of pytest-xdist."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "smoke"
+    said = folder / "said.json"
+    with FileLock(folder.with_suffix(".lock")):
+        if said.is_file():
+            return Done(folder / "out", folder / "cache", **json.loads(said.read_text(encoding="utf-8")))
+        folder.mkdir()
+        done = run_suite(SMOKE, folder / "out", folder / "cache", "--jobs", "2")
+        said.write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}), encoding="utf-8")
+    return done
 
 
 @pytest.fixture
