@@ -115,8 +115,7 @@ def _retraining(state: StoreState) -> Iterator[Alert]:
 def _deferred(state: StoreState) -> Iterator[Alert]:
     for request in state.history.pending:
         if request.deferred is not None:
-            why, _, advice = request.deferred.text.partition(": ")
-            yield Alert(f"request {request.number} waits: {why}", NOW, advice)
+            yield Alert(f"request {request.number} waits: {request.deferred.reason}", NOW, request.deferred.advice)
 
 
 def _foreign(state: StoreState) -> Iterator[Alert]:

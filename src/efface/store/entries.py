@@ -121,6 +121,20 @@ class Deferral:
         }
         return DEFERRALS[self.why].format(self.records, **words)
 
+    @property
+    def reason(self) -> str:
+        """The part of `text` that says why."""
+        return self.text.partition(": ")[0]
+
+    @property
+    def advice(self) -> str:
+        """The part of `text` that says what to do."""
+        return self.text.partition(": ")[2]
+
+    def line(self, number: int) -> str:
+        """The sentence about the request with a number."""
+        return f"request {number} waits: {self.text}"
+
 
 @dataclass(frozen=True)
 class DeletionRequest:
@@ -162,7 +176,7 @@ class DeletionRequest:
     def way(self) -> str:
         """What honours it, or is to be done first, as far as is known, as the end of a sentence."""
         if self.deferred is not None:
-            return self.deferred.text.partition(": ")[2]
+            return self.deferred.advice
         return f"efface run{' --retrain' * (self.unknown > 0)} honours it"
 
 

@@ -61,7 +61,7 @@ class Intake(Brief):
     @property
     def lines(self) -> tuple[str, ...]:
         """Why requests have to wait, one line each."""
-        return tuple(f"request {number} waits: {found.text}" for number, found in self.deferred.items())
+        return tuple(found.line(number) for number, found in self.deferred.items())
 
 
 @dataclass(frozen=True)

@@ -202,9 +202,7 @@ class StoreRun:
                 self.pending.restore_ids(line, self.task)
                 for line in dict.fromkeys([*self.begun.intake.warnings, *self.warnings, *warnings])
             ),
-            deferred=tuple(
-                f"request {r.number} waits: {r.deferred.text}" for r in self.context.history().pending if r.deferred
-            ),
+            deferred=tuple(r.deferred.line(r.number) for r in self.context.history().pending if r.deferred),
             resumed=self.begun.resumed,
         )
 
