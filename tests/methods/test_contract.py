@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -105,12 +105,30 @@ def test_a_seed_fixes_every_bit(method: str, tiny: Tiny, run: Run) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_every_pass_over_records_is_in_the_price(method: str, tiny: Tiny, run: Run) -> None:
+    passes = {"forward": 0, "backward": 0}
+
+    def count(model: nn.Module, inputs: Tensor) -> Tensor:
+        z: Tensor = model(inputs)
+        passes["forward"] += len(z)
+        if z.requires_grad:
+            z.register_hook(lambda slope: passes.update(backward=passes["backward"] + len(slope)))
+        return z
+
+    total = run(method, task=replace(tiny.task(), forward=count)).cost.total
+    assert total.forward == passes["forward"] > 0
+    # of a product with the curvature, the hook sees two of three passes: the third differentiates the gradient
+    assert total.backward == passes["backward"] if method != "influence" else total.backward > passes["backward"]
+    assert total.record_trainings == (total.forward - total.backward) / 3 + total.backward
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_evidence_and_cost_are_complete(method: str, run: Run) -> None:
     result = run(method)
     evidence, phases = result.evidence, result.cost.phases
     if method == "noop":
         assert evidence.outcome is Outcome.NOT_JUDGED and not evidence.evaluations
-        assert result.cost.total.forward == 0
+        assert {name for name, phase in phases.items() if phase.forward} == {"checks"}
         return
     assert evidence.outcome is not Outcome.NOT_JUDGED and evidence.reason
     assert 2 <= len(evidence.evaluations) <= evidence.planned_evaluations + 1

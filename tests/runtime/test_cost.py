@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from efface.runtime.cost import Meter
+from efface.runtime.cost import Cost, Meter, PhaseCost, spent
 
 
 class Clock:
@@ -53,3 +53,11 @@ def test_meter_counts_open_phases_and_survives_errors(monkeypatch: pytest.Monkey
     clock.spend(1, 1)
     assert early.phases["a"].wall_s == 1
     assert meter.cost().phases["a"].wall_s == 2
+
+
+def test_a_record_training_is_a_forward_and_a_backward_pass_and_a_forward_pass_alone_a_third() -> None:
+    taught, read = PhaseCost(wall_s=1, cpu_s=2, forward=900, backward=900), PhaseCost(cpu_s=1, forward=300)
+    cost = Cost({"steps": taught, "checks": read})
+    assert (taught.record_trainings, read.record_trainings, cost.record_trainings) == (900, 100, 1000)
+    assert read.as_json() == {"wall_s": 0, "cpu_s": 1, "forward": 300, "backward": 0, "record_trainings": 100}
+    assert spent(cost) == ("3 s of CPU time / 1,000 record-trainings in 1 s (steps 2 s / 900, checks 1 s / 100)")

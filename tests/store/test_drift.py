@@ -55,7 +55,9 @@ def test_limits_say_when_a_retraining_is_due(
     def worse(model: nn.Module, **_: Any) -> Any:
         with torch.no_grad():
             model[2].bias[0] += 4.0  # type: ignore[index, operator]
-        return SimpleNamespace(model=model, reference=None, cost=SimpleNamespace(cpu_s=0.0), warnings=())
+        return SimpleNamespace(
+            model=model, reference=None, cost=SimpleNamespace(cpu_s=0.0, record_trainings=0), warnings=()
+        )
 
     monkeypatch.setattr("efface.store.build.unlearn", worse)
     store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, settings=StoreSettings(limits=limits))

@@ -38,7 +38,9 @@ def ruined(monkeypatch: pytest.MonkeyPatch) -> Callable[[Ruin], None]:
     def ruin(how: Ruin) -> None:
         def unlearn(model: nn.Module, **_: Any) -> Any:
             how(model)
-            return SimpleNamespace(model=model, reference=None, cost=SimpleNamespace(cpu_s=0.0), warnings=())
+            return SimpleNamespace(
+                model=model, reference=None, cost=SimpleNamespace(cpu_s=0.0, record_trainings=0), warnings=()
+            )
 
         monkeypatch.setattr("efface.store.build.unlearn", unlearn)
 

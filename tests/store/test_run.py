@@ -64,7 +64,7 @@ def test_a_model_that_was_stored_unchanged_before_an_interruption_honours_nothin
 ) -> None:
     """As where an earlier version of efface made it."""
     model = tiny.fresh()
-    noted = {"reference": None, "cpu_s": 1.0, "warnings": []}
+    noted = {"reference": None, "cpu_s": 1.0, "record_trainings": 5, "warnings": []}
     with monkeypatch.context() as patch:
         patch.setattr("efface.store.run.unlearn_batch", lambda *given: (model, noted))
         interrupt(store, QUICK, "run.made")

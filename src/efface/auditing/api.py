@@ -14,6 +14,7 @@ from efface.auditing.report.build import Report
 from efface.auditing.run import judge
 from efface.data.ids import Forget
 from efface.errors import RequestError, kind_of
+from efface.models.running import counted
 from efface.models.wrappers import plain_networks
 from efface.options import as_integer, clear_calls
 from efface.runtime.cost import Meter
@@ -119,7 +120,7 @@ def _audit(call: AuditCall) -> Report:
     )
     meter = Meter()
     with unchanged_globals(), seeded(call.draws_seed), meter.phase("other"):
-        with meter.phase("checks"):
+        with meter.phase("checks"), counted(meter):
             inputs = prepare(call)
         with timed(logging.getLogger("efface.auditing"), f"audit of level {inputs.level}") as work:
             findings = judge(inputs, meter)

@@ -121,7 +121,7 @@ def nothing_summary(error: "NothingUnlearnedError") -> dict[str, Any]:
         "method": {"key": error.method.key, "options": dataclasses.asdict(error.method)},
         "seed": error.seed,
         "evidence": dataclasses.asdict(error.evidence),
-        "cost": {name: dataclasses.asdict(cost) for name, cost in error.cost.phases.items()},
+        "cost": {name: cost.as_json() for name, cost in error.cost.phases.items()},
         "warnings": list(error.warnings),
     }
     return to_jsonable(document)  # type: ignore[no-any-return]

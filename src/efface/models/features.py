@@ -41,12 +41,13 @@ def penultimate(
             inputs[output.shape[-1]] = (layer, args[0] if args else kwargs["input"])
 
     hooks = [m.register_forward_hook(keep, with_kwargs=True) for m in model.modules() if isinstance(m, nn.Linear)]
-    features, logits = [], []
+    features, logits, read_records = [], [], 0
     try:
         with mode(model, training=False), torch.no_grad():
             for batch in records.stream(positions, task.batch_size):
                 inputs.clear()
                 z = forward(task, model, batch.to(device).inputs).cpu()
+                read_records += len(z)
                 layer, read = inputs.get(z.shape[1], (None, None))
                 if layer is None or read is None or len(read) != len(z) or _is_all(layer, model):
                     return None
@@ -56,7 +57,7 @@ def penultimate(
     finally:
         for hook in hooks:
             hook.remove()
-        meter.count(forward=sum(map(len, logits)))
+        meter.count(forward=read_records)
     if len({f.shape[1] for f in features}) != 1:  # for example sequences that are padded by batch
         return None
     return torch.cat(features), torch.cat(logits)

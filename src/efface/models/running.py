@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from efface.numerics.logits import bound_masked
 from efface.runtime.cost import Meter
 from efface.task import Task
 from efface.types import Indices
+
+_COUNTED: ContextVar[Meter | None] = ContextVar("counted", default=None)
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -53,7 +56,24 @@ def forward(task: Task, model: nn.Module, inputs: Any) -> Tensor:
 
 def call_forward(task: Task, model: nn.Module, inputs: Any) -> Any:
     """What `Task.forward` returns for a copy of the inputs, whatever it is; only checks need this."""
-    return task.forward(model, copy_inputs(inputs))
+    given = task.forward(model, copy_inputs(inputs))
+    if (meter := _COUNTED.get()) is not None and isinstance(given, Tensor) and given.ndim:
+        meter.count(forward=len(given))
+    return given
+
+
+@contextmanager
+def counted(meter: Meter) -> Iterator[None]:
+    """Charge all forward passes of the block, for code such as checks that counts none of its own.
+
+    Args:
+        meter: Charged with the records in each pass.
+    """
+    token = _COUNTED.set(meter)
+    try:
+        yield
+    finally:
+        _COUNTED.reset(token)
 
 
 def copy_inputs(inputs: Any) -> Any:

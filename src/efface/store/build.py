@@ -92,8 +92,8 @@ def unlearn_batch(
     result = unlearn(
         original, forget=batch.forget, task=batch.task, method=plan.chosen(), seed=plan.seed, progress=progress
     )
-    cpu_s = round(result.cost.cpu_s, 3)
-    return result.model, {"reference": result.reference, "cpu_s": cpu_s, "warnings": list(result.warnings)}
+    cost = {"cpu_s": round(result.cost.cpu_s, 3), "record_trainings": round(result.cost.record_trainings)}
+    return result.model, {"reference": result.reference, **cost, "warnings": list(result.warnings)}
 
 
 def retrain_without(
@@ -118,7 +118,7 @@ def retrain_without(
         warnings = check_retraining(task, start, leaving)
         model = retrain(task, start, staying, seed, Meter(), Recipe()).to(device)
     _check_shapes(model, start)
-    return model, {"reference": None, "cpu_s": None, "warnings": list(warnings)}
+    return model, {"reference": None, "cpu_s": None, "record_trainings": None, "warnings": list(warnings)}
 
 
 def _check_shapes(model: nn.Module, network: nn.Module) -> None:

@@ -191,8 +191,9 @@ class RunRecord(Brief):
         requests: numbers of the requests that it is to honour.
         plan: the fields of its RunPlan.
         stage: its state: open, done, rejected, failed or abandoned.
-        model: the new checkpoint, once it is stored: its `file`, `weights`, `reference`, `cpu_s`, `warnings`
-            and, if it was trained anew, the sum of the fingerprints of its `contents`.
+        model: the new checkpoint, once it is stored: its `file`, `weights`, `reference`, `cpu_s`,
+            `record_trainings` (absent in older runs), `warnings` and, if it was trained anew, the sum of the
+            fingerprints of its `contents`.
         audit: the audit's `status` and `reasons`, and the hashes of the report's `files`; None before it.
         why: why it ended without a new version; else None.
     """

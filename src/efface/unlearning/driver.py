@@ -14,7 +14,7 @@ from efface.errors import collect_errors
 from efface.methods import class_of
 from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
-from efface.models.running import copy_model
+from efface.models.running import copy_model, counted
 from efface.models.wrappers import plain_network
 from efface.options import as_integer, clear_calls, is_integer, type_problems
 from efface.request import Request, make_task
@@ -80,7 +80,7 @@ def unlearn(
     model = plain_network(model)
     meter = Meter()
     with unchanged_globals(), meter.phase("other"):
-        with meter.phase("checks"):
+        with meter.phase("checks"), counted(meter):
             problems: list[str] = []
             seed = as_integer(seed)
             if not is_integer(seed):

@@ -135,6 +135,8 @@ def test_the_report_is_valid_and_saved(known: Memorised, tmp_path: Path) -> None
     assert report.document["method"]["key"] == "steer"
     cost = report.document["cost"]
     assert cost["retrain"] == {"models": 3, "cpu_s_each": 4.0, "wall_s_each": 2.0}
+    total = cost["unlearn"]["total"]
+    assert 0 < total["record_trainings"] == pytest.approx((total["forward"] + 2 * total["backward"]) / 3)
     assert cost["ratio_cpu"] == pytest.approx(known.steered.cost.cpu_s / 4.0)
     phases = cost["audit"]["phases"]
     assert phases["references"]["backward"] > 0

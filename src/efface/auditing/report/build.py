@@ -297,4 +297,4 @@ def _test(test: AuditTest) -> dict[str, Any]:
 
 
 def _phases(cost: Cost) -> dict[str, Any]:
-    return {"phases": {name: asdict(p) for name, p in cost.phases.items()}, "total": asdict(cost.total)}
+    return {"phases": {name: p.as_json() for name, p in cost.phases.items()}, "total": cost.total.as_json()}

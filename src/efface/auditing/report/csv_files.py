@@ -107,13 +107,14 @@ def evidence(measured: Mapping[str, Any]) -> Iterator[Row]:
 
 def cost(spent: Mapping[str, Any]) -> Iterator[Row]:
     """One row for each phase, and one for retraining."""
-    yield ("part", "phase", "cpu_s", "wall_s", "forward_examples", "backward_examples")
+    yield ("part", "phase", "cpu_s", "wall_s", "forward_examples", "backward_examples", "record_trainings")
     for part in ("unlearn", "audit"):
         for name, phase in (spent[part] or {"phases": {}})["phases"].items():
-            yield (part, name, phase["cpu_s"], phase["wall_s"], phase["forward"], phase["backward"])
+            measured = ("cpu_s", "wall_s", "forward", "backward", "record_trainings")
+            yield (part, name, *(phase.get(key) for key in measured))
     retrain = spent["retrain"]
     if retrain is not None:
-        yield ("retrain", "one model", retrain["cpu_s_each"], retrain["wall_s_each"], None, None)
+        yield ("retrain", "one model", retrain["cpu_s_each"], retrain["wall_s_each"], None, None, None)
 
 
 def records(ranked: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
