@@ -15,6 +15,7 @@ from benchmarks.harness.cost import beside_retraining, time_epoch, time_retraini
 from benchmarks.harness.evaluator import ACCURACIES, Evaluator, Readings, change, compare, output_distances
 from benchmarks.harness.machine import provenance, watch_memory
 from benchmarks.harness.networks import tensors_of
+from benchmarks.harness.paired import products
 from benchmarks.harness.readings import load_readings, request_of
 from benchmarks.harness.requests import BenchRequest, train_originals, train_retrained
 from benchmarks.harness.suite import PSEUDO, Cell, Recipe
@@ -108,6 +109,7 @@ def measured(request: BenchRequest, original: Readings, unlearned: Readings, ret
         found["d2"][key] = {w: interval(getattr(r, w)) for w in groups}
     for key in ("retain", "test"):
         found["d2"][key]["change"] = interval(change(original[key], unlearned[key], retrained[key]))
+    found["pairs"] = {"margin": products(unlearned["margin"], retrained["margin"])}
     found |= {key: {w: _spread(v[key]) for w, v in groups.items()} for key in (*ACCURACIES, "auc")}
     pairs = {w: output_distances(v, retrained) for w, v in groups.items()}
     found |= {key: {w: p[i] for w, p in pairs.items()} for i, key in enumerate(("variation", "divergence"))}
@@ -159,6 +161,9 @@ def unlearn_all(
         "backward": whole.backward / k,
         "each": [c.cpu_s for c in costs],
         "phases": {name: c.cpu_s / k for name, c in phases.items()},
+        "price": whole.record_trainings / k,
+        "price_each": [c.record_trainings for c in costs],
+        "prices": {name: c.record_trainings / k for name, c in phases.items()},
         "peak_mb": peak(),
         "requests": len(request.parts),
     }

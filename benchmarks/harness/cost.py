@@ -38,7 +38,8 @@ def time_retraining(request: BenchRequest) -> dict[str, Any]:
         wall, cpu = time.perf_counter(), time.process_time()
         fit(model, subset(request.task.train, request.retain.tolist()), 1)
         cpu = time.process_time() - cpu
-        return {"cpu_s": cpu, "wall_s": time.perf_counter() - wall, "each": [cpu]}
+        price = fit.epochs * len(request.retain)
+        return {"cpu_s": cpu, "wall_s": time.perf_counter() - wall, "each": [cpu], "price": price}
 
 
 def beside_retraining(request: BenchRequest, epoch: PhaseCost, cost: dict[str, Any]) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def beside_retraining(request: BenchRequest, epoch: PhaseCost, cost: dict[str, A
     full, early = request.problem.epochs[request.records], request.problem.early[request.records]
     times = cost.get("requests", 1)
     retraining = {n: getattr(epoch, n) * full * times for n in ("cpu_s", "wall_s", "forward", "backward")}
+    retraining["price"] = epoch.record_trainings * full * times
 
     def ratio(whole: float, part: float) -> float | None:
         return whole / part if part else None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.harness.problems import PROBLEMS
 from benchmarks.harness.results import Interval, Row, Share, Spread
-from benchmarks.harness.suite import Setting
+from benchmarks.harness.suite import PUBLISHED, Setting
 
 NONE = "–"
 LONGEST = 90  # characters of a reason in a cell
@@ -41,6 +41,11 @@ def times(value: float | None) -> str:
     return number(value, 1)
 
 
+def price(value: float | None) -> str:
+    """Record-trainings, whole ones; a dash for none."""
+    return NONE if value is None else f"{value:,.0f}"
+
+
 def left(share: Share) -> str:
     """What is left with its upper bound, in round brackets where it means nothing."""
     shown = _bounded(share.share)
@@ -74,7 +79,7 @@ def percent(share: float) -> str:
 def request(setting: Setting) -> str:
     """The request in words: of a class or a cluster, the share asked for says nothing."""
     size = "" if setting.request in ("class", "cluster") else f" {percent(setting.share)}"
-    return f"{setting.request}{size}{'' if setting.draw == 1 else f', draw {setting.draw}'}"
+    return f"{setting.request}{size}{'' if setting.draw == PUBLISHED else f', draw {setting.draw}'}"
 
 
 def titled(setting: Setting) -> str:

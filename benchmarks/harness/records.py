@@ -2,10 +2,13 @@
 
 Keys are the columns of `results/<suite>.csv`. A number with an interval has the columns KEY, KEY.low and KEY.high, a
 mean over models KEY and KEY.sd. `share.STATISTIC` is what is left of doing nothing's excess d2, which means something
-where `informative.STATISTIC`; `d2.STATISTIC.GROUP` is excess d2 of a group of models.
+where `informative.STATISTIC`; `d2.STATISTIC.GROUP` is excess d2 of a group of models. `price` is in record-trainings,
+`phases` and `prices` are CPU seconds and record-trainings by phase, `pairs.STATISTIC` is what `paired.products` gives.
+Results made before one of these was measured lack it.
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +23,8 @@ SETTING = ("problem", "records", "request", "share", "draw", "originals", "retra
 VERSIONS = ("method_version", "judge_version", "evaluator_version")
 CELL = ("method", "variant", "models", "options", "evidence", *VERSIONS)
 ON = ("git", "versions", "machine")
-COSTS = ("cpu_s", "wall_s", "forward", "backward", "peak_mb", "phases")
+COSTS = ("cpu_s", "wall_s", "forward", "backward", "peak_mb", "price")
+BY_PHASE = ("phases", "prices")
 RATIOS = ("cheaper", "cheaper_wall", "cheaper_early", "examples")
 EDGES = ("", ".low", ".high")
 
@@ -54,17 +58,21 @@ def number(value: Any) -> float | None:
 
 def _cost(cost: Mapping[str, Any]) -> Record:
     own = cost["unlearn"]
-    each = [float(v) for v in own.get("each", [])]
-    middle = sum(each) / max(1, len(each))
-    sd = math.sqrt(sum((v - middle) ** 2 for v in each) / (len(each) - 1)) if len(each) > 1 else None
-    found = {key: own[key] if key == "phases" else number(own[key]) for key in COSTS if own.get(key) is not None}
+    found = {key: number(own[key]) for key in COSTS if own.get(key) is not None}
+    found |= {key: own[key] for key in BY_PHASE if own.get(key) is not None}
     return {
         "cpu_s": None,
         **found,
-        "cpu_s.sd": sd,
+        "cpu_s.sd": _sd(own.get("each", [])),
+        "price.sd": _sd(own.get("price_each", [])),
+        "retrain_price": number(cost["retrain"].get("price")),
         "epoch_cpu_s": number(cost["epoch_cpu_s"]),
         **{key: number(cost.get(key)) for key in RATIOS},
     }
+
+
+def _sd(each: Sequence[float]) -> float | None:
+    return statistics.stdev(map(float, each)) if len(each) > 1 else None
 
 
 def _measured(result: Mapping[str, Any]) -> Record:
@@ -75,6 +83,7 @@ def _measured(result: Mapping[str, Any]) -> Record:
     for key, groups in result["d2"].items():
         for group, value in groups.items():
             record |= _with_ends(f"d2.{key}.{group}", value)
+    record |= {f"pairs.{key}": values for key, values in result.get("pairs", {}).items() if values}
     for key in SPREADS:
         for group in GROUPS:
             mean, sd = result[key][group]

@@ -1,7 +1,7 @@
 """Results of the benchmark as frozen rows, one a cell, of a folder that a run wrote or of a committed table."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +43,10 @@ class Share:
 
 @dataclass(frozen=True)
 class Spending:
-    """What a method cost, a mean over models, and what retraining costs beside it (`epoch_s`: CPU seconds an epoch)."""
+    """What a method cost, a mean over models, and what retraining costs beside it (`epoch_s`: CPU seconds an epoch).
+
+    Prices are in record-trainings; `phases` has the CPU seconds of each phase and, where it was counted, its price.
+    """
 
     cpu_s: float | None = None
     sd: float | None = None
@@ -52,6 +55,15 @@ class Spending:
     cheaper_wall: float | None = None
     cheaper_early: float | None = None
     examples: float | None = None
+    price: float | None = None
+    retrain_price: float | None = None
+    phases: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
+
+    def part_of_price(self, *phases: str) -> float | None:
+        """The share of the price that phases have; None where it was not counted."""
+        if not self.price:
+            return None
+        return sum(self.phases[p][1] or 0.0 for p in phases if p in self.phases) / self.price
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,11 @@ class Row:
         return value
 
     @property
+    def pairs(self) -> tuple[float, ...]:
+        """Products of gaps to retrained models by margin, as `paired.products` gives them; empty where not measured."""
+        return tuple(self.measured.get("pairs.margin") or ())
+
+    @property
     def predicts(self) -> bool:
         """Whether all forget records are of one class, so that it was counted how often that is predicted."""
         return self.single("predicted", "original") is not None
@@ -156,11 +173,13 @@ def read_tunings(place: Path) -> tuple[TuningCost, ...]:
 def row_of(record: Record) -> Row:
     """The row of a record."""
     setting = Setting(**{key: record[key] for key in Setting.__dataclass_fields__})
+    prices = record.get("prices") or {}
+    names = ("cpu_s", "cheaper", "cheaper_wall", "cheaper_early", "examples", "price", "retrain_price")
     cost = Spending(
-        record.get("cpu_s"),
-        record.get("cpu_s.sd"),
-        record.get("epoch_cpu_s"),
-        *(record.get(key) for key in ("cheaper", "cheaper_wall", "cheaper_early", "examples")),
+        sd=record.get("cpu_s.sd"),
+        epoch_s=record.get("epoch_cpu_s"),
+        phases={phase: (spent, prices.get(phase)) for phase, spent in (record.get("phases") or {}).items()},
+        **{name: record.get(name) for name in names},
     )
     return Row(
         cell=Cell(setting, record["method"], record["variant"], record["models"]),

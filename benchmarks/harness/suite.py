@@ -17,6 +17,7 @@ from efface.methods import REGISTRY
 from efface.metrics.distance import MIN_RETRAINED as MIN_RETRAINED
 from efface.options import nearest
 
+PUBLISHED = 2  # the draw of what is published: options are chosen on draw 0, candidates compared on draw 1
 CONTROLS = ("noop", "retrain")
 PSEUDO = ("epochs", "forget_epochs")  # lengths in passes over the retain or forget records, for methods with `steps`
 MIN_HALVES = 2 * MIN_RETRAINED  # two halves, of which one is judged by the other

@@ -25,10 +25,10 @@ def test_the_full_table_holds_every_row_in_order(tier: Path) -> None:
     accuracies = "0.900 ± 0.010 | 0.980 ± 0.010 | 0.855 ± 0.010 | 0.520"
     assert lines(first, "| finetune, tuned") == [
         "| finetune, tuned | 0.25 [0.45] | 0.35 [0.55] | 0.30 [0.50] | 0.40 [0.60] | 0.45 [0.65] | +0.00 | +0.05 | "
-        f"{accuracies} | 5.00 ± 0.50 | 12.0 | 10.8 | 6.0 | 12.0 |"
+        f"{accuracies} | 5.00 ± 0.50 | 12.0 | 10.8 | 9,000 | 12.0 |"
     ]
     # a statistic that is none, and what has no cost
-    assert lines(first, "| finetune, published")[0].endswith("| 20.00 ± 0.50 | 3.0 | 2.7 | 1.5 |  |")
+    assert lines(first, "| finetune, published")[0].endswith("| 20.00 ± 0.50 | 3.0 | 2.7 | 9,000 |  |")
     assert lines(first, "| salun")[0].startswith("| salun, published | – | – | – | – | – | +0.20 | +0.05 |")
     assert lines(first, "| noop")[0].endswith("| 0.00 | – | – | – |  |")
     # a failed row has as many columns as any other

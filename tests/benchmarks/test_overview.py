@@ -11,7 +11,7 @@ def test_noisy_digits_stand_in_the_columns_of_public_tools(tmp_path: Path) -> No
     folder = written(tmp_path, *controls(**how), cell("steer", "default", **how), cell("ssd", failed="why", **how))
     text = render(folder)
     assert "## Beside public tools" in text and "## Headline" not in text
-    assert lines(text.split("## All")[0], "| ")[2:] == [
+    assert lines(text.split("## Price")[0], "| ")[2:] == [
         "| original | 1.000 ± 0.010 | 1.000 ± 0.010 | 0.860 ± 0.010 | 0.600 ± 0.010 | 0.200 |  |",
         "| a second retrained model (the floor) | 0.900 ± 0.010 | 0.980 ± 0.010 | 0.855 ± 0.010 | 0.520 | 0.100 "
         "| 1.0 |",

@@ -28,7 +28,7 @@ def cell(
     records: int = 15000,
     request: str = "random",
     share: float = 0.01,
-    draw: int = 1,
+    draw: int = 2,
     left: float | None = 0.5,
     half: float | None = 0.1,
     retain: float = 0.3,
@@ -39,12 +39,16 @@ def cell(
     missing: tuple[str, ...] = (),
     tuning_s: float | None = None,
     predicted: float | None = None,
+    price: float | None = 9000.0,
+    looks: float = 0.06,
+    pairs: tuple[float, ...] = (),
     dirty: bool = False,
 ) -> dict[str, Any]:
     """A cell: doing nothing is 4 away by margin and .1 on retain records, an epoch takes 1 s and 60 are a retraining.
 
     left: share by margin; the other statistics keep a little more each. vague: statistics by which doing nothing is
-    not surely away; missing: those that were not measured. cpu_s 0 is for doing nothing.
+    not surely away; missing: those that were not measured. cpu_s 0 is for doing nothing. price: record-trainings, of
+    which a share goes to looks; None for a result from before they were counted. pairs: as `paired.products` gives.
     """
     setting = {"problem": problem, "records": records, "request": request, "share": share, "draw": draw}
     parts = 4 if request == "sequence" else 1
@@ -74,6 +78,10 @@ def cell(
     own: dict[str, Any] = {"cpu_s": cpu_s, "wall_s": cpu_s, "each": [cpu_s] if retraining else []}
     if cpu_s and not retraining:
         own |= {"each": [cpu_s - 0.5, cpu_s, cpu_s + 0.5], "requests": parts}
+        own["phases"] = {"steps": round(0.9 * cpu_s, 3), "stop checks": round(0.1 * cpu_s, 3)}
+        if price is not None:
+            own |= {"price": price, "price_each": [price, price]}
+            own["prices"] = {"steps": (1 - looks) * price, "stop checks": looks * price}
 
     def ratio(value: float) -> float | None:
         return value / cpu_s if cpu_s else None
@@ -81,13 +89,13 @@ def cell(
     result["cost"] = {
         "unlearn": own,
         "epoch_cpu_s": 1.0,
-        "retrain": {"cpu_s": whole, "wall_s": whole},
+        "retrain": {"cpu_s": whole, "wall_s": whole, "price": None if price is None else 60.0 * parts * records},
         "cheaper": ratio(whole),
         "cheaper_wall": ratio(0.9 * whole),
         "cheaper_early": ratio(whole * early / 60),
         "examples": None if method in ("noop", "retrain") else ratio(0.5 * whole),
     }
-    result["remains"], result["d2"] = {}, {}
+    result["remains"], result["d2"], result["pairs"] = {}, {}, {"margin": list(pairs)}
     for number, place in enumerate(PLACES):
         if place in missing:
             continue

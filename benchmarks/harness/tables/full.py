@@ -10,6 +10,7 @@ from benchmarks.harness.markdown import (
     number,
     percent,
     plural,
+    price,
     signed,
     spread,
     table,
@@ -34,7 +35,7 @@ HEADER = (
     "CPU s",
     "cheaper",
     "cheaper (wall)",
-    "examples",
+    "price",
     "tuning CPU s",
 )
 LEGEND = (
@@ -42,8 +43,9 @@ LEGEND = (
     "brackets where it means nothing (doing nothing is not surely away from retrained models). *perturbed*: the margin "
     "on slightly changed copies; *neighbours*: the test records most like the forgotten ones. *change*: of excess d2 "
     "against doing nothing (above 0: farther from retrained models). Accuracies, AUC of the loss attack and CPU "
-    "seconds are of the unlearned models, ± the standard deviation over them. *cheaper*, *examples*: what retraining "
-    "takes over what the method takes, in CPU time, wall-clock time, and examples passed forwards and backwards. "
+    "seconds are of the unlearned models, ± the standard deviation over them. *cheaper*: what retraining takes over "
+    "what the method takes, in CPU time and wall-clock time. *price*: record-trainings, forward and backward of one "
+    "record, forward alone a third. "
     "noop is doing nothing, retrain one half of the retrained models against the other. "
     f"{DEAR} costs more than a quarter of retraining."
 )
@@ -94,6 +96,6 @@ def _line(row: Row) -> list[str]:
         spread(Spread(cost.cpu_s, cost.sd), 2),
         times(cost.cheaper),
         times(cost.cheaper_wall),
-        times(cost.examples),
+        price(cost.price),
         tuning,
     ]

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.harness.markdown import NONE, left, name, number, percent, request, table, times, why
 from benchmarks.harness.results import LEADING, Row, ordered
 from benchmarks.harness.suite import CONTROLS, Setting
-from benchmarks.harness.tables.headline import large
+from benchmarks.harness.tables.bars import bar_lines
 
 ENTRY = "share of doing nothing's excess d2 left by margin, change on retain, times cheaper than retraining"
 OF_A_CLASS = (
@@ -43,7 +43,9 @@ def field(rows: Iterable[Row]) -> str:
     if not parts:
         return ""
     whole_classes = any(r.predicts and r.setting.request == "class" for own in groups.values() for r in own)
-    return "\n\n".join((f"Entries: {ENTRY}.{f' {OF_A_CLASS}' if whole_classes else ''}", *parts))
+    bars = "\n".join(bar_lines(r for own in groups.values() for r in own))
+    shown = f"Entries: {ENTRY}.{f' {OF_A_CLASS}' if whole_classes else ''}"
+    return "\n\n".join((shown, *parts, *([bars] if bars else [])))
 
 
 def curves(rows: Iterable[Row]) -> str:
@@ -58,8 +60,9 @@ def curves(rows: Iterable[Row]) -> str:
         at = c.at
         grid = _grid(c.rows, lambda r, at=at, shown=shown: shown(at(r.setting)), [shown(p) for p in c.points])  # type: ignore[misc]
         parts.append(f"**{c.data}** by {c.along}\n\n{grid}")
-    bar = large(rows)
-    return "\n\n".join((f"Random requests. Entries: {ENTRY}.", *parts, *([bar] if bar else [])))
+    drawn = (r for r in rows if r.setting.request == "random" and r.setting.problem not in NO_CURVES)
+    bars = "\n".join(bar_lines(drawn))
+    return "\n\n".join((f"Random requests. Entries: {ENTRY}.", *parts, *([bars] if bars else [])))
 
 
 def curves_of(rows: Iterable[Row]) -> list[Curve]:

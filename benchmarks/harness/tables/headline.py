@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.harness.markdown import NONE, left, name, number, plural, signed, table, times, titled, why
+from benchmarks.harness.markdown import NONE, left, name, number, plural, price, signed, table, times, titled, why
 from benchmarks.harness.results import Interval, Row, by_setting
 from benchmarks.harness.suite import CONTROLS
+from benchmarks.harness.tables.bars import bar_lines
 
-BAR, LARGE_BAR = 15.0, 30.0  # times cheaper than retraining; with so many records or more
-LARGE = 60_000
+BAR = 15.0  # times cheaper than early-stopped retraining
 HEADER = (
     "data, request",
     "forgotten",
     "cheaper (early-stopped)",
+    "price (retraining)",
     "margin",
     "other classes",
     "logits",
@@ -26,8 +27,9 @@ HEADER = (
 )
 LEGEND = (
     "*cheaper*: CPU time of retraining over that of steer, every phase charged; in brackets against retraining that "
-    "stops at the best held-out accuracy. *margin*, *other classes*, *logits*: share of doing nothing's excess d2 that "
-    "is left, with its upper 95 % bound; in round brackets where doing nothing is not surely away from retrained "
+    "stops at the best held-out accuracy. *price*: record-trainings, forward and backward of one record, forward alone "
+    "a third; in brackets those of retraining. *margin*, *other classes*, *logits*: share of doing nothing's excess d2 "
+    "that is left, with its upper 95 % bound; in round brackets where doing nothing is not surely away from retrained "
     "models, so that the share means nothing. *retain*: excess d2 of doing nothing, and by how much unlearning changes "
     "it (above 0: farther from retrained models). *nearest baseline*: the least excess d2 of margins on forget records "
     "among published and tuned variants that cost at most a quarter of retraining; *overlap*: the 95 % intervals of "
@@ -36,12 +38,14 @@ LEGEND = (
 SUMMARY = (
     "data, request",
     "cheaper (early-stopped)",
+    "price (retraining)",
     "distance left",
     "test accuracy: original / unlearned / retrained",
     "nearest baseline: its distance left, cheaper",
     "steer nearer: forget; forget + retain",
 )
 SUMMARY_LEGEND = (
+    "*price*: record-trainings, forward and backward of one record, forward alone a third; of retraining in brackets. "
     "*distance left*: share of doing nothing's excess d2 to retrained models, by the margins of the forgotten records, "
     "with its upper 95 % bound, in round brackets where it means nothing. *nearest baseline*: of those that cost at "
     "most a quarter of retraining."
@@ -83,12 +87,13 @@ def headline(rows: Iterable[Row]) -> str:
     found = standings(rows)
     if not found:
         return ""
-    lines = [*bars(found), *_timing(rows)]
+    lines = [*bars(rows), *_timing(rows)]
     return "\n\n".join((table(HEADER, [_line(s) for s in found]), LEGEND, "\n".join(lines)))
 
 
 def summary(rows: Iterable[Row]) -> str:
     """The headline in few columns, with its bars; nothing where steer was not run."""
+    rows = list(rows)
     found = standings(rows)
     if not found:
         return ""
@@ -101,21 +106,9 @@ def summary(rows: Iterable[Row]) -> str:
         accuracies = (number(row.spread("accuracy test", w).mean, 3) for w in ("original", "unlearned", "retrained"))
         rival = "none" if best is None else f"{name(best)}: {left(best.share_of('margin'))}, {times(best.cost.cheaper)}"
         cheaper = f"{times(row.cost.cheaper)} ({times(row.cost.cheaper_early)})"
-        start = [titled(row.setting), cheaper, left(row.share_of("margin")), " / ".join(accuracies), rival]
+        start = [titled(row.setting), cheaper, _price(row), left(row.share_of("margin")), " / ".join(accuracies), rival]
         lines.append([*start, f"{_yes(s.nearer)}; {_yes(s.nearer_both)}"])
-    return "\n\n".join((table(SUMMARY, lines), SUMMARY_LEGEND, "\n".join(bars(found))))
-
-
-def large(rows: Iterable[Row]) -> str:
-    """What was aimed at with 60,000 records, as one line of a list; nothing without such rows."""
-    found = [r for r in rows if r.method == "steer" and r.setting.records >= LARGE]
-    reached_by = [f"{r.setting.problem} {times(r.cost.cheaper)}" for r in found]
-    reached = sum(r.cost.cheaper is not None and r.cost.cheaper >= LARGE_BAR for r in found)
-    return (
-        f"- {LARGE_BAR:g} times cheaper with {LARGE:,} records: {reached} of {len(found)} ({', '.join(reached_by)})."
-        if found
-        else ""
-    )
+    return "\n\n".join((table(SUMMARY, lines), SUMMARY_LEGEND, "\n".join(bars(rows, few=True))))
 
 
 def _timing(rows: Iterable[Row]) -> list[str]:
@@ -130,12 +123,14 @@ def _timing(rows: Iterable[Row]) -> list[str]:
     ]
 
 
-def bars(found: Sequence[Standing]) -> list[str]:
-    """What was aimed at and whether it was reached, as a list that follows from the numbers."""
+def bars(rows: Iterable[Row], few: bool = False) -> list[str]:
+    """What was aimed at and whether it was reached, as a list that follows from the numbers; or the leading lines."""
+    rows = list(rows)
+    found = standings(rows)
     problems = dict.fromkeys(s.steer.setting.problem for s in found)
     lines = [
-        _cost(found, list(problems), "than retraining", lambda r: r.cost.cheaper),
-        _cost(found, list(problems), "than early-stopped retraining", lambda r: r.cost.cheaper_early),
+        *bar_lines(rows, few),
+        _early(found, list(problems)),
         _distance(found, "margin on forget records", lambda s: s.nearer, lambda s: s.by_margin),
         _distance(found, "forget + retain", lambda s: s.nearer_both, lambda s: s.by_both),
     ]
@@ -151,15 +146,16 @@ def bars(found: Sequence[Standing]) -> list[str]:
     return lines
 
 
-def _cost(found: Sequence[Standing], problems: list[str], than: str, read: Callable[[Row], float | None]) -> str:
+def _early(found: Sequence[Standing], problems: list[str]) -> str:
     missed = {}
     for problem in problems:
         own = [s.steer for s in found if s.steer.setting.problem == problem]
-        values = [read(r) for r in own]
+        values = [r.cost.cheaper_early for r in own]
         if not all(v is not None and v >= BAR for v in values):
             missed[problem] = " / ".join(times(v) for v in values)
     reached = [p for p in problems if p not in missed]
-    text = f"- {BAR:g} times cheaper {than} (CPU) in every row: {len(reached)} of {plural(len(problems), 'data set')}"
+    text = f"- {BAR:g} times cheaper than early-stopped retraining (CPU) in every row: {len(reached)} of "
+    text += plural(len(problems), "data set")
     text += f" ({', '.join(reached)})." if reached else "."
     return text + (f" Missed: {', '.join(f'{p} ({v})' for p, v in missed.items())}." if missed else "")
 
@@ -191,12 +187,13 @@ def _line(s: Standing) -> list[str]:
     row, best = s.steer, s.by_margin
     start = [titled(row.setting), f"{row.forget:,} of {row.setting.records:,}"]
     if row.failed is not None:
-        middle = [why(row), *[NONE] * 5]
+        middle = [why(row), *[NONE] * 6]
     else:
         accuracies = (row.spread("accuracy test", w).mean for w in ("original", "unlearned", "retrained"))
         retain = number(row.distance("retain", "original").value)
         middle = [
             f"{times(row.cost.cheaper)} ({times(row.cost.cheaper_early)})",
+            _price(row),
             *(left(row.share_of(key)) for key in ("margin", "other_classes", "logits")),
             f"{retain}, {signed(row.distance('retain', 'change'))}",
             " / ".join(number(a, 3) for a in accuracies),
@@ -205,6 +202,10 @@ def _line(s: Standing) -> list[str]:
         return [*start, *middle, "none", *[NONE] * 4]
     end = [name(best), left(best.share_of("margin")), signed(best.distance("retain", "change"))]
     return [*start, *middle, *end, times(best.cost.cheaper), _verdict(s, best)]
+
+
+def _price(row: Row) -> str:
+    return NONE if row.cost.price is None else f"{price(row.cost.price)} ({price(row.cost.retrain_price)})"
 
 
 def _verdict(s: Standing, best: Row) -> str:

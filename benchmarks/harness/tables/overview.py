@@ -8,6 +8,7 @@ from benchmarks.harness.results import Row, Spread, by_setting, read, read_tunin
 from benchmarks.harness.tables.full import full
 from benchmarks.harness.tables.grids import curves, curves_of, field
 from benchmarks.harness.tables.headline import headline, summary
+from benchmarks.harness.tables.prices import prices
 
 DIGITS = "noisy-digits"
 FIELD = 3  # kinds of requests from which a table of them is worth its place
@@ -35,6 +36,8 @@ def render(place: Path) -> str:
         parts.append(("The field", field(rows)))
     if curves_of(rows):
         parts.append(("Curves", curves(rows)))
+    if "steer" in {r.method for r in rows}:
+        parts.append(("Price by phases", prices(rows)))
     parts.append(("All that was measured", full(rows, tunings)))
     return "\n\n".join((*(f"## {title}\n\n{text}" for title, text in parts), machine(rows))) + "\n"
 
@@ -96,6 +99,7 @@ def _add(found: dict[str, dict[str, None]], key: str, value: str) -> None:
 TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {
     "headline": headline,
     "summary": summary,
+    "prices": prices,
     "full": full,
     "field": field,
     "curves": curves,
