@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -78,6 +78,14 @@ def run(
             "folders under the same paths, and have been started in a checkout.",
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METHOD",
+            help="Of the methods this one, with the controls; may be given several times. collect keeps all others.",
+            show_default=False,
+        ),
+    ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Make every cell, those that the committed table has, too.")
     ] = False,
@@ -91,7 +99,7 @@ def run(
         from benchmarks.harness.runner import Messages, run_suite
 
         problems: list[str] = []
-        read = collect_errors(problems, _suite, suite)
+        read = collect_errors(problems, _suite, suite, only or ())
         target = out or RAW / suite.stem
         collect_errors(problems, check_folder, target, True)
         collect_errors(problems, check_cache, cache)
@@ -282,7 +290,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _suite(path: Path) -> "Suite":
-    from benchmarks.harness.suite import read_suite
+def _suite(path: Path, only: Sequence[str] = ()) -> "Suite":
+    from benchmarks.harness.suite import limited, read_suite
 
-    return read_suite(path)
+    return limited(read_suite(path), only) if only else read_suite(path)

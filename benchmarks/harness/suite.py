@@ -5,7 +5,7 @@ import math
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,14 @@ def read_suite(path: Path) -> Suite:
     if problems:
         raise RequestError(problems)
     return Suite(path.stem, str(whole.get("title", path.stem)), unique, recipes, tuning)
+
+
+def limited(suite: Suite, only: Sequence[str]) -> Suite:
+    """The suite with the controls and some methods alone; RequestError for one that it does not have."""
+    there = {c.method for c in suite.cells}
+    if missing := [m for m in only if m not in there]:
+        raise RequestError([f"--only: {suite.name} has no method {m!r} ({nearest(m, sorted(there))})" for m in missing])
+    return replace(suite, cells=tuple(c for c in suite.cells if c.method in (*CONTROLS, *only)))
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ CELLS = ("noop-default", "retrain-default", "steer-default", "finetune-published
 TUNING = f"{SETTING}-0-finetune-tuning"
 KEYS = (
     *("schema", "cell", "options", "evidence", "method_version", "judge_version", "evaluator_version", "forget"),
-    *("epochs", "early", "git", "versions", "machine", "tuning", "failed", "cost", "remains", "d2"),
+    *("epochs", "early", "git", "versions", "machine", "tuning", "failed", "cost", "remains", "d2", "pairs"),
     *("accuracy forget", "accuracy retain", "accuracy test", "auc", "variation", "divergence"),
 )
 # what another run of the same cell may have otherwise

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.harness.problems import PROBLEMS
 from benchmarks.harness.requests import SHARE
-from benchmarks.harness.suite import CONTROLS, Cell, Setting, Suite, Tuning, read_suite
+from benchmarks.harness.suite import CONTROLS, Cell, Setting, Suite, Tuning, limited, read_suite
 from efface.errors import RequestError
 from efface.methods import REGISTRY
 
@@ -243,3 +243,12 @@ def test_the_usual_number_of_records_is_taken_where_a_setting_does_not_say(folde
 def test_a_setting_is_json_and_names_files() -> None:
     setting = Setting("letter", 12500, "random", 0.01, 1, 4, 8)
     assert setting.name == "letter-12500-random-0.01-1" and json.dumps(asdict(setting))
+
+
+def test_a_suite_can_be_cut_to_some_methods_and_the_controls(folder: Path) -> None:
+    whole = suite(folder, with_lines('methods = ["steer", "finetune", "ssd"]'))
+    cut = limited(whole, ["ssd"])
+    assert {c.method for c in cut.cells} == {"noop", "retrain", "ssd"}
+    assert set(cut.cells) < set(whole.cells) and cut.recipes is whole.recipes
+    with pytest.raises(RequestError, match=r"--only: .* has no method 'sdd' \(did you mean 'ssd'\?\)"):
+        limited(whole, ["ssd", "sdd"])

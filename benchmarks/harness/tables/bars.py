@@ -37,7 +37,7 @@ class Bar:
 
 
 def bar_lines(rows: Iterable[Row], few: bool = False) -> list[str]:
-    """Each bar that is one for some row, or the leading ones alone: how many reach it, and by how much others miss it."""
+    """Each bar that is one for some row, or the leading ones alone: how many reach it, and what others miss it by."""
     rows = list(rows)
     steers = [r for r in rows if r.method == "steer"]
     lines = [line for bar in BARS if (bar.leads or not few) and (line := _line(bar, steers))]
