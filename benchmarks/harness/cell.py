@@ -123,13 +123,13 @@ def measured(request: BenchRequest, original: Readings, unlearned: Readings, ret
 
 
 def unlearn_all(
-    request: BenchRequest, models: list[nn.Module], key: str, how: HowRun
+    request: BenchRequest, models: list[nn.Module], key: str, how: HowRun, first_seed: int = 0
 ) -> tuple[list[nn.Module], dict[str, Any]]:
     """Unlearn the request from every model, in its parts one after the other; the models, and what it cost."""
     done, costs, phases = [], [], dict[str, PhaseCost]()
     evaluated = how.recipe.evidence or key == "steer"
     peak = watch_memory(device_of(models[0]))
-    for seed, model in enumerate(models):
+    for seed, model in enumerate(models, first_seed):
         left, spent = np.arange(request.records), PhaseCost()
         for number, part in enumerate(request.parts):
             task = request.task
