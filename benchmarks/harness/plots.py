@@ -81,14 +81,16 @@ def pareto(rows: Iterable[Row]) -> str:
 
 
 def along(rows: Iterable[Row]) -> str:
-    """How many times cheaper, and the share left by margin, against training records and share forgotten."""
+    """Times cheaper, share left by margin and, where it was counted, price, against training records and share."""
     found = [c for c in curves_of(rows) if c.along in ALONG]
     if not found:
         return ""
     from matplotlib.ticker import LogLocator
 
-    with new_figure(2 * PANEL + BELOW) as figure:
-        grid = figure.subplots(2, len(found), squeeze=False, sharey="row")
+    priced = any(r.cost.price is not None for curve in found for r in curve.rows)
+    down = 2 + priced
+    with new_figure(down * PANEL + BELOW) as figure:
+        grid = figure.subplots(down, len(found), squeeze=False, sharey="row")
         for j, curve in enumerate(found):
             top, bottom = grid[0][j], grid[1][j]
             top.set_yscale("log")
@@ -97,16 +99,24 @@ def along(rows: Iterable[Row]) -> str:
             top.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             _lines(top, curve, lambda r: r.cost.cheaper)
             _lines(bottom, curve, lambda r: r.share_of("margin").share.value)
-            for axes in (top, bottom):
-                _decimal(axes.yaxis)
+            if priced:
+                grid[2][j].set_yscale("log")
+                _lines(grid[2][j], curve, lambda r: r.cost.price)
+            for line in grid:
+                _decimal(line[j].yaxis)
             bottom.axhline(1.0, color=VERMILION, linestyle="--", linewidth=1.0)
-            _ticks(top, bottom, curve)
+            _ticks([line[j] for line in grid], curve)
             top.set_title(curve.data.replace(", ", "\n"), fontsize="small")
-            bottom.set_xlabel(ALONG[curve.along])
+            grid[-1][j].set_xlabel(ALONG[curve.along])
         grid[0][0].set_ylabel("times cheaper")
         grid[1][0].set_ylabel("share left by margin")
+        if priced:
+            grid[2][0].set_ylabel("record-trainings")
         _legend(figure, [axes for line in grid for axes in line])
-        said = "Times cheaper and share of the distance left by size and share forgotten; the numbers are in the tables"
+        said = (
+            f"Times cheaper{', price' if priced else ''} and share of the distance left by size and share forgotten; "
+            "the numbers are in the tables"
+        )
         return _finished(svg(figure, "curves", said))
 
 
@@ -160,11 +170,11 @@ def _lines(axes: "Axes", curve: Curve, read_one: Callable[[Row], float | None]) 
     axes.grid(color=FAINT, alpha=0.2, linewidth=0.5)
 
 
-def _ticks(top: "Axes", bottom: "Axes", curve: Curve) -> None:
-    """The points themselves as ticks, in words only where they are read."""
+def _ticks(column: "Sequence[Axes]", curve: Curve) -> None:
+    """The points themselves as ticks, in words only at the bottom, where they are read."""
     shown = [percent(p) if curve.along == "share forgotten" else f"{p / 1000:g}k" for p in curve.points]
-    for axes, labels in ((top, [""] * len(shown)), (bottom, shown)):
-        axes.set_xticks(curve.points, labels)
+    for axes in column:
+        axes.set_xticks(curve.points, shown if axes is column[-1] else [""] * len(shown))
         axes.set_xticks([], minor=True)
 
 

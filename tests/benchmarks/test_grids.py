@@ -22,10 +22,10 @@ def test_a_folder_of_many_kinds_of_requests_shows_the_field(tmp_path: Path) -> N
     text = render(folder)
     field = text.split("## The field")[1].split("## All")[0]
     assert lines(field, "| method") == ["| method | flipped 1 %, draw 1 | class | sequence 10 % |"]
-    assert lines(field, "| steer") == ["| steer |  | 0.010, 1.25, 30.0x | 0.50 [0.60], +0.20, 20.0x |"]
+    assert lines(field, "| steer") == ["| steer |  | 0.010, 1.25, 30.0x, 9,000 | 0.50 [0.60], +0.20, 20.0x, 9,000 |"]
     assert lines(field, "| noop") == ["| noop |  | 0.000, 1.25 |  |"]
     assert lines(field, "| ssd") == [
-        "| ssd, published | (1.50 [1.60]), +0.20, 30.0x | 0.50 [0.60], +0.20, 30.0x | failed: no |"
+        "| ssd, published | (1.50 [1.60]), +0.20, 30.0x, 9,000 | 0.50 [0.60], +0.20, 30.0x, 9,000 | failed: no |"
     ]
     assert "**letter**, 12,500 records" in field and "Of a class: how often" in field
     assert "## Headline" not in text  # there is no random or memorised request with steer
@@ -53,13 +53,13 @@ def test_curves_join_folders_and_leave_out_what_does_not_vary(tmp_path: Path) ->
         (
             "**fashion, 1 % forgotten** by training records",
             "| method | 5,000 | 15,000 |\n| :-- | --: | --: |\n"
-            "| steer | 0.30 [0.40], +0.20, 30.0x | 0.20 [0.30], +0.20, 30.0x |",
+            "| steer | 0.30 [0.40], +0.20, 30.0x, 9,000 | 0.20 [0.30], +0.20, 30.0x, 9,000 |",
             "**fashion, 15,000 records** by share forgotten",
             "| method | 0.1 % | 1 % |\n| :-- | --: | --: |\n"
-            "| steer | (0.40 [0.50]), +0.20, 30.0x | 0.20 [0.30], +0.20, 30.0x |",
+            "| steer | (0.40 [0.50]), +0.20, 30.0x, 9,000 | 0.20 [0.30], +0.20, 30.0x, 9,000 |",
             "**fashion, 5,000 records, 1 % forgotten** by kind of network",
             "| method | usual | resnet |\n| :-- | --: | --: |\n"
-            "| steer | 0.30 [0.40], +0.20, 30.0x | 0.60 [0.70], +0.20, 30.0x |",
+            "| steer | 0.30 [0.40], +0.20, 30.0x, 9,000 | 0.60 [0.70], +0.20, 30.0x, 9,000 |",
         )
     )
     assert curves(read(usual)) == ""

@@ -20,6 +20,10 @@ def test_figures_are_the_same_each_time_and_only_where_there_is_something_to_dra
     assert ET.fromstring(text).tag.endswith("svg") and "<dc:date" not in text and "mathdefault" not in text
     for words in ("fashion, random 1 %", "adult, memorised 1 %", "steer", "noop", "a share of retraining"):
         assert words in text
+    assert "record-trainings" in first[1].read_text()
+    old = (cell("steer", "default", records=n, price=None) for n in (5000, 15000))
+    before = draw(written(tmp_path / "old", *old), tmp_path / "d")[-1].read_text()
+    assert "times cheaper" in before and "record-trainings" not in before
     assert draw(written(tmp_path / "few", *controls()), tmp_path / "c") == []
     with pytest.raises(RequestError, match="cannot be written"):
         draw(tier, first[0])

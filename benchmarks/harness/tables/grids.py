@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.harness.markdown import NONE, left, name, number, percent, request, table, times, why
+from benchmarks.harness.markdown import NONE, left, name, number, percent, price, request, table, times, why
 from benchmarks.harness.results import LEADING, Row, ordered
 from benchmarks.harness.suite import CONTROLS, Setting
 from benchmarks.harness.tables.bars import bar_lines
 
-ENTRY = "share of doing nothing's excess d2 left by margin, change on retain, times cheaper than retraining"
+ENTRY = (
+    "share of doing nothing's excess d2 left by margin, change on retain, times cheaper than retraining, price in "
+    "record-trainings"
+)
 OF_A_CLASS = (
     "Of a class: how often it is still predicted on its records, total variation of outputs on them to retrained "
-    "models over that between retrained models, times cheaper."
+    "models over that between retrained models, times cheaper, price."
 )
 NO_CURVES = ("noisy-digits",)  # a task of its own
 
@@ -115,6 +118,7 @@ def _entry(row: Row) -> str:
     if row.failed is not None:
         return why(row)
     cheaper = "" if row.cost.cheaper is None else f", {times(row.cost.cheaper)}x"
+    cheaper += "" if row.cost.price is None else f", {price(row.cost.price)}"
     if row.setting.request == "class" and row.predicts:
         ours, theirs = row.single("variation"), row.single("variation", "retrained")
         ratio = NONE if ours is None or not theirs else number(ours / theirs)
