@@ -15,10 +15,12 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.asking import drawn, parser, say, titled
-from benchmarks.harness.cell import HowRun, unlearn_all
+from benchmarks.harness.cell import HowRun, interval, unlearn_all
 from benchmarks.harness.cost import beside_retraining, time_epoch
 from benchmarks.harness.evaluator import Evaluator, change, compare
+from benchmarks.harness.markdown import signed
 from benchmarks.harness.requests import train_originals, train_retrained
+from benchmarks.harness.results import Interval
 from benchmarks.harness.suite import Recipe
 from efface.runtime.devices import threads
 
@@ -29,6 +31,7 @@ def main(words=None):
     options = parser(__doc__, models=4, retrained=8)
     options.add_argument("--requests", type=int, default=10, help="requests in a row")
     options.add_argument("--share", type=float, default=0.005, help="of the training records, in each request")
+    options.add_argument("--seed", type=int, default=0, help="of the first original's requests")
     args = options.parse_args(words)
     whole, cache = drawn(args, args.requests * args.share)
     shuffled = np.random.default_rng(args.draw).permutation(whole.forget)
@@ -42,7 +45,7 @@ def main(words=None):
     left, retain = {}, {}
     for name, request in ((f"{args.requests} in a row", row), ("one request", whole)):
         say(name)
-        made, cost = unlearn_all(request, originals, "steer", HowRun(Recipe(), {}))
+        made, cost = unlearn_all(request, originals, "steer", HowRun(Recipe(), {}), first_seed=args.seed)
         after = evaluator.read_all(made)
         found, spent = compare(before, after, aim), beside_retraining(request, epoch, cost)
         left[name], retain[name] = found["margin"].share, found["retain"].unlearned.value
@@ -51,7 +54,7 @@ def main(words=None):
             moved = change(before[place], after[place], aim[place])
             print(
                 f"  d2 of {place}: {found[place].original.value:.3f} before, {found[place].unlearned.value:.3f} after, "
-                f"change {moved.value:+.3f} [{moved.low:+.3f}, {moved.high:+.3f}]; accuracy "
+                f"change {signed(Interval(*interval(moved)))}; accuracy "
                 + " / ".join(f"{float(g[f'accuracy {place}'].mean()):.4f}" for g in (before, after, aim))
                 + " (original / unlearned / retrained)"
             )

@@ -172,3 +172,17 @@ def test_dask_workers_give_the_same_distances(smoke: Done, tmp_path: Path) -> No
     assert finished.count == len(there.stderr.splitlines()) > 3
     for name in ("noop-default", "retrain-default", "finetune-published"):
         same(there.cell(name), smoke.cell(name))
+
+
+def test_a_cell_has_its_price_by_phase_beside_that_of_retraining(smoke: Done) -> None:
+    steer, retrain = smoke.cell("steer-default"), smoke.cell("retrain-default")
+    own = steer["cost"]["unlearn"]
+    assert sum(own["prices"].values()) == pytest.approx(own["price"])
+    assert (
+        sum(own["price_each"]) / len(own["price_each"]) == pytest.approx(own["price"]) and len(own["price_each"]) == 4
+    )
+    assert {"checks", "reference", "targets", "steps", "stop checks"} <= set(own["prices"])
+    assert min(own["prices"].values()) > 0
+    # 60 epochs of the 540 records that stay
+    assert steer["cost"]["retrain"]["price"] == retrain["cost"]["unlearn"]["price"] == 60 * 540
+    assert len(steer["pairs"]["margin"]) == 6
