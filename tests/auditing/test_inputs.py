@@ -21,19 +21,21 @@ from efface.models.checkpoint import load_weights, weights_digest
 from efface.unlearning import driver, reference
 from helpers.command_line import AUDIT, SMALL, UNLEARN, make_workshop
 from helpers.memorised import FORGET, HOLDOUT, Memorised
-from helpers.tiny import CLASSES, FEATURES, REFERENCE, Tiny, memorise, weights
+from helpers.method_table import CONVOLUTIONAL
+from helpers.tiny import CLASSES, FEATURES, REFERENCE, Tiny, Window, convolutional, make_tiny, memorise, weights
 
 BASELINES = {
     **{m: {"steps": "6"} for m in ("finetune", "perturb", "neggrad_plus", "align", "align_gan")},
     **{m: {"steps": "6"} for m in ("gradient_ascent", "random_label", "salun", "bad_teacher", "scrub", "l1_sparse")},
     "ssd": {"select": "1"},  # with the default it dampens no weight of these networks
     **{m: {"rounds": "2"} for m in ("influence", "woodfisher")},
-    **{m: {"steps": "6"} for m in ("msg", "cfk", "euk", "fcs")},
+    **{m: {"steps": "6"} for m in ("msg", "cfk", "euk", "fcs", "regun", "ct", "sfron", "delete")},
+    "tmu": {"steps": "6", "passes": "1", "young": "1"},
     "fisher": {"sample": "100"},
     **{m: {"steps": "6"} for m in ("boundary", "fnn", "game")},
 }
 
-READ_FEW = ("gradient_ascent", "boundary", "bad_teacher")  # they read no retain record, or a share of them
+READ_FEW = ("gradient_ascent", "boundary", "bad_teacher", "delete")  # they read no retain record, or a share of them
 
 
 class Spying(TensorDataset):
@@ -69,7 +71,7 @@ def test_no_method_reads_the_records_that_judge_it(
     train, holdout = spied(tiny, monkeypatch)
     options = BASELINES.get(method, {"rounds": "2", "steps": "30"})
     result = efface.unlearn(
-        tiny.model,
+        make_tiny(convolutional).model if method in CONVOLUTIONAL else tiny.model,
         forget=tiny.forget,
         task=tiny.task(train=train, holdout=holdout),
         method=efface.methods.get(method, options),
@@ -107,7 +109,8 @@ def test_the_reference_is_taught_by_its_own_records_alone(tiny: Tiny, monkeypatc
 def test_dropout_draws_from_the_seed_alone(method: str, tiny: Tiny) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = nn.Sequential(nn.Linear(FEATURES, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, CLASSES))
+        first = Window((1, 8), 3, (4, 4)) if method in CONVOLUTIONAL else nn.Linear(FEATURES, 32)
+        net = nn.Sequential(first, nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, CLASSES))
         memorise(net, tiny.x, tiny.y, steps=60)
     found = []
     for process_seed in (1, 2):

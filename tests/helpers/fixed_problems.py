@@ -3,7 +3,7 @@
 Data come from numpy's generator, weights from full batches, and the networks have no corners.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from efface import Recipe, Task
+from helpers.tiny import Window
 
 CLASSES, FEATURES = 3, 12
 REFERENCE = Recipe(epochs=1, lr=1e-2, batch=64, least_steps=24)
@@ -39,10 +40,12 @@ def records(n: int, seed: int, noise: float = 0.2) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
-def network(seed: int, width: int = 24) -> nn.Module:
-    """An untrained network."""
+def network(seed: int, width: int = 24, pictures: bool = False) -> nn.Module:
+    """An untrained network, whose first layer reads records as they are or as pictures of 3 x 4."""
     rng = np.random.default_rng(seed)
-    layers = nn.Linear(FEATURES, width, bias=False), nn.BatchNorm1d(width), nn.Tanh(), nn.Linear(width, CLASSES)
+    plain = nn.Linear(FEATURES, width, bias=False)
+    first = Window((1, width // 6), 2, (3, 4), bias=False) if pictures else plain
+    layers = first, nn.BatchNorm1d(width), nn.Tanh(), nn.Linear(width, CLASSES)
     model = nn.Sequential(*layers).double()
     with torch.no_grad():
         for layer in (layers[0], layers[-1]):
@@ -76,6 +79,14 @@ def retrained(given: Fixed, seed: int) -> nn.Module:
 def few_records() -> Fixed:
     """For methods: 40 of 400 records, a fifth of all with labels at random."""
     return _fixed([records(n, seed=s) for n, s in ((400, 1), (320, 2), (160, 3))], tuple(range(4, 400, 10)), width=24)
+
+
+@cache
+def few_pictures() -> Fixed:
+    """For methods that need convolutions: the same records, with a network that has one."""
+    given, model = few_records(), network(0, 24, pictures=True)
+    fit(model, given.task.train, 0)  # type: ignore[arg-type]
+    return replace(given, original=model)
 
 
 @cache

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 import efface
 from efface.methods import Method
 from helpers.calls import unlearn
-from helpers.fixed_problems import REFERENCE, few_records
-from helpers.method_table import SMALL
+from helpers.fixed_problems import REFERENCE, Fixed, few_pictures, few_records
+from helpers.method_table import CONVOLUTIONAL, SMALL
 from helpers.stored import Case, Number, of_tree
 
 # Where the contract table's options leave part of a method idle on this problem: batches that take all forget records,
@@ -22,6 +22,9 @@ LIVELIER: dict[str, dict[str, str]] = {
     "fnn": {"decays": "3"},
     "scrub": {"lr": "1e-2", "batch": "16", "steps": "10", "every": "10"},
     "ssd": {"select": "1.5", "dampen": "1"},
+    "delete": {"batch": "16"},
+    "regun": {"batch": "16"},
+    "sfron": {"batch": "16"},
 }
 SHOWN = 20  # forget and as many holdout records whose margins are stored
 
@@ -56,7 +59,7 @@ def weights_of(method: Method, seed: int = 0) -> dict[str, list[Number]]:
 
     Changes, since a method that moves little hides behind what the original said already.
     """
-    given, model = few_records(), _unlearned(method, seed=seed, evaluate=False).model
+    given, model = problem_for(method), _unlearned(method, seed=seed, evaluate=False).model
     (x, y), held = given.task.train.tensors, given.task.holdout.tensors  # type: ignore[attr-defined]
     at = torch.tensor(given.forget[:SHOWN])
     places = {"forget": (x[at], y[at]), "holdout": (held[0][:SHOWN], held[1][:SHOWN])}
@@ -73,8 +76,13 @@ def weights_of(method: Method, seed: int = 0) -> dict[str, list[Number]]:
     }
 
 
+def problem_for(method: Method) -> Fixed:
+    """The fixed problem, with a network that the method takes."""
+    return few_pictures() if method.key in CONVOLUTIONAL else few_records()
+
+
 def _unlearned(method: Method, **changes: Any) -> efface.Result:
-    given = few_records()
+    given = problem_for(method)
     task = replace(given.task, fit=None)  # so that retraining is by the method's own recipe
     return unlearn(given.original, forget=given.forget, task=task, method=method, reference=REFERENCE, **changes)
 

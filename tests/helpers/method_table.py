@@ -24,6 +24,12 @@ SMALL: dict[str, dict[str, str]] = {
     "cfk": {"steps": "8", "every": "4"},
     "euk": {"steps": "8", "every": "4"},
     "fcs": {"steps": "8", "every": "4", "rounds": "2"},
+    "regun": {"steps": "8", "every": "4"},
+    "tmu": {"steps": "8", "every": "4", "passes": "1", "young": "1"},
+    "ct": {"steps": "8", "every": "4"},
+    "sfron": {"steps": "8", "every": "4", "apart": "2"},
+    "delete": {"steps": "8", "every": "4", "batch": "4"},
     "noop": {},
     "retrain": {"epochs": "2"},
 }
+CONVOLUTIONAL = ("ct",)  # methods that take networks with convolutions alone

@@ -24,7 +24,7 @@ from helpers.tiny import FEATURES, Tiny, make_tiny, memorise, mlp
 
 RECIPE = Recipe(epochs=1, lr=1e-2, batch=32, least_steps=12)
 # of the descent methods those that do most of their own: copies, penalties, frozen layers, other networks, hooks
-DIVIDED = ("steer", "finetune", "scrub", "l1_sparse", "cfk", "game", "boundary", "fnn")
+DIVIDED = ("steer", "finetune", "scrub", "l1_sparse", "cfk", "game", "boundary", "fnn", "tmu")
 
 RUINOUS = {"alpha": "0", "steps": "60", "every": "60", "lr": "0.05"}
 
@@ -118,7 +118,7 @@ def refusals(tiny: Tiny, rank: int) -> dict[str, str]:
     wrapped = nn.parallel.DistributedDataParallel(mlp().double())
     shuffled = replace(tiny, x=tiny.x + rank)
     asked: dict[str, Callable[[], Found]] = {
-        **{name: lambda name=name: erase(tiny, tiny.model, name) for name in ("ssd", "msg", "salun", "influence")},
+        **{name: lambda name=name: erase(tiny, tiny.model, name) for name in ("ssd", "msg", "salun", "sfron", "influence")},
         "ruinous": lambda: erase(tiny, tiny.model, "neggrad_plus", options=RUINOUS),
         "wrapped": lambda: erase(tiny, wrapped),
         "other model": lambda: erase(tiny, tiny.model if rank else other),

@@ -18,8 +18,8 @@ from efface.numerics.logits import margin
 from efface.unlearning.evidence import Outcome
 from efface.unlearning.stopping import LooksUnseen
 from helpers.calls import unlearn
-from helpers.method_table import SMALL
-from helpers.tiny import HOLDOUT, RECORDS, REFERENCE, Tiny, bits, mlp, weights
+from helpers.method_table import CONVOLUTIONAL, SMALL
+from helpers.tiny import HOLDOUT, RECORDS, REFERENCE, Tiny, bits, convolutional, make_tiny, mlp, weights
 
 Run = Callable[..., Result]
 
@@ -28,6 +28,19 @@ CHANGING = tuple(m for m in METHODS if m != "noop")
 
 
 @pytest.fixture(scope="session")
+def pictured() -> Tiny:
+    """The tiny problem with a network that has convolutions."""
+    return make_tiny(convolutional)
+
+
+@pytest.fixture
+def tiny(request: pytest.FixtureRequest, tiny: Tiny, pictured: Tiny) -> Tiny:
+    """The tiny problem, with a network that the test's method takes."""
+    asked = getattr(request.node, "callspec", None)
+    return pictured if asked is not None and asked.params.get("method") in CONVOLUTIONAL else tiny
+
+
+@pytest.fixture
 def run(tiny: Tiny) -> Run:
     """Unlearn the tiny problem by a method's small options, without a utility floor unless one is asked for."""
 
@@ -169,7 +182,7 @@ def test_nan_is_reported_and_not_returned(method: str, tiny: Tiny, run: Run) -> 
     model = Fragile(*tiny.fresh())
     before = bits(model)
     with pytest.raises(DivergedError, match=r"NaN|became nan"):
-        run(method, model, task=tiny.task(build_model=mlp))
+        run(method, model, task=tiny.task(build_model=convolutional if method in CONVOLUTIONAL else mlp))
     assert bits(model) == before
 
 

@@ -61,7 +61,7 @@ def test_train_mode_takes_whole_batches_where_rows_depend_on_draws_or_on_each_ot
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        *((name, f"{name} is not divided among processes") for name in ("ssd", "msg", "salun", "influence")),
+        *((name, f"{name} is not divided among processes") for name in ("ssd", "msg", "salun", "sfron", "influence")),
         ("wrapped", "DistributedDataParallel divides or shards the model itself"),
         ("other model", "different models, ids to forget, methods or seeds"),
         ("other ids", "different models, ids to forget, methods or seeds"),

@@ -60,6 +60,11 @@ REGISTRY = Registry(
         "cfk": "last_layers:CFK",
         "euk": "last_layers:EUK",
         "fcs": "fcs:FCS",
+        "regun": "regun:ReGUn",
+        "tmu": "tmu:TMU",
+        "ct": "ct:CT",
+        "sfron": "sfron:SFRon",
+        "delete": "delete:Delete",
         "noop": "controls:Noop",
         "retrain": "controls:Retrain",
     }

@@ -132,6 +132,14 @@ class Method(Options, ABC):
         """What to know of the method on a task; by default nothing."""
         return ()
 
+    def unfit(self, model: nn.Module) -> str | None:
+        """Why the method cannot take a model, by its layers, which refuses a request before any work; None if it can.
+
+        Args:
+            model: The model, not yet copied; where none of its parameters may move, all will.
+        """
+        return None
+
     @abstractmethod
     def run(self, problem: Problem) -> Iterator[Step]:
         """Change `problem.model` step by step, and yield after each step."""

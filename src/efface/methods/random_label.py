@@ -43,28 +43,39 @@ class RandomLabel(Descent):
     def run(self, problem: Problem) -> Iterator[Step]:
         return self.relabel(problem, self.make_optimiser(problem, decay=self.decay))
 
-    def relabel(self, problem: Problem, optimiser: torch.optim.Optimizer) -> Iterator[Step]:
-        """Run the steps on `problem` with a given optimiser."""
-        relabelled, f = self._wrong(problem), len(problem.forget)
+    def relabel(
+        self, problem: Problem, optimiser: torch.optim.Optimizer, which: Tensor | None = None
+    ) -> Iterator[Step]:
+        """Run the steps.
+
+        Args:
+            problem: The problem.
+            optimiser: The optimiser.
+            which: Which forget records get wrong labels, (records,), bool, on the CPU; by default all.
+        """
+        f = len(problem.forget)
+        relabelled = self._wrong(problem, torch.ones(f, dtype=torch.bool) if which is None else which)
         total = f + self.alpha * len(problem.retain)
 
         def loss(retain: Batch) -> Tensor:
-            forget, drawn = next(relabelled)
+            forget, drawn, chosen = next(relabelled)
             z_retain, z_forget = problem.logits(retain, forget)
-            wrong = F.cross_entropy(z_forget, other_labels(forget.targets, drawn, ~is_masked(z_forget)))
-            return f / total * wrong + (1 - f / total) * F.cross_entropy(z_retain, retain.targets)
+            wrong = other_labels(forget.targets, drawn, ~is_masked(z_forget))
+            taught = F.cross_entropy(z_forget, torch.where(chosen, wrong, forget.targets))
+            return f / total * taught + (1 - f / total) * F.cross_entropy(z_retain, retain.targets)
 
         # a batch of one record breaks BatchNorm in train mode
         return self.sgd(problem, loss, [Source("retain", problem.retain)], training=f > 1, optimiser=optimiser)
 
-    def _wrong(self, problem: Problem) -> Iterator[tuple[Batch, Tensor]]:
-        """Endless batches of forget records, with numbers in [0, 1) that fix the wrong label of each."""
+    def _wrong(self, problem: Problem, which: Tensor) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """Endless batches of forget records: numbers in [0, 1) that fix the wrong label of each, and who gets one."""
         device, f = device_of(problem.model), len(problem.forget)
         rng = np.random.default_rng(derive_seed(problem.seed, "random_label", "labels"))
         own = rng.random(f)
         for rows in endless(np.arange(f), self.batch, derive_seed(problem.seed, "random_label", "forget")):
             drawn = rng.random(len(rows)) if self.anew else own[rows]
-            yield problem.train.read(problem.forget[rows]).to(device), torch.from_numpy(drawn)
+            batch = problem.train.read(problem.forget[rows]).to(device)
+            yield batch, torch.from_numpy(drawn), which[torch.from_numpy(rows)].to(device)
 
 
 @dataclass(frozen=True)

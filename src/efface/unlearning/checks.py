@@ -40,6 +40,9 @@ def check_unlearn(
         problems.append(f"options: expected an efface.UnlearnOptions, got {kind_of(options)}")
     known = options if isinstance(options, UnlearnOptions) else DEFAULT_OPTIONS
     chosen = collect_errors(problems, get, method)
+    unfit = chosen.unfit(model) if chosen is not None and isinstance(model, nn.Module) else None
+    if unfit is not None:
+        problems.append(unfit)
     request = None
     if task is not None:
         fresh = chosen is not None and (chosen.needs_fresh or collects_evidence(chosen, known))

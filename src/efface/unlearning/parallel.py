@@ -36,7 +36,7 @@ from efface.unlearning.driver import unlearn as unlearn_alone
 from efface.unlearning.nothing import NothingUnlearnedError
 from efface.unlearning.result import Result
 
-UNDIVIDED = {"msg", "salun"}  # DistributedDataParallel averages what backward() gives, not torch.autograd.grad
+UNDIVIDED = {"msg", "salun", "sfron"}  # DistributedDataParallel averages what backward() gives, not torch.autograd.grad
 
 
 @clear_calls("task", method=class_of)
@@ -47,7 +47,7 @@ def unlearn(model: nn.Module, *, forget: Forget, task: Task, method: str | Metho
 
     Args:
         model, forget, task: As in `efface.unlearn`.
-        method: steer or a descent method, except msg and salun.
+        method: steer or a descent method, except msg, salun and sfron.
         **others: Further arguments of `efface.unlearn`.
 
     Returns:
