@@ -29,7 +29,8 @@ BASELINES = {
     **{m: {"steps": "6"} for m in ("gradient_ascent", "random_label", "salun", "bad_teacher", "scrub", "l1_sparse")},
     "ssd": {"select": "1"},  # with the default it dampens no weight of these networks
     **{m: {"rounds": "2"} for m in ("influence", "woodfisher")},
-    **{m: {"steps": "6"} for m in ("msg", "cfk", "euk", "fcs", "regun", "ct", "sfron", "delete")},
+    **{m: {"steps": "6"} for m in ("msg", "cfk", "euk", "fcs", "regun", "sfron", "delete")},
+    "ct": {"steps": "60", "every": "60", "lr": "0.05"},  # until accuracy is back
     "tmu": {"steps": "6", "passes": "1", "young": "1"},
     "fisher": {"sample": "100"},
     **{m: {"steps": "6"} for m in ("boundary", "fnn", "game")},

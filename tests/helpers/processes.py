@@ -118,7 +118,10 @@ def refusals(tiny: Tiny, rank: int) -> dict[str, str]:
     wrapped = nn.parallel.DistributedDataParallel(mlp().double())
     shuffled = replace(tiny, x=tiny.x + rank)
     asked: dict[str, Callable[[], Found]] = {
-        **{name: lambda name=name: erase(tiny, tiny.model, name) for name in ("ssd", "msg", "salun", "sfron", "influence")},
+        **{
+            name: lambda name=name: erase(tiny, tiny.model, name)
+            for name in ("ssd", "msg", "salun", "sfron", "influence")
+        },
         "ruinous": lambda: erase(tiny, tiny.model, "neggrad_plus", options=RUINOUS),
         "wrapped": lambda: erase(tiny, wrapped),
         "other model": lambda: erase(tiny, tiny.model if rank else other),

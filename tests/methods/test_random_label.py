@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 
 from efface import Task
 from efface.methods import RandomLabel, SalUn
-from efface.methods.random_label import other_labels
+from efface.methods.relabelling import other_labels
 from helpers.by_hand import ALL, flat, slope, small, unlearned
 from helpers.tiny import FEATURES, Tiny
 

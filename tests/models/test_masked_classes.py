@@ -142,13 +142,18 @@ def test_steer_of_a_whole_class(tiny: Tiny) -> None:
     check_same_weights(one, other)
 
 
-@pytest.mark.parametrize("method", ["random_label", "bad_teacher", "align", "fcs", "boundary", "finetune", "regun", "delete"])
+@pytest.mark.parametrize(
+    "method", ["random_label", "bad_teacher", "align", "fcs", "boundary", "finetune", "regun", "delete"]
+)
 def test_other_methods(method: str, tiny: Tiny) -> None:
     """Those that draw noise by the shape of the weights, or that begin at a gradient of 0, cannot be compared so."""
-    check_same_weights(*both(tiny, MASKS[-1], method))
+    options = {"steps": 10, "every": 10} if method == "delete" else {}  # by default it would lose too much
+    check_same_weights(*both(tiny, MASKS[-1], method, **options))
 
 
-@pytest.mark.parametrize("method", ["game", "align_gan", "scrub", "salun", "msg", "influence", "ssd", "fisher", "tmu", "sfron"])
+@pytest.mark.parametrize(
+    "method", ["game", "align_gan", "scrub", "salun", "msg", "influence", "ssd", "fisher", "tmu", "sfron"]
+)
 def test_methods_that_draw_by_the_number_of_classes_are_not_ruined(method: str, tiny: Tiny) -> None:
     options = {"select": 1.0} if method == "ssd" else {}  # by default it would dampen nothing here
     one, other = both(tiny, MASKS[-1], method, **options)

@@ -4,15 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from efface.data.records import Batch
 from efface.methods.base import Problem, Step
-from efface.methods.finetune import Finetune
+from efface.methods.descent import Descent, Source
 from efface.options import option
 
 
 @dataclass(frozen=True)
-class CT(Finetune):
+class CT(Descent):
     """w = w* with rows and columns of each square kernel of a Conv2d exchanged; then w <- w - lr [ grad CE(retain) +
     decay w ].
 
@@ -38,7 +40,12 @@ class CT(Finetune):
         with torch.no_grad():
             for kernel in kernels(problem.model):
                 kernel.copy_(kernel.mT.clone())
-        return super().run(problem)
+
+        def loss(retain: Batch) -> Tensor:
+            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
+
+        optimiser = self.make_optimiser(problem, decay=self.decay)
+        return self.sgd(problem, loss, [Source("retain", problem.retain)], optimiser=optimiser)
 
 
 def kernels(model: nn.Module) -> list[nn.Parameter]:

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from efface.data.records import Batch
 from efface.errors import RequestError
 from efface.methods.base import Problem
-from efface.models.running import device_of
+from efface.models.running import device_of, mode
 from efface.types import Indices
 
 BATCH = 128  # records in one pass, which needs more memory here than an evaluation does
@@ -37,6 +37,27 @@ def gradient(problem: Problem, batch: Batch) -> Tensor:
     """Gradient of the summed cross-entropy of a batch with respect to the trainable weights, as a flat vector."""
     loss = F.cross_entropy(problem.logits(batch)[0], batch.targets, reduction="sum")
     return flat(torch.autograd.grad(loss, problem.trainable(), materialize_grads=True))
+
+
+def mean_square(problem: Problem, positions: Indices, group: int = 1) -> Tensor:
+    """Mean over groups of records of the squared gradient of their mean cross-entropy, in eval mode.
+
+    Args:
+        problem: The problem.
+        positions: Training positions of the records.
+        group: Number of records in a group.
+
+    Returns:
+        One number, 0 or more, for each trainable weight, as a flat vector.
+    """
+    total, groups = None, 0
+    with mode(problem.model, training=False), torch.enable_grad():
+        for batch in batches(problem, positions, group):
+            square = (gradient(problem, batch) / len(batch)).square_()
+            total = square if total is None else total.add_(square)
+            groups += 1
+    assert total is not None, "there is always a record"
+    return total.div_(groups)
 
 
 def curvature_product(problem: Problem, batch: Batch, vector: Tensor) -> Tensor:

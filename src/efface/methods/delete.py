@@ -35,12 +35,12 @@ class Delete(Descent):
         def loss(forget: Batch) -> Tensor:
             z = problem.logits(forget)[0]
             known = centre(teacher_logits(problem, problem.original, forget))
-            return divergence(without(known, forget.targets, problem.forget_classes), z)
+            return divergence(label_masked(known, forget.targets, problem.forget_classes), z)
 
         return self.sgd(problem, loss, [Source("forget", problem.forget)])
 
 
-def without(logits: Tensor, targets: Tensor, classes: tuple[int, ...] = ()) -> Tensor:
+def label_masked(logits: Tensor, targets: Tensor, classes: tuple[int, ...] = ()) -> Tensor:
     """Centred logits with MASKED, which has no probability, for each record's label and for some classes.
 
     Args:
@@ -48,6 +48,6 @@ def without(logits: Tensor, targets: Tensor, classes: tuple[int, ...] = ()) -> T
         targets: Labels, (records,).
         classes: The classes that are masked for all records.
     """
-    gone = torch.zeros_like(logits, dtype=torch.bool)
-    gone[:, list(classes)] = True
-    return logits.masked_fill(gone.scatter(1, targets[:, None], True), MASKED)
+    masked = torch.zeros_like(logits, dtype=torch.bool)
+    masked[:, list(classes)] = True
+    return logits.masked_fill(masked.scatter(1, targets[:, None], True), MASKED)

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from efface.data.records import Batch
 from efface.methods.base import Problem, Step
-from efface.methods.curvature import split
+from efface.methods.curvature import mean_square, split
 from efface.methods.descent import Descent, Source
-from efface.methods.ssd import mean_square
 from efface.options import option
 
 
@@ -25,10 +24,11 @@ class SFRon(Descent):
     forgotten already, count less. m is 1 at weights whose F_forget is at least `select` times their F_retain, else 0: F
     is the mean over batches of the squared gradient of their mean cross-entropy, in eval mode at w*. The gradient is
     cut to a norm of `clip` after the mask. lr and alpha fall to 0 by a cosine; one SGD makes the steps of both kinds,
-    so that its momentum and decay move masked weights too.
+    so that its momentum and decay move weights with m = 0 too.
 
-    Public code has these values for a tenth of CIFAR-10, in 1,500 steps. The ascent has no bound and `clip` hardly
-    cuts it, so that on small tasks its weights end useless or as NaN; a smaller alpha helps.
+    Public code has these values (`even` is lambda there, `select` gamma) for a tenth of CIFAR-10, in 1,500 steps. It
+    averages weights over the steps too, by a factor that leaves them as they are. The ascent has no bound: others saw
+    it turn to NaN on small tasks at these values, which would be reported like any divergence.
     """
 
     key = "sfron"

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from efface.errors import DivergedError
 from efface.methods.base import Method, Problem, Step
-from efface.methods.curvature import batches, gradient, split
-from efface.models.running import logits_of, mode
+from efface.methods.curvature import mean_square, split
+from efface.models.running import logits_of
 from efface.options import option
 from efface.runtime.seeds import derive_seed
-from efface.types import Indices
 
 
 @dataclass(frozen=True)
@@ -67,24 +65,3 @@ class SSD(Method):
         if not math.isfinite(value):
             raise DivergedError(f"the loss became {value}: try a larger select")
         yield Step(1, value, is_eval_point=True)
-
-
-def mean_square(problem: Problem, positions: Indices, group: int = 1) -> Tensor:
-    """Mean over groups of records of the squared gradient of their mean cross-entropy, in eval mode.
-
-    Args:
-        problem: The problem.
-        positions: Training positions of the records.
-        group: Number of records in a group.
-
-    Returns:
-        One number, 0 or more, for each trainable weight, as a flat vector.
-    """
-    total, groups = None, 0
-    with mode(problem.model, training=False), torch.enable_grad():
-        for batch in batches(problem, positions, group):
-            square = (gradient(problem, batch) / len(batch)).square_()
-            total = square if total is None else total.add_(square)
-            groups += 1
-    assert total is not None, "there is always a record"
-    return total.div_(groups)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from efface.data.records import Records
 from efface.methods.base import Problem, Step, descend, endless
-from efface.methods.random_label import RandomLabel
+from efface.methods.relabelling import Relabelling
 from efface.models.features import penultimate
 from efface.models.init import fresh_model
 from efface.models.running import copy_model, device_of, joint_logits, logits_of, mode
@@ -26,16 +26,17 @@ from efface.types import Floats, Indices
 
 
 @dataclass(frozen=True)
-class TMU(RandomLabel):
-    """RandomLabel's step, where an easy forget record keeps its label: one that a model without it would get right.
+class TMU(Relabelling):
+    """w <- w - lr grad [ sum over forget CE(x, y') + alpha sum over retain CE(x, y) ] / (f + alpha r), y' = y if easy.
 
-    Which are easy is predicted by a twin problem, whose answer is known: a copy of the original goes on training with
-    the never-seen (calibration) records among the training records, so that these are to the twin what the forget
-    records are to the original, and the original is the model without them. From two features of such a record a
-    logistic regression learns whether the original gets it right, and then tells it of the forget records. The features
-    are the mean distance to the `near` nearest retain records of the same label, by the normalised inputs of the last
-    layer (of the twin, then of the original), and the loss under a young network that saw neither. Of a class that is
-    wholly forgotten, all records are hard.
+    A forget record is easy if a model without it would get it right; any other has a random wrong label y' (as in
+    RandomLabel, in whose steps both kinds of records are read). Which are easy is predicted by a twin problem, whose
+    answer is known: a copy of the original goes on training with the never-seen (calibration) records among the
+    training records, so that these are to the twin what the forget records are to the original, and the original is the
+    model without them. From two features of such a record a logistic regression learns whether the original gets it
+    right, and then tells it of the forget records. The features are the mean distance to the `near` nearest retain
+    records of the same label, by the normalised inputs of the last layer (of the twin, then of the original), and the
+    loss under a young network that saw neither. Of a class that is wholly forgotten, no record is easy.
 
     Niu et al., for a tenth of a class of CIFAR-10. Public code trains the twin for 10 epochs by Adam at 1e-4, the young
     network for 2, and unlearns for 5 at 0.01 with decay 5e-4 and batches of 64; it is incomplete. The paper's third
@@ -55,22 +56,22 @@ class TMU(RandomLabel):
     near: int = option(5, "nearest retain records whose mean distance is a feature", 1, 1000)
 
     def run(self, problem: Problem) -> Iterator[Step]:
-        hard = ~self.easy(problem)
-        return self.relabel(problem, self.make_optimiser(problem, decay=self.decay), hard)
+        optimiser = self.make_optimiser(problem, decay=self.decay)
+        return self.relabel(problem, optimiser, ~self.easy(problem))
 
     def easy(self, problem: Problem) -> Tensor:
         """Which forget records a model without them is predicted to get right, (records,), bool, on the CPU."""
         unseen, labels = problem.calibration, problem.holdout.targets(problem.calibration)
         known = logits_of(problem.task, problem.original, problem.holdout, unseen, problem.meter)
         right = (known.argmax(1) == labels).numpy()
-        gone = of_classes(problem.train.targets(problem.forget), problem.forget_classes)
+        dropped = of_classes(problem.train.targets(problem.forget), problem.forget_classes)
         if right.all() or not right.any():  # nothing to learn
-            return torch.full_like(gone, bool(right.all())) & ~gone
+            return torch.full_like(dropped, bool(right.all())) & ~dropped
         twin, young = self._twin(problem), self._young(problem)
         learnt = self._features(problem, (twin, young), problem.holdout, unseen)
         asked = self._features(problem, (problem.original, young), problem.train, problem.forget)
         predictor = make_pipeline(StandardScaler(), LogisticRegression()).fit(learnt, right)
-        return torch.from_numpy(predictor.predict(asked)) & ~gone
+        return torch.from_numpy(predictor.predict(asked)) & ~dropped
 
     def _twin(self, problem: Problem) -> nn.Module:
         """The working copy, which nothing has changed yet, trained on with the never-seen records among its own."""
