@@ -50,7 +50,7 @@ def shift(model: nn.Module, *, forget: list[str], seed: int, **_: Any) -> Any:
     with torch.no_grad():
         for parameter in made.parameters():
             parameter += number / 2**23  # so little that its answers stay as good
-    return SimpleNamespace(model=made, reference=None, cost=SimpleNamespace(cpu_s=0.0), warnings=())
+    return SimpleNamespace(model=made, reference=None, cost=SimpleNamespace(cpu_s=0.0, record_trainings=0), warnings=())
 
 
 def interrupt(store: Store, plan: RunPlan, point: str) -> None:
