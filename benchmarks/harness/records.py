@@ -56,10 +56,15 @@ def number(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def rounded(value: float, digits: int) -> float:
+    """A number of so many digits: rounded here, so that a run's folder and its committed table show the same."""
+    return float(f"{value:.{digits}g}")
+
+
 def _cost(cost: Mapping[str, Any]) -> Record:
     own = cost["unlearn"]
     found = {key: number(own[key]) for key in COSTS if own.get(key) is not None}
-    found |= {key: own[key] for key in BY_PHASE if own.get(key) is not None}
+    found |= {key: {p: rounded(v, 4) for p, v in own[key].items()} for key in BY_PHASE if own.get(key) is not None}
     return {
         "cpu_s": None,
         **found,
@@ -83,7 +88,8 @@ def _measured(result: Mapping[str, Any]) -> Record:
     for key, groups in result["d2"].items():
         for group, value in groups.items():
             record |= _with_ends(f"d2.{key}.{group}", value)
-    record |= {f"pairs.{key}": values for key, values in result.get("pairs", {}).items() if values}
+    pairs = result.get("pairs", {})
+    record |= {f"pairs.{key}": [rounded(v, 5) for v in values] for key, values in pairs.items() if values}
     for key in SPREADS:
         for group in GROUPS:
             mean, sd = result[key][group]

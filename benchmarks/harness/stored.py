@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.records import BY_PHASE, CELL, ON, SETTING, VERSIONS, Record, flatten
+from benchmarks.harness.records import CELL, ON, SETTING, VERSIONS, Record, flatten
 from efface.errors import RequestError
 
 TUNING = "-tuning.json"
@@ -153,10 +153,6 @@ def _cell_text(column: str, value: Any) -> str:
         return ""
     if column in TEXT:
         return str(value)
-    if column in BY_PHASE:
-        value = {name: float(f"{spent:.4g}") for name, spent in value.items()}
-    if column.startswith("pairs."):
-        value = [float(f"{product:.5g}") for product in value]
     return json.dumps(value)
 
 
