@@ -38,7 +38,7 @@ ORDER = (
 MAX_ROOMS = 20
 
 # What several methods share; every other file in methods is one method.
-SHARED = {"base", "curvature", "descent", "relabelling", "init", "adversarial"}
+SHARED = {"base", "curvature", "descent", "relabelling", "init", "adversarial", "rates"}
 
 # A method must not see the evidence that judges it.
 JUDGES = {"attacks", "metrics", "unlearning", "auditing"}

@@ -63,7 +63,7 @@ def rounded(value: float, digits: int) -> float:
 
 def _cost(cost: Mapping[str, Any]) -> Record:
     own = cost["unlearn"]
-    found = {key: number(own[key]) for key in COSTS if own.get(key) is not None}
+    found: Record = {key: number(own[key]) for key in COSTS if own.get(key) is not None}
     found |= {key: {p: rounded(v, 4) for p, v in own[key].items()} for key in BY_PHASE if own.get(key) is not None}
     return {
         "cpu_s": None,

@@ -83,6 +83,42 @@ class CalibrationRecords(Brief):
     nonmembers: Indices
     forget_classes: tuple[int, ...] = ()
 
+    def staying(self) -> Indices:
+        """The nonmembers of classes that are not wholly forgotten."""
+        return self.nonmembers[~np.isin(self.holdout.targets(self.nonmembers).numpy(), self.forget_classes)]
+
+
+@dataclass(frozen=True, repr=False)
+class OriginalLogits(Brief):
+    """What the original says of the records that expected logits are learned from.
+
+    Args:
+        members: Its centred logits of the members, (records, classes).
+        nonmembers: The same of nonmembers of classes that stay.
+        gap: By how much it is more accurate on members than on nonmembers, as a share of records.
+    """
+
+    members: Tensor
+    nonmembers: Tensor
+    gap: float
+
+
+def original_logits(task: Task, original: nn.Module, records: CalibrationRecords, meter: Meter) -> OriginalLogits:
+    """Read what the original says of members and nonmembers.
+
+    Args:
+        task: The task, for its hooks.
+        original: The original model.
+        records: The records.
+        meter: Charged with the forward passes.
+    """
+    places = ((records.train, records.members), (records.holdout, records.staying()))
+    both = [mask_classes(logits_of(task, original, *at, meter).double(), records.forget_classes) for at in places]
+    right = [
+        float((z.argmax(1) == data.targets(at)).double().mean()) for z, (data, at) in zip(both, places, strict=True)
+    ]
+    return OriginalLogits(both[0], both[1], right[0] - right[1])
+
 
 class CounterfactualLogits:
     """Expected logits of any record, by a linear map from the reference's outputs to the original's logits.
@@ -99,6 +135,7 @@ class CounterfactualLogits:
         reference: The reference model.
         records: The records to learn from.
         meter: Charged with the forward passes.
+        known: What the original says of them; read where it is not given.
     """
 
     def __init__(
@@ -108,16 +145,17 @@ class CounterfactualLogits:
         reference: nn.Module,
         records: CalibrationRecords,
         meter: Meter,
+        known: OriginalLogits | None = None,
     ) -> None:
         self._task, self._original, self.reference, self._meter = task, original, reference, meter
         self._records, self.forget_classes = records, records.forget_classes
-        holdout, nonmembers = records.holdout, records.nonmembers
-        nonmembers = nonmembers[~np.isin(holdout.targets(nonmembers).numpy(), self.forget_classes)]
-        inputs, logits = self.reference_outputs(holdout, nonmembers), self._logits(holdout, nonmembers)
+        known = known or original_logits(task, original, records, meter)
+        holdout, nonmembers, logits = records.holdout, records.staying(), known.nonmembers
+        inputs = self.reference_outputs(holdout, nonmembers)
         values, self._maps = cross_fit(inputs, fill_masked(logits, 0.0))
         values = mask_classes(mask_like(values, logits), self.forget_classes)
         self.nonmembers = CalibratedLogits(logits, values, holdout.targets(nonmembers))
-        raw = self.uncorrected(records.train, records.members)
+        raw = self._mapped(records.train, records.members, known.members)
         self.members = CalibratedLogits(raw.logits, self.remove_memory(raw, raw), raw.targets)
         self._raw_members = raw
         self._read: dict[bytes, CalibratedLogits] = {}
@@ -141,8 +179,12 @@ class CounterfactualLogits:
             records: A dataset.
             positions: Which of its records.
         """
+        z = logits_of(self._task, self._original, records, positions, self._meter)
+        return self._mapped(records, positions, mask_classes(z.double(), self.forget_classes))
+
+    def _mapped(self, records: Records, positions: Indices, logits: Tensor) -> CalibratedLogits:
+        """Expected logits by the map only, of records whose centred logits by the original are known."""
         inputs = self.reference_outputs(records, positions)
-        logits = self._logits(records, positions)
         values = mask_like(torch.stack([one(inputs) for one in self._maps]).mean(0), logits)
         return CalibratedLogits(logits, mask_classes(values, self.forget_classes), records.targets(positions))
 
@@ -167,10 +209,6 @@ class CounterfactualLogits:
         # a class that is wholly forgotten has neither members nor nonmembers
         odd = of_classes(raw.targets, self.forget_classes)
         return mask_classes(torch.where(odd[:, None], raw.expected, expected), self.forget_classes)
-
-    def _logits(self, records: Records, positions: Indices) -> Tensor:
-        z = logits_of(self._task, self._original, records, positions, self._meter)
-        return mask_classes(z.double(), self.forget_classes)
 
     def reference_outputs(self, records: Records, positions: Indices) -> Tensor:
         """The inputs of the map: the reference's centred logits, and its last hidden layer if it has one.

@@ -15,11 +15,17 @@ from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices
 
-# The start is this share of the original's weights plus this share of untrained ones. Half of the original's weights
-# keep little about single records, but much of what was learned from all of them.
-ORIGINAL_SHARE, UNTRAINED_SHARE = 0.5, 0.3
+# The start is a share of the original's weights plus untrained ones. The less is kept, the less it holds of single
+# records, and the more of what all records taught must be learned again from few. A model that is nearly as accurate on
+# records that it never saw has memorised little, so that more may be kept.
+KEPT, KEPT_MOST = 0.6, 0.8
+GAPS = (
+    0.02,
+    0.04,
+)  # of accuracy, between members and nonmembers: up to the first most is kept, from the second on least
+UNTRAINED = 0.7  # untrained weights make up this part of what is not kept
 
-RECIPE = Recipe(epochs=1, lr=8e-3, batch=128, least_steps=60)
+RECIPE = Recipe(epochs=1, lr=4e-3, batch=48, least_steps=1)
 
 
 def check_reference(request: Request, nonmembers: Indices, reference: nn.Module, meter: Meter) -> str | None:
@@ -50,55 +56,66 @@ def check_reference(request: Request, nonmembers: Indices, reference: nn.Module,
     )
 
 
-def reference_model(
-    task: Task, original: nn.Module, records: Records, positions: Indices, recipe: Recipe, seed: int, meter: Meter
-) -> nn.Module:
-    """Train a reference model that starts half-way between the original's weights and untrained ones.
+def kept_share(gap: float) -> float:
+    """How much of the original's weights the reference starts with.
 
-    A short training makes it nearly as good as the original. It reads no forget record, but it inherits half of the
+    Args:
+        gap: By how much the original is more accurate on members than on nonmembers, as a share of records.
+    """
+    return float(np.interp(gap, GAPS, (KEPT_MOST, KEPT)))
+
+
+def reference_model(
+    task: Task, start: nn.Module, records: Records, positions: Indices, recipe: Recipe, seed: int, meter: Meter
+) -> nn.Module:
+    """Train a reference model from a start between the original's weights and untrained ones.
+
+    A short training makes it nearly as good as the original. It reads no forget record, but it inherits a part of the
     weights that knew them. For a random request it remembers as much of other training records that it was not trained
     on, so its memory can be measured on these: see `efface.calibration.counterfactual`.
 
     Args:
-        task: The task, for making and running networks.
-        original: The model to start from; it is not changed.
+        task: The task, for running networks.
+        start: A network by `half_way_model`; it is changed in place.
         records: The training records.
         positions: Which of them to train on.
         recipe: How to train.
-        seed: Seed of the untrained weights and of the order of records.
+        seed: Seed of the order of records.
         meter: Charged with the work.
 
     Raises:
-        RequestError: No untrained network can be made.
         DivergedError: The training diverged.
     """
-    own = derive_seed(seed, "reference")
     try:
-        return train(task, half_way_model(task, original, own), records, positions, recipe, own, meter)
+        return train(task, start, records, positions, recipe, derive_seed(seed, "reference"), meter)
     except DivergedError as error:
         raise DivergedError("the reference model diverged: give it a smaller learning rate (reference=)") from error
 
 
-def half_way_model(task: Task, original: nn.Module, seed: int) -> nn.Module:
+def half_way_model(task: Task, original: nn.Module, seed: int, kept: float = KEPT) -> nn.Module:
     """Make a network whose weights mix the original's with untrained ones; its buffers are the original's.
 
     Parameters that the original lacks stay untrained, if `Task.build_model` makes another network.
 
     Args:
         task: The task.
-        original: The original model.
-        seed: Seed of the untrained weights.
+        original: The original model; it is not changed.
+        seed: Seed of the run, from which that of the untrained weights is derived.
+        kept: Share of the original's weights, from 0 to 1.
+
+    Raises:
+        RequestError: No untrained network can be made.
     """
-    model = fresh_model(task, original, seed)
+    model = fresh_model(task, original, derive_seed(seed, "reference"))
     known = {**dict(original.named_parameters()), **dict(original.named_buffers())}
     # for a fine-tuned model, build_model gives the pretrained weights, so both shares add up to 1
-    share = 1 - ORIGINAL_SHARE if task.fine_tuned else UNTRAINED_SHARE
+    share = (1.0 if task.fine_tuned else UNTRAINED) * (1 - kept)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not parameter.is_floating_point() or not _alike(parameter, known.get(name)):
                 continue
             if parameter.requires_grad:
-                parameter.mul_(share).add_(known[name].detach(), alpha=ORIGINAL_SHARE)
+                parameter.mul_(share).add_(known[name].detach(), alpha=kept)
             else:  # for example fixed features, which training would not restore
                 parameter.copy_(known[name])
         for name, buffer in model.named_buffers():

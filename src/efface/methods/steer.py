@@ -5,126 +5,155 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from efface.calibration.aim import Aim, aim_at
+from efface.calibration.counterfactual import CounterfactualLogits
 from efface.calibration.targets import target_logits
 from efface.data.records import Batch
 from efface.methods.base import Method, Problem, Step, descend, endless
-from efface.models.running import device_of, forward, logits_of, mode
+from efface.methods.rates import Balance, sizes, way_to_go
+from efface.models.running import device_of, logits_of, mode
 from efface.models.training import one_cycle
-from efface.numerics.logits import centre, margin, mask_classes, of_classes, squared_error, symlog
+from efface.numerics.logits import mask_classes, of_classes, symlog
 from efface.options import option
 from efface.runtime.seeds import derive_seed
+from efface.types import Indices
+
+WEIGHTS = (0.5, 100.0)  # the least and the greatest weight of the error on retain records
 
 
 @dataclass(frozen=True)
 class Steer(Method):
     """Steer the weights towards the model that would have been trained without the forget records.
 
-    With target logits t(x) for the forget records (see `targets.target_logits`), centred logits c and the original's
-    c0, it descends on
+    The aim for forget records is what a model would say that never saw them (see `targets.target_logits`), and beyond
+    it; for retain records, what the original says. With the error E of an `Aim`, steps descend on
 
-        scale [ mean |c(x) - a(x)|^2 over forget + retain_weight mean |c(x) - c0(x)|^2 over retain ]
-            + ce_weight CE(retain)
+        E(forget) + w E(retain)
 
-    in rounds of `steps`, each a one-cycle of Adam's learning rate. The first round aims at a = t; each later one adds
-    `refine` times what is still missing, a <- a + refine (t - c), since a squared error with a weight on everything
-    else stops short of its target, and most where a record has far to go. It ends when at most `tolerance` of the way
-    is left and no record of a wholly forgotten class is still given its class. The weights may be judged after the
-    second round and each later one.
+    by one cycle of Adam. Rates are relative to the size of each tensor of weights, and in proportion to the way that
+    there is to go (see `rates.way_to_go`), so that they suit any network and shrink with the request. The weight w
+    begins at `retain_weight`; it rises while margins of retain records have moved farther than they may, and falls
+    otherwise (see `rates.Balance`). The mean square of their moves may be `spare` of the variance of nonmembers'
+    margins and four times the mean squared way of forget records to their targets, all on the symmetric log.
 
-    Where the request takes whole classes, c0 and t have the lowest of the other logits in their place.
+    Where the request takes whole classes, the cycle is repeated while a record is still given its class.
     """
 
     key = "steer"
     summary = "perturb the weights until forget records have the logits of never-seen records of equal difficulty"
     needs_fresh = True
+    version = 2
     source = "efface; inspired by Chen, Wang, Huang, arXiv 2111.05528 (only the abstract could be had)"
 
-    rounds: int = option(4, "most rounds; an evaluation follows the second and each later one", 1, 100)
-    steps: int = option(30, "least steps in a round", 1, 10_000)
-    passes: int = option(10, "passes over the forget records in a round, where that takes more steps", 1, 10_000)
-    lr: float = option(4e-3, "peak learning rate of Adam", 1e-8, 1.0)
-    retain_weight: float = option(3.0, "weight of keeping the retain records' logits", 0.0, 1e3)
-    ce_weight: float = option(0.3, "weight of the cross-entropy on retain records", 0.0, 1e3)
-    scale: float = option(0.3, "weight of both squared errors", 1e-6, 1e3)
-    refine: float = option(1.3, "share of what a round left undone that is added to the next round's target", 0.0, 2.0)
-    tolerance: float = option(0.1, "share of the squared way to the target margins that may be left", 0.0, 1.0)
-    batch_forget: int = option(192, "forget records in a step", 1, 100_000)
+    steps: int = option(32, "least steps in a cycle", 1, 10_000)
+    passes: float = option(6.0, "passes over the forget records in a cycle, where that takes more steps", 0.0, 10_000.0)
+    rounds: int = option(3, "most cycles where a wholly forgotten class is still given; else there is one", 1, 100)
+    travel: float = option(15.0, "sum of the peak rates of all steps, in ways that there are to go", 1e-3, 1e3)
+    beyond: float = option(0.5, "how far beyond the targets to aim, as a share of the way", 0.0, 10.0)
+    retain_weight: float = option(10.0, "weight of the error on retain records at the beginning", 0.0, 1e3)
+    spare: float = option(3e-3, "how far margins of retain records may move, as a share of squares", 0.0, 1e3)
+    pool: int = option(1500, "retain records that are held where they are", 1, 1_000_000)
+    batch_forget: int = option(96, "forget records in a step", 1, 100_000)
     batch_retain: int = option(96, "retain records in a step", 1, 100_000)
 
     @property
     def length(self) -> int:
-        return self.rounds * self.steps
+        return self.steps
 
     def most_steps(self, forget: int) -> int:
         return self.rounds * self._steps(forget)
 
     def _steps(self, forget: int) -> int:
-        """Steps in a round."""
-        return max(self.steps, -(-self.passes * forget // self.batch_forget))
+        """Steps in a cycle."""
+        return max(self.steps, -int(-self.passes * forget // self.batch_forget))
 
     @property
     def max_evaluations(self) -> int:
-        return max(1, self.rounds - 1)
+        return 1
 
     def run(self, problem: Problem) -> Iterator[Step]:
-        device, forget_classes = device_of(problem.model), problem.forget_classes
         with problem.meter.phase("targets"):
-            counterfactual = problem.counterfactual()
-            seen = counterfactual.of_training(problem.forget)
-            members, nonmembers = counterfactual.members, counterfactual.nonmembers
-            target = target_logits(seen, members, nonmembers, forget_classes).float()
-        aim, index = target.to(device), 0
-        goal = symlog(margin(target, seen.targets))
-        # of the model itself: what is expected of it may leave out classes that it still knows
-        known = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
-        way = float((goal - symlog(margin(known, seen.targets))).square().sum())
-        # what cannot be cut by record is read again in each step
-        uncut = problem.train.read(problem.forget) if problem.train.can_cut else None
-        rows = endless(np.arange(len(problem.forget)), self.batch_forget, derive_seed(problem.seed, "steer", "forget"))
-        retain = self._retain(problem)
-        steps = self._steps(len(problem.forget))
+            expected = problem.counterfactual()
+            forget, way = self._forgotten(problem, expected)
+            retain = self._held(problem)
+        spread = float(symlog(expected.nonmembers.margin).var())
+        balance = Balance(self.retain_weight, WEIGHTS, self.spare * (spread + 4 * way))
+        index, steps = 0, self._steps(len(problem.forget))
         for number in range(self.rounds):
-            optimiser = torch.optim.Adam(problem.trainable(), lr=self.lr, fused=True)
-            schedule = one_cycle(optimiser, self.lr, steps)
-            with mode(problem.model, training=False):
-                for k in range(steps):
-                    at = torch.from_numpy(chosen := next(rows))
-                    batch, logits = next(retain)
-                    forget = problem.train.read(problem.forget[chosen]) if uncut is None else uncut.rows(at)
-                    with torch.enable_grad():
-                        z_f, z_r = problem.logits(forget.to(device), batch)
-                        off = squared_error(centre(z_f, forget_classes), aim[at.to(device)])
-                        moved = squared_error(centre(z_r, forget_classes), logits)
-                        loss = self.scale * (off + self.retain_weight * moved)
-                        if self.ce_weight:
-                            loss = loss + self.ce_weight * F.cross_entropy(z_r, batch.targets)
-                        value = descend(optimiser, loss, schedule)
-                    index += 1
-                    if k < steps - 1:
-                        yield Step(index, value)
-            reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
-            missed = float((goal - symlog(margin(reached, seen.targets))).square().sum())
-            still = of_classes(seen.targets, forget_classes) & (reached.argmax(1) == seen.targets)
-            done = number == self.rounds - 1 or (missed <= self.tolerance * way and not bool(still.any()))
-            yield Step(index, value, is_eval_point=number > 0 or done)
+            for loss in self._cycle(problem, forget, retain, balance, steps):
+                index += 1
+                if index % steps:
+                    yield Step(index, loss)
+            done = number == self.rounds - 1 or not _still_given(problem)
+            yield Step(index, loss, is_eval_point=done)
             if done:
                 return
-            aim = aim + self.refine * (target - centre(reached, forget_classes)).to(device)
 
-    def _retain(self, problem: Problem) -> Iterator[tuple[Batch, Tensor]]:
-        """Endless retain batches with the logits that they are to keep, computed for several batches at once."""
-        size = min(self.batch_retain, len(problem.retain))
-        group = max(1, min(8, problem.task.batch_size // size)) if problem.train.can_cut else 1
-        for many in problem.batches(problem.retain, size * group, "steer retain"):
-            with mode(problem.original, training=False), torch.no_grad():
-                keep = mask_classes(forward(problem.task, problem.original, many.inputs), problem.forget_classes)
-            problem.meter.count(forward=len(many))
-            if group == 1:
-                yield many, keep
-                continue
-            for start in range(0, len(many) - size + 1, size):
-                part = slice(start, start + size)
-                yield many.rows(part), keep[part]
+    def _cycle(
+        self, problem: Problem, forget: "_Side", retain: "_Side", balance: Balance, steps: int
+    ) -> Iterator[float]:
+        """The losses of one cycle of Adam."""
+        parameters = problem.trainable()
+        scales = sizes(parameters)
+        with mode(problem.model, training=False):
+            batch, aim = forget.next()
+            with torch.enable_grad():
+                way = way_to_go(aim.beyond(self.beyond).error(*problem.logits(batch)).sum, parameters, scales)
+            peaks = [self.travel / steps * way * size for size in scales]
+            groups = [{"params": [p], "lr": peak} for p, peak in zip(parameters, peaks, strict=True)]
+            optimiser = torch.optim.Adam(groups, fused=True)
+            schedule = one_cycle(optimiser, peaks, steps)
+            for k in range(steps):
+                (batch, aim), (others, keep) = forget.next(), retain.next()
+                with torch.enable_grad():
+                    z_f, z_r = problem.logits(batch, others)
+                    moved = keep.error(z_r)
+                    off = aim.beyond(self.beyond * (1 - k / steps)).error(z_f)
+                    loss = descend(optimiser, off.sum + balance.weight * moved.sum, schedule)
+                balance.update(float(moved.margins.detach()))
+                yield loss
+
+    def _forgotten(self, problem: Problem, expected: CounterfactualLogits) -> tuple["_Side", float]:
+        """The forget records with their aim, and the mean squared way of their margins to the targets."""
+        seen = expected.of_training(problem.forget)
+        target = target_logits(seen, expected.members, expected.nonmembers, problem.forget_classes)
+        # of the model itself: what is expected of it leaves out classes that it still knows
+        known = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter).double()
+        aim = aim_at(target, known, seen.targets, problem.forget_classes)
+        return _Side(problem, problem.forget, aim, self.batch_forget, "steer forget"), aim.squared_way
+
+    def _held(self, problem: Problem) -> "_Side":
+        """A sample of retain records, which are to keep what the original says of them."""
+        chosen = next(endless(problem.retain, self.pool, derive_seed(problem.seed, "steer pool")))
+        z = logits_of(problem.task, problem.original, problem.train, chosen, problem.meter)
+        keep = mask_classes(z.double(), problem.forget_classes)
+        aim = aim_at(keep, keep, problem.train.targets(chosen), problem.forget_classes)
+        return _Side(problem, chosen, aim, self.batch_retain, "steer retain")
+
+
+class _Side:
+    """Records with their aims, in endless batches; those that can be cut are read once."""
+
+    def __init__(self, problem: Problem, positions: Indices, aim: Aim, size: int, purpose: str) -> None:
+        self._train, self._positions, self._aim = problem.train, positions, aim
+        self._device = device_of(problem.model)
+        self._rows = endless(np.arange(len(positions)), size, derive_seed(problem.seed, purpose))
+        self._read = problem.train.read(positions) if problem.train.can_cut else None
+
+    def next(self) -> tuple[Batch, Aim]:
+        chosen = next(self._rows)
+        at = torch.from_numpy(chosen)
+        batch = self._train.read(self._positions[chosen]) if self._read is None else self._read.rows(at)
+        return batch.to(self._device), self._aim.rows(at).to(self._device)
+
+
+def _still_given(problem: Problem) -> bool:
+    """Whether a record of a wholly forgotten class is still given its class."""
+    targets: Tensor = problem.train.targets(problem.forget)
+    erased = of_classes(targets, problem.forget_classes)
+    if not bool(erased.any()):
+        return False
+    z = logits_of(problem.task, problem.model, problem.train, problem.forget[erased.numpy()], problem.meter)
+    return bool((z.argmax(1) == targets[erased]).any())

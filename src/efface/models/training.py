@@ -42,12 +42,14 @@ class Recipe(Options):
         return per_epoch * max(self.epochs, math.ceil(self.least_steps / per_epoch))
 
 
-def one_cycle(optimiser: torch.optim.Optimizer, peak: float, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+def one_cycle(
+    optimiser: torch.optim.Optimizer, peak: float | list[float], steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
     """Make a learning rate schedule that rises to a peak over the first fifth of the steps, then falls to nearly 0.
 
     Args:
         optimiser: The optimiser.
-        peak: Peak learning rate.
+        peak: Peak learning rate, or one for each group of parameters.
         steps: Number of steps.
     """
     # torch divides by zero if the rise takes one step

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from efface.calibration.counterfactual import CalibrationRecords, CounterfactualLogits
-from efface.calibration.reference import RECIPE, check_reference, reference_model
+from efface.calibration.counterfactual import CalibrationRecords, CounterfactualLogits, original_logits
+from efface.calibration.reference import RECIPE, check_reference, half_way_model, kept_share, reference_model
 from efface.errors import RequestError
 from efface.models.checkpoint import weights_digest
 from efface.unlearning.run import Run
@@ -31,37 +31,37 @@ class Reference:
             DivergedError: Its training diverged.
         """
         if self._counterfactual is None:
-            trained = self._train()
+            run = self._run
+            request, places = run.request, self._records()
+            with run.meter.phase("targets"):
+                known = original_logits(request.task, run.original, places, run.meter)
+            trained = self._train(kept_share(known.gap))
             self.digest = weights_digest(trained)
-            self._counterfactual = self._calibrate(trained)
+            with run.meter.phase("targets"):
+                self._counterfactual = CounterfactualLogits(
+                    request.task, run.original, trained, places, run.meter, known
+                )
         return self._counterfactual
 
-    def _train(self) -> nn.Module:
+    def _records(self) -> CalibrationRecords:
+        request, splits = self._run.request, self._run.splits
+        return CalibrationRecords(
+            train=request.train,
+            holdout=request.holdout,
+            members=splits.heldout_retain,
+            nonmembers=splits.calibration,
+            forget_classes=request.forget_classes,
+        )
+
+    def _train(self, kept: float) -> nn.Module:
         run = self._run
         request, recipe = run.request, run.options.reference or RECIPE
         with run.meter.phase("reference"):
+            start = half_way_model(request.task, run.original, run.seed, kept)
             trained = reference_model(
-                request.task, run.original, request.train, run.splits.reference, recipe, run.seed, run.meter
+                request.task, start, request.train, run.splits.reference, recipe, run.seed, run.meter
             )
             problem = check_reference(request, run.splits.calibration, trained, run.meter)
         if problem is not None:
             raise RequestError(problem)
         return trained
-
-    def _calibrate(self, trained: nn.Module) -> CounterfactualLogits:
-        run = self._run
-        request = run.request
-        with run.meter.phase("targets"):
-            return CounterfactualLogits(
-                request.task,
-                run.original,
-                trained,
-                CalibrationRecords(
-                    train=request.train,
-                    holdout=request.holdout,
-                    members=run.splits.heldout_retain,
-                    nonmembers=run.splits.calibration,
-                    forget_classes=request.forget_classes,
-                ),
-                run.meter,
-            )
