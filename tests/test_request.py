@@ -367,7 +367,10 @@ REFUSALS: dict[str, tuple[Break, str]] = {
         lambda t: {"method": efface.methods.Steer(steps=2.5)},
         "option steps of steer: expected int, got 2.5",
     ),
-    "an option that is NaN": (lambda t: {"method": efface.methods.Steer(lr=NAN)}, "expected 1e-08 to 1.0, got nan"),
+    "an option that is NaN": (
+        lambda t: {"method": efface.methods.Steer(travel=NAN)},
+        "expected 0.001 to 1000.0, got nan",
+    ),
     "an unknown option": (
         lambda t: {"method": efface.methods.get("steer", {"stps": "3"})},
         "steer has no option 'stps' (did you mean 'steps'?)",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from benchmarks.harness.problems import PROBLEMS
 from benchmarks.harness.results import Interval, Row, Share, Spread
 from benchmarks.harness.suite import PUBLISHED, Setting
+from benchmarks.harness.versions import versions_of
 
 NONE = "–"
 LONGEST = 90  # characters of a reason in a cell
@@ -90,8 +91,10 @@ def titled(setting: Setting) -> str:
 
 
 def name(row: Row) -> str:
-    """The method, and whether by its published options or by tuned ones."""
-    return row.method if row.cell.variant == "default" else f"{row.method}, {row.cell.variant}"
+    """The method, whether published or tuned options were used, and its version where the code has another by now."""
+    method = row.method if row.cell.variant == "default" else f"{row.method}, {row.cell.variant}"
+    made_by, now = row.measured.get("method_version"), versions_of(row.method)["method_version"]
+    return method if made_by in (None, now) else f"{method} (version {made_by})"
 
 
 def plural(count: int, word: str) -> str:

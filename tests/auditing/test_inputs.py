@@ -90,12 +90,14 @@ def test_the_reference_is_taught_by_its_own_records_alone(tiny: Tiny, monkeypatc
     train, holdout = spied(tiny, monkeypatch)
     real, read = reference.reference_model, []
 
-    def distilled(*given: Any) -> nn.Module:
+    def watched(*given: Any) -> nn.Module:
+        train.read.clear()  # what the original says of records was read before
+        holdout.read.clear()
         done = real(*given)
         read.append((set(train.read), set(holdout.read)))
         return done
 
-    monkeypatch.setattr(reference, "reference_model", distilled)
+    monkeypatch.setattr(reference, "reference_model", watched)
     task = tiny.task(train=train, holdout=holdout)
     splits = efface.unlearn(
         tiny.model, forget=tiny.forget, task=task, method="perturb", options=efface.UnlearnOptions(reference=REFERENCE)

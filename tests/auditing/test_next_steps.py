@@ -40,8 +40,8 @@ def advice(tests: list[AuditTest], utility: Estimate | None = None, **changes: A
     ("tests", "changes", "begins"),
     [
         ([CLEARED, OFF], {}, []),
-        ([KNOWN, OFF], {}, ["let the method go farther, for example with steps=60", "try another", "train anew"]),
-        ([OVER, OFF], {}, ["let the method go less far, for example with lr=0.00133", "try another", "train anew"]),
+        ([KNOWN, OFF], {}, ["let the method go farther, for example with spare=0.009", "try another", "train anew"]),
+        ([OVER, OFF], {}, ["let the method go less far, for example with spare=0.001", "try another", "train anew"]),
         ([CLEARED, OFF, FAR], {}, ["let the method go farther", "try another", "train anew"]),
         ([KNOWN, OVER], {}, ["try another", "train anew"]),
         ([CLEARED, OFF], {"utility": LOST}, ["let the method go less far", "try another", "train anew"]),
@@ -86,7 +86,8 @@ def test_the_advised_option_can_be_given_and_moves_the_right_way(tests: list[Aud
 
 
 def test_no_option_is_advised_beyond_its_range() -> None:
-    most = Steer(rounds=100, steps=10_000, lr=1.0)
+    most = Steer(spare=1e3, beyond=10.0, rounds=100, steps=10_000)
     with pytest.raises(RequestError):
         Steer(steps=20_000)
-    assert advice([KNOWN, OFF], method=dataclasses.replace(most, scale=1e3))[0].startswith("try another")
+    assert "beyond=10 " in advice([KNOWN, OFF], method=dataclasses.replace(most, beyond=5.0))[0]
+    assert advice([KNOWN, OFF], method=most)[0].startswith("try another")

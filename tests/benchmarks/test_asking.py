@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import attack, few, sequence
+from benchmarks import attack, choosing, few, sequence
 from efface.attacks.ulira import ulira
+from efface.errors import RequestError
 from helpers.benchmark_command import Done
 
 # the models of the smoke suite
@@ -34,6 +35,16 @@ def test_a_sequence_is_compared_with_one_request_of_the_same_records(
         "share left, 2 in a row over one request",
     ]
     assert sum("record-trainings" in line for line in rest) == 2 and "2 in a row\n" in said.err
+
+
+@pytest.mark.filterwarnings("ignore::efface.errors.EffaceWarning")
+def test_options_are_tried_on_one_request(smoke: Done, capsys: pytest.CaptureFixture[str]) -> None:
+    choosing.main(small(smoke, 3, "--share", "0.1", "--set", "steps=4"))
+    title, shown = capsys.readouterr().out.splitlines()
+    assert title.startswith("noisy-digits, 600 records, draw 1: random 10 %, 60 forgotten, steer steps=4; 3 originals")
+    assert "margin " in shown and "record-trainings" in shown and "steps 0." in shown
+    with pytest.raises(RequestError, match="stps"):
+        choosing.main(small(smoke, 3, "--set", "stps=4"))
 
 
 def test_a_ratio_is_told_only_where_something_is_left() -> None:

@@ -17,9 +17,10 @@ from efface.calibration.counterfactual import (
     CalibratedLogits,
     CalibrationRecords,
     CounterfactualLogits,
+    original_logits,
     project_features,
 )
-from efface.calibration.reference import reference_model
+from efface.calibration.reference import half_way_model, reference_model
 from efface.data.records import Records
 from efface.data.splits import Splits, make_splits
 from efface.models.running import logits_of
@@ -45,20 +46,21 @@ class Built:
         self.task, self.model, self.meter = task, model, Meter()
         self.train, self.holdout = Records(task.train, task), Records(task.holdout, task)
         self.splits: Splits = make_splits(np.asarray(forget), len(self.train), len(self.holdout), seed)
-        taught = self.splits.reference
-        self.reference = reference or reference_model(task, model, self.train, taught, REFERENCE, seed, self.meter)
+        self.reference = reference or self._trained(seed)
         self.expected = self.again(forget_classes)
 
-    def again(self, forget_classes: tuple[int, ...] = (), **places: Any) -> CounterfactualLogits:
+    def _trained(self, seed: int) -> nn.Module:
+        start = half_way_model(self.task, self.model, seed)
+        return reference_model(self.task, start, self.train, self.splits.reference, REFERENCE, seed, self.meter)
+
+    def places(self, forget_classes: tuple[int, ...] = (), **places: Any) -> CalibrationRecords:
         p = self.splits
         where = {"members": p.heldout_retain, "nonmembers": p.calibration, **places}
-        return CounterfactualLogits(
-            self.task,
-            self.model,
-            self.reference,
-            CalibrationRecords(self.train, self.holdout, **where, forget_classes=forget_classes),
-            self.meter,
-        )
+        return CalibrationRecords(self.train, self.holdout, **where, forget_classes=forget_classes)
+
+    def again(self, forget_classes: tuple[int, ...] = (), **places: Any) -> CounterfactualLogits:
+        where = self.places(forget_classes, **places)
+        return CounterfactualLogits(self.task, self.model, self.reference, where, self.meter)
 
     def logits(self, records: Records, positions: Any) -> Tensor:
         return logits_of(self.task, self.model, records, positions, Meter()).double()
@@ -165,6 +167,45 @@ def test_it_changes_no_model(built: Built, tiny: Tiny) -> None:
     before = [bits(m) for m in (built.model, built.reference)]
     built.again().of_training(built.splits.forget)
     assert [bits(m) for m in (built.model, built.reference)] == before
+
+
+# what the original says of members and nonmembers
+
+
+def test_the_gap_is_how_much_more_often_members_are_given_their_label(built: Built) -> None:
+    places = built.places()
+    known = original_logits(built.task, built.model, places, Meter())
+    right = []
+    for seen, source, at in (
+        (known.members, built.train, places.members),
+        (known.nonmembers, built.holdout, places.nonmembers),
+    ):
+        z = built.logits(source, at)
+        torch.testing.assert_close(seen, centre(z))
+        labels = source.targets(at).tolist()
+        hits = [max(range(CLASSES), key=row.__getitem__) == y for row, y in zip(z.tolist(), labels, strict=True)]
+        right.append(sum(hits) / len(hits))
+    assert known.gap == pytest.approx(right[0] - right[1]) and known.gap > 0.1, "it knows members by heart"
+
+
+@pytest.mark.parametrize("request_of", ["built", "class_request"])
+def test_what_is_known_is_not_read_again(request_of: str, request: pytest.FixtureRequest) -> None:
+    made: Built = request.getfixturevalue(request_of)
+    classes = made.expected.forget_classes
+    places = made.places(classes)
+    reading, meter, plain = Meter(), Meter(), Meter()
+    known = original_logits(made.task, made.model, places, reading)
+    given = CounterfactualLogits(made.task, made.model, made.reference, places, meter, known)
+    alone = CounterfactualLogits(made.task, made.model, made.reference, places, plain)
+    for part in ("members", "nonmembers"):
+        assert same(getattr(given, part), getattr(alone, part), atol=0)
+    forget = made.splits.forget
+    assert same(given.of_training(forget), alone.of_training(forget), atol=0)
+    # every record once by each of the two models, but forget records are always read
+    every, both = len(places.members) + len(places.staying()), 2 * len(forget)
+    assert reading.cost().total.forward == every
+    assert meter.cost().total.forward == every + both
+    assert plain.cost().total.forward == 2 * every + both
 
 
 # classes that are wholly forgotten

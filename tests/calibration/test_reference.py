@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import DivergedError, Recipe, Task
-from efface.calibration.reference import ORIGINAL_SHARE, UNTRAINED_SHARE, half_way_model, reference_model
+from efface.calibration.reference import (
+    GAPS,
+    KEPT,
+    KEPT_MOST,
+    UNTRAINED,
+    half_way_model,
+    kept_share,
+    reference_model,
+)
 from efface.data.records import Records
 from efface.models.init import fresh_model
 from efface.numerics.logits import centre, margin
@@ -31,8 +39,10 @@ def make(
     seed: int = 0,
     positions: Any = TAUGHT,
     meter: Meter | None = None,
+    kept: float = KEPT,
 ) -> nn.Module:
-    return reference_model(task, original, Records(task.train, task), positions, recipe, seed, meter or Meter())
+    start = half_way_model(task, original, seed, kept)
+    return reference_model(task, start, Records(task.train, task), positions, recipe, seed, meter or Meter())
 
 
 def known(make_net: Callable[[], nn.Module], tiny: Tiny) -> nn.Module:
@@ -52,22 +62,41 @@ def close(ours: nn.Module, theirs: dict[str, Tensor]) -> bool:
     return all(torch.allclose(p, theirs[name], atol=1e-6) for name, p in ours.named_parameters())
 
 
-def test_it_starts_half_way_to_untrained_weights(tiny: Tiny) -> None:
+def test_the_less_memory_the_more_is_kept() -> None:
+    """By the gap of accuracy between members and nonmembers."""
+    for gap in (-0.5, 0.0, GAPS[0]):
+        assert kept_share(gap) == KEPT_MOST
+    for gap in (GAPS[1], 0.1, 1.0):
+        assert kept_share(gap) == KEPT
+    for share in (0.25, 0.5, 0.9):
+        gap = GAPS[0] + share * (GAPS[1] - GAPS[0])
+        assert kept_share(gap) == pytest.approx(KEPT_MOST + share * (KEPT - KEPT_MOST))
+
+
+@pytest.mark.parametrize("kept", [0.0, KEPT, KEPT_MOST, 1.0])
+def test_it_starts_between_the_originals_weights_and_untrained_ones(kept: float, tiny: Tiny) -> None:
     task, original = tiny.task(), dict(tiny.model.named_parameters())
     for seed in (0, 5):
         untrained = dict(fresh_model(task, tiny.model, derive_seed(seed, "reference")).named_parameters())
-        wanted = {name: ORIGINAL_SHARE * p + UNTRAINED_SHARE * untrained[name] for name, p in original.items()}
-        assert close(make(task, tiny.model, recipe=START, seed=seed), wanted)
+        wanted = {name: kept * p + UNTRAINED * (1 - kept) * untrained[name] for name, p in original.items()}
+        assert close(half_way_model(task, tiny.model, seed, kept), wanted)
+        assert close(make(task, tiny.model, recipe=START, seed=seed, kept=kept), wanted)
 
 
-def test_a_fine_tuned_one_starts_half_way_to_its_pretrained_weights(tiny: Tiny) -> None:
+def test_the_start_is_trained_in_place(tiny: Tiny) -> None:
+    task = tiny.task()
+    start = half_way_model(task, tiny.model, 0)
+    before = weights(start)
+    trained = reference_model(task, start, Records(task.train, task), TAUGHT, REFERENCE, 0, Meter())
+    assert trained is start and weights(start) != before
+
+
+def test_a_fine_tuned_one_starts_between_its_weights_and_the_pretrained_ones(tiny: Tiny) -> None:
     pretrained = known(mlp, tiny)
     task = tiny.task(build_model=lambda: pretrained, fine_tuned=True)
     before = bits(pretrained)
     theirs = dict(pretrained.named_parameters())
-    wanted = {
-        name: ORIGINAL_SHARE * p + (1 - ORIGINAL_SHARE) * theirs[name] for name, p in tiny.model.named_parameters()
-    }
+    wanted = {name: KEPT * p + (1 - KEPT) * theirs[name] for name, p in tiny.model.named_parameters()}
     assert close(make(task, tiny.model, recipe=START), wanted)
     assert bits(pretrained) == before
 
@@ -80,7 +109,7 @@ def test_what_the_original_has_no_like_of_starts_untrained(tiny: Tiny) -> None:
         task = tiny.task(build_model=lambda other=other: copy.deepcopy(other))
         wanted = {name: p.detach().clone() for name, p in other.named_parameters()}
         if "2.bias" in wanted:  # as long in both
-            wanted["2.bias"] = ORIGINAL_SHARE * tiny.model[2].bias + UNTRAINED_SHARE * wanted["2.bias"]  # type: ignore[index]
+            wanted["2.bias"] = KEPT * tiny.model[2].bias + UNTRAINED * (1 - KEPT) * wanted["2.bias"]  # type: ignore[index]
         assert close(make(task, tiny.model, recipe=START), wanted)
 
 
@@ -108,7 +137,7 @@ class Spying(TensorDataset):
 def test_it_reads_the_records_that_it_is_given_and_no_others(tiny: Tiny) -> None:
     train, meter, recipe = Spying(tiny.x, tiny.y), Meter(), replace(REFERENCE, epochs=2, least_steps=1)
     task = tiny.task(train=train)
-    reference_model(task, tiny.model, Records(train, task), TAUGHT, recipe, 0, meter)
+    make(task, tiny.model, recipe, meter=meter)
     assert sorted(train.read) == sorted([*TAUGHT, *TAUGHT]), "each once an epoch"
     total = meter.cost().total
     assert (total.forward, total.backward) == (2 * len(TAUGHT), 2 * len(TAUGHT))

@@ -57,3 +57,16 @@ def test_equal_records_have_equal_checksums_in_any_company(tiny: Tiny) -> None:
         torch.tensor([[0, 0, 0], [0, 0, 1]], dtype=torch.uint8), torch.tensor([0, 0])
     )  # bytes that fill no word
     assert len(set(checksums(other).tolist())) == 2
+
+
+# a product of 32 bits keeps little of a number that ends in many zero bits
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
+def test_the_same_numbers_in_another_order_have_another_checksum(dtype: torch.dtype) -> None:
+    """As in pictures of a few grey values, of which many have equal sums."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.stack([(torch.arange(64) % 3)[torch.randperm(64, generator=generator)] for _ in range(200)])
+    assert len(set(rows.sum(1).tolist())) == 1 and len(rows.unique(dim=0)) == 200
+    found = checksums(Batch(rows.to(dtype), torch.zeros(200).long()))
+    assert len(set(found.tolist())) == 200

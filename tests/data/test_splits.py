@@ -14,6 +14,7 @@ def test_splits(records: int, holdout: int, size: int, seed: int) -> None:
     parts = make_splits(forget, records, holdout, seed)
     assert np.array_equal(parts.forget, np.sort(forget))
     assert np.array_equal(np.sort(np.concatenate([parts.forget, parts.retain])), np.arange(records))
+    most = {**MAX_SIZES, "stopping": max(MAX_SIZES["stopping"], size)}
     for names, everyone in ((RETAIN_SHARES, parts.retain), (HOLDOUT_SHARES, np.arange(holdout))):
         parts_of = [getattr(parts, name) for name in names]
         joined = np.concatenate(parts_of)
@@ -23,11 +24,23 @@ def test_splits(records: int, holdout: int, size: int, seed: int) -> None:
             left = (
                 len(everyone) - sum(map(len, parts_of[:-1])) if part is parts_of[-1] else round(share * len(everyone))
             )
-            assert len(part) == min(left, MAX_SIZES.get(name, left)) > 0
+            assert len(part) == min(left, most.get(name, left)) > 0
     same = make_splits(forget[::-1], records, holdout, seed)
     other = make_splits(forget, records, holdout, seed + 1)
     assert all(np.array_equal(getattr(same, n), v) for n, v in vars(parts).items())
     assert not np.array_equal(other.reference, parts.reference)
+
+
+def test_there_are_as_many_stopping_records_as_forget_records() -> None:
+    """Where the holdout has them, and not fewer than for a small request."""
+    most = MAX_SIZES["stopping"]
+    sizes = (1, most, most + 1, 3 * most)
+    parts = [make_splits(np.arange(size), 10_000, 10_000, seed=0) for size in sizes]
+    assert [len(p.stopping) for p in parts] == [most, most, most + 1, 3 * most]
+    assert len(make_splits(np.arange(3 * most), 10_000, 1000, seed=0).stopping) == 250
+    # the other parts are no larger for it
+    assert {len(p.calibration) for p in parts} == {MAX_SIZES["calibration"]}
+    assert {len(p.reference) for p in parts} == {MAX_SIZES["reference"]}
 
 
 def test_records_left_out_leave_all_others_in_their_parts() -> None:

@@ -9,8 +9,9 @@ from benchmarks.harness.files import write_whole
 from benchmarks.harness.records import flatten
 from benchmarks.harness.results import ordered, row_of
 from benchmarks.harness.stored import table_text, tunings_text
+from efface.methods import REGISTRY
 
-VERSIONS = {"method_version": 1, "judge_version": 1, "evaluator_version": 1}
+VERSIONS = {"judge_version": 1, "evaluator_version": 1}
 GROUPS = ("original", "unlearned", "retrained")
 PLACES = ("margin", "other_classes", "perturbed", "logits", "neighbours", "retain", "test")
 
@@ -63,6 +64,7 @@ def cell(
         },
         "options": {},
         "evidence": False,
+        "method_version": REGISTRY[method].version,
         **VERSIONS,
         "forget": round(share * records),
         "epochs": 60,
@@ -125,6 +127,7 @@ def tuning(method: str, cpu_s: float) -> dict[str, Any]:
     setting = {"problem": "fashion", "records": 15000, "request": "random", "share": 0.01, "draw": 0}
     return {
         "evidence": False,
+        "method_version": REGISTRY[method].version,
         **VERSIONS,
         "tuning_version": 1,
         "versions": {"torch": "made up"},

@@ -67,7 +67,7 @@ def test_what_makes_no_method_is_refused_with_what_would(method: object, options
 
 
 def test_options_may_be_numbers_as_well_as_text() -> None:
-    assert methods.get("steer", {"steps": 3, "lr": "1e-3"}) == methods.Steer(steps=3, lr=1e-3)
+    assert methods.get("steer", {"steps": 3, "travel": "2.5"}) == methods.Steer(steps=3, travel=2.5)
     assert methods.get("boundary", {"expand": True}) == methods.Boundary(expand=True)
 
 

@@ -69,7 +69,7 @@ CALLS: dict[str, tuple[Callable[[], object], str, str]] = {
         "efface.unlearn(model, forget=[1], task=task, method=efface.methods.Scrub(alpha=0.5))",
     ),
     "an option beside a method that has options": (
-        lambda: unlearn(model, forget=[1], task=task, method=Steer(lr=1e-3), steps=10),
+        lambda: unlearn(model, forget=[1], task=task, method=Steer(travel=3.0), steps=10),
         "efface.unlearn has no argument 'steps': it is part of method",
         "efface.unlearn(model, forget=[1], task=task, method=efface.methods.Steer(..., steps=10))",
     ),
@@ -199,13 +199,13 @@ def test_an_audit_of_models_is_pointed_to_the_function_for_it() -> None:
 
 def test_every_wrong_argument_is_named_and_the_right_call_stands_last() -> None:
     with pytest.raises(RequestError) as caught:
-        unlearn(model, task, forget=[1], lr=0.1, checks=False)
+        unlearn(model, task, forget=[1], travel=3.0, checks=False)
     first, second, third = caught.value.problems
     assert first.startswith("efface.unlearn takes only model by position")
-    assert second == "efface.unlearn has no argument 'lr': it is part of method"
+    assert second == "efface.unlearn has no argument 'travel': it is part of method"
     assert third == (
         f"efface.unlearn has no argument 'checks': it is part of options{END}efface.unlearn(model, forget=[1], "
-        "task=..., method=efface.methods.Steer(lr=0.1), options=efface.UnlearnOptions(checks=False))"
+        "task=..., method=efface.methods.Steer(travel=3.0), options=efface.UnlearnOptions(checks=False))"
     )
 
 
@@ -240,7 +240,7 @@ def test_signatures_and_texts_stay_as_they_are() -> None:
     assert list(inspect.signature(efface.unlearn).parameters)[:3] == ["model", "forget", "task"]
     assert efface.unlearn.__doc__ is not None and efface.unlearn.__name__ == "unlearn"
     assert list(inspect.signature(UnlearnOptions).parameters)[:2] == ["stop", "evaluate"]
-    assert list(inspect.signature(Steer).parameters)[:2] == ["rounds", "steps"]
+    assert list(inspect.signature(Steer).parameters)[:2] == ["steps", "passes"]
     assert list(inspect.signature(Store.create).parameters)[:3] == ["folder", "task", "model"]
     assert inspect.signature(Store.cancel).parameters.keys() == {"self", "number"}
 

@@ -106,7 +106,7 @@ def test_a_report_says_the_verdict_and_what_it_rests_on(known: Memorised) -> Non
     report = known.audit(known.steered)
     text = str(report)
     assert text.startswith(f"Report: {report.verdict.status.capitalize().replace('_', ' ')}. {report.verdict.sentence}")
-    for said in ("50 of 800 training records: 3, 19", "Steer(rounds=2", "level standard, seed 0", "CPU time"):
+    for said in ("50 of 800 training records: 3, 19", "Steer(steps=10", "level standard, seed 0", "CPU time"):
         assert said in text
     assert report.verdict.reasons[0][:60] in text and report.verdict.next_steps[0][:60] in text
     withheld = str(known.audit(known.steered, show_ids=False))

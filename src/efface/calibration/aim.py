@@ -100,7 +100,8 @@ def aim_at(wanted: Tensor, now: Tensor, targets: Tensor, forget_classes: tuple[i
     return Aim(
         logits=wanted.float(),
         margins=symlog(goal).float(),
-        logits_way=(wanted - here).float(),
+        # there is no way to a class that is masked
+        logits_way=(wanted - here).masked_fill(is_masked(wanted) | is_masked(here), 0.0).float(),
         margins_way=(symlog(goal) - symlog(start)).float(),
         weights=(1 / (1 + torch.minimum(goal.abs(), start.abs()))).float(),
         targets=targets,

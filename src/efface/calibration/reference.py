@@ -19,10 +19,8 @@ from efface.types import Indices
 # records, and the more of what all records taught must be learned again from few. A model that is nearly as accurate on
 # records that it never saw has memorised little, so that more may be kept.
 KEPT, KEPT_MOST = 0.6, 0.8
-GAPS = (
-    0.02,
-    0.04,
-)  # of accuracy, between members and nonmembers: up to the first most is kept, from the second on least
+# of accuracy, between members and nonmembers: up to the first the most is kept, from the second on the least
+GAPS = (0.02, 0.04)
 UNTRAINED = 0.7  # untrained weights make up this part of what is not kept
 
 RECIPE = Recipe(epochs=1, lr=4e-3, batch=48, least_steps=1)

@@ -144,8 +144,7 @@ def digits_setting(seed: int) -> Setting:
         "ordinary": (~odd).nonzero().flatten()[:24].tolist(),
         "wrongly labelled": odd.nonzero().flatten()[:24].tolist(),
     }
-    # few records need few steps, and the default would be half a retraining here
-    return Setting(task, digits_cnn, Steer(steps=30), kinds, "Demo: handwritten digits, 15 % of the labels wrong")
+    return Setting(task, digits_cnn, Steer(), kinds, "Demo: handwritten digits, 15 % of the labels wrong")
 
 
 def run_demo(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from efface.data.objects import content_bytes
@@ -23,14 +22,14 @@ def checksums(batch: "Batch") -> Indices:
     for place, part in enumerate(_parts(batch.inputs, len(batch))):
         if isinstance(part, np.ndarray):
             words = np.pad(part, ((0, 0), (0, -part.shape[1] % 4))).view(np.int32)
-            total += (2 * place + 1) * (words * _weights(words.shape[1])).sum(1, dtype=np.int64)
+            total += (2 * place + 1) * np.einsum("ij,j->i", words, _weights(words.shape[1]))
     return total
 
 
 @cache
-def _weights(words: int) -> NDArray[np.int32]:
+def _weights(words: int) -> Indices:
     """Odd numbers, (words,): without them, records of the same few numbers in another order had equal sums."""
-    return np.random.default_rng(words).integers(0, 2**30, words, dtype=np.int32) * 2 + 1
+    return np.random.default_rng(words).integers(0, 2**62, words) * 2 + 1
 
 
 def content_hashes(batch: "Batch", with_targets: bool = True) -> list[bytes]:

@@ -21,6 +21,8 @@ from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 
 WEIGHTS = (0.5, 100.0)  # the least and the greatest weight of the error on retain records
+FARTHEST = 2.0  # a longer way, such as that of a whole class, lets retain records move no more; in variances of margins
+STRIDE = 0.5  # the largest peak rate, in ways to go: longer steps overshoot
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Steer(Method):
     The aim for forget records is what a model would say that never saw them (see `targets.target_logits`), and beyond
     it; for retain records, what the original says. With the error E of an `Aim`, steps descend on
 
-        E(forget) + w E(retain)
+        loss = E(forget) + w E(retain)
 
     by one cycle of Adam. Rates are relative to the size of each tensor of weights, and in proportion to the way that
     there is to go (see `rates.way_to_go`), so that they suit any network and shrink with the request. The weight w
@@ -79,7 +81,7 @@ class Steer(Method):
             forget, way = self._forgotten(problem, expected)
             retain = self._held(problem)
         spread = float(symlog(expected.nonmembers.margin).var())
-        balance = Balance(self.retain_weight, WEIGHTS, self.spare * (spread + 4 * way))
+        balance = Balance(self.retain_weight, WEIGHTS, self.spare * (spread + 4 * min(way, FARTHEST * spread)))
         index, steps = 0, self._steps(len(problem.forget))
         for number in range(self.rounds):
             for loss in self._cycle(problem, forget, retain, balance, steps):
@@ -101,7 +103,7 @@ class Steer(Method):
             batch, aim = forget.next()
             with torch.enable_grad():
                 way = way_to_go(aim.beyond(self.beyond).error(*problem.logits(batch)).sum, parameters, scales)
-            peaks = [self.travel / steps * way * size for size in scales]
+            peaks = [min(STRIDE, self.travel / steps) * way * size for size in scales]
             groups = [{"params": [p], "lr": peak} for p, peak in zip(parameters, peaks, strict=True)]
             optimiser = torch.optim.Adam(groups, fused=True)
             schedule = one_cycle(optimiser, peaks, steps)

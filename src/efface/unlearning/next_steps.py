@@ -15,9 +15,30 @@ AUDIT = "let an audit judge it: efface.audit(result) (efface audit, or efface un
 UNCHANGED_BY_RETRAINING = (
     "let Task.build_model make an untrained network, and Task.fit train the network that it is given",
 )
-# By what an option is multiplied for a longer way, in the order in which options are looked for.
-FARTHER = {"steps": 2.0, "rounds": 2.0, "lr": 3.0, "scale": 2.0, "noise": 2.0, "select": 1 / 3, "alpha": 10.0}
-LESS_FAR = {"lr": 1 / 3, "steps": 0.5, "scale": 0.5, "rounds": 0.5, "noise": 0.5, "select": 3.0, "alpha": 0.1}
+# By what an option is multiplied for a longer way, in the order in which options are looked for. What steer's forget
+# records reach is bounded by what its retain records may move, and hardly by more steps, a longer way or farther aims.
+FARTHER = {
+    "spare": 3.0,
+    "beyond": 2.0,
+    "steps": 2.0,
+    "rounds": 2.0,
+    "lr": 3.0,
+    "scale": 2.0,
+    "noise": 2.0,
+    "select": 1 / 3,
+    "alpha": 10.0,
+}
+LESS_FAR = {
+    "spare": 1 / 3,
+    "beyond": 0.5,
+    "lr": 1 / 3,
+    "steps": 0.5,
+    "scale": 0.5,
+    "rounds": 0.5,
+    "noise": 0.5,
+    "select": 3.0,
+    "alpha": 0.1,
+}
 
 
 def after_run(method: Method, evidence: Evidence) -> tuple[str, ...]:
