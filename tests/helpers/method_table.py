@@ -1,7 +1,7 @@
 """The contract table: every method, on a scale that takes milliseconds. A new method adds its row."""
 
 SMALL: dict[str, dict[str, str]] = {
-    "steer": {"rounds": "2", "steps": "8"},
+    "steer": {"steps": "8", "travel": "3"},
     "perturb": {"steps": "8", "every": "4"},
     "finetune": {"steps": "8", "every": "4"},
     "neggrad_plus": {"steps": "8", "every": "4"},
