@@ -19,7 +19,13 @@ from helpers.store_values import update
 from helpers.stored import FOLDER, RTOL, Case, deviations, differences, nameless, of_tree, read, write
 
 METHODS, JUDGE = read(FOLDER / "methods.json"), read(FOLDER / "judge.json")
-RATES = ("lr", "travel", "scale", "alpha", "dampen")  # the option that a method's step, or its only move, is proportional to
+RATES = (
+    "lr",
+    "travel",
+    "scale",
+    "alpha",
+    "dampen",
+)  # the option that a method's step, or its only move, is proportional to
 CLEAR = 0.01  # least distance of a decision from its threshold, as a share of it: ten times what may change unseen
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from efface.errors import DivergedError
 from efface.methods.rates import SMALLEST, Balance, sizes, way_to_go
 
 LIMITS = (0.5, 100.0)
@@ -33,6 +34,13 @@ def test_weights_of_nothing_have_a_size_above_nothing() -> None:
     assert all(0 < size < 1e-9 for size in sizes(made([0.0, 0.0], [0.0])))
     assert sizes(made([1.0], []))[1] == pytest.approx(SMALLEST), "without weights"
     assert sizes([]) == []
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_an_error_that_is_no_number_is_refused(odd: float) -> None:
+    parameters = made([1.0])
+    with pytest.raises(DivergedError, match="NaN or infinite"):
+        way_to_go(parameters[0].sum() * odd, parameters, sizes(parameters))
 
 
 def linear(parameters: list[nn.Parameter], slopes: list[Tensor], constant: float) -> Tensor:

@@ -1,8 +1,11 @@
 """How far steps may go: learning rates relative to the weights, from the way that there is to go."""
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+
+from efface.errors import DivergedError
 
 SMALLEST = 1e-2  # of the size of all weights: what a tensor's own size counts at the least
 
@@ -30,13 +33,19 @@ def way_to_go(error: Tensor, parameters: Sequence[nn.Parameter], scales: Sequenc
 
     Returns:
         A share of the weights' size, 0 where nothing falls.
+
+    Raises:
+        DivergedError: The error or its gradients are NaN or infinite.
     """
     for parameter in parameters:
         parameter.grad = None
     error.backward()  # and not autograd.grad, which several processes could not share
     pairs = [(p.grad, size) for p, size in zip(parameters, scales, strict=True)]
     slope = sum(float(grad.double().abs().sum()) * size for grad, size in pairs if grad is not None)
-    return float(error.detach()) / slope if slope > 0 else 0.0
+    value = float(error.detach())
+    if not (math.isfinite(value) and math.isfinite(slope)):
+        raise DivergedError("logits or gradients of the forget records are NaN or infinite: nothing was changed")
+    return value / slope if slope > 0 else 0.0
 
 
 class Balance:
