@@ -128,12 +128,12 @@ def bars(rows: Iterable[Row], few: bool = False) -> list[str]:
     rows = list(rows)
     found = standings(rows)
     problems = dict.fromkeys(s.steer.setting.problem for s in found)
-    lines = [
-        *bar_lines(rows, few),
-        _early(found, list(problems)),
-        _distance(found, "margin on forget records", lambda s: s.nearer, lambda s: s.by_margin),
-        _distance(found, "forget + retain", lambda s: s.nearer_both, lambda s: s.by_both),
-    ]
+    lines = [*bar_lines(rows, few), _early(found, list(problems))]
+    if any(r.method not in (*CONTROLS, "steer") for r in rows):
+        lines += [
+            _distance(found, "margin on forget records", lambda s: s.nearer, lambda s: s.by_margin),
+            _distance(found, "forget + retain", lambda s: s.nearer_both, lambda s: s.by_both),
+        ]
     dear = [titled(s.steer.setting) for s in found if s.steer.failed is None and not s.steer.affordable]
     if dear:
         lines.append(f"- steer itself costs more than a quarter of retraining: {'; '.join(dear)}.")
