@@ -58,6 +58,10 @@ def problems(tiny: Tiny, mask: float) -> tuple[tuple[nn.Module, Task], tuple[nn.
     with torch.no_grad():
         net[0].load_state_dict(tiny.model[0].state_dict())
         net[2].weight[KEPT], net[2].bias[KEPT] = tiny.model[2].weight, tiny.model[2].bias
+        # as large as the others, since steer's rates are relative to the size of a whole tensor
+        net[2].weight[AT], net[2].bias[AT] = (
+            p.square().mean(0).sqrt() for p in (net[2].weight[KEPT], net[2].bias[KEPT])
+        )
     more = tiny.task(
         train=TensorDataset(tiny.x, renamed(tiny.y)),
         holdout=TensorDataset(tiny.holdout_x, renamed(tiny.holdout_y)),
@@ -101,7 +105,7 @@ def test_steer_and_its_audit(mask: float, tiny: Tiny) -> None:
     check_same_rows(first, second)
 
 
-def check_same_rows(first: Report, second: Report) -> None:
+def check_same_rows(first: Report, second: Report, within: float = 1e-4) -> None:
     assert len(first.metrics) == len(second.metrics) > 10
     for row, same in zip(first.metrics, second.metrics, strict=True):
         assert (row.key, row.records) == (same.key, same.records)
@@ -109,7 +113,7 @@ def check_same_rows(first: Report, second: Report) -> None:
             a, b = getattr(row, who).estimate, getattr(same, who).estimate
             assert (a is None) == (b is None)
             if a is not None:
-                assert a.value == pytest.approx(b.value, abs=1e-4, nan_ok=True), row.key
+                assert a.value == pytest.approx(b.value, abs=within, nan_ok=True), row.key
 
 
 def test_a_strong_audit(tiny: Tiny) -> None:
@@ -127,7 +131,8 @@ def test_a_strong_audit(tiny: Tiny) -> None:
         reports.append(
             audited(result, level="strong", recipe=REFERENCE, references=1, models=8, jobs=1, progress=False)
         )
-    check_same_rows(*reports)
+    # steer's rates are relative to the size of a tensor, and a masked class keeps the rows that it was made with
+    check_same_rows(*reports, within=0.02)
     rows = [m for m in reports[1].metrics if m.key == "ensemble_d2_logits"]
     assert rows and all(m.original.estimate is not None for m in rows)
 

@@ -38,7 +38,7 @@ def store(asked_store: Store) -> Store:
     return asked_store
 
 
-HARDLY = {"rounds": 1, "steps": 8}  # too little to forget 36 records
+HARDLY = {"steps": 8, "travel": 0.01}  # too little to forget 36 records
 
 
 RUINOUS = RunPlan(method="neggrad_plus", options={"alpha": 0, "steps": 60, "every": 60, "lr": 0.05}, accept="any")

@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from efface.calibration.reference import NONE_STAYS
 from efface.calibration.ridge import cross_fit
 from efface.calibration.transport import transport_gauss, transport_ranks
 from efface.data.records import Records
+from efface.errors import RequestError
 from efface.models.features import penultimate
 from efface.models.running import logits_of
 from efface.numerics.logits import (
@@ -111,7 +113,12 @@ def original_logits(task: Task, original: nn.Module, records: CalibrationRecords
         original: The original model.
         records: The records.
         meter: Charged with the forward passes.
+
+    Raises:
+        RequestError: No nonmember is of a class that stays.
     """
+    if not len(records.staying()):
+        raise RequestError(NONE_STAYS)
     places = ((records.train, records.members), (records.holdout, records.staying()))
     both = [mask_classes(logits_of(task, original, *at, meter).double(), records.forget_classes) for at in places]
     right = [

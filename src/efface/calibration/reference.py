@@ -23,6 +23,8 @@ KEPT, KEPT_MOST = 0.6, 0.8
 GAPS = (0.02, 0.04)
 UNTRAINED = 0.7  # untrained weights make up this part of what is not kept
 
+NONE_STAYS = "the holdout has no records of the classes that stay: give some"
+
 RECIPE = Recipe(epochs=1, lr=4e-3, batch=48, least_steps=1)
 
 
@@ -41,7 +43,7 @@ def check_reference(request: Request, nonmembers: Indices, reference: nn.Module,
     targets = request.holdout.targets(nonmembers)
     stay = ~np.isin(targets.numpy(), request.forget_classes)
     if not stay.any():
-        return "the holdout has no records of the classes that stay: give some"
+        return NONE_STAYS
     nonmembers, targets = nonmembers[stay], targets[torch.from_numpy(stay)]
     z = logits_of(request.task, reference, request.holdout, nonmembers, meter)
     right = float((z.argmax(1) == targets).double().mean())

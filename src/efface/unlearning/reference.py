@@ -27,7 +27,7 @@ class Reference:
         """The expected logits; the first call trains the reference model, later calls return the same object.
 
         Raises:
-            RequestError: The reference model is no better than chance.
+            RequestError: The reference model is no better than chance, or no holdout record is of a class that stays.
             DivergedError: Its training diverged.
         """
         if self._counterfactual is None:
