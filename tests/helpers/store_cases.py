@@ -25,8 +25,8 @@ from helpers.tiny import Tiny, memorise, mlp
 IDS = tuple(f"person-{at:04d}@example.org" for at in range(300))
 FIRST, SECOND, THIRD = range(5, 65, 5), range(2, 40, 6), (20, 26, 150, 151)  # later ones name records of earlier ones
 BATCHES = (FIRST, SECOND, range(100, 108))  # of which the second names one record of the first
-QUICK = RunPlan(options={"rounds": 2, "steps": 10}, level=None)
-AUDITED = RunPlan(options={"rounds": 2, "steps": 10}, references=1, accept="any")
+QUICK = RunPlan(options={"steps": 10, "travel": 3.0}, level=None)
+AUDITED = RunPlan(options={"steps": 10, "travel": 3.0}, references=1, accept="any")
 ANEW = RunPlan(retrain=True)
 LONG = os.environ.get("EFFACE_LONG") == "1"
 long_only = pytest.mark.skipif(not LONG, reason="takes minutes: set EFFACE_LONG=1")

@@ -18,7 +18,7 @@ from efface.store import DamagedError, RunPlan, Store, clock
 from helpers.store_cases import ANEW, AUDITED, FIRST, QUICK, SECOND, copied, people, subset
 from helpers.tiny import Tiny
 
-STRICT = RunPlan(options={"rounds": 2, "steps": 10}, references=1, accept="verified")
+STRICT = RunPlan(options={"steps": 10, "travel": 3.0}, references=1, accept="verified")
 HASH = re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{16}\b")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d+)?(\+00:00)?)?")
 STORE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
