@@ -137,8 +137,8 @@ def test_a_missing_key_is_found_and_a_retired_store_needs_nothing(
 ) -> None:
     limits = DriftLimits(changed=0, accuracy=1)
     store = Store.create(tmp_path / "store", task, tiny.model, settings=StoreSettings(limits=limits))
-    store.add(people([5]))
-    store.run(RunPlan(options={"rounds": 1, "steps": 20}, level=None))
+    store.add(people(range(5, 25)))  # a single one moves too little
+    store.run(RunPlan(options={"steps": 20}, level=None))
     assert store.history().serving.drift["changed"] > 0  # type: ignore[index]
     assert [(a.code, a.what[:21]) for a in store.alerts()] == [(3, "a retraining is due: ")]
     assert checked(store) == 3
