@@ -117,9 +117,10 @@ def original_logits(task: Task, original: nn.Module, records: CalibrationRecords
     Raises:
         RequestError: No nonmember is of a class that stays.
     """
-    if not len(records.staying()):
+    staying = records.staying()
+    if not len(staying):
         raise RequestError(NONE_STAYS)
-    places = ((records.train, records.members), (records.holdout, records.staying()))
+    places = ((records.train, records.members), (records.holdout, staying))
     both = [mask_classes(logits_of(task, original, *at, meter).double(), records.forget_classes) for at in places]
     right = [
         float((z.argmax(1) == data.targets(at)).double().mean()) for z, (data, at) in zip(both, places, strict=True)
