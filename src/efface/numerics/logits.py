@@ -49,15 +49,6 @@ def mask_like(values: Tensor, logits: Tensor) -> Tensor:
     return values.masked_fill(is_masked(logits), MASKED)
 
 
-def squared_error(logits: Tensor, goal: Tensor) -> Tensor:
-    """Mean squared difference of two sets of centred logits over the classes that neither masks, a scalar."""
-    squares = (logits - goal).square()
-    if _none_masked(logits, goal):
-        return squares.mean()
-    masked = is_masked(logits) | is_masked(goal)
-    return squares[~masked].mean() if bool(masked.any()) else squares.mean()
-
-
 def centre(logits: Tensor, forget_classes: Sequence[int] = ()) -> Tensor:
     """Subtract from logits their mean over the classes; a softmax does not change by it.
 
