@@ -92,7 +92,7 @@ def example() -> Document:
     forget = {"original": [5.0, 6.0, 7.5], "unlearned": [1.5, 2.0, 2.5], "retrained": [1.4, 2.2, 2.6]}
     holdout = {"original": [1, 2, 3, 2.5], "unlearned": [1.1, 2.1, 3, 2.4], "retrained": [1, 2.2, 2.9, 2.5]}
     return {
-        "schema_version": 4,
+        "schema_version": 5,
         "created": "2026-11-24T10:00:00Z",
         "title": "Forget 3 of 5,000 records",
         "versions": {"efface": "0.1.0", "torch": "2.13.0"},
@@ -185,6 +185,29 @@ def example() -> Document:
             "original_right": 29,
             "original_epsilon_low": 1.92,
         },
+        "rehearsal": {
+            "records": 200,
+            "process": "verified",
+            "doing_nothing_fails": True,
+            "no_trace": False,
+            "alone": 1,
+            "tests": [
+                test("LiRA, offline", "attack", (0.19, 0.01, 0.0), "cleared", "effect within the margin"),
+                test("Entropy attack", "attack", (0.02, 0.0, 0.0), "uninformative", "doing nothing shows too little"),
+            ],
+            "standings": [
+                {
+                    "title": "among the rehearsed records",
+                    "p": 0.4,
+                    "least": 0.2,
+                    "others": 200,
+                    "stands_out": False,
+                    "seen_one": 0.3,
+                    "seen_all": 0.9,
+                }
+            ],
+            "agreement": {"p": 0.5, "shift": -0.1, "spread": 0.2, "holds": True},
+        },
         "ensembles": {
             "unlearned": 8,
             "retrained": 8,
@@ -245,6 +268,7 @@ def bare(document: Document) -> Document:
         "roc": None,
         "canaries": None,
         "ensembles": None,
+        "rehearsal": None,
         "metrics": [],
         "records": [],
         "distributions": {"statistic": "margin", "original": empty, "unlearned": empty, "retrained": None},

@@ -177,11 +177,31 @@ def idle_note(call: AuditCall) -> list[str]:
 def _level_problems(call: AuditCall) -> list[str]:
     if problem := level_problem(call.level):
         return [problem]
-    if not isinstance(call.options, AuditOptions) or call.level == Level.STRONG:
+    if not isinstance(call.options, AuditOptions):
         return []
-    return [
-        f"{name}: only level strong uses it" for name in ("method", "cache") if getattr(call.options, name) is not None
-    ]
+    problems = _rehearsal_problems(call) if call.options.rehearse else []
+    if call.level == Level.STRONG:
+        return problems
+    if call.options.cache is not None:
+        problems.append("cache: only level strong uses it")
+    if call.options.method is not None and not call.options.rehearse:
+        problems.append("method: only level strong and a rehearsal use it")
+    return problems
+
+
+def _rehearsal_problems(call: AuditCall) -> list[str]:
+    """Why there could be no rehearsal, as far as the arguments tell."""
+    if call.level == Level.QUICK:
+        return ["rehearse: level quick trains nothing: use level standard"]
+    try:
+        method = call.method
+    except RequestError:
+        return []  # reported elsewhere
+    if method is None:
+        return ["rehearse: the method that made the model is run again: name it (method, --method)"]
+    if method.is_control and not method.length:  # a retraining can be rehearsed like any other method
+        return [f"rehearse: {method.key} is a control and unlearns nothing"]
+    return []
 
 
 def _reference_problems(references: object, level: object) -> list[str]:

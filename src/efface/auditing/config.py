@@ -8,6 +8,16 @@ MIN_ENSEMBLE = 8  # the fewest for which distances between ensembles are tested
 NO_FIT = "level strong trains models as the original was trained: give Task.fit, or use level standard"
 
 
+class Status(StrEnum):
+    """The conclusion of an audit, as one word."""
+
+    VERIFIED = "verified"
+    VERIFIED_BY_REHEARSAL = "verified_by_rehearsal"  # the process that made the model is, on records of the same kind
+    NO_TRACE_FOUND = "no_trace_found"  # there was nothing to see, before or after
+    NOT_VERIFIED = "not_verified"
+    UNDECIDED = "undecided"
+
+
 class Level(StrEnum):
     """How much an audit spends on evidence."""
 

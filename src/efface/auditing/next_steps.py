@@ -25,8 +25,12 @@ REFERENCES = (
 )
 HOLDOUT = "give more records in Task.holdout: the more of them, the narrower the intervals"
 FEW_RECORDS = (
-    f"fewer than {MIN_RECORDS} records (or persons) cannot be verified: collect requests and erase them together "
-    "(efface request add, efface run), or look at each record's rank: report.document['records'] (report.html)"
+    f"fewer than {MIN_RECORDS} records (or persons) show too little by themselves: collect requests and erase them "
+    "together (efface request add, efface run), or look at each record's rank: report.document['records'] (report.html)"
+)
+REHEARSE = (
+    "try the method that made the model on other records of this kind, which takes two more runs of it: "
+    "options=efface.AuditOptions(rehearse=True) (--rehearse; where the method is not known, method=..., --method KEY)"
 )
 
 
@@ -43,6 +47,7 @@ class Circumstances:
         unchanged: Whether the unlearned weights are the original's.
         barred: Whether attacks do not apply to this request at this level.
         lost_accuracy: Whether the model lost more accuracy than unlearning may cost.
+        rehearsed: Whether a rehearsal was wanted.
     """
 
     level: Level
@@ -53,6 +58,7 @@ class Circumstances:
     unchanged: bool
     barred: bool
     lost_accuracy: bool
+    rehearsed: bool = False
 
 
 def next_steps(verdict: Verdict, tests: Sequence[AuditTest], at: Circumstances) -> tuple[str, ...]:
@@ -87,7 +93,7 @@ def _after_failure(tests: Sequence[AuditTest], at: Circumstances) -> tuple[str, 
 def _for_more_evidence(tests: Sequence[AuditTest], at: Circumstances) -> list[str]:
     """How the next audit could tell more."""
     if at.records < MIN_RECORDS:
-        return [FEW_RECORDS]
+        return [*([] if at.rehearsed or at.level is Level.QUICK else [REHEARSE]), FEW_RECORDS]
     if at.barred or at.level is Level.QUICK:
         return [STANDARD]
     if not tests:

@@ -27,9 +27,11 @@ class AuditOptions(Brief):
             name. Records of one person are no kind: `Task.groups` says whose they are.
         retrain_cost: Cost of training one model without the forget set, which the report compares with that of
             unlearning. None takes the cost of the audit's own retrained models, if it trains any.
-        method: At level strong, the method that made the unlearned model, or its key; it is run on other originals.
-            Leave it out for a result of `efface.unlearn`, which holds it. Without a method, only the one unlearned
-            model is compared with retrained models.
+        method: The method that made the unlearned model, or its key: a rehearsal runs it again, and level strong runs
+            it on other originals. Leave it out for a result of `efface.unlearn`, which holds it. Without a method there
+            is no rehearsal, and at level strong only the one unlearned model is compared with retrained models.
+        rehearse: Whether a request that is too small to show anything is rehearsed: its records are unlearned twice
+            more, together with others of their kind, on which the process is judged.
         models: At level strong, the number of models of each ensemble, 8 or more.
         cache: At level strong, a folder that stores the ensembles' models for later audits.
         jobs: Number of processes that train ensembles. None uses as many as there are cores, if that saves time.
@@ -52,6 +54,7 @@ class AuditOptions(Brief):
     kinds: Mapping[str, Sequence[RecordId]] = field(default_factory=dict)
     retrain_cost: PhaseCost | None = None
     method: str | Method | None = None
+    rehearse: bool = False
     models: int = MODELS
     cache: str | Path | None = None
     jobs: int | None = None
@@ -75,6 +78,7 @@ class AuditOptions(Brief):
             ("recipe", self.recipe, Recipe, "an efface.Recipe"),
             ("used_reference", self.used_reference, str | None, "text"),
             ("title", self.title, str, "text"),
+            ("rehearse", self.rehearse, bool, "True or False"),
             ("show_ids", self.show_ids, bool, "True or False"),
             ("show_positions", self.show_positions, bool, "True or False"),
             ("progress", self.progress, bool | None, "True or False"),

@@ -23,18 +23,25 @@ from efface.auditing.inputs import UNCHANGED, AuditInputs
 from efface.auditing.next_steps import Circumstances, next_steps
 from efface.auditing.readings import Metric
 from efface.auditing.references import reference_models
+from efface.auditing.rehearsal.candidates import NoRehearsalError
+from efface.auditing.rehearsal.conclude import conclude
+from efface.auditing.rehearsal.findings import Rehearsal
+from efface.auditing.rehearsal.needed import NOT_NEEDED, shared, speaks, why_none
+from efface.auditing.rehearsal.run import rehearsal
 from efface.auditing.scores import MIN_TARGETS, Scores
 from efface.auditing.shadow_models import Ensembles, make_ensembles
 from efface.auditing.table import Table
 from efface.auditing.utility_rows import UtilitySet
-from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, Verdict, decide
+from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, Status, Verdict, decide
 from efface.errors import DivergedError
+from efface.methods.base import Method
 from efface.models.checkpoint import weights_digest
 from efface.models.running import logits_of
 from efface.numerics.clusters import Clusters
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
+from efface.unlearning.nothing import NothingUnlearnedError
 
 MAX_HEAD = 2000  # limit of retain records that a last layer is fitted to
 MAX_TARGETS = 8  # limit of an ensemble's retrained models that attacks on single models are measured against
@@ -66,6 +73,7 @@ class AuditResult(Brief):
             models, since it then does not matter.
         canaries: The result of the canaries; None if there were none.
         ensembles: The models of level strong; None at other levels.
+        rehearsal: What a rehearsal found; None if there was none.
         references: Digests of the weights of the audit's reference models.
         notes: Further remarks for the report.
     """
@@ -75,6 +83,7 @@ class AuditResult(Brief):
     exchangeable: Exchangeability | None
     canaries: Canaries | None
     ensembles: Ensembles | None
+    rehearsal: Rehearsal | None
     references: Sequence[str]
     notes: Sequence[str]
 
@@ -110,20 +119,39 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         scores = Scores(*outputs, inputs.kinds, missing_reason, quick, _clusters(inputs))
         attacks = [] if barred else attack_tests(scores, len(distances), chosen)
         tests = adjust_tests([*attacks, *distances])
+        groups = scores.groups
+        forgotten = Forgotten(len(inputs.request.forget), groups)
+        is_small = inputs.options.rehearse and not barred and not speaks(tests, forgotten)
+        no_rehearsal = why_none(inputs, references) if is_small else NOT_NEEDED if inputs.options.rehearse else ""
+        tests = shared(tests) if is_small and not no_rehearsal else tests
         diagnostics = diagnostic_rows(inputs, scores, targets, references, meter)
         table = Table(scores, _utility_sets(inputs, targets, meter), tests, barred, [*diagnostics, *rows])
-        change, records = table.utility_change(), len(inputs.request.forget)
-        groups, barrier = scores.groups, BARRED if barred else ""
-        forgotten = Forgotten(records, groups)
+        change, records, barrier = table.utility_change(), len(inputs.request.forget), BARRED if barred else ""
         verdict = decide(tests, change, UTILITY_FLOOR, forgotten, scores.target, barrier, unmeasured(scores))
         at = _circumstances(inputs, groups, barred, lost_accuracy=change.high < -UTILITY_FLOOR)
         verdict = replace(verdict, next_steps=next_steps(verdict, tests, at))
+    found = None
+    if is_small and verdict.status is Status.UNDECIDED and inputs.method is not None and not no_rehearsal:
+        found, no_rehearsal = _rehearsed(inputs, inputs.method, references, meter)
+        verdict = verdict if found is None else conclude(verdict, found, forgotten)
+    notes += [no_rehearsal] if no_rehearsal else []
     notes += [] if groups is None else [COUNTED.format(records, groups)]
     notes += [HOLDOUT_GROUPS] if groups not in (None, records) and scores.clusters[1] is None else []
     notes += [missing_reason] if missing_reason and not quick else []
     notes += _resolution(records, len(inputs.nonmembers)) if references else []
     digests = [weights_digest(m) for m in references]
-    return AuditResult(_with_changes(verdict, inputs), table, exchangeable, canaries, ensembles, digests, notes)
+    return AuditResult(_with_changes(verdict, inputs), table, exchangeable, canaries, ensembles, found, digests, notes)
+
+
+def _rehearsed(
+    inputs: AuditInputs, method: Method, references: Sequence[nn.Module], meter: Meter
+) -> tuple[Rehearsal | None, str]:
+    """A rehearsal, or the reason why there is none."""
+    try:
+        with meter.phase("rehearsal"):
+            return rehearsal(inputs, method, references, meter), ""
+    except (NoRehearsalError, NothingUnlearnedError) as error:
+        return None, f"there is no rehearsal: {error}"
 
 
 def _with_changes(verdict: Verdict, inputs: AuditInputs) -> Verdict:
@@ -142,6 +170,7 @@ def _circumstances(inputs: AuditInputs, groups: int | None, barred: bool, lost_a
         unchanged=inputs.digests[0] == inputs.digests[1],
         barred=barred,
         lost_accuracy=lost_accuracy,
+        rehearsed=inputs.options.rehearse,
     )
 
 

@@ -34,6 +34,8 @@ class Scores(Brief):
         marginal: Whether forget records are compared with nonmembers of any difficulty, which is valid only for a
             request that is a random sample.
         clusters: The number of the group of each forget record, (n,), and of each nonmember, (m,).
+        by_margin: Whether every attack compares records of equal margin under the references. Where the forget records
+            were chosen by that margin, only what is compared at equal margin is not biased by the choice.
     """
 
     original: ModelOutputs
@@ -44,6 +46,7 @@ class Scores(Brief):
     missing_reason: str = ""
     marginal: bool = False
     clusters: Clusters = ALONE
+    by_margin: bool = False
     _cache: dict[tuple[str, int], AucResult | None] = field(default_factory=dict)
 
     @property
@@ -130,8 +133,9 @@ class Scores(Brief):
         return None if forget is None or nonmembers is None else (forget, nonmembers)
 
     def _difficulties(self, attack: Attack) -> tuple[Tensor, Tensor]:
-        forget = _difficulty(attack, [r.forget for r in self.references])
-        return forget, _difficulty(attack, [r.nonmembers for r in self.references])
+        by = by_key("lira") if self.by_margin else attack
+        forget = difficulty_of(by, [r.forget for r in self.references])
+        return forget, difficulty_of(by, [r.nonmembers for r in self.references])
 
     def ranks(self) -> dict[str, Tensor | None]:
         """Each forget record's rank, from 0 to 1, among nonmembers of equal difficulty, by the loss attack, (n,).
@@ -168,8 +172,13 @@ class Scores(Brief):
         return p, benjamini_hochberg(p) <= ALPHA
 
 
-def _difficulty(attack: Attack, references: Sequence[RecordOutputs]) -> Tensor:
-    """The difficulty of each record for models that never saw it: the mean over the references, (n,)."""
+def difficulty_of(attack: Attack, references: Sequence[RecordOutputs]) -> Tensor:
+    """The difficulty of each of n records for models that never saw it: the mean over the references, (n,).
+
+    Args:
+        attack: The attack whose scores are compared at equal difficulty.
+        references: What models that never saw the records say of them.
+    """
     read = attack.difficulty or attack.score
     scores = [read(r, ()) for r in references]
     return torch.stack([s for s in scores if s is not None]).mean(0)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
 from efface.auditing.audit_test import AuditTest, show
+from efface.auditing.config import Status as Status
 from efface.runtime.printing import sheet
 from efface.types import Estimate
 
@@ -38,14 +38,6 @@ class Forgotten(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.records:,} records" + (f" of {self.groups:,} groups" if self.groups is not None else "")
-
-
-class Status(StrEnum):
-    """The conclusion of an audit, as one word."""
-
-    VERIFIED = "verified"
-    NOT_VERIFIED = "not_verified"
-    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, repr=False)

@@ -74,6 +74,7 @@ def check_audit(
     method: str | None = None,
     models: int = MODELS,
     jobs: int | None = None,
+    rehearse: bool = False,
 ) -> None:
     """Check the level of an audit, and that options which only some levels use are given at those alone.
 
@@ -84,17 +85,21 @@ def check_audit(
         method: key of a method, if one was given.
         models: number of models of each ensemble.
         jobs: number of processes, if one was given.
+        rehearse: whether a rehearsal is wanted.
     """
     collect_errors(problems, check_level, level)
     if level in (Level.QUICK, Level.STANDARD):
         values = {
             "--cache": cache,
-            "--method": method,
             "--jobs": jobs,
             "--models": None if models == MODELS else models,
         }
         unused = [name for name, value in values.items() if value is not None]
         problems += [f"{name} is for --level strong" for name in unused]
+    if level == Level.QUICK and rehearse:
+        problems.append("--rehearse is for levels standard and strong")
+    elif level != Level.STRONG and method is not None and not rehearse:
+        problems.append("--method is for --level strong and --rehearse")
     if level == Level.STRONG and cache is not None:
         collect_errors(problems, check_writable, cache, "cache")
     if method is not None:

@@ -27,7 +27,14 @@ if TYPE_CHECKING:  # a store is shown without torch
 PIPED_WIDTH = 120  # columns of output that does not go to a terminal
 NARROW = 100
 SHOWN_RECORDS = 5
-COLOURS = {"verified": "green", "not_verified": "red", "undecided": "yellow", "nothing_unlearned": "red"}
+COLOURS = {
+    "verified": "green",
+    "verified_by_rehearsal": "green",
+    "no_trace_found": "cyan",
+    "not_verified": "red",
+    "undecided": "yellow",
+    "nothing_unlearned": "red",
+}
 
 
 def make_console(stdout: TextIO) -> Console:

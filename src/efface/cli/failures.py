@@ -14,20 +14,23 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
+from efface.auditing.config import Status
 from efface.cli.streams import INTERRUPTED, StreamFailure, failure_of, steady_streams
 from efface.errors import EffaceError, RequestError, describe_error
 from efface.runtime.notices import quietly
 from efface.store.errors import BusyError, DamagedError, StorageError, StoreError
-from efface.store.plan import NOTHING_UNLEARNED
+from efface.store.plan import NOTHING_UNLEARNED, RETRAINED
 
 TRACEBACK = "EFFACE_TRACEBACK"
 
 EXIT_CODES = (
-    "Exit codes: 0 verified; 1 an unexpected failure; 2 the request was refused, and nothing was written; "
+    "Exit codes: 0 verified, by the request itself or by rehearsal; 1 an unexpected failure; 2 the request was "
+    "refused, and nothing was written; "
     "3 done, but undecided or not verified, or a store needs something now (status --check); 4 a store is damaged; "
     "5 a store is busy; 6 the disk is full or cannot be written to, or the answer could not be printed in full; 7 a "
     "run's model was refused, and nothing changed; 8 nothing was unlearned: no step could be kept, so no weights were "
-    "written and no request is honoured; 9 a request is due soon (status --check --within); 130 interrupted. A command "
+    "written and no request is honoured; 9 a request is due soon (status --check --within); "
+    "10 done, and there was no trace to be found, before or after; 130 interrupted. A command "
     "that changed something ends with the code of what it did, also where its answer could not be printed: standard "
     "error then says where to look."
 )
@@ -48,12 +51,15 @@ class Code(IntEnum):
     REJECTED = 7
     NOTHING_UNLEARNED = 8
     DUE_SOON = 9
+    NO_TRACE = 10
     INTERRUPTED = 130
 
     @classmethod
     def of(cls, status: str) -> "Code":
         """The exit code for the conclusion of an audit."""
-        return cls.VERIFIED if status == "verified" else cls.NOT_VERIFIED
+        if status == Status.NO_TRACE_FOUND:
+            return cls.NO_TRACE
+        return cls.VERIFIED if status in (Status.VERIFIED, Status.VERIFIED_BY_REHEARSAL) else cls.NOT_VERIFIED
 
     @classmethod
     def of_run(cls, status: str, served: bool, waiting: bool) -> "Code":
@@ -68,12 +74,13 @@ class Code(IntEnum):
             return cls.NOTHING_UNLEARNED
         if not served and status != "nothing":
             return cls.REJECTED
-        is_done = status in ("verified", "retrained", "nothing") and not waiting
-        return cls.VERIFIED if is_done else cls.NOT_VERIFIED
+        if waiting:
+            return cls.NOT_VERIFIED
+        return cls.VERIFIED if status in (RETRAINED, "nothing") else cls.of(status)
 
 
 # those that promise a complete answer
-_ANSWERED = (Code.VERIFIED, Code.NOT_VERIFIED, Code.DUE_SOON)
+_ANSWERED = (Code.VERIFIED, Code.NOT_VERIFIED, Code.DUE_SOON, Code.NO_TRACE)
 _STORE_FAULTS: dict[type[StoreError], tuple[Code, str]] = {
     DamagedError: (Code.DAMAGED, "the store is damaged"),
     BusyError: (Code.BUSY, "the store is busy"),

@@ -50,6 +50,7 @@ from efface.cli.parameters import (
     Out,
     OutUnlessDry,
     ReferenceModels,
+    Rehearse,
     Seed,
     TaskPath,
     TwinsWord,
@@ -108,6 +109,7 @@ def unlearn(
     confirm: Confirm = None,
     no_checks: NoChecks = False,
     no_audit: NoAudit = False,
+    rehearse: Rehearse = False,
     dry_run: DryRun = False,
     force: Force = False,
     as_json: Json = False,
@@ -122,7 +124,7 @@ def unlearn(
             collect_errors(problems, check_folder, out, force, weights_files(checkpoint))
         elif not dry_run:
             problems.append("--out is missing: name the folder to write to, or look first with --dry-run")
-        check_audit(problems, level, cache, None, models, jobs)
+        check_audit(problems, level, cache, None, models, jobs, rehearse)
         confirmed = check_twins(problems, twins, confirm, no_checks)
         check_no_audit(problems, no_audit, level)
         if problems or lines is None:
@@ -148,7 +150,9 @@ def unlearn(
                 result,
                 level=level,
                 references=reference_models,
-                options=efface.AuditOptions(models=models, cache=cache, jobs=jobs, show_ids=not hide_ids),
+                options=efface.AuditOptions(
+                    models=models, cache=cache, jobs=jobs, show_ids=not hide_ids, rehearse=rehearse
+                ),
             )
         finish(out, result, report, as_json, stdout)
 
@@ -185,8 +189,8 @@ def audit(
         str | None,
         typer.Option(
             metavar="KEY",
-            help="At level strong: the method that made the model, to be run on many originals; known without it if "
-            "efface wrote the weights.",
+            help="The method that made the model, which a rehearsal runs again, and level strong on many originals; "
+            "known without it if efface wrote the weights.",
         ),
     ] = None,
     models: Models = MODELS,
@@ -195,6 +199,7 @@ def audit(
     hide_ids: HideIds = False,
     twins: TwinsWord = None,
     confirm: Confirm = None,
+    rehearse: Rehearse = False,
     seed: Seed = 0,
     device: Device = "auto",
     force: Force = False,
@@ -213,7 +218,7 @@ def audit(
         source = IdSource(forget, style=forget_format, by_group=groups)
         lines = check_inputs(problems, task, checkpoints, source, device)
         collect_errors(problems, check_folder, out, force)
-        check_audit(problems, level, cache, method, models, jobs)
+        check_audit(problems, level, cache, method, models, jobs, rehearse)
         confirmed = check_twins(problems, twins, confirm)
         problems += ["--references is for levels standard and strong"] * (references is not None and level == "quick")
         if problems or lines is None:
@@ -240,7 +245,8 @@ def audit(
             retrained=others[: len(retrained or [])],
             seed=seed,
             options=efface.AuditOptions(
-                method=method or (run.method if run is not None and level == Level.STRONG else None),
+                method=method or (run.method if run is not None and (level == Level.STRONG or rehearse) else None),
+                rehearse=rehearse,
                 models=models,
                 cache=cache,
                 jobs=jobs,

@@ -135,6 +135,13 @@ Jobs = Annotated[int | None, typer.Option(min=1, help="Processes that train ense
 NoChecks = Annotated[
     bool, typer.Option("--no-checks", help="Skip the pass over all records that looks for twins and NaN.")
 ]
+Rehearse = Annotated[
+    bool,
+    typer.Option(
+        "--rehearse",
+        help="Where the request is too small to show anything, try the method on other records of its kind.",
+    ),
+]
 NoAudit = Annotated[
     bool, typer.Option("--no-audit", help="Write the weights only; nothing is verified, so the exit code is 3.")
 ]

@@ -22,6 +22,7 @@ from efface.cli.parameters import (
     NotedHead,
     OtherTask,
     ReferenceModels,
+    Rehearse,
     RequestNumber,
     Seed,
     StoreAuditLevel,
@@ -60,7 +61,8 @@ def run(
         str,
         typer.Option(
             metavar="NAME",
-            help="The least that the audit must conclude for the model to go into service: verified, undecided or any.",
+            help="The least that the audit must conclude for the model to go into service: verified, "
+            "verified_by_rehearsal, no_trace_found, undecided or any.",
         ),
     ] = "undecided",
     no_audit: Annotated[bool, typer.Option("--no-audit", help="Judge nothing; the exit code is then 3.")] = False,
@@ -74,6 +76,7 @@ def run(
             help="Go on where records that stay have the content of forgotten ones, or are of forgotten groups.",
         ),
     ] = False,
+    rehearse: Rehearse = False,
     wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for another run on the same store.")] = 0.0,
     device: Device = "auto",
     as_json: Json = False,
@@ -106,6 +109,7 @@ def run(
             accept=accept,
             retrain=retrain,
             allow_returned=allow_returned,
+            rehearse=rehearse,
         )
         outcome = opened[0].run(plan, wait_s=wait)
         code = Code.of_run(outcome.status, outcome.version is not None, bool(outcome.deferred))

@@ -75,7 +75,7 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
         return
     batch = f"{records_text(outcome.records)} of {numbered('request', outcome.requests)}"
     made = outcome.version
-    is_sure = outcome.status in ("verified", "retrained")
+    is_sure = outcome.status in ("verified", "verified_by_rehearsal", "retrained")
     done = (
         f"{batch} {'is' if outcome.records == 1 else 'are'} forgotten" if is_sure else f"it was made to forget {batch}"
     )

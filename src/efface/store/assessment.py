@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from efface.auditing.verdict import Status
-from efface.store.plan import NOT_AUDITED, RETRAINED
+from efface.store.plan import ACCEPT, NOT_AUDITED, RETRAINED
 
 # What to do next, beside the advice of an audit.
 VERIFY = "audit the model in service: store.verify() (efface verify)"
@@ -13,7 +12,7 @@ SEE_TO_FIT = "see to Task.fit, which trained a model that is worse than the firs
 
 def take_it(found: "Assessment") -> str:
     """How to let a model pass that was judged so and rejected."""
-    accept = "undecided" if found.status == "undecided" and found.within_limits else "any"
+    accept = found.status if found.status in ACCEPT and found.within_limits else "any"
     return f"or take the model as it is: RunPlan(accept={accept!r}) (efface run --accept {accept})"
 
 
@@ -22,7 +21,7 @@ class Assessment:
     """How a new model was judged.
 
     Args:
-        status: the audit's conclusion (verified, not_verified or undecided), `not_audited` or `retrained`.
+        status: the audit's conclusion, as `efface.Status` has it, or `not_audited` or `retrained`.
         reasons: the reasons for `status`, one line each.
         files: SHA-256 of the report's files, by name.
         within_limits: whether the model lost no more holdout accuracy than the store's limit.
@@ -39,8 +38,8 @@ class Assessment:
         """Whether the model goes into service; `accept` is the required conclusion, one of `plan.ACCEPT`."""
         if accept == "any":
             return True
-        good = self.status in (NOT_AUDITED, RETRAINED, Status.VERIFIED)
-        return self.within_limits and (good or self.status == accept == Status.UNDECIDED)
+        good = self.status in (NOT_AUDITED, RETRAINED)
+        return self.within_limits and (good or self.status in ACCEPT[: ACCEPT.index(accept) + 1])
 
     def why_not(self, accept: str) -> str:
         """Why the model does not go into service, for the history."""

@@ -28,7 +28,15 @@ FORMAT = 1  # of request.json
 REFERENCE_DIGITS = 16  # of the hash of the event by which a request was added: its name in the bundle
 KINDS = ("requested", "amended", "cancelled", "covered", "version", "audited", "ended")  # of events in a bundle
 # The weakest conclusion stands for several audits.
-CONCLUSIONS = ("not_verified", "not_audited", "undecided", "verified", "retrained")
+CONCLUSIONS = (
+    "not_verified",
+    "not_audited",
+    "undecided",
+    "no_trace_found",
+    "verified_by_rehearsal",
+    "verified",
+    "retrained",
+)
 FORGOTTEN_BEFORE = "forgotten_before"
 
 

@@ -13,6 +13,8 @@ SIGNS = {
     "cancelled": ("undecided", "\N{EN DASH}"),
     "honoured": ("undecided", "?"),
     "verified": ("verified", "\N{CHECK MARK}"),
+    "verified_by_rehearsal": ("verified", "\N{CHECK MARK}"),
+    "no_trace_found": ("no_trace_found", "\N{EMPTY SET}"),
     "retrained": ("verified", "\N{CHECK MARK}"),
     "not_verified": ("not_verified", "\N{BALLOT X}"),
 }

@@ -9,6 +9,8 @@ from efface.store.bundle import FORGOTTEN_BEFORE
 # How an honoured request stands, by what the audit of the model that honours it concluded.
 HONOURED = {
     "verified": "Honoured, and verified",
+    "verified_by_rehearsal": "Honoured, and the process verified",
+    "no_trace_found": "Honoured; no trace was there to be found",
     "undecided": "Honoured, but the audit is undecided",
     "not_verified": "Honoured, but not verified",
     "not_audited": "Honoured, but not audited",
@@ -18,6 +20,12 @@ HONOURED = {
 CONCLUSIONS = {
     "verified": "The audit's conclusion is: verified. On the erased records, the model could not be distinguished from "
     "one that never saw them, within the margins of the audit. Smaller traces are not ruled out.",
+    "verified_by_rehearsal": "The audit's conclusion is: verified by rehearsal. So few records show nothing by "
+    "themselves. The same process was tried on many other records of the same kind, and the model that came of it "
+    "could not be distinguished from one that never saw those; and the erased records do not stand out among them.",
+    "no_trace_found": "The audit's conclusion is: no trace found. Even before the erasure, its tests could not tell "
+    "records of this kind that the model had learned from ones that it never saw. That shows that none was traceable, "
+    "not that they were erased.",
     "undecided": "The audit's conclusion is: undecided. It could neither confirm that the records are forgotten nor "
     "show that they are not. Audits of few records often end so.",
     "not_verified": "The audit's conclusion is: not verified. It found that the erased records can still be "

@@ -111,6 +111,7 @@ class Judge(Brief):
 
     def _audit(self, model: nn.Module, level: str, run: RunRecord) -> Assessment:
         """Audit the new model and store the report, in which tags replace the ids of records."""
+        plan = self.setting.plan
         first = self.setting.context.folder.checked("checkpoints", self.parent.file, self.parent.title)
         report = audit_models(
             original=load(self.setting.task, first, self.setting.device),
@@ -118,10 +119,11 @@ class Judge(Brief):
             forget=self.batch.forget,
             task=self.batch.task,
             level=level,
-            references=self.setting.plan.references,
+            references=plan.references,
             options=AuditOptions(
-                method=self.setting.plan.chosen() if level == "strong" else None,
-                run_seed=self.setting.plan.seed,
+                method=self.setting.plan.chosen() if level == "strong" or plan.rehearse else None,
+                rehearse=plan.rehearse,
+                run_seed=plan.seed,
                 used_reference=(run.model or {}).get("reference"),
                 title=f"Run {run.number}: {numbered('request', run.requests)}",
                 progress=self.setting.progress,

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from efface.methods import Method
     from efface.task import Task
 
-ACCEPT = ("verified", "undecided", "any")
+ACCEPT = ("verified", "verified_by_rehearsal", "no_trace_found", "undecided", "any")  # the strictest first
+NEED_AN_AUDIT = ACCEPT[:3]
 NOT_AUDITED, RETRAINED, NOTHING_UNLEARNED = "not_audited", "retrained", "nothing_unlearned"
 
 
@@ -34,6 +35,7 @@ class RunPlan:
             every model, and goes on where the task or the holdout changed so that drift cannot be measured.
         retrain: train anew on the remaining records, by Task.fit, instead of unlearning.
         allow_returned: go on where records that stay have the content of forgotten ones.
+        rehearse: where the batch is too small to show anything, let the audit try the method on other records.
     """
 
     method: str = "steer"
@@ -44,6 +46,7 @@ class RunPlan:
     accept: str = "undecided"
     retrain: bool = False
     allow_returned: bool = False
+    rehearse: bool = False
 
     def __post_init__(self) -> None:
         for name in ("seed", "references"):
@@ -106,15 +109,20 @@ def contradictions(plan: RunPlan) -> list[str]:
                 f"level '{plan.level}' asks for an audit, and a retrained model, which never saw the records, gets "
                 "none: leave out the level (--level), or the retraining (--retrain)"
             )
-        if plan.accept == "verified":
+        if plan.accept in NEED_AN_AUDIT:
             problems.append(
-                "accept 'verified' asks for an audit, and a retrained model, which never saw the records, gets none: "
-                "leave it out (--accept)"
+                f"accept '{plan.accept}' asks for an audit, and a retrained model, which never saw the records, gets "
+                "none: leave it out (--accept)"
             )
-    elif plan.level is None and plan.accept == "verified":
+    elif plan.level is None and plan.accept in NEED_AN_AUDIT:
         problems.append(
-            "accept 'verified' asks for an audit that verifies the model, and without a level (--no-audit) there is "
+            f"accept '{plan.accept}' asks for an audit that concludes so, and without a level (--no-audit) there is "
             "none: leave one of the two out"
+        )
+    if plan.rehearse is True and (plan.retrain is True or plan.level in (None, Level.QUICK)):
+        problems.append(
+            "a rehearsal is part of an audit at level standard or strong: leave it out (rehearse, --rehearse), or ask "
+            "for such an audit"
         )
     trains_none = plan.retrain is True or plan.level in (None, Level.QUICK)
     if trains_none and is_integer(plan.references, 1) and plan.references != REFERENCES:
@@ -144,7 +152,7 @@ def check_plan(plan: RunPlan, task: "Task") -> None:
         problems.append("retraining is done by Task.fit, which the task lacks: set it")
     if plan.level is not None and (problem := level_problem(plan.level)):
         problems.append(problem)
-    for name in ("retrain", "allow_returned"):
+    for name in ("retrain", "allow_returned", "rehearse"):
         if type(given := getattr(plan, name)) is not bool:
             problems.append(f"{name}: expected True or False, got {given!r}")
     for name, value, least in (("references", plan.references, 1), ("seed", plan.seed, None)):

@@ -92,7 +92,7 @@ def unlearn(
         # seeds the global generators, which Dropout in a descent method draws from, for example
         what = f"unlearning by {chosen.key}: {len(run.splits.forget)} of {len(request.train)} training records"
         with seeded(derive_seed(seed, "run")), timed(logging.getLogger("efface.unlearning"), what) as work:
-            result = _carry_out(run, progress)
+            result = carry_out(run, progress)
             check_something_changed(result)
             work.result = f"{result.evidence.outcome}, weights of step {result.evidence.chosen_step}"
     warn_caller(result.warnings)
@@ -105,7 +105,7 @@ def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
     return leave_out(drawn, request.kept, request.shared)
 
 
-def _carry_out(run: Run, progress: bool | None) -> Result:
+def carry_out(run: Run, progress: bool | None) -> Result:
     """Run the method on a copy of the original, with a monitor if evidence is collected."""
     request, splits, method = run.request, run.splits, run.method
     working, reference = copy_model(run.original), Reference(run)

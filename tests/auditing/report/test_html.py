@@ -124,7 +124,7 @@ def test_page_without_optional_parts_says_so(document: Document) -> None:
     assert "No model was retrained" in Page(render(without_retrained(document))).words
 
 
-@pytest.mark.parametrize("status", ["verified", "not_verified", "undecided"])
+@pytest.mark.parametrize("status", ["verified", "verified_by_rehearsal", "no_trace_found", "not_verified", "undecided"])
 @pytest.mark.parametrize("outcome", schema()["properties"]["evidence"]["properties"]["outcome"]["enum"])
 def test_every_status_and_outcome_has_words(document: Document, status: str, outcome: str) -> None:
     from efface.auditing.verdict import Status

@@ -180,6 +180,7 @@ class Report:
                 "roc": None if self.table.barred else self.table.roc(),
                 "canaries": None if findings.canaries is None else asdict(findings.canaries),
                 "ensembles": self._ensembles(),
+                "rehearsal": self._rehearsal(),
                 "metrics": [asdict(m) for m in self.metrics],
                 "records": self._records(),
                 "distributions": self._distributions(),
@@ -228,6 +229,22 @@ class Report:
             "cpu_s": sum(p.cpu_s for p in phases),
             "found": made.found,
             "method": None if method is None else {"key": method.key, "options": asdict(method)},
+        }
+
+    def _rehearsal(self) -> dict[str, Any] | None:
+        """Aggregates alone: no record that was rehearsed is named anywhere."""
+        found = self.findings.rehearsal
+        if found is None:
+            return None
+        return {
+            "records": found.records,
+            "process": str(found.process.status),
+            "doing_nothing_fails": found.doing_nothing_fails,
+            "no_trace": found.no_trace,
+            "alone": found.alone,
+            "tests": [_test(t) for t in found.tests],
+            "standings": [asdict(s) for s in found.standings],
+            "agreement": {**asdict(found.agreement), "holds": found.agreement.holds},
         }
 
     def _records(self) -> list[dict[str, Any]]:

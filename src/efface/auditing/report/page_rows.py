@@ -42,6 +42,7 @@ def contents(document: Document) -> dict[str, str]:
         "request": "Request",
         "scores": "Scores before and after",
         "tests": "Tests that decide the verdict",
+        "rehearsal": None if document["rehearsal"] is None else "Rehearsal",
         "roc": "ROC on logarithmic axes",
         "steps": "Evidence over the steps",
         "exchangeable": None if document["exchangeable"] is None else "Exchangeability",

@@ -2,8 +2,20 @@
 
 from typing import NamedTuple
 
-VERDICTS = {"verified": "Verified", "not_verified": "Not verified", "undecided": "Undecided"}
-SYMBOLS = {"verified": "\N{CHECK MARK}", "not_verified": "\N{BALLOT X}", "undecided": "?"}
+VERDICTS = {
+    "verified": "Verified",
+    "verified_by_rehearsal": "Verified by rehearsal",
+    "no_trace_found": "No trace found",
+    "not_verified": "Not verified",
+    "undecided": "Undecided",
+}
+SYMBOLS = {
+    "verified": "\N{CHECK MARK}",
+    "verified_by_rehearsal": "\N{CHECK MARK}",
+    "no_trace_found": "\N{EMPTY SET}",
+    "not_verified": "\N{BALLOT X}",
+    "undecided": "?",
+}
 STEPS = {
     "looks_unseen": "The steps ended because the whole interval lay within the margin of the target.",
     "under_unlearned": "The step limit was reached before the target: too little was unlearned.",

@@ -1,0 +1,115 @@
+"""The verdict on a request that is too small to speak for itself, from its own tests and from a rehearsal."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from efface.auditing.rehearsal.findings import Rehearsal
+from efface.auditing.rehearsal.size import NO_TRACE
+from efface.auditing.verdict import Forgotten, Status, Verdict
+
+
+def conclude(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict:
+    """Decide from a rehearsal where the requested records themselves leave it undecided.
+
+    What shows on the deployed model comes first; then whether the rehearsal speaks for that model at all; then what it
+    says of the process.
+
+    Args:
+        direct: The verdict from the requested records alone, which is undecided.
+        found: The rehearsal.
+        forgotten: How many records were requested.
+    """
+    if seen := list(_standing_out(found)):
+        return replace(
+            direct,
+            status=Status.NOT_VERIFIED,
+            reasons=tuple(seen),
+            sentence=f"The {forgotten} stand out as records that the model still knows.",
+        )
+    if doubts := list(_doubts(found)):
+        sentence = f"The {forgotten} are too few to show anything, and the rehearsal does not speak for them."
+        return replace(direct, reasons=(*doubts, *direct.reasons), sentence=sentence)
+    process = found.process
+    if process.status is Status.NOT_VERIFIED:
+        return replace(
+            direct,
+            status=Status.NOT_VERIFIED,
+            reasons=tuple(f"rehearsed records: {r}" for r in process.reasons),
+            sentence=(
+                f"The process that erased the {forgotten} left traces of {found.records} other records of their kind."
+            ),
+        )
+    if process.status is Status.VERIFIED:
+        return _by_rehearsal(direct, found, forgotten)
+    if found.no_trace:
+        return _no_trace(direct, found, forgotten)
+    return replace(
+        direct,
+        reasons=(*(f"rehearsed records: {r}" for r in process.reasons), *direct.reasons),
+        sentence=(
+            f"The {forgotten} are too few to show anything, and {found.records} rehearsed records of their kind could "
+            "neither confirm that the process forgets nor show that it does not."
+        ),
+    )
+
+
+def _by_rehearsal(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict:
+    """The process is verified on rehearsed records, and no requested one stands out."""
+    return replace(
+        direct,
+        status=Status.VERIFIED_BY_REHEARSAL,
+        reasons=(*(f"rehearsed records: {r}" for r in found.process.reasons), *_not_standing_out(found)),
+        sentence=(
+            f"The {forgotten} are too few to show anything by themselves. The same process, run again on them and "
+            f"{found.records} other training records of their kind, left a model that could not be distinguished from "
+            "one that never saw those; and the requested records stand out neither there nor in the deployed model."
+        ),
+        next_steps=(),
+    )
+
+
+def _no_trace(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict:
+    """The original shows nothing of such records either."""
+    return replace(
+        direct,
+        status=Status.NO_TRACE_FOUND,
+        reasons=(
+            f"on {found.records} training records of the same kind, every attack on the original lies within "
+            f"±{NO_TRACE:g} of AUC of a model that never saw them, and so it does after unlearning",
+            *_not_standing_out(found),
+        ),
+        sentence=(
+            f"There was nothing to see: even before unlearning, no attack made here told training records of this kind "
+            f"from never-seen ones. That is no evidence that the {forgotten} were erased, only that none was traceable."
+        ),
+        next_steps=(),
+    )
+
+
+def _standing_out(found: Rehearsal) -> Iterator[str]:
+    for s in found.standings:
+        if s.stands_out:
+            yield f"the requested records stand out {s.title}: p = {s.p:.2g} among {s.others} others"
+
+
+def _not_standing_out(found: Rehearsal) -> Iterator[str]:
+    for s in found.standings:
+        yield (
+            f"the requested records do not stand out {s.title}: p = {s.p:.2g}; left as it was, one would have stood "
+            f"out with a chance of {s.seen_one:.0%}, all of them with {s.seen_all:.0%}"
+        )
+
+
+def _doubts(found: Rehearsal) -> Iterator[str]:
+    """Why the rehearsal does not speak for the requested records."""
+    if found.alone:
+        yield (
+            f"{found.alone} of the requested records (or groups) have no like: no other training record is nearly as "
+            "hard, or as easy, as they are"
+        )
+    if not found.agreement.holds:
+        a = found.agreement
+        yield (
+            "the deployed model does not have the requested records where the rehearsal has the rehearsed ones (p = "
+            f"{a.p:.2g}): their margins are {a.shift:+.2f} from its runs, which are {a.spread:.2f} apart"
+        )

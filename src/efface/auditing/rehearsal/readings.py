@@ -1,0 +1,180 @@
+"""The outputs of all models of a rehearsal on requested, rehearsed and never-seen records, and what they show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from efface.attacks import ATTACKS
+from efface.attacks.outputs import ModelOutputs, RecordOutputs, RecordSet, collect_outputs
+from efface.auditing.attack_tests import attack_tests
+from efface.auditing.audit_test import EQUIVALENCE, AuditTest, adjust_tests
+from efface.auditing.inputs import AuditInputs
+from efface.auditing.rehearsal.findings import PROCESS, Agreement, Standing
+from efface.auditing.rehearsal.known import fallen, joined, lira_scores, rows_of, signs, statistics
+from efface.auditing.rehearsal.like import as_members, draw_like
+from efface.auditing.rehearsal.size import NO_TRACE
+from efface.auditing.rehearsal.standing import by_group, stand
+from efface.auditing.scores import Scores
+from efface.metrics.membership import AucResult
+from efface.metrics.standing_out import standing_out
+from efface.numerics.clusters import count_clusters, repeats
+from efface.numerics.logits import margin
+from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
+from efface.runtime.seeds import derive_seed
+from efface.types import Indices
+
+MAX_HEAD = 2000  # limit of retain records that a last layer is fitted to, as in the audit
+NEVER_SEEN = 400  # records that the requested ones are looked for among, at most
+IN_REHEARSAL = "among the rehearsed records, in a model that forgot both"
+IN_DEPLOYED = "among never-seen records of their difficulty, in the deployed model"
+
+
+@dataclass(frozen=True, repr=False)
+class Readings(Brief):
+    """The outputs of models on requested records, on rehearsed ones, and on never-seen ones.
+
+    Args:
+        inputs: The checked audit.
+        positions: Positions of the requested records, and then of the rehearsed ones.
+        original: Outputs of the original on both (as `forget`), and on never-seen records.
+        deployed: Those of the judged model.
+        references: Those of the reference models.
+        runs: Those of the runs of the rehearsal; empty before they are made.
+    """
+
+    inputs: AuditInputs
+    positions: Indices
+    original: ModelOutputs
+    deployed: ModelOutputs
+    references: Sequence[ModelOutputs]
+    runs: Sequence[ModelOutputs] = ()
+
+    @property
+    def requested(self) -> int:
+        """How many records were requested."""
+        return len(self.inputs.request.forget)
+
+    @property
+    def groups(self) -> Tensor | None:
+        """The number of each record's group, requested ones first; None where each is a group of its own."""
+        numbers = self.inputs.request.clusters_of(self.positions)
+        return numbers if repeats(numbers) else None
+
+    def kept(self, rehearsed: Indices) -> "Readings":
+        """The readings with some of the rehearsed records only.
+
+        Args:
+            rehearsed: Their positions in the training set.
+        """
+        rows = np.concatenate([np.ones(self.requested, bool), np.isin(self.positions[self.requested :], rehearsed)])
+        at = torch.from_numpy(rows)
+
+        def fewer(models: Sequence[ModelOutputs]) -> list[ModelOutputs]:
+            return [ModelOutputs(rows_of(m.forget, at), m.nonmembers) for m in models]
+
+        original, deployed = fewer([self.original, self.deployed])
+        return Readings(self.inputs, self.positions[rows], original, deployed, fewer(self.references), fewer(self.runs))
+
+    def with_runs(self, models: Sequence[nn.Module], meter: Meter) -> "Readings":
+        """The readings with those of the runs of the rehearsal."""
+        return replace(self, runs=_read(self.inputs, self.positions, models, meter))
+
+    def results(self, model: ModelOutputs) -> dict[str, AucResult]:
+        """The AUC of each deciding attack on a model, for the rehearsed records."""
+        scores = self._scores(model)
+        found = {a.key: scores.auc_result(a, 1) for a in ATTACKS if scores.decides(a)}
+        return {key: result for key, result in found.items() if result is not None}
+
+    def tests(self) -> list[AuditTest]:
+        """The tests of the process: of the first run of the rehearsal, on the rehearsed records."""
+        tests = adjust_tests(attack_tests(self._scores(self.runs[0])))
+        return [replace(t, p_adjusted=min(1.0, t.p_adjusted / PROCESS)) for t in tests]
+
+    def no_trace(self) -> bool:
+        """Whether every attack shows that original and rehearsal lie within NO_TRACE of a model that never saw them."""
+        found = [r for model in (self.original, self.runs[0]) for r in self.results(model).values()]
+        return bool(found) and all(r.effect().estimate(EQUIVALENCE).within(0.0, NO_TRACE) for r in found)
+
+    def standings(self) -> list[Standing]:
+        """How the requested records stand among the rehearsed ones, and among never-seen ones."""
+        seed, groups, references = self.inputs.seed, self.groups, [r.forget for r in self.references]
+        turned, run = signs(self.results(self.original)), self.runs[0].forget
+        was, left = (lira_scores(o, references) for o in (self.original.forget, run))
+        # beside what is known of them, how far they fell tells records that were skipped from those that were not
+        now = torch.cat([statistics(run, references, turned), fallen(left, was)[None]])
+        skipped = statistics(self.original.forget, references, turned, beside=run)
+        now, before = (
+            by_group(rows, groups) for rows in (now, torch.cat([skipped, fallen(was, was, left, was)[None]]))
+        )
+        count = self.requested if groups is None else count_clusters(groups[: self.requested])
+        found = [stand(IN_REHEARSAL, now, before[:, count:], count, derive_seed(seed, "rehearsed"))]
+        if groups is None:  # never-seen records are no persons with several records
+            found.append(self._among_never_seen(turned))
+        return found
+
+    def agreement(self) -> Agreement:
+        """Whether the deployed model treats the requested records as the runs of the rehearsal do."""
+        q, references = self.requested, [r.forget for r in self.references]
+        was, deployed, one, other = (
+            lira_scores(m.forget, references) for m in (self.original, self.deployed, *self.runs)
+        )
+        own = fallen(deployed[:q], was[:q], one[q:], was[q:])
+        away = torch.cat([own, fallen(one[q:], was[q:])]).abs()
+        shift = float((deployed - (one + other) / 2)[:q].mean())
+        spread = float((one - other).square().mean().sqrt()) / 2**0.5
+        p = standing_out(away[None], q, derive_seed(self.inputs.seed, "agree")).p
+        return Agreement(p, shift, spread)
+
+    def _among_never_seen(self, turned: dict[str, int]) -> Standing:
+        q, seed = self.requested, derive_seed(self.inputs.seed, "never seen")
+        rows = torch.arange(len(self.positions))
+        hard = torch.stack([margin(r.forget.logits, r.forget.targets) for r in self.references]).mean(0)
+        unseen = torch.stack([margin(r.nonmembers.logits, r.nonmembers.targets) for r in self.references]).mean(0)
+        asked = as_members(self.positions[:q], hard[:q], self.original.forget.targets[:q], None)
+        others = as_members(np.arange(len(unseen)), unseen, self.original.nonmembers.targets, None)
+        near = torch.from_numpy(np.sort(draw_like(asked, others, min(NEVER_SEEN, len(unseen) // 2), seed).positions))
+
+        def with_near(model: ModelOutputs, at: Tensor) -> RecordOutputs:
+            return joined(rows_of(model.forget, at), rows_of(model.nonmembers, near))
+
+        def shown(forget: RecordOutputs, at: Tensor, beside: RecordOutputs | None = None) -> Tensor:
+            return statistics(forget, [with_near(r, at) for r in self.references], turned, beside)
+
+        now = shown(with_near(self.deployed, rows[:q]), rows[:q])
+        # the rehearsed records as the original has them, beside never-seen ones as the deployed model has them
+        left = joined(rows_of(self.original.forget, rows[q:]), rows_of(self.deployed.nonmembers, near))
+        before = shown(left, rows[q:])[:, : len(rows) - q]
+        return stand(IN_DEPLOYED, now, before, q, seed, apart=True)
+
+    def _scores(self, model: ModelOutputs) -> Scores:
+        """The attacks on the original and one other model, for the rehearsed records."""
+        at = torch.arange(self.requested, len(self.positions))
+        own = [ModelOutputs(rows_of(m.forget, at), m.nonmembers) for m in (self.original, model, *self.references)]
+        request = self.inputs.request
+        clusters = request.clusters_of(self.positions[self.requested :])
+        nonmembers = request.clusters_of(self.inputs.nonmembers, "holdout")
+        return Scores(own[0], own[1], [], own[2:], {}, clusters=(clusters, nonmembers), by_margin=True)
+
+
+def read_all(inputs: AuditInputs, rehearsed: Indices, references: Sequence[nn.Module], meter: Meter) -> Readings:
+    """Read the original, the judged and the reference models on the requested, rehearsed and never-seen records."""
+    positions = np.concatenate([inputs.request.forget, rehearsed])
+    found = _read(inputs, positions, [inputs.original, inputs.unlearned, *references], meter)
+    return Readings(inputs, positions, found[0], found[1], found[2:])
+
+
+def _read(inputs: AuditInputs, positions: Indices, models: Sequence[nn.Module], meter: Meter) -> list[ModelOutputs]:
+    request = inputs.request
+    return collect_outputs(
+        request.task,
+        list(models),
+        RecordSet(request.train, positions),
+        RecordSet(request.holdout, inputs.nonmembers),
+        RecordSet(request.train, inputs.reference_records[:MAX_HEAD]),
+        inputs.seed,
+        meter,
+    )

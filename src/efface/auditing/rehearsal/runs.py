@@ -1,0 +1,63 @@
+"""The runs of a rehearsal: the request together with the rehearsed records, as the judged run was made."""
+
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from efface.auditing.inputs import AuditInputs
+from efface.data.splits import Splits
+from efface.data.twin_policy import TwinPolicy
+from efface.methods.base import Method
+from efface.request import check_request
+from efface.runtime.cost import Meter
+from efface.runtime.seeds import derive_seed, seeded
+from efface.types import Indices
+from efface.unlearning.driver import carry_out
+from efface.unlearning.nothing import check_something_changed
+from efface.unlearning.run import Run
+
+
+def rehearse(
+    inputs: AuditInputs, method: Method, rehearsed: Indices, number: int, meter: Meter
+) -> tuple[nn.Module, Indices]:
+    """Unlearn the request and the rehearsed records from a copy of the original, with the options of the judged run.
+
+    The run has the splits of the judged one, without the rehearsed records, so that the two differ in what is
+    forgotten and in the seed of their draws alone.
+
+    Args:
+        inputs: The checked audit.
+        method: The method that made the judged model.
+        rehearsed: Positions of the rehearsed records.
+        number: Which of the runs; each has draws of its own.
+        meter: Charged with the run.
+
+    Returns:
+        The unlearned model, and the rehearsed records without those that have a twin among the records that stay.
+
+    Raises:
+        NothingUnlearnedError: The run kept no change of the weights.
+        DivergedError: The weights or the logits became NaN or infinite.
+    """
+    request = inputs.request
+    names = request.names.ids
+    ids = [*request.ids, *(names[at] for at in rehearsed.tolist())]
+    options = replace(inputs.run_options, splits=None, twins="keep", confirmed=())
+    joined = check_request(
+        inputs.original, request.task, ids, full=options.checks, fresh=False, policy=TwinPolicy("keep")
+    )
+    seed = derive_seed(inputs.seed, "rehearsal", str(number))
+    splits = _without(inputs.splits, joined.forget, np.union1d(joined.forget, joined.kept))
+    run = Run(inputs.original, joined, splits, method, options, seed, meter)
+    with seeded(derive_seed(seed, "run")):
+        result = carry_out(run, progress=False)
+        check_something_changed(result)
+    return result.model, rehearsed[np.isin(rehearsed, joined.forget)]
+
+
+def _without(splits: Splits, forget: Indices, leaving: Indices) -> Splits:
+    """The splits of the judged run for a larger forget set: its records leave all other parts."""
+    parts = ("retain", "reference", "heldout_retain", "audit_reference")
+    kept = {name: at[~np.isin(at, leaving)] for name in parts for at in (getattr(splits, name),)}
+    return replace(splits, forget=np.sort(forget), **kept)
