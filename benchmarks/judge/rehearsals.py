@@ -176,7 +176,8 @@ def line(name, size, rows):
     caught = sum(any(r["stands_out"]) for r in tried)
     one, whole = (np.mean([max(r[key]) for r in tried]) for key in ("seen_one", "seen_all"))
     return (
-        f"{name:14s} {size:3d} records: {shown} of {len(rows)} | {np.mean([r['records'] for r in tried]):.0f} rehearsed, "
+        f"{name:14s} {size:3d} records: {shown} of {len(rows)} | "
+        f"{np.mean([r['records'] for r in tried]):.0f} rehearsed, "
         f"process {', '.join(f'{k} {v}' for k, v in process.most_common())}; stand out {caught}, disagree "
         f"{sum(not r['agrees'] for r in tried)}; a skipped one would be seen {one:.2f}, all {whole:.2f}"
     )

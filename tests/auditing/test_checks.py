@@ -25,7 +25,7 @@ def refused(known: Memorised, **changes: Any) -> tuple[str, ...]:
 @pytest.mark.parametrize("level", ["quick", "standard"])
 def test_a_method_and_a_cache_are_refused_below_level_strong(level: str, known: Memorised) -> None:
     options = AuditOptions(method="scrub", cache="cache", models=16)
-    lines = tuple(f"{name}: only level strong uses it" for name in ("method", "cache"))
+    lines = ("method: only level strong and a rehearsal use it", "cache: only level strong uses it")
     assert refused(known, level=level, options=options) == lines
 
 

@@ -60,8 +60,13 @@ def advice(tests: list[AuditTest], utility: Estimate | None = None, **changes: A
         (
             [CLEARED, OFF],
             {"records": 12},
-            ["fewer than 30 records (or persons) cannot", "train anew"],
+            [
+                "try the method that made the model on other records",
+                "fewer than 30 records (or persons) sh",
+                "train anew",
+            ],
         ),
+        ([CLEARED, OFF], {"records": 12, "rehearsed": True}, ["fewer than 30 records", "train anew"]),
     ],
 )
 def test_every_answer_that_is_no_yes_says_what_to_do(

@@ -166,6 +166,11 @@ def test_options_of_level_strong_are_refused_at_other_levels_before_any_work(her
             assert sorted(lines) == sorted(f"  - {name} is for --level strong" for name in names)
 
 
+def test_a_rehearsal_is_refused_where_there_can_be_none(here: Path) -> None:
+    result = run(*changed(), "--level", "quick", "--rehearse")
+    assert result.exit_code == 2 and "--rehearse is for levels standard and strong" in result.stderr
+
+
 def test_all_that_needs_no_model_is_refused_at_once(here: Path) -> None:
     before = listing(here)
     words = changed(

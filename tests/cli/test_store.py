@@ -196,7 +196,10 @@ def test_before_there_is_a_store(here: Path, arguments: tuple[str, ...], message
         (("run", "--retrain"), ["retraining is done by Task.fit, which the task lacks: set it"]),
         (
             ("run", "--method", "stear", "--accept", "all"),
-            ["'stear'", "accept: expected one of verified, undecided, any, got 'all'"],
+            [
+                "'stear'",
+                "no_trace_found, undecided, any, got 'all'",
+            ],
         ),
         (("run", "--no-audit", "--accept", "verified"), ["(--no-audit) there is none: leave one of the two out"]),
         (("run", "--no-audit", "--level", "strong"), ["--level says how to audit, and --no-audit not to"]),

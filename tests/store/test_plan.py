@@ -30,12 +30,18 @@ def store(asked_store: Store) -> Store:
         ({"options": ["steps=3"]}, ["options: expected the values by name, such as {'steps': '40'}, got ['steps=3']"]),
         ({"method": get("steer")}, ["method: a plan names the method by its key, and has its options beside it"]),
         ({"method": type(get("steer"))}, ["method: a plan names the method by its key"]),
-        ({"accept": ["any"]}, ["accept: expected one of verified, undecided, any, got ['any']"]),
+        (
+            {"accept": ["any"]},
+            ["no_trace_found, undecided, any, got ['any']"],
+        ),
         (
             {"seed": True, "references": True},
             ["references: expected an integer", "seed: expected an integer, got True"],
         ),
-        ({"accept": "not_verified"}, ["accept: expected one of verified, undecided, any"]),
+        (
+            {"accept": "not_verified"},
+            ["no_trace_found, undecided, any"],
+        ),
         ({"level": "thorough"}, ["level: expected one of quick, standard, strong, got 'thorough'"]),
         ({"references": 0}, ["references: expected an integer of 1 or more, got 0"]),
         ({"seed": 1.5}, ["seed: expected an integer, got 1.5"]),
@@ -48,6 +54,8 @@ def store(asked_store: Store) -> Store:
         ({"retrain": True, "level": "strong"}, ["level 'strong' asks for an audit, and a retrained model"]),
         ({"retrain": True, "level": "quick"}, ["level 'quick' asks for an audit"]),
         ({"retrain": True, "accept": "verified"}, ["accept 'verified' asks for an audit, and a retrained model"]),
+        ({"retrain": True, "accept": "no_trace_found"}, ["accept 'no_trace_found' asks for an audit, and a retrained"]),
+        ({"level": "quick", "rehearse": True}, ["a rehearsal is part of an audit at level standard or strong"]),
         (
             {"retrain": True, "method": "finetune", "level": "strong", "accept": "verified", "references": 8},
             ["takes no method or option", "level 'strong' asks", "accept 'verified' asks", "8 reference models"],

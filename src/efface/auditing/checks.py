@@ -182,10 +182,10 @@ def _level_problems(call: AuditCall) -> list[str]:
     problems = _rehearsal_problems(call) if call.options.rehearse else []
     if call.level == Level.STRONG:
         return problems
-    if call.options.cache is not None:
-        problems.append("cache: only level strong uses it")
     if call.options.method is not None and not call.options.rehearse:
         problems.append("method: only level strong and a rehearsal use it")
+    if call.options.cache is not None:
+        problems.append("cache: only level strong uses it")
     return problems
 
 

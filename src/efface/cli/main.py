@@ -146,14 +146,8 @@ def unlearn(
             result = efface.unlearn(model, forget=forgotten, task=given, method=chosen, seed=seed, options=settings)
         report = None
         if not no_audit:
-            report = efface.audit(
-                result,
-                level=level,
-                references=reference_models,
-                options=efface.AuditOptions(
-                    models=models, cache=cache, jobs=jobs, show_ids=not hide_ids, rehearse=rehearse
-                ),
-            )
+            how = efface.AuditOptions(models=models, cache=cache, jobs=jobs, show_ids=not hide_ids, rehearse=rehearse)
+            report = efface.audit(result, level=level, references=reference_models, options=how)
         finish(out, result, report, as_json, stdout)
 
 

@@ -79,8 +79,9 @@ def _no_trace(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdic
             *_not_standing_out(found),
         ),
         sentence=(
-            f"There was nothing to see: even before unlearning, no attack made here told training records of this kind "
-            f"from never-seen ones. That is no evidence that the {forgotten} were erased, only that none was traceable."
+            "There was nothing to see: even before unlearning, no attack made here distinguished training records of "
+            f"this kind from never-seen ones. That is no evidence that the {forgotten} were erased, only that none was "
+            "traceable."
         ),
         next_steps=(),
     )

@@ -23,8 +23,8 @@ def signs(doing_nothing: dict[str, AucResult]) -> dict[str, int]:
     """
     effects = {key: r.effect().estimate(CONFIDENCE) for key, r in doing_nothing.items()}
     spread = {a.key for a in ATTACKS if a.spread}  # has no side
-    told = {key: 1 if e.value > 0 else -1 for key, e in effects.items() if e.excludes(0.0) and key not in spread}
-    return told or {"lira": 1}
+    informative = {key: 1 if e.value > 0 else -1 for key, e in effects.items() if e.excludes(0.0) and key not in spread}
+    return informative or {"lira": 1}
 
 
 def statistics(
@@ -50,8 +50,10 @@ def statistics(
             continue
         others = score if beside is None else attack.score(beside, references)
         if others is not None:
-            hard = difficulty_of(by_key("lira"), references)  # records were chosen by it, so it alone may level them
-            rows.append(turned[attack.key] * robust_zscore(score, others, hard, hard)[beside is None])
+            difficulty = difficulty_of(
+                by_key("lira"), references
+            )  # records were chosen by it, so it alone may level them
+            rows.append(turned[attack.key] * robust_zscore(score, others, difficulty, difficulty)[beside is None])
     return torch.stack(rows)
 
 

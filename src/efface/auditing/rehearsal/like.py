@@ -94,8 +94,8 @@ def draw_like(requested: Members, candidates: Members, records: int, seed: int) 
     ]
     positions = [candidates.positions[at] for at in _in_turn(orders)]
     ends = np.cumsum([len(p) for p in positions])
-    enough = positions[: int(np.searchsorted(ends, records)) + 1]
-    return Like(np.concatenate([*enough, np.empty(0, np.int64)]), int(alone.sum()))
+    chosen = positions[: int(np.searchsorted(ends, records)) + 1]
+    return Like(np.concatenate([*chosen, np.empty(0, np.int64)]), int(alone.sum()))
 
 
 def _in_turn(orders: Sequence[Sequence[int]]) -> list[int]:

@@ -132,9 +132,9 @@ class Readings(Brief):
     def _among_never_seen(self, turned: dict[str, int]) -> Standing:
         q, seed = self.requested, derive_seed(self.inputs.seed, "never seen")
         rows = torch.arange(len(self.positions))
-        hard = torch.stack([margin(r.forget.logits, r.forget.targets) for r in self.references]).mean(0)
+        expected = torch.stack([margin(r.forget.logits, r.forget.targets) for r in self.references]).mean(0)
         unseen = torch.stack([margin(r.nonmembers.logits, r.nonmembers.targets) for r in self.references]).mean(0)
-        asked = as_members(self.positions[:q], hard[:q], self.original.forget.targets[:q], None)
+        asked = as_members(self.positions[:q], expected[:q], self.original.forget.targets[:q], None)
         others = as_members(np.arange(len(unseen)), unseen, self.original.nonmembers.targets, None)
         near = torch.from_numpy(np.sort(draw_like(asked, others, min(NEVER_SEEN, len(unseen) // 2), seed).positions))
 

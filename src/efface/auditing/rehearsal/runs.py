@@ -48,7 +48,7 @@ def rehearse(
         inputs.original, request.task, ids, full=options.checks, fresh=False, policy=TwinPolicy("keep")
     )
     seed = derive_seed(inputs.seed, "rehearsal", str(number))
-    splits = _without(inputs.splits, joined.forget, np.union1d(joined.forget, joined.kept))
+    splits = _larger_forget_set(inputs.splits, joined.forget, np.union1d(joined.forget, joined.kept))
     run = Run(inputs.original, joined, splits, method, options, seed, meter)
     with seeded(derive_seed(seed, "run")):
         result = carry_out(run, progress=False)
@@ -56,7 +56,7 @@ def rehearse(
     return result.model, rehearsed[np.isin(rehearsed, joined.forget)]
 
 
-def _without(splits: Splits, forget: Indices, leaving: Indices) -> Splits:
+def _larger_forget_set(splits: Splits, forget: Indices, leaving: Indices) -> Splits:
     """The splits of the judged run for a larger forget set: its records leave all other parts."""
     parts = ("retain", "reference", "heldout_retain", "audit_reference")
     kept = {name: at[~np.isin(at, leaving)] for name in parts for at in (getattr(splits, name),)}

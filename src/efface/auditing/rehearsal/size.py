@@ -46,7 +46,7 @@ def choose_size(doing_nothing: dict[str, AucResult], most: int, single: bool = F
     at_most = _informative(doing_nothing, most, most)
     if at_most:
         records = next(s for s in sizes if _informative(doing_nothing, s, most) == at_most)
-    elif all(NO_TRACE >= abs(r.effect().value) for r in doing_nothing.values()):
+    elif all(abs(r.effect().value) <= NO_TRACE for r in doing_nothing.values()):
         records = next((s for s in sizes if _finds_no_trace(doing_nothing.values(), s, most)), most)
     else:
         records = most

@@ -14,6 +14,7 @@ from efface.auditing.config import Level
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import SCHEMA_VERSION, write
+from efface.auditing.report.parts import rehearsal_part, test_part
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
 from efface.auditing.report.text import on_one_screen
 from efface.auditing.run import AuditResult
@@ -176,11 +177,11 @@ class Report:
                 "evidence": None if result is None else asdict(result.evidence),
                 "exchangeable": self._exchangeable(),
                 "correction": CORRECTION,
-                "tests": [_test(r) for r in self.tests],
+                "tests": [test_part(r) for r in self.tests],
                 "roc": None if self.table.barred else self.table.roc(),
                 "canaries": None if findings.canaries is None else asdict(findings.canaries),
                 "ensembles": self._ensembles(),
-                "rehearsal": self._rehearsal(),
+                "rehearsal": rehearsal_part(findings.rehearsal),
                 "metrics": [asdict(m) for m in self.metrics],
                 "records": self._records(),
                 "distributions": self._distributions(),
@@ -231,22 +232,6 @@ class Report:
             "method": None if method is None else {"key": method.key, "options": asdict(method)},
         }
 
-    def _rehearsal(self) -> dict[str, Any] | None:
-        """Aggregates alone: no record that was rehearsed is named anywhere."""
-        found = self.findings.rehearsal
-        if found is None:
-            return None
-        return {
-            "records": found.records,
-            "process": str(found.process.status),
-            "doing_nothing_fails": found.doing_nothing_fails,
-            "no_trace": found.no_trace,
-            "alone": found.alone,
-            "tests": [_test(t) for t in found.tests],
-            "standings": [asdict(s) for s in found.standings],
-            "agreement": {**asdict(found.agreement), "holds": found.agreement.holds},
-        }
-
     def _records(self) -> list[dict[str, Any]]:
         table = self.table
         ranks, margins, gaps = table.scores.ranks(), table.record_margins(), table.record_gaps()
@@ -293,24 +278,6 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     held = asdict(verdict)
     following = held.pop("next_steps")
     return {**held, "next": following}
-
-
-def _test(test: AuditTest) -> dict[str, Any]:
-    return {
-        "key": test.key,
-        "title": test.title,
-        "kind": test.kind,
-        "unit": test.unit,
-        "original": asdict(test.original),
-        "unlearned": asdict(test.unlearned),
-        "retrained": None if test.retrained is None else asdict(test.retrained),
-        "equivalence_interval": asdict(test.equivalence_interval),
-        "margin": test.margin,
-        "p_value": test.p,
-        "p_adjusted": test.p_adjusted,
-        "outcome": test.outcome,
-        "why": test.why,
-    }
 
 
 def _phases(cost: Cost) -> dict[str, Any]:
