@@ -8,12 +8,12 @@ import torch
 from efface.attacks import ATTACKS, Attack
 from efface.auditing.audit_test import (
     ALPHA,
-    AUC_MARGIN,
     CONFIDENCE,
     EQUIVALENCE,
     AuditTest,
     uninformative_reason,
 )
+from efface.auditing.config import AUC_MARGIN
 from efface.auditing.scores import MIN_TARGETS, Scores
 from efface.metrics.membership import AucResult, Effect, mean_auc, prediction_interval
 from efface.types import Estimate
