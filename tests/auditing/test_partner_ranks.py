@@ -59,7 +59,10 @@ def test_records_that_count_already_count_no_more() -> None:
     counts = torch.tensor([True, False, False, True, False, False])
     judged = scores()
     found = partner_ranks(judged, counts, [], 0)
-    assert found is not None and found.records == 2
+    assert found is not None and found.records == 2 and found.difficulty is not None
+    eased, of_nonmembers = judged.difficulties(by_key("lira"))
+    below = [float((of_nonmembers < eased[at]).double().mean()) for at in (0, 3)]
+    assert found.difficulty == pytest.approx(sum(below) / 2 - 0.5, abs=1e-6)
     nothing = partner_ranks(judged, ~ALL, [], 0)
     assert nothing is not None
     assert (nothing.records, nothing.after, nothing.partners, nothing.left) == (0, None, (), 400)

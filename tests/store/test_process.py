@@ -28,7 +28,7 @@ VERSION = Version(1, None, 1, "original", None, "f", "w", "2031-01-01", (), "b",
 def noted(effect: float, **changes: Any) -> dict[str, Any]:
     """What the history notes of an audited run of three records."""
     counts = {"statistic": RANK_STATISTIC, "attempted": 3, "new": 3, "records": 3}
-    ranks = {"before": 0.5, "after": effect, "all_after": effect / 2, "partners": [], "left": 9}
+    ranks = {"before": 0.5, "after": effect, "all_after": effect / 2, "difficulty": 0.0, "partners": [], "left": 9}
     return {**counts, **ranks, **changes}
 
 
@@ -83,6 +83,18 @@ def test_nothing_is_cleared_where_the_models_before_knew_too_little() -> None:
     assert found.sentence.endswith(
         "the models before the runs are not shown to know the records by more than that margin"
     )
+
+
+def test_requests_of_another_difficulty_have_to_show_more() -> None:
+    """Difficulty is measured with error, so that such records may seem known though no model ever saw them."""
+    slight, none = draws(0.04, 100), draws(0.04, 100, seed=1)
+    assert pooled(slight).conclusion == "left"
+    picked = pooled([{**ranks, "difficulty": 0.3} for ranks in slight])
+    assert (picked.conclusion, picked.tolerance) == ("open", 0.05)
+    assert pooled([{**ranks, "difficulty": (-1) ** k * 0.3} for k, ranks in enumerate(slight)]).tolerance == 0
+    assert pooled([{**ranks, "difficulty": 0.3} for ranks in draws(0.3, 40)]).conclusion == "left"
+    assert pooled([{**ranks, "difficulty": 0.3} for ranks in draws(0.0, 200)]).conclusion == "cleared"
+    assert pooled([{**ranks, "difficulty": 0.3} for ranks in none]).conclusion == "open"
 
 
 def test_every_attempt_counts_whatever_became_of_it() -> None:

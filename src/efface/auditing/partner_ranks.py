@@ -10,6 +10,7 @@ from torch import Tensor
 from efface.attacks import by_key
 from efface.auditing.scores import Scores
 from efface.metrics.partners import choose_partners, ranks_beside_partners, with_free_partner
+from efface.numerics.neighbours import ranks
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 
@@ -28,6 +29,8 @@ class PartnerRanks(Brief):
         after: The mean under the unlearned model; 0 in expectation for one that never saw the records.
         all_after: The mean rank of all forget records under the unlearned model, less 0.5, in [-0.5, 0.5], without
             partners.
+        difficulty: The mean rank of the counted records' difficulty among that of all nonmembers, less 0.5, in [-0.5,
+            0.5]; above 0 where models that never saw them find them easier. None if no record is counted.
         partners: Positions among the nonmembers of those that served as partners, sorted.
         left: The number of nonmembers that can serve later audits.
     """
@@ -36,6 +39,7 @@ class PartnerRanks(Brief):
     before: float | None
     after: float | None
     all_after: float
+    difficulty: float | None
     partners: tuple[int, ...]
     left: int
 
@@ -64,7 +68,7 @@ def partner_ranks(scores: Scores, counts: Tensor, served: Sequence[int], seed: i
     difficulty, of_nonmembers = scores.difficulties(lira)
     some = some[with_free_partner(difficulty[some], of_nonmembers, free)]
     if not len(some):
-        return PartnerRanks(0, None, None, all_after, (), int(free.sum()))
+        return PartnerRanks(0, None, None, all_after, None, (), int(free.sum()))
     wanted = max(1, int(free.sum()) // SHARE)
     pairs = choose_partners(difficulty[some], of_nonmembers, free, wanted, derive_seed(seed, "partners"))
     excess = list[float]()
@@ -76,21 +80,22 @@ def partner_ranks(scores: Scores, counts: Tensor, served: Sequence[int], seed: i
         excess.append(_mean_excess(result.ranks[some], pairs[0], beside))
     partners = tuple(sorted(pairs[1].tolist()))
     left = int(_free(scores, len(scored[1]), [*served, *partners]).sum())
-    return PartnerRanks(len(some), excess[0], excess[1], all_after, partners, left)
+    shift = float(ranks(difficulty[some].double(), of_nonmembers.double()[None]).mean()) - 0.5
+    return PartnerRanks(len(some), excess[0], excess[1], all_after, shift, partners, left)
 
 
-def _mean_excess(ranks: Tensor, paired: Tensor, beside: tuple[Tensor, Tensor]) -> float:
+def _mean_excess(in_window: Tensor, paired: Tensor, beside: tuple[Tensor, Tensor]) -> float:
     """The mean rank of records less that of partners.
 
     Args:
-        ranks: The rank of each record in its window, (n,).
+        in_window: The rank of each record among all of its window, (n,).
         paired: The record of each pair, (p,).
         beside: The rank of each pair's record and of its partner among the others of the window, (p,).
     """
-    sums, times = (torch.zeros(len(ranks), dtype=torch.float64) for _ in range(2))
+    sums, times = (torch.zeros(len(in_window), dtype=torch.float64) for _ in range(2))
     sums.index_add_(0, paired, beside[0].double())
     times.index_add_(0, paired, torch.ones(len(paired), dtype=torch.float64))
-    own = torch.where(times > 0, sums / times.clamp_min(1.0), ranks.double())
+    own = torch.where(times > 0, sums / times.clamp_min(1.0), in_window.double())
     return float(own.mean() - beside[1].double().mean())
 
 

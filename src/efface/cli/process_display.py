@@ -32,6 +32,12 @@ def say_process(out: Console, process: "ProcessEvidence", in_full: bool = False)
             f"  before the runs: effect {before.value:+.3f} [{before.low:+.3f}, {before.high:+.3f}]. The chance that a "
             f"limit is ever beyond the truth is at most {chance:.0%}, however often one looks.",
         )
+    if process.tolerance:
+        say(
+            out,
+            "  The requests are not like other records in difficulty, which is measured with error: "
+            f"{process.tolerance:g} of the effect is allowed for.",
+        )
     for number, what in (
         (process.repeated, "at records that were counted before"),
         (process.without_partners, "for which the holdout had no unused records of equal difficulty left"),

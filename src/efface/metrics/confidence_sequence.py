@@ -23,7 +23,7 @@ from efface.types import Estimate
 STAKES = tuple(0.95 / 2**k for k in range(10))
 SHARES = tuple(0.5 ** min(k + 1, len(STAKES) - 1) for k in range(len(STAKES)))
 MIN_VALUES = 5  # with fewer, nothing is said of how many more it would take
-MAX_VALUES = 1_000_000  # that `values_needed` counts up to
+MAX_VALUES = 10_000  # that `values_needed` counts up to
 
 
 def log_capital(values: Sequence[float], mean: float, above: bool) -> float:

@@ -57,6 +57,7 @@ def noted_ranks(context: StoreContext, run: RunRecord, report: Report, holdout: 
         "before": _rounded(found.before),
         "after": _rounded(found.after),
         "all_after": _rounded(found.all_after),
+        "difficulty": _rounded(found.difficulty),
         "partners": sorted(places[k] for k in found.partners),
         "left": found.left,
     }

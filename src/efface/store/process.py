@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from efface.auditing.config import AUC_MARGIN, RANK_STATISTIC
+from efface.auditing.config import AUC_MARGIN, RANK_STATISTIC, TOLERANCE
 from efface.metrics.confidence_sequence import mean_interval, values_needed
 from efface.store.entries import RunRecord, Stage
 from efface.store.history import History
@@ -38,8 +38,11 @@ class ProcessEvidence:
         effect: the effect, from -1 to 1; None if no run counts.
         original: the same of the models before each run.
         margin: the largest effect that counts as none.
-        conclusion: `left` (the interval lies above 0: records are still known), `cleared` (it lies within the margin,
-            and that of the original above the margin), `open` (neither), or `none` if no run counts.
+        tolerance: by how much the interval must clear these bounds: 0.05 where the requests are shown not to be like
+            other records in difficulty, since difficulty is measured with error; else 0.
+        conclusion: `left` (the interval lies above 0, or the tolerance: records are still known), `cleared` (it lies
+            within the margin less the tolerance, and that of the original above the margin), `open` (neither), or
+            `none` if no run counts.
         more_runs: about how many more runs a conclusion would take if they are like these; None if that is not known.
         towards: that conclusion, `left` or `cleared`; None if it is not known.
         partners_left: how many never-seen records can serve later runs; each takes at least one. None if no run counts.
@@ -56,6 +59,7 @@ class ProcessEvidence:
     effect: Estimate | None
     original: Estimate | None
     margin: float
+    tolerance: float
     conclusion: str
     more_runs: int | None
     towards: str | None
@@ -88,7 +92,7 @@ class ProcessEvidence:
         """About how many more runs it takes; empty where that is decided."""
         if self.conclusion != OPEN or self.effect is None or self.effect.high < 0:
             return ""
-        if self.more_runs is None and self.effect.within(0.0, self.margin):
+        if self.effect.within(0.0, self.margin - self.tolerance):
             return "; the models before the runs are not shown to know the records by more than that margin"
         if self.more_runs is None:
             return "; how many more it takes cannot be said"
@@ -124,15 +128,16 @@ def process_evidence(history: History) -> ProcessEvidence:
     noted = [(run, ranks) for run in runs if (ranks := _ranks(run)) is not None]
     ended = [run for run in runs if run.stage in (Stage.DONE, Stage.REJECTED)]
     counted = [(run, ranks) for run, ranks in noted if ranks["records"]]
-    after, before = ([ranks[key] for _, ranks in counted] for key in ("after", "before"))
+    after, before, eased = ([ranks[key] for _, ranks in counted] for key in ("after", "before", "difficulty"))
     repeated = [ranks for _, ranks in noted if not ranks["new"]]
     effect = _effect(after)
     if effect is not None and any(ranks["new"] < ranks["attempted"] for _, ranks in noted):
         # attempts at records that count already may have been made until one looked good: they only widen
         effect = _hull(effect, [ranks["all_after"] for _, ranks in noted])
-    original = _effect(before)
-    conclusion = _conclude(effect, original)
-    more_runs, towards = _forecast(after, before) if conclusion == OPEN else (None, None)
+    original, shift = _effect(before), _effect(eased, 0.5)
+    tolerance = TOLERANCE if shift is not None and shift.excludes(0.0) else 0.0
+    conclusion = _conclude(effect, original, tolerance)
+    more_runs, towards = _forecast(after, before, tolerance) if conclusion == OPEN else (None, None)
     return ProcessEvidence(
         version=history.current,
         lineage=lineage,
@@ -145,6 +150,7 @@ def process_evidence(history: History) -> ProcessEvidence:
         effect=effect,
         original=original,
         margin=AUC_MARGIN,
+        tolerance=tolerance,
         conclusion=conclusion,
         more_runs=more_runs,
         towards=towards,
@@ -178,24 +184,24 @@ def _hull(effect: Estimate, every_attempt: Sequence[float]) -> Estimate:
     return Estimate(effect.value, min(effect.low, other.low), max(effect.high, other.high), effect.level)
 
 
-def _conclude(effect: Estimate | None, original: Estimate | None) -> str:
+def _conclude(effect: Estimate | None, original: Estimate | None, tolerance: float) -> str:
     if effect is None or original is None:
         return NONE
-    if effect.low > 0:
+    if effect.low > tolerance:
         return LEFT
     # where doing nothing might lie within the margin too, lying within it says nothing
-    return CLEARED if effect.within(0.0, AUC_MARGIN) and original.low > AUC_MARGIN else OPEN
+    return CLEARED if effect.within(0.0, AUC_MARGIN - tolerance) and original.low > AUC_MARGIN else OPEN
 
 
-def _forecast(after: Sequence[float], before: Sequence[float]) -> tuple[int | None, str | None]:
+def _forecast(after: Sequence[float], before: Sequence[float], tolerance: float) -> tuple[int | None, str | None]:
     """About how many more runs it takes to the nearest conclusion, and which one that is."""
-    now, then = _unit(after), _unit(before)
-    low, high = _unit([-AUC_MARGIN, AUC_MARGIN])
-    alarm = values_needed(now, 0.5, True, ALPHA)
+    now, then, room = _unit(after), _unit(before), AUC_MARGIN - tolerance
+    bound, low, high, margin = _unit([tolerance, -room, room, AUC_MARGIN])
+    alarm = values_needed(now, bound, True, ALPHA)
     parts = [
         values_needed(now, high, False, ALPHA),
         values_needed(now, low, True, ALPHA),
-        values_needed(then, high, True, ALPHA),
+        values_needed(then, margin, True, ALPHA),
     ]
     ends = {} if alarm is None else {LEFT: alarm}
     if all(part is not None for part in parts):
