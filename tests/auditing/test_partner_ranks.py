@@ -52,6 +52,7 @@ def test_an_audit_takes_a_share_of_what_is_left_and_at_least_one() -> None:
     none = partner_ranks(scores(), ALL, range(400), 0)
     assert none is not None
     assert (none.records, none.before, none.after, none.partners, none.left) == (0, None, None, (), 0)
+    assert none.nonmembers == first.nonmembers == 400
     assert none.all_after == first.all_after
 
 

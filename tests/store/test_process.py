@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from efface import Task
 from efface.auditing.config import RANK_STATISTIC
@@ -28,7 +29,15 @@ VERSION = Version(1, None, 1, "original", None, "f", "w", "2031-01-01", (), "b",
 def noted(effect: float, **changes: Any) -> dict[str, Any]:
     """What the history notes of an audited run of three records."""
     counts = {"statistic": RANK_STATISTIC, "attempted": 3, "new": 3, "records": 3}
-    ranks = {"before": 0.5, "after": effect, "all_after": effect / 2, "difficulty": 0.0, "partners": [], "left": 9}
+    ranks = {
+        "before": 0.5,
+        "after": effect,
+        "all_after": effect / 2,
+        "difficulty": 0.0,
+        "partners": [],
+        "left": 9,
+        "nonmembers": 50,
+    }
     return {**counts, **ranks, **changes}
 
 
@@ -91,6 +100,9 @@ def test_requests_of_another_difficulty_have_to_show_more() -> None:
     assert pooled(slight).conclusion == "left"
     picked = pooled([{**ranks, "difficulty": 0.3} for ranks in slight])
     assert (picked.conclusion, picked.tolerance) == ("open", 0.05)
+    by_chance = [{**ranks, "difficulty": 0.05} for ranks in draws(0.0, 2000)]
+    assert pooled(by_chance).tolerance == 0, "two standard errors of a mean over the 50 never-seen records are 0.08"
+    assert pooled([{**ranks, "nonmembers": 500} for ranks in by_chance]).tolerance > 0
     assert pooled([{**ranks, "difficulty": (-1) ** k * 0.3} for k, ranks in enumerate(slight)]).tolerance == 0
     assert pooled([{**ranks, "difficulty": 0.3} for ranks in draws(0.3, 40)]).conclusion == "left"
     assert pooled([{**ranks, "difficulty": 0.3} for ranks in draws(0.0, 200)]).conclusion == "cleared"
@@ -115,6 +127,37 @@ def test_later_attempts_at_the_same_records_can_hinder_a_conclusion_and_lead_to_
     # of an attempt at some records that count and some that do not, the latter count
     mixed = pooled([*good, noted(0.1, attempted=6)])
     assert mixed.runs == 101 and mixed.repeated == 0
+
+
+def retried(rng: np.random.Generator, effect: float, batches: int = 40) -> tuple[list[dict[str, Any]], list[bool]]:
+    """Runs that are made again, up to five times, until the records rank low; and which attempts are first ones.
+
+    What makes the records of a run rank high stays from attempt to attempt.
+    """
+    ranks, first = [], []
+    for _ in range(batches):
+        own = rng.normal(0, 0.25)
+        for attempt in range(5):
+            value = float(np.clip(effect + own + rng.normal(0, 0.1), -1, 1))
+            ranks.append(noted(value))
+            first.append(attempt == 0)
+            if value < 0:
+                break
+    return ranks, first
+
+
+def test_attempts_that_are_made_until_one_looks_good_mislead_nobody() -> None:
+    """100 lives. At a true rate of 5 % more wrong conclusions than allowed have a chance of 0.1 %."""
+    rng, wrong = np.random.default_rng(0), {"left": 0, "cleared": 0, "as if new": 0}
+    for _ in range(100):
+        for effect, conclusion in ((0.0, "left"), (0.1, "cleared")):
+            ranks, first = retried(rng, effect)
+            again = {"new": 0, "records": 0, "after": None, "before": None, "difficulty": None}
+            honest = [r if is_first else {**r, **again} for r, is_first in zip(ranks, first, strict=True)]
+            wrong[conclusion] += pooled(honest).conclusion == conclusion
+            wrong["as if new"] += effect == 0 and pooled(ranks).conclusion == "left"
+    allowed = binom.ppf(0.999, 100, 0.05)
+    assert max(wrong["left"], wrong["cleared"]) <= allowed < wrong["as if new"]
 
 
 def test_what_another_version_measured_in_another_way_does_not_count() -> None:

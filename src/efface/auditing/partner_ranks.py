@@ -33,6 +33,7 @@ class PartnerRanks(Brief):
             0.5]; above 0 where models that never saw them find them easier. None if no record is counted.
         partners: Positions among the nonmembers of those that served as partners, sorted.
         left: The number of nonmembers that can serve later audits.
+        nonmembers: The number of all nonmembers.
     """
 
     records: int
@@ -42,6 +43,7 @@ class PartnerRanks(Brief):
     difficulty: float | None
     partners: tuple[int, ...]
     left: int
+    nonmembers: int
 
 
 def partner_ranks(scores: Scores, counts: Tensor, served: Sequence[int], seed: int) -> PartnerRanks | None:
@@ -68,7 +70,7 @@ def partner_ranks(scores: Scores, counts: Tensor, served: Sequence[int], seed: i
     difficulty, of_nonmembers = scores.difficulties(lira)
     some = some[with_free_partner(difficulty[some], of_nonmembers, free)]
     if not len(some):
-        return PartnerRanks(0, None, None, all_after, None, (), int(free.sum()))
+        return PartnerRanks(0, None, None, all_after, None, (), int(free.sum()), len(free))
     wanted = max(1, int(free.sum()) // SHARE)
     pairs = choose_partners(difficulty[some], of_nonmembers, free, wanted, derive_seed(seed, "partners"))
     excess = list[float]()
@@ -81,7 +83,7 @@ def partner_ranks(scores: Scores, counts: Tensor, served: Sequence[int], seed: i
     partners = tuple(sorted(pairs[1].tolist()))
     left = int(_free(scores, len(scored[1]), [*served, *partners]).sum())
     shift = float(ranks(difficulty[some].double(), of_nonmembers.double()[None]).mean()) - 0.5
-    return PartnerRanks(len(some), excess[0], excess[1], all_after, shift, partners, left)
+    return PartnerRanks(len(some), excess[0], excess[1], all_after, shift, partners, left, len(free))
 
 
 def _mean_excess(in_window: Tensor, paired: Tensor, beside: tuple[Tensor, Tensor]) -> float:

@@ -15,6 +15,8 @@ mean is excluded no more often.
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from efface.errors import RequestError
 from efface.types import Estimate
 
@@ -23,6 +25,7 @@ from efface.types import Estimate
 STAKES = tuple(0.95 / 2**k for k in range(10))
 SHARES = tuple(0.5 ** min(k + 1, len(STAKES) - 1) for k in range(len(STAKES)))
 MIN_VALUES = 5  # with fewer, nothing is said of how many more it would take
+EDGE = 1e-9  # means nearer to 0 or 1 are not supposed
 MAX_VALUES = 10_000  # that `values_needed` counts up to
 
 
@@ -98,8 +101,10 @@ def values_needed(values: Sequence[float], mean: float, above: bool, alpha: floa
 
 def _won(values: Sequence[float], mean: float, above: bool) -> list[float]:
     """For each stake the logarithm of what a capital of 1 has become by it."""
-    gains = [(v - mean) / mean if above else (mean - v) / (1 - mean) for v in values]
-    return [math.fsum(math.log1p(stake * gain) for gain in gains) for stake in STAKES]
+    given = np.asarray(values, dtype=np.float64)
+    gains = (given - mean) / mean if above else (mean - given) / (1 - mean)
+    won: list[float] = np.log1p(np.outer(STAKES, gains)).sum(1).tolist()
+    return won
 
 
 def _log_sum(logs: Sequence[float]) -> float:
@@ -112,9 +117,9 @@ def _limit(values: Sequence[float], mean: float, needed: float, above: bool) -> 
     """The mean nearest to that of the values that is excluded; 0 or 1 if none is."""
     # the further a mean lies from the values, the more is won against it
     outside, inside = (0.0, mean) if above else (1.0, mean)
-    if outside == inside:
+    if abs(outside - inside) < EDGE:
         return outside
-    for _ in range(40):
+    for _ in range(24):
         middle = (outside + inside) / 2
         if log_capital(values, middle, above) >= needed:
             outside = middle

@@ -60,6 +60,7 @@ def noted_ranks(context: StoreContext, run: RunRecord, report: Report, holdout: 
         "difficulty": _rounded(found.difficulty),
         "partners": sorted(places[k] for k in found.partners),
         "left": found.left,
+        "nonmembers": found.nonmembers,
     }
 
 

@@ -1,5 +1,6 @@
 """What all audited runs of a lineage say together of the process by which records were forgotten. Light to import."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -134,8 +135,8 @@ def process_evidence(history: History) -> ProcessEvidence:
     if effect is not None and any(ranks["new"] < ranks["attempted"] for _, ranks in noted):
         # attempts at records that count already may have been made until one looked good: they only widen
         effect = _hull(effect, [ranks["all_after"] for _, ranks in noted])
-    original, shift = _effect(before), _effect(eased, 0.5)
-    tolerance = TOLERANCE if shift is not None and shift.excludes(0.0) else 0.0
+    original = _effect(before)
+    tolerance = TOLERANCE if _are_chosen(eased, [ranks["nonmembers"] for _, ranks in counted]) else 0.0
     conclusion = _conclude(effect, original, tolerance)
     more_runs, towards = _forecast(after, before, tolerance) if conclusion == OPEN else (None, None)
     return ProcessEvidence(
@@ -182,6 +183,21 @@ def _hull(effect: Estimate, every_attempt: Sequence[float]) -> Estimate:
     if other is None:
         return effect
     return Estimate(effect.value, min(effect.low, other.low), max(effect.high, other.high), effect.level)
+
+
+def _are_chosen(difficulty: Sequence[float], nonmembers: Sequence[int]) -> bool:
+    """Whether records are shown to be easier, or more difficult, than never-seen ones.
+
+    Args:
+        difficulty: Mean ranks of the records of each run by difficulty, less 0.5.
+        nonmembers: How many never-seen records each run ranked them among.
+    """
+    shift = _effect(difficulty, 0.5)
+    if shift is None:
+        return False
+    # all runs rank among the same records, so two standard errors of a mean over these are put down to chance
+    by_chance = 2 / math.sqrt(12 * max(1, min(nonmembers)))
+    return shift.low > by_chance or shift.high < -by_chance
 
 
 def _conclude(effect: Estimate | None, original: Estimate | None, tolerance: float) -> str:
