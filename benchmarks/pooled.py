@@ -158,7 +158,7 @@ def log_capital(values, mean, above):
     return largest + np.log(np.exp(logs - largest).sum(0))
 
 
-def conclusions(found, after, most=1.0):
+def conclusions(found, after, nonmembers, most=1.0):
     """Whether every look says that records are still known, and that they are not, (draws, looks) each."""
     needed = math.log(1 / ALPHA)
 
@@ -171,8 +171,9 @@ def conclusions(found, after, most=1.0):
         room = AUC_MARGIN - tolerance
         return alarm, excluded(found[after], room, False) & excluded(found[after], -room, True) & ~alarm
 
-    ranks = found["difficulty"] + 0.5
-    chosen = (log_capital(ranks, 0.5, True) >= needed) | (log_capital(ranks, 0.5, False) >= needed)
+    ranks, by_chance = found["difficulty"] + 0.5, 2 / math.sqrt(12 * nonmembers)
+    chosen = log_capital(ranks, 0.5 + by_chance, True) >= needed
+    chosen |= log_capital(ranks, 0.5 - by_chance, False) >= needed
     alarm, cleared = (np.where(chosen, *both) for both in zip(side(TOLERANCE), side(0.0), strict=True))
     return alarm, cleared & excluded(found["before"], AUC_MARGIN, True)
 
@@ -209,7 +210,8 @@ def main():
             rng = np.random.default_rng([args.seed, size, n])
             sizes = round(HOLDOUT_SHARE * size), n, args.looks, args.draws
             found, plain, left = lives(*sizes, shifts, rng, args.chosen)
-            said, naive = ({e: conclusions(of, e, most) for e in effects} for of, most in ((found, 1.0), (plain, 0.5)))
+            said = {e: conclusions(found, e, sizes[0]) for e in effects}
+            naive = {e: conclusions(plain, e, sizes[0], 0.5) for e in effects}
             wrong = share(said[0.0][0]), share(said[AUC_MARGIN][1]), share(said[BEFORE][1])
             good &= max(wrong) <= 100 * ALPHA
             cells = [f"{size:,}", str(n), *(f"{w:.1f}" for w in wrong), reached(said[0.0][1])]

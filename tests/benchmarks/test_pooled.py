@@ -65,11 +65,11 @@ def test_the_rates_are_within_the_bars() -> None:
     assert 0 < left.mean() < 250
     for effect in effects:
         assert np.nanmean(found[effect]) == pytest.approx(effect, abs=0.02)
-    alarm, cleared = pooled.conclusions(found, 0.0)
+    alarm, cleared = pooled.conclusions(found, 0.0, 250)
     assert pooled.share(alarm) <= 5 and pooled.share(cleared) > 10
-    _, wrong = pooled.conclusions(found, AUC_MARGIN)
+    _, wrong = pooled.conclusions(found, AUC_MARGIN, 250)
     assert pooled.share(wrong) <= 5
-    alarm, wrong = pooled.conclusions(found, pooled.BEFORE)
+    alarm, wrong = pooled.conclusions(found, pooled.BEFORE, 250)
     assert pooled.share(alarm) > 90 and pooled.share(wrong) == 0
 
 
@@ -78,4 +78,9 @@ def test_requests_that_are_picked_for_their_difficulty_are_allowed_for() -> None
     shifts = pooled.shift_for((0.0, pooled.BEFORE), np.random.default_rng(0), draws=100)
     found, _, _ = pooled.lives(250, 3, 60, 100, shifts, np.random.default_rng(1), chosen=True)
     assert np.nanmean(found[0.0]) > 0.05
-    assert pooled.share(pooled.conclusions(found, 0.0)[0]) <= 5 < 90 < pooled.share(pooled.conclusions(found, 0.25)[0])
+    assert (
+        pooled.share(pooled.conclusions(found, 0.0, 250)[0])
+        <= 5
+        < 90
+        < pooled.share(pooled.conclusions(found, 0.25, 250)[0])
+    )
