@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from efface.auditing.config import RANK_STATISTIC
 from efface.metrics.confidence_sequence import mean_interval
-from efface.store import ProcessEvidence, RunRecord, Stage, Version
+from efface.store import DamagedError, ProcessEvidence, RunRecord, Stage, Version
 from efface.store.history import History
 from efface.store.process import process_evidence
 
@@ -154,6 +154,16 @@ def test_attempts_that_are_made_until_one_looks_good_mislead_nobody() -> None:
 def test_what_another_version_measured_in_another_way_does_not_count() -> None:
     found = pooled([*draws(0.0, 3), noted(0.9, statistic=RANK_STATISTIC + 1)])
     assert (found.runs, found.not_counted) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "changed", ["all of it", {}, {"after": 1.5}, {"after": None}, {"after": "0.1"}, {"new": None}, {"nonmembers": []}]
+)
+def test_ranks_that_cannot_be_read_are_damage(changed: Any) -> None:
+    """Without the key nobody notices by its hash that an event was changed."""
+    ranks = changed if isinstance(changed, str) else {**noted(0.1), **changed} if changed else {"statistic": 1}
+    with pytest.raises(DamagedError, match="the history notes ranks of an audited run that cannot be read"):
+        pooled([*draws(0.0, 6), ranks])
 
 
 def test_runs_without_a_partner_left_are_named() -> None:

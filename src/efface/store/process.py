@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from efface.auditing.config import AUC_MARGIN, RANK_STATISTIC, TOLERANCE
+from efface.errors import RequestError
 from efface.metrics.confidence_sequence import mean_interval, values_needed
 from efface.store.entries import RunRecord, Stage
+from efface.store.errors import DamagedError
 from efface.store.history import History
 from efface.types import Estimate
 
@@ -122,7 +124,14 @@ def runs_of_lineage(history: History, lineage: int) -> list[RunRecord]:
 
 
 def process_evidence(history: History) -> ProcessEvidence:
-    """Pool the audited runs of the lineage in service."""
+    """Pool the audited runs of the lineage in service; DamagedError if what one of them notes cannot be read."""
+    try:
+        return _pool(history)
+    except (KeyError, TypeError, ValueError, AttributeError, RequestError) as error:
+        raise DamagedError("the history notes ranks of an audited run that cannot be read") from error
+
+
+def _pool(history: History) -> ProcessEvidence:
     lineage = history.serving.lineage
     runs = runs_of_lineage(history, lineage)
     # whatever became of a run: one that was given up after its audit would else be a way of leaving out bad ones
