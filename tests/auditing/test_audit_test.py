@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 from scipy.stats import norm
 
-from efface.auditing.audit_test import AUC_MARGIN, POWER, AuditTest, adjust_tests, uninformative_reason
+from efface.auditing.audit_test import POWER, AuditTest, adjust_tests, uninformative_reason
+from efface.auditing.config import AUC_MARGIN
 from helpers.audit_tests import CLEARED, FAR, KNOWN, NEAR, NO_BETTER, SMALL, WIDE, distance, make_test, near
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def test_what_is_due_and_what_is_due_soon(store: Store, monkeypatch: pytest.Monk
     assert (checked(store), checked(store, "--within", "0"), checked(store, "--within", "7")) == (0, 9, 9)
     store.cancel(2)
     assert (checked(store, "--within", "6"), checked(store, "--within", "7")) == (0, 9)
+
+
+@pytest.mark.parametrize(("conclusion", "codes"), [("left", [3]), ("open", []), ("cleared", []), ("none", [])])
+def test_a_process_that_leaves_traces_needs_somebody(
+    store: Store, conclusion: str, codes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = replace(store.status().process, conclusion=conclusion, runs=30, records=90)
+    monkeypatch.setattr(alerts, "process_evidence", lambda _: evidence)
+    assert [alert.code for alert in store.alerts()] == codes
+    if codes:
+        (alert,) = store.alerts()
+        assert alert.what == f"all runs together: {evidence.sentence}"
+        assert alert.advice.startswith("efface run --retrain begins anew without them")
+        assert checked(store) == 3
 
 
 @pytest.mark.parametrize("days", [-1, 1.5, True, "7"])

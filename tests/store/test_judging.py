@@ -52,6 +52,7 @@ def concluded(monkeypatch: pytest.MonkeyPatch, status: Status) -> None:
     verdict = SimpleNamespace(status=status, reasons=("said so",), next_steps=("do so",))
     report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
     monkeypatch.setattr("efface.store.judging.audit_models", lambda **_: report)
+    monkeypatch.setattr("efface.store.judging.noted_ranks", lambda *_: None)
 
 
 @pytest.mark.parametrize("accept", ["verified", "undecided"])

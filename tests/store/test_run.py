@@ -123,6 +123,7 @@ def test_accept_says_which_conclusions_pass(
     verdict = SimpleNamespace(status=status, reasons=("said so",), next_steps=("do so",))
     report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
     monkeypatch.setattr("efface.store.judging.audit_models", lambda **_: report)
+    monkeypatch.setattr("efface.store.judging.noted_ranks", lambda *_: None)
     passes = accept == "any" or status == "verified" or accept == status
     outcome = store.run(RunPlan(options=dict(QUICK.options), accept=accept))
     assert (outcome.status, outcome.reasons, outcome.version is not None) == (status, ("said so",), passes)

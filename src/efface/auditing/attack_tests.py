@@ -8,18 +8,17 @@ import torch
 from efface.attacks import ATTACKS, Attack
 from efface.auditing.audit_test import (
     ALPHA,
-    AUC_MARGIN,
     CONFIDENCE,
     EQUIVALENCE,
     AuditTest,
     uninformative_reason,
 )
+from efface.auditing.config import AUC_MARGIN, TOLERANCE
 from efface.auditing.scores import MIN_TARGETS, Scores
 from efface.metrics.membership import AucResult, Effect, mean_auc, prediction_interval
 from efface.types import Estimate
 
 MIN_HELD_OUT = 3  # the fewest retrained models for which each is held out and judged against the others
-TOLERANCE = AUC_MARGIN / 2  # on requests that were not drawn at random; see docs/judge.md
 UNIT = "AUC less that of a model that never saw the records"
 
 

@@ -14,7 +14,6 @@ CONFIDENCE = 0.95  # coverage of intervals
 ALPHA = 1 - CONFIDENCE  # significance level, shared between the tests
 EQUIVALENCE = 0.90  # coverage of the interval of an equivalence test: two one-sided tests at 5 %
 POWER = 0.9  # a test is informative if all tests together clear a model that never saw the records this often
-AUC_MARGIN = 0.10  # an effect on an AUC counts as none only if its whole interval lies within this
 
 # Shares of the error rate, by family of tests. The smallest possible p value of one model against 32 is 0.0303.
 SHARES = {"attack": 0.20, "model": 0.62, "method": 0.18}

@@ -1,7 +1,11 @@
-"""The levels and the default sizes of an audit. Light to import."""
+"""The levels, the margin and the default sizes of an audit. Light to import."""
 
 from enum import StrEnum
 
+AUC_MARGIN = 0.10  # an effect on an AUC counts as none only if its whole interval lies within this
+TOLERANCE = AUC_MARGIN / 2  # on requests that were not drawn at random; see docs/judge.md
+# Raised by hand when ranks beside partners are measured in another way; those of different numbers are not pooled.
+RANK_STATISTIC = 1
 REFERENCES = 4  # reference models that an audit trains
 MODELS = 32  # models of each ensemble at level strong
 MIN_ENSEMBLE = 8  # the fewest for which distances between ensembles are tested

@@ -10,10 +10,10 @@ from torch import nn
 from efface.attacks import ATTACKS
 from efface.attacks.outputs import ModelOutputs, RecordSet, collect_outputs, copier, read_outputs
 from efface.auditing.attack_rows import unmeasured
-from efface.auditing.attack_tests import TOLERANCE, attack_tests
+from efface.auditing.attack_tests import attack_tests
 from efface.auditing.audit_test import ALPHA, AuditTest, adjust_tests
 from efface.auditing.canaries import Canaries, plant, try_canaries
-from efface.auditing.config import Level
+from efface.auditing.config import TOLERANCE, Level
 from efface.auditing.diagnostics import diagnostic_rows
 from efface.auditing.distance_tests import count_distance_tests, distance_tests, recipe_mismatch
 from efface.auditing.ensemble_outputs import read_ensembles

@@ -110,7 +110,7 @@ class Scores(Brief):
             if attack.spread:
                 return None
             return conditional_auc(forget if mask is None else forget[mask], nonmembers, clusters=clusters)
-        difficulty, nonmember_difficulty = self._difficulties(attack)
+        difficulty, nonmember_difficulty = self.difficulties(attack)
         if attack.spread:
             z = robust_zscore(forget, nonmembers, difficulty, nonmember_difficulty)
             forget, nonmembers = z[0].abs(), z[1].abs()
@@ -132,7 +132,8 @@ class Scores(Brief):
         nonmembers = attack.score(model.nonmembers, [r.nonmembers for r in self.references])
         return None if forget is None or nonmembers is None else (forget, nonmembers)
 
-    def _difficulties(self, attack: Attack) -> tuple[Tensor, Tensor]:
+    def difficulties(self, attack: Attack) -> tuple[Tensor, Tensor]:
+        """The difficulty, to an attack, of the forget records, (n,), and of the nonmembers, (m,); needs references."""
         by = by_key("lira") if self.by_margin else attack
         forget = difficulty_of(by, [r.forget for r in self.references])
         return forget, difficulty_of(by, [r.nonmembers for r in self.references])
@@ -166,7 +167,7 @@ class Scores(Brief):
         scored = self.scored(lira, self.unlearned)
         if scored is None or self.marginal:
             return None
-        forget, nonmembers = robust_zscore(*scored, *self._difficulties(lira))
+        forget, nonmembers = robust_zscore(*scored, *self.difficulties(lira))
         above = len(nonmembers) - torch.searchsorted(nonmembers.sort().values, forget)
         p = (1 + above) / (1 + len(nonmembers))
         return p, benjamini_hochberg(p) <= ALPHA

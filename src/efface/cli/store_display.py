@@ -12,6 +12,7 @@ from efface.auditing.report.wording import VERDICTS
 from efface.cli.display import COLOURS, make_console, say, say_next, say_verdict
 from efface.cli.failures import Code
 from efface.cli.output import print_json
+from efface.cli.process_display import say_process, say_remeasured
 from efface.cli.request_display import day_text, records_text
 from efface.runtime.jsonable import to_jsonable
 from efface.store.plan import NOTHING_UNLEARNED
@@ -132,6 +133,7 @@ def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | N
     out.print(table)
     say(out, f"In service: {seen.file}")
     _drift(out, seen.serving)
+    say_process(out, seen.process)
     if seen.unfinished is not None:
         say(out, f"Run {seen.unfinished.number} is at work or was interrupted; efface run goes on with it.")
     _pending(out, seen.pending, alerts is None)
@@ -168,6 +170,10 @@ def show_verification(found: "Verification", stdout: TextIO) -> None:
         say_verdict(out, found.report.verdict)
     else:
         say(out, f"No new audit: {found.not_audited}.")
+    if found.process is not None:
+        say_process(out, found.process, in_full=True)
+    if found.remeasured is not None:
+        say_remeasured(out, found.remeasured)
     say(out, "What else may hold forgotten records:")
     for leftover in found.leftovers:
         mark = "found" if leftover.found else "not seen from here"

@@ -23,9 +23,9 @@ def status(
         typer.Option(
             "--check",
             help="For a timer: end with code 4 where the checkpoint in service is damaged, 3 where something must be "
-            "done now (a request is overdue or waits, a retraining is due, a run or retirement was interrupted, "
-            "another model is served, the key is missing, the clock may be wrong, ids or models that should be gone "
-            "are there). It reads the checkpoint as a whole.",
+            "done now (a request is overdue or waits, a retraining is due, all runs together show that records are "
+            "still known, a run or retirement was interrupted, another model is served, the key is missing, the "
+            "clock may be wrong, ids or models that should be gone are there). It reads the checkpoint as a whole.",
         ),
     ] = False,
     within: Annotated[

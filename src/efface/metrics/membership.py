@@ -183,7 +183,7 @@ def conditional_auc(
     Returns:
         The probability that a forget record scores higher than a nonmember of equal difficulty; ties count half.
     """
-    width = width or min(50, max(10, len(nonmembers) // 10))
+    width = width or window_width(len(nonmembers))
 
     def compared(part: slice) -> tuple[Tensor, Tensor]:
         """Nonmembers that some forget records are compared with, and whether each of these scores higher."""
@@ -193,7 +193,7 @@ def conditional_auc(
             among = nonmembers.double()[at]
         else:
             at = windows(member_difficulty[part], nonmember_difficulty, width)
-            among = _levelled(
+            among = levelled(
                 nonmembers.double()[at], member_difficulty[part].double(), nonmember_difficulty.double()[at]
             )
         return at, (among < values).double() + 0.5 * (among == values).double()
@@ -209,7 +209,12 @@ def conditional_auc(
     return AucResult(ranks, influence, clusters)
 
 
-def _levelled(among: Tensor, at: Tensor, difficulty: Tensor) -> Tensor:
+def window_width(nonmembers: int) -> int:
+    """How many of `nonmembers` a record is compared with: a tenth of them, from 10 to 50."""
+    return min(50, max(10, nonmembers // 10))
+
+
+def levelled(among: Tensor, at: Tensor, difficulty: Tensor) -> Tensor:
     """Scores of each window (n, k) moved along a line fitted to them to the difficulty `at` (n,) of its record.
 
     This is bias-corrected matching (Abadie and Imbens 2011): the hardest records' windows lie on one side of them. The

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from efface.store.noted_head import HeadNote
     from efface.store.overview import Overview
     from efface.store.plan import RunOutcome, RunPlan
+    from efface.store.process import ProcessEvidence
+    from efface.store.reaudit import Remeasured
     from efface.store.refingerprint import Refingerprinting
     from efface.store.restore import Restoration
     from efface.store.settings import DriftLimits, StoreSettings
@@ -53,7 +55,9 @@ _HOMES = {
     "KnownIds": "efface.store.known",
     "Leftover": "efface.store.leftovers",
     "Overview": "efface.store.overview",
+    "ProcessEvidence": "efface.store.process",
     "Refingerprinting": "efface.store.refingerprint",
+    "Remeasured": "efface.store.reaudit",
     "Restoration": "efface.store.restore",
     "Restored": "efface.store.entries",
     "RunOutcome": "efface.store.plan",
@@ -86,7 +90,9 @@ __all__ = [
     "KnownIds",
     "Leftover",
     "Overview",
+    "ProcessEvidence",
     "Refingerprinting",
+    "Remeasured",
     "Restoration",
     "Restored",
     "RunOutcome",

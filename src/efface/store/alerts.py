@@ -20,6 +20,7 @@ from efface.store.errors import StoreError
 from efface.store.files import SUFFIX
 from efface.store.gc import removable, removal_date
 from efface.store.history import History
+from efface.store.process import LEFT, process_evidence
 from efface.store.settings import DriftLimits
 from efface.store.unfinished import unfinished_retirement
 
@@ -112,6 +113,13 @@ def _retraining(state: StoreState) -> Iterator[Alert]:
         yield Alert(f"a retraining is due: {line}", NOW, "efface run --retrain does it")
 
 
+def _process(state: StoreState) -> Iterator[Alert]:
+    found = process_evidence(state.history)
+    if found.conclusion == LEFT:
+        advice = "efface run --retrain begins anew without them; then erase by other options or another method"
+        yield Alert(f"all runs together: {found.sentence}", NOW, advice)
+
+
 def _deferred(state: StoreState) -> Iterator[Alert]:
     for request in state.history.pending:
         if request.deferred is not None:
@@ -199,6 +207,7 @@ LOOKS: tuple[Callable[[StoreState], Iterator[Alert]], ...] = (
     _checkpoint,
     _overdue,
     _retraining,
+    _process,
     _deferred,
     _foreign,
     _unfinished,

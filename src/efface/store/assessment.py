@@ -26,6 +26,7 @@ class Assessment:
         files: SHA-256 of the report's files, by name.
         within_limits: whether the model lost no more holdout accuracy than the store's limit.
         next_steps: what to do next, one line each; the history does not store it.
+        ranks: what the audit adds to the evidence about the process, as `noted_ranks` returns it; None if nothing.
     """
 
     status: str
@@ -33,6 +34,7 @@ class Assessment:
     files: dict[str, str]
     within_limits: bool = True
     next_steps: tuple[str, ...] = ()
+    ranks: dict[str, Any] | None = None
 
     def passes(self, accept: str) -> bool:
         """Whether the model goes into service; `accept` is the required conclusion, one of `plan.ACCEPT`."""
@@ -49,4 +51,5 @@ class Assessment:
     @property
     def noted(self) -> dict[str, Any]:
         """The part of the assessment that is stored in the history."""
-        return {"status": self.status, "reasons": self.reasons, "files": self.files}
+        ranks = {} if self.ranks is None else {"ranks": self.ranks}
+        return {"status": self.status, "reasons": self.reasons, "files": self.files, **ranks}

@@ -194,7 +194,8 @@ class RunRecord(Brief):
         model: the new checkpoint, once it is stored: its `file`, `weights`, `reference`, `cpu_s`,
             `record_trainings` (absent in older runs), `warnings` and, if it was trained anew, the sum of the
             fingerprints of its `contents`.
-        audit: the audit's `status` and `reasons`, and the hashes of the report's `files`; None before it.
+        audit: the audit's `status` and `reasons`, the hashes of the report's `files` and, where records were compared
+            at equal difficulty, `ranks` (absent in older runs); None before it.
         why: why it ended without a new version; else None.
     """
 

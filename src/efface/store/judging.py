@@ -19,6 +19,7 @@ from efface.store.drift import HoldoutAnswers, answers_of, drift_of, fits_holdou
 from efface.store.entries import RunRecord, Version
 from efface.store.failpoints import failpoint
 from efface.store.history import baseline_title
+from efface.store.noted_ranks import noted_ranks
 from efface.store.plan import NOT_AUDITED, RETRAINED
 from efface.store.settings import DriftLimits
 from efface.store.wording import numbered
@@ -133,4 +134,5 @@ class Judge(Brief):
         failpoint("run.audited")
         files = self.setting.context.folder.add_report(run.number, report.save)
         verdict = report.verdict
-        return Assessment(str(verdict.status), list(verdict.reasons), files, next_steps=verdict.next_steps)
+        ranks = noted_ranks(self.setting.context, run, report, self.setting.task.holdout)
+        return Assessment(str(verdict.status), list(verdict.reasons), files, next_steps=verdict.next_steps, ranks=ranks)

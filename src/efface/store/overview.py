@@ -12,6 +12,7 @@ from efface.store.context import StoreContext
 from efface.store.database import pending_ids
 from efface.store.entries import DeletionRequest, RunRecord, Version
 from efface.store.history import History
+from efface.store.process import ProcessEvidence, process_evidence
 from efface.store.settings import DriftLimits
 from efface.store.unfinished import unfinished_retirement
 
@@ -35,6 +36,7 @@ class Overview(Brief):
         retired: why the store accepts no requests any more; None while it does.
         unfinished_retirement: what an interrupted retirement has left to see to, one place each; else empty.
         head: number and hash of the history's last event.
+        process: what all audited runs of the lineage in service say together.
     """
 
     serving: Version
@@ -51,6 +53,7 @@ class Overview(Brief):
     retired: str | None
     unfinished_retirement: tuple[str, ...]
     head: tuple[int, str]
+    process: ProcessEvidence
 
 
 def overview(context: StoreContext) -> Overview:
@@ -84,6 +87,7 @@ def overview(context: StoreContext) -> Overview:
         retired=_retired(history, left) or context.retired,
         unfinished_retirement=left,
         head=(history.seq, history.hash),
+        process=process_evidence(history),
     )
 
 

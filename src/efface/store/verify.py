@@ -25,7 +25,8 @@ from efface.store.in_service import check_in_service
 from efface.store.leftovers import Leftover, leftovers
 from efface.store.logs import log
 from efface.store.plan import unused_references
-from efface.store.reaudit import ReauditOptions, reaudit
+from efface.store.process import ProcessEvidence, process_evidence
+from efface.store.reaudit import Reaudit, ReauditOptions, Remeasured, reaudit
 from efface.store.row_faults import row_faults
 from efface.store.schema import schema_faults
 from efface.store.still_there import still_there
@@ -48,6 +49,9 @@ class Verification(Brief):
         report: the new audit of the model in service; None if there is none.
         not_audited: why there is no new audit; None if there is one.
         complete: whether nothing is damaged and the audit was made, was left out by `level`, or had nothing to judge.
+        process: what all audited runs of the lineage in service say together; None if something is damaged.
+        remeasured: how the model in service ranks all records that its lineage has forgotten; None without a new audit
+            at equal difficulty.
     """
 
     problems: tuple[str, ...]
@@ -57,6 +61,8 @@ class Verification(Brief):
     report: Report | None = None
     not_audited: str | None = None
     complete: bool = True
+    process: ProcessEvidence | None = None
+    remeasured: Remeasured | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,7 +111,7 @@ def verify(
             raise RequestError(
                 f"the model given is not {first.title}, which the lineage began with (original, or --original)"
             )
-    there, model, report, why = None, None, None, "no task was given"
+    there, model, new = None, None, Reaudit(None, "no task was given")
     if task is not None and not found.problems:
         there = collect_errors(found.warnings, still_there, context, task)
         found.warnings.extend([] if there is None else there.warnings)
@@ -114,12 +120,12 @@ def verify(
         odd = collect_errors(found.warnings, check_in_service, context, task, serving, model)
         found.warnings.extend(odd or [])
     if found.problems:
-        why = "the store is damaged"
+        new = Reaudit(None, "the store is damaged")
     elif level is None:
-        why = "the audit was left out"
+        new = Reaudit(None, "the audit was left out")
     elif task is not None and model is not None:
-        report, why = reaudit(context, history, task, model, level, options)
-    audited = level is None or report is not None or not history.unlearned_in_lineage
+        new = reaudit(context, history, task, model, level, options)
+    audited = level is None or new.report is not None or not history.unlearned_in_lineage
     return Verification(
         problems=tuple(found.problems),
         warnings=tuple(found.warnings),
@@ -130,9 +136,11 @@ def verify(
             "requests": len(history.requests),
             "records": len(found.forgotten),
         },
-        report=report,
-        not_audited=None if report else why,
+        report=new.report,
+        not_audited=None if new.report else new.why,
         complete=audited and not found.problems,
+        process=None if found.problems else process_evidence(history),
+        remeasured=new.remeasured,
     )
 
 

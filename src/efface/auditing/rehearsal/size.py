@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from scipy.stats import norm
 
 from efface.auditing.attack_tests import margin_of
-from efface.auditing.audit_test import AUC_MARGIN, CONFIDENCE, EQUIVALENCE, POWER, uninformative_reason
+from efface.auditing.audit_test import CONFIDENCE, EQUIVALENCE, POWER, uninformative_reason
+from efface.auditing.config import AUC_MARGIN
 from efface.metrics.membership import AucResult
 
 SIZES = (60, 100, 150, 200, 300, 400, 600)  # the numbers of rehearsed records to choose from
