@@ -8,9 +8,8 @@ from torch import Tensor
 from efface.auditing.rehearsal.like import Members, as_members, draw_like
 
 
-def single(margins: Tensor, labels: Tensor | None = None) -> Members:
-    labels = torch.zeros(len(margins), dtype=torch.int64) if labels is None else labels
-    return as_members(np.arange(len(margins)), margins, labels, None)
+def single(margins: Tensor) -> Members:
+    return as_members(np.arange(len(margins)), margins)
 
 
 def margins_of(members: Members, positions: object) -> Tensor:
@@ -19,7 +18,7 @@ def margins_of(members: Members, positions: object) -> Tensor:
 
 def candidates(count: int = 1000) -> Members:
     generator = torch.Generator().manual_seed(0)
-    return single(3 * torch.randn(count, generator=generator), torch.arange(count) % 5)
+    return single(3 * torch.randn(count, generator=generator))
 
 
 def test_drawn_records_are_as_hard_as_the_requested_ones() -> None:
@@ -39,13 +38,6 @@ def test_every_requested_record_has_its_part() -> None:
     assert 35 <= int((signs > 0).sum()) <= 65
 
 
-def test_records_of_the_same_label_come_first() -> None:
-    pool = candidates()
-    asked = single(torch.tensor([0.5]), torch.tensor([3]))
-    drawn = np.concatenate([draw_like(asked, pool, 60, seed).positions for seed in range(10)])
-    assert float((pool.labels[torch.from_numpy(drawn)] == 3).double().mean()) > 0.23  # of one in five
-
-
 def test_fewer_are_drawn_where_there_are_not_as_many_and_a_seed_repeats_them() -> None:
     pool = candidates(40)
     drawn = draw_like(single(torch.tensor([0.0, 1.0])), pool, 60, seed=4)
@@ -60,8 +52,8 @@ def test_a_record_that_no_other_is_nearly_as_hard_as_is_alone(margin: float, alo
 
 def test_groups_are_drawn_whole() -> None:
     groups = torch.arange(300) // 3
-    pool = as_members(np.arange(300), torch.randn(300, generator=torch.Generator().manual_seed(1)), groups % 2, groups)
-    asked = as_members(np.array([900, 901, 902]), torch.zeros(3), torch.zeros(3, dtype=torch.int64), torch.zeros(3))
+    pool = as_members(np.arange(300), torch.randn(300, generator=torch.Generator().manual_seed(1)), groups)
+    asked = as_members(np.array([900, 901, 902]), torch.zeros(3), torch.zeros(3))
     drawn = draw_like(asked, pool, 60, seed=0).positions
     numbers, sizes = np.unique(drawn // 3, return_counts=True)
     assert len(numbers) == 20 and set(sizes.tolist()) == {3}

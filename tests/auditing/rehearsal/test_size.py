@@ -15,7 +15,7 @@ def known_by(shift: float, nonmembers: int = 2000) -> AucResult:
 
 
 def test_what_is_plain_takes_few_records_and_what_is_faint_takes_more() -> None:
-    sizes = [choose_size({"lira": known_by(shift)}, MOST).records for shift in (2.0, 0.55, 0.45)]
+    sizes = [choose_size({"probe": known_by(shift)}, MOST).records for shift in (2.0, 0.55, 0.45)]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
 
 
@@ -32,6 +32,10 @@ def test_without_an_effect_the_records_can_show_that_there_is_none() -> None:
     assert found.informative == () and found.can_find_no_trace
     error = (found.records * 12) ** -0.5
     assert 2 * error < NO_TRACE
+
+
+def test_what_the_score_of_the_label_alone_could_clear_does_not_count() -> None:
+    assert choose_size({"lira": known_by(2.0), "probe": known_by(0.3)}, MOST).records == MOST
 
 
 def test_too_few_never_seen_records_can_show_nothing() -> None:

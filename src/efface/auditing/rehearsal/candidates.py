@@ -54,7 +54,7 @@ def draw(inputs: AuditInputs, references: Sequence[nn.Module], meter: Meter) -> 
     def members(at: Indices, numbers: Tensor | None) -> Members:
         targets = request.train.targets(at)
         read = [margin(logits_of(request.task, m, request.train, at, meter), targets) for m in references]
-        return as_members(at, torch.stack(read).mean(0), targets, numbers)
+        return as_members(at, torch.stack(read).mean(0), numbers)
 
     return draw_like(members(request.forget, own), members(free, of_free), most, seed)
 

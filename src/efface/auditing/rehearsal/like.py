@@ -13,7 +13,6 @@ from efface.runtime.printing import Brief
 from efface.types import Indices
 
 BAND = 0.4  # share of the candidates that count as of a record's kind: narrower, and too few never-seen ones compare
-OTHER_LABEL = 0.5  # how much farther a record of another label counts, in standard deviations of difficulty
 NEAREST, FAR = 5, 0.5  # a record is alone if this many nearest candidates lie farther, in standard deviations
 
 
@@ -24,12 +23,10 @@ class Members(Brief):
     Args:
         positions: The positions in the training set of the records of each.
         difficulty: The mean margin of their labels under models that never saw them, on the symmetric log, (n,).
-        labels: The label of the first record of each, (n,).
     """
 
     positions: Sequence[Indices]
     difficulty: Tensor
-    labels: Tensor
 
     @property
     def sizes(self) -> Tensor:
@@ -50,29 +47,30 @@ class Like(Brief):
     alone: int
 
 
-def as_members(positions: Indices, margins: Tensor, labels: Tensor, groups: Tensor | None) -> Members:
+def as_members(positions: Indices, margins: Tensor, groups: Tensor | None = None) -> Members:
     """Gather records into members: whole groups, or each record for itself.
 
     Args:
         positions: The records' positions in the training set, (n,).
         margins: Their margins under models that never saw them, (n,).
-        labels: Their labels, (n,).
         groups: The number of each record's group, (n,); None if each record is a group of its own.
     """
     difficulty = symlog(margins)
     if groups is None:
-        return Members([np.array([p]) for p in positions], difficulty, labels)
+        return Members([np.array([p]) for p in positions], difficulty)
     rows = [np.flatnonzero(groups.numpy() == number) for number in groups.unique().tolist()]
     means = torch.stack([difficulty[torch.from_numpy(r)].mean() for r in rows])
-    return Members([positions[r] for r in rows], means, labels[torch.tensor([int(r[0]) for r in rows])])
+    return Members([positions[r] for r in rows], means)
 
 
 def draw_like(requested: Members, candidates: Members, records: int, seed: int) -> Like:
     """Draw candidates of the same kind as requested members, equally many for each of these in turn.
 
-    Of a kind are the nearest candidates by difficulty; those of another label, or of another number of records, count
-    as farther. They are drawn at random among the nearest BAND of all candidates, and among fewer for a record at an
-    end of the difficulties, so that about as many are harder as are easier.
+    Of a kind are the nearest candidates by difficulty; those of another number of records count as farther. Labels are
+    not matched: what one training does to all records of a label would be taken for what it does to the forgotten ones,
+    since never-seen records of any label are compared with. They are drawn at random among the nearest BAND of all
+    candidates, and among fewer for a record at an end of the difficulties, so that about as many are harder as are
+    easier.
 
     Args:
         requested: What was asked to be forgotten.
@@ -83,8 +81,7 @@ def draw_like(requested: Members, candidates: Members, records: int, seed: int) 
     rng, count = np.random.default_rng(seed), len(candidates.positions)
     scale = float(candidates.difficulty.std()) or 1.0
     harder = (requested.difficulty[:, None] - candidates.difficulty).abs() / scale
-    away = harder + OTHER_LABEL * (requested.labels[:, None] != candidates.labels)
-    away += (requested.sizes[:, None].log() - candidates.sizes.log()).abs()
+    away = harder + (requested.sizes[:, None].log() - candidates.sizes.log()).abs()
     beyond = _beyond(requested, candidates)
     alone = harder.topk(min(NEAREST, count), largest=False).values.mean(1) > FAR
     least = -(-2 * records // len(requested.positions))

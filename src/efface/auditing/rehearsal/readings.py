@@ -134,8 +134,8 @@ class Readings(Brief):
         rows = torch.arange(len(self.positions))
         expected = torch.stack([margin(r.forget.logits, r.forget.targets) for r in self.references]).mean(0)
         unseen = torch.stack([margin(r.nonmembers.logits, r.nonmembers.targets) for r in self.references]).mean(0)
-        asked = as_members(self.positions[:q], expected[:q], self.original.forget.targets[:q], None)
-        others = as_members(np.arange(len(unseen)), unseen, self.original.nonmembers.targets, None)
+        asked = as_members(self.positions[:q], expected[:q])
+        others = as_members(np.arange(len(unseen)), unseen)
         near = torch.from_numpy(np.sort(draw_like(asked, others, min(NEVER_SEEN, len(unseen) // 2), seed).positions))
 
         def with_near(model: ModelOutputs, at: Tensor) -> RecordOutputs:

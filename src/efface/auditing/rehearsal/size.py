@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
+from efface.attacks import by_key
 from efface.auditing.attack_tests import margin_of
 from efface.auditing.audit_test import CONFIDENCE, EQUIVALENCE, POWER, uninformative_reason
 from efface.auditing.config import AUC_MARGIN
@@ -36,7 +37,7 @@ def choose_size(doing_nothing: dict[str, AucResult], most: int, single: bool = F
     """Choose the least number of records with which the tests can tell, without a look at any unlearned model.
 
     The number is the least of SIZES with which every attack that could clear the process with all records could still
-    clear it; where none could, the least that can show that there is no trace, if there seems to be none.
+    clear it; where none could, the least that can show that there is no trace, and all where not even these can.
 
     Args:
         doing_nothing: The AUC of the original on as many records of the kind as there may be, by attack.
@@ -45,12 +46,10 @@ def choose_size(doing_nothing: dict[str, AucResult], most: int, single: bool = F
     """
     sizes = [*(s for s in SIZES if s < most and s >= (MIN_SINGLE if single else 0)), most]
     at_most = _informative(doing_nothing, most, most)
-    if at_most:
+    if any(by_key(key).kind != "attack" for key in at_most):  # a label's score alone verifies nothing
         records = next(s for s in sizes if _informative(doing_nothing, s, most) == at_most)
-    elif all(abs(r.effect().value) <= NO_TRACE for r in doing_nothing.values()):
-        records = next((s for s in sizes if _finds_no_trace(doing_nothing.values(), s, most)), most)
     else:
-        records = most
+        records = next((s for s in sizes if _finds_no_trace(doing_nothing.values(), s, most)), most)
     return Size(records, at_most, _finds_no_trace(doing_nothing.values(), records, most))
 
 
@@ -72,4 +71,4 @@ def _informative(results: dict[str, AucResult], records: int, most: int) -> tupl
 
 def _finds_no_trace(results: Iterable[AucResult], records: int, most: int) -> bool:
     needed = float(norm.ppf((1 + EQUIVALENCE) / 2) + norm.ppf((1 + POWER) / 2))
-    return all(needed * _error(r, records, most) <= NO_TRACE for r in results)
+    return all(abs(r.effect().value) + needed * _error(r, records, most) <= NO_TRACE for r in results)
