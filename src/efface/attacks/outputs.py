@@ -71,10 +71,13 @@ class ModelOutputs(Brief):
     Args:
         forget: Outputs on the forget records.
         nonmembers: Outputs on holdout records of the audit.
+        head: The new last layer that was fitted to the model's features; None if it has no last linear layer above
+            others.
     """
 
     forget: RecordOutputs
     nonmembers: RecordOutputs
+    head: Head | None = None
 
 
 def copier(task: Task, records: Records) -> Perturb | None:
@@ -208,5 +211,23 @@ def collect_outputs(
         if read is not None:
             head = probe_unmasked(read[0], retain.records.targets(retain.positions), read[1])
         on_forget = read_outputs(task, model, forget, meter, perturb, head, keep_features=True)
-        found.append(ModelOutputs(on_forget, read_outputs(task, model, nonmembers, meter, perturb, head)))
+        found.append(ModelOutputs(on_forget, read_outputs(task, model, nonmembers, meter, perturb, head), head))
     return found
+
+
+def on_others(
+    task: Task, models: Sequence[nn.Module], known: Sequence[ModelOutputs], others: RecordSet, seed: int, meter: Meter
+) -> list[ModelOutputs]:
+    """Compute the outputs of models on other training records; those on nonmembers are known.
+
+    Args:
+        task: The task, for its hooks.
+        models: The models.
+        known: Their outputs by `collect_outputs`, in the same order.
+        others: The records that take the place of the forget records.
+        seed: Seed of the copies, as it was given to `collect_outputs`.
+        meter: Charged with what is read.
+    """
+    perturb, others = copier(task, others.records), replace(others, seed=derive_seed(seed, "forget"))
+    read = [read_outputs(task, m, others, meter, perturb, k.head) for m, k in zip(models, known, strict=True)]
+    return [replace(k, forget=outputs) for k, outputs in zip(known, read, strict=True)]

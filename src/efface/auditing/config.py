@@ -7,6 +7,7 @@ TOLERANCE = AUC_MARGIN / 2  # on requests that were not drawn at random; see doc
 # Raised by hand when ranks beside partners are measured in another way; those of different numbers are not pooled.
 RANK_STATISTIC = 1
 REFERENCES = 4  # reference models that an audit trains
+MAX_HEAD = 2000  # limit of retain records that a last layer is fitted to
 MODELS = 32  # models of each ensemble at level strong
 MIN_ENSEMBLE = 8  # the fewest for which distances between ensembles are tested
 NO_FIT = "level strong trains models as the original was trained: give Task.fit, or use level standard"

@@ -13,7 +13,7 @@ from efface.auditing.attack_rows import unmeasured
 from efface.auditing.attack_tests import attack_tests
 from efface.auditing.audit_test import ALPHA, AuditTest, adjust_tests
 from efface.auditing.canaries import Canaries, plant, try_canaries
-from efface.auditing.config import TOLERANCE, Level
+from efface.auditing.config import MAX_HEAD, TOLERANCE, Level
 from efface.auditing.diagnostics import diagnostic_rows
 from efface.auditing.distance_tests import count_distance_tests, distance_tests, recipe_mismatch
 from efface.auditing.ensemble_outputs import read_ensembles
@@ -43,7 +43,6 @@ from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.unlearning.nothing import NothingUnlearnedError
 
-MAX_HEAD = 2000  # limit of retain records that a last layer is fitted to
 MAX_TARGETS = 8  # limit of an ensemble's retrained models that attacks on single models are measured against
 MIN_ALONE = 32  # with fewer retrained models, the p value of a single model cannot fall below its share of 5 %
 BARRED = (
@@ -132,7 +131,7 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         verdict = replace(verdict, next_steps=next_steps(verdict, tests, at))
     found = None
     if is_small and verdict.status is Status.UNDECIDED and inputs.method is not None and not no_rehearsal:
-        found, no_rehearsal = _rehearsed(inputs, inputs.method, references, meter)
+        found, no_rehearsal = _rehearsed(inputs, inputs.method, references, scores, meter)
         verdict = verdict if found is None else conclude(verdict, found, forgotten)
     notes += [no_rehearsal] if no_rehearsal else []
     notes += [] if groups is None else [COUNTED.format(records, groups)]
@@ -144,12 +143,12 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
 
 
 def _rehearsed(
-    inputs: AuditInputs, method: Method, references: Sequence[nn.Module], meter: Meter
+    inputs: AuditInputs, method: Method, references: Sequence[nn.Module], scores: Scores, meter: Meter
 ) -> tuple[Rehearsal | None, str]:
     """A rehearsal, or the reason why there is none."""
     try:
         with meter.phase("rehearsal"):
-            return rehearsal(inputs, method, references, meter), ""
+            return rehearsal(inputs, method, references, scores, meter), ""
     except (NoRehearsalError, NothingUnlearnedError) as error:
         return None, f"there is no rehearsal: {error}"
 

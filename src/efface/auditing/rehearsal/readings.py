@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from efface.attacks import ATTACKS
-from efface.attacks.outputs import ModelOutputs, RecordOutputs, RecordSet, collect_outputs
+from efface.attacks.outputs import ModelOutputs, RecordOutputs, RecordSet, collect_outputs, on_others
 from efface.auditing.attack_tests import attack_tests
 from efface.auditing.audit_test import EQUIVALENCE, AuditTest, adjust_tests
+from efface.auditing.config import MAX_HEAD
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.rehearsal.findings import PROCESS, Agreement, Standing
 from efface.auditing.rehearsal.known import fallen, joined, lira_scores, rows_of, signs, statistics
@@ -27,7 +28,6 @@ from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 
-MAX_HEAD = 2000  # limit of retain records that a last layer is fitted to, as in the audit
 NEVER_SEEN = 400  # records that the requested ones are looked for among, at most
 IN_REHEARSAL = "among the rehearsed records, in a model that forgot both"
 IN_DEPLOYED = "among never-seen records of their difficulty, in the deployed model"
@@ -74,14 +74,17 @@ class Readings(Brief):
         at = torch.from_numpy(rows)
 
         def fewer(models: Sequence[ModelOutputs]) -> list[ModelOutputs]:
-            return [ModelOutputs(rows_of(m.forget, at), m.nonmembers) for m in models]
+            return [replace(m, forget=rows_of(m.forget, at)) for m in models]
 
         original, deployed = fewer([self.original, self.deployed])
         return Readings(self.inputs, self.positions[rows], original, deployed, fewer(self.references), fewer(self.runs))
 
     def with_runs(self, models: Sequence[nn.Module], meter: Meter) -> "Readings":
         """The readings with those of the runs of the rehearsal."""
-        return replace(self, runs=_read(self.inputs, self.positions, models, meter))
+        request = self.inputs.request
+        sets = RecordSet(request.train, self.positions), RecordSet(request.holdout, self.inputs.nonmembers)
+        retain = RecordSet(request.train, self.inputs.reference_records[:MAX_HEAD])
+        return replace(self, runs=collect_outputs(request.task, models, *sets, retain, self.inputs.seed, meter))
 
     def results(self, model: ModelOutputs) -> dict[str, AucResult]:
         """The AUC of each deciding attack on a model, for the rehearsed records."""
@@ -153,28 +156,26 @@ class Readings(Brief):
     def _scores(self, model: ModelOutputs) -> Scores:
         """The attacks on the original and one other model, for the rehearsed records."""
         at = torch.arange(self.requested, len(self.positions))
-        own = [ModelOutputs(rows_of(m.forget, at), m.nonmembers) for m in (self.original, model, *self.references)]
+        own = [replace(m, forget=rows_of(m.forget, at)) for m in (self.original, model, *self.references)]
         request = self.inputs.request
         clusters = request.clusters_of(self.positions[self.requested :])
         nonmembers = request.clusters_of(self.inputs.nonmembers, "holdout")
         return Scores(own[0], own[1], [], own[2:], {}, clusters=(clusters, nonmembers), by_margin=True)
 
 
-def read_all(inputs: AuditInputs, rehearsed: Indices, references: Sequence[nn.Module], meter: Meter) -> Readings:
-    """Read the original, the judged and the reference models on the requested, rehearsed and never-seen records."""
-    positions = np.concatenate([inputs.request.forget, rehearsed])
-    found = _read(inputs, positions, [inputs.original, inputs.unlearned, *references], meter)
+def read_all(
+    inputs: AuditInputs, rehearsed: Indices, references: Sequence[nn.Module], audited: Scores, meter: Meter
+) -> Readings:
+    """Read the original, the judged and the reference models on the requested and the rehearsed records.
+
+    Args:
+        inputs: The checked audit.
+        rehearsed: Positions of the rehearsed records.
+        references: The reference models.
+        audited: What the audit read of all these models on never-seen records.
+        meter: Charged with what is read.
+    """
+    request, positions = inputs.request, np.concatenate([inputs.request.forget, rehearsed])
+    models, known = [inputs.original, inputs.unlearned, *references], [*audited.models[:2], *audited.references]
+    found = on_others(request.task, models, known, RecordSet(request.train, positions), inputs.seed, meter)
     return Readings(inputs, positions, found[0], found[1], found[2:])
-
-
-def _read(inputs: AuditInputs, positions: Indices, models: Sequence[nn.Module], meter: Meter) -> list[ModelOutputs]:
-    request = inputs.request
-    return collect_outputs(
-        request.task,
-        list(models),
-        RecordSet(request.train, positions),
-        RecordSet(request.holdout, inputs.nonmembers),
-        RecordSet(request.train, inputs.reference_records[:MAX_HEAD]),
-        inputs.seed,
-        meter,
-    )

@@ -10,6 +10,7 @@ from efface.auditing.rehearsal.findings import Rehearsal
 from efface.auditing.rehearsal.readings import read_all
 from efface.auditing.rehearsal.runs import rehearse
 from efface.auditing.rehearsal.size import choose_size
+from efface.auditing.scores import Scores
 from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, decide
 from efface.methods.base import Method
 from efface.numerics.clusters import count_clusters
@@ -18,7 +19,9 @@ from efface.runtime.cost import Meter
 RUNS = 2
 
 
-def rehearsal(inputs: AuditInputs, method: Method, references: Sequence[nn.Module], meter: Meter) -> Rehearsal:
+def rehearsal(
+    inputs: AuditInputs, method: Method, references: Sequence[nn.Module], audited: Scores, meter: Meter
+) -> Rehearsal:
     """Rehearse the request of an audit.
 
     Records of the requested kind are drawn, as many as doing nothing says are needed; both are unlearned together,
@@ -29,6 +32,7 @@ def rehearsal(inputs: AuditInputs, method: Method, references: Sequence[nn.Modul
         inputs: The checked audit.
         method: The method that made the judged model.
         references: The audit's reference models.
+        audited: What the audit read of these and of both models.
         meter: Charged with the runs, and with what is read.
 
     Raises:
@@ -37,7 +41,7 @@ def rehearsal(inputs: AuditInputs, method: Method, references: Sequence[nn.Modul
         DivergedError: The weights or the logits became NaN or infinite.
     """
     like = draw(inputs, references, meter)
-    before = read_all(inputs, like.positions, references, meter)
+    before = read_all(inputs, like.positions, references, audited, meter)
     single = before.requested == 1
     size = choose_size(before.results(before.original), len(like.positions), single)
     made = [rehearse(inputs, method, like.positions[: size.records], number, meter) for number in range(RUNS)]
