@@ -14,6 +14,7 @@ from efface.auditing.verdict import Status
 from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import load_weights, weights_digest
 from efface.store import RunPlan, Stage, StorageError, Store, failpoints
+from efface.store.plan import ACCEPT
 from helpers.store_cases import (
     ANEW,
     AUDITED,
@@ -114,21 +115,21 @@ def test_the_new_version_is_another_model_and_the_old_one_stays(store: Store, ti
     assert weights(model) == weights(tiny.model)
 
 
-@pytest.mark.parametrize("accept", ["verified", "undecided", "any"])
+@pytest.mark.parametrize("accept", ACCEPT)
 @pytest.mark.parametrize("status", list(Status))
 def test_accept_says_which_conclusions_pass(
     store: Store, status: Status, accept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The conclusion is put in the audit's place, since only chance would give all three."""
+    """The conclusion is put in the audit's place, since only chance would give all of them."""
     verdict = SimpleNamespace(status=status, reasons=("said so",), next_steps=("do so",))
     report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
     monkeypatch.setattr("efface.store.judging.audit_models", lambda **_: report)
     monkeypatch.setattr("efface.store.judging.noted_ranks", lambda *_: None)
-    passes = accept == "any" or status == "verified" or accept == status
+    passes = accept == "any" or status in ACCEPT[: ACCEPT.index(accept) + 1]
     outcome = store.run(RunPlan(options=dict(QUICK.options), accept=accept))
     assert (outcome.status, outcome.reasons, outcome.version is not None) == (status, ("said so",), passes)
     assert outcome.next_steps[0] == "do so" and (len(outcome.next_steps) == 1) == passes
-    mildest = "undecided" if status == "undecided" else "any"
+    mildest = status if status in ACCEPT else "any"
     assert passes or f"--accept {mildest})" in outcome.next_steps[1]
     run = store.history().runs[1]
     assert run.stage is (Stage.DONE if passes else Stage.REJECTED)
