@@ -95,10 +95,10 @@ def fit_logistic(x, y, classes, seed, strength=1.0):
     return linear(weights.detach())
 
 
-def fit_net(x, y, classes, seed, steps=150):
+def fit_net(x, y, classes, seed, steps=150, width=48):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(x.shape[1], 48), nn.ReLU(), nn.Linear(48, classes))
+        model = nn.Sequential(nn.Linear(x.shape[1], width), nn.ReLU(), nn.Linear(width, classes))
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2, fused=True)
     for _ in range(steps):
         optimiser.zero_grad()

@@ -21,34 +21,22 @@ import time
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.data import TensorDataset
 
 import efface
 from benchmarks.judge.imposters import IMPOSTERS, Case
-from benchmarks.judge.null_rates import Kind, make
+from benchmarks.judge.null_rates import Kind, fit_net, make
 from efface.methods.base import Method, Step
 
 RECORDS, HOLDOUT = 4000, 6000
+fit = partial(fit_net, steps=250, width=256)  # knows its records by heart
 RECIPE = efface.Recipe(epochs=3, lr=1e-2, batch=32)  # of the audit's references
 FALSE = ("nothing", "last_layer", "wrong_records", "temperature", "uniform", "skips")
 PROCESSES = ("retrained", "steer", *FALSE)
-
-
-def fit(x, y, classes, seed, steps=250):
-    """An MLP that learns its records by heart."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(x.shape[1], 256), nn.ReLU(), nn.Linear(256, classes))
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2, fused=True)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
-        optimiser.step()
-    return model.eval()
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,7 @@ def process(name, problem_of):
             kept = asked if len(asked) == 1 else asked[: max(1, round(0.6 * len(asked)))]
             left = np.union1d(left, kept)
         if name == "nothing":
-            model = fit(x[:9], y[:9], classes, 0, 1)
+            model = fit(x[:9], y[:9], classes, 0)
             model.load_state_dict(problem.original.state_dict())
             with torch.no_grad():
                 next(model.parameters()).mul_(1 + 1e-6)
