@@ -10,7 +10,7 @@ from efface import RequestError
 from efface.auditing.audit_test import AuditTest, adjust_tests
 from efface.auditing.config import Level
 from efface.auditing.next_steps import Circumstances, next_steps
-from efface.auditing.verdict import Forgotten, decide
+from efface.auditing.verdict import Forgotten, Status, decide
 from efface.methods import SSD, Fisher, Noop, Retrain, Steer, get
 from efface.types import Estimate
 from helpers.audit_tests import CLEARED, FAR, KNOWN, OFF, SMALL, WIDE, make_test, near
@@ -88,6 +88,12 @@ def test_the_advised_option_can_be_given_and_moves_the_right_way(tests: list[Aud
     changed = get(method.key, {name: word})
     farther = getattr(changed, name) > getattr(method, name)
     assert farther == ((tests[0] is KNOWN) != (name == "select")), "fewer weights pass a higher threshold"
+
+
+@pytest.mark.parametrize("status", [Status.VERIFIED_BY_REHEARSAL, Status.NO_TRACE_FOUND])
+def test_after_what_a_rehearsal_settles_there_is_nothing_to_do(status: Status) -> None:
+    verdict = decide(adjust_tests([CLEARED, OFF]), None, 0.03, Forgotten(3), "them")
+    assert next_steps(dataclasses.replace(verdict, status=status), [CLEARED, OFF], PLAIN) == ()
 
 
 def test_no_option_is_advised_beyond_its_range() -> None:

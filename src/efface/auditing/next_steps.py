@@ -69,7 +69,7 @@ def next_steps(verdict: Verdict, tests: Sequence[AuditTest], at: Circumstances) 
         tests: Its tests.
         at: What the audit was made with.
     """
-    if verdict.status is Status.VERIFIED:
+    if verdict.status in (Status.VERIFIED, Status.VERIFIED_BY_REHEARSAL, Status.NO_TRACE_FOUND):
         return ()
     if at.unchanged:
         return (UNLEARN, RETRAIN)

@@ -132,7 +132,9 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
     found = None
     if is_small and verdict.status is Status.UNDECIDED and inputs.method is not None and not no_rehearsal:
         found, no_rehearsal = _rehearsed(inputs, inputs.method, references, scores, meter)
-        verdict = verdict if found is None else conclude(verdict, found, forgotten)
+        if found is not None:
+            verdict = conclude(verdict, found, forgotten)
+            verdict = replace(verdict, next_steps=next_steps(verdict, found.tests, at))
     notes += [no_rehearsal] if no_rehearsal else []
     notes += [] if groups is None else [COUNTED.format(records, groups)]
     notes += [HOLDOUT_GROUPS] if groups not in (None, records) and scores.clusters[1] is None else []

@@ -64,7 +64,6 @@ def _by_rehearsal(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Ve
             f"{found.records} other training records of their kind, left a model that could not be distinguished from "
             "one that never saw those; and the requested records stand out neither there nor in the deployed model."
         ),
-        next_steps=(),
     )
 
 
@@ -83,7 +82,6 @@ def _no_trace(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdic
             f"this kind from never-seen ones. That is no evidence that the {forgotten} were erased, only that none was "
             "traceable."
         ),
-        next_steps=(),
     )
 
 

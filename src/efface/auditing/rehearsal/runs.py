@@ -49,10 +49,13 @@ def rehearse(
     )
     seed = derive_seed(inputs.seed, "rehearsal", str(number))
     splits = _larger_forget_set(inputs.splits, joined.forget, np.union1d(joined.forget, joined.kept))
-    run = Run(inputs.original, joined, splits, method, options, seed, meter)
+    own = Meter()  # the phases of the run are none of the audit's
+    run = Run(inputs.original, joined, splits, method, options, seed, own)
     with seeded(derive_seed(seed, "run")):
         result = carry_out(run, progress=False)
         check_something_changed(result)
+    total = own.cost().total
+    meter.count(forward=total.forward, backward=total.backward)
     return result.model, rehearsed[np.isin(rehearsed, joined.forget)]
 
 
