@@ -50,9 +50,7 @@ def statistics(
             continue
         others = score if beside is None else attack.score(beside, references)
         if others is not None:
-            difficulty = difficulty_of(
-                by_key("lira"), references
-            )  # records were chosen by it, so it alone may level them
+            difficulty = expected_margin(references)  # records were chosen by it, so it alone may level them
             rows.append(turned[attack.key] * robust_zscore(score, others, difficulty, difficulty)[beside is None])
     return torch.stack(rows)
 
@@ -73,8 +71,12 @@ def fallen(now: Tensor, before: Tensor, beside: Tensor | None = None, before_bes
 
 def lira_scores(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     """How much higher the margin is than under models that never saw the record, (n,), on the symmetric log."""
-    expected = torch.stack([margin(r.logits, r.targets) for r in references]).mean(0)
-    return symlog(margin(outputs.logits, outputs.targets)) - symlog(expected)
+    return symlog(margin(outputs.logits, outputs.targets)) - symlog(expected_margin(references))
+
+
+def expected_margin(references: Sequence[RecordOutputs]) -> Tensor:
+    """The mean margin of records under models that never saw them, (n,)."""
+    return difficulty_of(by_key("lira"), references)
 
 
 def rows_of(outputs: RecordOutputs, at: Tensor) -> RecordOutputs:

@@ -14,7 +14,7 @@ from efface.auditing.audit_test import EQUIVALENCE, AuditTest, adjust_tests
 from efface.auditing.config import MAX_HEAD
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.rehearsal.findings import PROCESS, Agreement, Standing
-from efface.auditing.rehearsal.known import fallen, joined, lira_scores, rows_of, signs, statistics
+from efface.auditing.rehearsal.known import expected_margin, fallen, joined, lira_scores, rows_of, signs, statistics
 from efface.auditing.rehearsal.like import as_members, draw_like
 from efface.auditing.rehearsal.size import NO_TRACE
 from efface.auditing.rehearsal.standing import by_group, stand
@@ -22,7 +22,6 @@ from efface.auditing.scores import Scores
 from efface.metrics.membership import AucResult
 from efface.metrics.standing_out import standing_out
 from efface.numerics.clusters import count_clusters, repeats
-from efface.numerics.logits import margin
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
@@ -135,8 +134,8 @@ class Readings(Brief):
     def _among_never_seen(self, turned: dict[str, int]) -> Standing:
         q, seed = self.requested, derive_seed(self.inputs.seed, "never seen")
         rows = torch.arange(len(self.positions))
-        expected = torch.stack([margin(r.forget.logits, r.forget.targets) for r in self.references]).mean(0)
-        unseen = torch.stack([margin(r.nonmembers.logits, r.nonmembers.targets) for r in self.references]).mean(0)
+        expected = expected_margin([r.forget for r in self.references])
+        unseen = expected_margin([r.nonmembers for r in self.references])
         asked = as_members(self.positions[:q], expected[:q])
         others = as_members(np.arange(len(unseen)), unseen)
         near = torch.from_numpy(np.sort(draw_like(asked, others, min(NEVER_SEEN, len(unseen) // 2), seed).positions))
