@@ -8,7 +8,7 @@ from efface.auditing.inputs import AuditInputs
 from efface.auditing.rehearsal.candidates import draw
 from efface.auditing.rehearsal.findings import Rehearsal
 from efface.auditing.rehearsal.readings import read_all
-from efface.auditing.rehearsal.runs import rehearse
+from efface.auditing.rehearsal.runs import join, rehearse
 from efface.auditing.rehearsal.size import choose_size
 from efface.auditing.scores import Scores
 from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, decide
@@ -44,15 +44,16 @@ def rehearsal(
     before = read_all(inputs, like.positions, references, audited, meter)
     single = before.requested == 1
     size = choose_size(before.results(before.original), len(like.positions), single)
-    made = [rehearse(inputs, method, like.positions[: size.records], number, meter) for number in range(RUNS)]
+    joined = join(inputs, like.positions[: size.records])
+    models = [rehearse(inputs, method, joined, number, meter) for number in range(RUNS)]
     # read on all drawn records first, so that the copies that every model sees are the same ones
-    read = before.with_runs([model for model, _ in made], meter).kept(made[0][1])
+    read = before.with_runs(models, meter).kept(joined.forget)
+    records = len(read.positions) - read.requested
     tests = read.tests()
     groups = None if read.groups is None else count_clusters(read.groups[read.requested :])
-    rehearsed = Forgotten(len(made[0][1]), groups)
-    process = decide(tests, None, UTILITY_FLOOR, rehearsed, "never-seen records of equal difficulty")
+    process = decide(tests, None, UTILITY_FLOOR, Forgotten(records, groups), "never-seen records of equal difficulty")
     return Rehearsal(
-        records=len(made[0][1]),
+        records=records,
         size=size,
         tests=tests,
         process=process,

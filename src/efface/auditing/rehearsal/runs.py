@@ -9,7 +9,7 @@ from efface.auditing.inputs import AuditInputs
 from efface.data.splits import Splits
 from efface.data.twin_policy import TwinPolicy
 from efface.methods.base import Method
-from efface.request import check_request
+from efface.request import Request, check_request
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed, seeded
 from efface.types import Indices
@@ -18,9 +18,20 @@ from efface.unlearning.nothing import check_something_changed
 from efface.unlearning.run import Run
 
 
-def rehearse(
-    inputs: AuditInputs, method: Method, rehearsed: Indices, number: int, meter: Meter
-) -> tuple[nn.Module, Indices]:
+def join(inputs: AuditInputs, rehearsed: Indices) -> Request:
+    """The request together with the rehearsed records, without those that have a twin among the records that stay.
+
+    Args:
+        inputs: The checked audit.
+        rehearsed: Positions of the rehearsed records.
+    """
+    request = inputs.request
+    ids = [*request.ids, *(request.names.ids[at] for at in rehearsed.tolist())]
+    full = inputs.run_options.checks
+    return check_request(inputs.original, request.task, ids, full=full, fresh=False, policy=TwinPolicy("keep"))
+
+
+def rehearse(inputs: AuditInputs, method: Method, joined: Request, number: int, meter: Meter) -> nn.Module:
     """Unlearn the request and the rehearsed records from a copy of the original, with the options of the judged run.
 
     The run has the splits of the judged one, without the rehearsed records, so that the two differ in what is
@@ -29,24 +40,15 @@ def rehearse(
     Args:
         inputs: The checked audit.
         method: The method that made the judged model.
-        rehearsed: Positions of the rehearsed records.
+        joined: The request together with the rehearsed records.
         number: Which of the runs; each has draws of its own.
         meter: Charged with the run.
-
-    Returns:
-        The unlearned model, and the rehearsed records without those that have a twin among the records that stay.
 
     Raises:
         NothingUnlearnedError: The run kept no change of the weights.
         DivergedError: The weights or the logits became NaN or infinite.
     """
-    request = inputs.request
-    names = request.names.ids
-    ids = [*request.ids, *(names[at] for at in rehearsed.tolist())]
     options = replace(inputs.run_options, splits=None, twins="keep", confirmed=())
-    joined = check_request(
-        inputs.original, request.task, ids, full=options.checks, fresh=False, policy=TwinPolicy("keep")
-    )
     seed = derive_seed(inputs.seed, "rehearsal", str(number))
     splits = _larger_forget_set(inputs.splits, joined.forget, np.union1d(joined.forget, joined.kept))
     own = Meter()  # the phases of the run are none of the audit's
@@ -56,7 +58,7 @@ def rehearse(
         check_something_changed(result)
     total = own.cost().total
     meter.count(forward=total.forward, backward=total.backward)
-    return result.model, rehearsed[np.isin(rehearsed, joined.forget)]
+    return result.model
 
 
 def _larger_forget_set(splits: Splits, forget: Indices, leaving: Indices) -> Splits:
