@@ -33,7 +33,7 @@ from efface.auditing.shadow_models import Ensembles, make_ensembles
 from efface.auditing.table import Table
 from efface.auditing.utility_rows import UtilitySet
 from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, Status, Verdict, decide
-from efface.errors import DivergedError
+from efface.errors import DivergedError, EffaceError
 from efface.methods.base import Method
 from efface.models.checkpoint import weights_digest
 from efface.models.running import logits_of
@@ -41,7 +41,6 @@ from efface.numerics.clusters import Clusters
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
-from efface.unlearning.nothing import NothingUnlearnedError
 
 MAX_TARGETS = 8  # limit of an ensemble's retrained models that attacks on single models are measured against
 MIN_ALONE = 32  # with fewer retrained models, the p value of a single model cannot fall below its share of 5 %
@@ -151,7 +150,7 @@ def _rehearsed(
     try:
         with meter.phase("rehearsal"):
             return rehearsal(inputs, method, references, scores, meter), ""
-    except (NoRehearsalError, NothingUnlearnedError) as error:
+    except (NoRehearsalError, EffaceError) as error:  # the audit itself is made, and must not be lost with it
         return None, f"there is no rehearsal: {error}"
 
 

@@ -113,3 +113,16 @@ def test_too_few_training_records_are_said(known: Memorised) -> None:
     report = efface.audit(result, options=efface.AuditOptions(rehearse=True, recipe=REFERENCE))
     assert report.findings.rehearsal is None
     assert any("50 other training records could be rehearsed, and it takes 60" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("error", [efface.RequestError("too many"), efface.DivergedError("NaN")])
+def test_an_audit_is_not_lost_with_its_rehearsal(
+    known: Memorised, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("efface.auditing.run.rehearsal", fails)
+    report = rehearsed(known)
+    assert report.verdict.status is Status.UNDECIDED and report.findings.rehearsal is None
+    assert any(f"there is no rehearsal: {error}" in note for note in report.notes)
