@@ -76,6 +76,13 @@ def record(index: int, **changes: Any) -> Document:
     } | changes
 
 
+def look(key: str, title: str, records: list[tuple[Any, ...]], why: str = "") -> Document:
+    """A look at single requested records."""
+    names = ("record", "original", "unlearned", "retrained", "could_see")
+    shown = [{**dict(zip(names, r, strict=True)), "sentence": f"{title}: as said"} for r in records]
+    return {"key": key, "title": title, "why": why, "others": 50 if records else 0, "records": shown}
+
+
 def curve(positives: Any, negatives: Any) -> Document:
     """The ROC curve of scores of forget records against those of nonmembers."""
     cuts = np.sort(np.concatenate([positives, negatives]))[::-1]
@@ -92,7 +99,7 @@ def example() -> Document:
     forget = {"original": [5.0, 6.0, 7.5], "unlearned": [1.5, 2.0, 2.5], "retrained": [1.4, 2.2, 2.6]}
     holdout = {"original": [1, 2, 3, 2.5], "unlearned": [1.1, 2.1, 3, 2.4], "retrained": [1, 2.2, 2.9, 2.5]}
     return {
-        "schema_version": 5,
+        "schema_version": 6,
         "created": "2026-11-24T10:00:00Z",
         "title": "Forget 3 of 5,000 records",
         "versions": {"efface": "0.1.0", "torch": "2.13.0"},
@@ -185,6 +192,10 @@ def example() -> Document:
             "original_right": 29,
             "original_epsilon_low": 1.92,
         },
+        "looks": [
+            look("lira", "Margin", [(0, 0.98, 0.41, 0.45, 0.31), (1, 0.7, 0.5, None, 0.06)]),
+            look("relearning", "Steps to learn it again", [], why="needs 19 never-seen records"),
+        ],
         "rehearsal": {
             "records": 200,
             "process": "verified",
@@ -269,6 +280,7 @@ def bare(document: Document) -> Document:
         "canaries": None,
         "ensembles": None,
         "rehearsal": None,
+        "looks": [],
         "metrics": [],
         "records": [],
         "distributions": {"statistic": "margin", "original": empty, "unlearned": empty, "retrained": None},

@@ -33,6 +33,11 @@ def why_none(inputs: AuditInputs, references: Sequence[nn.Module]) -> str:
         return "there is no rehearsal of whole classes, which have no like"
     if not references:
         return "there is no rehearsal without reference models"
+    if inputs.references:
+        return (
+            "there is no rehearsal with reference models that were given, since they may know the records to rehearse: "
+            "let the audit train its own"
+        )
     return ""
 
 

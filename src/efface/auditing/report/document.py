@@ -18,7 +18,7 @@ from efface.runtime.jsonable import to_jsonable
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unused-ignore]
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _SHOWN_PROBLEMS = 5
 _MAX_MESSAGE = 240
 

@@ -43,6 +43,7 @@ def contents(document: Document) -> dict[str, str]:
         "scores": "Scores before and after",
         "tests": "Tests that decide the verdict",
         "rehearsal": None if document["rehearsal"] is None else "Rehearsal",
+        "looks": "Each requested record by itself" if document["looks"] else None,
         "roc": "ROC on logarithmic axes",
         "steps": "Evidence over the steps",
         "exchangeable": None if document["exchangeable"] is None else "Exchangeability",

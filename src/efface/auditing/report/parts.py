@@ -1,10 +1,11 @@
-"""Parts of the document of a report: a test, and a rehearsal."""
+"""Parts of the document of a report: a test, a rehearsal, and a look at single records."""
 
 from dataclasses import asdict
 from typing import Any
 
 from efface.auditing.audit_test import AuditTest
 from efface.auditing.rehearsal.findings import Rehearsal
+from efface.auditing.single.looks import Look
 
 
 def test_part(test: AuditTest) -> dict[str, Any]:
@@ -39,4 +40,25 @@ def rehearsal_part(found: Rehearsal | None) -> dict[str, Any] | None:
         "tests": [test_part(t) for t in found.tests],
         "standings": [asdict(s) for s in found.standings],
         "agreement": {**asdict(found.agreement), "holds": found.agreement.holds},
+    }
+
+
+def look_part(look: Look) -> dict[str, Any]:
+    """A look at single requested records, as report.json holds it."""
+    return {
+        "key": look.key,
+        "title": look.title,
+        "why": look.why,
+        "others": look.others,
+        "records": [
+            {
+                "record": at,  # its position in `records` of the report
+                "original": look.ranks["original"][i],
+                "unlearned": look.ranks["unlearned"][i],
+                "retrained": look.ranks["retrained"][i] if "retrained" in look.ranks else None,
+                "could_see": look.could_see[i],
+                "sentence": look.sentence(i),
+            }
+            for i, at in enumerate(look.records)
+        ],
     }

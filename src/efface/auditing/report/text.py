@@ -28,9 +28,16 @@ def on_one_screen(report: "Report") -> str:
             ("method", "not known" if inputs.method is None else brief(inputs.method)),
             ("audit", f"level {report.level}, seed {report.seed}"),
             ("tests", f"{len(report.tests)}: {counts}" if report.tests else "none"),
+            ("record", _of_single_record(report)),
             ("notes", report.notes),
             ("cost", [*unlearning, f"audit {spent(report.cost)}"]),
             ("next", verdict.next_steps),
             ("more", ".verdict .tests .table .metrics .notes .document; .save(folder) writes JSON and HTML"),
         ],
     )
+
+
+def _of_single_record(report: "Report") -> list[str]:
+    """What looks at the record of a request of one say; none for requests of more."""
+    alone = len(report.inputs.request.ids) == 1
+    return [look.sentence(0) for look in report.findings.looks if alone and look.records]

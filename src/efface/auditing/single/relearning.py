@@ -1,0 +1,95 @@
+"""A look that trains: how many steps a single record needs to be learned again, beside never-seen records like it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from efface.attacks.outputs import RecordSet
+from efface.attacks.relearn_alone import relearn_alone
+from efface.auditing.audit_test import ALPHA
+from efface.auditing.inputs import AuditInputs
+from efface.auditing.single.looks import Look
+from efface.runtime.cost import Meter
+from efface.runtime.printing import Brief
+from efface.types import Indices
+
+KEY, TITLE = "relearning", "Steps to learn it again"
+MAX_RECORDS = 3  # requested records that are learned again; each takes some hundred short trainings
+OTHERS = 19  # so that the least share that can be as quick by chance is 5 %
+
+
+@dataclass(frozen=True, repr=False)
+class Pool(Brief):
+    """Records to compare with.
+
+    Args:
+        positions: Their positions in their data set, (m,).
+        difficulty: Their mean margin under models that never saw them, on the symmetric log, (m,).
+        labels: Their classes, (m,).
+    """
+
+    positions: Indices
+    difficulty: Tensor
+    labels: Tensor
+
+    def nearest(self, difficulty: Tensor, label: Tensor) -> Indices:
+        """Positions of the OTHERS records nearest in difficulty; those of another class come after all of the class."""
+        away = (self.difficulty - difficulty).abs()
+        away = away + (away.max() + 1) * (self.labels != label)
+        return self.positions[away.argsort()[:OTHERS].numpy()]
+
+
+def look_at_relearning(
+    inputs: AuditInputs,
+    retrained: Sequence[nn.Module],
+    requested: Pool,
+    never_seen: Pool,
+    training: Pool,
+    meter: Meter,
+) -> Look:
+    """Learn the first requested records again, each alone, and never-seen records like each.
+
+    Args:
+        inputs: The checked audit.
+        retrained: Models trained without the forget set; the first is looked at.
+        requested: The requested records.
+        never_seen: Records of the holdout.
+        training: Records that stay in training, which say what the look could have seen.
+        meter: Charged with what is trained.
+    """
+    count = min(MAX_RECORDS, len(requested.positions))
+    if min(len(never_seen.positions), len(training.positions)) < OTHERS:
+        return Look.missing(KEY, TITLE, f"needs {OTHERS} never-seen records and {OTHERS} training records that stay")
+    request = inputs.request
+    models = {"original": inputs.original, "unlearned": inputs.unlearned}
+    models |= {"retrained": retrained[0]} if retrained else {}
+    ranks: dict[str, list[float]] = {who: [] for who in models}
+    could_see = []
+    for at in range(count):
+        like = requested.difficulty[at], requested.labels[at]
+        unseen, staying = never_seen.nearest(*like), training.nearest(*like)
+
+        for who, model in models.items():
+            known = staying if who == "original" else np.empty(0, np.int64)
+            train = np.concatenate([requested.positions[at : at + 1], known])
+            sets = RecordSet(request.train, train), RecordSet(request.holdout, unseen)
+            quicker = _share_slower(*(relearn_alone(request.task, model, s, inputs.seed, meter) for s in sets))
+            ranks[who].append(float(quicker[0]))
+            if who == "original":
+                could_see.append(float((quicker[1:] > 1 - ALPHA).double().mean()))
+    return Look(
+        KEY,
+        TITLE,
+        OTHERS,
+        tuple(range(count)),
+        {who: tuple(values) for who, values in ranks.items()},
+        tuple(could_see),
+    )
+
+
+def _share_slower(own: Tensor, others: Tensor) -> Tensor:
+    """For each value the share of the others that are larger, those that are equal counted half."""
+    above, same = others > own[:, None], others == own[:, None]
+    return (above.double() + 0.5 * same.double()).mean(1)
