@@ -4,8 +4,8 @@
     python -m benchmarks.judge.rehearsals --process retrained --draws 200    # false failures: at most 17 of 200
     python -m benchmarks.judge.rehearsals --process skips --sizes 1 5        # a process that skips requested records
 
-Every draw has new records, a new request and new models: an MLP that knows 4,000 records by heart, a fifth of them with
-labels drawn at random. A process makes the deployed model and those of the rehearsal. *retrained* trains afresh without
+Every draw has new records, a new request and new models: an MLP that knows 3,000 records by heart, two fifths of them
+with labels drawn at random. A process makes the deployed model and those of the rehearsal. *retrained* trains afresh without
 the records that it gets; *steer* is the library's own; *nothing* moves no weight by more than a hair; *skips* retrains
 without the rehearsed records but with requested ones: with the only one, or with three of five, or three in five of
 more. The others are of somebody who knows what retraining would give and wants to look like it in one respect
@@ -32,8 +32,8 @@ from benchmarks.judge.imposters import IMPOSTERS, Case
 from benchmarks.judge.null_rates import Kind, fit_net, make
 from efface.methods.base import Method, Step
 
-RECORDS, HOLDOUT = 4000, 6000
-fit = partial(fit_net, steps=250, width=256)  # knows its records by heart
+RECORDS, HOLDOUT, FEATURES, CLASSES = 3000, 3000, 64, 10
+fit = partial(fit_net, steps=150, width=128)  # knows its records by heart
 RECIPE = efface.Recipe(epochs=3, lr=1e-2, batch=32)  # of the audit's references
 FALSE = ("nothing", "last_layer", "wrong_records", "temperature", "uniform", "skips")
 PROCESSES = ("retrained", "steer", *FALSE)
@@ -88,7 +88,7 @@ def process(name, problem_of):
 
 def audited(name, size, seed, noise):
     """The audit of one draw."""
-    kind = Kind(RECORDS, HOLDOUT, size, 16, 3, fit, noise=noise)
+    kind = Kind(RECORDS, HOLDOUT, size, FEATURES, CLASSES, fit, noise=noise)
     generator = torch.Generator().manual_seed(seed)
     (x, y), held, unseen = (make(kind, n, generator)[:2] for n in (RECORDS, HOLDOUT, 1000))
     asked = torch.randperm(RECORDS, generator=generator)[:size].numpy()
@@ -128,7 +128,7 @@ def main(words=None):
     parser.add_argument("--process", nargs="+", choices=PROCESSES, default=PROCESSES)
     parser.add_argument("--sizes", nargs="+", type=int, default=[1, 3, 10, 50], help="records in a request")
     parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--noise", type=float, default=0.2, help="share of the labels that are drawn at random")
+    parser.add_argument("--noise", type=float, default=0.4, help="share of the labels that are drawn at random")
     parser.add_argument("--json", help="a file for the draws, one JSON object a line; draws in it are not made again")
     args = parser.parse_args(words)
     torch.set_num_threads(1)
