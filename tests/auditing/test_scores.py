@@ -7,10 +7,12 @@ import pytest
 import torch
 from scipy.stats import kstest, rankdata
 
-from efface.attacks import ATTACKS
+from efface.attacks import ATTACKS, by_key
+from efface.attacks.label_margin import mean_margin
 from efface.attacks.outputs import ModelOutputs, RecordOutputs
 from efface.auditing.attack_tests import attack_tests
 from efface.auditing.audit_test import ALPHA
+from efface.auditing.rehearsal.known import rows_of
 from efface.auditing.scores import RECORD_WINDOW, Scores
 from efface.numerics.logits import margin
 from helpers.worlds import World
@@ -189,3 +191,22 @@ def test_spread_does_not_decide_without_references() -> None:
     scores = World(0).scores()
     quick = Scores(scores.original, scores.unlearned, (), (), {}, marginal=True)
     assert quick.auc_result(SPREAD, 0) is None and "spread" not in {r.key for r in attack_tests(quick)}
+
+
+def test_easy_records_that_were_never_seen_do_not_look_forgotten() -> None:
+    """RMIA of those that references find easy, as rehearsed records may be, by a model that is sure of all records."""
+    found = []
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        ease = 2 * torch.randn(3300, generator=generator, dtype=torch.float64)
+        margins = ease + 0.5 * torch.randn(5, 3300, generator=generator, dtype=torch.float64)
+        margins[0] += 6
+        others = torch.randn(5, 3300, 2, generator=generator, dtype=torch.float64)
+        logits, label = torch.cat([margins[:, :, None], others], 2), torch.zeros(3300, dtype=torch.long)
+        every = [RecordOutputs(z, label, None) for z in logits]
+        easy = (mean_margin(every[1:])[300:] > 2).nonzero().flatten() + 300
+        seen = [ModelOutputs(rows_of(o, easy), rows_of(o, torch.arange(300))) for o in every]
+        result = Scores(seen[0], seen[0], [], seen[1:], {}, by_margin=True).auc_result(by_key("rmia"), 0)
+        assert result is not None
+        found.append(result.value)
+    assert statistics.mean(found) == pytest.approx(0.5, abs=0.08)  # compared by the margin: 0.39

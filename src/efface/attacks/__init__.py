@@ -7,7 +7,7 @@ from torch import Tensor
 
 from efface.attacks.confidence import confidence
 from efface.attacks.entropy import entropy
-from efface.attacks.label_margin import label_margin
+from efface.attacks.label_margin import mean_margin
 from efface.attacks.lira import lira
 from efface.attacks.loss import loss
 from efface.attacks.modified_entropy import modified_entropy
@@ -15,9 +15,10 @@ from efface.attacks.other_classes import other_classes
 from efface.attacks.outputs import RecordOutputs
 from efface.attacks.perturbed_margin import perturbed_margin
 from efface.attacks.probe_margin import probe_margin
-from efface.attacks.rmia import rmia
+from efface.attacks.rmia import log_population, rmia
 
 Score = Callable[[RecordOutputs, Sequence[RecordOutputs]], Tensor | None]
+Difficulty = Callable[[Sequence[RecordOutputs]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Attack:
         needs: What is missing if `score` returns None; empty if it never does.
         score: Scores (n,) of n records from the outputs of the model and of references, higher = member. For an
             `off_label` statistic, members may score higher or lower.
-        difficulty: Score of a reference model that measures a record's difficulty; by default `score`.
+        difficulty: What records are compared at equal values of, (n,), from the outputs of references; by default the
+            mean `score` of these.
         decides: Whether it can fail or clear a model: with references, and without (at level quick). An attack that
             ranks records like another one is only reported.
         spread: Whether it measures the distance of a score from those of comparable nonmembers in either direction, so
@@ -43,7 +45,7 @@ class Attack:
     kind: str
     needs: str
     score: Score
-    difficulty: Score | None = None
+    difficulty: Difficulty | None = None
     decides: tuple[bool, bool] = (True, True)
     spread: bool = False
 
@@ -56,16 +58,16 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("confidence", "Confidence attack", "attack", "", confidence, decides=NEVER),
     Attack("entropy", "Entropy attack", "attack", "", entropy),
     Attack("modified_entropy", "Modified entropy attack", "attack", "", modified_entropy, decides=NEVER),
-    # a reference's likelihood ratio to itself says nothing, so difficulty is measured by the margin
-    Attack("rmia", "RMIA, offline", "attack", NEEDS_REFERENCES, rmia, label_margin, decides=WITH_REFERENCES),
-    Attack("lira", "LiRA, offline", "attack", NEEDS_REFERENCES, lira, label_margin, decides=WITH_REFERENCES),
+    # compared by the margin, in which the score is curved, easy records would seem less known than never-seen ones
+    Attack("rmia", "RMIA, offline", "attack", NEEDS_REFERENCES, rmia, log_population, decides=WITH_REFERENCES),
+    Attack("lira", "LiRA, offline", "attack", NEEDS_REFERENCES, lira, mean_margin, decides=WITH_REFERENCES),
     Attack(
         "spread",
         "Spread of LiRA scores",
         "attack",
         NEEDS_REFERENCES,
         lira,
-        label_margin,
+        mean_margin,
         decides=WITH_REFERENCES,
         spread=True,
     ),
@@ -75,7 +77,7 @@ ATTACKS: tuple[Attack, ...] = (
         "off_label",
         "three classes",
         other_classes,
-        label_margin,
+        mean_margin,
     ),
     Attack(
         "perturbed",

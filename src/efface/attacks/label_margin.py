@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs
@@ -19,3 +20,12 @@ def label_margin(outputs: RecordOutputs, references: Sequence[RecordOutputs]) ->
         Scores (n,), of either sign, higher = member.
     """
     return margin(outputs.logits, outputs.targets)
+
+
+def mean_margin(references: Sequence[RecordOutputs]) -> Tensor:
+    """Mean log-odds of the label under models that never saw the records, (n,).
+
+    Args:
+        references: What the models say of n records.
+    """
+    return torch.stack([label_margin(r, ()) for r in references]).mean(0)

@@ -27,5 +27,14 @@ def rmia(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor 
     """
     if not references:
         return None
+    return log_likelihood(outputs.logits, outputs.targets) - log_population(references)
+
+
+def log_population(references: Sequence[RecordOutputs]) -> Tensor:
+    """Log of p(x), (n,): what RMIA divides by.
+
+    Args:
+        references: What models that never saw the records say of them.
+    """
     out = torch.stack([log_likelihood(r.logits, r.targets).exp() for r in references]).mean(0)
-    return log_likelihood(outputs.logits, outputs.targets) - (((1 + OFFLINE) * out + 1 - OFFLINE) / 2).log()
+    return (((1 + OFFLINE) * out + 1 - OFFLINE) / 2).log()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from efface.attacks.label_margin import label_margin
+from efface.attacks.label_margin import mean_margin
 from efface.attacks.outputs import RecordSet
 from efface.attacks.relearn import matched, relearn
 from efface.auditing.audit_test import CONFIDENCE
@@ -55,8 +55,7 @@ def _relearned(inputs: AuditInputs, scores: Scores, retrained: Sequence[nn.Modul
     drawn = np.random.default_rng(derive_seed(inputs.seed, "relearn")).permutation(len(request.forget))[:count]
     chosen = request.forget.argsort()[drawn]  # the draw does not depend on the order of the request
     difficulty, nonmember_difficulty = (
-        torch.stack([label_margin(getattr(r, place), ()) for r in scores.references]).mean(0)
-        for place in ("forget", "nonmembers")
+        mean_margin([getattr(r, place) for r in scores.references]) for place in ("forget", "nonmembers")
     )
     known = scores.original
     at = matched(difficulty[chosen], nonmember_difficulty, known.forget.targets[chosen], known.nonmembers.targets)

@@ -34,8 +34,9 @@ class Scores(Brief):
         marginal: Whether forget records are compared with nonmembers of any difficulty, which is valid only for a
             request that is a random sample.
         clusters: The number of the group of each forget record, (n,), and of each nonmember, (m,).
-        by_margin: Whether every attack compares records of equal margin under the references. Where the forget records
-            were chosen by that margin, only what is compared at equal margin is not biased by the choice.
+        by_margin: Whether attacks whose difficulty is a score of their own compare records of equal margin under the
+            references. Where the forget records were chosen by that margin, only what is compared at equal margin, or
+            at what follows it closely, is not biased by the choice.
     """
 
     original: ModelOutputs
@@ -134,7 +135,7 @@ class Scores(Brief):
 
     def difficulties(self, attack: Attack) -> tuple[Tensor, Tensor]:
         """The difficulty, to an attack, of the forget records, (n,), and of the nonmembers, (m,); needs references."""
-        by = by_key("lira") if self.by_margin else attack
+        by = by_key("lira") if self.by_margin and attack.difficulty is None else attack
         forget = difficulty_of(by, [r.forget for r in self.references])
         return forget, difficulty_of(by, [r.nonmembers for r in self.references])
 
@@ -174,14 +175,15 @@ class Scores(Brief):
 
 
 def difficulty_of(attack: Attack, references: Sequence[RecordOutputs]) -> Tensor:
-    """The difficulty of each of n records for models that never saw it: the mean over the references, (n,).
+    """The difficulty of each of n records for models that never saw it, (n,).
 
     Args:
         attack: The attack whose scores are compared at equal difficulty.
         references: What models that never saw the records say of them.
     """
-    read = attack.difficulty or attack.score
-    scores = [read(r, ()) for r in references]
+    if attack.difficulty is not None:
+        return attack.difficulty(references)
+    scores = [attack.score(r, ()) for r in references]
     return torch.stack([s for s in scores if s is not None]).mean(0)
 
 

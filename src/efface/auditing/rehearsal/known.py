@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from efface.attacks import ATTACKS, by_key
+from efface.attacks import ATTACKS
+from efface.attacks.label_margin import mean_margin
 from efface.attacks.outputs import RecordOutputs
 from efface.auditing.audit_test import CONFIDENCE
-from efface.auditing.scores import difficulty_of, robust_zscore
+from efface.auditing.scores import robust_zscore
 from efface.metrics.membership import AucResult
 from efface.numerics.logits import margin, symlog
 
@@ -50,7 +51,7 @@ def statistics(
             continue
         others = score if beside is None else attack.score(beside, references)
         if others is not None:
-            difficulty = expected_margin(references)  # records were chosen by it, so it alone may level them
+            difficulty = mean_margin(references)  # records were chosen by it, so it alone may level them
             rows.append(turned[attack.key] * robust_zscore(score, others, difficulty, difficulty)[beside is None])
     return torch.stack(rows)
 
@@ -71,12 +72,7 @@ def fallen(now: Tensor, before: Tensor, beside: Tensor | None = None, before_bes
 
 def lira_scores(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     """How much higher the margin is than under models that never saw the record, (n,), on the symmetric log."""
-    return symlog(margin(outputs.logits, outputs.targets)) - symlog(expected_margin(references))
-
-
-def expected_margin(references: Sequence[RecordOutputs]) -> Tensor:
-    """The mean margin of records under models that never saw them, (n,)."""
-    return difficulty_of(by_key("lira"), references)
+    return symlog(margin(outputs.logits, outputs.targets)) - symlog(mean_margin(references))
 
 
 def rows_of(outputs: RecordOutputs, at: Tensor) -> RecordOutputs:

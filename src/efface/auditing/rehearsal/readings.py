@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from efface.attacks import ATTACKS
+from efface.attacks.label_margin import mean_margin
 from efface.attacks.outputs import ModelOutputs, RecordOutputs, RecordSet, collect_outputs, on_others
 from efface.auditing.attack_tests import attack_tests
 from efface.auditing.audit_test import EQUIVALENCE, AuditTest, adjust_tests
 from efface.auditing.config import MAX_HEAD
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.rehearsal.findings import PROCESS, Agreement, Standing
-from efface.auditing.rehearsal.known import expected_margin, fallen, joined, lira_scores, rows_of, signs, statistics
+from efface.auditing.rehearsal.known import fallen, joined, lira_scores, rows_of, signs, statistics
 from efface.auditing.rehearsal.like import as_members, draw_like
 from efface.auditing.rehearsal.size import NO_TRACE
 from efface.auditing.rehearsal.standing import by_group, stand
@@ -134,8 +135,8 @@ class Readings(Brief):
     def _among_never_seen(self, turned: dict[str, int]) -> Standing:
         q, seed = self.requested, derive_seed(self.inputs.seed, "never seen")
         rows = torch.arange(len(self.positions))
-        expected = expected_margin([r.forget for r in self.references])
-        unseen = expected_margin([r.nonmembers for r in self.references])
+        expected = mean_margin([r.forget for r in self.references])
+        unseen = mean_margin([r.nonmembers for r in self.references])
         asked = as_members(self.positions[:q], expected[:q])
         others = as_members(np.arange(len(unseen)), unseen)
         near = torch.from_numpy(np.sort(draw_like(asked, others, min(NEVER_SEEN, len(unseen) // 2), seed).positions))

@@ -38,7 +38,8 @@ class Pool(Brief):
         """Positions of the OTHERS records nearest in difficulty; those of another class come after all of the class."""
         away = (self.difficulty - difficulty).abs()
         away = away + (away.max() + 1) * (self.labels != label)
-        return self.positions[away.argsort()[:OTHERS].numpy()]
+        nearest: Indices = self.positions[away.argsort()[:OTHERS].numpy()]
+        return nearest
 
 
 def look_at_relearning(

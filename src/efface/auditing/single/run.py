@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from efface.attacks.label_margin import label_margin
+from efface.attacks.label_margin import mean_margin
 from efface.attacks.outputs import ModelOutputs, RecordOutputs, RecordSet, on_others
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.scores import Scores
@@ -58,4 +57,4 @@ def looks_at_single_records(
 def _difficulty(references: Sequence[ModelOutputs], place: str) -> tuple[Tensor, Tensor]:
     """The mean margin of records under the references, on the symmetric log, and their labels."""
     read: list[RecordOutputs] = [getattr(r, place) for r in references]
-    return symlog(torch.stack([label_margin(o, ()) for o in read]).mean(0)), read[0].targets
+    return symlog(mean_margin(read)), read[0].targets
