@@ -22,8 +22,9 @@ This page is made from the registry of methods by `{COMMAND}`. Each section give
 method makes, what was taken from its source, and what was chosen here. See also the [options](method-options.md),
 with an example each, and the [benchmark](bench.md). To write a method: [`efface.Method`](api/methods.md#efface.Method).
 
-Use `steer` unless you want to compare. The other methods are here so that you can: each has the default that was
-published. The controls do nothing, or train again without the records. `efface methods` lists all of this too.
+Use `steer` unless you want to compare. The other methods are here so that you can. Their defaults are the published
+values, where there are some. The controls do nothing, or train again without the records. `efface methods`
+lists all of this too.
 """
 OPTIONS = f"""# Options of methods
 
