@@ -1,13 +1,11 @@
-"""What users read is there and true: docstrings, help texts, and the commands and code of the README."""
+"""What users read is there and true: docstrings and help texts; the pages have tests of their own in tests/pages."""
 
-import ast
 import dataclasses
 import importlib
 import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,19 +16,7 @@ import typer
 import efface
 from efface.cli.main import app
 from efface.methods import REGISTRY
-
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def commands_of(typed: typer.Typer, before: str = "") -> dict[str, Any]:
-    """Commands by what a user types after `efface`, those of sub-apps among them."""
-    own = {f"{before}{c.name or c.callback.__name__}": c for c in typed.registered_commands if c.callback is not None}
-    for group in typed.registered_groups:
-        if group.typer_instance is not None:
-            own |= commands_of(group.typer_instance, f"{before}{group.name} ")
-    return own
-
+from helpers.pages import PAGES, commands_of
 
 COMMANDS = commands_of(app)
 
@@ -119,34 +105,6 @@ def test_every_command_can_be_read_about() -> None:
     pages = "".join(text_of(page) for page in PAGES)
     assert [name for name in COMMANDS if f"efface {name}" not in pages] == []
     assert [key for key in REGISTRY if key not in text] == []
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_the_code_of_a_page_can_be_compiled_and_its_names_exist(page: Path) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", text_of(page), flags=re.DOTALL | re.MULTILINE)
-    assert blocks or page.name != "README.md"
-    for block in blocks:
-        tree = ast.parse(block)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "efface":
-                module = importlib.import_module(node.module or "")
-                for alias in node.names:  # a module of a package is no attribute of it before its first import
-                    is_module = hasattr(module, "__path__") and find_spec(f"{node.module}.{alias.name}")
-                    assert hasattr(module, alias.name) or is_module, ast.unparse(node)
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
-                "efface.unlearn",
-                "efface.audit",
-                "efface.audit_models",
-            ):
-                called = getattr(efface, ast.unparse(node.func).split(".")[1])
-                known = inspect.signature(called).parameters
-                assert {k.arg for k in node.keywords if k.arg} <= known.keys(), ast.unparse(node)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_links_of_a_page_lead_to_files(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text_of(page))
-    assert [to for to in links if "://" not in to and not (page.parent / to).exists()] == []
 
 
 def test_the_page_of_stores_names_the_format_of_their_database() -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, default_collate
 from efface.errors import RequestError, kind_of, shorten
 from efface.options import clear_calls, is_integer
 from efface.runtime.kinds import dataset_problem
+from efface.runtime.pages import page
 from efface.runtime.printing import Brief
 from efface.types import RecordId, SizedDataset
 
@@ -121,7 +122,10 @@ def missing_sets(train: object, holdout: object) -> list[str]:
         if value is None
     ]
     if holdout is None:
-        lines.append("without a holdout, records that the model never saw, there is no evidence: see docs/guide.md")
+        lines.append(
+            "without a holdout, records that the model never saw, there is no evidence: see "
+            + page("guide", "i-have-no-holdout")
+        )
     return lines
 
 

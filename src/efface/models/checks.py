@@ -132,7 +132,7 @@ def note_training(model: nn.Module, task: Task, train: Records, found: Findings)
     if is_linear(model, task, train):
         found.warnings.append(
             "the model is linear, or learns only a linear layer: its weights hold all that it knows of a record, so "
-            "targets come out too low and forgetting is incomplete (docs/steer.md); train it again without the records"
+            "targets come out too low and forgetting is incomplete; train it again without the records"
         )
     if names := extra_state(model):
         found.warnings.append(

@@ -12,6 +12,7 @@ from efface.data.records import Records
 from efface.models.running import device_of, forward, mode
 from efface.numerics.logits import centre, fill_masked
 from efface.numerics.minimise import minimise
+from efface.runtime.pages import page
 from efface.task import Task
 from efface.types import Indices
 
@@ -59,7 +60,8 @@ def check_knowledge(model: nn.Module, task: Task, records: Records, found: Findi
                 f"the model knows nothing of its training records: the mean log-likelihood of the labels of "
                 f"{len(targets)} of them is {float(score.mean()):.3f}, and {float(usual.mean()):.3f} by the label "
                 "frequencies alone. It is untrained, or the weights, the order of classes or the data are those of "
-                "another model; if only its probabilities are badly scaled, scale its logits by Task.forward"
+                "another model; if only its probabilities are badly scaled, scale its logits by Task.forward. What the "
+                f"model must return: {page('guide', 'what-the-model-must-return')}"
             )
         if last:
             return

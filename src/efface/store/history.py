@@ -37,7 +37,9 @@ class History(Brief):
         settings: `grace_days`, `limits`, `notice_returns`, and facts about the training records of the time when the
             store was made.
         source: the file that the first model came from, if it was named.
-        requests, runs, versions: all of them, by number.
+        requests: all requests, by number.
+        runs: all runs, by number.
+        versions: all versions of the model, by number.
         current: number of the version in service.
         fingerprints: how many fingerprints of records' contents the store keeps.
         contents: of which contents they are, as `Version.contents` counts them.
@@ -52,7 +54,9 @@ class History(Brief):
             many seconds, as long as nobody has said whether it was right.
         clock_resets: for each reset of the clock the number of its event, the number of the first event whose time was
             wrong, and the time of the reset.
-        seq, hash, latest: number, hash and time of the last event.
+        seq: number of the last event.
+        hash: hash of the last event.
+        latest: time of the last event.
     """
 
     store: str = ""

@@ -46,7 +46,9 @@ def unlearn(model: nn.Module, *, forget: Forget, task: Task, method: str | Metho
     Every process must make the same call. Without a process group it is the same as `efface.unlearn`.
 
     Args:
-        model, forget, task: As in `efface.unlearn`.
+        model: As in `efface.unlearn`.
+        forget: As in `efface.unlearn`.
+        task: As in `efface.unlearn`; here it is always needed.
         method: steer or a descent method, except msg, salun and sfron.
         **others: Further arguments of `efface.unlearn`.
 
