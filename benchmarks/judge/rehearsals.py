@@ -5,10 +5,10 @@
     python -m benchmarks.judge.rehearsals --process skips --sizes 1 5        # a process that skips requested records
 
 Every draw has new records, a new request and new models: an MLP that knows 3,000 records by heart, two fifths of them
-with labels drawn at random. A process makes the deployed model and those of the rehearsal. *retrained* trains afresh without
-the records that it gets; *steer* is the library's own; *nothing* moves no weight by more than a hair; *skips* retrains
-without the rehearsed records but with requested ones: with the only one, or with three of five, or three in five of
-more. The others are of somebody who knows what retraining would give and wants to look like it in one respect
+with labels drawn at random. A process makes the deployed model and those of the rehearsal. *retrained* trains afresh
+without the records that it gets; *steer* is the library's own; *nothing* moves no weight by more than a hair; *skips*
+retrains without the rehearsed records but with requested ones: with the only one, or with three of five, or three in
+five of more. The others are of somebody who knows what retraining would give and wants to look like it in one respect
 (`imposters.py`). `--noise 0` draws no wrong labels, so that the model memorises less.
 
 Beside each status stands the mean chance, said by the audits, that a skipped record would have stood out: alone, and
