@@ -47,7 +47,7 @@ def fit_pen(model: nn.Module, data: Dataset[tuple[Tensor, Tensor]], seed: int) -
 
 
 def pen_setting(seed: int) -> Setting:
-    """Make the demo: 3,000 training records, 300 random ones of them to forget."""
+    """Make the demo: 3,000 training records, of which 300 random ones are to go."""
     x, y = pen_digits()
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive_seed(seed, "demo", "split")))
     train, holdout, test, _ = order.split([TRAINING, HOLDOUT, TEST, len(x) - TRAINING - HOLDOUT - TEST])
