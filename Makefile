@@ -1,8 +1,10 @@
 # Everything runs in .venv, which the first target that needs it creates.
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.stamp
-DOCS_STAMP := .venv/.docs-stamp
+# what running efface needs, and what its development and its pages need beside that
+RUNTIME := .venv/.runtime
+TOOLS := .venv/.tools
+PAGES := .venv/.pages
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo test lint docs clean
@@ -10,29 +12,33 @@ DOCS_STAMP := .venv/.docs-stamp
 help: ## list the targets
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv: $(STAMP) ## create or refresh the environment
+.venv: $(TOOLS) ## create or refresh the environment, development tools included
 
-$(STAMP): pyproject.toml constraints.txt
+$(RUNTIME): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(TOOLS): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## unlearn and audit on a small real data set; writes demo-run/
+demo: $(RUNTIME) ## unlearn and audit on a small real data set; writes demo-run/
 	$(BIN)/efface demo --out demo-run --force || test $$? -eq 3  # 3: done, but the audit is not certain
 
-test: $(STAMP) ## run the tests and show coverage
+test: $(TOOLS) ## run the tests and show coverage
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=efface --cov-report=term
 
-lint: $(STAMP) ## ruff, formatting and types
+lint: $(TOOLS) ## ruff, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(DOCS_STAMP): $(STAMP)
+$(PAGES): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
-docs: $(DOCS_STAMP) ## build the documentation site into site/; a broken link fails
+docs: $(PAGES) ## build the documentation site into site/; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open site/index.html"
 

@@ -3,7 +3,7 @@
     python -m benchmarks.two_versions                     # about 8 minutes of CPU time
     python -m benchmarks.two_versions --seeds 1 --repeats 1    # half a minute, to see that it works
 
-The task is that of `efface demo`: 1,000 training records of handwritten digits, 15 % of the labels wrong, a CNN that
+The task is that of `benchmarks/digits_demo.py`: 1,000 training records of digits, 15 % of the labels wrong, a CNN that
 knows them by heart. A batch of records drawn at random is unlearned by steer, as `efface run` does by default; the
 attacker knows a record and its label, has the answers of the version before and of the one after, and wants to know
 whether it is one of those that left. Attacks, each a score that is higher for who left:
@@ -35,7 +35,7 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 
 import efface
-from efface.cli.demo import digits_setting
+from benchmarks.digits_demo import digits_setting
 from efface.data.records import Records
 from efface.models.running import logits_of
 from efface.models.training import Recipe, retrain

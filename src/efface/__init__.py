@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from efface.auditing.api import audit, audit_models
     from efface.auditing.audit_test import AuditTest
     from efface.auditing.config import Level
+    from efface.auditing.doctor import Examination, Fact, doctor
     from efface.auditing.inputs import AuditInputs
     from efface.auditing.options import AuditOptions
     from efface.auditing.readings import Metric, Reading
@@ -56,6 +57,8 @@ _HOMES = {
     "Estimate": "efface.types",
     "Evaluation": "efface.unlearning.evidence",
     "Evidence": "efface.unlearning.evidence",
+    "Examination": "efface.auditing.doctor",
+    "Fact": "efface.auditing.doctor",
     "ForgetRecord": "efface.data.described",
     "Level": "efface.auditing.config",
     "LooksUnseen": "efface.unlearning.stopping",
@@ -89,6 +92,7 @@ _HOMES = {
     "audit": "efface.auditing.api",
     "audit_models": "efface.auditing.api",
     "check": "efface.unlearning.plan",
+    "doctor": "efface.auditing.doctor",
     "unlearn": "efface.unlearning.driver",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
@@ -112,6 +116,8 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Evidence",
+    "Examination",
+    "Fact",
     "ForgetRecord",
     "Level",
     "LooksUnseen",
@@ -146,6 +152,7 @@ __all__ = [
     "audit",
     "audit_models",
     "check",
+    "doctor",
     "methods",
     "unlearn",
 ]

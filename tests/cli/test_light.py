@@ -25,7 +25,7 @@ for words in json.load(sys.stdin):
 json.dump(ends, sys.stdout)
 """
 VERBS = (
-    *("unlearn", "audit", "methods", "demo", "init", "run", "status", "verify", "export", "rollback"),
+    *("unlearn", "audit", "methods", "demo", "doctor", "init", "run", "status", "verify", "export", "rollback"),
     *("clock", "retire", "backup", "restore", "head"),
 )
 HELP: list[list[str]] = [
@@ -71,6 +71,10 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "unknown method of an audit": ([*AUDIT, "--level", "strong", "--method", "ster"], "there is no method 'ster'"),
     "unknown command": (["unlern"], "No such command 'unlern'"),
     "missing option": (["unlearn", "my_task:task"], "Missing option"),
+    "doctor without weights": (
+        ["doctor", "my_task:task", "--checkpoint", "no.pt"],
+        "no.pt: there is no such file (--checkpoint)",
+    ),
     "demo into a folder that is there": (["demo", "--out", "."], ".: is not empty"),
     "no store": (["status"], "there is no store"),
     "no store to run": (["run", "--method", "ster"], "there is no store"),

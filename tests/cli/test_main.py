@@ -37,7 +37,7 @@ from helpers.command_line import (
     watch_forget,
 )
 
-COMMANDS = ("unlearn", "audit", "methods", "demo")
+COMMANDS = ("unlearn", "audit", "methods", "demo", "doctor")
 FILES = ["run", "run/report.html", "run/report.json", "run/unlearned.safetensors"]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits_task.py"
 
@@ -307,19 +307,22 @@ def test_demo_writes_the_same_files(here: Path, monkeypatch: pytest.MonkeyPatch)
     report = efface.audit(result, level="quick")
     asked: list[Any] = []
 
-    def run_demo(*args: Any, **kwargs: Any) -> Any:
-        asked.append((args, kwargs))
-        return SimpleNamespace(result=result, report=report)
+    def run_demo(*args: Any) -> Any:
+        asked.append(args)
+        return SimpleNamespace(result=result, report=report, doing_nothing=report)
 
-    monkeypatch.setattr("efface.cli.demo.run_demo", run_demo)
+    monkeypatch.setattr("efface.cli.demo_end.run_pen_demo", run_demo)
+    monkeypatch.setattr("efface.cli.demo_end.show_demo", lambda run, files, stdout: print(*files.values(), file=stdout))
     outcome = run("demo", "--out", "run", "--seed", "3", "--device", "cpu")
     assert outcome.exit_code == 3, outcome.output
-    assert asked == [((), {"seed": 3, "device": "cpu"})]
+    assert asked == [(3, "cpu")] and outcome.stdout.split() == ["run/unlearned.safetensors", *FILES[2:0:-1]]
     assert new_files(here) == FILES
+    document = answer(run("demo", "--out", "other", "--json"))
+    assert document["doing_nothing"]["status"] == document["status"] == str(report.verdict.status)
     refused = run("demo", "--out", "run", "--device", "tpu")
     assert refused.exit_code == 2
     assert "run: is not empty" in refused.stderr and "device 'tpu' is unknown" in refused.stderr
-    assert len(asked) == 1
+    assert len(asked) == 2
 
 
 def test_the_example_runs_from_script_to_report(here: Path) -> None:

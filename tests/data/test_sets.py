@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efface.data.sets import digits, distinct, plant_label_noise
-from efface.errors import RequestError
+from efface.data.sets import digits, distinct, pen_digits, plant_label_noise
+from efface.errors import EffaceError, RequestError
 
 
 def test_digits() -> None:
@@ -75,3 +75,16 @@ def test_label_noise_refuses_every_problem_at_once() -> None:
         plant_label_noise(torch.tensor([0]), 1, 0.5, 0)
     with pytest.raises(RequestError, match="not nan"):
         plant_label_noise(torch.tensor([0]), 2, float("nan"), 0)
+
+
+def test_pen_digits() -> None:
+    x, y = pen_digits()
+    assert x.shape == (10_992, 16) and x.dtype == y.dtype == torch.int64
+    assert (int(x.min()), int(x.max())) == (0, 100) and len(distinct(x)) == len(x)
+    assert y.bincount().tolist() == [1143, 1143, 1144, 1055, 1144, 1055, 1056, 1142, 1055, 1055]
+
+
+def test_another_file_of_pen_digits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("efface.data.sets.PEN_DIGITS_SHA256", "0" * 64)
+    with pytest.raises(EffaceError, match="expected sha256 0000"):
+        pen_digits()

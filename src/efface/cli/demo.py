@@ -1,4 +1,4 @@
-"""The demo: train a model, unlearn records from it, retrain without them and audit, on data that comes with efface."""
+"""A demo: train a model, unlearn records from it, retrain without them, and audit that and doing nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from efface.auditing.api import audit
 from efface.auditing.options import AuditOptions
 from efface.auditing.report.build import Report
-from efface.data.sets import digits, plant_label_noise
-from efface.methods import Method, Steer
+from efface.methods import Method
+from efface.methods.controls import Noop
 from efface.models.running import device_of
 from efface.models.training import Recipe, retrain
 from efface.runtime.cost import Meter, PhaseCost
@@ -23,9 +23,6 @@ from efface.runtime.seeds import derive_seed, unchanged_globals
 from efface.task import Task
 from efface.unlearning.driver import unlearn
 from efface.unlearning.result import Result
-
-RETRAINED = 4
-NOISE = 0.15  # share of wrong labels planted in training and holdout alike
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,7 @@ class Setting:
         method: the unlearning method.
         kinds: ids of the records to erase, by the name of their kind.
         title: title of the report.
+        retrained: how many models are trained without the records.
     """
 
     task: Task
@@ -45,14 +43,17 @@ class Setting:
     method: Method
     kinds: dict[str, list[int]]
     title: str
+    retrained: int = 4
 
 
 @dataclass(frozen=True)
 class DemoRun:
-    """The unlearning result and the audit's report of a demo."""
+    """What a demo did: its setting, the unlearning result, and the audits of it and of doing nothing."""
 
+    setting: Setting
     result: Result
     report: Report
+    doing_nothing: Report
 
 
 def small_cnn(side: int, channels: tuple[int, int], hidden: int) -> nn.Module:
@@ -74,11 +75,6 @@ def small_cnn(side: int, channels: tuple[int, int], hidden: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(hidden, 10),
     )
-
-
-def digits_cnn() -> nn.Module:
-    """Make the network of the digits demo, with about 60,000 weights."""
-    return small_cnn(8, (32, 64), 128)
 
 
 def train_by_cross_entropy(
@@ -114,46 +110,13 @@ def train_by_cross_entropy(
             schedule.step()
 
 
-def fit_digits(model: nn.Module, data: Dataset[tuple[Tensor, Tensor]], seed: int) -> None:
-    """Train by 60 epochs of SGD with momentum and weight decay, enough to memorise all labels, wrong ones included.
-
-    Args:
-        model: the network; it is trained in place.
-        data: pairs of an image and its class.
-        seed: seed of the order of records.
-    """
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
-    train_by_cross_entropy(model, data, seed, optimiser, epochs=60, batch=32)
-
-
-def digits_setting(seed: int) -> Setting:
-    """Make the digits demo: 1,000 training records with some wrong labels; 48 to forget, half of them mislabelled."""
-    x, y = digits()
-    y, wrong = plant_label_noise(y, 10, NOISE, derive_seed(seed, "demo", "noise"))
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive_seed(seed, "demo", "split")))
-    train, holdout, test = order[:1000], order[1000:1480], order[1480:]
-    task = Task(
-        train=TensorDataset(x[train], y[train]),
-        holdout=TensorDataset(x[holdout], y[holdout]),
-        test=TensorDataset(x[test], y[test]),
-        build_model=digits_cnn,
-        fit=fit_digits,
-    )
-    odd = wrong[train]
-    kinds = {
-        "ordinary": (~odd).nonzero().flatten()[:24].tolist(),
-        "wrongly labelled": odd.nonzero().flatten()[:24].tolist(),
-    }
-    return Setting(task, digits_cnn, Steer(), kinds, "Demo: handwritten digits, 15 % of the labels wrong")
-
-
 def run_demo(
-    make_setting: Callable[[int], Setting] = digits_setting,
+    make_setting: Callable[[int], Setting],
     seed: int = 0,
     device: str = "auto",
     progress: bool | None = None,
 ) -> DemoRun:
-    """Train an original, unlearn from it, retrain controls without the records, and audit the result.
+    """Train an original, unlearn from it, retrain controls without the records, and audit unlearning and doing nothing.
 
     Args:
         make_setting: makes the setting from a seed.
@@ -168,21 +131,22 @@ def run_demo(
         keep = np.setdiff1d(everything, forget)
         models, meter = [], Meter()
         template = setting.build().to(resolve_device(device))
-        with track("training the original and the retrained controls", 1 + RETRAINED, progress) as advance:
-            for k, records in enumerate([everything, *[keep] * RETRAINED]):
+        words = f"training the original and {setting.retrained} without the records"
+        with track(words, 1 + setting.retrained, progress) as advance:
+            for k, records in enumerate([everything, *[keep] * setting.retrained]):
                 with meter.phase("original" if k == 0 else "retrain"):
                     models.append(retrain(task, template, records, derive_seed(seed, "demo", str(k)), meter, Recipe()))
                 advance()
-        result = unlearn(models[0], task=task, forget=forget, method=setting.method, seed=seed, progress=progress)
         spent = meter.cost().phases["retrain"]
-        report = audit(
-            result,
-            retrained=models[1:],
-            options=AuditOptions(
-                retrain_cost=PhaseCost(spent.wall_s / RETRAINED, spent.cpu_s / RETRAINED),
-                kinds=setting.kinds if len(setting.kinds) > 1 else {},
-                title=setting.title,
-                progress=progress,
-            ),
+        options = AuditOptions(
+            retrain_cost=PhaseCost(spent.wall_s / setting.retrained, spent.cpu_s / setting.retrained),
+            kinds=setting.kinds if len(setting.kinds) > 1 else {},
+            title=setting.title,
+            progress=progress,
         )
-    return DemoRun(result, report)
+        result = unlearn(models[0], task=task, forget=forget, method=setting.method, seed=seed, progress=progress)
+        report = audit(result, retrained=models[1:], options=options)
+        # the same records and reference models, and the weights as they were
+        nothing = unlearn(models[0], task=task, forget=forget, method=Noop(), seed=seed, progress=progress)
+        doing_nothing = audit(nothing, retrained=models[1:], options=options)
+    return DemoRun(setting, result, report, doing_nothing)

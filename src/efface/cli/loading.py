@@ -6,6 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
+from efface.auditing.doctor import Examination
+from efface.auditing.doctor.api import examine
 from efface.cli.ids import IdLines, as_ids
 from efface.cli.taskpath import load_task, user_failure
 from efface.data.checks import Findings, find_forget
@@ -131,3 +133,23 @@ def load_model(task: Task, path: Path) -> nn.Module | None:
         raise RequestError(f"Task.build_model: {problem}")
     load_weights(model, path)
     return plain_network(model)
+
+
+def load_examined(task_path: str, checkpoint: Path, device: str) -> Examination:
+    """Load a task and its model as far as that is possible, and examine them.
+
+    Args:
+        task_path: the task as `module:attribute`.
+        checkpoint: the weights, as a file or in a folder.
+        device: name of the device for the model.
+
+    Raises:
+        RequestError: the task cannot be loaded, so that there is nothing to examine.
+    """
+    problems: list[str] = []
+    task = load_task(task_path)
+    if task.build_model is None:
+        problems.append(missing_build_model(task_path))
+    model = collect_errors(problems, load_model, task, checkpoint)
+    place = collect_errors(problems, resolve_device, device)
+    return examine(model if model is None or place is None else model.to(place), task, problems)

@@ -1,4 +1,4 @@
-"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, and the commands of a store.
+"""The command line: `efface unlearn`, `audit`, `methods`, `demo`, `doctor`, and the commands of a store.
 
 A command first makes the checks that need no model, and imports torch only after them, within its function. So help
 and most refusals do not wait for torch.
@@ -11,7 +11,7 @@ import typer
 
 import efface
 from efface.auditing.config import MODELS, REFERENCES, Level
-from efface.cli import store, store_backup, store_init, store_repair, store_requests, store_status
+from efface.cli import doctor, store, store_backup, store_init, store_repair, store_requests, store_status
 from efface.cli.checks import (
     check_audit,
     check_fit,
@@ -275,7 +275,7 @@ def demo(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train a small model, erase records from it, retrain without them, and audit."""
+    """Train a small model, erase records from it, retrain without them, and audit that and doing nothing."""
     with guarded(as_json) as stdout:
         problems: list[str] = []
         collect_errors(problems, check_device_name, device)
@@ -283,14 +283,14 @@ def demo(
         if problems:
             raise RequestError(problems)
         resolve_device(device)
-        from efface.cli.demo import run_demo
+        from efface.cli.demo_end import finish_demo, run_pen_demo
 
         with or_nothing_unlearned(as_json, stdout):
-            run = run_demo(seed=seed, device=device)
-        finish(out, run.result, run.report, as_json, stdout)
+            run = run_pen_demo(seed, device)
+        finish_demo(out, run, as_json, stdout)
 
 
 # beside the commands above, and after them in the help
-for part in (store_init, store, store_status, store_backup, store_repair):
+for part in (doctor, store_init, store, store_status, store_backup, store_repair):
     app.registered_commands += part.app.registered_commands
 app.add_typer(store_requests.app, name="request")

@@ -13,7 +13,8 @@ from efface.store.place import KEY_VARIABLE
 
 # commands that people try, and what does it
 ELSEWHERE = {
-    "check": "efface unlearn --dry-run makes all checks, and shows which records would go",
+    "check": "efface unlearn --dry-run makes all checks of a request, and shows which records would go; efface doctor "
+    "examines a task before anything is asked",
     "forget": "efface unlearn erases records",
     "store": "a store's commands are efface init, request, run, status, verify, export, rollback, backup, "
     "restore, head, clock and retire",

@@ -1,13 +1,21 @@
-"""A small real data set as float tensors, removal of duplicates, and label noise."""
+"""Small real data sets as tensors, removal of duplicates, and label noise."""
+
+import hashlib
+import io
+from importlib import resources
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from efface.errors import RequestError
+from efface.errors import EffaceError, RequestError
 
 # mean and standard deviation of every pixel, on a scale of 0 to 16
 DIGITS_MEAN, DIGITS_STD = 4.884, 6.017
+PEN_DIGITS, PEN_DIGITS_SHA256 = (
+    "pen_digits.npz",
+    "58340b71ced7c2eade1fcddc423b87af46cf05f7a953a78234a9fd3ca195da62",
+)
 
 
 def digits() -> tuple[Tensor, Tensor]:
@@ -23,6 +31,23 @@ def digits() -> tuple[Tensor, Tensor]:
     y = torch.from_numpy(bunch.target.astype(np.int64))
     kept = distinct(x)
     return (x[kept] - DIGITS_MEAN) / DIGITS_STD, y[kept]
+
+
+def pen_digits() -> tuple[Tensor, Tensor]:
+    """All 10,992 drawings of UCI's pen-based digits, which come with efface (CC BY 4.0; see pen_digits.md beside them).
+
+    Returns:
+        x and y of the 8 points of each drawing, (n, 16), int64 from 0 to 100, and the digits, (n,), int64.
+
+    Raises:
+        EffaceError: The file is not the one that efface came with.
+    """
+    raw = resources.files("efface.data").joinpath(PEN_DIGITS).read_bytes()
+    if (found := hashlib.sha256(raw).hexdigest()) != PEN_DIGITS_SHA256:
+        raise EffaceError(f"{PEN_DIGITS}: expected sha256 {PEN_DIGITS_SHA256}, got {found}: install efface again")
+    with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+        x, y = (torch.from_numpy(arrays[name].astype(np.int64)) for name in ("x", "y"))
+    return x, y
 
 
 def distinct(x: Tensor) -> Tensor:

@@ -1,0 +1,122 @@
+"""`efface.doctor`: what efface sees in a model and its task before anything is asked."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import nn
+
+from efface.auditing.doctor.checked import Checked, make_checks, readable
+from efface.auditing.doctor.data_facts import (
+    Content,
+    content_of,
+    input_facts,
+    label_facts,
+    other_set_facts,
+    record_facts,
+)
+from efface.auditing.doctor.evidence_facts import level_facts, size_facts, splits_of
+from efface.auditing.doctor.examination import Examination, Fact
+from efface.auditing.doctor.missing import missing_parts
+from efface.auditing.doctor.model_facts import accuracy_facts, model_facts, output_facts
+from efface.auditing.doctor.price_facts import price_facts
+from efface.data.objects import UncomparableError
+from efface.data.records import Records
+from efface.errors import EffaceError
+from efface.models.wrappers import plain_network
+from efface.options import clear_calls
+from efface.runtime.kinds import network_problem
+from efface.runtime.seeds import seeded, unchanged_globals
+from efface.task import Task, check_task
+
+
+@clear_calls("task", task=Task)
+def doctor(model: nn.Module, *, task: Task) -> Examination:
+    """Look at a model and its task before anything is asked of them.
+
+    The checks are those of `efface.unlearn` and of its audit, for a request of one record. Nothing is unlearned, and
+    `model` does not change.
+
+    Args:
+        model: The trained model.
+        task: The problem.
+
+    Returns:
+        What was seen, why a request would be refused, and what is missing.
+
+    Raises:
+        RequestError: `task` is no `efface.Task`.
+    """
+    if not isinstance(task, Task):
+        check_task(task)
+    problem = network_problem(model)
+    return examine(None if problem else plain_network(model), task, [f"model: {problem}"] if problem else [])
+
+
+def examine(model: nn.Module | None, task: Task, known: Sequence[str] = ()) -> Examination:
+    """Examine a task, and a model where there is one.
+
+    Args:
+        model: The model; None if it could not be loaded, which is among the known problems.
+        task: The problem.
+        known: Problems that were found before.
+    """
+    with unchanged_globals(), seeded(0):
+        checked = make_checks(model, task)
+        facts = [*_data_facts(task), *(_model_facts(model, checked) if model is not None else ())]
+        least = [fact.value for fact in facts if fact.name == "least_request"]
+    missing = missing_parts(task, least[0] if least else None, bool(least))
+    problems = dict.fromkeys([*known, *checked.problems])
+    return Examination(tuple(facts), tuple(problems), tuple(missing), checked.warnings)
+
+
+def _data_facts(task: Task) -> Iterator[Fact]:
+    sets: dict[str, Records] = {}
+    for name in ("train", "holdout", "test"):
+        if (records := readable(task, name)) is not None and len(records):
+            sets[name] = records
+    contents: dict[str, Content] = {}
+    for name, records in sets.items():
+        try:
+            contents[name] = content_of(records)
+        except (EffaceError, UncomparableError):
+            continue  # the checks say why they cannot be read
+    if "train" in contents:
+        yield from _as_far_as_possible(record_facts(task, sets["train"], contents["train"]))
+        yield from _as_far_as_possible(input_facts(sets["train"]))
+        yield from _as_far_as_possible(label_facts(contents["train"]))
+    for section, names in (("holdout", ("train",)), ("test", ("train", "holdout"))):
+        if section in contents:
+            others = {("training" if n == "train" else n): contents[n] for n in names if n in contents}
+            used_for = task.holdout_used_for if section == "holdout" else "nothing"
+            yield from _as_far_as_possible(other_set_facts(section, contents[section], others, used_for))
+
+
+def _model_facts(model: nn.Module, checked: Checked) -> Iterator[Fact]:
+    task, request = checked.task, checked.request
+    yield from model_facts(model)
+    records = readable(task, "train")
+    if records is not None and len(records):
+        with torch.no_grad():
+            yield from _as_far_as_possible(output_facts(model, task, records, not _about_outputs(checked.problems)))
+    names = {"train": "training", "holdout": "holdout", "test": "test"}
+    sets = {words: found for name, words in names.items() if (found := readable(task, name)) is not None}
+    yield from _as_far_as_possible(accuracy_facts(model, task, sets))
+    if request is None:
+        return
+    splits = splits_of(request)
+    yield from level_facts(request, splits)
+    yield from size_facts(model, request, splits)
+    yield from price_facts(model, request, splits)
+
+
+def _about_outputs(problems: Iterable[str]) -> bool:
+    """Whether some problem says that the model's outputs cannot be used as logits."""
+    return any("logits" in line or "outputs of the model" in line for line in problems)
+
+
+def _as_far_as_possible(facts: Iterator[Fact]) -> Iterator[Fact]:
+    """Facts until one cannot be had because of a user's code; the checks report that."""
+    try:
+        yield from facts
+    except Exception:  # a user's data set or model may raise anything
+        return

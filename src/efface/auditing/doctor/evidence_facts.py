@@ -1,0 +1,85 @@
+"""Facts about evidence: which levels of audit are possible, and how many records a test would need."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from torch import nn
+
+from efface.attacks import ATTACKS
+from efface.auditing.audit_test import CONFIDENCE, uninformative_reason
+from efface.auditing.config import AUC_MARGIN, Level
+from efface.auditing.doctor.examination import Fact
+from efface.auditing.references import MIN_REFERENCE_RECORDS
+from efface.auditing.verdict import MIN_RECORDS
+from efface.data.limits import MAX_SHARE
+from efface.data.splits import Splits, make_splits, spread
+from efface.metrics.membership import conditional_auc
+from efface.models.running import logits_of
+from efface.numerics.logits import margin
+from efface.request import Request
+from efface.runtime.cost import Meter
+from efface.types import Estimate
+
+SIZES = (30, 60, 100, 150, 200, 300, 400, 600, 1000, 1500, 2000, 3000, 5000, 10_000)
+MOST = 2000  # training records that stand for a request
+
+
+def splits_of(request: Request) -> Splits:
+    """The parts of a default run of a request."""
+    return make_splits(request.forget, len(request.train), len(request.holdout), 0)
+
+
+def level_facts(request: Request, splits: Splits) -> Iterator[Fact]:
+    """Which levels of audit are possible."""
+    has_references = len(splits.audit_reference) >= MIN_REFERENCE_RECORDS
+    strong = has_references and request.task.fit is not None
+    levels = [Level.QUICK, *[Level.STANDARD] * has_references, *[Level.STRONG] * strong]
+    yield Fact("audit", "levels", [str(x) for x in levels], f"possible levels: {', '.join(levels)}")
+    never_seen = len(np.setdiff1d(splits.audit, request.shared))
+    yield Fact(
+        "audit", "never_seen_records", never_seen, f"{never_seen:,} holdout records are left for the audit alone"
+    )
+
+
+def size_facts(original: nn.Module, request: Request, splits: Splits) -> Iterator[Fact]:
+    """How much doing nothing shows on random training records, and how many records a test would need to clear a model.
+
+    Records of a request that was not drawn at random may show more or less. The margin alone is read, at unequal
+    difficulty, so that the attacks of an audit mostly show more than this.
+    """
+    at = spread(len(request.train), MOST)
+    never_seen = np.sort(np.setdiff1d(splits.audit, request.shared))
+    scores = []
+    for records, positions in ((request.train, at), (request.holdout, never_seen)):
+        z = logits_of(request.task, original, records, positions, Meter())
+        scores.append(margin(z.double(), records.targets(positions)))
+    effect = conditional_auc(scores[0], scores[1]).effect().estimate(CONFIDENCE)
+    shown = f"on random training records doing nothing shows {effect.value:+.3f} of AUC by the margin alone"
+    yield Fact("audit", "doing_nothing", [effect.value, effect.low, effect.high], shown)
+    least = least_size(effect, len(never_seen), int(MAX_SHARE * len(request.train)))
+    if least is None:
+        words = (
+            "so a test could clear no request of random records here, and a verdict of 'verified' is not to be "
+            "expected; a request of records that the model memorised may show more"
+        )
+    else:
+        words = f"so a test could clear requests from about {least:,} random records"
+    yield Fact("audit", "least_request", least, f"{words}; fewer than {MIN_RECORDS} are never verified by themselves")
+
+
+def least_size(effect: Estimate, nonmembers: int, most: int) -> int | None:
+    """The least of SIZES with which a test of this effect could clear a model; None if there is none up to `most`.
+
+    Args:
+        effect: What doing nothing shows, as an AUC less 0.5.
+        nonmembers: Never-seen records of the audit.
+        most: The largest request that is supported.
+    """
+    tests = sum(a.decides[0] for a in ATTACKS)
+    allowed = min(AUC_MARGIN, abs(effect.value) / 2)
+    for size in SIZES:
+        error = math.sqrt((1 / size + 1 / max(nonmembers, 1)) / 12)
+        if size <= most and not uninformative_reason(effect, error, allowed, tests):
+            return size
+    return None
