@@ -100,7 +100,13 @@ def test_a_bundle_holds_no_id(here: Path) -> None:
     said("request", "add", "--ids", "some.txt")
     said("run", *QUICK, code=3)
     files = answer_of("export", "1", "--out", "bundle")["files"]
-    assert [Path(f).name for f in files] == ["README.txt", "request.html", "request.json"]
+    assert [Path(f).name for f in files] == [
+        "README.txt",
+        "receipt.html",
+        "receipt.pdf",
+        "request.html",
+        "request.json",
+    ]
     bundle = json.loads((here / "bundle" / "request.json").read_text())
     assert bundle["records"] == 3
     assert bundle["reference"] in said("request", "show", "1")
@@ -109,7 +115,7 @@ def test_a_bundle_holds_no_id(here: Path) -> None:
     (here / "empty").mkdir()
     os.chdir(here / "empty")
     assert "for whoever asked" in said("export", "1", "--out", ".", "--store", str(here / "efface-store"))
-    assert sorted(os.listdir()) == ["README.txt", "request.html", "request.json"]
+    assert sorted(os.listdir()) == ["README.txt", "receipt.html", "receipt.pdf", "request.html", "request.json"]
 
 
 def test_the_audit_of_a_run_and_of_verify(here: Path) -> None:

