@@ -113,7 +113,7 @@ def _worst(report: "Report") -> list[str]:
         return []
     names = shorten([r["record"] if r["id"] is None else r["id"] for r in flagged], SHOWN_RECORDS, str)
     by_one = by_number(len(flagged), "by itself", "one by one")
-    return [f"  - {how_many(len(flagged), 'record')} can still be recognised {by_one}: {names}"]
+    return [f"{how_many(len(flagged), 'record')} can still be recognised {by_one}: {names}"]
 
 
 def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) -> None:

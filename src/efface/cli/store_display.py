@@ -61,7 +61,10 @@ def show_made(store: "Store", stdout: TextIO) -> None:
 def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
     """Print the outcome of a run: its result, what that means, what to do next, and the files."""
     out = make_console(stdout)
-    say_result(out, STATUSES[outcome.status], outcome.status, "")
+    if outcome.status == "nothing":
+        say(out, Text(f"{STATUSES[outcome.status]}.", style="bold"))
+    else:
+        say_result(out, STATUSES[outcome.status], outcome.status, "")
     for reason in outcome.reasons:
         say(out, f"  - {reason}")
     for warning in outcome.warnings:

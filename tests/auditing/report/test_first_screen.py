@@ -143,7 +143,7 @@ def test_flagging_is_mentioned_only_where_it_was_possible() -> None:
     assert "no single record could have been recognised" in said(document)
     document["roc"]["negatives"] = 999
     assert flagging(document) == 1
-    assert "No record can be recognised by itself." in said(document)
+    assert "No record was recognised by itself." in said(document)
     document["records"] = [record(0, flagged=True), record(1, flagged=True)]
     assert "2 records can still be recognised one by one." in said(document)
     document["records"] = [record(0)]

@@ -228,7 +228,7 @@ def _flagged(document: Document) -> str:
         return ""
     if least > 1:
         return "With so few never-seen records to compare with, no single record could have been recognised."
-    return "No record can be recognised by itself."
+    return "No record was recognised by itself."
 
 
 def _meaning(document: Document) -> Sequence[str]:
