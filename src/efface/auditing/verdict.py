@@ -107,7 +107,8 @@ def decide(
         return Verdict(Status.UNDECIDED, (barred, *cautions), smallest, f"Nothing can be concluded: {barred}.")
     if doubts := _doubts(tests, forgotten, unmeasured):
         sentence = (
-            f"The tests could neither confirm that the {forgotten} {forgotten.be()} forgotten nor show the contrary."
+            f"The tests could neither confirm that the {forgotten} {forgotten.be()} forgotten nor show that "
+            f"{forgotten.be('it is not', 'they are not')}."
             if tests
             else f"No test could be made, so whether the {forgotten} {forgotten.be()} forgotten is not known."
         )
