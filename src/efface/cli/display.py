@@ -1,10 +1,9 @@
 """Output of commands on the terminal: the table of metrics, the verdict, the cost, and the methods."""
 
-import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.rule import Rule
@@ -21,7 +20,6 @@ if TYPE_CHECKING:  # a store is shown without torch
     from efface.auditing.readings import Reading
     from efface.auditing.report.build import Report
     from efface.auditing.verdict import Verdict
-    from efface.methods import Method
     from efface.runtime.cost import Cost
     from efface.unlearning.nothing import NothingUnlearnedError
     from efface.unlearning.plan import Plan
@@ -173,47 +171,6 @@ def _erased(result: "Result") -> str:
     return f"Records: {shown}."
 
 
-def describe(method: "type[Method]") -> dict[str, Any]:
-    """A method and its options, as values that JSON can hold."""
-    hints = get_type_hints(method)
-    return {
-        "key": method.key,
-        "summary": method.summary,
-        "source": method.source,
-        "options": [
-            {
-                "name": f.name,
-                "type": hints[f.name].__name__,
-                "default": f.default,
-                "low": f.metadata.get("low"),
-                "high": f.metadata.get("high"),
-                "help": f.metadata.get("help", ""),
-            }
-            for f in dataclasses.fields(method)
-        ],
-    }
-
-
-def show_methods(described: Sequence[Mapping[str, Any]], stdout: TextIO) -> None:
-    """Print each method, as `describe` returns it, with a table of its options."""
-    out = make_console(stdout)
-    for method in described:
-        say(out, Text.assemble((method["key"], "bold"), f": {method['summary']}"))
-        say(out, Text(f"  source: {method['source']}", style="dim"))
-        if method["options"]:
-            table = Table(box=None, padding=(0, 2), show_edge=False)
-            for name in ("option", "default", "range", "meaning"):
-                table.add_column(name, header_style="dim", overflow="fold")
-            for o in method["options"]:
-                kinds = {bool: "True or False", str: "a word"}
-                span = kinds.get(type(o["default"])) or f"{_bound(o['low'])} to {_bound(o['high'])}"
-                table.add_row(Text(o["name"]), f"{o['default']}", span, Text(o["help"]))
-            out.print(table)
-        else:
-            out.print("  no options", style="dim")
-        out.print()
-
-
 def _metrics(report: "Report", narrow: bool) -> tuple[Table, list[str]]:
     """The table, and why some of its cells are empty, each reason once."""
     names = ["original", "unlearned"]
@@ -297,7 +254,3 @@ def say_next(out: Console, steps: Sequence[str]) -> None:
 def _show_files(files: Mapping[str, str], out: Console) -> None:
     for path in files.values():
         say(out, Text.assemble(("File: ", "bold"), path))
-
-
-def _bound(value: float | None) -> str:
-    return "any" if value is None else f"{value:g}"

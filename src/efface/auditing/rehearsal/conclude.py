@@ -27,9 +27,9 @@ def conclude(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict
             reasons=tuple(seen),
             sentence=f"The {forgotten} {forgotten.be('stands', 'stand')} out as {what} that the model still knows.",
         )
-    them, few = forgotten.be("it", "them"), _too_few(forgotten)
+    them, too_few = forgotten.be("it", "them"), _too_few(forgotten)
     if doubts := list(_doubts(found)):
-        sentence = f"The {few}, and the rehearsal does not speak for {them}."
+        sentence = f"The {too_few}, and the rehearsal does not speak for {them}."
         return replace(direct, reasons=(*doubts, *direct.reasons), sentence=sentence)
     process = found.process
     if process.status is Status.NOT_VERIFIED:
@@ -49,7 +49,7 @@ def conclude(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict
         direct,
         reasons=(*(f"rehearsed records: {r}" for r in process.reasons), *direct.reasons),
         sentence=(
-            f"The {few}, and {found.records} rehearsed records of their kind could neither confirm that the process "
+            f"The {too_few}, and {found.records} rehearsed records of their kind could neither confirm that the process "
             "forgets nor show that it does not."
         ),
     )
