@@ -49,8 +49,8 @@ def conclude(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict
         direct,
         reasons=(*(f"rehearsed records: {r}" for r in process.reasons), *direct.reasons),
         sentence=(
-            f"The {too_few}, and {found.records} rehearsed records of their kind could neither confirm that the process "
-            "forgets nor show that it does not."
+            f"The {too_few}, and {found.records} rehearsed records of their kind could neither confirm that the "
+            "process forgets nor show that it does not."
         ),
     )
 
