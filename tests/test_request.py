@@ -56,7 +56,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     # the forget set
     "unknown ids": (forget((1, 900, 901, 902, 903)), "4 forget ids are not in the training records (indices 0 to 299)"),
     "unknown ids are named": (forget((1, 900, 901, 902, 903)), "900, 901, 902 and 1 more"),
-    "a negative id": (forget((-1,)), "1 forget ids are not in the training records"),
+    "a negative id": (forget((-1,)), "1 forget id is not in the training records"),
     "an unknown name": (
         lambda tiny: {"task": tiny.task(ids=names(RECORDS)), "forget": ["r1", "r900"]},
         "(the ids given): 'r900'",
@@ -115,7 +115,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     # records
     "a twin stays": (
         task(train=lambda t: data(put(t.x, 200, t.x[5]), put(t.y, 200, t.y[5]))),
-        "1 forget records have an exact twin that stays in training, which defeats forgetting: 5 (twin of 200)",
+        "1 forget record has an exact twin that stays in training, which defeats forgetting: 5 (twin of 200)",
     ),
     "a twin by name": (
         lambda t: {
@@ -323,7 +323,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
             holdout=lambda t: Mapped(t.holdout_x, t.holdout_y),
             forward=lambda t: lambda model, inputs: model(inputs["x"]),
         ),
-        "1 forget records have an exact twin that stays in training, which defeats forgetting: 5 (twin of 200)",
+        "1 forget record has an exact twin that stays in training, which defeats forgetting: 5 (twin of 200)",
     ),
     "a twin among texts": (
         task(
@@ -418,11 +418,11 @@ def test_every_problem_is_listed_at_once(tiny: Tiny) -> None:
         efface.unlearn(tiny.model, forget=(5, 5, 900), task=task)
     starts = (
         "the forget set names 5 more than once",
-        "1 forget ids are not in",
+        "1 forget id is not in",
         "the holdout has 30 records",
         "the model was fine-tuned",
         "inputs of training records",
-        "1 forget records have an exact twin",
+        "1 forget record has an exact twin",
         "30 holdout records are also training records",
     )
     for line, start in zip(caught.value.problems, starts, strict=True):

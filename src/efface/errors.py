@@ -41,12 +41,12 @@ class RequestError(EffaceError):
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
-        head = (
-            "the request was refused"
-            if len(self.problems) == 1
-            else f"the request was refused for {len(self.problems)} reasons"
-        )
-        super().__init__("\n".join([head + ":", *(f"  - {p}" for p in self.problems)]))
+        super().__init__(self.headed("the request was refused"))
+
+    def headed(self, heading: str) -> str:
+        """The problems as text, one line each, below a heading that says what was refused."""
+        count = len(self.problems)
+        return "\n".join([f"{heading}{f' for {count} reasons' * (count != 1)}:", *(f"  - {p}" for p in self.problems)])
 
     def __reduce__(self) -> tuple[type["RequestError"], tuple[tuple[str, ...]]]:
         """Pickle the problems; by default the whole message would become one problem."""

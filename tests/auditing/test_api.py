@@ -211,7 +211,7 @@ def test_what_cannot_be_judged_is_refused(known: Memorised) -> None:
         r"result: expected what efface.unlearn gives, got Sequential; two models are judged by": lambda: efface.audit(
             known.original  # type: ignore[arg-type]
         ),
-        r"1 forget ids are not in the training records": only(known, forget=[1, 900]),
+        r"1 forget id is not in the training records": only(known, forget=[1, 900]),
     }
     for match, call in cases.items():
         with pytest.raises(RequestError, match=match):
@@ -225,7 +225,7 @@ def test_all_problems_of_a_call_are_refused_at_once(known: Memorised) -> None:
         "level: expected one of quick, standard, strong, got 'thorough'",
         "references: expected 1 or more",
         "seed: expected an integer, got 'x'",
-        "1 forget ids are not in the training records",
+        "1 forget id is not in the training records",
         "retrained: expected a list of models, got Sequential",
     ):
         assert any(part in p for p in refused.value.problems), part

@@ -104,14 +104,14 @@ TABLE: dict[str, tuple[list[AuditTest], Estimate | None, int, Status, str]] = {
         None,
         60,
         UNDECIDED,
-        "uninformative: with these records, no test distinguishes doing nothing",
+        "with these records, no test distinguishes doing nothing",
     ),
     "too few to clear any model": (
         [make_test(0.3, 0.01, half=0.2)],
         None,
         60,
         UNDECIDED,
-        "uninformative: with so few records no test would clear a model that never saw them, though doing nothing "
+        "with so few records no test would clear a model that never saw them, though doing nothing "
         "would be caught by: Loss attack",
     ),
     "an uninformative distance": (
@@ -119,9 +119,15 @@ TABLE: dict[str, tuple[list[AuditTest], Estimate | None, int, Status, str]] = {
         None,
         60,
         UNDECIDED,
-        "uninformative",
+        "with these records, no test distinguishes",
     ),
-    "the label's own score alone": ([CLEARED], None, 60, UNDECIDED, "no informative test reads a statistic other than"),
+    "the label's own score alone": (
+        [CLEARED],
+        None,
+        60,
+        UNDECIDED,
+        "no test that could tell reads a statistic other than",
+    ),
     "the others uninformative": (
         [CLEARED, make_test(0, 0, kind="off_label")],
         None,
@@ -165,7 +171,7 @@ def test_every_failure_and_every_doubt_is_stated() -> None:
     doubted = decide(
         adjust_tests([WIDE, dataclasses.replace(WIDE, title="RMIA")]), near(-0.05, 0.04), 0.03, Forgotten(10), "them"
     )
-    starts = ["10 forget records", "no informative test reads", "Loss attack: ", "RMIA: ", "caution: "]
+    starts = ["10 forget records", "no test that could tell reads", "Loss attack: ", "RMIA: ", "caution: "]
     assert [r.startswith(s) for r, s in zip(doubted.reasons, starts, strict=True)] == [True] * 5
 
 

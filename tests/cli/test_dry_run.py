@@ -65,7 +65,7 @@ def test_groups_on_the_command_line(here: Path) -> None:
     assert "  12, position 12, label" in shown and "group 'person 4': first " in shown
     (here / "keys.txt").write_text("Person 4\n")
     refusal = run(*words, "--dry-run").stderr
-    assert "1 groups have no training records (Task.groups): 'Person 4'; 'person 4' is there" in refusal
+    assert "1 group has no training records (Task.groups): 'Person 4'; 'person 4' is there" in refusal
     plain = run(*[w.replace("persons", "my_task") for w in words], "--dry-run").stderr
     assert "the request names groups, but the task has none" in plain
 

@@ -17,10 +17,15 @@ def test_where_nothing_was_unlearned_no_weights_are_written(here: Path) -> None:
     result = run(*UNLEARN, *RUINOUS)
     assert (result.exit_code, result.stderr) == (8, "")
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("Nothing unlearned. Nothing may count as erased, and no weights were written: no step")
-    assert "held-out accuracy fell by" in lines[0]
+    cost, empty, conclusion, meaning = lines[(at := lines.index("")) - 1 : at + 3]
+    assert cost.startswith("Cost: unlearning by neggrad_plus ") and empty == ""
+    assert conclusion.startswith(
+        "Result: Nothing unlearned. Nothing may count as erased, and no weights were written: "
+    )
+    assert "held-out accuracy fell by" in conclusion
+    assert meaning.startswith("Meaning: This means that the model is as it was, ")
     assert any(line.startswith("Next: let the method go less far, for example with lr=") for line in lines)
-    assert lines[-1].startswith("Cost: unlearning by neggrad_plus ")
+    assert lines[-1].startswith("Next: ")
     assert new_files(here) == []
 
 
@@ -51,7 +56,7 @@ def test_an_answer_that_is_no_yes_says_what_to_do_next_everywhere(here: Path) ->
     assert [line for line in result.stdout.splitlines() if line.startswith("Next: ")] == [
         f"Next: {step}." for step in verdict["next"]
     ]
-    assert "<h3>What to do next</h3>" in page
+    assert "<h3>What can be done, with the call or the command</h3>" in page
     assert answer(run(*AUDIT, "--force", "--json"))["next"] == verdict["next"]
 
 
@@ -69,7 +74,7 @@ def test_a_store_honours_nothing_by_a_run_that_unlearned_nothing(here: Path) -> 
         result = run("run", *RUINOUS, "--accept", accept, "--no-audit")
         assert result.exit_code == 8
         lines = result.stdout.splitlines()
-        assert lines[0] == "Nothing unlearned."
+        assert lines[0] == "Result: Nothing unlearned."
         assert lines[1].startswith("  - no step could be kept, so the weights are the original's: held-out accuracy")
         assert "honours nothing: the model stays as it was, and request 1 pending." in result.stdout
         assert "\nNext: let the method go less far" in result.stdout and "rejected" not in result.stdout

@@ -107,7 +107,10 @@ def test_the_quick_level_refuses_to_conclude_on_a_request_that_is_no_random_samp
     (here / "ids.txt").write_text("\n".join(map(str, (y == 1).nonzero().flatten()[:36].tolist())))
     result = run(*AUDIT, "--level", "quick")
     assert result.exit_code == 3
-    assert "Undecided. Nothing can be concluded: the forget set does not look like a random sample" in result.stdout
+    assert (
+        "Result: Undecided. Nothing can be concluded: the forget set does not look like a random sample"
+        in result.stdout
+    )
     assert result.stdout.count("use level standard") >= 1
     # what would have decided is not left out of the tables without a word
     for title in ("Loss attack, AUC", "Entropy attack, AUC", "Margin of a last layer fitted afresh, AUC"):

@@ -18,7 +18,8 @@ from typer.main import get_command
 
 import efface
 from efface.auditing.report import validate
-from efface.auditing.report.wording import VERDICTS
+from efface.auditing.report.first_screen import first_screen
+from efface.auditing.report.wording import OUTCOMES, VERDICTS
 from efface.auditing.verdict import Status
 from efface.cli.main import app
 from efface.errors import CheckpointError, DivergedError
@@ -38,7 +39,8 @@ from helpers.command_line import (
 )
 
 COMMANDS = ("unlearn", "audit", "methods", "demo", "doctor")
-FILES = ["run", "run/report.html", "run/report.json", "run/unlearned.safetensors"]
+RECEIPTS = ["run/receipt.html", "run/receipt.pdf"]
+FILES = ["run", *RECEIPTS, "run/report.html", "run/report.json", "run/unlearned.safetensors"]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits_task.py"
 
 
@@ -96,19 +98,28 @@ def test_unlearn_writes_three_files_and_prints_the_verdict(here: Path) -> None:
     validate(document)
     assert result.exit_code == (0 if document["verdict"]["status"] == "verified" else 3)
     lines = result.stdout.splitlines()
-    assert f"{VERDICTS[document['verdict']['status']]}. {document['verdict']['sentence']}" in lines
+    result_line = f"Result: {VERDICTS[document['verdict']['status']]}. {document['verdict']['sentence']}"
+    ending = lines[lines.index(result_line) :]
+    assert ending[1 + len(document["verdict"]["reasons"])] == f"Meaning: {' '.join(first_screen(document).meaning)}"
     assert [line for line in lines if line.startswith("  - ")] == [f"  - {r}" for r in document["verdict"]["reasons"]]
     assert re.search(r"metric .* original .* unlearned", result.stdout)
     assert "retrained" not in next(line for line in lines if "metric" in line)
     assert any(line.startswith("Cost: unlearning ") and "; audit " in line for line in lines)
-    assert lines[-3:] == ["Wrote run/unlearned.safetensors", "Wrote run/report.json", "Wrote run/report.html"]
+    names = ("unlearned.safetensors", "report.json", "report.html", "receipt.html", "receipt.pdf")
+    assert ending[-5:] == [f"File: run/{name}" for name in names]
+    assert {line.split(":")[0] for line in ending if not line.startswith("  - ")} == {
+        "Result",
+        "Meaning",
+        "Next",
+        "File",
+    }
     table, ladder = result.stdout.split("Tests that decide (level standard")
     for metric in document["metrics"]:
         # what decides is in the table of tests, and only there
         assert (metric["title"] in table) is not metric["decisive"], metric["title"]
     assert {t["key"] for t in document["tests"]} == {m["key"] for m in document["metrics"] if m["decisive"]}
     for test in document["tests"]:
-        assert re.search(rf"{re.escape(test['title'])} .* {test['outcome']} ", ladder), test["title"]
+        assert re.search(rf"{re.escape(test['title'])} .* {OUTCOMES[test['outcome']].word} ", ladder), test["title"]
 
 
 def test_the_weights_written_are_the_ones_judged(here: Path) -> None:
@@ -155,7 +166,7 @@ def test_without_an_audit_nothing_is_verified(here: Path) -> None:
     result = run(*UNLEARN, *SMALL, "--no-audit", "--no-checks")
     assert result.exit_code == 3
     assert new_files(here) == ["run", "run/unlearned.safetensors"]
-    assert "Not audited. No audit was made, so nothing was verified.\n" in result.stdout
+    assert "Result: Not audited. No audit was made, so nothing was verified.\n" in result.stdout
     assert "Note: the pass over all records was off" in result.stdout
     said = answer(run(*UNLEARN, *SMALL, "--no-audit", "--force", "--json"))
     assert (said["status"], said["report"], list(said["files"])) == ("not_audited", None, ["weights"])
@@ -177,7 +188,14 @@ def test_audit_takes_any_tools_weights_and_retrained_models(here: Path) -> None:
     result = run(*AUDIT, "--retrained", "one.safetensors", "--retrained", "two.safetensors")
     assert result.stderr == ""
     assert re.search(r"metric .* original .* unlearned .* retrained", result.stdout)
-    assert new_files(here) == ["one.safetensors", "run", "run/report.html", "run/report.json", "two.safetensors"]
+    assert new_files(here) == [
+        "one.safetensors",
+        "run",
+        *RECEIPTS,
+        "run/report.html",
+        "run/report.json",
+        "two.safetensors",
+    ]
     document = json.loads((here / "run/report.json").read_text())
     assert document["method"] is None
     assert document["cost"]["unlearn"] is None

@@ -229,8 +229,26 @@ def test_audit_names_each_checkpoint_that_is_bad(here: Path) -> None:
     cut = {"model.safetensors": "cut.safetensors", "other.safetensors": "cut.safetensors"}
     result = run(*(cut.get(w, w) for w in AUDIT))
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[0] == "efface: the request was refused for 2 reasons:"
+    assert result.stderr.splitlines()[0] == "efface: the audit was refused for 2 reasons:"
     assert listing(here) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "head"),
+    [
+        (("status",), "nothing was done:"),
+        (("export", "1", "--out", "out"), "nothing was done:"),
+        (("request", "show", "1"), "nothing was done:"),
+        (("request", "add", "--ids", "no.txt"), "the request was refused for 2 reasons:"),
+        (("run",), "the run was refused:"),
+        (("init", "no:task", "--checkpoint", "no.safetensors"), "no store was made for 2 reasons:"),
+        (("demo", "--out", "my_task.py"), "the demo was refused:"),
+    ],
+)
+def test_a_heading_says_what_was_refused(here: Path, words: tuple[str, ...], head: str) -> None:
+    result = run(*words)
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (2, f"efface: {head}")
+    assert answer(run(*words, "--json"))["error"] == "the request was refused"
 
 
 def test_wrong_usage_is_refused_too() -> None:

@@ -68,7 +68,7 @@ def test_the_life_of_a_request(here: Path) -> None:
     assert said("request", "add", "--ids", "ids.txt").startswith("Already there as request 1: 36 records, pending.")
     assert "0, 1, 2" in said("request", "show", "1", "--ids")
     ran = said("run", *QUICK, code=3)
-    assert ran.startswith("Not audited.")
+    assert ran.startswith("Result: Not audited.")
     assert "Version 2 is in service: it was made to forget 36 records of request 1." in ran
     assert "honoured by version 2" in said("request", "list")
     assert "ticket 4711" in said("request", "list")
@@ -100,7 +100,13 @@ def test_a_bundle_holds_no_id(here: Path) -> None:
     said("request", "add", "--ids", "some.txt")
     said("run", *QUICK, code=3)
     files = answer_of("export", "1", "--out", "bundle")["files"]
-    assert [Path(f).name for f in files] == ["README.txt", "request.html", "request.json"]
+    assert [Path(f).name for f in files] == [
+        "README.txt",
+        "receipt.html",
+        "receipt.pdf",
+        "request.html",
+        "request.json",
+    ]
     bundle = json.loads((here / "bundle" / "request.json").read_text())
     assert bundle["records"] == 3
     assert bundle["reference"] in said("request", "show", "1")
@@ -109,7 +115,7 @@ def test_a_bundle_holds_no_id(here: Path) -> None:
     (here / "empty").mkdir()
     os.chdir(here / "empty")
     assert "for whoever asked" in said("export", "1", "--out", ".", "--store", str(here / "efface-store"))
-    assert sorted(os.listdir()) == ["README.txt", "request.html", "request.json"]
+    assert sorted(os.listdir()) == ["README.txt", "receipt.html", "receipt.pdf", "request.html", "request.json"]
 
 
 def test_the_audit_of_a_run_and_of_verify(here: Path) -> None:
@@ -119,7 +125,7 @@ def test_the_audit_of_a_run_and_of_verify(here: Path) -> None:
         "run", "--option", "rounds=1", "--option", "steps=8", "--reference-models", "1", "--accept", "any", code=3
     )
     assert run_["status"] in ("undecided", "not_verified")
-    assert run_["version"]["audit"]["files"].keys() == {"report.html", "report.json"}
+    assert run_["version"]["audit"]["files"].keys() == {"receipt.html", "receipt.pdf", "report.html", "report.json"}
     report = json.loads((here / "efface-store/reports/run-0001/report.json").read_text())
     assert all(re.fullmatch("[0-9a-f]{16}", r["id"]) for r in report["records"])
     found = answer_of("verify", "--reference-models", "1", code=3)

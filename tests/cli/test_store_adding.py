@@ -106,7 +106,7 @@ def test_ids_that_look_alike_are_told_of_with_and_without_the_task(place: Path) 
     assert wanted in added(place, '"7"\n5\n', name="asked.jsonl")
     (place / "names.json").write_text(json.dumps([*NAMES, "u999"]))
     said = added(place, '"7"\n"u999"\n', name="asked.jsonl")
-    assert "Warning: 1 ids that stay look like requested ones, and are not the same (7 stays, '7' goes:" in said
+    assert "Warning: 1 id that stays looks like a requested one, and is not the same (7 stays, '7' goes:" in said
 
 
 def test_a_request_by_group(place: Path) -> None:

@@ -93,7 +93,7 @@ def test_ids_that_fit_one_numbering_alone() -> None:
     at, findings = found(task(train), [5, 400])
     assert (at, findings.problems) == ([4, 399], [])
     problems = found(task(train), [0, 5])[1].problems
-    assert problems[0].startswith("1 forget ids are not in the training records (positions in the data set of 500")
+    assert problems[0].startswith("1 forget id is not in the training records (positions in the data set of 500")
     assert problems[1].endswith("give ids='subset' if you mean those")
     assert len(found(task(train), [0, 900])[1].problems) == 1
 

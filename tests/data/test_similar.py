@@ -64,7 +64,7 @@ def test_text_for_a_number_is_recognised_among_numbers(names: Any) -> None:
 def test_warnings_name_both_ids_and_have_a_form_without_them() -> None:
     warnings = similar_warnings(["u1", "Jos\u00e9", "Jose\u0301"], NAMES)
     stays, pairs = (
-        "1 ids that stay look like requested ones, and are not the same",
+        "1 id that stays looks like a requested one, and is not the same",
         "1 pairs of requested ids look alike",
     )
     both = f"{pairs}, and both records of each go"

@@ -36,9 +36,7 @@ def twin_store(tmp_path: Path, tiny: Tiny) -> Store:
 def test_a_twin_that_stays_is_refused_and_can_be_asked_for(twin_store: Store, plan: Any) -> None:
     store = twin_store
     (problem,) = refused(store.run, plan)
-    assert (
-        f"1 forget records have an exact twin that stays in training, which defeats forgetting: '{IDS[7]}'" in problem
-    )
+    assert f"1 forget record has an exact twin that stays in training, which defeats forgetting: '{IDS[7]}'" in problem
     assert f"(twin of '{IDS[200]}')" in problem and "ask for the twins too" in problem
     assert "twins=" not in problem and "--twins" not in problem and "--confirm" not in problem
     assert pending(store) == [1] and store.history().runs[1].why == "RequestError"

@@ -15,7 +15,7 @@ from helpers.store_cases import all_bytes
 from helpers.store_damage import note_kills
 from helpers.store_forks import ended, started
 
-FILES = ["README.txt", "request.html", "request.json"]
+FILES = ["README.txt", "receipt.html", "receipt.pdf", "request.html", "request.json"]
 PLACES = ("new", "empty", "link", "working folder")
 # files are moved singly only within a folder that must stay
 REACHED = [

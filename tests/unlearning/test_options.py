@@ -51,5 +51,5 @@ def test_options_of_another_kind_are_refused_with_all_other_problems(tiny: Tiny)
         efface.unlearn(tiny.model, forget=[900], task=tiny.task(), options={"checks": False})  # type: ignore[arg-type]
     assert caught.value.problems == (
         "options: expected an efface.UnlearnOptions, got dict",
-        "1 forget ids are not in the training records (indices 0 to 299): 900",
+        "1 forget id is not in the training records (indices 0 to 299): 900",
     )

@@ -1,5 +1,6 @@
 """The levels, the margin and the default sizes of an audit. Light to import."""
 
+import math
 from enum import StrEnum
 
 AUC_MARGIN = 0.10  # an effect on an AUC counts as none only if its whole interval lies within this
@@ -10,6 +11,7 @@ REFERENCES = 4  # reference models that an audit trains
 MAX_HEAD = 2000  # limit of retain records that a last layer is fitted to
 MODELS = 32  # models of each ensemble at level strong
 MIN_ENSEMBLE = 8  # the fewest for which distances between ensembles are tested
+FALSE_DISCOVERY = 1 - 0.95  # expected share of false ones among records that are flagged by id
 NO_FIT = "level strong trains models as the original was trained: give Task.fit, or use level standard"
 
 
@@ -29,6 +31,18 @@ class Level(StrEnum):
     QUICK = "quick"  # no extra models; only requests that look like a random sample
     STANDARD = "standard"  # a few reference models
     STRONG = "strong"  # ensembles of originals, unlearned and retrained models
+
+
+def least_flagged(records: int, nonmembers: int) -> int:
+    """How many forget records must score as high as can be so that any is flagged; 1 if each can be flagged alone.
+
+    It follows from the least p value that a record can have, 1 / (nonmembers + 1), and Benjamini and Hochberg's method.
+
+    Args:
+        records: Number of forget records.
+        nonmembers: Number of never-seen records that each is compared with.
+    """
+    return math.ceil(records / (FALSE_DISCOVERY * (nonmembers + 1)))
 
 
 def level_problem(level: object) -> str | None:

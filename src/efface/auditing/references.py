@@ -13,6 +13,7 @@ from efface.models.checks import check_fresh
 from efface.models.init import fresh_model
 from efface.models.training import train
 from efface.runtime.cost import Meter
+from efface.runtime.printing import how_many_do
 from efface.runtime.progress import track
 from efface.runtime.seeds import derive_seed
 
@@ -46,7 +47,10 @@ def reference_models(inputs: AuditInputs, meter: Meter) -> tuple[Sequence[nn.Mod
 def _trained(inputs: AuditInputs, meter: Meter) -> tuple[list[nn.Module], str]:
     request, positions, count = inputs.request, inputs.reference_records, inputs.reference_count
     if len(positions) < MIN_REFERENCE_RECORDS:
-        return [], f"only {len(positions)} retain records are left for reference models of the audit"
+        return (
+            [],
+            f"only {how_many_do(len(positions), 'retain record')} left for reference models of the audit",
+        )
     found = Findings()
     check_fresh(inputs.original, request.task, request.train, request.classes, found)
     if found.problems:

@@ -1,6 +1,5 @@
 """Judging a model: training the models that the level needs, reading all models, and deciding the verdict."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,9 +10,9 @@ from efface.attacks import ATTACKS
 from efface.attacks.outputs import ModelOutputs, RecordSet, collect_outputs, copier, read_outputs
 from efface.auditing.attack_rows import unmeasured
 from efface.auditing.attack_tests import attack_tests
-from efface.auditing.audit_test import ALPHA, AuditTest, adjust_tests
+from efface.auditing.audit_test import AuditTest, adjust_tests
 from efface.auditing.canaries import Canaries, plant, try_canaries
-from efface.auditing.config import MAX_HEAD, TOLERANCE, Level
+from efface.auditing.config import MAX_HEAD, TOLERANCE, Level, least_flagged
 from efface.auditing.diagnostics import diagnostic_rows
 from efface.auditing.distance_tests import count_distance_tests, distance_tests, recipe_mismatch
 from efface.auditing.ensemble_outputs import read_ensembles
@@ -41,7 +40,7 @@ from efface.models.checkpoint import weights_digest
 from efface.models.running import logits_of
 from efface.numerics.clusters import Clusters
 from efface.runtime.cost import Meter
-from efface.runtime.printing import Brief
+from efface.runtime.printing import Brief, how_many
 from efface.runtime.seeds import derive_seed
 
 MAX_TARGETS = 8  # limit of an ensemble's retrained models that attacks on single models are measured against
@@ -202,12 +201,12 @@ def _distances(
 
 def _resolution(records: int, nonmembers: int) -> list[str]:
     """A note if nonmembers are so few that Benjamini and Hochberg's method cannot flag a single record; else empty."""
-    least = math.ceil(records / (ALPHA * (nonmembers + 1)))
+    least = least_flagged(records, nonmembers)
     if least < 2:
         return []
     return [
-        f"the audit has {nonmembers} never-seen records, too few to flag forget records one by one: only {least} or "
-        f"more of the {records} together can be flagged"
+        f"the audit has {how_many(nonmembers, 'never-seen record')}, too few to flag forget records one by one: only "
+        f"{least} or more of the {records} together can be flagged"
     ]
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from efface.auditing.audit_test import AuditTest, show
 from efface.auditing.config import Status as Status
-from efface.runtime.printing import sheet
+from efface.runtime.printing import by_number, how_many, sheet
 from efface.types import Estimate
 
 # Raised by hand when any number of a verdict or table changes for the same models; stored results name it.
@@ -18,9 +18,9 @@ UTILITY_FLOOR = 0.03  # largest loss of accuracy on never-seen records that unle
 CORRECTION = (
     "Tests detect at 5 % together: p values of attacks are adjusted by Holm's method, those of distances by Westfall "
     "and Young's max-T permutation; with all of them, attacks get a fifth of the 5 %, distances of this model 62 % and "
-    "distances of other models by the same method 18 %. A model passes only if every "
-    "informative test clears it, so the equivalence tests share nothing (intersection-union). Which tests are "
-    "informative follows from doing nothing and from the number of records, never from the unlearned model. Single "
+    "distances of other models by the same method 18 %. A model passes only if it is cleared by every test that could "
+    "have cleared one, so these need no adjusting. Which tests could have follows from doing nothing and from the "
+    "number of records, never from the unlearned model. Single "
     "records are flagged by Benjamini and Hochberg's method at 5 %."
 )
 
@@ -37,7 +37,13 @@ class Forgotten(NamedTuple):
     groups: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.records:,} records" + (f" of {self.groups:,} groups" if self.groups is not None else "")
+        return how_many(self.records, "record") + (
+            f" of {how_many(self.groups, 'group')}" if self.groups is not None else ""
+        )
+
+    def be(self, one: str = "is", many: str = "are") -> str:
+        """The verb that fits their number: `one` for a single record, else `many`."""
+        return by_number(self.records, one, many)
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,16 +107,17 @@ def decide(
         return Verdict(Status.UNDECIDED, (barred, *cautions), smallest, f"Nothing can be concluded: {barred}.")
     if doubts := _doubts(tests, forgotten, unmeasured):
         sentence = (
-            f"The tests could neither confirm that the {forgotten} are forgotten nor show that they are not."
+            f"The tests could neither confirm that the {forgotten} {forgotten.be()} forgotten nor show that "
+            f"{forgotten.be('it is not', 'they are not')}."
             if tests
-            else f"No test could be made, so whether the {forgotten} are forgotten is not known."
+            else f"No test could be made, so whether the {forgotten} {forgotten.be()} forgotten is not known."
         )
         return Verdict(Status.UNDECIDED, (*doubts, *cautions), smallest, sentence)
     reasons = [
         f"{t.title}: {t.why}{'' if t.kind == 'distance' else f' of {target}'}" for t in tests if t.outcome == "cleared"
     ]
     reasons.append(f"doing nothing would have been caught by: {'; '.join(t.title for t in informative)}")
-    count = f"{len(informative)} test{'s' * (len(informative) > 1)} that would have caught doing nothing"
+    count = f"{how_many(len(informative), 'test')} that would have caught doing nothing"
     lost = " It may have lost accuracy." if cautions else ""
     sentence = (
         f"By {count}, this model could not be distinguished from one that never saw the {forgotten}, within "
@@ -123,11 +130,12 @@ def _doubts(tests: Sequence[AuditTest], forgotten: Forgotten, unmeasured: Sequen
     """Reasons why the model cannot be verified, although no test failed it; empty if it can."""
     doubts, (records, groups) = list[str](), forgotten
     if records < MIN_RECORDS:
-        doubts.append(f"{records} forget records are too few (at least {MIN_RECORDS}); see each record's rank instead")
+        too_few = f"{how_many(records, 'forget record')} {forgotten.be()} too few"
+        doubts.append(f"{too_few} (at least {MIN_RECORDS}); see each record's rank instead")
     elif groups is not None and groups < MIN_RECORDS:
         doubts.append(
-            f"forget records of {groups} groups, such as persons, are too few (at least {MIN_RECORDS} groups), however "
-            "many records each has; see each record's rank instead"
+            f"forget records of {how_many(groups, 'group')}, such as persons, are too few (at least {MIN_RECORDS} "
+            "groups), however many records each has; see each record's rank instead"
         )
     informative = [t for t in tests if not t.uninformative_reason]
     why = f": {'; '.join(unmeasured)}" if unmeasured else ""
@@ -136,18 +144,18 @@ def _doubts(tests: Sequence[AuditTest], forgotten: Forgotten, unmeasured: Sequen
     elif not informative:
         doubts.append(_no_informative_test(tests))
     elif not any(t.of_model for t in informative):
-        doubts.append("no informative test reads this model itself, only others by the same method")
+        doubts.append("no test that could tell reads this model itself, only others by the same method")
     elif all(t.kind == "attack" or not t.of_model for t in informative):
-        doubts.append(f"no informative test reads a statistic other than the label's own score{why}")
+        doubts.append(f"no test that could tell reads a statistic other than the label's own score{why}")
     return [*doubts, *(f"{t.title}: {t.why}" for t in tests if t.outcome == "open")]
 
 
 def _no_informative_test(tests: Sequence[AuditTest]) -> str:
     caught = [t.title for t in tests if t.original.excludes(0.0) and t.kind != "distance"]
     if not caught:
-        return "uninformative: with these records, no test distinguishes doing nothing from having forgotten"
+        return "with these records, no test distinguishes doing nothing from having forgotten"
     return (
-        "uninformative: with so few records no test would clear a model that never saw them, though doing nothing "
+        "with so few records no test would clear a model that never saw them, though doing nothing "
         f"would be caught by: {'; '.join(caught)}"
     )
 
@@ -155,11 +163,15 @@ def _no_informative_test(tests: Sequence[AuditTest]) -> str:
 def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], forgotten: Forgotten) -> str:
     if not failing:
         return "The model lost more accuracy on records that it never saw than unlearning may cost."
-    count = f"{len(failing)} of {len(tests)} tests show{'s' * (len(failing) == 1)}"
+    count = f"{len(failing)} of {how_many(len(tests), 'test')} {by_number(len(failing), 'shows', 'show')}"
     if not any(t.of_model for t in failing):
         return f"{count} that the method leaves traces of the {forgotten} in other models that it unlearns."
     over = [t for t in failing if t.side == "over_unlearned"]
-    what = "were unlearned too far" if len(over) == len(failing) else "can still be distinguished from never-seen ones"
+    what = (
+        f"{forgotten.be('was', 'were')} unlearned too far"
+        if len(over) == len(failing)
+        else "can still be distinguished from never-seen ones"
+    )
     return f"{count} that the {forgotten} {what}."
 
 

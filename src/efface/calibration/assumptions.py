@@ -13,7 +13,7 @@ from efface.numerics.clusters import effective_count
 from efface.numerics.logits import of_classes, symlog
 from efface.numerics.neighbours import by_block, ranks, windows
 from efface.request import Request
-from efface.runtime.printing import clip
+from efface.runtime.printing import by_number, clip, how_many
 from efface.types import Indices, RecordId
 
 WIDTH = 200  # largest number of members near a record's score that it is compared with; usually a tenth of them
@@ -155,7 +155,7 @@ def _no_more(
     most = share + SURE * (share * (1 - share) / n) ** 0.5 + 1 / n
     records = tuple(ids[i] for i in torch.nonzero(odd)[:, 0].tolist())
     met = float(odd.double().mean()) <= most
-    found = f"{count} of {len(odd)} forget records {'is' if count == 1 else 'are'} {what}"
+    found = f"{count} of {how_many(len(odd), 'forget record')} {by_number(count, 'is', 'are')} {what}"
     usual = f"no larger a share, up to chance, than of other training records ({share:.1%})"
     unusual = f"more than of other training records ({share:.1%}): their {so}"
     return Assumption(name, met, f"{found}, {usual}", f"{found}, {unusual}", records)

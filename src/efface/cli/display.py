@@ -1,24 +1,25 @@
 """Output of commands on the terminal: the table of metrics, the verdict, the cost, and the methods."""
 
-import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from efface.auditing.report.wording import VERDICTS, number, ratio
+from efface.auditing.report.meanings import MEANINGS
+from efface.auditing.report.wording import OUTCOMES, STATES, VERDICTS, number, ratio
 from efface.cli.output import NOT_AUDITED
 from efface.errors import shorten
+from efface.runtime.printing import by_number, how_many
 
 if TYPE_CHECKING:  # a store is shown without torch
     from efface.auditing.readings import Reading
     from efface.auditing.report.build import Report
     from efface.auditing.verdict import Verdict
-    from efface.methods import Method
     from efface.runtime.cost import Cost
     from efface.unlearning.nothing import NothingUnlearnedError
     from efface.unlearning.plan import Plan
@@ -49,13 +50,15 @@ def cell(text: str, out: Console) -> Text:
 
 
 def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> None:
-    """Print a report: the table, the verdict with its reasons, notes, cost and files.
+    """Print a report: first the tables, notes and cost, then what a reader looks for, at the end.
 
     Args:
         report: the report.
         files: paths of the files that were written, by kind.
         stdout: where to print.
     """
+    from efface.auditing.report.first_screen import first_screen  # needs torch
+
     out = make_console(stdout)
     table, footnotes = _metrics(report, out.width < NARROW)
     out.print(table)
@@ -64,10 +67,7 @@ def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> N
     if report.tests:
         out.print()
         out.print(_tests(report))
-    for line in _worst(report):
-        say(out, line)
     out.print()
-    say_verdict(out, report.verdict)
     if report.result is not None:
         say(out, _stopped(report.result))
         if report.inputs.options.show_ids:
@@ -79,12 +79,19 @@ def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> N
     say(out, f"Cost: {'; '.join(spent)}.")
     if result is not None and retraining is not None and retraining.cpu_s:
         say(out, f"Unlearning took {ratio(result.cost.cpu_s / retraining.cpu_s)} one retraining.")
+    screen = first_screen(report.document)
+    begin_end(out, COLOURS[str(report.verdict.status)])
+    say_verdict(out, report.verdict)
+    for line in _worst(report):
+        say(out, line)
+    say_meaning(out, screen.meaning)
+    say_next(out, report.verdict.next_steps or screen.next)
     _show_files(files, out)
 
 
 def _tests(report: "Report") -> Table:
     """A table of the tests that decide the verdict."""
-    title = f"Tests that decide (level {report.level}; 0: as if never seen; p shared between them)"
+    title = f"Tests that decide (level {report.level}; 0: as if never seen; p adjusted for all of them)"
     table = Table(title=title, title_justify="left")
     for name, side in (("test", "left"), ("doing nothing", "right"), ("unlearned", "right"), ("p", "right")):
         table.add_column(name, justify="left" if side == "left" else "right", overflow="fold")
@@ -93,7 +100,7 @@ def _tests(report: "Report") -> Table:
         e = test.unlearned
         shown = f"{number(e.value)} [{number(e.low)}, {number(e.high)}]"
         p = "<0.0001" if test.p_adjusted < 1e-4 else f"{test.p_adjusted:.2g}"
-        table.add_row(test.title, number(test.original.value), shown, p, test.outcome)
+        table.add_row(test.title, number(test.original.value), shown, p, OUTCOMES[test.outcome].word)
     return table
 
 
@@ -103,7 +110,8 @@ def _worst(report: "Report") -> list[str]:
     if not flagged:
         return []
     names = shorten([r["record"] if r["id"] is None else r["id"] for r in flagged], SHOWN_RECORDS, str)
-    return [f"{len(flagged)} record{'s' * (len(flagged) != 1)} can still be recognised one by one: {names}"]
+    by_one = by_number(len(flagged), "by itself", "one by one")
+    return [f"{how_many(len(flagged), 'record')} can still be recognised {by_one}: {names}"]
 
 
 def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) -> None:
@@ -115,21 +123,22 @@ def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) ->
         stdout: where to print.
     """
     out = make_console(stdout)
-    sentence = f" {NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}."
-    say(out, Text.assemble(("Not audited.", f"bold {COLOURS['undecided']}"), sentence))
     say(out, _stopped(result))
     say(out, _erased(result))
-    say_next(out, result.next_steps)
     for note in result.warnings:
         say(out, f"Note: {note}")
     say(out, f"Cost: {_spent('unlearning', result.cost)}.")
+    begin_end(out, COLOURS["undecided"])
+    say_result(out, "Not audited", "undecided", f"{NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}.")
+    say_meaning(out, MEANINGS["not_audited"])
+    say_next(out, result.next_steps)
     _show_files(files, out)
 
 
 def show_plan(plan: "Plan", show_ids: bool, stdout: TextIO) -> None:
     """Print which records would go; without `show_ids` they and the warnings, which may name them, are only counted."""
     out = make_console(stdout)
-    also = f", and so are {len(plan.warnings)} warnings, which may name them" if plan.warnings else ""
+    also = f", and so are {how_many(len(plan.warnings), 'warning')}, which may name them" if plan.warnings else ""
     hidden = f"{plan.summary} Ids are hidden{also}."
     for line in str(plan).splitlines() if show_ids else [hidden]:
         say(out, line)
@@ -138,66 +147,28 @@ def show_plan(plan: "Plan", show_ids: bool, stdout: TextIO) -> None:
 def show_nothing(error: "NothingUnlearnedError", stdout: TextIO) -> None:
     """Print that a run unlearned nothing: why, what to do next, notes and cost."""
     out = make_console(stdout)
-    head = f" Nothing may count as erased, and no weights were written: {error.reason}."
-    say(out, Text.assemble(("Nothing unlearned.", f"bold {COLOURS['nothing_unlearned']}"), head))
-    say_next(out, error.next_steps)
     for note in error.warnings:
         say(out, f"Note: {note}")
     say(out, f"Cost: {_spent(f'unlearning by {error.method.key}', error.cost)}.")
+    begin_end(out, COLOURS["nothing_unlearned"])
+    head = f"Nothing may count as erased, and no weights were written: {error.reason}."
+    say_result(out, "Nothing unlearned", "nothing_unlearned", head)
+    say_meaning(out, MEANINGS["nothing_unlearned"])
+    say_next(out, error.next_steps)
 
 
 def _stopped(result: "Result") -> str:
     """Why the run ended, and which weights were kept."""
     evidence = result.evidence
     outcome = evidence.outcome.replace("_", " ")
-    return f"Stopped, {outcome}: {evidence.reason}; weights of step {evidence.chosen_step} kept."
+    shown = f"{outcome}, by the run's own measure, which is not the audit's" if evidence.evaluations else outcome
+    return f"Stopped, {shown}: {evidence.reason}; weights of step {evidence.chosen_step} kept."
 
 
 def _erased(result: "Result") -> str:
     """The erased records, by id and position."""
     shown = shorten(result.records, SHOWN_RECORDS, lambda r: f"{r.id!r} (position {r.position}, label {r.label})")
     return f"Records: {shown}."
-
-
-def describe(method: "type[Method]") -> dict[str, Any]:
-    """A method and its options, as values that JSON can hold."""
-    hints = get_type_hints(method)
-    return {
-        "key": method.key,
-        "summary": method.summary,
-        "source": method.source,
-        "options": [
-            {
-                "name": f.name,
-                "type": hints[f.name].__name__,
-                "default": f.default,
-                "low": f.metadata.get("low"),
-                "high": f.metadata.get("high"),
-                "help": f.metadata.get("help", ""),
-            }
-            for f in dataclasses.fields(method)
-        ],
-    }
-
-
-def show_methods(described: Sequence[Mapping[str, Any]], stdout: TextIO) -> None:
-    """Print each method, as `describe` returns it, with a table of its options."""
-    out = make_console(stdout)
-    for method in described:
-        say(out, Text.assemble((method["key"], "bold"), f": {method['summary']}"))
-        say(out, Text(f"  source: {method['source']}", style="dim"))
-        if method["options"]:
-            table = Table(box=None, padding=(0, 2), show_edge=False)
-            for name in ("option", "default", "range", "meaning"):
-                table.add_column(name, header_style="dim", overflow="fold")
-            for o in method["options"]:
-                kinds = {bool: "True or False", str: "a word"}
-                span = kinds.get(type(o["default"])) or f"{_bound(o['low'])} to {_bound(o['high'])}"
-                table.add_row(Text(o["name"]), f"{o['default']}", span, Text(o["help"]))
-            out.print(table)
-        else:
-            out.print("  no options", style="dim")
-        out.print()
 
 
 def _metrics(report: "Report", narrow: bool) -> tuple[Table, list[str]]:
@@ -225,7 +196,7 @@ def _metrics(report: "Report", narrow: bool) -> tuple[Table, list[str]]:
 
 
 def _cell(reading: "Reading", narrow: bool) -> Text:
-    words = "" if reading.state == "measured" else reading.state.replace("_", " ")
+    words = "" if reading.state == "measured" else STATES[reading.state]
     e = reading.estimate
     if e is None or not math.isfinite(e.value):
         return Text(words or "\N{EN DASH}", style="dim")
@@ -247,25 +218,39 @@ def say(out: Console, line: str | Text) -> None:
     out.print(line, soft_wrap=True)  # the terminal wraps it, so that copying a path or a sentence adds no line breaks
 
 
-def say_verdict(out: Console, verdict: "Verdict") -> None:
+def begin_end(out: Console, colour: str) -> None:
+    """Set off the end of an answer, which says the result, what it means, what to do next, and what was written."""
+    if out.is_terminal:
+        out.print(Rule(style=colour))
+    else:
+        out.print()
+
+
+def say_result(out: Console, conclusion: str, status: str, sentence: str, label: str = "Result") -> None:
+    """Print how a command came out, with the conclusion in the colour of its status."""
+    style = f"bold {COLOURS.get(status, '')}".strip()
+    say(out, Text.assemble((f"{label}: ", "bold"), (f"{conclusion}.", style), f" {sentence}" if sentence else ""))
+
+
+def say_verdict(out: Console, verdict: "Verdict", label: str = "Result") -> None:
     """Print the conclusion of an audit and its reasons."""
     status = str(verdict.status)
-    say(out, Text.assemble((f"{VERDICTS[status]}.", f"bold {COLOURS[status]}"), f" {verdict.sentence}"))
+    say_result(out, VERDICTS[status], status, verdict.sentence, label)
     for reason in verdict.reasons:
         say(out, f"  - {reason}")
-    say_next(out, verdict.next_steps)
+
+
+def say_meaning(out: Console, sentences: Sequence[str]) -> None:
+    """Print what a conclusion means and what it does not."""
+    say(out, Text.assemble(("Meaning: ", "bold"), " ".join(sentences)))
 
 
 def say_next(out: Console, steps: Sequence[str]) -> None:
     """Print what to do next, one line each."""
     for step in steps:
-        say(out, f"Next: {step}.")
+        say(out, Text.assemble(("Next: ", "bold"), f"{step.removesuffix('.')}."))
 
 
 def _show_files(files: Mapping[str, str], out: Console) -> None:
     for path in files.values():
-        say(out, f"Wrote {path}")
-
-
-def _bound(value: float | None) -> str:
-    return "any" if value is None else f"{value:g}"
+        say(out, Text.assemble(("File: ", "bold"), path))

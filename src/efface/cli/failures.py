@@ -81,6 +81,15 @@ class Code(IntEnum):
 
 # those that promise a complete answer
 _ANSWERED = (Code.VERIFIED, Code.NOT_VERIFIED, Code.DUE_SOON, Code.NO_TRACE)
+# What is refused where a command is, by its words; any other command does nothing.
+_REFUSED = {
+    "unlearn": "the request was refused",
+    "request add": "the request was refused",
+    "audit": "the audit was refused",
+    "run": "the run was refused",
+    "demo": "the demo was refused",
+    "init": "no store was made",
+}
 _STORE_FAULTS: dict[type[StoreError], tuple[Code, str]] = {
     DamagedError: (Code.DAMAGED, "the store is damaged"),
     BusyError: (Code.BUSY, "the store is busy"),
@@ -97,11 +106,13 @@ class Ending:
         code: the exit code of what it did; None as long as it changed nothing.
         where: where that can be seen, as a clause.
         trouble: why its answer is incomplete; None if it is not, as far as is known.
+        command: its words, such as `request add`.
     """
 
     code: int | None = None
     where: str = ""
     trouble: str | None = None
+    command: str = ""
 
 
 _ending: ContextVar[Ending | None] = ContextVar("ending", default=None)
@@ -123,6 +134,13 @@ def done(code: int, where: str) -> None:
 
 class CommandGroup(TyperGroup):
     """Commands whose exit code does not depend on whether their output could be written, as EXIT_CODES explains."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Note which command is called, so that a refusal can name what was refused."""
+        name, command, rest = found = super().resolve_command(ctx, args)
+        if (ending := _ending.get()) is not None and name is not None:
+            ending.command = " ".join([name, *(rest[:1] if isinstance(command, TyperGroup) else [])])
+        return found
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command that the words of the command line name."""
@@ -169,7 +187,7 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
 def _explain(error: BaseException, as_json: bool, stdout: TextIO) -> Code:
     """Print why a command ended before it changed anything; returns its exit code."""
     if isinstance(error, RequestError):
-        _show(as_json, stdout, str(error), "the request was refused", error.problems)
+        _show(as_json, stdout, error.headed(_refused()), "the request was refused", error.problems)
         return Code.REFUSED
     if isinstance(error, StoreError):
         code, words = _STORE_FAULTS.get(type(error), _OTHER_FAULT)
@@ -183,6 +201,12 @@ def _explain(error: BaseException, as_json: bool, stdout: TextIO) -> Code:
     words = " ".join(str(error).split()) if isinstance(error, EffaceError) else describe_error(error)
     _show(as_json, stdout, f"{words} (set {TRACEBACK}=1 for a traceback)", words)
     return Code.FAILED
+
+
+def _refused() -> str:
+    """What the command that is running did not do, as the heading of its problems."""
+    ending = _ending.get()
+    return _REFUSED.get("" if ending is None else ending.command, "nothing was done")
 
 
 def _show(as_json: bool, stdout: TextIO, text: str, error: str, problems: tuple[str, ...] = ()) -> None:

@@ -258,7 +258,7 @@ def audit(
 def methods(as_json: Json = False) -> None:
     """List the unlearning methods with their options."""
     with guarded(as_json) as stdout:
-        from efface.cli.display import describe, show_methods
+        from efface.cli.methods_display import describe, show_methods
 
         described = [describe(m) for m in REGISTRY.values()]
         if as_json:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from efface.unlearning.result import Result
 
 WEIGHTS, REPORT, PAGE = "unlearned.safetensors", "report.json", "report.html"
+RECEIPTS = ("receipt.html", "receipt.pdf")
+IN_JSON = ("weights", "report", "page")  # of the files, those that --json names
 NOT_AUDITED = "no audit was made, so nothing was verified"
 
 
@@ -56,7 +58,7 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
         report: the report, if there is one.
 
     Returns:
-        The paths of the files: `weights`, `report` and `page`.
+        The paths of the files: `weights`, `report`, `page`, and those of the receipt by their names.
 
     Raises:
         StorageError: a file cannot be written; the message names those that were written before it.
@@ -67,14 +69,14 @@ def save(folder: Path, result: "Result | None", report: "Report | None") -> dict
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         # old reports are removed first, so that one is never found beside new weights, even if the process is killed
-        for name in (REPORT, PAGE):
+        for name in (REPORT, PAGE, *RECEIPTS):
             (folder / name).unlink(missing_ok=True)
         if result is not None:
             result.save(folder / WEIGHTS)
             files["weights"] = str(folder / WEIGHTS)
         if report is not None:
             written, page = report.save(folder)
-            files |= {"report": str(written), "page": str(page)}
+            files |= {"report": str(written), "page": str(page), **{name: str(folder / name) for name in RECEIPTS}}
     except EffaceError as error:  # the disk is at fault, not the request
         raise _unwritten("; ".join(getattr(error, "problems", [str(error)])), files) from error
     except OSError as error:
@@ -98,7 +100,7 @@ def summary(result: "Result | None", report: "Report | None", files: Mapping[str
         "status": "not_audited" if report is None else str(report.verdict.status),
         "reasons": [NOT_AUDITED] if report is None else list(report.verdict.reasons),
         "next": list(report.verdict.next_steps if report is not None else result.next_steps if result else ()),
-        "files": dict(files),
+        "files": {name: files[name] for name in IN_JSON if name in files},
         "report": None if report is None else report.document,
     }
 

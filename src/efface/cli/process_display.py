@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from efface.cli.display import say
+from efface.runtime.printing import how_many
 
 if TYPE_CHECKING:
     from efface.store import ProcessEvidence, Remeasured
@@ -44,7 +45,7 @@ def say_process(out: Console, process: "ProcessEvidence", in_full: bool = False)
         (process.not_counted, "without an audit that ranks records at equal difficulty"),
     ):
         if number:
-            say(out, f"  not counted: {number} run{'s' * (number > 1)} {what}")
+            say(out, f"  not counted: {how_many(number, 'run')} {what}")
 
 
 def say_remeasured(out: Console, found: "Remeasured") -> None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from efface.cli.display import cell, make_console, say
 from efface.cli.tables import Column, print_table
+from efface.runtime.printing import how_many
 
 if TYPE_CHECKING:
     from efface.store import Answer, DeletionRequest
@@ -100,7 +101,7 @@ def _next_step(request: "DeletionRequest") -> str:
 
 def records_text(count: int) -> str:
     """A number of records as text, such as "1 record"."""
-    return f"{count} record{'s' * (count != 1)}"
+    return how_many(count, "record")
 
 
 def day_text(moment: str) -> str:
@@ -114,7 +115,7 @@ def _size_text(records: int, groups: int) -> str:
 
 
 def _groups(count: int) -> str:
-    return f"{count:,} group{'s' * (count != 1)}"
+    return how_many(count, "group")
 
 
 def _count(request: "DeletionRequest") -> str:

@@ -13,6 +13,7 @@ from efface.cli.store_opening import open_store
 from efface.errors import RequestError, collect_errors
 from efface.runtime.files import as_absolute
 from efface.runtime.jsonable import to_jsonable
+from efface.runtime.printing import how_many
 from efface.store.backup_places import check_restoration
 from efface.store.noted_head import read_notes
 
@@ -124,7 +125,11 @@ def _show_backup(made: "Backup", stdout: TextIO) -> None:
 
     out = make_console(stdout)
     say(out, f"Backup made: {made.path}")
-    say(out, f"  {made.files} files and the database, {made.size:,} bytes, verified; {made.head.seq} events.")
+    say(
+        out,
+        f"  {how_many(made.files, 'file')} and the database, {made.size:,} bytes, verified; "
+        f"{how_many(made.head.seq, 'event')}.",
+    )
     say(out, "It holds:")
     for line in made.holds:
         say(out, f"  - {line}.")

@@ -8,13 +8,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from efface.auditing.report.meanings import MEANINGS
 from efface.auditing.report.wording import VERDICTS
-from efface.cli.display import COLOURS, make_console, say, say_next, say_verdict
+from efface.cli.display import make_console, say, say_meaning, say_next, say_result, say_verdict
 from efface.cli.failures import Code
 from efface.cli.output import print_json
 from efface.cli.process_display import say_process, say_remeasured
 from efface.cli.request_display import day_text, records_text
 from efface.runtime.jsonable import to_jsonable
+from efface.runtime.printing import by_number, how_many
 from efface.store.plan import NOTHING_UNLEARNED
 from efface.store.wording import numbered
 
@@ -57,10 +59,12 @@ def show_made(store: "Store", stdout: TextIO) -> None:
 
 
 def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
-    """Print the outcome of a run."""
+    """Print the outcome of a run: its result, what that means, what to do next, and the files."""
     out = make_console(stdout)
-    word, colour = STATUSES[outcome.status], COLOURS.get(outcome.status, "bold")
-    say(out, Text.assemble((f"{word}.", f"bold {colour}")))
+    if outcome.status == "nothing":
+        say(out, Text(f"{STATUSES[outcome.status]}.", style="bold"))
+    else:
+        say_result(out, STATUSES[outcome.status], outcome.status, "")
     for reason in outcome.reasons:
         say(out, f"  - {reason}")
     for warning in outcome.warnings:
@@ -71,37 +75,43 @@ def show_run(outcome: "RunOutcome", store: "Store", stdout: TextIO) -> None:
         return
     if outcome.resumed:
         say(out, f"Run {outcome.run} was interrupted before, and went on where it was.")
-    if outcome.version is None:
-        _not_served(out, outcome)
-        return
-    batch = f"{records_text(outcome.records)} of {numbered('request', outcome.requests)}"
     made = outcome.version
-    is_sure = outcome.status in ("verified", "verified_by_rehearsal", "retrained")
-    done = (
-        f"{batch} {'is' if outcome.records == 1 else 'are'} forgotten" if is_sure else f"it was made to forget {batch}"
-    )
-    forgotten = done if outcome.requests else "none was pending"
-    say(out, f"Version {made.number} is in service: {forgotten}.")
-    if outcome.status == "undecided":
+    say(out, _rejected(outcome) if made is None else _served(outcome, made))
+    if made is not None:
+        _drift(out, made)
+    say_meaning(out, MEANINGS[outcome.status])
+    if made is not None and outcome.status == "undecided":
         say(
             out,
             "Undecided lets it pass by default (--accept verified asks for more); the report has each record's rank.",
         )
-    say(out, f"  {store.current}")
-    if made.audit and made.audit["files"] and made.run is not None:
-        say(out, f"  {store.report_folder(made.run) / 'report.html'}")
-    _drift(out, made)
     say_next(out, outcome.next_steps)
+    if made is None:
+        return
     for line in outcome.retraining:
         say(out, Text(f"A retraining is due: {line}. efface run --retrain does it.", style="yellow"))
+    say(out, f"File: {store.current}")
+    if made.audit and made.audit["files"] and made.run is not None:
+        say(out, f"File: {store.report_folder(made.run) / 'report.html'}")
 
 
-def _not_served(out: Console, outcome: "RunOutcome") -> None:
-    """Print that a run's model did not go into service, and what to do next."""
+def _served(outcome: "RunOutcome", made: "Version") -> str:
+    """That a run's model went into service, and what it honours."""
+    if not outcome.requests:
+        return f"Version {made.number} is in service: none was pending."
+    batch = f"{records_text(outcome.records)} of {numbered('request', outcome.requests)}"
+    is_sure = outcome.status in ("verified", "verified_by_rehearsal", "retrained")
+    done = (
+        f"{batch} {by_number(outcome.records, 'is', 'are')} forgotten" if is_sure else f"it was made to forget {batch}"
+    )
+    return f"Version {made.number} is in service: {done}."
+
+
+def _rejected(outcome: "RunOutcome") -> str:
+    """That a run's model did not go into service."""
     ended = "honours nothing" if outcome.status == NOTHING_UNLEARNED else "is rejected"
     pending = f", and {numbered('request', outcome.requests)} pending" if outcome.requests else ""
-    say(out, f"Run {outcome.run} {ended}: the model stays as it was{pending}.")
-    say_next(out, outcome.next_steps)
+    return f"Run {outcome.run} {ended}: the model stays as it was{pending}."
 
 
 def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | None" = None) -> None:
@@ -144,7 +154,7 @@ def show_overview(seen: "Overview", stdout: TextIO, alerts: "Sequence[Alert] | N
             say(out, Text(f"A retraining is due: {line}. efface run --retrain does it.", style="yellow"))
     for line in seen.warnings:
         say(out, Text(f"Warning: {line}", style="yellow"))
-    say(out, Text(f"History: {seen.head[0]} events, the last one {seen.head[1][:16]}", style="dim"))
+    say(out, Text(f"History: {how_many(seen.head[0], 'event')}, the last one {seen.head[1][:16]}", style="dim"))
     for alert in alerts or ():
         say(out, Text(f"Alert ({URGENCIES[alert.code]}): {alert.what}; {alert.advice}.", style="bold red"))
     if alerts is not None and not alerts:
@@ -157,8 +167,8 @@ def show_verification(found: "Verification", stdout: TextIO) -> None:
     count = found.checked
     say(
         out,
-        f"Checked: {count['events']} events, {count['files']} files, {count['requests']} requests, "
-        f"{count['records']} forgotten records.",
+        f"Checked: {how_many(count['events'], 'event')}, {how_many(count['files'], 'file')}, "
+        f"{how_many(count['requests'], 'request')}, {how_many(count['records'], 'forgotten record')}.",
     )
     for line in found.problems:
         say(out, Text(f"Damaged: {line}", style="bold red"))
@@ -167,7 +177,8 @@ def show_verification(found: "Verification", stdout: TextIO) -> None:
     if not found.problems:
         say(out, Text("Nothing was changed since it was written.", style="green"))
     if found.report is not None:
-        say_verdict(out, found.report.verdict)
+        say_verdict(out, found.report.verdict, "New audit")
+        say_next(out, found.report.verdict.next_steps)
     else:
         say(out, f"No new audit: {found.not_audited}.")
     if found.process is not None:
@@ -214,6 +225,6 @@ def _drift(out: Console, version: "Version") -> None:
         return
     say(
         out,
-        f"Drift from the lineage's first model, on {drift['records']} holdout records: {drift['changed']:.1%} of "
-        f"answers changed, accuracy {drift['accuracy']:+.3f}.",
+        f"Drift from the lineage's first model, on {how_many(drift['records'], 'holdout record')}: "
+        f"{drift['changed']:.1%} of answers changed, accuracy {drift['accuracy']:+.3f}.",
     )

@@ -15,6 +15,7 @@ from efface.data.naming import Names, check_numbering, name_records
 from efface.data.similar import similar_warnings, unknown_ids
 from efface.data.splits import MIN_HOLDOUT
 from efface.errors import RequestError, shorten
+from efface.runtime.printing import how_many, how_many_do
 from efface.task import Task
 from efface.types import Indices, RecordId
 
@@ -117,7 +118,7 @@ def _look_up(
     repeated = [i for i, n in Counter(asked).items() if n > 1]
     if repeated:
         found.problems.append(
-            f"the forget set names {shorten(repeated)} more than once ({len(repeated)} ids): name each once"
+            f"the forget set names {shorten(repeated)} more than once ({how_many(len(repeated), 'id')}): name each once"
         )
     if unread:
         return EMPTY
@@ -125,7 +126,7 @@ def _look_up(
     unknown = [i for i in dict.fromkeys(asked) if i not in at]
     if unknown:
         found.problems.append(
-            f"{len(unknown)} forget ids are not in the training records ({names.where}): "
+            f"{how_many_do(len(unknown), 'forget id')} not in the training records ({names.where}): "
             f"{unknown_ids(unknown, names.ids)}{_as_groups(unknown, groups)}"
         )
     check_numbering(names, asked, found.problems)
@@ -162,7 +163,7 @@ def check_size(forget: int, records: int, found: Findings) -> None:
             "noticeably too"
         )
     if records - forget < MIN_RETAIN:
-        found.problems.append(f"{records - forget} records would remain; at least {MIN_RETAIN} are needed")
+        found.problems.append(f"{how_many(records - forget, 'record')} would remain; at least {MIN_RETAIN} are needed")
 
 
 def check_holdout(task: Task, records: int, found: Findings) -> None:
@@ -175,8 +176,8 @@ def check_holdout(task: Task, records: int, found: Findings) -> None:
     """
     if records < MIN_HOLDOUT:
         found.problems.append(
-            f"the holdout has {records} records; at least {MIN_HOLDOUT} that the model never saw are needed "
-            "(some 500 for stable targets, as many as the forget set for telling evidence)"
+            f"the holdout has {how_many(records, 'record')}; at least {MIN_HOLDOUT} that the model never saw are "
+            "needed (some 500 for stable targets, as many as the forget set for telling evidence)"
         )
     if task.holdout_used_for != "nothing":
         found.warnings.append(

@@ -12,6 +12,7 @@ from torch import Tensor
 from efface.data.ids import RecordIds, read_ids
 from efface.data.similar import unknown_ids
 from efface.errors import RequestError, shorten
+from efface.runtime.printing import by_number, how_many, how_many_do
 from efface.task import Task
 from efface.types import Indices, RecordId
 
@@ -128,7 +129,10 @@ def positions_in_groups(wanted: Sequence[RecordId], groups: RecordIds, problems:
         if key in members:
             members[key].append(at)
     if unknown := [key for key, at in members.items() if not at]:
-        problems.append(f"{len(unknown)} groups have no training records (Task.groups): {unknown_ids(unknown, groups)}")
+        problems.append(
+            f"{how_many_do(len(unknown), 'group', 'has', 'have')} no training records (Task.groups): "
+            f"{unknown_ids(unknown, groups)}"
+        )
     return np.array([at for those in members.values() for at in those], dtype=np.int64)
 
 
@@ -145,8 +149,8 @@ def remaining_line(forget: Indices, groups: RecordIds) -> str | None:
     if not left:
         return None
     # without the keys, which may be names of people: reports of a store hold none
-    records, many = sum(left.values()), "s" * (len(left) > 1)
+    others = how_many(sum(left.values()), "other record")
     return (
-        f"{records} other record{'s' * (records > 1)} of the {len(left)} group{many} that requested records belong to "
-        "stay in training: a request by group takes all records of a group"
+        f"{others} of the {how_many(len(left), 'group')} that requested records belong to "
+        f"{by_number(sum(left.values()), 'stays', 'stay')} in training: a request by group takes all records of a group"
     )

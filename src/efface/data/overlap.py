@@ -9,6 +9,7 @@ from efface.data.contents import HASH, Contents, Marks, among, check_batch, mark
 from efface.data.hashing import checksums
 from efface.data.records import Records
 from efface.data.splits import MIN_HOLDOUT, spread
+from efface.runtime.printing import by_number, how_many_do
 from efface.types import Indices
 
 COMPARED = 256  # records of train whose inputs are looked for among eval_records
@@ -25,8 +26,9 @@ def check_shared(shared: Indices, records: int, found: Findings) -> None:
     """
     if not len(shared):
         return
+    known = by_number(len(shared), "a training record", "training records")
     line = (
-        f"{len(shared)} holdout records are also training records (equal inputs), the first at holdout position "
+        f"{how_many_do(len(shared), 'holdout record')} also {known} (equal inputs), the first at holdout position "
         f"{shared[0]}"
     )
     left = records - len(shared)

@@ -8,6 +8,7 @@ import numpy as np
 from efface.data.ids import ArrayIds, RecordIds
 from efface.data.index import positions_of
 from efface.errors import shorten
+from efface.runtime.printing import by_number, how_many
 from efface.types import RecordId
 
 MAX_DIGITS = 30
@@ -128,7 +129,12 @@ def similar_warnings(asked: Sequence[RecordId], names: RecordIds) -> dict[str, s
     both = {frozenset((i, other)): (i, other) for i, those in similar.items() for other in those if other in chosen}
     found = {}
     if pairs:
-        line = f"{len(pairs)} ids that stay look like requested ones, and are not the same"
+        alike = by_number(
+            len(pairs),
+            "that stays looks like a requested one, and is not the same",
+            "that stay look like requested ones, and are not the same",
+        )
+        line = f"{how_many(len(pairs), 'id')} {alike}"
         shown = shorten(
             pairs, show=lambda pair: f"{_short(pair[1])} stays, {_short(pair[0])} goes: {difference(*pair)}"
         )

@@ -9,6 +9,7 @@ from efface.data.checks import EMPTY, Findings, check_size
 from efface.data.records import Records
 from efface.data.twin_policy import TwinPolicy
 from efface.errors import shorten
+from efface.runtime.printing import how_many_do
 from efface.types import Indices, RecordId
 
 SHOWN = 20  # forget records whose twins a refusal lists
@@ -106,8 +107,8 @@ def _refusal(twin_sets: Sequence[TwinSet], train: Records, ids: Sequence[RecordI
         lines.append(f"{_id(at, ids)!r} (twin of {_names(np.array(one.twins), ids)}{with_other})")
     listed = ", ".join(lines[:SHOWN]) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
     return (
-        f"{count} forget records have an exact twin that stays in training, which defeats forgetting: {listed}; "
-        f"{TWINS_WAY_OUT}"
+        f"{how_many_do(count, 'forget record', 'has', 'have')} an exact twin that stays in training, which defeats "
+        f"forgetting: {listed}; {TWINS_WAY_OUT}"
     )
 
 

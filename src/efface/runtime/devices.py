@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from efface.errors import RequestError, kind_of
+from efface.runtime.printing import how_many
 
 MAX_DIGITS = 9
 
@@ -54,7 +55,7 @@ def resolve_device(name: str) -> "torch.device":
     if number is None:
         return torch.device("cuda")
     if number >= count:
-        raise RequestError(f"device {name!r} does not exist: torch sees {count} CUDA device{'s' * (count > 1)} here")
+        raise RequestError(f"device {name!r} does not exist: torch sees {how_many(count, 'CUDA device')} here")
     return torch.device("cuda", number)
 
 

@@ -64,6 +64,34 @@ def bounded(lines: Sequence[str]) -> str:
     return "\n".join([*kept, *([f"  ... {left} more lines"] if left else [])])
 
 
+def how_many(number: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts, such as `1 record` and `1,200 records`.
+
+    Args:
+        number: How many.
+        one: The word for one of them.
+        many: The word for several; `one` with an s by default.
+    """
+    return f"{number:,} {by_number(number, one, many)}"
+
+
+def how_many_do(number: int, one: str, does: str = "is", do: str = "are") -> str:
+    """A number, what it counts, and the verb that fits, such as `1 record is` and `3 records are`.
+
+    Args:
+        number: How many.
+        one: The word for one of them.
+        does: The verb for one of them.
+        do: The verb for several.
+    """
+    return f"{how_many(number, one)} {by_number(number, does, do)}"
+
+
+def by_number(number: int, one: str, many: str | None = None) -> str:
+    """The word that fits a number: `one` for 1, else `many`, which is `one` with an s by default."""
+    return one if number == 1 else f"{one}s" if many is None else many
+
+
 def duration(seconds: float) -> str:
     """Format seconds as seconds, minutes or hours, whichever suits."""
     if seconds < 120:

@@ -158,6 +158,7 @@ FILES = """What is in this folder
 request.html   the same for reading in a browser, with how models answer to the records of this request, if they
                were audited
 request.json   the same for programs
+receipt.pdf    one page of it for the file; receipt.html is the same page for a browser
 
 It holds no record, no record id, and nothing about other requests or other people's records. For that reason
 requests, models and events have no numbers here, which would tell how many there were.

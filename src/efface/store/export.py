@@ -1,4 +1,4 @@
-"""A bundle of one request for whoever asked: a folder of three files, of which either all are there or none."""
+"""A bundle of one request for whoever asked: a folder of files, of which either all are there or none."""
 
 import json
 import os
@@ -38,16 +38,22 @@ def export(context: StoreContext, number: int, out: Path) -> list[Path]:
     if problems or target is None:
         raise RequestError(problems)
 
+    from efface.auditing.report.receipt import HTML, PDF, render_receipt
+    from efface.auditing.report.receipt_pdf import receipt_pdf
     from efface.store.bundle import make_bundle
     from efface.store.bundle_page import render_bundle
+    from efface.store.bundle_receipt import receipt_of
     from efface.store.bundle_text import readme
 
     bundle = make_bundle(context, number)
-    files = {
+    receipt = receipt_of(bundle)
+    texts = {
         BUNDLE: json.dumps(bundle, indent=1, ensure_ascii=False, allow_nan=False),
         PAGE: render_bundle(bundle),
         README: readme(bundle),
+        HTML: render_receipt(receipt),
     }
+    files = {**{name: text.encode("utf-8") for name, text in texts.items()}, PDF: receipt_pdf(receipt)}
     with translate_errors(out):
         _write(target, files)
         return sorted(out / name for name in files)
@@ -80,7 +86,7 @@ def _interrupted(staging: Path) -> RequestError:
     )
 
 
-def _write(target: Path, files: Mapping[str, str]) -> None:
+def _write(target: Path, files: Mapping[str, bytes]) -> None:
     """Write files into a folder that is new or empty."""
     within = target.exists() and _must_stay(target)
     staging = target / UNFINISHED if within else _beside(target)
@@ -90,9 +96,9 @@ def _write(target: Path, files: Mapping[str, str]) -> None:
         raise _interrupted(staging) from None
     try:
         failpoint("bundle.folder")
-        for name, text in files.items():
+        for name, content in files.items():
             with os.fdopen(os.open(staging / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(text.encode("utf-8"))
+                file.write(content)
         failpoint("bundle.written")
         if within:
             _move(staging, target, list(files))

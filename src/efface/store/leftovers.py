@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from efface.errors import shorten
 from efface.models.weights_file import SUFFIXES
+from efface.runtime.printing import how_many
 from efface.store.context import StoreContext
 from efface.store.files import hash_of
 from efface.store.gc import removal_date, superseded
@@ -131,7 +132,7 @@ def _training(there: "StillThere | None") -> list[Leftover]:
 
 
 def _records(count: int, kind: str) -> str:
-    return f"{count:,} {kind} record{'s' * (count != 1)}"
+    return how_many(count, f"{kind} record")
 
 
 def _statistics(model: "nn.Module | None") -> list[Leftover]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from efface.runtime.printing import how_many
 from efface.store.entries import CONFIRMED, RESET, Event, Stage
 
 logger = logging.getLogger("efface.store")
@@ -95,7 +96,7 @@ def _requests(body: dict[str, Any]) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+    return how_many(number, what)
 
 
 # the reasons of `ended` are fixed words too: the history keeps no text of a user's code

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from efface.runtime.printing import Brief
+from efface.runtime.printing import Brief, how_many
 from efface.store import clock
 from efface.store.clock_state import clock_doubts, clock_warnings
 from efface.store.context import StoreContext
@@ -71,7 +71,7 @@ def overview(context: StoreContext) -> Overview:
     if context.retired:
         warnings.append("without the key nobody can tell whether the history was changed")
         if ids:
-            warnings.append(f"{ids} id{'s' * (ids != 1)} of pending requests still in {context.database.path.name}")
+            warnings.append(f"{how_many(ids, 'id')} of pending requests still in {context.database.path.name}")
     return Overview(
         serving=history.serving,
         file=context.folder.link,

@@ -8,6 +8,7 @@ from typing import Any
 from efface.auditing.config import AUC_MARGIN, RANK_STATISTIC, TOLERANCE
 from efface.errors import RequestError
 from efface.metrics.confidence_sequence import mean_interval, values_needed
+from efface.runtime.printing import how_many
 from efface.store.entries import RunRecord, Stage
 from efface.store.errors import DamagedError
 from efface.store.history import History
@@ -111,7 +112,7 @@ def show_effect(e: Estimate) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
+    return how_many(number, what)
 
 
 def runs_of_lineage(history: History, lineage: int) -> list[RunRecord]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from efface.errors import RequestError, shorten
+from efface.runtime.printing import by_number, how_many
 from efface.store.batch import DeletionBatch
 from efface.store.context import StoreContext
 from efface.store.fingerprint_rows import known_halves, requests_with_content
@@ -78,8 +79,8 @@ def check_joined(context: StoreContext, records: TrainingRecords, batch: Deletio
     names = records.index.names
     if twins := [names[at] for at, mac in zip(batch.joined, macs, strict=True) if mac in wanted]:
         raise RequestError(
-            f"{len(twins)} training record{'s' * (len(twins) > 1)} that joined later "
-            f"ha{'ve' if len(twins) > 1 else 's'} the content of one to forget under another id: {shorten(twins)}: "
+            f"{how_many(len(twins), 'training record')} that joined later "
+            f"{by_number(len(twins), 'has', 'have')} the content of one to forget under another id: {shorten(twins)}: "
             "delete the rows, or ask for them to be forgotten too (Store.add, or efface request add); if they may "
             "stay, say so: RunPlan(allow_returned=True) (--allow-returned)"
         )

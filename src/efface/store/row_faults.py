@@ -5,6 +5,7 @@ from itertools import groupby
 
 from sqlalchemy import select
 
+from efface.runtime.printing import how_many_do
 from efface.store.context import Snapshot
 from efface.store.database import notes, pending_ids, tags
 from efface.store.errors import DamagedError
@@ -43,12 +44,20 @@ def id_faults(
     problems = []
     wrong = [tag for tag, name in names.items() if key.tag(name) != tag]
     if wrong:
-        problems.append(f"pending_ids: {len(wrong)} ids of {whose} were changed, such as that of {_shown(wrong[0])}")
+        problems.append(
+            f"pending_ids: of {whose}, {how_many_do(len(wrong), 'id', 'was', 'were')} changed, such as that of "
+            f"{_shown(wrong[0])}"
+        )
     if lacking := set(known) - set(names) - set(forgotten):
         example = short_tag(min(lacking))
-        problems.append(f"pending_ids: {len(lacking)} ids of {whose} are missing, such as that of {example}")
+        problems.append(
+            f"pending_ids: of {whose}, {how_many_do(len(lacking), 'id')} missing, such as that of {example}"
+        )
     if others := set(names) - set(known) - set(wrong):
-        problems.append(f"pending_ids: {len(others)} ids stand there for {whose} that were never asked for")
+        problems.append(
+            f"pending_ids: for {whose}, {how_many_do(len(others), 'id', 'stands', 'stand')} there without having been "
+            "asked for"
+        )
     return problems
 
 

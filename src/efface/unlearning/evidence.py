@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from efface.runtime.printing import sheet
+from efface.runtime.printing import how_many, sheet
 from efface.types import Estimate
 
 SHOWN = 8  # evaluations in the text of the evidence
@@ -79,5 +79,5 @@ class Evidence:
         left = len(every) - len(shown)
         return sheet(
             f"Evidence: {self.outcome.replace('_', ' ')}; weights of step {self.chosen_step} kept",
-            [("reason", self.reason), *rows, ("", f"and {left} more evaluations" if left else "")],
+            [("reason", self.reason), *rows, ("", f"and {how_many(left, 'more evaluation')}" if left else "")],
         )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from efface.errors import EffaceError
 from efface.methods.base import Method
 from efface.runtime.cost import Cost
+from efface.runtime.printing import how_many
 from efface.unlearning.evidence import Evidence
 from efface.unlearning.next_steps import after_nothing
 
@@ -59,7 +60,7 @@ def check_something_changed(result: "Result") -> None:
     if evidence.chosen_step and changes_weights(result.original, result.model):
         return
     if evidence.chosen_step:
-        reason = f"after {evidence.chosen_step} steps every weight is bit for bit the original's"
+        reason = f"after {how_many(evidence.chosen_step, 'step')} every weight is bit for bit the original's"
     elif evidence.evaluations:
         reason = f"no step could be kept, so the weights are the original's: {evidence.reason}"
     else:

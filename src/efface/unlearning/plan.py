@@ -13,6 +13,7 @@ from efface.methods.base import Method
 from efface.models.wrappers import plain_network
 from efface.options import clear_calls
 from efface.request import Request, make_task
+from efface.runtime.printing import how_many
 from efface.runtime.seeds import unchanged_globals
 from efface.task import Task
 from efface.types import RecordId, SizedDataset
@@ -45,8 +46,8 @@ class Plan:
     def summary(self) -> str:
         """One sentence: how many records would go."""
         return (
-            f"{len(self.records)} of {self.training_records} training records would go, by {self.method.key}; "
-            f"ids are {self.names}. All checks passed; nothing was done."
+            f"{len(self.records)} of {how_many(self.training_records, 'training record')} would go, by "
+            f"{self.method.key}; ids are {self.names}. All checks passed; nothing was done."
         )
 
     def __repr__(self) -> str:
@@ -56,7 +57,7 @@ class Plan:
             lines.append(f"  and {more} more")
         lines += [f"Warning: {line}" for line in self.warnings[:SHOWN_WARNINGS]]
         if (more := len(self.warnings) - SHOWN_WARNINGS) > 0:
-            lines.append(f"and {more} more warnings")
+            lines.append(f"and {how_many(more, 'more warning')}")
         return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from efface.models.checkpoint import save_weights
 from efface.options import clear_calls
 from efface.runtime.cost import Cost, spent
 from efface.runtime.files import as_path
-from efface.runtime.printing import brief, sheet
+from efface.runtime.printing import brief, how_many, sheet
 from efface.task import Task
 from efface.types import RecordId
 from efface.unlearning.evidence import Evidence
@@ -74,7 +74,7 @@ class Result:
         done = len(self.splits.forget)
         total = done + len(self.splits.retain) + len(self.twins.kept)
         return sheet(
-            f"Result: {done:,} of {total:,} training records, unlearned by {self.method.key}",
+            f"Result: {done:,} of {how_many(total, 'training record')}, unlearned by {self.method.key}",
             [
                 ("records", shorten(self._erased_ids(), SHOWN_IDS)),
                 ("twins", self._twins()),

@@ -88,12 +88,17 @@ def test_only_the_first_problems_are_listed(document: Document) -> None:
     assert len(str(refused.value)) < 2000
 
 
-def test_write_gives_two_whole_files(document: Document, tmp_path: Any) -> None:
+def test_write_gives_whole_files_and_names_the_report(document: Document, tmp_path: Any) -> None:
     paths = write(document, tmp_path / "new" / "folder")
     assert [path.name for path in paths] == ["report.json", "report.html"]
     assert json.loads(paths[0].read_text()) == document
     assert paths[1].read_text(encoding="utf-8") == render(document)
-    assert sorted(path.name for path in paths[0].parent.iterdir()) == ["report.html", "report.json"]
+    assert sorted(path.name for path in paths[0].parent.iterdir()) == [
+        "receipt.html",
+        "receipt.pdf",
+        "report.html",
+        "report.json",
+    ]
 
 
 def test_nonfinite_and_numpy_values_become_json(document: Document, tmp_path: Any) -> None:
@@ -131,4 +136,4 @@ def test_a_failed_write_keeps_the_old_pair(document: Document, tmp_path: Any, mo
     with pytest.raises(OSError, match="disk full"):
         write({**document, "title": "another"}, tmp_path)
     assert [(tmp_path / name).read_bytes() for name in ("report.json", "report.html")] == old
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 4

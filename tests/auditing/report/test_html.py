@@ -65,17 +65,18 @@ def test_page_says_what_the_document_says(document: Document) -> None:
     page = Page(render(document))
     for words in (
         "3 of 5,000 training records",
+        "3 of the 5,000 training records were to be forgotten",
         "wrongly labelled (1), other (2)",
-        "Not verified By one of four informative tests, the offline RMIA attack",
+        "By one of four informative tests, the offline RMIA attack",
         "The smallest effect that this request would have shown four times in five is 0.080",
         "RMIA, offline: 0.140 is left, more than the margin of 0.100",
-        "Tests cleared 2 of 4",
-        "Records flagged 1 of 3",
-        "Cost of unlearning 39.2 times",
+        "2 tests found no trace, and 2 tests could not tell either way.",
+        "1 of 3 records is flagged.",
+        "that took 39.2 times less computing time than training anew",
         "adjusted by Holm's method",
         "attack: AUC less that of a model that never saw it",
         "the detection interval excludes 0",
-        "0.0006 0.0024 \N{BALLOT X} left",
+        "0.0006 0.0024 \N{BALLOT X} failed",
         "one of 4 never-seen records",
         "looks like a random sample of the training set (least adjusted p: 0.42)",
         "before unlearning 29 of 30 96.7% 1.920",
@@ -88,7 +89,7 @@ def test_page_says_what_the_document_says(document: Document) -> None:
         "after 3 of at most 6 evaluations of the evidence",
         "39.2 times less CPU time than retraining one model (7.9 s against 5.2 min)",
         "not measured",
-        "uninformative",
+        "could not tell",
         "no retrained model was made",
         "clip = null",
         "evidence, not proof",
@@ -97,8 +98,8 @@ def test_page_says_what_the_document_says(document: Document) -> None:
         assert words in page.words
     drawn = [attrs["aria-label"] or "" for attrs, _ in page.all("svg")]
     assert page.tags.count("svg") == len(drawn) == 5
-    assert "RMIA, offline: original 0.36, unlearned 0.14, margin 0.1, left" in drawn[1]
-    assert "chosen step 40" in drawn[3]
+    assert "RMIA, offline: original 0.36, unlearned 0.14, margin 0.1, failed" in drawn[0]
+    assert "chosen step 40" in drawn[4]
     assert len(page.ids) == len(set(page.ids))
 
 
@@ -119,7 +120,7 @@ def test_page_without_optional_parts_says_so(document: Document) -> None:
     ):
         assert words in page.words
     assert "svg" not in page.tags
-    for words in ("Exchangeability", "Canaries", "nsembles"):
+    for words in ("random sample (", "Each of", "other models, unlearned by"):
         assert words not in page.words
     assert "No model was retrained" in Page(render(without_retrained(document))).words
 
@@ -166,8 +167,8 @@ def test_records_that_no_test_judged_are_not_called_clear(document: Document) ->
     document["records"] = [record(i, p_unlearned=None) for i in range(3)]
     validate(document)
     page = Page(render(document))
-    assert "Records flagged" not in page.words
-    assert "00000001 1 other \N{EN DASH} \N{EN DASH} 0.970" in page.words
+    assert "No test judged single records." in page.words and "Flagged" not in page.words
+    assert "00000001 1 other \N{EN DASH} 0.970" in page.words
 
 
 def test_odd_names_scores_and_evaluations_render(document: Document, tmp_path: Any) -> None:

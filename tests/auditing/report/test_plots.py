@@ -38,7 +38,7 @@ def test_a_figure_of_one_test_is_drawn(document: Document, kind: str) -> None:
     test.update(original=nothing, unlearned=nothing, equivalence_interval=nothing)
     document["tests"] = [test]
     validate(document)
-    assert "Tests cleared 1 of 1" in Page(render(document)).words
+    assert "margin 0, cleared" in Page(render(document)).words
 
 
 def test_extreme_curves_draw(document: Document) -> None:

@@ -20,14 +20,16 @@ def conclude(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict
         forgotten: How many records were requested.
     """
     if seen := list(_standing_out(found)):
+        what = forgotten.be("one", "records")
         return replace(
             direct,
             status=Status.NOT_VERIFIED,
             reasons=tuple(seen),
-            sentence=f"The {forgotten} stand out as records that the model still knows.",
+            sentence=f"The {forgotten} {forgotten.be('stands', 'stand')} out as {what} that the model still knows.",
         )
+    them, too_few = forgotten.be("it", "them"), _too_few(forgotten)
     if doubts := list(_doubts(found)):
-        sentence = f"The {forgotten} are too few to show anything, and the rehearsal does not speak for them."
+        sentence = f"The {too_few}, and the rehearsal does not speak for {them}."
         return replace(direct, reasons=(*doubts, *direct.reasons), sentence=sentence)
     process = found.process
     if process.status is Status.NOT_VERIFIED:
@@ -47,20 +49,25 @@ def conclude(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict
         direct,
         reasons=(*(f"rehearsed records: {r}" for r in process.reasons), *direct.reasons),
         sentence=(
-            f"The {forgotten} are too few to show anything, and {found.records} rehearsed records of their kind could "
-            "neither confirm that the process forgets nor show that it does not."
+            f"The {too_few}, and {found.records} rehearsed records of their kind could neither confirm that the "
+            "process forgets nor show that it does not."
         ),
     )
 
 
+def _too_few(forgotten: Forgotten) -> str:
+    return f"{forgotten} {forgotten.be()} too few to show anything"
+
+
 def _by_rehearsal(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict:
     """The process is verified on rehearsed records, and no requested one stands out."""
+    them = forgotten.be("it", "them")
     return replace(
         direct,
         status=Status.VERIFIED_BY_REHEARSAL,
         reasons=(*(f"rehearsed records: {r}" for r in found.process.reasons), *_not_standing_out(found)),
         sentence=(
-            f"The {forgotten} are too few to show anything by themselves. The same process, run again on them and "
+            f"The {_too_few(forgotten)} alone. The same process, run again on {them} and "
             f"{found.records} other training records of their kind, left a model that could not be distinguished from "
             "one that never saw those; and the requested records stand out neither there nor in the deployed model."
         ),
@@ -79,8 +86,8 @@ def _no_trace(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdic
         ),
         sentence=(
             "There was nothing to see: even before unlearning, no attack made here distinguished training records of "
-            f"this kind from never-seen ones. That is no evidence that the {forgotten} were erased, only that none was "
-            "traceable."
+            f"this kind from never-seen ones. That is no evidence that the {forgotten} "
+            f"{forgotten.be('was', 'were')} erased, only that none was traceable."
         ),
     )
 

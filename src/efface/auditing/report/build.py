@@ -105,7 +105,7 @@ class Report:
         return tuple(self.table.metrics())
 
     def save(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write report.json and report.html, each whole or not at all.
+        """Write report.json and report.html, and the receipt (receipt.html, receipt.pdf), each whole or not at all.
 
         Args:
             folder: Where to write; made if it is missing.

@@ -1,5 +1,6 @@
-"""The report as a document: its schema, the check against it, and the two files."""
+"""The report as a document: its schema, the check against it, and its files."""
 
+import hashlib
 import json
 import math
 import os
@@ -51,7 +52,7 @@ def validate(document: Mapping[str, Any]) -> None:
 
 
 def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Write a report as report.json and report.html.
+    """Write a report as report.json and report.html, and its receipt as receipt.html and receipt.pdf.
 
     Each file appears whole or not at all. NaN and infinite numbers become null.
 
@@ -66,25 +67,38 @@ def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[
         EffaceError: The report does not fit its schema; nothing is written.
         OSError: A file cannot be written; files from before are unchanged.
     """
-    from efface.auditing.report.html import render  # jinja2 is needed only here
+    # jinja2, matplotlib and fpdf2 are needed only here
+    from efface.auditing.report.html import render
+    from efface.auditing.report.receipt import HTML, PDF, render_receipt
+    from efface.auditing.report.receipt_facts import receipt_of
+    from efface.auditing.report.receipt_pdf import receipt_pdf
 
     checked = to_jsonable(document)
     validate(checked)
     # ASCII only, so that a title with a lone surrogate still gives a readable file
-    data = json.dumps(checked, indent=1, allow_nan=False) + "\n"
-    page = render(checked)
+    data = f"{json.dumps(checked, indent=1, allow_nan=False)}\n".encode("ascii")
+    receipt = receipt_of(checked, f"sha256:{hashlib.sha256(data).hexdigest()}")
+    contents = {
+        "report.json": data,
+        "report.html": _encoded(render(checked)),
+        HTML: _encoded(render_receipt(receipt)),
+        PDF: receipt_pdf(receipt),
+    }
 
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    json_path, html_path = target / "report.json", target / "report.html"
     with ExitStack() as stack:
-        staged = [stack.enter_context(atomic_write(path)) for path in (json_path, html_path)]
-        staged[0].write_bytes(data.encode("ascii"))
-        staged[1].write_bytes(page.encode("utf-8", errors="xmlcharrefreplace"))
-        # both are written to the disk before either is renamed, so that a full disk leaves the old pair
+        staged = [stack.enter_context(atomic_write(target / name)) for name in contents]
+        for temporary, content in zip(staged, contents.values(), strict=True):
+            temporary.write_bytes(content)
+        # all are written to the disk before any is renamed, so that a full disk leaves the old files
         for temporary in staged:
             sync(temporary)
-    return json_path, html_path
+    return target / "report.json", target / "report.html"
+
+
+def _encoded(page: str) -> bytes:
+    return page.encode("utf-8", errors="xmlcharrefreplace")
 
 
 @cache

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from efface.auditing.report import csv_files, page_rows, plots
+from efface.auditing.report.captions import captions
+from efface.auditing.report.first_screen import first_screen, flagging
+from efface.auditing.report.glossary import GLOSSARY
+from efface.auditing.report.links import Terms
 from efface.auditing.report.plots.roc import rates
 from efface.auditing.report.wording import OUTCOMES, STEPS, SYMBOLS, VERDICTS, chance, number, percent, ratio
-from efface.runtime.printing import duration
+from efface.runtime.printing import duration, how_many
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -19,25 +23,41 @@ if TYPE_CHECKING:
 def render(document: Mapping[str, Any]) -> str:
     """Render the page of a valid document; the same document always gives the same bytes."""
     shown, hidden = page_rows.records(document["records"])
-    metrics, footnotes = page_rows.metrics(document["metrics"])
-    curves = document["roc"]
+    beside = page_rows.beside_tests(document["metrics"])
+    metrics, footnotes = page_rows.metrics(beside)
+    curves, tests, ranked = document["roc"], document["tests"], document["records"]
+    has_distances = any(test["kind"] == "distance" for test in tests)
     return _template().render(
         doc=document,
         verdict=VERDICTS[document["verdict"]["status"]],
         symbol=SYMBOLS[document["verdict"]["status"]],
-        tiles=page_rows.tiles(document),
+        answers=first_screen(document).answers,
+        terms=Terms(),
+        glossary=list(GLOSSARY.items()),
+        definitions={key: term.definition for key, term in GLOSSARY.items()},
+        captions=captions(document),
+        reasons=page_rows.reasons(document),
+        could_not_tell=sum(test["outcome"] in ("open", "uninformative") for test in tests),
+        other_models=page_rows.models(document),
         contents=page_rows.contents(document),
         steps=STEPS,
         outcomes=OUTCOMES,
         figures=_figures(document),
         data=_data(document),
-        tests=page_rows.tests(document["tests"]),
+        tests=page_rows.tests(tests),
+        tests_have_retrained=any(test["retrained"] is not None for test in tests),
+        distances=has_distances,
+        define_d2=not has_distances and any(metric["kind"] == "distance" for metric in beside),
         rates=None if curves is None else {who: rates(curves, who) for who, c in curves["models"].items() if c},
         metrics=metrics,
+        metrics_count=len(beside),
         footnotes=footnotes,
         has_retrained=page_rows.has_retrained(document),
         records=shown,
         hidden_records=hidden,
+        flagging=flagging(document),
+        flagged=sum(record["flagged"] for record in ranked),
+        flagged_of=len(ranked),
         has_positions=any(record["position"] is not None for record in shown),
         has_descriptions=any(record["description"] is not None for record in shown),
     )
@@ -80,7 +100,9 @@ def _template() -> "Template":
         lstrip_blocks=True,
         loader=FunctionLoader(_source),
     )
-    environment.filters.update(number=number, chance=chance, percent=percent, duration=duration, ratio=ratio)
+    environment.filters.update(
+        number=number, chance=chance, percent=percent, duration=duration, ratio=ratio, how_many=how_many
+    )
     return environment.get_template("page.html.j2")
 
 

@@ -1,60 +1,56 @@
-"""The contents of the page's tables and tiles, computed from the document."""
+"""The contents of the page's tables and lists, computed from the document."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from efface.auditing.report.plots.base import MODEL_NAMES
 from efface.auditing.report.plots.effects import sorted_tests
-from efface.auditing.report.wording import KINDS, OUTCOMES, percent, times
+from efface.auditing.report.wording import KINDS, OUTCOMES, STATES
 
 SHOWN_RECORDS = 50
 Document = Mapping[str, Any]
-
-
-def tiles(document: Document) -> list[tuple[str, str, str]]:
-    """The key facts at the top of the page: for each a name, a value and a remark."""
-    request, cheaper = document["request"], document["cost"]["ratio_cpu"]
-    training, tests, ranked = request["training_records"], document["tests"], document["records"]
-    of_all = f"of {training:,} ({percent(request['count'] / training)})" if training else ""
-    if request["groups"] is not None:
-        of_all = f"{of_all} from {request['groups']:,} group{'s' * (request['groups'] != 1)}".strip()
-    shown = [("Records to forget", f"{request['count']:,}", of_all)]
-    if cheaper is not None:
-        less = "less CPU time than retraining" if 0 < cheaper < 1 else "the CPU time of retraining"
-        shown.append(("Cost of unlearning", times(cheaper), less))
-    shown.append(("Level of the audit", document["level"], "of quick, standard, strong"))
-    informative = [test for test in tests if test["outcome"] != "uninformative"]
-    if tests:
-        cleared = sum(test["outcome"] == "cleared" for test in tests)
-        shown.append(("Tests cleared", f"{cleared} of {len(informative)}", "informative ones"))
-    else:
-        shown.append(("Tests cleared", "none", "no test was made"))
-    if any(record["p_unlearned"] is not None or record["flagged"] for record in ranked):
-        flagged = sum(record["flagged"] for record in ranked)
-        shown.append(("Records flagged", f"{flagged:,} of {len(ranked):,}", "score higher than never-seen ones"))
-    return shown
 
 
 def contents(document: Document) -> dict[str, str]:
     """The sections of the page in order: titles, by id."""
     more = [name for name in ("canaries", "ensembles") if document[name] is not None]
     listed: dict[str, str | None] = {
-        "request": "Request",
-        "scores": "Scores before and after",
         "tests": "Tests that decide the verdict",
+        "why": "Verdict in full",
         "rehearsal": None if document["rehearsal"] is None else "Rehearsal",
         "looks": "Each requested record by itself" if document["looks"] else None,
-        "roc": "ROC on logarithmic axes",
-        "steps": "Evidence over the steps",
-        "exchangeable": None if document["exchangeable"] is None else "Exchangeability",
-        "more": " and ".join(more).capitalize() or None,
-        "metrics": "Metrics",
-        "records": "Worst records",
         "cost": "Cost against retraining",
+        "unseen": "What could not be seen",
         "provenance": "Provenance",
-        "limits": "What this does not promise",
+        "scores": "Scores before and after",
+        "roc": "ROC on logarithmic axes",
+        "steps": "What the run measured of itself",
+        "exchangeable": None if document["exchangeable"] is None else "Whether the request is like a random sample",
+        "more": " and ".join(more).capitalize() or None,
+        "metrics": "Further metrics",
+        "records": "Worst records",
+        "glossary": "Terms",
     }
     return {name: title for name, title in listed.items() if title is not None}
+
+
+def reasons(document: Document) -> list[str]:
+    """The reasons of the verdict, without those that a table of tests on the page gives beside its test."""
+    rehearsed = (document["rehearsal"] or {"tests": []})["tests"]
+    beside = {f"{test['title']}: {test['why']}" for test in document["tests"]}
+    beside |= {f"rehearsed records: {test['title']}: {test['why']}" for test in rehearsed}
+    return [reason for reason in document["verdict"]["reasons"] if not any(map(reason.startswith, beside))]
+
+
+def models(document: Document) -> list[Mapping[str, Any]]:
+    """The models that had a part, without the two that are judged, whose digests stand beside."""
+    judged = set(document["weights"].values())
+    return [model for model in document["models"] if model["digest"] not in judged]
+
+
+def beside_tests(measured: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The metrics without those that a test is made of, as far as these could be measured."""
+    return [m for m in measured if not m["decisive"] or m["records"] != "all" or m["unlearned"]["estimate"] is None]
 
 
 def tests(decisive: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -77,7 +73,7 @@ def metrics(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[dict[
             if reading["state"] != "measured" and why not in footnotes:
                 footnotes.append(why)
             mark = None if reading["state"] == "measured" else footnotes.index(why) + 1
-            cells.append({**reading, "words": reading["state"].replace("_", " "), "mark": mark})
+            cells.append({**reading, "words": STATES[reading["state"]], "mark": mark})
         by_records.setdefault(metric["records"], []).append({**metric, "kind": KINDS[metric["kind"]], "cells": cells})
     return by_records, footnotes
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from efface.auditing.report.wording import VERDICTS
+from efface.auditing.report.wording import OUTCOMES, VERDICTS
 from efface.errors import shorten
 from efface.runtime.cost import spent
 from efface.runtime.printing import brief, sheet
@@ -18,7 +18,9 @@ def on_one_screen(report: "Report") -> str:
     verdict, inputs = report.verdict, report.inputs
     ids = shorten(inputs.request.ids, SHOWN_IDS) if inputs.options.show_ids else "ids withheld"
     outcomes = Counter(t.outcome for t in report.tests)
-    counts = ", ".join(f"{outcomes[o]} {o}" for o in ("left", "open", "uninformative", "cleared") if outcomes[o])
+    counts = ", ".join(
+        f"{outcomes[o]} {OUTCOMES[o].word}" for o in ("left", "open", "uninformative", "cleared") if outcomes[o]
+    )
     unlearning = [] if report.result is None else [f"unlearning {spent(report.result.cost)}"]
     return sheet(
         f"Report: {VERDICTS[verdict.status]}. {verdict.sentence}",
@@ -32,7 +34,7 @@ def on_one_screen(report: "Report") -> str:
             ("notes", report.notes),
             ("cost", [*unlearning, f"audit {spent(report.cost)}"]),
             ("next", verdict.next_steps),
-            ("more", ".verdict .tests .table .metrics .notes .document; .save(folder) writes JSON and HTML"),
+            ("more", ".verdict .tests .table .metrics .notes .document; .save(folder) writes JSON, HTML and a receipt"),
         ],
     )
 

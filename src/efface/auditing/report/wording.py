@@ -18,8 +18,8 @@ SYMBOLS = {
 }
 STEPS = {
     "looks_unseen": "The steps ended because the whole interval lay within the margin of the target.",
-    "under_unlearned": "The step limit was reached before the target: too little was unlearned.",
-    "over_unlearned": "The steps ended with the whole interval beyond the target: too much was unlearned.",
+    "under_unlearned": "The step limit came before the target: by the run's own measure, too little was unlearned.",
+    "over_unlearned": "The whole interval lay beyond the target: by the run's own measure, too much was unlearned.",
     "undecided": "The step limit was reached with an interval that covers the target but is wider than the margin.",
     "utility_floor": "The steps ended because held-out accuracy fell below its floor.",
     "not_judged": "The steps were taken without a stop rule that judged them.",
@@ -34,12 +34,21 @@ KINDS = {
 }
 
 
+# of a reading of a metric
+STATES = {
+    "measured": "measured",
+    "not_measured": "not measured",
+    "not_applicable": "not applicable",
+    "uninformative": "could not tell",
+}
+
+
 class Mark(NamedTuple):
     """How the outcome of a test is shown.
 
     Args:
         symbol: One character, so that the outcome is not shown by colour alone.
-        word: One word.
+        word: One word or a few.
         meaning: An explanation.
     """
 
@@ -52,13 +61,13 @@ OUTCOMES = {
     "cleared": Mark(
         "\N{CHECK MARK}",
         "cleared",
-        "the whole equivalence interval lies within the margin, and doing nothing leaves more",
+        "the whole equivalence interval lies within what is allowed, and doing nothing leaves more",
     ),
-    "left": Mark("\N{BALLOT X}", "left", "an effect is shown, and it is not shown to lie within the margin"),
+    "left": Mark("\N{BALLOT X}", "failed", "an effect is shown, and it is not shown to lie within what is allowed"),
     "open": Mark("?", "open", "neither of these is shown; more records or more models might show one"),
     "uninformative": Mark(
         "\N{EN DASH}",
-        "uninformative",
+        "could not tell",
         "it could not have cleared any model: doing nothing shows too little, or too few records",
     ),
 }
@@ -74,6 +83,8 @@ def number(value: float | int | bool | str | None) -> str:
         return f"{value:,}".replace("-", "\N{MINUS SIGN}")
     size = abs(value)
     text = f"{value:,.0f}" if size >= 1000 else f"{value:.3f}" if size >= 0.001 or size < 1e-9 else f"{value:.2e}"
+    if text.strip("-0.") == "":  # what rounds to zero has no sign
+        text = text.lstrip("-")
     return text.replace("-", "\N{MINUS SIGN}")
 
 

@@ -28,7 +28,7 @@ def effects(tests: Sequence[Test]) -> str | None:
         figure.legend(*_legend(tests), loc="outside upper left", ncols=5, columnspacing=1.3, handletextpad=0.5)
         said = "; ".join(
             f"{test['title']}: original {test['original']['value']:.3g}, unlearned {test['unlearned']['value']:.3g}, "
-            f"margin {test['margin']:.3g}, {test['outcome']}"
+            f"margin {test['margin']:.3g}, {OUTCOMES[test['outcome']].word}"
             for panel in panels
             for test in panel
         )
@@ -139,7 +139,7 @@ def _legend(tests: Sequence[Test]) -> tuple[list[Any], list[str]]:
         "unlearned": Line2D([], [], **{**_marker("unlearned"), "linestyle": "-"}, color=BLUE),
         "retrained": Line2D([], [], **_marker("retrained")),
         "equivalence interval": Line2D([], [], color=BLUE, alpha=0.3, linewidth=5.5),
-        "margin": Patch(color=BAND, linewidth=0),
+        "allowed": Patch(color=BAND, linewidth=0),
     }
     if all(test["retrained"] is None for test in tests):
         del shown["retrained"]
