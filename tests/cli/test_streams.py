@@ -52,6 +52,7 @@ READS = {
     "clock to read": ("clock",),
     "refingerprint --dry-run": ("refingerprint", "--dry-run"),
     "methods": ("methods",),
+    "doctor": ("doctor", "my_task:task", "--checkpoint", "model.safetensors"),
     "unlearn --dry-run": (*UNLEARN[:-2], "--dry-run"),
     "--help": ("run", "--help"),
     "--version": ("--version",),

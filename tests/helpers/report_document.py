@@ -192,7 +192,7 @@ def example() -> Document:
             "original_right": 29,
             "original_epsilon_low": 1.92,
         },
-        "looks": [
+        "single_records": [
             look("lira", "Margin", [(0, 0.98, 0.41, 0.45, 0.31), (1, 0.7, 0.5, None, 0.06)]),
             look("relearning", "Steps to learn it again", [], why="needs 19 never-seen records"),
         ],
@@ -280,7 +280,7 @@ def bare(document: Document) -> Document:
         "canaries": None,
         "ensembles": None,
         "rehearsal": None,
-        "looks": [],
+        "single_records": [],
         "metrics": [],
         "records": [],
         "distributions": {"statistic": "margin", "original": empty, "unlearned": empty, "retrained": None},

@@ -29,8 +29,8 @@ from efface.auditing.rehearsal.needed import NOT_NEEDED, shared, speaks, why_non
 from efface.auditing.rehearsal.run import rehearsal
 from efface.auditing.scores import MIN_TARGETS, Scores
 from efface.auditing.shadow_models import Ensembles, make_ensembles
-from efface.auditing.single.looks import Look
-from efface.auditing.single.run import looks_at_single_records
+from efface.auditing.single.record_ranks import RecordRanks
+from efface.auditing.single.run import single_record_ranks
 from efface.auditing.table import Table
 from efface.auditing.utility_rows import UtilitySet
 from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, Status, Verdict, decide
@@ -73,7 +73,7 @@ class AuditResult(Brief):
         canaries: The result of the canaries; None if there were none.
         ensembles: The models of level strong; None at other levels.
         rehearsal: What a rehearsal found; None if there was none.
-        looks: Looks at single requested records; empty for larger requests, and without reference models.
+        single_records: Looks at single requested records; empty for larger requests, and without reference models.
         references: Digests of the weights of the audit's reference models.
         notes: Further remarks for the report.
     """
@@ -84,7 +84,7 @@ class AuditResult(Brief):
     canaries: Canaries | None
     ensembles: Ensembles | None
     rehearsal: Rehearsal | None
-    looks: Sequence[Look]
+    single_records: Sequence[RecordRanks]
     references: Sequence[str]
     notes: Sequence[str]
 
@@ -132,7 +132,7 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         at = _circumstances(inputs, groups, barred, lost_accuracy=change.high < -UTILITY_FLOOR)
         verdict = replace(verdict, next_steps=next_steps(verdict, tests, at))
     with meter.phase("single records"):
-        looks = looks_at_single_records(inputs, scores, targets, references, meter)
+        single_records = single_record_ranks(inputs, scores, targets, references, meter)
     found = None
     if is_small and verdict.status is Status.UNDECIDED and inputs.method is not None and not no_rehearsal:
         found, no_rehearsal = _rehearsed(inputs, inputs.method, references, scores, meter)
@@ -146,7 +146,7 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
     notes += _resolution(records, len(inputs.nonmembers)) if references else []
     digests = [weights_digest(m) for m in references]
     verdict = _with_changes(verdict, inputs)
-    return AuditResult(verdict, table, exchangeable, canaries, ensembles, found, looks, digests, notes)
+    return AuditResult(verdict, table, exchangeable, canaries, ensembles, found, single_records, digests, notes)
 
 
 def _rehearsed(

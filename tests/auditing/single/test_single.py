@@ -22,18 +22,18 @@ def few(known: Memorised) -> Report:
 
 
 def test_every_look_ranks_each_record_in_each_model(few: Report) -> None:
-    looks = few.findings.looks
-    assert [look.key for look in looks] == KEYS
-    for look in looks:
-        assert not look.why
-        assert set(look.ranks) == {"original", "unlearned", "retrained"}
-        assert all(len(r) == len(look.records) == len(look.could_see) for r in look.ranks.values())
-        assert all(0 <= v <= 1 for r in (*look.ranks.values(), look.could_see) for v in r)
+    looks = few.findings.single_records
+    assert [each.key for each in looks] == KEYS
+    for each in looks:
+        assert not each.why
+        assert set(each.ranks) == {"original", "unlearned", "retrained"}
+        assert all(len(r) == len(each.records) == len(each.could_see) for r in each.ranks.values())
+        assert all(0 <= v <= 1 for r in (*each.ranks.values(), each.could_see) for v in r)
     assert looks[0].records == tuple(range(len(FORGET)))
 
 
 def test_the_original_knows_its_records_and_a_retrained_model_does_not(few: Report) -> None:
-    margin = few.findings.looks[0]
+    margin = few.findings.single_records[0]
     before, after = np.array(margin.ranks["original"]), np.array(margin.ranks["unlearned"])
     assert before.mean() > 0.62
     assert abs(after.mean() - 0.5) < 0.1
@@ -42,37 +42,37 @@ def test_the_original_knows_its_records_and_a_retrained_model_does_not(few: Repo
 
 
 def test_a_record_that_was_skipped_stays_where_it_was(known: Memorised) -> None:
-    looks = audited(known, FORGET[:1], known.original).findings.looks
-    assert all(look.ranks["original"] == look.ranks["unlearned"] for look in looks)
+    looks = audited(known, FORGET[:1], known.original).findings.single_records
+    assert all(each.ranks["original"] == each.ranks["unlearned"] for each in looks)
     assert "retrained" not in looks[0].ranks
 
 
 def test_looks_decide_nothing_and_are_for_requests_of_few_records(known: Memorised, few: Report) -> None:
-    assert not {"lira", "perturbed"} & {t.key for t in few.tests if t.kind == "look"}
+    assert "relearning" not in {t.key for t in few.tests}
     assert len(FORGET) == MAX_REQUEST
     many = audited(known, [*FORGET, 0], known.original)
     given = audited(known, FORGET[:3], known.original, references=known.retrained)
     for report in (many, given):  # given references may know the records that stay
-        assert not report.findings.looks and report.document["looks"] == []
+        assert not report.findings.single_records and report.document["single_records"] == []
 
 
 def test_the_report_says_each_in_one_line(known: Memorised, few: Report) -> None:
-    shown = few.document["looks"]
-    assert [look["key"] for look in shown] == KEYS
+    shown = few.document["single_records"]
+    assert [each["key"] for each in shown] == KEYS
     assert few.document["records"][shown[0]["records"][3]["record"]]["id"] == FORGET[3]
     single = audited(known, FORGET[:1], known.retrained[0])
-    lines = [look["records"][0]["sentence"] for look in single.document["looks"]]
+    lines = [each["records"][0]["sentence"] for each in single.document["single_records"]]
     assert all(line in repr(single) for line in lines)
     assert "before" in lines[0] and ("would stand out" in lines[0] or "cannot see" in lines[0])
 
 
 def test_a_look_that_sees_nothing_says_so() -> None:
-    from efface.auditing.single.looks import Look
+    from efface.auditing.single.record_ranks import RecordRanks
 
     ranks = {"original": (0.9, 0.9), "unlearned": (0.4, 0.4)}
-    look = Look("lira", "Margin", 50, (0, 1), ranks, (0.06, 0.7))
-    assert look.sentence(0) == (
+    found = RecordRanks("lira", "Margin", 50, (0, 1), ranks, (0.06, 0.7))
+    assert found.sentence(0) == (
         "Margin: more like a training record than 90 % of the never-seen records before, 40 % after unlearning; "
         "so small a trace this look cannot see"
     )
-    assert look.sentence(1).endswith("a record that was skipped would stand out 70 times in 100")
+    assert found.sentence(1).endswith("a record that was skipped would stand out 70 times in 100")

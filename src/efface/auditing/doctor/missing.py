@@ -36,7 +36,7 @@ def missing_parts(task: Task, least_request: int | None, is_measured: bool) -> I
     if is_measured and least_request is None:
         yield (
             "evidence for random records: doing nothing shows too little for the sizes of request and holdout here; "
-            "give a larger holdout, or rehearse small requests (--rehearse; docs/small-requests.md)"
+            "give a larger holdout, or rehearse small requests (--rehearse)"
         )
     absent = {
         NO_TEST: task.test is None,

@@ -14,7 +14,7 @@ from efface.auditing.config import Level
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import SCHEMA_VERSION, write
-from efface.auditing.report.parts import look_part, rehearsal_part, test_part
+from efface.auditing.report.parts import single_part, rehearsal_part, test_part
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
 from efface.auditing.report.text import on_one_screen
 from efface.auditing.run import AuditResult
@@ -182,7 +182,7 @@ class Report:
                 "canaries": None if findings.canaries is None else asdict(findings.canaries),
                 "ensembles": self._ensembles(),
                 "rehearsal": rehearsal_part(findings.rehearsal),
-                "looks": [look_part(look) for look in findings.looks],
+                "single_records": [single_part(each) for each in findings.single_records],
                 "metrics": [asdict(m) for m in self.metrics],
                 "records": self._records(),
                 "distributions": self._distributions(),

@@ -66,8 +66,8 @@ GLOSSARY = {
         "conditional AUC",
         ("AUC",),
         "The chance that a requested record scores higher than a never-seen record of equal difficulty: 0.5 where "
-        "nothing is left, more where records are still known, less where the model does worse on them than on never-seen "
-        "seen ones.",
+        "nothing is left, more where records are still known, less where the model does worse on them than on "
+        "never-seen ones.",
     ),
     "effect": Term(
         "effect",

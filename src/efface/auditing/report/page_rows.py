@@ -18,7 +18,7 @@ def contents(document: Document) -> dict[str, str]:
         "tests": "Tests that decide the verdict",
         "why": "Verdict in full",
         "rehearsal": None if document["rehearsal"] is None else "Rehearsal",
-        "looks": "Each requested record by itself" if document["looks"] else None,
+        "single_records": "Each requested record by itself" if document["single_records"] else None,
         "cost": "Cost against retraining",
         "unseen": "What could not be seen",
         "provenance": "Provenance",

@@ -5,7 +5,7 @@ from typing import Any
 
 from efface.auditing.audit_test import AuditTest
 from efface.auditing.rehearsal.findings import Rehearsal
-from efface.auditing.single.looks import Look
+from efface.auditing.single.record_ranks import RecordRanks
 
 
 def test_part(test: AuditTest) -> dict[str, Any]:
@@ -43,22 +43,22 @@ def rehearsal_part(found: Rehearsal | None) -> dict[str, Any] | None:
     }
 
 
-def look_part(look: Look) -> dict[str, Any]:
+def single_part(found: RecordRanks) -> dict[str, Any]:
     """A look at single requested records, as report.json holds it."""
     return {
-        "key": look.key,
-        "title": look.title,
-        "why": look.why,
-        "others": look.others,
+        "key": found.key,
+        "title": found.title,
+        "why": found.why,
+        "others": found.others,
         "records": [
             {
                 "record": at,  # its position in `records` of the report
-                "original": look.ranks["original"][i],
-                "unlearned": look.ranks["unlearned"][i],
-                "retrained": look.ranks["retrained"][i] if "retrained" in look.ranks else None,
-                "could_see": look.could_see[i],
-                "sentence": look.sentence(i),
+                "original": found.ranks["original"][i],
+                "unlearned": found.ranks["unlearned"][i],
+                "retrained": found.ranks["retrained"][i] if "retrained" in found.ranks else None,
+                "could_see": found.could_see[i],
+                "sentence": found.sentence(i),
             }
-            for i, at in enumerate(look.records)
+            for i, at in enumerate(found.records)
         ],
     }

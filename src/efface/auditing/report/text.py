@@ -42,4 +42,4 @@ def on_one_screen(report: "Report") -> str:
 def _of_single_record(report: "Report") -> list[str]:
     """What looks at the record of a request of one say; none for requests of more."""
     alone = len(report.inputs.request.ids) == 1
-    return [look.sentence(0) for look in report.findings.looks if alone and look.records]
+    return [each.sentence(0) for each in report.findings.single_records if alone and each.records]

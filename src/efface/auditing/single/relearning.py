@@ -10,7 +10,7 @@ from efface.attacks.outputs import RecordSet
 from efface.attacks.relearn_alone import relearn_alone
 from efface.auditing.audit_test import ALPHA
 from efface.auditing.inputs import AuditInputs
-from efface.auditing.single.looks import Look
+from efface.auditing.single.record_ranks import RecordRanks
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.types import Indices
@@ -42,14 +42,14 @@ class Pool(Brief):
         return nearest
 
 
-def look_at_relearning(
+def ranks_by_relearning(
     inputs: AuditInputs,
     retrained: Sequence[nn.Module],
     requested: Pool,
     never_seen: Pool,
     training: Pool,
     meter: Meter,
-) -> Look:
+) -> RecordRanks:
     """Learn the first requested records again, each alone, and never-seen records like each.
 
     Args:
@@ -62,7 +62,7 @@ def look_at_relearning(
     """
     count = min(MAX_RECORDS, len(requested.positions))
     if min(len(never_seen.positions), len(training.positions)) < OTHERS:
-        return Look.missing(KEY, TITLE, f"needs {OTHERS} never-seen records and {OTHERS} training records that stay")
+        return RecordRanks.missing(KEY, TITLE, f"needs {OTHERS} never-seen records and {OTHERS} training records that stay")
     request = inputs.request
     models = {"original": inputs.original, "unlearned": inputs.unlearned}
     models |= {"retrained": retrained[0]} if retrained else {}
@@ -80,7 +80,7 @@ def look_at_relearning(
             ranks[who].append(float(quicker[0]))
             if who == "original":
                 could_see.append(float((quicker[1:] > 1 - ALPHA).double().mean()))
-    return Look(
+    return RecordRanks(
         KEY,
         TITLE,
         OTHERS,

@@ -9,9 +9,9 @@ from efface.attacks.label_margin import mean_margin
 from efface.attacks.outputs import ModelOutputs, RecordOutputs, RecordSet, on_others
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.scores import Scores
-from efface.auditing.single.looks import Look
-from efface.auditing.single.ranks import looks_at_outputs
-from efface.auditing.single.relearning import Pool, look_at_relearning
+from efface.auditing.single.record_ranks import RecordRanks
+from efface.auditing.single.from_outputs import ranks_by_outputs
+from efface.auditing.single.relearning import Pool, ranks_by_relearning
 from efface.numerics.logits import symlog
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
@@ -21,10 +21,10 @@ TRAINING = 400  # training records that stay, which say what a look could have s
 MIN_TRAINING = 60
 
 
-def looks_at_single_records(
+def single_record_ranks(
     inputs: AuditInputs, scores: Scores, retrained: Sequence[nn.Module], references: Sequence[nn.Module], meter: Meter
-) -> tuple[Look, ...]:
-    """Look at each requested record by itself, where the request is small and the audit trains reference models.
+) -> tuple[RecordRanks, ...]:
+    """RecordRanks at each requested record by itself, where the request is small and the audit trains reference models.
 
     Reference models that were given may know the training records that stay, which say what a look could have seen.
 
@@ -49,8 +49,8 @@ def looks_at_single_records(
     stay = Pool(staying, *_difficulty(training[1:], "forget"))
     distance = (requested.difficulty[:, None] - stay.difficulty).abs()
     return (
-        *looks_at_outputs(scores, training, distance),
-        look_at_relearning(inputs, retrained, requested, never_seen, stay, meter),
+        *ranks_by_outputs(scores, training, distance),
+        ranks_by_relearning(inputs, retrained, requested, never_seen, stay, meter),
     )
 
 

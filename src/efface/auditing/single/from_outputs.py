@@ -8,14 +8,14 @@ from efface.attacks import Attack, by_key
 from efface.attacks.outputs import ModelOutputs
 from efface.auditing.audit_test import ALPHA
 from efface.auditing.scores import Scores
-from efface.auditing.single.looks import Look
+from efface.auditing.single.record_ranks import RecordRanks
 from efface.metrics.membership import mean_auc, window_width
 
-LOOKS = {"lira": "Margin", "perturbed": "Margin of perturbed copies", "other_classes": "Gap of the other classes"}
+STATISTICS = {"lira": "Margin", "perturbed": "Margin of perturbed copies", "other_classes": "Gap of the other classes"}
 NEIGHBOURS = 100  # training records of nearest difficulty that say what a look could have seen
 
 
-def looks_at_outputs(scores: Scores, training: Sequence[ModelOutputs], distance: Tensor) -> list[Look]:
+def ranks_by_outputs(scores: Scores, training: Sequence[ModelOutputs], distance: Tensor) -> list[RecordRanks]:
     """Rank each requested record among never-seen records of equal difficulty.
 
     Args:
@@ -26,15 +26,15 @@ def looks_at_outputs(scores: Scores, training: Sequence[ModelOutputs], distance:
     """
     staying = Scores(training[0], training[0], [], training[1:], {})
     near = distance.topk(min(NEIGHBOURS, distance.shape[1]), largest=False).indices
-    return [_look(by_key(key), title, scores, staying, near) for key, title in LOOKS.items()]
+    return [_ranks(by_key(key), title, scores, staying, near) for key, title in STATISTICS.items()]
 
 
-def _look(attack: Attack, title: str, scores: Scores, staying: Scores, near: Tensor) -> Look:
+def _ranks(attack: Attack, title: str, scores: Scores, staying: Scores, near: Tensor) -> RecordRanks:
     found = [scores.auc_result(attack, i) for i in range(len(scores.models))]
     of_training = staying.auc_result(attack, 0)
     read = [r for r in found if r is not None]
     if of_training is None or len(read) < 2:
-        return Look.missing(attack.key, title, f"needs {attack.needs}")
+        return RecordRanks.missing(attack.key, title, f"needs {attack.needs}")
     # members may have the lower score; which side is theirs, the original says on records that stay
     is_lower = float(of_training.ranks.mean()) < 0.5
     ranks = {"original": read[0].ranks, "unlearned": read[1].ranks}
@@ -42,7 +42,7 @@ def _look(attack: Attack, title: str, scores: Scores, staying: Scores, near: Ten
         ranks["retrained"] = mean_auc(read[2:]).ranks
     turned = {who: 1 - r if is_lower else r for who, r in ranks.items()}
     seen = (1 - of_training.ranks if is_lower else of_training.ranks) > 1 - ALPHA
-    return Look(
+    return RecordRanks(
         attack.key,
         title,
         window_width(len(scores.original.nonmembers.targets)),

@@ -10,7 +10,7 @@ SEES_NOTHING = 2 * ALPHA  # a look that finds skipped records no more often than
 
 
 @dataclass(frozen=True, repr=False)
-class Look(Brief):
+class RecordRanks(Brief):
     """One statistic of single requested records, beside never-seen records of equal difficulty.
 
     Args:
@@ -36,7 +36,7 @@ class Look(Brief):
     why: str = ""
 
     @classmethod
-    def missing(cls, key: str, title: str, why: str) -> "Look":
+    def missing(cls, key: str, title: str, why: str) -> "RecordRanks":
         """A look that was not taken, with the reason."""
         return cls(key, title, 0, (), {}, (), why)
 
@@ -47,10 +47,10 @@ class Look(Brief):
             at: Which of `records`.
         """
         shown = {who: f"{100 * ranks[at]:.0f} %" for who, ranks in self.ranks.items()}
-        again = f", {shown['retrained']} after retraining" if "retrained" in shown else ""
+        retraining = f", {shown['retrained']} after retraining" if "retrained" in shown else ""
         return (
             f"{self.title}: more like a training record than {shown['original']} of the never-seen records before, "
-            f"{shown['unlearned']} after unlearning{again}; {self._power(self.could_see[at])}"
+            f"{shown['unlearned']} after unlearning{retraining}; {self._power(self.could_see[at])}"
         )
 
     @staticmethod
