@@ -36,10 +36,8 @@ def test_the_headline_says_every_hit_and_every_miss(tier: Path) -> None:
 def test_the_summary_says_the_same_in_few_columns(tier: Path) -> None:
     text = summary(read(tier))
     assert lines(text, "| fashion") == [
-        "| fashion, random 1 % | 20.0 (10.0) | 9,000 (900,000) | 0.20 [0.30] | 0.860 / 0.855 / 0.861 | "
-        "finetune, tuned: 0.25 [0.45], 12.0 | yes; yes |"
+        "| fashion, random 1 % | 15,000 | 20.0 | 0.20 [0.30] | 0.860 / 0.855 / 0.861 |"
     ]
-    assert lines(text, "- ") == bars(read(tier), few=True) and set(lines(text, "- ")) < set(bars(read(tier)))
     assert summary(()) == ""
 
 

@@ -32,15 +32,14 @@ class Bar:
     value: Callable[[Row], float | None]
     limit: Callable[[Row], float | None]
     least: bool = False
-    leads: bool = False  # told in the summary, too
     shown: Callable[[float | None], str] = number
 
 
-def bar_lines(rows: Iterable[Row], few: bool = False) -> list[str]:
-    """Each bar that is one for some row, or the leading ones alone: how many reach it, and what others miss it by."""
+def bar_lines(rows: Iterable[Row]) -> list[str]:
+    """Each bar that is one for some row: how many reach it, and what others miss it by."""
     rows = list(rows)
     steers = [r for r in rows if r.method == "steer"]
-    lines = [line for bar in BARS if (bar.leads or not few) and (line := _line(bar, steers))]
+    lines = [line for bar in BARS if (line := _line(bar, steers))]
     return lines + ([line] if (line := _nearer(rows)) else [])
 
 
@@ -169,7 +168,6 @@ BARS = (
         f"A price of at most {PRICE:,} record-trainings ({PASSES} passes over larger forget sets on top)",
         lambda r: r.cost.price,
         _most_price,
-        leads=True,
         shown=price,
     ),
     Bar(
@@ -184,14 +182,12 @@ BARS = (
         lambda r: r.cost.cheaper,
         _cheaper,
         least=True,
-        leads=True,
     ),
     *(
         Bar(
             f"Excess d2 on {place} records rises by at most {limit:g}{end}",
             _change(place, edge),
             _everywhere(limit),
-            leads=not end,
         )
         for place in ("retain", "test")
         for limit, end, edge in (
@@ -211,7 +207,6 @@ BARS = (
         "Share left by margin: at most .20 (Adult random .30, networks with BatchNorm .25, clusters .50)",
         _share("margin"),
         _left,
-        leads=True,
     ),
     Bar(
         "A forgotten class is never said",

@@ -37,18 +37,14 @@ LEGEND = (
 )
 SUMMARY = (
     "data, request",
-    "cheaper (early-stopped)",
-    "price (retraining)",
+    "training records",
+    "times cheaper than retraining",
     "distance left",
     "test accuracy: original / unlearned / retrained",
-    "nearest baseline: its distance left, cheaper",
-    "steer nearer: forget; forget + retain",
 )
 SUMMARY_LEGEND = (
-    "*price*: record-trainings, forward and backward of one record, forward alone a third; of retraining in brackets. "
-    "*distance left*: share of doing nothing's excess d2 to retrained models, by the margins of the forgotten records, "
-    "with its upper 95 % bound, in round brackets where it means nothing. *nearest baseline*: of those that cost at "
-    "most a quarter of retraining."
+    "*Times cheaper*: CPU time, every phase charged. *Distance left*: how far the forgotten records still are from where "
+    "retrained models have them. 1 is doing nothing, 0 is retraining; its upper 95 % bound is in square brackets."
 )
 
 
@@ -92,23 +88,19 @@ def headline(rows: Iterable[Row]) -> str:
 
 
 def summary(rows: Iterable[Row]) -> str:
-    """The headline in few columns, with its bars; nothing where steer was not run."""
-    rows = list(rows)
-    found = standings(rows)
+    """The headline in few columns, for readers who are new; nothing where steer was not run."""
+    found = [s.steer for s in standings(rows)]
     if not found:
         return ""
     lines = []
-    for s in found:
-        row, best = s.steer, s.by_margin
+    for row in found:
+        start = [titled(row.setting), f"{row.setting.records:,}"]
         if row.failed is not None:
-            lines.append([titled(row.setting), why(row), *[""] * (len(SUMMARY) - 2)])
+            lines.append([*start, why(row), NONE, NONE])
             continue
         accuracies = (number(row.spread("accuracy test", w).mean, 3) for w in ("original", "unlearned", "retrained"))
-        rival = "none" if best is None else f"{name(best)}: {left(best.share_of('margin'))}, {times(best.cost.cheaper)}"
-        cheaper = f"{times(row.cost.cheaper)} ({times(row.cost.cheaper_early)})"
-        start = [titled(row.setting), cheaper, _price(row), left(row.share_of("margin")), " / ".join(accuracies), rival]
-        lines.append([*start, f"{_yes(s.nearer)}; {_yes(s.nearer_both)}"])
-    return "\n\n".join((table(SUMMARY, lines), SUMMARY_LEGEND, "\n".join(bars(rows, few=True))))
+        lines.append([*start, times(row.cost.cheaper), left(row.share_of("margin")), " / ".join(accuracies)])
+    return f"{table(SUMMARY, lines)}\n\n{SUMMARY_LEGEND}"
 
 
 def _timing(rows: Iterable[Row]) -> list[str]:
@@ -123,12 +115,12 @@ def _timing(rows: Iterable[Row]) -> list[str]:
     ]
 
 
-def bars(rows: Iterable[Row], few: bool = False) -> list[str]:
-    """What was aimed at and whether it was reached, as a list that follows from the numbers; or the leading lines."""
+def bars(rows: Iterable[Row]) -> list[str]:
+    """What was aimed at and whether it was reached, as a list that follows from the numbers."""
     rows = list(rows)
     found = standings(rows)
     problems = dict.fromkeys(s.steer.setting.problem for s in found)
-    lines = [*bar_lines(rows, few), _early(found, list(problems))]
+    lines = [*bar_lines(rows), _early(found, list(problems))]
     if any(r.method not in (*CONTROLS, "steer") for r in rows):
         lines += [
             _distance(found, "margin on forget records", lambda s: s.nearer, lambda s: s.by_margin),
