@@ -35,9 +35,7 @@ def test_the_headline_says_every_hit_and_every_miss(tier: Path) -> None:
 
 def test_the_summary_says_the_same_in_few_columns(tier: Path) -> None:
     text = summary(read(tier))
-    assert lines(text, "| fashion") == [
-        "| fashion, random 1 % | 15,000 | 20.0 | 0.20 [0.30] | 0.860 / 0.855 / 0.861 |"
-    ]
+    assert lines(text, "| fashion") == ["| fashion, random 1 % | 15,000 | 20.0 | 0.20 [0.30] | 0.860 / 0.855 / 0.861 |"]
     assert summary(()) == ""
 
 

@@ -14,7 +14,7 @@ from efface.auditing.config import Level
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import SCHEMA_VERSION, write
-from efface.auditing.report.parts import single_part, rehearsal_part, test_part
+from efface.auditing.report.parts import rehearsal_part, single_part, test_part
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
 from efface.auditing.report.text import on_one_screen
 from efface.auditing.run import AuditResult

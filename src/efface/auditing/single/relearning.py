@@ -62,7 +62,9 @@ def ranks_by_relearning(
     """
     count = min(MAX_RECORDS, len(requested.positions))
     if min(len(never_seen.positions), len(training.positions)) < OTHERS:
-        return RecordRanks.missing(KEY, TITLE, f"needs {OTHERS} never-seen records and {OTHERS} training records that stay")
+        return RecordRanks.missing(
+            KEY, TITLE, f"needs {OTHERS} never-seen records and {OTHERS} training records that stay"
+        )
     request = inputs.request
     models = {"original": inputs.original, "unlearned": inputs.unlearned}
     models |= {"retrained": retrained[0]} if retrained else {}

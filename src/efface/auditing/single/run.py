@@ -9,8 +9,8 @@ from efface.attacks.label_margin import mean_margin
 from efface.attacks.outputs import ModelOutputs, RecordOutputs, RecordSet, on_others
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.scores import Scores
-from efface.auditing.single.record_ranks import RecordRanks
 from efface.auditing.single.from_outputs import ranks_by_outputs
+from efface.auditing.single.record_ranks import RecordRanks
 from efface.auditing.single.relearning import Pool, ranks_by_relearning
 from efface.numerics.logits import symlog
 from efface.runtime.cost import Meter
