@@ -154,8 +154,8 @@ def test_what_a_run_would_refuse(here: Path, name: str) -> None:
     assert "300 training records" in said  # what can be seen is shown all the same
     document = answer(run("doctor", f"tasks:{name}", "--checkpoint", "model.safetensors", "--json"))
     assert document["status"] == "refused" and len(document["problems"]) >= len(REFUSED[name])
-    words = ("unlearn", f"tasks:{name}", "--checkpoint", "model.safetensors", "--forget", "ids.txt", "--dry-run")
-    assert run(*words).exit_code == 2
+    asked = ("unlearn", f"tasks:{name}", "--checkpoint", "model.safetensors", "--forget", "ids.txt", "--dry-run")
+    assert run(*asked).exit_code == 2
 
 
 def small(x: Tensor, y: Tensor, **changes: Any) -> efface.Task:
