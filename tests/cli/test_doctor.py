@@ -1,12 +1,27 @@
 """`efface doctor`: what it sees in good and bad tasks, how it ends, and that it refuses what a run would refuse."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 import efface
+from efface.auditing.doctor.data_facts import Content, describe_inputs, label_facts
+from efface.auditing.doctor.evidence_facts import (
+    FEW_BOTH,
+    FEW_NEVER_SEEN,
+    FEW_TRAINING,
+    TOO_LITTLE,
+    least_size,
+    why_none,
+)
+from efface.auditing.doctor.missing import missing_parts
+from efface.auditing.doctor.price_facts import about
+from efface.types import Estimate
 from helpers.command_line import answer, make_workshop, new_files, run
 
 TASKS = """
@@ -139,8 +154,110 @@ def test_what_a_run_would_refuse(here: Path, name: str) -> None:
     assert "300 training records" in said  # what can be seen is shown all the same
     document = answer(run("doctor", f"tasks:{name}", "--checkpoint", "model.safetensors", "--json"))
     assert document["status"] == "refused" and len(document["problems"]) >= len(REFUSED[name])
-    words = ("unlearn", f"tasks:{name}", "--checkpoint", "model.safetensors", "--forget", "ids.txt", "--dry-run")
-    assert run(*words).exit_code == 2
+    asked = ("unlearn", f"tasks:{name}", "--checkpoint", "model.safetensors", "--forget", "ids.txt", "--dry-run")
+    assert run(*asked).exit_code == 2
+
+
+def small(x: Tensor, y: Tensor, **changes: Any) -> efface.Task:
+    held = TensorDataset(torch.randn(120, 4, generator=torch.Generator().manual_seed(9)), torch.arange(120) % 2)
+    return efface.Task(train=TensorDataset(x, y), holdout=held, **changes)
+
+
+def drawn(records: int) -> tuple[Tensor, Tensor]:
+    x = torch.randn(records, 4, generator=torch.Generator().manual_seed(1))
+    return x, (x[:, 0] > 0).long()
+
+
+def fitted() -> nn.Module:
+    """A network that knows the sign of the first input."""
+    network = nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 2))
+    with torch.no_grad():
+        network[0].weight.copy_(torch.eye(2, 4))  # type: ignore[operator]
+        network[2].weight.copy_(torch.tensor([[-9.0, 0.0], [9.0, 0.0]]))  # type: ignore[operator]
+    return network
+
+
+def test_an_empty_training_set() -> None:
+    found = efface.doctor(fitted(), task=small(torch.empty(0, 4), torch.empty(0, dtype=torch.int64)))
+    assert [line for line in found.problems if line.startswith("the training set is empty: expected ")]
+    assert not any("forget" in line for line in found.problems)
+
+
+@pytest.mark.parametrize("records", [3, 60])
+def test_too_few_training_records_are_a_fact_about_the_data(records: int) -> None:
+    found = efface.doctor(fitted(), task=small(*drawn(records)))
+    assert f"{records} training records: fewer than a request needs, since 60 must remain; give at least 61" in (
+        found.problems
+    )
+    assert not any("would remain" in line or "forget set" in line for line in (*found.problems, *found.warnings))
+
+
+def test_twins_of_every_record_are_a_fact_about_the_data() -> None:
+    x, y = drawn(100)
+    found = efface.doctor(fitted(), task=small(x.repeat(2, 1), y.repeat(2)))
+    assert found.problems == ()
+    assert not any("twin" in line or "forget set" in line for line in found.warnings)
+    assert "200 records have twins (equal inputs): a request for one of them must say what becomes" in str(found)
+    same = efface.doctor(fitted(), task=small(x[:1].repeat(100, 1), y[:1].repeat(100)))
+    assert any(line.startswith("each of the 100 training records has 99 twins") for line in same.problems)
+
+
+class Keeping(nn.Module):
+    """Keeps the outputs of its last pass, with their graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = fitted()
+        self.kept = torch.zeros(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept = self.network(x)
+        return self.kept
+
+
+def test_models_that_cannot_be_copied_or_measured_as_they_are() -> None:
+    model, task = Keeping(), small(*drawn(200))
+    model(torch.randn(3, 4))
+    facts = efface.doctor(model, task=task).of("price")
+    assert facts["unlearning"]["seconds"] > 0
+    lazy = efface.doctor(nn.Sequential(nn.LazyLinear(8), nn.Linear(8, 2)), task=task)
+    assert any("lazy layers" in line for line in lazy.problems) and lazy.of("model")["parameters"] == 18
+
+
+def test_no_price_of_an_audit_that_is_not_possible() -> None:
+    found = efface.doctor(fitted(), task=small(*drawn(100)))
+    assert found.of("audit")["levels"] == ["quick"] and set(found.of("price")) == {"unlearning"}
+
+
+@pytest.mark.parametrize(
+    ("effect", "nonmembers", "most", "why"),
+    [
+        (0.3, 10, 400, FEW_NEVER_SEEN),
+        (0.3, 5000, 20, FEW_TRAINING),
+        (0.3, 10, 20, FEW_BOTH),
+        (0.002, 5000, 10_000, TOO_LITTLE),
+    ],
+)
+def test_why_a_test_could_clear_nothing(effect: float, nonmembers: int, most: int, why: str) -> None:
+    shown = Estimate(effect, effect * 0.9, effect * 1.1, 0.95)
+    assert least_size(shown, nonmembers, most) is None and why_none(shown, nonmembers, most) == why
+    assert any(why in line for line in missing_parts(small(*drawn(2)), why))
+
+
+def test_seconds_have_few_digits() -> None:
+    assert [about(s) for s in (0.2, 2.13, 47.3, 423.0, 19_000.0)] == [
+        "less than a second",
+        "about 2 s",
+        "about 47 s",
+        "about 7 min",
+        "about 5 h",
+    ]
+
+
+def test_one_of_something_is_singular() -> None:
+    assert describe_inputs(["a text"]) == "1 text"
+    [classes] = label_facts(Content(np.empty(1, "V16"), torch.tensor([3])))
+    assert classes.text == "1 class: 3 (1 record)"
 
 
 def test_a_task_that_cannot_be_loaded(here: Path) -> None:

@@ -34,7 +34,7 @@ from efface.auditing.single.run import single_record_ranks
 from efface.auditing.table import Table
 from efface.auditing.utility_rows import UtilitySet
 from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, Status, Verdict, decide
-from efface.errors import DivergedError, EffaceError
+from efface.errors import DivergedError, EffaceError, describe_error
 from efface.methods.base import Method
 from efface.models.checkpoint import weights_digest
 from efface.models.running import logits_of
@@ -131,8 +131,8 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         verdict = decide(tests, change, UTILITY_FLOOR, forgotten, scores.target, barrier, unmeasured(scores))
         at = _circumstances(inputs, groups, barred, lost_accuracy=change.high < -UTILITY_FLOOR)
         verdict = replace(verdict, next_steps=next_steps(verdict, tests, at))
-    with meter.phase("single records"):
-        single_records = single_record_ranks(inputs, scores, targets, references, meter)
+    single_records, not_looked = _single_records(inputs, scores, targets, references, meter)
+    notes += [not_looked] if not_looked else []
     found = None
     if is_small and verdict.status is Status.UNDECIDED and inputs.method is not None and not no_rehearsal:
         found, no_rehearsal = _rehearsed(inputs, inputs.method, references, scores, meter)
@@ -147,6 +147,17 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
     digests = [weights_digest(m) for m in references]
     verdict = _with_changes(verdict, inputs)
     return AuditResult(verdict, table, exchangeable, canaries, ensembles, found, single_records, digests, notes)
+
+
+def _single_records(
+    inputs: AuditInputs, scores: Scores, targets: Sequence[nn.Module], references: Sequence[nn.Module], meter: Meter
+) -> tuple[tuple[RecordRanks, ...], str]:
+    """Looks at single records, or none and the reason, since what decides nothing must not lose the audit."""
+    try:
+        with meter.phase("single records"):
+            return single_record_ranks(inputs, scores, targets, references, meter), ""
+    except (EffaceError, RuntimeError) as error:  # a model may compute what has no gradient
+        return (), f"single records were not looked at: {describe_error(error)}"
 
 
 def _rehearsed(

@@ -42,4 +42,4 @@ def doctor(
             from efface.cli.doctor_display import show_examination
 
             show_examination(found, stdout)
-        raise typer.Exit(Code.VERIFIED if found.can_start else Code.REFUSED)
+        raise typer.Exit(Code.READY if found.can_start else Code.REFUSED)

@@ -24,8 +24,8 @@ from efface.store.plan import NOTHING_UNLEARNED, RETRAINED
 TRACEBACK = "EFFACE_TRACEBACK"
 
 EXIT_CODES = (
-    "Exit codes: 0 verified, by the request itself or by rehearsal; 1 an unexpected failure; 2 the request was "
-    "refused, and nothing was written; "
+    "Exit codes: 0 verified, by the request itself or by rehearsal, and of doctor that a request could start; 1 an "
+    "unexpected failure; 2 the request was refused, and of doctor that it would be, and nothing was written; "
     "3 done, but undecided or not verified, or a store needs something now (status --check); 4 a store is damaged; "
     "5 a store is busy; 6 the disk is full or cannot be written to, or the answer could not be printed in full; 7 a "
     "run's model was refused, and nothing changed; 8 nothing was unlearned: no step could be kept, so no weights were "
@@ -42,6 +42,7 @@ class Code(IntEnum):
     """The exit codes of the command line."""
 
     VERIFIED = 0
+    READY = 0  # of `efface doctor`
     FAILED = 1
     REFUSED = 2
     NOT_VERIFIED = 3

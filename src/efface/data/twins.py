@@ -18,6 +18,7 @@ TWINS_WAY_OUT = (
     'forget the twins too (twins="forget" with confirmed=[...] in the options; --twins forget --confirm FILE), or '
     'leave such records out of the request and of all tests (twins="keep" in the options; --twins keep)'
 )
+AS_CONFIRMED = "are forgotten too, as was confirmed"
 TO_CONFIRM = 1000  # ids of twins that a refusal lists where they are to be confirmed
 
 
@@ -72,9 +73,7 @@ def settle(
     if policy.twins == "forget":
         _check_confirmed([_id(at, ids) for at in twins.tolist()], policy, found)
         if len(twins):
-            found.warnings.append(
-                f"{len(twins)} twins of forget records (equal inputs) are forgotten too, as was confirmed"
-            )
+            found.warnings.append(f"{len(twins)} twins of forget records (equal inputs) {AS_CONFIRMED}")
             check_size(len(forget) + len(twins), len(train), found)
         return Settled(np.concatenate([forget, twins]), twins, EMPTY)
     if not twin_sets:

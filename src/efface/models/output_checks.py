@@ -53,7 +53,7 @@ def check_outputs(model: nn.Module, task: Task, records: Records, found: Finding
     elif not bool(raw.isfinite().all()):
         if finite and has_finite_inputs(batch):  # inputs that are not finite are reported elsewhere
             found.add_problem(_not_finite(raw))
-    elif problem := _not_logits(raw, task):
+    elif problem := not_logits(raw, task):
         found.add_problem(problem)
     elif not _apart(raw, second, raw) <= _tolerance(model, raw, READ_AGAIN):
         found.add_problem(TWICE)
@@ -92,7 +92,7 @@ def _not_finite(raw: Tensor) -> str:
     return lines + "give a class that is masked a finite logit such as -1e4, in the model or by Task.forward"
 
 
-def _not_logits(raw: Tensor, task: Task) -> str | None:
+def not_logits(raw: Tensor, task: Task) -> str | None:
     """Why outputs cannot be logits: they look like probabilities, of a softmax or of a sigmoid for each class."""
     values = raw.double()
     # a sum of rounded numbers; for more classes than that, the largest dominate the sum

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from efface import Report
 from efface.auditing.single.run import MAX_REQUEST
@@ -76,3 +77,27 @@ def test_a_look_that_sees_nothing_says_so() -> None:
         "so small a trace this look cannot see"
     )
     assert found.sentence(1).endswith("a record that was skipped would stand out 70 times in 100")
+
+
+def test_looks_that_fail_do_not_lose_the_audit(known: Memorised, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("element 0 of tensors does not require grad")
+
+    monkeypatch.setattr("efface.auditing.single.run.ranks_by_relearning", fail)
+    report = audited(known, FORGET[:1], known.original)
+    assert report.findings.single_records == () and report.document["single_records"] == []
+    note = "single records were not looked at: RuntimeError: element 0 of tensors does not require grad"
+    assert note in report.findings.notes
+
+
+def test_what_a_look_could_have_seen_is_read_on_near_records_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 80 training records only the nearest 20 count, though 100 may."""
+    from efface.auditing.single import from_outputs
+
+    nearest: list[torch.Tensor] = []
+    monkeypatch.setattr(from_outputs, "Scores", lambda *_: None)
+    monkeypatch.setattr(from_outputs, "_ranks", lambda *given: nearest.append(given[-1]))
+    scores: Any = None
+    training: Any = [None, None]
+    from_outputs.ranks_by_outputs(scores, training, torch.arange(80.0)[None])
+    assert sorted(nearest[0][0].tolist()) == list(range(20))

@@ -1,6 +1,6 @@
 """`efface.doctor`: what efface sees in a model and its task before anything is asked."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -63,8 +63,8 @@ def examine(model: nn.Module | None, task: Task, known: Sequence[str] = ()) -> E
     with unchanged_globals(), seeded(0):
         checked = make_checks(model, task)
         facts = [*_data_facts(task), *(_model_facts(model, checked) if model is not None else ())]
-        least = [fact.value for fact in facts if fact.name == "least_request"]
-    missing = missing_parts(task, least[0] if least else None, bool(least))
+        shortage = [fact.value for fact in facts if fact.name == "no_request_because"]
+    missing = missing_parts(task, shortage[0] if shortage else "")
     problems = dict.fromkeys([*known, *checked.problems])
     return Examination(tuple(facts), tuple(problems), tuple(missing), checked.warnings)
 
@@ -93,25 +93,20 @@ def _data_facts(task: Task) -> Iterator[Fact]:
 
 def _model_facts(model: nn.Module, checked: Checked) -> Iterator[Fact]:
     task, request = checked.task, checked.request
-    yield from model_facts(model)
+    yield from _as_far_as_possible(model_facts(model))
     records = readable(task, "train")
     if records is not None and len(records):
         with torch.no_grad():
-            yield from _as_far_as_possible(output_facts(model, task, records, not _about_outputs(checked.problems)))
+            yield from _as_far_as_possible(output_facts(model, task, records))
     names = {"train": "training", "holdout": "holdout", "test": "test"}
     sets = {words: found for name, words in names.items() if (found := readable(task, name)) is not None}
     yield from _as_far_as_possible(accuracy_facts(model, task, sets))
     if request is None:
         return
     splits = splits_of(request)
-    yield from level_facts(request, splits)
-    yield from size_facts(model, request, splits)
-    yield from price_facts(model, request, splits)
-
-
-def _about_outputs(problems: Iterable[str]) -> bool:
-    """Whether some problem says that the model's outputs cannot be used as logits."""
-    return any("logits" in line or "outputs of the model" in line for line in problems)
+    yield from _as_far_as_possible(level_facts(request, splits))
+    yield from _as_far_as_possible(size_facts(model, request, splits))
+    yield from _as_far_as_possible(price_facts(model, request, splits))
 
 
 def _as_far_as_possible(facts: Iterator[Fact]) -> Iterator[Fact]:

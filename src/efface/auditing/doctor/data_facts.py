@@ -17,6 +17,7 @@ from efface.data.ids import read_ids
 from efface.data.naming import name_records
 from efface.data.records import Records
 from efface.errors import shorten
+from efface.runtime.printing import how_many, how_many_do
 from efface.task import Task
 
 SHOWN = 5  # classes whose counts are listed in words
@@ -43,14 +44,17 @@ def content_of(records: Records) -> Content:
 def record_facts(task: Task, records: Records, content: Content) -> Iterator[Fact]:
     """Number of training records, what they are called, their groups and twins."""
     count = len(records)
-    yield Fact("records", "training", count, f"{count:,} training records")
+    yield Fact("records", "training", count, how_many(count, "training record"))
     yield from _id_facts(task, count)
     yield from _group_facts(task, count)
     _, times = np.unique(content.marks, return_counts=True)
     twins = int(times[times > 1].sum())
     words = "no two records have equal inputs"
     if twins:
-        words = f"{twins:,} records share their inputs with another: forget such twins together (--twins)"
+        words = (
+            f"{twins:,} records have twins (equal inputs): a request for one of them must say what becomes of the twin "
+            "(--twins)"
+        )
     yield Fact("records", "twins", twins, words)
 
 
@@ -68,7 +72,11 @@ def _id_facts(task: Task, count: int) -> Iterator[Fact]:
     repeated = [i for i, n in Counter(ids).items() if n > 1]
     words = f"ids are given: {' and '.join(found)}, such as {shorten(list(ids[:2]))}"
     yield Fact("records", "ids", found, words)
-    clause = f"{len(repeated):,} ids stand for several records: {shorten(repeated)}" if repeated else ""
+    clause = (
+        f"{how_many_do(len(repeated), 'id', 'stands', 'stand')} for several records: {shorten(repeated)}"
+        if repeated
+        else ""
+    )
     yield Fact("records", "repeated_ids", len(repeated), clause)
 
 
@@ -78,8 +86,8 @@ def _group_facts(task: Task, count: int) -> Iterator[Fact]:
         yield Fact("records", "groups", None, "no groups are given: each record counts as a person of its own")
         return
     sizes = Counter(keys)
-    largest = max(sizes.values())
-    words = f"{len(sizes):,} groups, such as persons, of 1 to {largest:,} records"
+    least, largest = min(sizes.values()), max(sizes.values())
+    words = f"{how_many(len(sizes), 'group')}, such as persons, of {least:,} to {how_many(largest, 'record')}"
     yield Fact("records", "groups", {"count": len(sizes), "largest": largest}, words)
 
 
@@ -95,7 +103,7 @@ def describe_inputs(value: Any) -> str:
         return "{" + ", ".join(f"{k}: {describe_inputs(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
         return (
-            f"{len(value)} texts"
+            how_many(len(value), "text")
             if value and isinstance(value[0], str)
             else ("(" + ", ".join(map(describe_inputs, value)) + ")")
         )
@@ -112,11 +120,11 @@ def label_facts(content: Content) -> Iterator[Fact]:
         return
     counts = Counter(labels.tolist())
     most = counts.most_common()
-    words = f"{len(counts)} classes"
+    words = how_many(len(counts), "class", "classes")
     if len(most) <= SHOWN:
-        words += ": " + ", ".join(f"{label} ({n:,} records)" for label, n in sorted(counts.items()))
+        words += ": " + ", ".join(f"{label} ({how_many(n, 'record')})" for label, n in sorted(counts.items()))
     elif most:
-        words += f" of {most[-1][1]:,} to {most[0][1]:,} records"
+        words += f" of {most[-1][1]:,} to {how_many(most[0][1], 'record')}"
     yield Fact("labels", "counts", {str(label): n for label, n in sorted(counts.items())}, words)
 
 
@@ -130,10 +138,11 @@ def other_set_facts(section: str, content: Content, others: dict[str, Content], 
         used_for: What else it was used for.
     """
     count = len(content.labels)
-    yield Fact(section, "records", count, f"{count:,} records")
+    yield Fact(section, "records", count, how_many(count, "record"))
     for name, other in others.items():
         shared = int(among(content.marks, other.marks).sum())
-        words = f"{shared:,} of them are {name} records too and serve for nothing" if shared else ""
+        are, serve = ("is a", "record too and serves") if shared == 1 else ("are", "records too and serve")
+        words = f"{shared:,} of them {are} {name} {serve} for nothing" if shared else ""
         yield Fact(section, f"shared_with_{name}", shared, words)
     if used_for != "nothing":
         yield Fact(section, "used_for", used_for, f"it also served for {used_for}")

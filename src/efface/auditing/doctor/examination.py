@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from efface.runtime.printing import how_many
+
 # the order in which sections are shown
 SECTIONS = ("records", "inputs", "labels", "model", "outputs", "holdout", "test", "audit", "price")
 
@@ -52,8 +54,7 @@ class Examination:
         """One sentence: whether a request would be taken."""
         if self.can_start:
             return "A deletion request can start: all checks passed that need no request."
-        count = len(self.problems)
-        return f"A deletion request would be refused: {count} problem{'s' * (count > 1)} must be mended first."
+        return f"A deletion request would be refused: {how_many(len(self.problems), 'problem')} must be mended first."
 
     def of(self, section: str) -> dict[str, Any]:
         """The values of one section's facts, by name."""

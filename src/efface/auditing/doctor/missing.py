@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from efface.auditing.doctor.evidence_facts import FEW_BOTH, FEW_NEVER_SEEN, FEW_TRAINING, TOO_LITTLE
 from efface.task import Task
 
 UNNAMED = (
@@ -24,20 +25,23 @@ NO_HOLDOUT_GROUPS = (
 )
 NO_DESCRIBE = "Task.describe: whoever checks a request sees ids and labels alone; give what describes a record"
 
+WAYS_OUT = {
+    FEW_NEVER_SEEN: "give a larger holdout, or rehearse small requests (--rehearse)",
+    FEW_TRAINING: "rehearse small requests (--rehearse)",
+    FEW_BOTH: "give a larger holdout, and rehearse small requests (--rehearse)",
+    TOO_LITTLE: "a request of records that the model memorised may show more",
+}
 
-def missing_parts(task: Task, least_request: int | None, is_measured: bool) -> Iterator[str]:
+
+def missing_parts(task: Task, shortage: str) -> Iterator[str]:
     """What a task lacks.
 
     Args:
         task: The task.
-        least_request: The least number of random records for which a test could clear a model; None if there is none.
-        is_measured: Whether that could be measured.
+        shortage: Why a test could clear no request of random records; empty if it could, or that was not measured.
     """
-    if is_measured and least_request is None:
-        yield (
-            "evidence for random records: doing nothing shows too little for the sizes of request and holdout here; "
-            "give a larger holdout, or rehearse small requests (--rehearse)"
-        )
+    if shortage:
+        yield f"evidence for random records: {shortage}; {WAYS_OUT[shortage]}"
     absent = {
         NO_TEST: task.test is None,
         NO_FIT: task.fit is None,

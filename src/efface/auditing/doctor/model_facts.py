@@ -7,12 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parameter import is_lazy
 
 from efface.auditing.doctor.examination import Fact
 from efface.data.records import Records
 from efface.data.splits import spread
+from efface.models.output_checks import not_logits
 from efface.models.running import call_forward, device_of, logits_of, mode
 from efface.runtime.cost import Meter
+from efface.runtime.printing import by_number, how_many
 from efface.task import Task
 
 READ = 2000  # records on which accuracy is read
@@ -21,15 +24,19 @@ SAMPLE = 64  # records whose outputs are shown
 
 def model_facts(model: nn.Module) -> Iterator[Fact]:
     """Parameters, what of them may change, layers that behave otherwise in training, and the device."""
-    parameters = list(model.parameters())
+    parameters = [p for p in model.parameters() if not is_lazy(p)]  # which have no shape yet, as the checks say
     total = sum(p.numel() for p in parameters)
     learning = sum(p.numel() for p in parameters if p.requires_grad)
     dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in parameters})
-    words = f"{type(model).__name__} of {total:,} parameters ({', '.join(dtypes)}) on {device_of(model)}"
+    words = f"{type(model).__name__} of {how_many(total, 'parameter')} ({', '.join(dtypes)}) on {device_of(model)}"
     yield Fact("model", "parameters", total, words)
     yield Fact("model", "dtypes", dtypes)
     yield Fact("model", "device", str(device_of(model)))
-    frozen = "" if learning == total else f"{learning:,} of them are trainable (requires_grad=True)"
+    frozen = (
+        ""
+        if learning == total
+        else f"{learning:,} of them {by_number(learning, 'is', 'are')} trainable (requires_grad=True)"
+    )
     yield Fact("model", "trainable", learning, frozen)
     layers = Counter(type(m).__name__ for m in model.modules() if isinstance(m, _BatchNorm | _DropoutNd))
     listed = ", ".join(f"{n} {name}" for name, n in sorted(layers.items()))
@@ -38,7 +45,7 @@ def model_facts(model: nn.Module) -> Iterator[Fact]:
     )
 
 
-def output_facts(model: nn.Module, task: Task, records: Records, are_logits: bool) -> Iterator[Fact]:
+def output_facts(model: nn.Module, task: Task, records: Records) -> Iterator[Fact]:
     """Shape and range of the outputs of some records."""
     batch = records.read(spread(len(records), min(SAMPLE, task.batch_size))).to(device_of(model))
     with mode(model, training=False), torch.no_grad():
@@ -48,6 +55,7 @@ def output_facts(model: nn.Module, task: Task, records: Records, are_logits: boo
         return
     shape = ["records", *out.shape[1:]]
     low, high = float(out.min()), float(out.max())
+    are_logits = out.ndim == 2 and out.shape[1] > 1 and out.is_floating_point() and not_logits(out, task) is None
     what = "they look like logits" if are_logits else "they are not used as logits (see the problems)"
     words = f"({', '.join(map(str, shape))}), from {low:.3g} to {high:.3g}: {what}"
     yield Fact("outputs", "shape", shape, words)

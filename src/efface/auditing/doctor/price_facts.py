@@ -1,6 +1,6 @@
 """Facts about the price: what a default run and its audit at level standard would take."""
 
-import copy
+import math
 import time
 from collections.abc import Iterator
 
@@ -9,17 +9,20 @@ import torch.nn.functional as F
 from torch import nn
 
 from efface.auditing.config import REFERENCES
+from efface.auditing.doctor.evidence_facts import can_train_references
 from efface.auditing.doctor.examination import Fact
 from efface.auditing.inputs import MAX_RETAIN
+from efface.data.records import Batch
 from efface.data.splits import Splits
 from efface.methods import Steer
 from efface.models.init import unfreeze
-from efface.models.running import device_of, forward, mode
+from efface.models.running import copy_model, device_of, forward, mode
 from efface.models.training import Recipe
 from efface.request import Request
-from efface.runtime.printing import duration
 
-BATCH, TIMES = 64, 5
+BATCH = 64
+LEAST, MOST = 3, 30  # passes that are timed
+ENOUGH = 1.0  # seconds of passes, after which no more are timed
 
 
 def price_facts(original: nn.Module, request: Request, splits: Splits) -> Iterator[Fact]:
@@ -33,25 +36,42 @@ def price_facts(original: nn.Module, request: Request, splits: Splits) -> Iterat
     scored = len(splits.audit) + MAX_RETAIN + (0 if request.test is None else len(request.test))
     audit = REFERENCES * recipe.steps(len(splits.audit_reference)) * recipe.batch + (REFERENCES + 2) * scored / 3
     each = seconds_of_one(original, request)
-    for name, words, price in (
-        ("unlearning", "unlearning a small request", run),
-        ("audit", "its audit at level standard", audit),
-    ):
-        text = f"{words}: about {price:,.0f} record-trainings, some {duration(price * each)} on this machine"
-        yield Fact("price", name, {"record_trainings": round(price), "seconds": price * each}, text)
+    prices = [("unlearning", "unlearning a small request", run)]
+    if can_train_references(splits):
+        prices.append(("audit", "its audit at level standard", audit))
+    for name, words, price in prices:
+        seconds = price * each
+        text = f"{words}: about {price:,.0f} record-trainings, {about(seconds)} on this machine"
+        yield Fact("price", name, {"record_trainings": round(price), "seconds": float(f"{seconds:.2g}")}, text)
+
+
+def about(seconds: float) -> str:
+    """Seconds in words, to the one or two digits that so short a measurement gives."""
+    if seconds < 1:
+        return "less than a second"
+    unit, name = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
+    count = seconds / unit
+    return f"about {float(f'{count:.{1 if count < 10 else 2}g}'):g} {name}"
 
 
 def seconds_of_one(original: nn.Module, request: Request) -> float:
-    """Seconds that one record takes forward and backward, from a few passes of a copy of the model."""
-    model = copy.deepcopy(original)
-    unfreeze(model)
+    """Seconds that one record takes forward and backward: the quickest pass, so that other work here counts little."""
+    model = copy_model(original)
+    if not any(p.requires_grad for p in model.parameters()):
+        unfreeze(model)
     batch = request.train.read(range(min(BATCH, len(request.train)))).to(device_of(model))
+    taken: list[float] = []
     with mode(model, training=False), torch.enable_grad():
-        best = float("inf")
-        for _ in range(TIMES):
+        _pass(model, request, batch)  # which allocates memory and chooses kernels
+        while len(taken) < LEAST or (len(taken) < MOST and math.fsum(taken) < ENOUGH):
             start = time.perf_counter()
-            F.cross_entropy(forward(request.task, model, batch.inputs), batch.targets).backward()
-            if batch.targets.is_cuda:
-                torch.cuda.synchronize()
-            best = min(best, time.perf_counter() - start)
-    return best / len(batch)
+            _pass(model, request, batch)
+            taken.append(time.perf_counter() - start)
+    return min(taken) / len(batch)
+
+
+def _pass(model: nn.Module, request: Request, batch: Batch) -> None:
+    """One pass forward and backward, until it is done: a GPU works on when the call has returned."""
+    F.cross_entropy(forward(request.task, model, batch.inputs), batch.targets).backward()
+    if batch.targets.is_cuda:
+        torch.cuda.synchronize(batch.targets.device)

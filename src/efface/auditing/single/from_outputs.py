@@ -12,7 +12,8 @@ from efface.auditing.single.record_ranks import RecordRanks
 from efface.metrics.membership import mean_auc, window_width
 
 STATISTICS = {"lira": "Margin", "perturbed": "Margin of perturbed copies", "other_classes": "Gap of the other classes"}
-NEIGHBOURS = 100  # training records of nearest difficulty that say what a look could have seen
+NEIGHBOURS = 100  # training records of nearest difficulty that say what a look could have seen, at most
+SHARE = 4  # of the training records there are, the nearest are one in this many, at most: others are not near
 
 
 def ranks_by_outputs(scores: Scores, training: Sequence[ModelOutputs], distance: Tensor) -> list[RecordRanks]:
@@ -25,7 +26,7 @@ def ranks_by_outputs(scores: Scores, training: Sequence[ModelOutputs], distance:
         distance: How much harder or easier each of these is than each requested record, (requested, training).
     """
     staying = Scores(training[0], training[0], [], training[1:], {})
-    near = distance.topk(min(NEIGHBOURS, distance.shape[1]), largest=False).indices
+    near = distance.topk(max(1, min(NEIGHBOURS, distance.shape[1] // SHARE)), largest=False).indices
     return [_ranks(by_key(key), title, scores, staying, near) for key, title in STATISTICS.items()]
 
 

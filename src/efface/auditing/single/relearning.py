@@ -38,7 +38,7 @@ class Pool(Brief):
         """Positions of the OTHERS records nearest in difficulty; those of another class come after all of the class."""
         away = (self.difficulty - difficulty).abs()
         away = away + (away.max() + 1) * (self.labels != label)
-        nearest: Indices = self.positions[away.argsort()[:OTHERS].numpy()]
+        nearest: Indices = self.positions[away.argsort(stable=True)[:OTHERS].numpy()]
         return nearest
 
 
@@ -73,7 +73,6 @@ def ranks_by_relearning(
     for at in range(count):
         like = requested.difficulty[at], requested.labels[at]
         unseen, staying = never_seen.nearest(*like), training.nearest(*like)
-
         for who, model in models.items():
             known = staying if who == "original" else np.empty(0, np.int64)
             train = np.concatenate([requested.positions[at : at + 1], known])

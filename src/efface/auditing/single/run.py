@@ -18,13 +18,13 @@ from efface.runtime.seeds import derive_seed
 
 MAX_REQUEST = 50  # records; a larger request speaks by its tests
 TRAINING = 400  # training records that stay, which say what a look could have seen
-MIN_TRAINING = 60
+MIN_TRAINING = 60  # with fewer, the nearest quarter of them is too few to say what a look could have seen
 
 
 def single_record_ranks(
     inputs: AuditInputs, scores: Scores, retrained: Sequence[nn.Module], references: Sequence[nn.Module], meter: Meter
 ) -> tuple[RecordRanks, ...]:
-    """RecordRanks at each requested record by itself, where the request is small and the audit trains reference models.
+    """Look at each requested record by itself, where the request is small and the audit trains reference models.
 
     Reference models that were given may know the training records that stay, which say what a look could have seen.
 
