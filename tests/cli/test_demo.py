@@ -52,16 +52,18 @@ def test_what_the_demo_prints(made: demo.DemoRun) -> None:
     out = io.StringIO()
     show_demo(made, {"page": "demo-run/report.html"}, out)
     said = out.getvalue()
-    for words in ("Asked: 300 of the 3,000 drawings", "Done: the weights were changed by steer", "Meaning: "):
+    for words in ("Asked: 300 of the 3,000 drawings", "Done: the weights were changed by steer", "Result: "):
         assert words in said
-    assert said.index("Asked: ") < said.index("Done: ") < said.index("Found by the same audit") < said.index("Meaning")
+    parts = ["Asked: ", "Done: ", "Found by the same audit", "Result: ", "Meaning: "]
+    parts += ["Next: "] * bool(made.report.verdict.next_steps) + ["File: "]
+    assert sorted(parts, key=said.index) == parts
     statuses = [str(audited.verdict.status) for audited in (made.doing_nothing, made.report)]
     lines = said.splitlines()
     for name, status in zip(("doing nothing", "unlearned"), statuses, strict=True):
         assert any(name in line and status in line for line in lines)
     labels = made.setting.task.train[made.result.splits.forget[:5]][1].tolist()
     assert [f"label {y}" in said for y in labels] == [True] * 5
-    assert lines[-1] == "Wrote demo-run/report.html"
+    assert lines[-1] == "File: demo-run/report.html"
     assert verdict_of_nothing(made)["status"] == statuses[0]
 
 

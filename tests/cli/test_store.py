@@ -125,7 +125,7 @@ def test_the_audit_of_a_run_and_of_verify(here: Path) -> None:
         "run", "--option", "rounds=1", "--option", "steps=8", "--reference-models", "1", "--accept", "any", code=3
     )
     assert run_["status"] in ("undecided", "not_verified")
-    assert run_["version"]["audit"]["files"].keys() == {"receipt.html", "receipt.pdf", "report.html", "report.json"}
+    assert run_["version"]["audit"]["files"].keys() == {"report.html", "report.json"}
     report = json.loads((here / "efface-store/reports/run-0001/report.json").read_text())
     assert all(re.fullmatch("[0-9a-f]{16}", r["id"]) for r in report["records"])
     found = answer_of("verify", "--reference-models", "1", code=3)

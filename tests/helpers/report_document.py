@@ -42,6 +42,7 @@ def test(
         "title": title,
         "kind": kind,
         "unit": SHARE_UNIT if kind == "distance" else AUC_UNIT,
+        "of_model": True,
         "original": estimate(original),
         "unlearned": estimate(unlearned, 0.07, 0.9917),
         "retrained": estimate(retrained, 0.05),
@@ -99,7 +100,7 @@ def example() -> Document:
     forget = {"original": [5.0, 6.0, 7.5], "unlearned": [1.5, 2.0, 2.5], "retrained": [1.4, 2.2, 2.6]}
     holdout = {"original": [1, 2, 3, 2.5], "unlearned": [1.1, 2.1, 3, 2.4], "retrained": [1, 2.2, 2.9, 2.5]}
     return {
-        "schema_version": 6,
+        "schema_version": 7,
         "created": "2026-11-24T10:00:00Z",
         "title": "Forget 3 of 5,000 records",
         "versions": {"efface": "0.1.0", "torch": "2.13.0"},

@@ -50,7 +50,10 @@ def ruined(monkeypatch: pytest.MonkeyPatch) -> Callable[[Ruin], None]:
 def concluded(monkeypatch: pytest.MonkeyPatch, status: Status) -> None:
     """Put a conclusion in the audit's place."""
     verdict = SimpleNamespace(status=status, reasons=("said so",), next_steps=("do so",))
-    report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
+    report = SimpleNamespace(verdict=verdict, document={})
+    monkeypatch.setattr(
+        "efface.store.judging.write", lambda _, folder, receipt: (folder / "report.json").write_text("{}")
+    )
     monkeypatch.setattr("efface.store.judging.audit_models", lambda **_: report)
     monkeypatch.setattr("efface.store.judging.noted_ranks", lambda *_: None)
 

@@ -122,7 +122,10 @@ def test_accept_says_which_conclusions_pass(
 ) -> None:
     """The conclusion is put in the audit's place, since only chance would give all of them."""
     verdict = SimpleNamespace(status=status, reasons=("said so",), next_steps=("do so",))
-    report = SimpleNamespace(verdict=verdict, save=lambda folder: (folder / "report.json").write_text("{}"))
+    report = SimpleNamespace(verdict=verdict, document={})
+    monkeypatch.setattr(
+        "efface.store.judging.write", lambda _, folder, receipt: (folder / "report.json").write_text("{}")
+    )
     monkeypatch.setattr("efface.store.judging.audit_models", lambda **_: report)
     monkeypatch.setattr("efface.store.judging.noted_ranks", lambda *_: None)
     passes = accept == "any" or status in ACCEPT[: ACCEPT.index(accept) + 1]

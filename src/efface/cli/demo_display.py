@@ -9,7 +9,16 @@ from torch import Tensor
 
 from efface.auditing.report.wording import VERDICTS
 from efface.cli.demo import DemoRun
-from efface.cli.display import COLOURS, make_console, say
+from efface.cli.display import (
+    COLOURS,
+    begin_end,
+    make_console,
+    say,
+    say_meaning,
+    say_next,
+    say_result,
+    show_files,
+)
 from efface.cli.pen_picture import side_by_side
 from efface.numerics.logits import margin
 from efface.runtime.printing import duration
@@ -55,12 +64,12 @@ def show_demo(run: DemoRun, files: Mapping[str, str], stdout: TextIO) -> None:
         word = Text(str(status), style=f"bold {COLOURS[status]}")
         verdicts.add_row(name, word, f"{VERDICTS[status]}. {audited.verdict.sentence}")
     out.print(verdicts)
-    out.print()
-    for step in report.verdict.next_steps:
-        say(out, f"Next: {step}")
-    say(out, _meaning(run))
-    for path in files.values():
-        say(out, f"Wrote {path}")
+    status = str(report.verdict.status)
+    begin_end(out, COLOURS[status])
+    say_result(out, VERDICTS[status], status, "")  # the table says why
+    say_meaning(out, _meaning(run))
+    say_next(out, report.verdict.next_steps)
+    show_files(files, out)
 
 
 def _knowledge(run: DemoRun) -> Table:
@@ -84,17 +93,19 @@ def _median(logits: Tensor, targets: Tensor) -> float:
     return float(margin(logits, targets).median())
 
 
-def _meaning(run: DemoRun) -> str:
-    """What the two verdicts mean together, in one or two sentences."""
+def _meaning(run: DemoRun) -> tuple[str, ...]:
+    """What the two verdicts mean together."""
     mine, nothing = (str(r.verdict.status) for r in (run.report, run.doing_nothing))
     if (mine, nothing) == ("verified", "not_verified"):
         return (
-            "Meaning: the audit sees that the network before knew the drawings. It cannot distinguish the network "
-            "after from one that never saw them, within the margins that the report states. It is evidence, not proof."
+            "The audit sees that the network before knew the drawings.",
+            "It cannot distinguish the network after from one that never saw them, within the margins that the report "
+            "states.",
+            "It is evidence, not proof.",
         )
     return (
-        f"Meaning: the audit calls the unlearned network {mine} and the network before {nothing}. Some seeds end so; "
-        "report.html says which tests decided. Try another --seed."
+        f"The audit calls the unlearned network {mine} and the network before {nothing}.",
+        "Some seeds end so; report.html says which tests decided.",
     )
 
 

@@ -86,7 +86,7 @@ def show_report(report: "Report", files: Mapping[str, str], stdout: TextIO) -> N
         say(out, line)
     say_meaning(out, screen.meaning)
     say_next(out, report.verdict.next_steps or screen.next)
-    _show_files(files, out)
+    show_files(files, out)
 
 
 def _tests(report: "Report") -> Table:
@@ -132,7 +132,7 @@ def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) ->
     say_result(out, "Not audited", "undecided", f"{NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}.")
     say_meaning(out, MEANINGS["not_audited"])
     say_next(out, result.next_steps)
-    _show_files(files, out)
+    show_files(files, out)
 
 
 def show_plan(plan: "Plan", show_ids: bool, stdout: TextIO) -> None:
@@ -251,6 +251,7 @@ def say_next(out: Console, steps: Sequence[str]) -> None:
         say(out, Text.assemble(("Next: ", "bold"), f"{step.removesuffix('.')}."))
 
 
-def _show_files(files: Mapping[str, str], out: Console) -> None:
+def show_files(files: Mapping[str, str], out: Console) -> None:
+    """Print the paths of the files that were written."""
     for path in files.values():
         say(out, Text.assemble(("File: ", "bold"), path))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from efface.auditing.report.provenance import METHODS_REFERENCE
+from efface.auditing.report.wording import METHODS_REFERENCE
 from efface.cli.output import REPORT
 from efface.errors import RequestError
 from efface.methods import Method, get

@@ -9,12 +9,17 @@ from efface.store import bundle_text
 
 TITLE = "Receipt for an erasure request"
 NOTHING_ERASED = "Nothing was erased, so nothing was tested."
+REJECTED = (
+    "No model that honours this request is in use. Tests of a model that was rejected are not part of this receipt."
+)
 
 
 def receipt_of(bundle: Mapping[str, Any]) -> Receipt:
-    """The receipt of a bundle."""
+    """The receipt of a bundle; the note of the request is left out, since anything may stand in it."""
     audit, checked = bundle["audit"], bundle_text.checked(bundle)
-    tested = [NOTHING_ERASED] if audit is None and bundle["stage"] != "honoured" else checked[1:]
+    tested = checked[1:]
+    if audit is None and bundle["stage"] != "honoured":
+        tested = [REJECTED if bundle["rejected"] else NOTHING_ERASED]
     return Receipt(
         title=TITLE,
         conclusion=bundle_text.title(bundle),
@@ -37,8 +42,6 @@ def receipt_of(bundle: Mapping[str, Any]) -> Receipt:
 
 
 def _request(bundle: Mapping[str, Any]) -> Iterator[Line]:
-    if noted := bundle_text.noted(bundle):
-        yield Line(noted, "Noted as")
     yield Line(bundle["reference"], "Reference")
     yield Line(how_many(bundle["records"], "training record"), "Records")
     for name, at in (

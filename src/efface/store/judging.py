@@ -9,6 +9,7 @@ from torch import nn
 
 from efface.auditing.api import audit_models
 from efface.auditing.options import AuditOptions
+from efface.auditing.report.document import write
 from efface.runtime.printing import Brief
 from efface.store.accuracy import accuracy_problem
 from efface.store.assessment import SEE_TO_FIT, VERIFY, Assessment
@@ -132,7 +133,10 @@ class Judge(Brief):
             ),
         )
         failpoint("run.audited")
-        files = self.setting.context.folder.add_report(run.number, report.save)
+        # without a receipt: a run may honour the requests of several people, and `export` makes one for each of them
+        files = self.setting.context.folder.add_report(
+            run.number, lambda folder: write(report.document, folder, receipt=False)
+        )
         verdict = report.verdict
         ranks = noted_ranks(self.setting.context, run, report, self.setting.task.holdout)
         return Assessment(str(verdict.status), list(verdict.reasons), files, next_steps=verdict.next_steps, ranks=ranks)

@@ -11,6 +11,7 @@ from efface.auditing import next_steps
 from efface.auditing.config import Level, Status, least_flagged
 from efface.auditing.report.first_screen import MAX_SENTENCES, first_screen, flagging
 from efface.auditing.report.meanings import ADVICE, MEANINGS
+from efface.auditing.report.wording import METHODS_REFERENCE
 from helpers.report_document import Document, bare, example, record
 from helpers.report_document import test as outcome
 
@@ -58,7 +59,10 @@ def test_a_yes_says_what_tests_would_have_noticed() -> None:
         "verified", "standard", tests=[*cleared, outcome("U", "attack", (0.0, 0.0, 0.0), "uninformative")]
     )
     screen = first_screen(document)
-    assert "by 2 tests that would have noticed" in screen.found[0]
+    assert "By 2 tests that would have noticed, the model could not be distinguished" in screen.found[0]
+    assert "lost accuracy" not in screen.found[0]
+    document["verdict"]["reasons"] = ["caution: accuracy on never-seen records fell: a little"]
+    assert screen.found[0].replace(" set.", " set; it may have lost accuracy.") == first_screen(document).found[0]
     assert screen.found[1] == "1 test could not tell either way."
     assert "delete the earlier one" in screen.next[0]
 
@@ -66,10 +70,23 @@ def test_a_yes_says_what_tests_would_have_noticed() -> None:
 def test_too_much_and_too_little_are_different_failures() -> None:
     far = {**outcome("A", "attack", (0.3, -0.2, 0.0), "left"), "unlearned": estimate(-0.2)}
     near = {**outcome("B", "attack", (0.3, 0.2, 0.0), "left"), "unlearned": estimate(0.2)}
-    assert "1 of 1 test found that too much was unlearned" in said(shaped("not_verified", "standard", tests=[far]))
-    assert "so badly on them that they stand out" in said(shaped("not_verified", "standard", tests=[far]))
+    assert "1 of 1 test found that the model was changed too far" in said(
+        shaped("not_verified", "standard", tests=[far])
+    )
+    assert "they now differ from never-seen ones in the other direction" in said(
+        shaped("not_verified", "standard", tests=[far])
+    )
     for tests in ([near], [near, far]):
         assert "still treats the records differently" in said(shaped("not_verified", "standard", tests=tests))
+
+
+def test_traces_in_other_models_are_not_claimed_of_this_one() -> None:
+    other = {**outcome("Method: excess d2", "distance", (1.0, 0.6, 0.0), "left"), "of_model": False}
+    text = said(shaped("not_verified", "strong", tests=[other]))
+    assert "1 of 1 test found that the method leaves traces of the records in other models." in text
+    assert "the model still treats the records differently" not in text
+    mine = {**other, "of_model": True}
+    assert "1 of 2 tests found that the model still" in said(shaped("not_verified", "strong", tests=[other, mine]))
 
 
 def estimate(value: float) -> Document:
@@ -78,7 +95,7 @@ def estimate(value: float) -> Document:
 
 def test_known_records_that_scored_lower_are_gone_too_far_above_zero() -> None:
     below = {**outcome("A", "attack", (-0.3, 0.2, 0.0), "left"), "original": estimate(-0.3), "unlearned": estimate(0.2)}
-    assert "too much was unlearned" in said(shaped("not_verified", "standard", tests=[below]))
+    assert "changed too far" in said(shaped("not_verified", "standard", tests=[below]))
 
 
 def test_lost_accuracy_says_nothing_of_forgetting() -> None:
@@ -128,11 +145,31 @@ def test_weights_that_did_not_change_are_said_to_be_the_old_ones() -> None:
     assert "Nothing was changed" in said(document) and "Have the records erased first" in said(document)
 
 
-def test_retraining_and_other_tools_are_not_called_unlearning() -> None:
+def test_retraining_and_changes_that_are_not_known_are_not_called_unlearning() -> None:
     document = shaped("verified", "strong")
     document["method"]["key"] = "retrain"
     assert "trained anew without the records." in first_screen(document).done[0]
-    assert "by other means" in first_screen({**document, "method": None}).done[0]
+    assert "is not recorded" in first_screen({**document, "method": None}).done[0]
+
+
+@pytest.mark.parametrize("level", list(map(str, Level)))
+def test_what_is_said_of_further_models_follows_from_those_in_the_report(level: str) -> None:
+    def helped(*models: str, retrained: bool = False, on: str = "some retain records") -> str:
+        tests = [outcome("A", "attack", (0.3, 0.0, 0.0), "cleared")]
+        if not retrained:
+            tests[0]["retrained"] = None
+        named = [{"what": m, "digest": None, "trained_on": on} for m in ("original", METHODS_REFERENCE, *models)]
+        return first_screen(shaped("verified", level, tests=tests, models=named)).done[1]
+
+    assert "without any further model." in helped()
+    one, two = "reference 1 of the audit", "reference 2 of the audit"
+    assert "one further model that saw neither." in helped(one)
+    assert "further models that saw neither." in helped(one, two)
+    assert "one further model that is said to have seen neither." in helped(one, on="handed in: said to have not")
+    assert "some of them trained anew." in helped(one, "8 retrained of the audit")
+    assert "some of them trained anew." in helped(one, retrained=True)
+    assert "models that were trained anew." in helped("retrained 0, handed in")
+    assert "models that were trained anew." in helped(retrained=True)
 
 
 def test_flagging_is_mentioned_only_where_it_was_possible() -> None:

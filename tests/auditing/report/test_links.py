@@ -29,6 +29,11 @@ def test_the_longest_term_is_linked_and_parts_of_words_are_not() -> None:
     assert keys(Terms().link("U-LiRA, retrainedness, marginal")) == ["ulira"]
 
 
+@pytest.mark.parametrize("text", ["\u03f5", "reference\u017f", "\u0130nterval", "Re\u017famples"])
+def test_letters_that_only_look_alike_are_left_unlinked(text: str) -> None:
+    assert str(Terms().link(text)) == text
+
+
 def test_texts_are_escaped() -> None:
     linked = str(Terms().link("<b> & LiRA </b>"))
     assert linked.startswith("&lt;b&gt; &amp; <a ") and linked.endswith("</a> &lt;/b&gt;")

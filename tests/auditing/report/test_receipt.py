@@ -65,13 +65,24 @@ def test_every_conclusion_has_a_receipt_with_all_that_belongs_on_it(status: str,
         "sha256:" + "b" * 64,
         "sha256:" + "c" * 64,
         f"level {level}",
-        "5 tests decided the result.",
+        "5 tests were made of these records; 2 tests were made of the rehearsed ones.",
         "evidence, not proof",
         "What else may hold the data",
         "backups and copies",
         DIGEST,
     ):
         assert words in page.words, words
+
+
+def test_the_number_of_tests_claims_no_more_than_that_they_were_made() -> None:
+    document = example()
+    document["request"]["count"], document["rehearsal"] = 1, None
+    assert "5 tests were made of this record." in Page(render_receipt(of("undecided", "quick", document))).words
+    none = bare(document)
+    assert "No test could be made of this record." in Page(render_receipt(of("undecided", "quick", none))).words
+    rehearsed = {**none, "rehearsal": {**example()["rehearsal"], "tests": []}}
+    words = Page(render_receipt(of("undecided", "quick", rehearsed))).words
+    assert "made of this record; no test could be made of the rehearsed ones." in words
 
 
 def test_html_and_pdf_say_the_same(drawn: Drawn) -> None:
@@ -135,3 +146,8 @@ def test_saving_a_report_writes_its_receipt_beside_it(tmp_path: Any) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [HTML, PDF, "report.html", "report.json"]
     assert (tmp_path / PDF).read_bytes().startswith(b"%PDF-")
     assert hashlib.sha256(data.read_bytes()).hexdigest() in (tmp_path / HTML).read_text(encoding="utf-8")
+
+
+def test_a_report_of_several_requests_is_written_without_a_receipt(tmp_path: Any) -> None:
+    write(bare(example()), tmp_path, receipt=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]

@@ -19,7 +19,7 @@ from efface.runtime.jsonable import to_jsonable
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unused-ignore]
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 _SHOWN_PROBLEMS = 5
 _MAX_MESSAGE = 240
 
@@ -51,7 +51,7 @@ def validate(document: Mapping[str, Any]) -> None:
     raise EffaceError("\n".join(["the report does not fit its schema:", *lines]))
 
 
-def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+def write(document: Mapping[str, Any], folder: str | os.PathLike[str], receipt: bool = True) -> tuple[Path, Path]:
     """Write a report as report.json and report.html, and its receipt as receipt.html and receipt.pdf.
 
     Each file appears whole or not at all. NaN and infinite numbers become null.
@@ -59,6 +59,7 @@ def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[
     Args:
         document: The report.
         folder: Where to write; made if it is missing.
+        receipt: Whether the receipt is written too; a report of several people's requests has none.
 
     Returns:
         The paths of report.json and of report.html.
@@ -77,13 +78,10 @@ def write(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[
     validate(checked)
     # ASCII only, so that a title with a lone surrogate still gives a readable file
     data = f"{json.dumps(checked, indent=1, allow_nan=False)}\n".encode("ascii")
-    receipt = receipt_of(checked, f"sha256:{hashlib.sha256(data).hexdigest()}")
-    contents = {
-        "report.json": data,
-        "report.html": _encoded(render(checked)),
-        HTML: _encoded(render_receipt(receipt)),
-        PDF: receipt_pdf(receipt),
-    }
+    contents = {"report.json": data, "report.html": _encoded(render(checked))}
+    if receipt:
+        facts = receipt_of(checked, f"sha256:{hashlib.sha256(data).hexdigest()}")
+        contents |= {HTML: _encoded(render_receipt(facts)), PDF: receipt_pdf(facts)}
 
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,8 @@ from typing import Any
 from efface.auditing.config import least_flagged
 from efface.auditing.report import meanings
 from efface.auditing.report.meanings import MEANINGS, Meaning
-from efface.auditing.report.wording import percent, times
+from efface.auditing.report.what_was_done import is_unchanged, what_was_done
+from efface.auditing.report.wording import percent
 from efface.auditing.verdict import MIN_RECORDS
 from efface.runtime.printing import by_number, how_many
 
@@ -59,7 +60,7 @@ def first_screen(document: Document) -> FirstScreen:
     """The sentences of a valid document."""
     return FirstScreen(
         (_asked(document["request"]),),
-        tuple(_done(document)),
+        tuple(what_was_done(document)),
         tuple(_found(document)),
         tuple(_meaning(document)),
         tuple(_next(document)),
@@ -87,42 +88,6 @@ def _asked(request: Document) -> str:
     )
 
 
-def _done(document: Document) -> Iterator[str]:
-    yield _change(document)
-    models = {
-        "quick": "without any further model",
-        "standard": "with the help of further models that saw neither",
-        "strong": "with the help of many models that were trained anew",
-    }
-    if document["level"] == "standard" and any(test["retrained"] is not None for test in document["tests"]):
-        models["standard"] = "with the help of further models, some of them trained anew"
-    these = by_number(document["request"]["count"], "this record", "these records")
-    yield (
-        f"The check (level {document['level']}) compared how the model answers to {these} and to records that it never "
-        f"saw, {models[document['level']]}."
-    )
-    if document["rehearsal"] is not None:
-        rehearsed = how_many(document["rehearsal"]["records"], "other training record")
-        yield f"So few records show little alone, so the same process was tried on {rehearsed} of the same kind."
-
-
-def _change(document: Document) -> str:
-    method, ratio = document["method"], document["cost"]["ratio_cpu"]
-    if _is_unchanged(document):
-        return "Nothing was changed: the model is still the one that learned from the records."
-    if method is None:
-        return "The model had been changed by other means, and efface only checked what came of it."
-    if method["key"] == "retrain":
-        return "The model was trained anew without the records."
-    cost = ""
-    if ratio is not None and ratio > 0:
-        less = "less computing time than" if ratio < 1 else "the computing time of"
-        cost = f"; that took {times(ratio)} {less} training anew"
-    return (
-        f"efface changed the trained model so that it forgets, without training it anew (method {method['key']}){cost}."
-    )
-
-
 def _found(document: Document) -> Iterator[str]:
     status = document["verdict"]["status"]
     yield {
@@ -143,13 +108,17 @@ def _found(document: Document) -> Iterator[str]:
 def _verified(document: Document) -> str:
     cleared = _outcomes(document)["cleared"]
     tests = f"{how_many(cleared, 'test')} that would have noticed" if cleared else "the tests that would have noticed"
-    return f"No trace of the records was found: by {tests}, the model answers as if it had never seen them."
+    lost = any(reason.startswith("caution: accuracy ") for reason in document["verdict"]["reasons"])
+    return (
+        f"By {tests}, the model could not be distinguished from one that never saw the records, within the limits that "
+        f"were set{'; it may have lost accuracy' if lost else ''}."
+    )
 
 
 def _by_rehearsal(document: Document) -> str:
     return (
-        "The model that came of this trial answered as if it had never seen the records that were tried, and the "
-        "requested ones do not stand out as known."
+        "The model that came of this trial could not be distinguished from one that never saw the records tried, "
+        "within the limits set, and the requested ones do not stand out as known."
     )
 
 
@@ -161,13 +130,17 @@ def _no_trace(document: Document) -> str:
 
 
 def _not_verified(document: Document) -> str:
-    if left := _left(document):
+    tests = how_many(len(document["tests"]), "test")
+    left = _left(document)
+    if left and not any(test["of_model"] for test in left):
+        return f"{len(left)} of {tests} found that the method leaves traces of the records in other models."
+    if left := [test for test in left if test["of_model"]]:
         what = (
-            "too much was unlearned: the model does worse on the records than on never-seen ones"
+            "the model was changed too far: the records now differ from never-seen ones in the other direction"
             if _is_too_far(left)
             else "the model still treats the records differently from never-seen ones"
         )
-        return f"{len(left)} of {how_many(len(document['tests']), 'test')} found that {what}."
+        return f"{len(left)} of {tests} found that {what}."
     if _has_lost_accuracy(document):
         return "The model lost more of its accuracy on never-seen records than is allowed."
     if document["rehearsal"] is not None and any(s["stands_out"] for s in document["rehearsal"]["standings"]):
@@ -249,18 +222,13 @@ def _next(document: Document) -> Sequence[str]:
         return meanings.REPLACE, meanings.KEEP
     if status == "no_trace_found":
         return meanings.KEEP, meanings.SURE
-    if _is_unchanged(document):
+    if is_unchanged(document):
         return meanings.NOT_IN_USE, meanings.ERASE_FIRST
     if status == "not_verified":
         return meanings.NOT_IN_USE, meanings.ANEW
     advice = next(iter(document["verdict"]["next"]), "")
     advised = next((said for piece, said in meanings.ADVICE if piece in advice), meanings.MORE)
     return meanings.NOT_IN_USE, advised
-
-
-def _is_unchanged(document: Document) -> bool:
-    weights = document["weights"]
-    return bool(weights["original"] == weights["unlearned"])
 
 
 def _outcomes(document: Document) -> Counter[str]:

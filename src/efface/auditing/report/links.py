@@ -13,7 +13,6 @@ class Terms:
 
     def __init__(self) -> None:
         self._linked: set[str] = set()
-        self._is_within = False
 
     def section(self) -> str:
         """Begin a new section; returns an empty text, for templates."""
@@ -24,8 +23,9 @@ class Terms:
         """Escape a text, and link its terms."""
         parts, end = [], 0
         for found in _pattern().finditer(text):
-            key = _keys()[found.group().lower()]
-            if key in self._linked:
+            # a pattern that ignores case also finds letters that lower() keeps, such as the long s
+            key = _keys().get(found.group().lower())
+            if key is None or key in self._linked:
                 continue
             self._linked.add(key)
             parts += [escape(text[end : found.start()]), _link_to(key, found.group())]

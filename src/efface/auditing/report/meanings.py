@@ -31,12 +31,12 @@ MEANINGS = {
         _NO_PROOF,
     ),
     "verified_by_rehearsal": Meaning(
-        "This means that the process forgets records like these; the requested ones are too few to be tested by "
-        "themselves.",
+        "This means that the process passed the tests on other records like these, within the limits set for them; the "
+        "requested ones are too few to be tested by themselves.",
         _NO_PROOF,
     ),
     "no_trace_found": Meaning(
-        "This means that no test made here could have traced the records, before the change or after it.",
+        "This means that no test made here could have traced records of this kind, before the change or after it.",
         "It does not mean that the change erased anything.",
     ),
     "not_verified": Meaning(
@@ -62,8 +62,8 @@ MEANINGS = {
     ),
 }
 TOO_FAR = Meaning(
-    "This means that the records must not be called forgotten: the model does so badly on them that they stand out, "
-    "which also gives them away.",
+    "This means that the records must not be called forgotten: the model was changed too far, and they now differ from "
+    "never-seen ones in the other direction.",
     _CONTENTS,
 )
 WORSE = Meaning(

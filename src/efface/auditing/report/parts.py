@@ -15,6 +15,7 @@ def test_part(test: AuditTest) -> dict[str, Any]:
         "title": test.title,
         "kind": test.kind,
         "unit": test.unit,
+        "of_model": test.of_model,
         "original": asdict(test.original),
         "unlearned": asdict(test.unlearned),
         "retrained": None if test.retrained is None else asdict(test.retrained),

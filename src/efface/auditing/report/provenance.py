@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from efface.auditing.inputs import AuditInputs
+from efface.auditing.report.wording import METHODS_REFERENCE
 from efface.auditing.run import AuditResult
 from efface.types import Indices, RecordId
-
-METHODS_REFERENCE = "reference of the method and the stop rule"
 
 
 def ids_digest(ids: Sequence[RecordId]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from efface.auditing.report.first_screen import first_screen
 from efface.auditing.report.receipt import Line, Receipt
 from efface.auditing.report.wording import VERDICTS
-from efface.runtime.printing import how_many
+from efface.runtime.printing import by_number, how_many
 
 TITLE = "Receipt for an erasure request"
 LIMITS = (
@@ -32,7 +32,7 @@ def receipt_of(document: Mapping[str, Any], digest: str) -> Receipt:
         digest: SHA-256 of report.json, which ties the receipt to the report.
     """
     screen, status = first_screen(document), document["verdict"]["status"]
-    weights, tests = document["weights"], document["tests"]
+    weights = document["weights"]
     return Receipt(
         title=TITLE,
         conclusion=VERDICTS[status],
@@ -50,7 +50,7 @@ def receipt_of(document: Mapping[str, Any], digest: str) -> Receipt:
             ),
             (
                 "What was done and tested",
-                [*map(Line, screen.done), Line(f"{how_many(len(tests), 'test')} decided the result.")],
+                [*map(Line, screen.done), Line(_tests(document))],
             ),
             ("Result", [Line(s) for s in (*screen.found, screen.meaning[0])]),
             ("Limits", [Line(screen.meaning[1]), Line(LIMITS)]),
@@ -59,3 +59,16 @@ def receipt_of(document: Mapping[str, Any], digest: str) -> Receipt:
         footer=f"{NO_CONTENTS} Made with efface {document['versions'].get('efface', '(version not recorded)')} from "
         f"report.json ({digest}).",
     )
+
+
+def _tests(document: Mapping[str, Any]) -> str:
+    """How many tests were made, and of which records."""
+    of = by_number(document["request"]["count"], "this record", "these records")
+    said = f"{_made(len(document['tests']))} of {of}"
+    if (rehearsal := document["rehearsal"]) is not None:
+        said += f"; {_made(len(rehearsal['tests'])).lower()} of the rehearsed ones"
+    return f"{said}."
+
+
+def _made(tests: int) -> str:
+    return f"{how_many(tests, 'test')} {by_number(tests, 'was', 'were')} made" if tests else "No test could be made"

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+METHODS_REFERENCE = "reference of the method and the stop rule"  # what it is, among the models of a report
 VERDICTS = {
     "verified": "Verified",
     "verified_by_rehearsal": "Verified by rehearsal",
