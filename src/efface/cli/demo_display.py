@@ -64,9 +64,9 @@ def show_demo(run: DemoRun, files: Mapping[str, str], stdout: TextIO) -> None:
         word = Text(str(status), style=f"bold {COLOURS[status]}")
         verdicts.add_row(name, word, f"{VERDICTS[status]}. {audited.verdict.sentence}")
     out.print(verdicts)
-    status = str(report.verdict.status)
-    begin_end(out, COLOURS[status])
-    say_result(out, VERDICTS[status], status, "")  # the table says why
+    found = str(report.verdict.status)
+    begin_end(out, COLOURS[found])
+    say_result(out, VERDICTS[found], found, "")  # the table says why
     say_meaning(out, _meaning(run))
     say_next(out, report.verdict.next_steps)
     show_files(files, out)

@@ -72,7 +72,7 @@ WORSE = Meaning(
 )
 
 REPLACE = "Put this model in the place of the earlier one, and delete the earlier one and all its copies."
-KEEP = "Keep the receipt (receipt.pdf) with the request."
+KEEP = "Keep the receipt with the request: receipt.pdf beside this page, or what efface export writes for it."
 NOT_IN_USE = "Do not answer the request with this model yet."
 ANEW = (
     "Ask an engineer to try other settings, or to train the model anew without the records, which is the only sure way."
