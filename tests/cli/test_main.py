@@ -333,7 +333,12 @@ def test_demo_writes_the_same_files(here: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("efface.cli.demo_end.show_demo", lambda run, files, stdout: print(*files.values(), file=stdout))
     outcome = run("demo", "--out", "run", "--seed", "3", "--device", "cpu")
     assert outcome.exit_code == 3, outcome.output
-    assert asked == [(3, "cpu")] and outcome.stdout.split() == ["run/unlearned.safetensors", *FILES[2:0:-1]]
+    assert asked == [(3, "cpu")] and outcome.stdout.split() == [
+        "run/unlearned.safetensors",
+        "run/report.json",
+        "run/report.html",
+        *RECEIPTS,
+    ]
     assert new_files(here) == FILES
     document = answer(run("demo", "--out", "other", "--json"))
     assert document["doing_nothing"]["status"] == document["status"] == str(report.verdict.status)
