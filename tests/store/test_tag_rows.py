@@ -83,7 +83,7 @@ EDITS: dict[str, tuple[str, str, bool]] = {
     "tag of no request": ("INSERT INTO tags VALUES (9, 0, zeroblob(32), zeroblob(8))", "request 9", False),
     "id, edited": (
         f"UPDATE pending_ids SET name = '{ADDRESS}' WHERE {ONE}",
-        "of request 1, 1 id was changed",
+        "1 id was changed",
         True,
     ),
     "id, nonsense": (
