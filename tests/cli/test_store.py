@@ -158,7 +158,7 @@ def test_retraining_begins_a_lineage(here: Path) -> None:
     (here / "more.txt").write_text("100\n101\n")
     said("request", "add", "--ids", "more.txt")
     shown = said("run", "--retrain", "--device", "cpu")
-    assert shown.startswith("Retrained.")
+    assert shown.startswith("Result: Retrained.")
     status = answer_of("status", "--check")
     assert status["serving"]["lineage"] == 2
     assert status["honours"]["3"] == [1, 2]
