@@ -37,7 +37,7 @@ def test_a_dry_run_shows_the_records_and_writes_nothing(here: Path) -> None:
     assert (document["status"], document["count"], document["training_records"]) == ("dry_run", len(FORGET), 300)
     assert [r["id"] for r in document["records"]] == list(FORGET)
     hidden = run(*DRY, "--hide-ids")
-    assert " ".join(hidden.stdout.split()).endswith("Ids are hidden, and so are 1 warnings, which may name them.")
+    assert " ".join(hidden.stdout.split()).endswith("Ids are hidden, with 1 warning that may name them.")
     assert "position" not in hidden.stdout and answer(run(*DRY, "--hide-ids", "--json"))["records"] is None
     assert new_files(here) == before
 

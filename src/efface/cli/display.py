@@ -138,7 +138,8 @@ def show_unjudged(result: "Result", files: Mapping[str, str], stdout: TextIO) ->
 def show_plan(plan: "Plan", show_ids: bool, stdout: TextIO) -> None:
     """Print which records would go; without `show_ids` they and the warnings, which may name them, are only counted."""
     out = make_console(stdout)
-    also = f", and so are {how_many(len(plan.warnings), 'warning')}, which may name them" if plan.warnings else ""
+    warned = how_many(len(plan.warnings), "warning")
+    also = f", with {warned} that may name them" if plan.warnings else ""
     hidden = f"{plan.summary} Ids are hidden{also}."
     for line in str(plan).splitlines() if show_ids else [hidden]:
         say(out, line)
