@@ -1,10 +1,10 @@
 """The page of a bundle: one file in HTML without scripts, which needs no network, with all text escaped."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 from efface.auditing.report.wording import OUTCOMES, number
+from efface.runtime.templates import page_templates
 from efface.store import bundle_text
 
 # the colour and the sign beside the title, by the stage or by the audit's conclusion
@@ -22,15 +22,7 @@ SIGNS = {
 
 def render_bundle(bundle: Mapping[str, Any]) -> str:
     """Render the page of a bundle; the same bundle always gives the same bytes."""
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: files("efface").joinpath(name).read_text(encoding="utf-8")),
-    )
+    environment = page_templates("efface")
     environment.filters.update(number=number)
     conclusion = None if bundle["audit"] is None else bundle["audit"]["conclusion"]
     colour, sign = SIGNS[conclusion if conclusion in SIGNS else bundle["stage"]]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -15,6 +14,7 @@ from efface.auditing.report.links import Terms
 from efface.auditing.report.plots.roc import rates
 from efface.auditing.report.wording import OUTCOMES, STEPS, SYMBOLS, VERDICTS, chance, number, percent, ratio
 from efface.runtime.printing import duration, how_many
+from efface.runtime.templates import page_templates
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -91,20 +91,8 @@ def _data(document: Mapping[str, Any]) -> dict[str, str | None]:
 
 @cache
 def _template() -> "Template":
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(_source),
-    )
+    environment = page_templates("efface.auditing.report")
     environment.filters.update(
         number=number, chance=chance, percent=percent, duration=duration, ratio=ratio, how_many=how_many
     )
     return environment.get_template("page.html.j2")
-
-
-def _source(name: str) -> str:
-    return files("efface.auditing.report").joinpath(name).read_text(encoding="utf-8")

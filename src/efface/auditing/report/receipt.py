@@ -5,10 +5,10 @@ It holds nothing of the records' contents and nothing of others; whoever makes i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 from efface.auditing.report.wording import SYMBOLS
 from efface.runtime.printing import clip
+from efface.runtime.templates import page_templates
 
 HTML, PDF = "receipt.html", "receipt.pdf"
 MAX_TEXT = 600  # characters of one line, so that all of them fit on one page
@@ -74,13 +74,5 @@ class Receipt:
 
 def render_receipt(receipt: Receipt) -> str:
     """Render a receipt as one self-contained page without scripts; the same facts always give the same bytes."""
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: files("efface.auditing.report").joinpath(name).read_text(encoding="utf-8")),
-    )
+    environment = page_templates("efface.auditing.report")
     return environment.get_template("receipt.html.j2").render(receipt=receipt)
