@@ -43,7 +43,7 @@ def test_a_command_that_fails_is_shown_with_what_it_said(tmp_path: Path) -> None
     row = place.measured(Operation("status", "status --store {store}"), last=1)
     assert row["code"] == 2 and "there is no store" in " ".join(row["failed"])
     line = store_operations.line_of(row, None)
-    assert "exit code 2" in line and "the request was refused" in line and "\n" not in line
+    assert "exit code 2" in line and "nothing was done" in line and "\n" not in line
 
 
 def test_figures_of_an_earlier_run_stand_beside() -> None:

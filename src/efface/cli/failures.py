@@ -188,7 +188,7 @@ def guarded(as_json: bool) -> Iterator[TextIO]:
 def _explain(error: BaseException, as_json: bool, stdout: TextIO) -> Code:
     """Print why a command ended before it changed anything; returns its exit code."""
     if isinstance(error, RequestError):
-        _show(as_json, stdout, error.headed(_refused()), "the request was refused", error.problems)
+        _show(as_json, stdout, error.headed(_refused()), _refused(), error.problems)
         return Code.REFUSED
     if isinstance(error, StoreError):
         code, words = _STORE_FAULTS.get(type(error), _OTHER_FAULT)
