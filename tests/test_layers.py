@@ -18,9 +18,10 @@ ORDER = (
     "types",
     "options",
     "runtime",
+    "numerics",
+    "kinds",
     "task",
     "data",
-    "numerics",
     "models",
     "request",
     "calibration",
@@ -35,7 +36,7 @@ ORDER = (
     "cli",
     "__main__",
 )
-MAX_ROOMS = 20
+MAX_ROOMS = 21
 
 # What several methods share; every other file in methods is one method.
 SHARED = {"base", "curvature", "descent", "relabelling", "init", "adversarial", "rates"}

@@ -1,4 +1,4 @@
-"""Task: the description of a user's classification problem, and the checks of its fields."""
+"""Task: the description of a user's problem, and the checks of its fields."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from efface.errors import RequestError, kind_of, shorten
-from efface.options import clear_calls, is_integer
+from efface.kinds import CLASSES, KINDS, Kind, kind_by_key
+from efface.options import clear_calls, is_integer, nearest
 from efface.runtime.kinds import dataset_problem
 from efface.runtime.pages import page
 from efface.runtime.printing import Brief
@@ -41,7 +42,7 @@ def unpack_pair(batch: Any) -> tuple[Any, Tensor]:
 
 
 def call_model(model: nn.Module, inputs: Any) -> Tensor:
-    """Call `model(inputs)`; it must return class logits of shape (records, classes)."""
+    """Call `model(inputs)`; what it must return depends on the kind of the task."""
     return model(inputs)  # type: ignore[no-any-return]
 
 
@@ -53,7 +54,7 @@ def missing_build_model(owner: str = "the task") -> str:
 @clear_calls()
 @dataclass(kw_only=True, repr=False)
 class Task(Brief):
-    """A classification problem: its records, and hooks for data or models of other kinds than the default.
+    """A problem: its records, and hooks for data or models of other kinds than the default.
 
     By default, data sets are map-style, a record is a pair `(input, target)`, and the model is called as
     `model(inputs)`.
@@ -79,13 +80,17 @@ class Task(Brief):
             it returns the trained model.
         unpack: Splits a batch into inputs and targets. Inputs may be any nesting of mappings, lists and tuples of
             tensors, arrays and texts, or an object of a class of your own, whose attributes show its content.
-        forward: Returns logits, (records, classes); called as `forward(model, inputs)`.
+        forward: Returns the outputs that the kind takes, such as logits (records, classes); called as
+            `forward(model, inputs)`.
         collate: Makes a batch from a list of records.
         perturb: Returns slightly changed copies of inputs for the audit; called as `perturb(inputs, generator)`. By
             default noise is added to floating-point inputs.
         batch_size: Number of records in a forward pass when a model is only evaluated. Lower it if memory is short.
         fine_tuned: Whether the original started from pretrained weights. Untrained networks then need `build_model`.
         holdout_used_for: What else the holdout was used for, such as "early stopping"; the report states it.
+        kind: What a record's target is: "classes", "binary", "multilabel", "regression" or "tokens", or a `Kind` with
+            options, such as `Regression(trained_by="huber")`. By default efface finds it by the model's outputs and the
+            targets, and asks where these could be of several kinds.
     """
 
     train: SizedDataset
@@ -106,6 +111,14 @@ class Task(Brief):
     batch_size: int = 1024
     fine_tuned: bool = False
     holdout_used_for: str = "nothing"
+    kind: Kind | str | None = None
+
+    @property
+    def rules(self) -> Kind:
+        """The mathematics of the task's kind; those of classes as long as it is neither stated nor found."""
+        if isinstance(self.kind, str):
+            return kind_by_key(self.kind)
+        return CLASSES if self.kind is None else self.kind
 
 
 def check_task(task: object) -> None:
@@ -152,8 +165,18 @@ def _problems(task: object) -> Iterator[str]:
         yield f"Task.batch_size: expected a number of records, got {task.batch_size!r}"
     if not isinstance(task.fine_tuned, bool):
         yield f"Task.fine_tuned: expected True or False, got {task.fine_tuned!r}"
+    if problem := _kind_problem(task.kind):
+        yield f"Task.kind: {problem}"
     if not isinstance(task.holdout_used_for, str):
         yield f"Task.holdout_used_for: expected text such as 'early stopping', got {task.holdout_used_for!r}"
+
+
+def _kind_problem(kind: object) -> str | None:
+    if kind is None or isinstance(kind, Kind) or (isinstance(kind, str) and kind in KINDS):
+        return None
+    if isinstance(kind, str):
+        return f"efface knows no kind {kind!r}: {nearest(kind, list(KINDS))}"
+    return f"expected one of {', '.join(KINDS)}, or a Kind, got {kind_of(kind)}"
 
 
 def _hook_problem(hook: object, call: str) -> str | None:

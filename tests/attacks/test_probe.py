@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from efface.attacks.probe import RIDGE, probe
+from efface.kinds.heads import RIDGE, probe
 from helpers.draws import normal
 
 N, CLASSES = 200, 3

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import efface
 from efface import Task, UnlearnOptions
-from efface.attacks.probe import RIDGE, probe
 from efface.data.records import Records
+from efface.kinds.heads import RIDGE, probe
 from efface.metrics.membership import conditional_auc
 from efface.models.features import penultimate
 from efface.models.running import logits_of

@@ -19,6 +19,8 @@ from efface.runtime.cost import Meter
 from helpers.calls import unlearn
 from helpers.tiny import REFERENCE, Tiny, bits, mlp, weights
 
+LABELS = torch.tensor([0, 1])  # of two records
+
 
 def test_logits_are_read_in_eval_mode_and_counted(tiny: Tiny) -> None:
     task = tiny.task(batch_size=2)
@@ -125,7 +127,7 @@ def test_a_forward_gets_its_own_copy_of_every_kind_of_input(tiny: Tiny) -> None:
 
     task = tiny.task(forward=forward)
     for _ in range(2):
-        running.forward(task, tiny.model, inputs)
+        running.forward(task, tiny.model, Batch(inputs, LABELS))
     assert kept[0] is not kept[1] and all(type(k["pair"]) is Passed for k in kept)
     assert list(inputs) == ["tensor", "part", "array", "names", "pair", "object"] and inputs["names"] == ["a", "b"]
     assert inputs["tensor"].sum() == 4 and whole[:2].tolist() == [0, 1] and inputs["array"].sum() == 2
@@ -139,7 +141,7 @@ def test_what_cannot_be_copied_is_passed_on_and_the_tensors_beside_it_are_copied
         assert given["lock"] is inputs["lock"]
         return given["x"].zero_()
 
-    running.forward(tiny.task(forward=forward), tiny.model, inputs)
+    running.forward(tiny.task(forward=forward), tiny.model, Batch(inputs, LABELS))
     assert inputs["x"].sum() == 4
 
 
@@ -167,7 +169,7 @@ def test_a_model_that_keeps_its_last_activations_is_copied(tiny: Tiny) -> None:
 
 def test_gradients_flow_through_the_copy(tiny: Tiny) -> None:
     x = torch.ones(2, 3, requires_grad=True)
-    doubled = running.forward(tiny.task(forward=lambda m, given: given.mul_(2)), tiny.model, x)
+    doubled = running.forward(tiny.task(forward=lambda m, given: given.mul_(2)), tiny.model, Batch(x, LABELS))
     assert torch.autograd.grad(doubled.sum(), x)[0].unique().tolist() == [2.0]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs
-from efface.attacks.probabilities import log_probabilities, weighted
+from efface.numerics.probabilities import log_probabilities, weighted
 
 
 def entropy(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efface.attacks.probe import Head, probe_unmasked
 from efface.data.nesting import map_tensors, tensors_in
 from efface.data.records import Batch, Records
 from efface.data.splits import spread
+from efface.kinds import CLASSES, Head, Kind
 from efface.models.features import penultimate
 from efface.models.running import copy_inputs, device_of, forward, logits_of, mode
 from efface.runtime.cost import Meter
@@ -49,12 +49,13 @@ class RecordOutputs(Brief):
     """Outputs of one model on n records.
 
     Args:
-        logits: Logits, (n, classes).
-        targets: The records' labels, (n,).
+        logits: What is kept of what the model says, (n, k): for classes, the logits.
+        targets: The records' labels, (n, ...).
         copies: Logits of slightly changed copies, (COPIES, n, classes); None if no copies were made.
         probe: Logits (n, classes) of a new last layer that was fitted to the model's features of retain records; None
             if the model has no last linear layer above others.
         features: The inputs of the last layer, (n, d); None if they were not asked for or the model has none.
+        rules: The kind of the task.
     """
 
     logits: Tensor
@@ -62,6 +63,7 @@ class RecordOutputs(Brief):
     copies: Tensor | None
     probe: Tensor | None = None
     features: Tensor | None = None
+    rules: Kind = CLASSES
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,7 +133,9 @@ def read_outputs(
         each = [replace(chosen, seed=derive_seed(chosen.seed, "copy", str(k))) for k in range(COPIES)]
         copies = torch.stack([_copy(task, model, c, meter, perturb) for c in each])
     refitted = None if head is None or features is None else head(features)
-    return RecordOutputs(logits, records.targets(positions), copies, refitted, features if keep_features else None)
+    return RecordOutputs(
+        logits, records.targets(positions), copies, refitted, features if keep_features else None, task.rules
+    )
 
 
 def _copy(task: Task, model: nn.Module, chosen: RecordSet, meter: Meter, perturb: Perturb) -> Tensor:
@@ -149,7 +153,7 @@ def _copy(task: Task, model: nn.Module, chosen: RecordSet, meter: Meter, perturb
             size = len(batch) if uncut else task.batch_size
             for start in range(0, len(batch), size):
                 some = changed if uncut else changed.rows(slice(start, start + size))
-                parts.append(forward(task, model, some.to(device).inputs).cpu())
+                parts.append(forward(task, model, some.to(device)).cpu())
     meter.count(forward=len(chosen.positions))
     return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
 
@@ -209,7 +213,7 @@ def collect_outputs(
         read = penultimate(task, model, retain.records, retain.positions, meter)
         head = None
         if read is not None:
-            head = probe_unmasked(read[0], retain.records.targets(retain.positions), read[1])
+            head = task.rules.head(read[0], retain.records.targets(retain.positions), read[1])
         on_forget = read_outputs(task, model, forget, meter, perturb, head, keep_features=True)
         found.append(ModelOutputs(on_forget, read_outputs(task, model, nonmembers, meter, perturb, head), head))
     return found

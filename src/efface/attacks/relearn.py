@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efface.attacks.outputs import RecordSet
@@ -111,7 +110,7 @@ def _doubts(
             each = []
             for batch in batches:
                 here = batch.to(device)
-                loss = F.cross_entropy(forward(task, learner, here.inputs), here.targets, reduction="none")
+                loss = task.rules.losses(forward(task, learner, here), here.targets)
                 if step < steps:
                     (loss.sum() / total).backward()
                 each.append(loss.detach().cpu().double())

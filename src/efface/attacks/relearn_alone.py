@@ -1,7 +1,6 @@
 """How many steps a model needs to learn a single record again, each record from a fresh copy of the model."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efface.attacks.outputs import RecordSet
@@ -47,7 +46,7 @@ def relearn_alone(
             optimiser = torch.optim.Adam(moved, lr=LR)
             for step in range(steps + 1):
                 optimiser.zero_grad()
-                loss = F.cross_entropy(forward(task, learner, here.inputs), here.targets)
+                loss = task.rules.loss(forward(task, learner, here), here.targets)
                 doubt -= float(torch.expm1(-loss.detach().double()))
                 if step < steps:
                     loss.backward()

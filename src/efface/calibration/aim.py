@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from efface.numerics.logits import centre, is_masked, margin, symlog
+from efface.kinds import CLASSES, Kind
+from efface.numerics.logits import symlog
 from efface.runtime.printing import Brief
 
 
@@ -27,6 +28,7 @@ class Aim(Brief):
         weights: What a squared difference of logits counts, (records,), above 0.
         targets: Labels, (records,).
         forget_classes: Classes that are wholly forgotten, which are left out of the centre.
+        rules: The kind of the task.
     """
 
     logits: Tensor
@@ -36,6 +38,7 @@ class Aim(Brief):
     weights: Tensor
     targets: Tensor
     forget_classes: tuple[int, ...] = ()
+    rules: Kind = CLASSES
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -60,10 +63,11 @@ class Aim(Brief):
 
     def error(self, logits: Tensor) -> "AimError":
         """How far logits, (records, classes), are off: means over the records."""
-        off = (centre(logits, self.forget_classes) - self.logits).square()
-        known = ~(is_masked(logits) | is_masked(self.logits))
+        compared = self.rules.compared(logits, self.forget_classes)
+        off = (compared - self.logits).square()
+        known = ~(self.rules.is_hidden(compared) | self.rules.is_hidden(self.logits))
         by_record = (off * known).sum(1) / known.sum(1).clamp_min(1)
-        gap = symlog(margin(logits, self.targets)).to(logits.dtype) - self.margins
+        gap = symlog(self.rules.margin(logits, self.targets)).to(logits.dtype) - self.margins
         return AimError((self.weights * by_record).mean(), gap.square().mean())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Aim":
@@ -83,7 +87,9 @@ class AimError(NamedTuple):
         return self.logits + self.margins
 
 
-def aim_at(wanted: Tensor, now: Tensor, targets: Tensor, forget_classes: tuple[int, ...] = ()) -> Aim:
+def aim_at(
+    wanted: Tensor, now: Tensor, targets: Tensor, forget_classes: tuple[int, ...] = (), rules: Kind = CLASSES
+) -> Aim:
     """Aim at wanted logits.
 
     Args:
@@ -91,19 +97,21 @@ def aim_at(wanted: Tensor, now: Tensor, targets: Tensor, forget_classes: tuple[i
         now: Logits that the model has, (records, classes).
         targets: Labels, (records,).
         forget_classes: Classes that are wholly forgotten.
+        rules: The kind of the task.
 
     Returns:
         The aim. Weights are the slope of the symmetric log at the smaller of the two margins.
     """
-    here = centre(now, forget_classes)
-    goal, start = (margin(z, targets) for z in (wanted, here))
+    here = rules.compared(now, forget_classes)
+    goal, start = (rules.margin(values, targets) for values in (wanted, here))
     return Aim(
         logits=wanted.float(),
         margins=symlog(goal).float(),
         # there is no way to a class that is masked
-        logits_way=(wanted - here).masked_fill(is_masked(wanted) | is_masked(here), 0.0).float(),
+        logits_way=(wanted - here).masked_fill(rules.is_hidden(wanted) | rules.is_hidden(here), 0.0).float(),
         margins_way=(symlog(goal) - symlog(start)).float(),
         weights=(1 / (1 + torch.minimum(goal.abs(), start.abs()))).float(),
         targets=targets,
         forget_classes=forget_classes,
+        rules=rules,
     )

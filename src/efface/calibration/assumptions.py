@@ -10,7 +10,7 @@ from efface.calibration.counterfactual import CalibratedLogits, CounterfactualLo
 from efface.calibration.targets import trust
 from efface.errors import shorten
 from efface.numerics.clusters import effective_count
-from efface.numerics.logits import of_classes, symlog
+from efface.numerics.logits import symlog
 from efface.numerics.neighbours import by_block, ranks, windows
 from efface.request import Request
 from efface.runtime.printing import by_number, clip, how_many
@@ -66,7 +66,7 @@ def assumptions(expected: CounterfactualLogits, request: Request, forget: Indice
     """
     seen, members, nonmembers = expected.of_training(forget), expected.members, expected.nonmembers
     names = request.ids_of(forget)
-    usual, clusters = ~of_classes(seen.targets, expected.forget_classes), request.clusters_of(forget)
+    usual, clusters = ~seen.rules.is_erased(seen.targets, expected.forget_classes), request.clusters_of(forget)
     ids = [names[i] for i in torch.nonzero(usual)[:, 0].tolist()]
     found = [
         _classes(request),

@@ -1,6 +1,6 @@
 """The logits that are expected of a model that never saw a record, by a reference model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,60 +11,60 @@ from efface.calibration.ridge import cross_fit
 from efface.calibration.transport import transport_gauss, transport_ranks
 from efface.data.records import Records
 from efface.errors import RequestError
+from efface.kinds import CLASSES, Kind
 from efface.models.features import penultimate
 from efface.models.running import logits_of
-from efface.numerics.logits import (
-    aligned,
-    centre,
-    class_count,
-    fill_masked,
-    margin,
-    mask_classes,
-    mask_like,
-    of_classes,
-    with_margin,
-)
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.task import Task
 from efface.types import Indices
 
-# Only this many classes, the label included, are transported: covariances of more classes would need more records.
+# Only this many coordinates, the label's included, are transported: covariances of more would need more records.
 MAX_COORDINATES = 16
 MAX_FEATURES = 128  # features of the reference's last hidden layer; if there are more, random projections of them
 
 
 @dataclass(frozen=True, repr=False)
 class CalibratedLogits(Brief):
-    """Actual and expected logits of some records.
+    """Actual and expected values of some records: for classes, centred logits.
 
     Args:
-        logits: The original's centred logits, (records, classes).
-        expected: Logits expected of a model that never saw the records, (records, classes).
-        targets: Labels, (records,).
+        logits: What steps compare of what the original says, (records, c).
+        expected: What is expected of a model that never saw the records, (records, c).
+        targets: Labels, (records, ...).
+        rules: The kind of the task.
     """
 
     logits: Tensor
     expected: Tensor
     targets: Tensor
+    rules: Kind = CLASSES
 
     @property
     def score(self) -> Tensor:
         """The expected margin, (records,): higher for records that are easier for a model that never saw them."""
-        return margin(self.expected, self.targets)
+        return self.rules.margin(self.expected, self.targets)
 
     @property
     def margin(self) -> Tensor:
         """The original's margin, (records,)."""
-        return margin(self.logits, self.targets)
+        return self.rules.margin(self.logits, self.targets)
 
-    def order(self) -> Tensor:
-        """Class indices, (records, classes): the label first, then other classes by falling expected logits."""
-        return aligned(self.expected, self.targets)
+    def aligned(self, values: Tensor) -> Tensor:
+        """Values in the coordinates of the records, (records, c): for classes, the label's logit is the first."""
+        return self.rules.aligned(values, self.expected, self.targets)
+
+    def residual(self) -> Tensor:
+        """Actual less expected values, in the coordinates of the records, (records, c)."""
+        return self.rules.aligned_step(self.logits - self.expected, self.expected, self.targets)
+
+    def unaligned(self, values: Tensor) -> Tensor:
+        """The inverse of `aligned`."""
+        return self.rules.unaligned(values, self.expected, self.targets)
 
     def rows(self, at: Tensor | slice) -> "CalibratedLogits":
         """Some of the records."""
-        return CalibratedLogits(self.logits[at], self.expected[at], self.targets[at])
+        return CalibratedLogits(self.logits[at], self.expected[at], self.targets[at], self.rules)
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,6 +87,8 @@ class CalibrationRecords(Brief):
 
     def staying(self) -> Indices:
         """The nonmembers of classes that are not wholly forgotten."""
+        if not self.forget_classes:
+            return self.nonmembers
         return self.nonmembers[~np.isin(self.holdout.targets(self.nonmembers).numpy(), self.forget_classes)]
 
 
@@ -95,9 +97,9 @@ class OriginalLogits(Brief):
     """What the original says of the records that expected logits are learned from.
 
     Args:
-        members: Its centred logits of the members, (records, classes).
+        members: What steps compare of it, of the members, (records, c).
         nonmembers: The same of nonmembers of classes that stay.
-        gap: By how much it is more accurate on members than on nonmembers, as a share of records.
+        gap: By how much its utility, such as accuracy, is higher on members than on nonmembers.
     """
 
     members: Tensor
@@ -121,11 +123,15 @@ def original_logits(task: Task, original: nn.Module, records: CalibrationRecords
     if not len(staying):
         raise RequestError(NONE_STAYS)
     places = ((records.train, records.members), (records.holdout, staying))
-    both = [mask_classes(logits_of(task, original, *at, meter).double(), records.forget_classes) for at in places]
-    right = [
-        float((z.argmax(1) == data.targets(at)).double().mean()) for z, (data, at) in zip(both, places, strict=True)
+    rules, erased = task.rules, records.forget_classes
+    values = [logits_of(task, original, *at, meter).double() for at in places]
+    # of classes, the likeliest among those that stay
+    useful = [
+        float(rules.useful(rules.erase(v, erased) if erased else v, data.targets(at)).mean())
+        for v, (data, at) in zip(values, places, strict=True)
     ]
-    return OriginalLogits(both[0], both[1], right[0] - right[1])
+    both = [rules.erase(v, erased) for v in values]
+    return OriginalLogits(both[0], both[1], useful[0] - useful[1])
 
 
 class CounterfactualLogits:
@@ -160,11 +166,12 @@ class CounterfactualLogits:
         known = known or original_logits(task, original, records, meter)
         holdout, nonmembers, logits = records.holdout, records.staying(), known.nonmembers
         inputs = self.reference_outputs(holdout, nonmembers)
-        values, self._maps = cross_fit(inputs, fill_masked(logits, 0.0))
-        values = mask_classes(mask_like(values, logits), self.forget_classes)
-        self.nonmembers = CalibratedLogits(logits, values, holdout.targets(nonmembers))
+        rules = task.rules
+        values, self._maps = cross_fit(inputs, logits.masked_fill(rules.is_hidden(logits), 0.0))
+        values = rules.erase(rules.hide_like(values, logits), self.forget_classes)
+        self.nonmembers = CalibratedLogits(logits, values, holdout.targets(nonmembers), rules)
         raw = self._mapped(records.train, records.members, known.members)
-        self.members = CalibratedLogits(raw.logits, self.remove_memory(raw, raw), raw.targets)
+        self.members = replace(raw, expected=self.remove_memory(raw, raw))
         self._raw_members = raw
         self._read: dict[bytes, CalibratedLogits] = {}
 
@@ -173,7 +180,7 @@ class CounterfactualLogits:
         key = positions.tobytes()
         if key not in self._read:  # cached, since the method and its stop rule need the same records
             raw = self.uncorrected(self._records.train, positions)
-            self._read = {key: CalibratedLogits(raw.logits, self.remove_memory(raw, self._raw_members), raw.targets)}
+            self._read = {key: replace(raw, expected=self.remove_memory(raw, self._raw_members))}
         return self._read[key]
 
     def of_holdout(self, positions: Indices) -> CalibratedLogits:
@@ -188,13 +195,14 @@ class CounterfactualLogits:
             positions: Which of its records.
         """
         z = logits_of(self._task, self._original, records, positions, self._meter)
-        return self._mapped(records, positions, mask_classes(z.double(), self.forget_classes))
+        return self._mapped(records, positions, self._task.rules.erase(z.double(), self.forget_classes))
 
     def _mapped(self, records: Records, positions: Indices, logits: Tensor) -> CalibratedLogits:
         """Expected logits by the map only, of records whose centred logits by the original are known."""
         inputs = self.reference_outputs(records, positions)
-        values = mask_like(torch.stack([one(inputs) for one in self._maps]).mean(0), logits)
-        return CalibratedLogits(logits, mask_classes(values, self.forget_classes), records.targets(positions))
+        rules = self._task.rules
+        values = rules.hide_like(torch.stack([one(inputs) for one in self._maps]).mean(0), logits)
+        return CalibratedLogits(logits, rules.erase(values, self.forget_classes), records.targets(positions), rules)
 
     def remove_memory(self, raw: CalibratedLogits, members: CalibratedLogits) -> Tensor:
         """Move expected logits from the distribution of members to that of nonmembers.
@@ -204,19 +212,18 @@ class CounterfactualLogits:
             members: Those of the members.
 
         Returns:
-            Expected logits, (records, classes).
+            Expected values, (records, c).
         """
-        nonmembers, order = self.nonmembers, raw.order()
-        values, source, target = (s.expected.gather(1, s.order()) for s in (raw, members, nonmembers))
-        used = min(class_count(raw.expected, members.expected, nonmembers.expected), MAX_COORDINATES)
+        nonmembers, rules = self.nonmembers, self._task.rules
+        values, source, target = (s.aligned(s.expected) for s in (raw, members, nonmembers))
+        used = min(rules.shown(raw.expected, members.expected, nonmembers.expected), MAX_COORDINATES)
         moved = values.clone()
         moved[:, :used] = transport_gauss(values[:, :used], source[None, :, :used], target[None, :, :used])
-        expected = torch.empty_like(raw.expected).scatter(1, order, moved)
         wanted = transport_ranks(raw.score, members.score[None], nonmembers.score[None])
-        expected = with_margin(expected, raw.targets, wanted)
+        expected = rules.with_margin(raw.unaligned(moved), raw.targets, wanted)
         # a class that is wholly forgotten has neither members nor nonmembers
-        odd = of_classes(raw.targets, self.forget_classes)
-        return mask_classes(torch.where(odd[:, None], raw.expected, expected), self.forget_classes)
+        odd = rules.is_erased(raw.targets, self.forget_classes)
+        return rules.erase(torch.where(odd[:, None], raw.expected, expected), self.forget_classes)
 
     def reference_outputs(self, records: Records, positions: Indices) -> Tensor:
         """The inputs of the map: the reference's centred logits, and its last hidden layer if it has one.
@@ -231,9 +238,13 @@ class CounterfactualLogits:
         seen = penultimate(self._task, self.reference, records, positions, self._meter, pooled=True)
         if seen is None:
             z = logits_of(self._task, self.reference, records, positions, self._meter)
-            return fill_masked(centre(z.double(), self.forget_classes), 0.0)
-        logits = fill_masked(centre(seen[1].double(), self.forget_classes), 0.0)
-        return torch.cat([logits, project_features(seen[0].double())], 1)
+            return self._unhidden(z)
+        return torch.cat([self._unhidden(seen[1]), project_features(seen[0].double())], 1)
+
+    def _unhidden(self, values: Tensor) -> Tensor:
+        rules = self._task.rules
+        compared = rules.compared(values.double(), self.forget_classes)
+        return compared.masked_fill(rules.is_hidden(compared), 0.0)
 
 
 def project_features(hidden: Tensor) -> Tensor:

@@ -40,19 +40,22 @@ def check_reference(request: Request, nonmembers: Indices, reference: nn.Module,
     Returns:
         None if its accuracy is more than two standard errors above that of the guess; else the problem.
     """
+    rules = request.task.rules
     targets = request.holdout.targets(nonmembers)
-    stay = ~np.isin(targets.numpy(), request.forget_classes)
-    if not stay.any():
+    stay = ~rules.is_erased(targets, request.forget_classes)
+    if not bool(stay.any()):
         return NONE_STAYS
-    nonmembers, targets = nonmembers[stay], targets[torch.from_numpy(stay)]
-    z = logits_of(request.task, reference, request.holdout, nonmembers, meter)
-    right = float((z.argmax(1) == targets).double().mean())
-    chance = float(torch.bincount(targets).max()) / len(targets)
-    if right > chance + 2 * (chance * (1 - chance) / len(targets)) ** 0.5:
+    nonmembers, targets = nonmembers[stay.numpy()], targets[stay]
+    useful = rules.useful(logits_of(request.task, reference, request.holdout, nonmembers, meter), targets)
+    guessed = rules.guessed(targets)
+    # at least the spread of guesses, since few records of a poor reference may all be right, or wrong, by chance
+    error = max(float(guessed.std(correction=0)), 0.0) / len(targets) ** 0.5
+    if float(useful.mean()) > float(guessed.mean()) + 2 * error:
         return None
     return (
-        f"the reference model is no better than chance on the holdout (accuracy {right:.3f}, commonest class "
-        f"{chance:.3f}): give Task.build_model, or a longer recipe for the reference"
+        f"the reference model is no better than chance on the holdout ({rules.utility.lower()} "
+        f"{float(useful.mean()):.3f}, the best constant answer {float(guessed.mean()):.3f}): give Task.build_model, or "
+        "a longer recipe for the reference"
     )
 
 
@@ -60,7 +63,7 @@ def kept_share(gap: float) -> float:
     """How much of the original's weights the reference starts with.
 
     Args:
-        gap: By how much the original is more accurate on members than on nonmembers, as a share of records.
+        gap: By how much the original's utility, such as accuracy, is higher on members than on nonmembers.
     """
     return float(np.interp(gap, GAPS, (KEPT_MOST, KEPT)))
 

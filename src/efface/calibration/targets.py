@@ -7,16 +7,7 @@ from torch import Tensor
 
 from efface.calibration.counterfactual import MAX_COORDINATES, CalibratedLogits
 from efface.calibration.transport import transport_gauss, transport_ranks
-from efface.numerics.logits import (
-    centre,
-    class_count,
-    margin,
-    mask_classes,
-    of_classes,
-    symexp,
-    symlog,
-    with_margin,
-)
+from efface.numerics.logits import symexp, symlog
 from efface.numerics.neighbours import by_block, windows
 
 # Weight of the transported margin in the target margin, for a record whose margin a nonmember could have, too.
@@ -46,17 +37,18 @@ def target_logits(
     Returns:
         Centred logits, (records, classes).
     """
-    odd = of_classes(forget.targets, forget_classes)
-    target = (forget.expected + mask_classes(forget.logits, forget_classes)) / 2
+    rules = forget.rules
+    odd = rules.is_erased(forget.targets, forget_classes)
+    target = (forget.expected + rules.erase(forget.logits, forget_classes)) / 2
     if bool((~odd).any()):
         usual = forget.rows(~odd)
         records = len(usual.targets)
         own = by_block(lambda part: transported(usual.rows(part), members, nonmembers), records)
         weight = by_block(lambda part: trust(usual.rows(part), nonmembers), records)
         mixed = torch.lerp(usual.expected, own, weight[:, None])
-        wanted = torch.lerp(symlog(usual.score), symlog(margin(own, usual.targets)), OWN_SHARE * weight)
-        target[~odd] = with_margin(mixed, usual.targets, symexp(wanted))
-    return mask_classes(target, forget_classes)
+        wanted = torch.lerp(symlog(usual.score), symlog(rules.margin(own, usual.targets)), OWN_SHARE * weight)
+        target[~odd] = rules.with_margin(mixed, usual.targets, symexp(wanted))
+    return rules.erase(target, forget_classes)
 
 
 def trust(forget: CalibratedLogits, nonmembers: CalibratedLogits) -> Tensor:
@@ -89,19 +81,14 @@ def transported(forget: CalibratedLogits, members: CalibratedLogits, nonmembers:
     Returns:
         Centred logits, (records, classes).
     """
-    score, order = forget.score, forget.order()
-    used = min(class_count(forget.expected, members.expected, nonmembers.expected), MAX_COORDINATES)
-    source, target = (_residual(g)[:, :used][_near(score, g, 0.2, 40, 400)] for g in (members, nonmembers))
-    moved = _residual(forget)
+    score, rules = forget.score, forget.rules
+    used = min(rules.shown(forget.expected, members.expected, nonmembers.expected), MAX_COORDINATES)
+    source, target = (g.residual()[:, :used][_near(score, g, 0.2, 40, 400)] for g in (members, nonmembers))
+    moved = forget.residual()
     moved[:, :used] = transport_gauss(moved[:, :used], source, target)
-    logits = torch.empty_like(forget.logits).scatter(1, order, forget.expected.gather(1, order) + moved)
+    values = forget.unaligned(forget.aligned(forget.expected) + moved)
     near = [g.margin[_near(score, g, 0.1, 20, 200)] for g in (members, nonmembers)]
-    return centre(with_margin(logits, forget.targets, transport_ranks(forget.margin, *near)))
-
-
-def _residual(group: CalibratedLogits) -> Tensor:
-    """Logits less expected logits, in label-aligned coordinates."""
-    return (group.logits - group.expected).gather(1, group.order())
+    return rules.compared(rules.with_margin(values, forget.targets, transport_ranks(forget.margin, *near)))
 
 
 def _near(score: Tensor, group: CalibratedLogits, share: float, lowest: int, highest: int) -> Tensor:

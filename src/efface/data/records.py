@@ -27,7 +27,7 @@ class Batch(Brief):
 
     Args:
         inputs: Inputs as the model takes them.
-        targets: Classes, (records,).
+        targets: Targets as the task gives them, (records, ...); classes are (records,), int64.
     """
 
     inputs: Any
@@ -166,8 +166,8 @@ class Records:
             yield self.read(positions[start : start + size])
 
     def targets(self, positions: Sequence[int] | Indices) -> Tensor:
-        """Targets of the records at `positions`, (records,), on the CPU."""
-        return torch.cat([batch.targets.cpu() for batch in self.stream(positions)])
+        """Labels of the records at `positions`, (records, ...), on the CPU: what the task's kind keeps of targets."""
+        return torch.cat([self._task.rules.labels(batch.targets.cpu()) for batch in self.stream(positions)])
 
     def hashed(
         self, positions: Sequence[int] | Indices, size: int = 1024, with_targets: bool = True

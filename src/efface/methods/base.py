@@ -91,8 +91,15 @@ class Problem(Brief):
         for rows in endless(positions, size, derive_seed(self.seed, "batches", purpose)):
             yield self.train.read(rows).to(device)
 
+    def loss(self, values: Tensor, batch: Batch) -> Tensor:
+        """The mean loss of the task's kind, a scalar; `values` are what `logits` gave for the batch."""
+        return self.task.rules.loss(values, batch.targets)
+
     def logits(self, *batches: Batch) -> list[Tensor]:
-        """Logits of the working copy with gradients, one tensor for each batch; charged as forward and backward."""
+        """Values of the working copy with gradients, one tensor for each batch; charged as forward and backward.
+
+        For classes they are the logits.
+        """
         n = sum(len(b) for b in batches)
         self.meter.count(forward=n, backward=n)
         return joint_logits(self.task, self.model, batches)
@@ -113,6 +120,7 @@ class Method(Options, ABC):
     version: ClassVar[int] = 1  # raised by hand when the weights that a seed gives change; results name it
     is_control: ClassVar[bool] = False  # a control is evaluated, but never stopped early or reverted
     needs_fresh: ClassVar[bool] = False  # whether it trains an untrained network, evaluations aside
+    needs_classes: ClassVar[bool] = False  # whether it makes sense only where each record has one of several classes
 
     @property
     @abstractmethod

@@ -90,14 +90,14 @@ def nearest_other(problem: Problem, batch: Batch, epsilon: float) -> Tensor:
                 batch.inputs, lambda t: t.detach().clone().requires_grad_() if t.is_floating_point() else t
             )
             movable = [t for t in tensors_in(start) if t.is_floating_point()]
-            loss = F.cross_entropy(forward(task, original, start), batch.targets, reduction="sum")
+            loss = F.cross_entropy(forward(task, original, Batch(start, batch.targets)), batch.targets, reduction="sum")
             # not backward(), which would set gradients of the original's weights
             follows = bool(movable) and loss.requires_grad
             slopes = torch.autograd.grad(loss, movable, allow_unused=True) if follows else ()
         steps = {id(t): epsilon * g.sign() for t, g in zip(movable, slopes, strict=follows) if g is not None}
         with torch.no_grad():
             moved = map_tensors(start, lambda t: t + steps[id(t)] if id(t) in steps else t)
-            z = forward(task, original, moved)
+            z = forward(task, original, Batch(moved, batch.targets))
     problem.meter.count(forward=2 * len(batch), backward=len(batch) if follows else 0)
     if problem.forget_classes:
         z[:, list(problem.forget_classes)] = torch.finfo(
@@ -134,7 +134,7 @@ def head_of(problem: Problem) -> nn.Linear:
     hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, nn.Linear)]
     try:
         with mode(model, training=False), torch.no_grad():
-            z = forward(problem.task, model, problem.train.read(problem.forget[:1]).to(device_of(model)).inputs)
+            z = forward(problem.task, model, problem.train.read(problem.forget[:1]).to(device_of(model)))
     finally:
         for hook in hooks:
             hook.remove()

@@ -115,6 +115,6 @@ def teacher_logits(problem: Problem, teacher: nn.Module, batch: Batch) -> Tensor
         batch: The records, on its device.
     """
     with mode(teacher, training=False), torch.no_grad():
-        logits = forward(problem.task, teacher, batch.inputs)
+        logits = forward(problem.task, teacher, batch)
     problem.meter.count(forward=len(batch))
     return logits

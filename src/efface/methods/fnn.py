@@ -112,7 +112,7 @@ def activity(problem: Problem) -> dict[Any, Tensor]:
     try:
         with mode(model, training=False), torch.no_grad():
             for batch in batches(problem, problem.forget, problem.task.batch_size):
-                forward(problem.task, model, batch.inputs)
+                forward(problem.task, model, batch)
     finally:
         for hook in hooks:
             hook.remove()

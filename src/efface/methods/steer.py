@@ -15,7 +15,7 @@ from efface.methods.base import Method, Problem, Step, descend, endless
 from efface.methods.rates import Balance, sizes, way_to_go
 from efface.models.running import device_of, logits_of, mode
 from efface.models.training import one_cycle
-from efface.numerics.logits import mask_classes, of_classes, symlog
+from efface.numerics.logits import symlog
 from efface.options import option
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
@@ -123,15 +123,16 @@ class Steer(Method):
         target = target_logits(seen, expected.members, expected.nonmembers, problem.forget_classes)
         # of the model itself: what is expected of it leaves out classes that it still knows
         known = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter).double()
-        aim = aim_at(target, known, seen.targets, problem.forget_classes)
+        aim = aim_at(target, known, seen.targets, problem.forget_classes, seen.rules)
         return _Side(problem, problem.forget, aim, self.batch_forget, "steer forget"), aim.squared_way
 
     def _held(self, problem: Problem) -> "_Side":
         """A sample of retain records, which are to keep what the original says of them."""
         chosen = next(endless(problem.retain, self.pool, derive_seed(problem.seed, "steer pool")))
         z = logits_of(problem.task, problem.original, problem.train, chosen, problem.meter)
-        keep = mask_classes(z.double(), problem.forget_classes)
-        aim = aim_at(keep, keep, problem.train.targets(chosen), problem.forget_classes)
+        rules = problem.task.rules
+        keep = rules.erase(z.double(), problem.forget_classes)
+        aim = aim_at(keep, keep, problem.train.targets(chosen), problem.forget_classes, rules)
         return _Side(problem, chosen, aim, self.batch_retain, "steer retain")
 
 
@@ -154,8 +155,8 @@ class _Side:
 def _still_given(problem: Problem) -> bool:
     """Whether a record of a wholly forgotten class is still given its class."""
     targets: Tensor = problem.train.targets(problem.forget)
-    erased = of_classes(targets, problem.forget_classes)
+    erased = problem.task.rules.is_erased(targets, problem.forget_classes)
     if not bool(erased.any()):
         return False
     z = logits_of(problem.task, problem.model, problem.train, problem.forget[erased.numpy()], problem.meter)
-    return bool((z.argmax(1) == targets[erased]).any())
+    return bool((problem.task.rules.useful(z, targets[erased]) > 0).any())

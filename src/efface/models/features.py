@@ -1,12 +1,13 @@
 """Features: the inputs of a model's last layer."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from efface.data.records import Records
-from efface.models.running import device_of, forward, mode
+from efface.data.records import Batch, Records
+from efface.models.running import call_forward, device_of, mode, rows_at_a_time
 from efface.runtime.cost import Meter
 from efface.task import Task
 from efface.types import Indices
@@ -17,7 +18,8 @@ def penultimate(
 ) -> tuple[Tensor, Tensor] | None:
     """Read the inputs of a model's last layer, in eval mode.
 
-    The last layer is the last nn.Linear to run that has an output for each class.
+    The last layer is the last nn.Linear to run that has an output for each class, or for each value. Features of
+    several positions are averaged where outputs have positions too.
 
     Args:
         task: The task, for its hooks.
@@ -29,7 +31,7 @@ def penultimate(
             text; otherwise they are concatenated.
 
     Returns:
-        Features, (n, d), and logits, (n, classes), float32 on the CPU. None if there is no such layer, or if it holds
+        Features, (n, d), and values, (n, k), float32 on the CPU. None if there is no such layer, or if it holds
         all parameters of the model, since its features are then the inputs.
     """
     device = device_of(model)
@@ -44,16 +46,16 @@ def penultimate(
     features, logits, read_records = [], [], 0
     try:
         with mode(model, training=False), torch.no_grad():
-            for batch in records.stream(positions, task.batch_size):
+            for batch in _small_batches(task, model, records, positions):
                 inputs.clear()
-                z = forward(task, model, batch.to(device).inputs).cpu()
-                read_records += len(z)
-                layer, read = inputs.get(z.shape[1], (None, None))
-                if layer is None or read is None or len(read) != len(z) or _is_all(layer, model):
+                outputs = call_forward(task, model, batch.to(device).inputs)
+                read_records += len(batch)
+                layer, read = inputs.get(outputs.shape[-1] if outputs.ndim > 1 else 1, (None, None))
+                if layer is None or read is None or len(read) != len(batch) or _is_all(layer, model):
                     return None
-                joined = read.flatten(1, -2).mean(1) if pooled and read.ndim > 2 else read.flatten(1)
-                features.append(joined.float().cpu())
-                logits.append(z)
+                pools = read.ndim > 2 and (pooled or outputs.ndim > 2)
+                features.append((read.flatten(1, -2).mean(1) if pools else read.flatten(1)).float().cpu())
+                logits.append(task.rules.values(outputs, batch.targets.to(device)).cpu())
     finally:
         for hook in hooks:
             hook.remove()
@@ -61,6 +63,16 @@ def penultimate(
     if len({f.shape[1] for f in features}) != 1:  # for example sequences that are padded by batch
         return None
     return torch.cat(features), torch.cat(logits)
+
+
+def _small_batches(task: Task, model: nn.Module, records: Records, positions: Indices) -> Iterator[Batch]:
+    """Batches whose outputs can be held at a time."""
+    for batch in records.stream(positions, task.batch_size):
+        rows = rows_at_a_time(task, model, batch.to(device_of(model)))
+        if rows >= len(batch):
+            yield batch
+        else:
+            yield from (batch.rows(slice(start, start + rows)) for start in range(0, len(batch), rows))
 
 
 def _is_all(layer: nn.Module, model: nn.Module) -> bool:

@@ -139,7 +139,7 @@ def _read(model: nn.Module, task: Task, records: Records, positions: Indices) ->
     device = device_of(model)
     with mode(model, training=False), torch.no_grad():
         return [
-            (forward(task, model, batch.to(device).inputs).cpu(), batch.targets.cpu())
+            (forward(task, model, batch.to(device)).cpu(), task.rules.labels(batch.targets.cpu()))
             for batch in records.stream(positions, task.batch_size)
         ]
 

@@ -195,8 +195,8 @@ def is_linear(model: nn.Module, task: Task, records: Records) -> bool:
         return False
     try:
         with mode(model, training=False), torch.no_grad():
-            logits = forward(task, model, batch.inputs)
-            middle = forward(task, model, _halfway(batch))
+            logits = forward(task, model, batch)
+            middle = forward(task, model, Batch(_halfway(batch), batch.targets))
     except Exception:  # a model may refuse inputs that are no records
         return False
     finite = bool(logits.isfinite().all()) and bool(middle.isfinite().all())

@@ -5,18 +5,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from efface.data.nesting import map_tensors, tensors_in
 from efface.data.records import Batch, Records
-from efface.numerics.logits import bound_masked
 from efface.runtime.cost import Meter
 from efface.task import Task
 from efface.types import Indices
 
+HELD = 2**26  # numbers of outputs that are held at a time where they are far larger than what is kept of them
+
 _COUNTED: ContextVar[Meter | None] = ContextVar("counted", default=None)
+_SIZES: WeakKeyDictionary[nn.Module, int] = (
+    WeakKeyDictionary()
+)  # numbers that a model gives for a record, at most so far
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -38,20 +44,46 @@ def mode(model: nn.Module, training: bool) -> Iterator[None]:
             module.training = was
 
 
-def forward(task: Task, model: nn.Module, inputs: Any) -> Tensor:
-    """Compute logits in the model's current mode; every pass of a model over records goes through this function.
+def forward(task: Task, model: nn.Module, batch: Batch) -> Tensor:
+    """Compute the values of some records in the model's current mode; every pass goes through this function.
 
     `Task.forward` gets a copy of the inputs, since it may change them in place, remove some or keep them.
 
+    Where outputs are long, as those of language models are, a batch is read in parts, so that no more than HELD numbers
+    are held at a time. With gradients, each part is computed once more on the way back.
+
     Args:
-        task: The task, for its `forward`.
+        task: The task, for its `forward` and its kind.
         model: The model.
-        inputs: The inputs, on the model's device; they do not change.
+        batch: The records, on the model's device; they do not change.
 
     Returns:
-        Logits, (records, classes), float32, a tensor that nobody else holds; see `bound_masked`.
+        Values, (records, k), float32, a tensor that nobody else holds: for classes, the logits.
     """
-    return bound_masked(call_forward(task, model, inputs).float())
+    rows = rows_at_a_time(task, model, batch)
+    if rows >= len(batch):
+        return _values(task, model, batch)
+    parts = [batch.rows(slice(start, start + rows)) for start in range(0, len(batch), rows)]
+    if not torch.is_grad_enabled():
+        return torch.cat([_values(task, model, part) for part in parts])
+    return torch.cat([checkpoint(_values, task, model, part, use_reentrant=False) for part in parts])
+
+
+def _values(task: Task, model: nn.Module, batch: Batch) -> Tensor:
+    outputs = call_forward(task, model, batch.inputs)
+    if task.rules.is_long:
+        _SIZES[model] = max(_SIZES.get(model, 0), outputs.numel() // max(1, len(batch)))
+    return task.rules.values(outputs, batch.targets)
+
+
+def rows_at_a_time(task: Task, model: nn.Module, batch: Batch) -> int:
+    """How many records of a batch are read together."""
+    if not task.rules.is_long or len(batch) < 2 or not batch.can_cut:
+        return len(batch)
+    if model not in _SIZES:
+        with mode(model, training=False), torch.no_grad():
+            _values(task, model, batch.rows(slice(1)))
+    return max(1, HELD // max(1, _SIZES[model]))
 
 
 def call_forward(task: Task, model: nn.Module, inputs: Any) -> Any:
@@ -96,7 +128,7 @@ def copy_model(model: nn.Module) -> nn.Module:
 def logits_of(
     task: Task, model: nn.Module, records: Records, positions: Sequence[int] | Indices, meter: Meter
 ) -> Tensor:
-    """Compute logits in eval mode, without gradients.
+    """Compute the values of records in eval mode, without gradients: for classes, the logits.
 
     Args:
         task: The task, for its hooks and batch size.
@@ -106,19 +138,19 @@ def logits_of(
         meter: Charged with the forward passes.
 
     Returns:
-        Logits, (records, classes), float32 on the CPU.
+        Values, (records, k), float32 on the CPU.
     """
     device = device_of(model)
     parts = []
     with mode(model, training=False), torch.no_grad():
         for batch in records.stream(positions, task.batch_size):
-            parts.append(forward(task, model, batch.to(device).inputs).cpu())
+            parts.append(forward(task, model, batch.to(device)).cpu())
     meter.count(forward=len(positions))
     return torch.cat(parts)
 
 
 def joint_logits(task: Task, model: nn.Module, batches: Sequence[Batch]) -> list[Tensor]:
-    """Compute logits of several batches with gradients, in one call of the model if the inputs can be concatenated.
+    """Compute values of several batches with gradients, in one call of the model if the inputs can be concatenated.
 
     Args:
         task: The task, for its hooks.
@@ -126,12 +158,18 @@ def joint_logits(task: Task, model: nn.Module, batches: Sequence[Batch]) -> list
         batches: The batches, on the model's device.
 
     Returns:
-        Logits of each batch, (records, classes), float32.
+        Values of each batch, (records, k), float32.
     """
-    inputs = [b.inputs for b in batches]
-    if all(_is_joinable(b) and b.inputs.shape[1:] == inputs[0].shape[1:] for b in batches):
-        return list(torch.split(forward(task, model, torch.cat(inputs)), [len(b) for b in batches]))
-    return [forward(task, model, t) for t in inputs]
+    first = batches[0]
+    if all(_is_joinable(b) and _rows_alike(b, first) for b in batches):
+        joined = Batch(torch.cat([b.inputs for b in batches]), torch.cat([b.targets for b in batches]))
+        return list(torch.split(forward(task, model, joined), [len(b) for b in batches]))
+    return [forward(task, model, b) for b in batches]
+
+
+def _rows_alike(one: Batch, other: Batch) -> bool:
+    """Whether records of two batches have inputs and targets of one shape."""
+    return one.inputs.shape[1:] == other.inputs.shape[1:] and one.targets.shape[1:] == other.targets.shape[1:]
 
 
 def _is_joinable(batch: Batch) -> bool:

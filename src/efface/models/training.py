@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from efface.data.records import Records, subset
@@ -60,7 +59,7 @@ def one_cycle(
 def train(
     task: Task, model: nn.Module, records: Records, positions: Indices, recipe: Recipe, seed: int, meter: Meter
 ) -> nn.Module:
-    """Train in place by the default recipe, on the cross-entropy.
+    """Train in place by the default recipe, on the loss of the task's kind.
 
     Args:
         task: The task, for its hooks.
@@ -92,7 +91,7 @@ def train(
                     continue
                 batch = records.read(rows).to(device)
                 optimiser.zero_grad()
-                loss = F.cross_entropy(forward(task, model, batch.inputs), batch.targets)
+                loss = task.rules.loss(forward(task, model, batch), batch.targets)
                 loss.backward()
                 optimiser.step()
                 schedule.step()

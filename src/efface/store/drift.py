@@ -72,7 +72,7 @@ def answers_of(task: Task, model: nn.Module, rows: Tensor | None = None) -> Hold
     device, answers, margins, targets = device_of(model), [], [], []
     with mode(model, training=False), torch.no_grad():
         for batch in holdout.stream(rows.numpy(), task.batch_size):
-            logits = forward(task, model, batch.to(device).inputs).cpu()
+            logits = forward(task, model, batch.to(device)).cpu()
             highest = logits.topk(2, dim=1).values
             margins.append(highest[:, 0] - highest[:, 1])
             answers.append(logits.argmax(1).masked_fill(logits.isnan().any(1), NO_ANSWER))

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from efface.auditing.config import REFERENCES
@@ -72,6 +71,6 @@ def seconds_of_one(original: nn.Module, request: Request) -> float:
 
 def _pass(model: nn.Module, request: Request, batch: Batch) -> None:
     """One pass forward and backward, until it is done: a GPU works on when the call has returned."""
-    F.cross_entropy(forward(request.task, model, batch.inputs), batch.targets).backward()
+    request.task.rules.loss(forward(request.task, model, batch), batch.targets).backward()
     if batch.targets.is_cuda:
         torch.cuda.synchronize(batch.targets.device)

@@ -6,10 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from efface.kinds.base import Head
 from efface.numerics.logits import MASKED, is_masked
 from efface.numerics.minimise import minimise
-
-Head = Callable[[Tensor], Tensor]
 
 RIDGE = 1e-3  # penalty on squared weights, beside the mean loss
 MIN_SCALE = 1e-3  # least scale of a feature, as a share of the largest one's
@@ -51,16 +50,31 @@ def probe(features: Tensor, targets: Tensor, classes: int) -> Head:
     Returns:
         A function from features (m, d) to logits (m, classes), float64.
     """
-    x, y = features.double(), targets.cpu()
+    labels = targets.cpu()
+    return fit_head(features, classes, lambda values: F.cross_entropy(values, labels))
+
+
+def fit_head(features: Tensor, width: int, loss: Callable[[Tensor], Tensor]) -> Head:
+    """Fit a linear layer with a small ridge, started at zero.
+
+    Args:
+        features: (n, d).
+        width: Number of outputs.
+        loss: The mean loss, a convex function of outputs (n, width).
+
+    Returns:
+        A function from features (m, d) to outputs (m, width), float64.
+    """
+    x = features.double()
     mean, std = x.mean(0), x.std(0)
     # a feature that hardly varies on retain records must not dominate elsewhere
     scale = std.clamp_min(max(MIN_SCALE * float(std.max()), 1e-12))
     scaled = (x - mean) / scale
 
-    def loss(weights: Tensor) -> Tensor:
-        return F.cross_entropy(scaled @ weights[:-1] + weights[-1], y) + RIDGE / 2 * weights[:-1].square().sum()
+    def penalised(weights: Tensor) -> Tensor:
+        return loss(scaled @ weights[:-1] + weights[-1]) + RIDGE / 2 * weights[:-1].square().sum()
 
-    fitted = minimise(loss, (x.shape[1] + 1, classes))
+    fitted = minimise(penalised, (x.shape[1] + 1, width))
 
     def head(others: Tensor) -> Tensor:
         return (others.double() - mean) / scale @ fitted[:-1] + fitted[-1]

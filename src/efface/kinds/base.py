@@ -1,0 +1,185 @@
+"""What a kind of outputs is: all that efface needs to know of what a model says of a record."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from efface.options import Options
+
+Head = Callable[[Tensor], Tensor]  # a last layer fitted afresh: from features (n, d) to values (n, k)
+
+
+@dataclass(frozen=True)
+class Kind(Options):
+    """A kind of outputs, with its mathematics.
+
+    A model gives *outputs*, of any shape. What is kept of them is one row for each record, its *values*, (n, k); what
+    is kept of its targets is its *labels*, (n, ...). Everything else is a function of these two: the loss, the margin,
+    by which models are compared and records ordered, and what steps change.
+
+    Where a method has no docstring here, its own kind has one.
+    """
+
+    key: ClassVar[str]  # as users write it: Task(kind=...)
+    title: ClassVar[str]  # what a record's target is, in words
+    utility: ClassVar[str] = "Accuracy"  # what `useful` measures
+    has_classes: ClassVar[bool] = (
+        False  # whether a record has one class, so that others are wrong, and one can be erased
+    )
+    is_probable: ClassVar[bool] = True  # whether values give probabilities, and the loss is in nats
+    is_long: ClassVar[bool] = False  # whether outputs are far larger than values, so that few are held at a time
+
+    # What users give
+
+    @classmethod
+    @abstractmethod
+    def found(cls, outputs: Tensor, targets: Tensor) -> bool:
+        """Whether outputs and targets of some records are surely of this kind, so that it need not be stated."""
+
+    @abstractmethod
+    def wrong_outputs(self, outputs: Tensor, targets: Tensor) -> str | None:
+        """Why outputs of some records cannot be of this kind, by their shape: what is expected; None if they can.
+
+        Args:
+            outputs: What the model returned, a float tensor.
+            targets: The targets of the same records.
+        """
+
+    @abstractmethod
+    def wrong_targets(self, targets: Tensor, width: int | None) -> str | None:
+        """Why targets cannot be of this kind: what was expected and what came; None if they can.
+
+        Args:
+            targets: The targets of some records.
+            width: The size of the last dimension of the outputs; None if it is not known.
+        """
+
+    def measured(self, labels: Tensor) -> Self:
+        """This kind with what it must know of the labels of training records, such as their spread.
+
+        Args:
+            labels: Labels of a sample of training records.
+        """
+        return self
+
+    # What is kept
+
+    @abstractmethod
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """What is kept of outputs, (n, k), float32; gradients flow through it."""
+
+    def labels(self, targets: Tensor) -> Tensor:
+        """What is kept of targets, (n, ...); the same for labels themselves."""
+        return targets
+
+    # What is learned
+
+    @abstractmethod
+    def losses(self, values: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each record, (n,), >= 0, by which models are trained; gradients flow through it."""
+
+    def loss(self, values: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss, a scalar."""
+        return self.losses(values, labels).mean()
+
+    # What is judged
+
+    @abstractmethod
+    def margin(self, values: Tensor, labels: Tensor) -> Tensor:
+        """How well the model knows each record's target, (n,), float64: higher for records that it knows better."""
+
+    @abstractmethod
+    def log_likelihood(self, values: Tensor, labels: Tensor) -> Tensor:
+        """Log-probability of the target, (n,), float64, <= 0; where values give none, the likelihood less its peak."""
+
+    @abstractmethod
+    def useful(self, values: Tensor, labels: Tensor) -> Tensor:
+        """How good each record's answer is, (n,), float64, at most 1: the mean is the `utility`."""
+
+    @abstractmethod
+    def guessed(self, labels: Tensor) -> Tensor:
+        """What `useful` would be if the best constant answer were given, (n,), float64."""
+
+    def other(self, values: Tensor, labels: Tensor) -> Tensor | None:
+        """A statistic that the margin does not determine, (n,), float64; None where there is none."""
+        return None
+
+    def confidence(self, values: Tensor) -> Tensor | None:
+        """Log-probability of the likeliest answer, whatever the target, (n,), float64; None without probabilities."""
+        return None
+
+    def sureness(self, values: Tensor) -> Tensor | None:
+        """Minus the entropy of the answer in nats, (n,), float64; None without probabilities."""
+        return None
+
+    def modified_sureness(self, values: Tensor, labels: Tensor) -> Tensor | None:
+        """Minus the modified entropy (arXiv 2003.10595), (n,), float64; None without probabilities."""
+        return None
+
+    def head(self, features: Tensor, labels: Tensor, values: Tensor) -> Head | None:
+        """Fit a last layer afresh; None where the kind knows no such layer.
+
+        Args:
+            features: Inputs of the last layer, (n, d).
+            labels: Labels of the same records.
+            values: What the model says of them.
+        """
+        return None
+
+    # What steps change. `erased` are classes that are wholly forgotten, which only kinds with classes have.
+
+    def compared(self, values: Tensor, erased: Sequence[int] = ()) -> Tensor:
+        """The part of values that steps compare, (n, c), without what does not matter, such as the level of logits."""
+        return values
+
+    def erase(self, values: Tensor, erased: Sequence[int] = ()) -> Tensor:
+        """What is compared, (n, c), with erased classes as low as others."""
+        return self.compared(values)
+
+    def is_hidden(self, values: Tensor) -> Tensor:
+        """Which of the compared values say nothing, such as classes that a model masks, (n, c), bool."""
+        return torch.zeros_like(values, dtype=torch.bool)
+
+    def hide_like(self, compared: Tensor, others: Tensor) -> Tensor:
+        """Compared values, (n, c), where those that `others` hide are hidden too."""
+        return compared
+
+    def shown(self, *several: Tensor) -> int:
+        """How many of the compared values are never hidden, of all records."""
+        return min((values.shape[1] for values in several), default=0)
+
+    def is_erased(self, labels: Tensor, erased: Sequence[int]) -> Tensor:
+        """Which records are of erased classes, (n,), bool."""
+        return torch.zeros(len(labels), dtype=torch.bool)
+
+    def aligned(self, compared: Tensor, expected: Tensor, labels: Tensor) -> Tensor:
+        """Compared values in coordinates in which records resemble each other, (n, c): the target's part first.
+
+        Args:
+            compared: Compared values.
+            expected: Compared values that are expected of a model that never saw the records; they fix the coordinates.
+            labels: Labels.
+        """
+        return compared
+
+    def unaligned(self, aligned: Tensor, expected: Tensor, labels: Tensor) -> Tensor:
+        """The inverse of `aligned`."""
+        return aligned
+
+    def aligned_step(self, step: Tensor, expected: Tensor, labels: Tensor) -> Tensor:
+        """A difference of compared values in the coordinates of `aligned`, (n, c)."""
+        return self.aligned(expected + step, expected, labels) - self.aligned(expected, expected, labels)
+
+    @abstractmethod
+    def with_margin(self, compared: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
+        """Compared values, (n, c), changed as little as can be so that the margin becomes `wanted`, (n,)."""
+
+    # Classes
+
+    def classes(self, labels: Tensor) -> Tensor | None:
+        """The class of each record, (n,), int64; None where records have none."""
+        return None

@@ -1,0 +1,159 @@
+"""A sequence of classes for each record: tagging, next item, language models."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from efface.kinds.base import Kind
+from efface.kinds.shapes import shape_of
+from efface.numerics.log_odds import SUREST, log_odds
+from efface.options import option
+
+QUANTILES = 8  # of the log-likelihoods of a record's positions, the least and the greatest among them
+SUREST_MEAN = -1e-7  # of a mean log-likelihood in float32, so that its odds stay finite
+LOWEST = 0.2  # share of a record's positions, those of the least scores, that Min-K%++ reads
+
+# the columns of values: what steps compare, then what is only read
+MEAN = 0
+COMPARED = 1 + QUANTILES
+SUM, SURENESS, CONFIDENCE, MIN_K, RIGHT, EXTRACTED = range(COMPARED, COMPARED + 6)
+COLUMNS = EXTRACTED + 1
+# the columns of labels
+POSITIONS, PACKED = 0, 1
+
+
+@dataclass(frozen=True)
+class Tokens(Kind):
+    """A class at each position of a sequence: logits (n, positions, classes), trained by cross-entropy.
+
+    A record is a whole sequence, of any length. A target holds the class of each position, (n, positions); positions
+    with the target `ignored`, such as padding, count for nothing. Outputs at a position are about the target at the
+    same position: a language model's targets are its inputs moved by one.
+
+    With l_t the log-likelihood of the target at position t and L the mean of l_t over the positions that count, the
+    margin is the log-odds L - log(1 - exp L): it orders records as L does, and for a single position it is the margin
+    of `classes`. What is kept of a record is L and QUANTILES quantiles of l_t, which steps compare; and, for what is
+    only read, the sum of l_t, the means over positions of minus the entropy and of the log-probability of the likeliest
+    class, Min-K%++ (arXiv 2404.02936), the share of positions whose target is the likeliest class (exact memorisation),
+    and the share of the sequence that follows the last position where it is not (extraction strength, arXiv 2004.15011,
+    by teacher forcing).
+
+    Args:
+        ignored: The target of positions that count for nothing.
+    """
+
+    key = "tokens"
+    title = "a sequence of classes"
+    utility = "Positions right"
+    is_long = True
+
+    ignored: int = option(-100, "the target of positions that count for nothing", -(2**31), 2**31)
+
+    @classmethod
+    def found(cls, outputs: Tensor, targets: Tensor) -> bool:
+        is_whole = not targets.is_floating_point() and targets.dtype != torch.bool
+        return outputs.ndim == 3 and outputs.shape[:2] == targets.shape and is_whole
+
+    def wrong_outputs(self, outputs: Tensor, targets: Tensor) -> str | None:
+        if outputs.ndim == 3 and outputs.shape[2] > 1 and outputs.shape[:2] == targets.shape[:2]:
+            return None
+        return "logits for each position of the targets, (records, positions, classes)"
+
+    def wrong_targets(self, targets: Tensor, width: int | None) -> str | None:
+        if targets.ndim != 2 or targets.is_floating_point() or targets.dtype == torch.bool:
+            return f"expected an integer class at each position, (records, positions), got {shape_of(targets)}"
+        counts = targets != self.ignored
+        if not bool(counts.any(1).all()):
+            return f"expected a position that counts in every record, got one with {self.ignored} at all of them"
+        values = targets[counts]
+        if width is None or not len(values) or 0 <= int(values.min()) <= int(values.max()) < width:
+            return None
+        wrong = values[(values < 0) | (values >= width)]
+        return f"the model has classes 0 to {width - 1}, got {int(wrong[0])}"
+
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        logits, targets = outputs.float(), targets.to(outputs.device)
+        counts = targets != self.ignored
+        own = targets.where(counts, 0)
+        known = -F.cross_entropy(logits.transpose(1, 2), own, reduction="none")  # (n, positions)
+        number = counts.sum(1)
+        mean = (known * counts).sum(1) / number
+        with torch.no_grad():
+            only_read = _only_read(logits.detach(), own, known.detach(), counts)
+        return torch.cat([mean[:, None], _quantiles(known, counts), only_read], 1)
+
+    def labels(self, targets: Tensor) -> Tensor:
+        """The number of positions that count, and the bytes that the targets take once packed by zlib, (n, 2)."""
+        if targets.is_floating_point():  # labels already
+            return targets
+        rows = [row[row != self.ignored].cpu().to(torch.int32) for row in targets]
+        packed = [len(zlib.compress(row.numpy().tobytes())) for row in rows]
+        return torch.tensor([[len(row), size] for row, size in zip(rows, packed, strict=True)], dtype=torch.float64)
+
+    def losses(self, values: Tensor, labels: Tensor) -> Tensor:
+        return -values[:, MEAN]
+
+    def margin(self, values: Tensor, labels: Tensor) -> Tensor:
+        return log_odds(values[:, MEAN].double().clamp_max(SUREST_MEAN))
+
+    def log_likelihood(self, values: Tensor, labels: Tensor) -> Tensor:
+        return values[:, MEAN].double().clamp_max(SUREST)
+
+    def useful(self, values: Tensor, labels: Tensor) -> Tensor:
+        return values[:, RIGHT].double()
+
+    def guessed(self, labels: Tensor) -> Tensor:
+        return torch.zeros(len(labels), dtype=torch.float64)  # labels do not tell which class is the commonest
+
+    def other(self, values: Tensor, labels: Tensor) -> Tensor | None:
+        """Minus the mean entropy over the positions, which no step compares, (n,)."""
+        return self.sureness(values)
+
+    def confidence(self, values: Tensor) -> Tensor | None:
+        return values[:, CONFIDENCE].double()
+
+    def sureness(self, values: Tensor) -> Tensor | None:
+        return values[:, SURENESS].double()
+
+    def compared(self, values: Tensor, erased: Sequence[int] = ()) -> Tensor:
+        return values[:, :COMPARED]
+
+    def with_margin(self, compared: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
+        """Multiply all log-likelihoods of a record by the same number."""
+        mean = F.logsigmoid(wanted.double())
+        now = compared[:, MEAN].double().clamp_max(SUREST_MEAN)
+        return compared * (mean / now).to(compared.dtype)[:, None]
+
+
+def _quantiles(known: Tensor, counts: Tensor) -> Tensor:
+    """Quantiles of the log-likelihoods of each record's positions, (n, QUANTILES), the least first."""
+    ordered = known.masked_fill(~counts, torch.inf).sort(1).values
+    at = (counts.sum(1, keepdim=True) - 1) * torch.linspace(0, 1, QUANTILES, device=known.device)
+    low, high = ordered.gather(1, at.floor().long()), ordered.gather(1, at.ceil().long())
+    return low + (high - low) * (at - at.floor())
+
+
+def _only_read(logits: Tensor, own: Tensor, known: Tensor, counts: Tensor) -> Tensor:
+    """The columns after those that steps compare, (n, 6)."""
+    log_p = logits.log_softmax(2)
+    likeliest = log_p.amax(2)
+    expected = (log_p.exp() * log_p.clamp_min(-1e4)).sum(2)  # minus the entropy, the mean of log p
+    variance = (log_p.exp() * (log_p.clamp_min(-1e4) - expected[:, :, None]).square()).sum(2)
+    number = counts.sum(1)
+
+    def mean(values: Tensor) -> Tensor:
+        return (values * counts).sum(1) / number
+
+    standard = (known - expected) / variance.clamp_min(1e-8).sqrt()
+    ordered = standard.masked_fill(~counts, torch.inf).sort(1).values
+    read = (LOWEST * number).ceil().clamp_min(1)
+    among = torch.arange(ordered.shape[1], device=ordered.device) < read[:, None]
+    least = ordered.where(among, 0.0).sum(1) / read
+    is_right = (logits.argmax(2) == own) | ~counts
+    after = is_right.flip(1).cumprod(1).flip(1).bool() & counts
+    columns = [(known * counts).sum(1), mean(expected), mean(likeliest), least, mean(is_right.float())]
+    return torch.stack([*columns, after.sum(1) / number], 1).float()
