@@ -18,7 +18,7 @@ FEATURES = 16
 RECORDS, HOLDOUT, TEST = 300, 200, 100
 LABELS = 5  # of a multi-label record
 VALUES = 2  # of a regression's record
-POSITIONS, VOCABULARY, IGNORED = 10, 8, -100
+POSITIONS, VOCABULARY, IGNORED = 16, 8, -100
 FORGET = tuple(range(5, 65, 5))
 KEYS = ("classes", "binary", "multilabel", "regression", "tokens")
 
@@ -123,7 +123,7 @@ def tiny_kind(key: str) -> TinyKind:
 
 def _sequences(n: int, generator: torch.Generator) -> TensorDataset:
     """Walks over items, each likely to be followed by the next one; the last positions of every third do not count."""
-    steps = torch.where(torch.rand(n, POSITIONS, generator=generator) < 0.7, 1, 0)
+    steps = torch.where(torch.rand(n, POSITIONS, generator=generator) < 0.6, 1, 0)
     jumps = torch.randint(VOCABULARY, (n, POSITIONS + 1), generator=generator)
     items = jumps[:, :1]
     for at in range(POSITIONS):
