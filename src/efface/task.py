@@ -165,13 +165,14 @@ def _problems(task: object) -> Iterator[str]:
         yield f"Task.batch_size: expected a number of records, got {task.batch_size!r}"
     if not isinstance(task.fine_tuned, bool):
         yield f"Task.fine_tuned: expected True or False, got {task.fine_tuned!r}"
-    if problem := _kind_problem(task.kind):
+    if problem := kind_problem(task.kind):
         yield f"Task.kind: {problem}"
     if not isinstance(task.holdout_used_for, str):
         yield f"Task.holdout_used_for: expected text such as 'early stopping', got {task.holdout_used_for!r}"
 
 
-def _kind_problem(kind: object) -> str | None:
+def kind_problem(kind: object) -> str | None:
+    """Why this cannot be the kind of a task; None if it can."""
     if kind is None or isinstance(kind, Kind) or (isinstance(kind, str) and kind in KINDS):
         return None
     if isinstance(kind, str):
