@@ -124,9 +124,9 @@ class Tokens(Kind):
 
     def with_margin(self, compared: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
         """Multiply all log-likelihoods of a record by the same number."""
+        known = compared.double().clamp_max(SUREST_MEAN)  # of which none is 0, which no number would change
         mean = F.logsigmoid(wanted.double())
-        now = compared[:, MEAN].double().clamp_max(SUREST_MEAN)
-        return compared * (mean / now).to(compared.dtype)[:, None]
+        return (known * (mean / known[:, MEAN])[:, None]).to(compared.dtype)
 
 
 def _quantiles(known: Tensor, counts: Tensor) -> Tensor:
