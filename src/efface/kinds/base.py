@@ -1,6 +1,6 @@
 """What a kind of outputs is: all that efface needs to know of what a model says of a record."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -19,7 +19,7 @@ Head = Callable[[Tensor], Tensor]  # a last layer fitted afresh: from features (
 
 
 @dataclass(frozen=True)
-class Kind(Options):
+class Kind(Options, ABC):
     """A kind of outputs, with its mathematics.
 
     A model gives *outputs*, of any shape. What is kept of them is one row for each record, its *values*, (n, k); what

@@ -132,10 +132,11 @@ class Regression(Kind):
 
     def with_margin(self, compared: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
         """Multiply all residuals of a record by the same number."""
-        off = compared - labels
-        off = torch.where((off == 0).all(1, keepdim=True), self._unit(compared).to(off.dtype).expand_as(off), off)
-        now = self.margin(off + labels, labels)
-        return labels + off * (wanted.clamp_max(0.0) / now).to(off.dtype)[:, None]
+        off = (compared - labels).double() / self._unit(compared)
+        exact = off.square().mean(1, keepdim=True) < SMALLEST  # no number makes more of nothing
+        off = torch.where(exact, 1.0, off)
+        size = off.square().mean(1).sqrt()
+        return (labels + off * self._unit(compared) * (-wanted.clamp_max(0.0) / size)[:, None]).to(compared.dtype)
 
     def _squares(self, values: Tensor, labels: Tensor) -> Tensor:
         return ((values.double() - self.labels(labels).double()) / self._unit(values)).square()

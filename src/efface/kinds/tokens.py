@@ -16,6 +16,7 @@ from efface.options import option
 
 QUANTILES = 8  # of the log-likelihoods of a record's positions, the least and the greatest among them
 SUREST_MEAN = -1e-7  # of a mean log-likelihood in float32, so that its odds stay finite
+READ = 2**22  # numbers of logits of which what is only read is computed at a time, since that makes several copies
 LOWEST = 0.2  # share of a record's positions, those of the least scores, that Min-K%++ reads
 
 # the columns of values: what steps compare, then what is only read
@@ -84,11 +85,15 @@ class Tokens(Kind):
         logits, targets = outputs.float(), targets.to(outputs.device)
         counts = targets != self.ignored
         own = targets.where(counts, 0)
-        known = -F.cross_entropy(logits.transpose(1, 2), own, reduction="none")  # (n, positions)
+        log_p = logits.log_softmax(2)
+        # (n, positions); a model may mask the class that stands in for a target that is ignored
+        known = log_p.gather(2, own[:, :, None]).squeeze(2).where(counts, 0.0)
         number = counts.sum(1)
-        mean = (known * counts).sum(1) / number
+        mean = known.sum(1) / number
         with torch.no_grad():
-            only_read = _only_read(logits.detach(), own, known.detach(), counts)
+            rows = max(1, READ // max(1, log_p[0].numel()))
+            parts = (each.detach().split(rows) for each in (log_p, own, known, counts))
+            only_read = torch.cat([_only_read(*part) for part in zip(*parts, strict=True)])
         return torch.cat([mean[:, None], _quantiles(known, counts), only_read], 1)
 
     def labels(self, targets: Tensor) -> Tensor:
@@ -144,9 +149,9 @@ class Tokens(Kind):
 
     def with_margin(self, compared: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
         """Multiply all log-likelihoods of a record by the same number."""
+        known = compared.double().clamp_max(SUREST_MEAN)  # of which none is 0, which no number would change
         mean = F.logsigmoid(wanted.double())
-        now = compared[:, MEAN].double().clamp_max(SUREST_MEAN)
-        return compared * (mean / now).to(compared.dtype)[:, None]
+        return (known * (mean / known[:, MEAN])[:, None]).to(compared.dtype)
 
 
 def _quantiles(known: Tensor, counts: Tensor) -> Tensor:
@@ -157,12 +162,12 @@ def _quantiles(known: Tensor, counts: Tensor) -> Tensor:
     return low + (high - low) * (at - at.floor())
 
 
-def _only_read(logits: Tensor, own: Tensor, known: Tensor, counts: Tensor) -> Tensor:
+def _only_read(log_p: Tensor, own: Tensor, known: Tensor, counts: Tensor) -> Tensor:
     """The columns after those that steps compare, (n, 6)."""
-    log_p = logits.log_softmax(2)
-    likeliest = log_p.amax(2)
-    expected = (log_p.exp() * log_p.clamp_min(-1e4)).sum(2)  # minus the entropy, the mean of log p
-    variance = (log_p.exp() * (log_p.clamp_min(-1e4) - expected[:, :, None]).square()).sum(2)
+    likeliest, answer = log_p.max(2)
+    p, log_p = log_p.exp(), log_p.clamp_min(-1e4)
+    expected = (p * log_p).sum(2)  # minus the entropy, the mean of log p
+    variance = (p * (log_p - expected[:, :, None]).square()).sum(2)
     number = counts.sum(1)
 
     def mean(values: Tensor) -> Tensor:
@@ -173,7 +178,7 @@ def _only_read(logits: Tensor, own: Tensor, known: Tensor, counts: Tensor) -> Te
     read = (LOWEST * number).ceil().clamp_min(1)
     among = torch.arange(ordered.shape[1], device=ordered.device) < read[:, None]
     least = ordered.where(among, 0.0).sum(1) / read
-    is_right = (logits.argmax(2) == own) | ~counts
+    is_right = (answer == own) | ~counts
     after = is_right.flip(1).cumprod(1).flip(1).bool() & counts
-    columns = [(known * counts).sum(1), mean(expected), mean(likeliest), least, mean(is_right.float())]
+    columns = [known.sum(1), mean(expected), mean(likeliest), least, mean(is_right.float())]
     return torch.stack([*columns, after.sum(1) / number], 1).float()

@@ -20,9 +20,8 @@ from efface.types import Indices
 HELD = 2**26  # numbers of outputs that are held at a time where they are far larger than what is kept of them
 
 _COUNTED: ContextVar[Meter | None] = ContextVar("counted", default=None)
-_SIZES: WeakKeyDictionary[nn.Module, int] = (
-    WeakKeyDictionary()
-)  # numbers that a model gives for a record, at most so far
+# numbers that a model gives for each number of a target, at most so far, since records may be of several lengths
+_SIZES: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -72,7 +71,7 @@ def forward(task: Task, model: nn.Module, batch: Batch) -> Tensor:
 def _values(task: Task, model: nn.Module, batch: Batch) -> Tensor:
     outputs = call_forward(task, model, batch.inputs)
     if task.rules.is_long:
-        _SIZES[model] = max(_SIZES.get(model, 0), outputs.numel() // max(1, len(batch)))
+        _SIZES[model] = max(_SIZES.get(model, 0), outputs.numel() / max(1, batch.targets.numel()))
     return task.rules.values(outputs, batch.targets)
 
 
@@ -83,7 +82,7 @@ def rows_at_a_time(task: Task, model: nn.Module, batch: Batch) -> int:
     if model not in _SIZES:
         with mode(model, training=False), torch.no_grad():
             _values(task, model, batch.rows(slice(1)))
-    return max(1, HELD // max(1, _SIZES[model]))
+    return max(1, int(HELD * len(batch) / max(1, _SIZES[model] * batch.targets.numel())))
 
 
 def call_forward(task: Task, model: nn.Module, inputs: Any) -> Any:
