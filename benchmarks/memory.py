@@ -82,8 +82,9 @@ def _warm_up() -> None:
     x[:, 0] += 3 * y
     network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     sets = TensorDataset(x[:200], y[:200]), TensorDataset(x[200:], y[200:])
+    options = UnlearnOptions(reference=Recipe(epochs=20, lr=1e-2), checks=False)
     with suppress(efface.NothingUnlearnedError):
-        efface.unlearn(network, train=sets[0], holdout=sets[1], forget=[1], options=UnlearnOptions(checks=False))
+        efface.unlearn(network, train=sets[0], holdout=sets[1], forget=[1], options=options)
 
 
 def measure(case: str, words: int, width: int, micro_batch: int) -> None:
