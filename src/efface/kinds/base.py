@@ -31,6 +31,7 @@ class Kind(Options):
         False  # whether a record has one class, so that others are wrong, and one can be erased
     )
     is_probable: ClassVar[bool] = True  # whether values give probabilities, and the loss is in nats
+    bends: ClassVar[bool] = True  # whether the loss's curvature is one in values, or in outputs that are not kept
     is_long: ClassVar[bool] = False  # whether outputs are far larger than values, so that few are held at a time
 
     # What users give
@@ -85,6 +86,19 @@ class Kind(Options):
     def loss(self, values: Tensor, labels: Tensor) -> Tensor:
         """The mean loss, a scalar."""
         return self.losses(values, labels).mean()
+
+    def bend(self, values: Tensor, labels: Tensor, direction: Tensor) -> Tensor:
+        """The Hessian of each record's loss in its values, times a direction, (n, k); where `bends`.
+
+        Args:
+            values: Values, without gradients.
+            labels: Labels.
+            direction: One number for each value, (n, k).
+        """
+        with torch.enable_grad():
+            moved = values.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.losses(moved, labels).sum(), moved, create_graph=True)
+            return torch.autograd.grad((slope * direction.detach()).sum(), moved)[0]
 
     # What is judged
 

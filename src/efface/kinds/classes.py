@@ -64,6 +64,10 @@ class Classes(Kind):
     def loss(self, values: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(values, labels)
 
+    def bend(self, values: Tensor, labels: Tensor, direction: Tensor) -> Tensor:
+        p = values.softmax(1)
+        return p * (direction - (p * direction).sum(1, keepdim=True))
+
     def margin(self, values: Tensor, labels: Tensor) -> Tensor:
         return margin(values, labels)
 

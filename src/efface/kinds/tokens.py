@@ -50,6 +50,7 @@ class Tokens(Kind):
     title = "a sequence of classes"
     utility = "Positions right"
     is_long = True
+    bends = False
 
     ignored: int = option(-100, "the target of positions that count for nothing", -(2**31), 2**31)
 
