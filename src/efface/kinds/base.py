@@ -1,16 +1,18 @@
 """What a kind of outputs is: all that efface needs to know of what a model says of a record."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from efface.kinds.words import Measure, Words
 from efface.options import Options
 
 Head = Callable[[Tensor], Tensor]  # a last layer fitted afresh: from features (n, d) to values (n, k)
+Perturb = Callable[[Any, torch.Generator], Any]  # makes a slightly changed copy of inputs
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Kind(Options):
 
     key: ClassVar[str]  # as users write it: Task(kind=...)
     title: ClassVar[str]  # what a record's target is, in words
+    words: ClassVar[Words]
     utility: ClassVar[str] = "Accuracy"  # what `useful` measures
+    least: ClassVar[float] = 0.0  # the least that `useful` can be
     has_classes: ClassVar[bool] = (
         False  # whether a record has one class, so that others are wrong, and one can be erased
     )
@@ -118,8 +122,34 @@ class Kind(Options):
     def guessed(self, labels: Tensor) -> Tensor:
         """What `useful` would be if the best constant answer were given, (n,), float64."""
 
+    def doubts(self, values: Tensor, labels: Tensor) -> Tensor:
+        """How far the model is from knowing each record, (n,), float64, from 0 to 1: for classes, what others get."""
+        return -torch.expm1(-self.losses(values, labels).double())
+
     def other(self, values: Tensor, labels: Tensor) -> Tensor | None:
         """A statistic that the margin does not determine, (n,), float64; None where there is none."""
+        return None
+
+    def comparable(self, values: Tensor, labels: Tensor) -> Tensor:
+        """All that is compared, (n, c), in one unit, so that distances may be taken over it; NaN where it is hidden."""
+        compared = self.compared(values)
+        return compared.masked_fill(self.is_hidden(compared), torch.nan)
+
+    def extra_scores(self, values: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+        """Membership scores that other kinds lack, (n,), float64, higher = member, by the key of the attack."""
+        return {}
+
+    def measures(self, values: Tensor, labels: Tensor) -> Sequence[Measure]:
+        """What reports show of records beside utility and loss."""
+        return ()
+
+    def copier(self, inputs: Any, targets: Tensor) -> Perturb | None:
+        """Choose how slightly changed copies are made of inputs that are no floats; None where the kind knows no way.
+
+        Args:
+            inputs: The inputs of some records.
+            targets: Their targets.
+        """
         return None
 
     def confidence(self, values: Tensor) -> Tensor | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from efface.kinds.base import Head, Kind
 from efface.kinds.heads import probe_unmasked
 from efface.kinds.shapes import are_zero_or_one, shape_of
+from efface.kinds.words import Words
 from efface.numerics.logits import (
     aligned,
     bound_masked,
@@ -36,6 +37,10 @@ class Classes(Kind):
 
     key = "classes"
     title = "one of several classes"
+    words = Words(
+        "log-odds of the label",
+        "How sure a model is of a record's label: the logarithm of the odds that it gives to the label.",
+    )
     has_classes = True
 
     @classmethod
