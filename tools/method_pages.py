@@ -25,6 +25,9 @@ with an example each, and the [benchmark](bench.md). To write a method: [`efface
 Use `steer` unless you want to compare. The other methods are here so that you can. Their defaults are the published
 values, where there are some. The controls do nothing, or train again without the records. `efface methods`
 lists all of this too.
+
+CE is the loss of the task's [kind](kinds.md): for classes the cross-entropy. Methods that need classes, of which each
+record has one, say so. All others work for every kind, but for `influence`, which sequences do not suit.
 """
 OPTIONS = f"""# Options of methods
 
@@ -81,7 +84,8 @@ def _about(key: str, method: type[Method]) -> str:
     text = inspect.getdoc(method) or ""
     does = f"{method.summary[0].upper()}{method.summary[1:]}."
     options = f"[options](method-options.md#{key})" if dataclasses.fields(method) else "no options"
-    where = f"Source: {linked(method.source)}. Version {method.version}; {options}."
+    needs = "; needs classes" if method.needs_classes else ""
+    where = f"Source: {linked(method.source)}. Version {method.version}; {options}{needs}."
     return f"## `{key}`\n\n{does}\n\n{where}\n\n```text\n{text}\n```\n"
 
 

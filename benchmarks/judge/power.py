@@ -158,7 +158,7 @@ def table(args, source):
         flagged, effects = [], []
         for name in args.only:
             draws = [{r.key: r for r in tests} for tests in found[level, n, name]]
-            states = [str(decide(list(d.values()), None, 0.0, Forgotten(n), "").status) for d in draws]
+            states = [str(decide(list(d.values()), None, Forgotten(n), "").status) for d in draws]
             shares = [states.count(s) / args.draws for s in ("not_verified", "verified")]
             flagged.append((name, [*shares, *(mean([d[k].outcome == "left" for d in draws if k in d]) for k in keys)]))
             effects.append((name, [mean([d[k].unlearned.value for d in draws if k in d]) for k in keys]))
@@ -175,7 +175,7 @@ def table(args, source):
 
 
 def _enough(draws, n):
-    return mean([decide(tests, None, 0.0, Forgotten(n), "").status == "not_verified" for tests in draws]) >= ENOUGH
+    return mean([decide(tests, None, Forgotten(n), "").status == "not_verified" for tests in draws]) >= ENOUGH
 
 
 def draws(args, source):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from efface.data.splits import Splits
     from efface.data.twin_policy import Twins
     from efface.ensembles import Training
-    from efface.kinds import Binary, Classes, Kind, MultiLabel, Regression, Tokens
+    from efface.kinds import Binary, Classes, Kind, Measure, MultiLabel, Regression, Tokens, Words
     from efface.methods.base import Method, Problem, Step
     from efface.models.training import Recipe
     from efface.runtime.cost import Cost, Meter, PhaseCost
@@ -66,6 +66,7 @@ _HOMES = {
     "Kind": "efface.kinds",
     "Level": "efface.auditing.config",
     "LooksUnseen": "efface.unlearning.stopping",
+    "Measure": "efface.kinds",
     "Meter": "efface.runtime.cost",
     "Method": "efface.methods.base",
     "Metric": "efface.auditing.readings",
@@ -96,6 +97,7 @@ _HOMES = {
     "UnlearnOptions": "efface.unlearning.options",
     "UtilityFloor": "efface.unlearning.stopping",
     "Verdict": "efface.auditing.verdict",
+    "Words": "efface.kinds",
     "audit": "efface.auditing.api",
     "audit_models": "efface.auditing.api",
     "check": "efface.unlearning.plan",
@@ -131,6 +133,7 @@ __all__ = [
     "Kind",
     "Level",
     "LooksUnseen",
+    "Measure",
     "Meter",
     "Method",
     "Metric",
@@ -162,6 +165,7 @@ __all__ = [
     "UnlearnOptions",
     "UtilityFloor",
     "Verdict",
+    "Words",
     "audit",
     "audit_models",
     "check",

@@ -13,7 +13,7 @@ from efface.auditing.next_steps import Circumstances, next_steps
 from efface.auditing.verdict import Forgotten, Status, decide
 from efface.methods import SSD, Fisher, Noop, Retrain, Steer, get
 from efface.types import Estimate
-from helpers.audit_tests import CLEARED, FAR, KNOWN, OFF, SMALL, WIDE, make_test, near
+from helpers.audit_tests import CLEARED, FAR, KNOWN, OFF, SMALL, WIDE, change, make_test, near
 
 LOST = near(-0.2, 0.01)
 OVER = make_test(0.3, -0.2)
@@ -32,7 +32,7 @@ PLAIN = Circumstances(
 def advice(tests: list[AuditTest], utility: Estimate | None = None, **changes: Any) -> tuple[str, ...]:
     at = dataclasses.replace(PLAIN, lost_accuracy=utility is not None, **changes)
     adjusted = adjust_tests(tests)
-    verdict = decide(adjusted, utility, 0.03, Forgotten(at.records), "them", "no random sample" if at.barred else "")
+    verdict = decide(adjusted, change(utility), Forgotten(at.records), "them", "no random sample" if at.barred else "")
     return next_steps(verdict, adjusted, at)
 
 
@@ -92,7 +92,7 @@ def test_the_advised_option_can_be_given_and_moves_the_right_way(tests: list[Aud
 
 @pytest.mark.parametrize("status", [Status.VERIFIED_BY_REHEARSAL, Status.NO_TRACE_FOUND])
 def test_after_what_a_rehearsal_settles_there_is_nothing_to_do(status: Status) -> None:
-    verdict = decide(adjust_tests([CLEARED, OFF]), None, 0.03, Forgotten(3), "them")
+    verdict = decide(adjust_tests([CLEARED, OFF]), None, Forgotten(3), "them")
     assert next_steps(dataclasses.replace(verdict, status=status), [CLEARED, OFF], PLAIN) == ()
 
 

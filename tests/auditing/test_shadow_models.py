@@ -185,7 +185,7 @@ def test_a_method_that_forgets_does_not_speak_for_weights_that_it_did_not_make()
         for r in adjust_tests(mixed.tests)
     ]
     told = [dataclasses.replace(r, p=1.0, p_adjusted=1.0) for r in only]
-    found = decide(told, None, 0.03, Forgotten(60), "them")
+    found = decide(told, None, Forgotten(60), "them")
     assert found.status is Status.UNDECIDED and "reads this model itself" in "\n".join(found.reasons)
 
 

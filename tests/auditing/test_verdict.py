@@ -20,6 +20,7 @@ from helpers.audit_tests import (
     PROBE,
     SMALL,
     WIDE,
+    change,
     distance,
     error_of,
     make_test,
@@ -155,43 +156,42 @@ TABLE: dict[str, tuple[list[AuditTest], Estimate | None, int, Status, str]] = {
 @pytest.mark.parametrize("row", TABLE)
 def test_the_verdict(row: str) -> None:
     tests, utility, records, status, said = TABLE[row]
-    found = decide(adjust_tests(tests), utility, 0.03, Forgotten(records), "them")
+    found = decide(adjust_tests(tests), change(utility), Forgotten(records), "them")
     assert (found.status, said in "\n".join(found.reasons)) == (status, True), found.reasons
 
 
 def test_every_failure_and_every_doubt_is_stated() -> None:
     failed = decide(
         adjust_tests([KNOWN, make_test(0.3, -0.2, title="RMIA"), CLEARED, FAR]),
-        near(-0.2, 0.01),
-        0.03,
+        change(near(-0.2, 0.01)),
         Forgotten(10),
         "the retrained models",
     )
     assert [r.split(":")[0] for r in failed.reasons] == ["Loss attack", "RMIA", "Excess d2", "utility"]
     doubted = decide(
-        adjust_tests([WIDE, dataclasses.replace(WIDE, title="RMIA")]), near(-0.05, 0.04), 0.03, Forgotten(10), "them"
+        adjust_tests([WIDE, dataclasses.replace(WIDE, title="RMIA")]), change(near(-0.05, 0.04)), Forgotten(10), "them"
     )
     starts = ["10 forget records", "no test that could tell reads", "Loss attack: ", "RMIA: ", "caution: "]
     assert [r.startswith(s) for r, s in zip(doubted.reasons, starts, strict=True)] == [True] * 5
 
 
 def test_where_nothing_was_measured_the_verdict_says_why() -> None:
-    found = decide([], None, 0.03, Forgotten(60), "them", "", ("only 12 retain records are left", "needs a last layer"))
+    found = decide([], None, Forgotten(60), "them", "", ("only 12 retain records are left", "needs a last layer"))
     said = "no decisive test was measured: only 12 retain records are left; needs a last layer"
     assert (found.status, found.reasons) == (UNDECIDED, (said,))
     assert found.sentence == "No test could be made, so whether the 60 records are forgotten is not known."
-    alone = decide(adjust_tests([CLEARED]), None, 0.03, Forgotten(60), "them", "", ("needs a last layer",))
+    alone = decide(adjust_tests([CLEARED]), None, Forgotten(60), "them", "", ("needs a last layer",))
     assert alone.reasons[0].endswith("a statistic other than the label's own score: needs a last layer")
-    some = decide(adjust_tests([CLEARED, OFF]), None, 0.03, Forgotten(60), "them", "", ("needs a last layer",))
+    some = decide(adjust_tests([CLEARED, OFF]), None, Forgotten(60), "them", "", ("needs a last layer",))
     assert some.status is VERIFIED, "what was measured decides"
 
 
 def test_an_audit_that_is_barred_concludes_nothing() -> None:
     for tests, utility in (([CLEARED, OFF], None), ([KNOWN], near(-0.02, 0.01)), ([], None)):
-        found = decide(adjust_tests(tests), utility, 0.03, Forgotten(60), "them", "the request is no random sample")
+        found = decide(adjust_tests(tests), change(utility), Forgotten(60), "them", "the request is no random sample")
         assert (found.status, found.reasons) == (UNDECIDED, ("the request is no random sample",))
         assert found.sentence == "Nothing can be concluded: the request is no random sample."
-    ruined = decide([], near(-0.5, 0.01), 0.03, Forgotten(60), "them", "the request is no random sample")
+    ruined = decide([], change(near(-0.5, 0.01)), Forgotten(60), "them", "the request is no random sample")
     assert ruined.status is FAILED and "utility" in ruined.reasons[0]
 
 
@@ -211,7 +211,7 @@ HIDDEN = "forgetting lives in the last layer only: the features below it still k
     ],
 )
 def test_what_the_last_layer_alone_forgot_has_a_name(tests: list[AuditTest], named: bool) -> None:
-    found = decide(adjust_tests(tests), None, 0.03, Forgotten(60), "them")
+    found = decide(adjust_tests(tests), None, Forgotten(60), "them")
     assert found.status is FAILED
     assert (found.reasons[-1] == HIDDEN) is named
     assert (HIDDEN in found.reasons) is named
@@ -251,13 +251,21 @@ def test_what_the_last_layer_alone_forgot_has_a_name(tests: list[AuditTest], nam
     ],
 )
 def test_the_verdict_in_one_sentence(tests: list[AuditTest], utility: Estimate | None, sentence: str) -> None:
-    assert decide(adjust_tests(tests), utility, 0.03, Forgotten(1200), "them").sentence.startswith(sentence)
+    assert decide(adjust_tests(tests), change(utility), Forgotten(1200), "them").sentence.startswith(sentence)
+
+
+def test_what_was_lost_is_called_as_the_kind_calls_it() -> None:
+    for half, status in ((0.01, FAILED), (0.2, VERIFIED)):
+        lost = change(near(-0.2, half), "explained variance")
+        found = decide(adjust_tests([CLEARED, OFF]), lost, Forgotten(60), "them")
+        assert found.status is status and ": explained variance on never-seen records fell" in found.reasons[-1]
+        assert "explained variance" in found.sentence and "accuracy" not in found.sentence
 
 
 def test_what_one_test_alone_shows_need_not_be_shown_by_many_together() -> None:
     odd = make_test(0.3, 0.06, half=0.055)  # p = 0.03
-    assert decide(adjust_tests([odd]), None, 0.03, Forgotten(60), "them").status is FAILED
-    found = decide(adjust_tests([odd, OFF]), None, 0.03, Forgotten(60), "them")
+    assert decide(adjust_tests([odd]), None, Forgotten(60), "them").status is FAILED
+    found = decide(adjust_tests([odd, OFF]), None, Forgotten(60), "them")
     assert found.status is UNDECIDED
     assert "nor shown by all tests together to differ from 0" in found.reasons[0]
 
@@ -269,8 +277,7 @@ def test_doing_nothing_is_never_verified(before: float, half: float, records: in
     nothing = make_test(before, before, half, improvement=near(0.0, 0.0))
     found = decide(
         adjust_tests([nothing, dataclasses.replace(nothing, kind="off_label")]),
-        near(0.0, 0.0),
-        0.03,
+        change(near(0.0, 0.0)),
         Forgotten(records),
         "them",
     )
@@ -280,22 +287,22 @@ def test_doing_nothing_is_never_verified(before: float, half: float, records: in
 
 def test_the_smallest_effect_is_what_the_narrowest_interval_tells_from_zero_four_times_in_five() -> None:
     tests = [CLEARED, make_test(0.3, 0.0, half=0.05), distance(0.1, 0.001, 0.5)]
-    found = decide(adjust_tests(tests), None, 0.03, Forgotten(60), "them").smallest_effect
+    found = decide(adjust_tests(tests), None, Forgotten(60), "them").smallest_effect
     error = error_of(HALF)  # of the narrowest; a distance has another unit
     assert norm.cdf(found / error - norm.ppf(0.975)) == pytest.approx(0.8)
-    assert math.isnan(decide([], None, 0.03, Forgotten(60), "them").smallest_effect)
-    assert math.isnan(decide([NEAR], None, 0.03, Forgotten(60), "them").smallest_effect)
+    assert math.isnan(decide([], None, Forgotten(60), "them").smallest_effect)
+    assert math.isnan(decide([NEAR], None, Forgotten(60), "them").smallest_effect)
     # a test that could clear no model may still fail one
-    assert decide([SMALL], None, 0.03, Forgotten(60), "them").smallest_effect == pytest.approx(found)
+    assert decide([SMALL], None, Forgotten(60), "them").smallest_effect == pytest.approx(found)
 
 
 def test_few_persons_are_too_few_whatever_their_records() -> None:
     tests = adjust_tests([CLEARED, OFF])
-    few = decide(tests, None, 0.03, Forgotten(6000, MIN_RECORDS - 1), "them")
+    few = decide(tests, None, Forgotten(6000, MIN_RECORDS - 1), "them")
     assert few.status is UNDECIDED and "29 groups, such as persons, are too few (at least 30 groups)" in few.reasons[0]
-    enough = decide(tests, None, 0.03, Forgotten(6000, MIN_RECORDS), "them")
+    enough = decide(tests, None, Forgotten(6000, MIN_RECORDS), "them")
     assert enough.status is VERIFIED and "that never saw the 6,000 records of 30 groups" in enough.sentence
-    failed = decide(adjust_tests([KNOWN]), None, 0.03, Forgotten(6000, 3), "them")
+    failed = decide(adjust_tests([KNOWN]), None, Forgotten(6000, 3), "them")
     assert failed.status is FAILED and "the 6,000 records of 3 groups can still" in failed.sentence
-    both = decide(tests, None, 0.03, Forgotten(3, 2), "them")
+    both = decide(tests, None, Forgotten(3, 2), "them")
     assert "3 forget records are too few" in both.reasons[0]

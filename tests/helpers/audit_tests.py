@@ -8,6 +8,7 @@ from scipy.stats import norm
 from efface.auditing.attack_tests import margin_of
 from efface.auditing.audit_test import AuditTest, uninformative_reason
 from efface.auditing.distance_tests import DISTANCE_MARGIN
+from efface.auditing.verdict import Change
 from efface.types import Estimate
 
 HALF = 0.03
@@ -15,6 +16,11 @@ HALF = 0.03
 
 def near(value: float, half: float, level: float = 0.95) -> Estimate:
     return Estimate(value, value - half, value + half, level)
+
+
+def change(estimate: Estimate | None, of: str = "accuracy") -> Change | None:
+    """A change of utility, where it was measured."""
+    return None if estimate is None else Change(estimate, of)
 
 
 def error_of(half: float) -> float:

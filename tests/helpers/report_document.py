@@ -100,7 +100,7 @@ def example() -> Document:
     forget = {"original": [5.0, 6.0, 7.5], "unlearned": [1.5, 2.0, 2.5], "retrained": [1.4, 2.2, 2.6]}
     holdout = {"original": [1, 2, 3, 2.5], "unlearned": [1.1, 2.1, 3, 2.4], "retrained": [1, 2.2, 2.9, 2.5]}
     return {
-        "schema_version": 7,
+        "schema_version": 8,
         "created": "2026-11-24T10:00:00Z",
         "title": "Forget 3 of 5,000 records",
         "versions": {"efface": "0.1.0", "torch": "2.13.0"},
@@ -119,6 +119,14 @@ def example() -> Document:
             "twins": {"policy": "keep", "forgotten": 0, "kept": 2, "holdout": 5, "test": 0},
             "groups": None,
             "kinds": {"wrongly labelled": 1, "other": 2},
+        },
+        "outputs": {
+            "kind": "classes",
+            "options": {},
+            "title": "one of several classes",
+            "margin": "How sure a model is of a record's label: the logarithm of the odds that it gives to the label.",
+            "utility": "accuracy",
+            "utility_is_share": True,
         },
         "method": {"key": "noisy", "version": 1, "options": {"lr": 0.01, "clip": None}, "source": "built in"},
         "judge_version": 1,

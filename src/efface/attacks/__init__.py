@@ -10,12 +10,15 @@ from efface.attacks.entropy import entropy
 from efface.attacks.label_margin import mean_margin
 from efface.attacks.lira import lira
 from efface.attacks.loss import loss
+from efface.attacks.min_k import min_k
 from efface.attacks.modified_entropy import modified_entropy
 from efface.attacks.other_classes import other_classes
 from efface.attacks.outputs import RecordOutputs
 from efface.attacks.perturbed_margin import perturbed_margin
 from efface.attacks.probe_margin import probe_margin
 from efface.attacks.rmia import log_population, rmia
+from efface.attacks.zlib_ratio import zlib_ratio
+from efface.kinds import Kind
 
 Score = Callable[[RecordOutputs, Sequence[RecordOutputs]], Tensor | None]
 Difficulty = Callable[[Sequence[RecordOutputs]], Tensor]
@@ -27,7 +30,7 @@ class Attack:
 
     Args:
         key: Its name in reports.
-        title: Its name for people.
+        title: Its name for people; `{other}` stands for what a kind of outputs calls that statistic.
         kind: `attack`; or `off_label` for a statistic that no method here optimises.
         needs: What is missing if `score` returns None; empty if it never does.
         score: Scores (n,) of n records from the outputs of the model and of references, higher = member. For an
@@ -38,6 +41,7 @@ class Attack:
             ranks records like another one is only reported.
         spread: Whether it measures the distance of a score from those of comparable nonmembers in either direction, so
             that records that score too high and others that score too low do not cancel.
+        is_special: Whether it is left out, and not said to be missing, where it has no score.
     """
 
     key: str
@@ -48,16 +52,24 @@ class Attack:
     difficulty: Difficulty | None = None
     decides: tuple[bool, bool] = (True, True)
     spread: bool = False
+    is_special: bool = False
+
+    def title_for(self, rules: Kind) -> str:
+        """The title for a kind of outputs."""
+        return self.title.format(other=rules.words.other)
 
 
 WITH_REFERENCES, NO_REFERENCES, NEVER = (True, False), (False, True), (False, False)
 NEEDS_REFERENCES = "reference models"
+CLASS_ODDS, SEQUENCES = "the probability of each class", "sequences"
 
 ATTACKS: tuple[Attack, ...] = (
     Attack("loss", "Loss attack", "attack", "", loss, decides=NO_REFERENCES),
-    Attack("confidence", "Confidence attack", "attack", "", confidence, decides=NEVER),
-    Attack("entropy", "Entropy attack", "attack", "", entropy),
-    Attack("modified_entropy", "Modified entropy attack", "attack", "", modified_entropy, decides=NEVER),
+    Attack("confidence", "Confidence attack", "attack", "probabilities", confidence, decides=NEVER),
+    Attack("entropy", "Entropy attack", "attack", "probabilities", entropy),
+    Attack("modified_entropy", "Modified entropy attack", "attack", CLASS_ODDS, modified_entropy, decides=NEVER),
+    Attack("min_k", "Min-K%++ attack", "attack", SEQUENCES, min_k, decides=NEVER, is_special=True),
+    Attack("zlib", "Zlib ratio attack", "attack", SEQUENCES, zlib_ratio, decides=NEVER, is_special=True),
     # compared by the margin, in which the score is curved, easy records would seem less known than never-seen ones
     Attack("rmia", "RMIA, offline", "attack", NEEDS_REFERENCES, rmia, log_population, decides=WITH_REFERENCES),
     Attack("lira", "LiRA, offline", "attack", NEEDS_REFERENCES, lira, mean_margin, decides=WITH_REFERENCES),
@@ -73,9 +85,9 @@ ATTACKS: tuple[Attack, ...] = (
     ),
     Attack(
         "other_classes",
-        "Gap between the two best other classes",
+        "{other}",
         "off_label",
-        "three classes",
+        "three classes or several values",
         other_classes,
         mean_margin,
     ),
@@ -90,7 +102,7 @@ ATTACKS: tuple[Attack, ...] = (
         "probe",
         "Margin of a last layer fitted afresh",
         "off_label",
-        "a last linear layer above others",
+        "a last linear layer above others that can be fitted afresh",
         probe_margin,
     ),
 )

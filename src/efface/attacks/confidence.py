@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs
-from efface.numerics.probabilities import log_probabilities
 
 
-def confidence(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
-    """Log-probability of the likeliest class, whatever the label.
+def confidence(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
+    """Log-probability of the likeliest answer, such as a class, whatever the target.
 
     The paper takes the probability itself. Its rank is the same, but where a model is sure it rounds to 1.
 
@@ -18,6 +17,6 @@ def confidence(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> T
         references: Not used.
 
     Returns:
-        Scores (n,), in [-log classes, 0], higher = member.
+        Scores (n,), at most 0, higher = member. None where outputs give no probabilities.
     """
-    return log_probabilities(outputs.logits)[0].amax(1)
+    return outputs.rules.confidence(outputs.logits)

@@ -5,18 +5,16 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs
-from efface.numerics.probabilities import log_probabilities, weighted
 
 
-def entropy(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
-    """Minus the entropy (nats) of the class probabilities, whatever the label.
+def entropy(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
+    """Minus the entropy (nats) of the answer, such as a class, whatever the target.
 
     Args:
         outputs: What the model says of n records.
         references: Not used.
 
     Returns:
-        Scores (n,), in [-log classes, 0], higher = member.
+        Scores (n,), at most 0, higher = member. None where outputs give no probabilities.
     """
-    inside, _ = log_probabilities(outputs.logits)
-    return weighted(inside, inside).sum(1)
+    return outputs.rules.sureness(outputs.logits)

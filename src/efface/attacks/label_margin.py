@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs
-from efface.numerics.logits import margin
 
 
 def label_margin(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
-    """Log-odds of the label.
+    """How well the model knows the target: for classes, the log-odds of the label.
 
     Args:
         outputs: What the model says of n records.
@@ -19,11 +18,11 @@ def label_margin(outputs: RecordOutputs, references: Sequence[RecordOutputs]) ->
     Returns:
         Scores (n,), of either sign, higher = member.
     """
-    return margin(outputs.logits, outputs.targets)
+    return outputs.rules.margin(outputs.logits, outputs.targets)
 
 
 def mean_margin(references: Sequence[RecordOutputs]) -> Tensor:
-    """Mean log-odds of the label under models that never saw the records, (n,).
+    """Mean margin under models that never saw the records, (n,).
 
     Args:
         references: What the models say of n records.

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
+from efface.attacks.label_margin import label_margin, mean_margin
 from efface.attacks.outputs import RecordOutputs
-from efface.numerics.logits import margin
 
 
 def lira(outputs: RecordOutputs, references: Sequence[RecordOutputs], spread: float = 1.0) -> Tensor | None:
-    """Log-odds of the label less their mean over references, in units of `spread`.
+    """Margin (log-odds of the label) less its mean over references, in units of `spread`.
 
     This is the paper's offline attack with one variance for all records, which it prefers for few references. The
-    score has the rank of the paper's log P[N(mean, spread) < log-odds], which saturates.
+    score has the rank of the paper's log P[N(mean, spread) < log-odds], which saturates. For sequences it is
+    known as the loss against a reference (arXiv 2012.07805), here by log-odds and not by the loss itself.
 
     Args:
         outputs: What the model says of n records.
@@ -25,8 +25,4 @@ def lira(outputs: RecordOutputs, references: Sequence[RecordOutputs], spread: fl
     """
     if not references:
         return None
-    return (margin(outputs.logits, outputs.targets) - _margins(references).mean(0)) / spread
-
-
-def _margins(models: Sequence[RecordOutputs]) -> Tensor:
-    return torch.stack([margin(m.logits, m.targets) for m in models])
+    return (label_margin(outputs, ()) - mean_margin(references)) / spread

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs
-from efface.numerics.logits import log_likelihood
 
 
 def loss(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
-    """Log-probability of the label.
+    """Log-probability of the target, or minus a squared residual where there are no probabilities.
 
     Args:
         outputs: What the model says of n records.
@@ -18,4 +17,4 @@ def loss(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     Returns:
         Scores (n,), at most 0, higher = member.
     """
-    return log_likelihood(outputs.logits, outputs.targets)
+    return outputs.rules.log_likelihood(outputs.logits, outputs.targets)

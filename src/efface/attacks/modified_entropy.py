@@ -5,23 +5,20 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs
-from efface.numerics.probabilities import log_probabilities, weighted
 
 
-def modified_entropy(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
+def modified_entropy(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
     """Minus the modified entropy: (1 - p_y) log p_y + sum over classes i other than the label y of p_i log(1 - p_i).
 
     Near 0 where the model is sure and right. Each term is computed from logits, so that it neither saturates nor
-    needs a floor. The paper compares it with one threshold a class; this is the score alone.
+    needs a floor. The paper compares it with one threshold a class; this is the score alone. Where a record has several
+    labels, it is the sum over them.
 
     Args:
         outputs: What the model says of n records.
         references: Not used.
 
     Returns:
-        Scores (n,), at most 0, higher = member.
+        Scores (n,), at most 0, higher = member. None where outputs give no probabilities of single classes.
     """
-    inside, outside = log_probabilities(outputs.logits)
-    label = outputs.targets[:, None]
-    others = weighted(inside, outside).scatter(1, label, 0.0).sum(1)
-    return others + weighted(outside.gather(1, label), inside.gather(1, label)).squeeze(1)
+    return outputs.rules.modified_sureness(outputs.logits, outputs.targets)

@@ -1,6 +1,6 @@
 """The outputs that attacks read: a model's logits on forget records and nonmembers, and on slightly changed copies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from efface.data.nesting import map_tensors, tensors_in
 from efface.data.records import Batch, Records
 from efface.data.splits import spread
-from efface.kinds import CLASSES, Head, Kind
+from efface.kinds import CLASSES, Head, Kind, Perturb
 from efface.models.features import penultimate
 from efface.models.running import copy_inputs, device_of, forward, logits_of, mode
 from efface.runtime.cost import Meter
@@ -20,8 +20,6 @@ from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices
-
-Perturb = Callable[[Any, torch.Generator], Any]
 
 COPIES = 4
 DRAWN = 1024  # records whose copies are drawn together
@@ -85,18 +83,21 @@ class ModelOutputs(Brief):
 def copier(task: Task, records: Records) -> Perturb | None:
     """Choose how slightly changed copies of records are made: by Task.perturb, else by normal noise on float inputs.
 
+    Where no input is a float, the task's kind may know a way.
+
     Args:
         task: The task.
         records: The training records; the noise has NOISE times the standard deviation of their inputs.
 
     Returns:
-        A function of inputs and a random generator that returns changed inputs; None if no input is a float.
+        A function of inputs and a random generator that returns changed inputs; None if there is no way.
     """
     if task.perturb is not None:
         return task.perturb
-    inputs = list(tensors_in(records.read(spread(len(records), SAMPLE)).inputs))
+    sample = records.read(spread(len(records), SAMPLE))
+    inputs = list(tensors_in(sample.inputs))
     if not any(_takes_noise(t) for t in inputs):
-        return None
+        return task.rules.copier(sample.inputs, sample.targets)
     # the same scale for forget records and nonmembers, which does not depend on the batch
     deviations = [float(t.double().std()) if _takes_noise(t) and t.numel() > 1 else 0.0 for t in inputs]
     return partial(add_noise, scales=[NOISE * s for s in deviations])
@@ -119,7 +120,7 @@ def read_outputs(
         chosen: The records; every model sees the same copies for the same seed.
         meter: Charged with one forward pass for each record and each copy.
         perturb: Makes the copies, as `copier` returns it; without it there are none.
-        head: A new last layer fitted to the model's features, as `efface.attacks.probe.probe` returns it.
+        head: A new last layer fitted to the model's features, as `Kind.head` returns it.
         keep_features: Whether the outputs include the features that `head` reads.
     """
     records, positions = chosen.records, chosen.positions

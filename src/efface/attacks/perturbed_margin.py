@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from efface.attacks.outputs import RecordOutputs
-from efface.numerics.logits import margin
 
 
 def perturbed_margin(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor | None:
-    """Mean over slightly changed copies of the log-odds of the label.
+    """Mean over slightly changed copies of the margin.
 
     Args:
         outputs: What the model says of n records and of their copies.
@@ -21,4 +20,4 @@ def perturbed_margin(outputs: RecordOutputs, references: Sequence[RecordOutputs]
     """
     if outputs.copies is None:
         return None
-    return torch.stack([margin(z, outputs.targets) for z in outputs.copies]).mean(0)
+    return torch.stack([outputs.rules.margin(z, outputs.targets) for z in outputs.copies]).mean(0)

@@ -23,7 +23,8 @@ class Relearn:
     """How one copy of a model learned forget records, and another the controls.
 
     Args:
-        forget: Mean chance given to wrong classes on the forget records, before each step and after the last.
+        forget: Mean doubt of the forget records, before each step and after the last: for classes the
+            chance given to wrong ones (`Kind.doubts`).
         controls: The same on the controls.
     """
 
@@ -35,14 +36,16 @@ class Relearn:
         """Area under the curve of forget records over that of controls: near 1 without a trace, lower with one.
 
         Compare it with that of retrained models on the same controls, since controls are never exactly as difficult.
-        NaN if the model gives no probability to wrong classes of the controls.
+        NaN if the model has no doubt of the controls.
         """
         # unlike a number of steps it has no limit, and unlike a mean loss a few records do not dominate it
         area = sum(self.controls)
         return sum(self.forget) / area if area else math.nan
 
 
-def matched(forget: Tensor, candidates: Tensor, forget_classes: Tensor, candidate_classes: Tensor) -> Tensor:
+def matched(
+    forget: Tensor, candidates: Tensor, forget_classes: Tensor | None, candidate_classes: Tensor | None
+) -> Tensor:
     """Assign to each forget record a different candidate of its class and of similar difficulty.
 
     The sum of the differences of difficulty is minimal; candidates of other classes are used only if a class has too
@@ -52,8 +55,8 @@ def matched(forget: Tensor, candidates: Tensor, forget_classes: Tensor, candidat
     Args:
         forget: Difficulty of each forget record, (n,).
         candidates: Difficulty of each candidate, (m,), m >= n.
-        forget_classes: Class of each forget record, (n,).
-        candidate_classes: Class of each candidate, (m,).
+        forget_classes: Class of each forget record, (n,); None where records have none.
+        candidate_classes: Class of each candidate, (m,); None where records have none.
 
     Returns:
         Position of the candidate for each forget record, (n,).
@@ -61,8 +64,9 @@ def matched(forget: Tensor, candidates: Tensor, forget_classes: Tensor, candidat
     from scipy.optimize import linear_sum_assignment
 
     cost = (forget.double()[:, None] - candidates.double()).abs()
-    # a pair of two classes costs more than all differences together
-    cost += (float(cost.sum()) + 1) * (forget_classes[:, None] != candidate_classes)
+    if forget_classes is not None and candidate_classes is not None:
+        # a pair of two classes costs more than all differences together
+        cost += (float(cost.sum()) + 1) * (forget_classes[:, None] != candidate_classes)
     return torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
 
 
@@ -98,7 +102,7 @@ def relearn(
 def _doubts(
     task: Task, model: nn.Module, batches: list[Batch], seed: int, meter: Meter, steps: int
 ) -> tuple[float, ...]:
-    """The mean chance given to wrong classes, before each step of a copy of the model and after the last."""
+    """The mean doubt, before each step of a copy of the model and after the last."""
     learner, device, total = copy_model(model, share_frozen=True), device_of(model), sum(map(len, batches))
     if not any(p.requires_grad for p in learner.parameters()):
         unfreeze(learner)
@@ -110,11 +114,11 @@ def _doubts(
             each = []
             for batch in batches:
                 here = batch.to(device)
-                loss = task.rules.losses(forward(task, learner, here), here.targets)
+                values = forward(task, learner, here)
                 if step < steps:
-                    (loss.sum() / total).backward()
-                each.append(loss.detach().cpu().double())
-            doubts.append(float(-torch.expm1(-torch.cat(each)).mean()))
+                    (task.rules.losses(values, here.targets).sum() / total).backward()
+                each.append(task.rules.doubts(values.detach(), here.targets).cpu())
+            doubts.append(float(torch.cat(each).mean()))
             meter.count(forward=total, backward=total if step < steps else 0)
             if step < steps:
                 optimiser.step()

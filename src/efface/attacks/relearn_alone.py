@@ -28,8 +28,8 @@ def relearn_alone(
         steps: How many steps each copy takes.
 
     Returns:
-        Steps until each record is learned, (n,), from 0 to `steps` + 1: the sum over the steps of the chance given to
-        wrong classes, which is k for a record whose label is unknown for k steps and certain from then on.
+        Steps until each record is learned, (n,), from 0 to `steps` + 1: the sum over the steps of the doubt of it
+        (`Kind.doubts`), which is k for a record that is unknown for k steps and certain from then on.
     """
     learner, device = copy_model(model, share_frozen=True), device_of(model)
     if not any(p.requires_grad for p in learner.parameters()):
@@ -46,10 +46,10 @@ def relearn_alone(
             optimiser = torch.optim.Adam(moved, lr=LR)
             for step in range(steps + 1):
                 optimiser.zero_grad()
-                loss = task.rules.loss(forward(task, learner, here), here.targets)
-                doubt -= float(torch.expm1(-loss.detach().double()))
+                values = forward(task, learner, here)
+                doubt += float(task.rules.doubts(values.detach(), here.targets))
                 if step < steps:
-                    loss.backward()
+                    task.rules.loss(values, here.targets).backward()
                     optimiser.step()
             meter.count(forward=steps + 1, backward=steps)
             needed.append(doubt)

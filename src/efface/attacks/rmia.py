@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from efface.attacks.loss import loss
 from efface.attacks.outputs import RecordOutputs
-from efface.numerics.logits import log_likelihood
 
 OFFLINE = 0.3  # the paper's a: how far a model that saw the record is taken to be from one that did not
 
@@ -16,7 +16,8 @@ def rmia(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor 
 
     This is the offline form, in which no reference saw the records. The paper then counts the share of population
     records z whose own ratio the record's exceeds gamma times. With gamma = 1 that share is the rank of this score
-    among nonmembers, which the AUC of the scores takes anyway.
+    among nonmembers, which the AUC of the scores takes anyway. Where there are no probabilities, that of a
+    normal distribution less its peak takes their place.
 
     Args:
         outputs: What the model says of n records.
@@ -27,7 +28,7 @@ def rmia(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor 
     """
     if not references:
         return None
-    return log_likelihood(outputs.logits, outputs.targets) - log_population(references)
+    return loss(outputs, ()) - log_population(references)
 
 
 def log_population(references: Sequence[RecordOutputs]) -> Tensor:
@@ -36,5 +37,5 @@ def log_population(references: Sequence[RecordOutputs]) -> Tensor:
     Args:
         references: What models that never saw the records say of them.
     """
-    out = torch.stack([log_likelihood(r.logits, r.targets).exp() for r in references]).mean(0)
+    out = torch.stack([loss(r, ()).exp() for r in references]).mean(0)
     return (((1 + OFFLINE) * out + 1 - OFFLINE) / 2).log()

@@ -62,9 +62,11 @@ def scored(scores: Scores, attack: Attack, model: ModelOutputs) -> tuple[Tensor,
 
 
 def _rows_of(scores: Scores, attack: Attack, test: AuditTest | None, barred: bool) -> list[Metric]:
-    title = f"{attack.title}, AUC{'' if scores.marginal else ' at equal difficulty'}"
+    title = f"{attack.title_for(scores.rules)}, AUC{'' if scores.marginal else ' at equal difficulty'}"
     decides = scores.decides(attack)
     results = [r for i in range(len(scores.models)) if (r := scores.auc_result(attack, i)) is not None]
+    if not results and attack.is_special:
+        return []
     if not results:
         missing = Reading.missing(_why_missing(scores, attack))
         return [row_of_one_reading(attack.key, title, attack.kind, missing, decides)]
@@ -90,7 +92,7 @@ def _why_missing(scores: Scores, attack: Attack) -> str:
 
 def _low_false_alarms(scores: Scores) -> Metric:
     attack = strongest(scores)
-    title = f"{attack.title}, TPR at {FPR:.0%} FPR"
+    title = f"{attack.title_for(scores.rules)}, TPR at {FPR:.0%} FPR"
     negatives = len(scores.original.nonmembers.targets)
     if negatives < MIN_NEGATIVES:
         missing = Reading.missing(f"needs at least {MIN_NEGATIVES:,} never-seen records; there are {negatives:,}")

@@ -53,7 +53,7 @@ def _attack_test(scores: Scores, attack: Attack, test_count: int, tolerance: flo
         uninformative = "a held-out retrained model fails this test"
     return AuditTest(
         key=attack.key,
-        title=attack.title,
+        title=attack.title_for(scores.rules),
         kind=attack.kind,
         unit=UNIT,
         original=at_original,

@@ -18,7 +18,7 @@ from efface.data.records import Records, subset
 from efface.ensembles import ModelSpec
 from efface.metrics.epsilon import canary_epsilon
 from efface.models.running import logits_of
-from efface.numerics.logits import margin, symlog
+from efface.numerics.logits import symlog
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.runtime.progress import track
@@ -135,6 +135,8 @@ def plant(inputs: AuditInputs) -> Planted | str:
     request, task, shadows = inputs.request, inputs.request.task, inputs.options.models // 2
     # a shadow forgets its canaries with the request: both together must not exceed the limit for one request
     asked_for, size = len(request.forget), len(request.train)
+    if not task.rules.has_classes:
+        return f"no canaries, which are records of a wrong class: here a target is {task.rules.title}"
     room = min(int(MAX_SHARE * size), size - MIN_RETAIN) - asked_for
     if room < 1:
         return f"canaries need room in the request: it is {asked_for} of {size} training records already"
@@ -200,4 +202,4 @@ def guess(values: Tensor, inside: Tensor) -> tuple[int, int]:
 def _read(task: Task, records: Records, model: nn.Module, at: Indices, meter: Meter) -> Tensor:
     """The symmetric logarithm of each canary's margin, (canaries,)."""
     with meter.phase("scoring"):
-        return symlog(margin(logits_of(task, model, records, at, meter), records.targets(at)))
+        return symlog(task.rules.margin(logits_of(task, model, records, at, meter), records.targets(at)))

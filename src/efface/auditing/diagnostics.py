@@ -57,8 +57,9 @@ def _relearned(inputs: AuditInputs, scores: Scores, retrained: Sequence[nn.Modul
     difficulty, nonmember_difficulty = (
         mean_margin([getattr(r, place) for r in scores.references]) for place in ("forget", "nonmembers")
     )
-    known = scores.original
-    at = matched(difficulty[chosen], nonmember_difficulty, known.forget.targets[chosen], known.nonmembers.targets)
+    known, rules = scores.original, scores.rules
+    classes = rules.classes(known.forget.targets[chosen]), rules.classes(known.nonmembers.targets)
+    at = matched(difficulty[chosen], nonmember_difficulty, *classes)
     forget = RecordSet(request.train, request.forget[chosen])
     controls = RecordSet(request.holdout, inputs.nonmembers[at.numpy()])
     models = (inputs.original, inputs.unlearned, *retrained[:MAX_RETRAINED])

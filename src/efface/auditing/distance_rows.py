@@ -1,23 +1,26 @@
 """Rows for single models: the distance of their outputs to retrained models, and the similarity of their features."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from efface.attacks import Score
+from efface.attacks.label_margin import label_margin
+from efface.attacks.other_classes import other_classes
 from efface.attacks.outputs import RecordOutputs
 from efface.auditing.readings import Metric, bare, distance_reading, measured_row, one_more
 from efface.auditing.scores import Scores
 from efface.metrics.distance import excess_d2, standardise_by_nonmembers
 from efface.metrics.geometry import linear_cka
-from efface.numerics.logits import class_count, margin, other_gap, symlog
+from efface.numerics.logits import symlog
 
 MIN_DISTANCES = 3  # retrained models, so that one can be held out against at least two others
-Statistic = Callable[[Tensor, Tensor], Tensor]
-DISTANCES: tuple[tuple[str, str, Statistic], ...] = (
-    ("margin", "Excess d2 of one model to retrained, margin", margin),
-    ("other_classes", "Excess d2 of one model to retrained, gap of other classes", other_gap),
+TITLE = "Excess d2 of one model to retrained"
+DISTANCES: tuple[tuple[str, str, Score], ...] = (
+    ("margin", "margin", label_margin),
+    ("other_classes", "gap of {other}", other_classes),
 )
 
 
@@ -46,20 +49,22 @@ def distance_rows(scores: Scores) -> list[Metric]:
         return []
     rows = []
     for key, title, statistic in DISTANCES:
-        if statistic is other_gap and class_count(scores.original.forget.logits) < 3:
+        if statistic(scores.original.forget, ()) is None:
             continue
+        shown = title.format(other=scores.rules.words.other_short)
         values = standardise_by_nonmembers(
-            torch.stack([_read(statistic, m.forget) for m in scores.models]),
-            torch.stack([_read(statistic, m.nonmembers) for m in scores.models]),
+            _read(statistic, [m.forget for m in scores.models]), _read(statistic, [m.nonmembers for m in scores.models])
         )
         for kind, mask in {"all": torch.ones(values.shape[1], dtype=torch.bool), **scores.kinds}.items():
             readings = [distance_reading(bare(d)) for d in _distances(values[:, mask])]
-            rows.append(Metric(f"d2_{key}", title, kind, "distance", False, *readings))
+            rows.append(Metric(f"d2_{key}", f"{TITLE}, {shown}", kind, "distance", False, *readings))
     return rows
 
 
-def _read(statistic: Statistic, outputs: RecordOutputs) -> Tensor:
-    return symlog(statistic(outputs.logits, outputs.targets))
+def _read(statistic: Score, models: Sequence[RecordOutputs]) -> Tensor:
+    """A statistic of the same records by each model on the symmetric log, (models, records)."""
+    found = [statistic(outputs, ()) for outputs in models]
+    return symlog(torch.stack([values for values in found if values is not None]))
 
 
 def _distances(values: Tensor) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from efface.auditing.audit_test import CONFIDENCE, EQUIVALENCE, AuditTest, uninformative_reason
 from efface.auditing.ensemble_outputs import CELLS, Cell, Statistics
+from efface.kinds import Kind
 from efface.metrics.distance import chance_error, excess_d2, permutation, residual_distance
 from efface.types import Estimate
 
@@ -38,10 +39,10 @@ def distance_tests(statistics: Statistics, test_count: int, mismatch: str, seed:
         seed: Seed of the permutations.
     """
     original, unlearned = statistics.own
-    tests = _family((original, unlearned, statistics.retrained), True, test_count, mismatch, seed)
+    tests = _family((original, unlearned, statistics.retrained), True, test_count, mismatch, seed, statistics.rules)
     if statistics.of_method:
         sides = statistics.original, statistics.unlearned, statistics.retrained
-        tests += _family(sides, False, test_count, mismatch, seed)
+        tests += _family(sides, False, test_count, mismatch, seed, statistics.rules)
     return tests
 
 
@@ -68,14 +69,16 @@ def _leave_out(rows: Tensor, i: int) -> Tensor:
     return torch.cat([rows[:i], rows[i + 1 :]])
 
 
-def _family(sides: Sides, of_model: bool, test_count: int, mismatch: str, seed: int) -> list[AuditTest]:
+def _family(sides: Sides, of_model: bool, test_count: int, mismatch: str, seed: int, rules: Kind) -> list[AuditTest]:
     deciding = [c for c in DECIDING if c.key in sides[2]]
     ps = permutation({c.key: (sides[1][c.key], sides[2][c.key]) for c in deciding}, seed)
-    tests = [_distance_test(c, sides, of_model, test_count, mismatch) for c in deciding]
+    tests = [_distance_test(c, sides, of_model, test_count, mismatch, rules) for c in deciding]
     return [replace(t, p=ps[c.key][0], p_adjusted=ps[c.key][1]) for c, t in zip(deciding, tests, strict=True) if t]
 
 
-def _distance_test(cell: Cell, sides: Sides, of_model: bool, test_count: int, mismatch: str) -> AuditTest | None:
+def _distance_test(
+    cell: Cell, sides: Sides, of_model: bool, test_count: int, mismatch: str, rules: Kind
+) -> AuditTest | None:
     """The test of one cell, with intervals over models; None if the retrained models do not differ: no unit."""
     original, unlearned, retrained = (s[cell.key] for s in sides)
     paired = not of_model  # each unlearned model of the ensemble was made from one of the originals
@@ -97,7 +100,7 @@ def _distance_test(cell: Cell, sides: Sides, of_model: bool, test_count: int, mi
     control_failed = bool(mismatch) or control.low > 0
     return AuditTest(
         key=f"d2_{cell.key}" if of_model else f"method_d2_{cell.key}",
-        title=f"{'Excess d2' if of_model else 'Method: excess d2'}, {cell.title}",
+        title=f"{'Excess d2' if of_model else 'Method: excess d2'}, {cell.title_for(rules)}",
         kind="distance",
         unit=UNIT,
         original=before,

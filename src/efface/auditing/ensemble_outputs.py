@@ -15,10 +15,11 @@ from efface.attacks.perturbed_margin import perturbed_margin
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.shadow_models import Ensembles
 from efface.errors import DivergedError
+from efface.kinds import CLASSES, Kind
 from efface.metrics.distance import standardise_by_nonmembers
 from efface.models.features import penultimate
 from efface.models.running import logits_of
-from efface.numerics.logits import centre, fill_masked, symlog
+from efface.numerics.logits import symlog
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.runtime.progress import track
@@ -37,7 +38,7 @@ class Cell(Brief):
 
     Args:
         key: Short name, unique among the cells.
-        title: Name for people.
+        title: Name for people; `{other}` and `{values}` stand for what a kind of outputs calls these.
         place: Name of the place, as in `ensemble_places`.
         read: The statistic, as a score of a model's outputs.
         decides: Whether a test is made from it; so for forget records and their neighbours.
@@ -49,17 +50,21 @@ class Cell(Brief):
     read: Score
     decides: bool
 
+    def title_for(self, rules: Kind) -> str:
+        """The title for a kind of outputs."""
+        return self.title.format(other=rules.words.other_short, values=rules.words.values)
+
 
 def _logits(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     # what a mask hides is no statistic, and NaN counts as no difference between models
-    return fill_masked(centre(outputs.logits.double()), torch.nan).flatten()
+    return outputs.rules.comparable(outputs.logits.double(), outputs.targets).flatten()
 
 
 CELLS = (
     Cell("margin", "margin", "forget", label_margin, True),
-    Cell("other_classes", "other classes", "forget", other_classes, True),
+    Cell("other_classes", "{other}", "forget", other_classes, True),
     Cell("perturbed", "perturbed copies", "forget", perturbed_margin, True),
-    Cell("logits", "all logits", "forget", _logits, True),
+    Cell("logits", "{values}", "forget", _logits, True),
     Cell("neighbours", "nearest test records", "near", label_margin, True),
     Cell("retain", "margin on retain", "retain", label_margin, False),
     Cell("test", "margin on test", "test", label_margin, False),
@@ -77,6 +82,7 @@ class Statistics(Brief):
         own: Statistics of the original and the unlearned model that are judged, (1, records) each.
         of_method: Whether there are ensembles of originals and unlearned models. If not, `original` and `unlearned`
             are those in `own`.
+        rules: The kind of the task.
     """
 
     original: Mapping[str, Tensor]
@@ -84,6 +90,7 @@ class Statistics(Brief):
     retrained: Mapping[str, Tensor]
     own: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
     of_method: bool
+    rules: Kind = CLASSES
 
 
 def read_ensembles(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> Statistics:
@@ -111,7 +118,7 @@ def read_ensembles(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> S
             found.append({key: torch.stack(values) for key, values in rows.items()})
     own = found[0], found[1]
     original, unlearned = (found[3], found[4]) if ensembles.of_method else own
-    return Statistics(original, unlearned, found[2], own, ensembles.of_method)
+    return Statistics(original, unlearned, found[2], own, ensembles.of_method, inputs.request.task.rules)
 
 
 Places = Mapping[str, RecordSet]

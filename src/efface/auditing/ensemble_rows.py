@@ -30,7 +30,7 @@ def ensemble_rows(statistics: Statistics) -> list[Metric]:
         if cell.key in statistics.retrained:
             sides = (statistics.original[cell.key], statistics.unlearned[cell.key], statistics.retrained[cell.key])
             left = residual_distance(*sides, CONFIDENCE, statistics.of_method)
-            title = f"Excess d2 of ensembles to retrained, {cell.title}"
+            title = f"Excess d2 of ensembles to retrained, {cell.title_for(statistics.rules)}"
             readings = [distance_reading(e) for e in (left.original, left.unlearned, left.retrained)]
             rows.append(Metric(f"ensemble_d2_{cell.key}", title, "all", "ensemble", cell.decides, *readings))
     return [*rows, *_ensemble_attacks(statistics)]

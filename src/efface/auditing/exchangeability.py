@@ -35,7 +35,7 @@ class Exchangeability:
 
 
 def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchangeability:
-    """Compare the forget set with other training records by their labels and by the original's outputs.
+    """Compare the forget set with other training records by their classes, if any, and by the original's outputs.
 
     The original was trained on both, so any difference comes from how the request was chosen, not from membership.
     p values are adjusted by Holm's method. For small requests a difference may not be detected.
@@ -47,11 +47,13 @@ def compare(forget: RecordOutputs, retain: RecordOutputs, seed: int) -> Exchange
     """
     from scipy.stats import ks_2samp
 
-    found = [("labels", label_p_value(forget.targets, retain.targets, seed))]
+    rules, found = forget.rules, list[tuple[str, float]]()
+    if (asked := rules.classes(forget.targets)) is not None and (others := rules.classes(retain.targets)) is not None:
+        found.append(("labels", label_p_value(asked, others, seed)))
     for title, read in (
         ("margin", label_margin),
         ("margin on perturbed copies", perturbed_margin),
-        ("gap of other classes", other_classes),
+        (f"gap of {rules.words.other_short}", other_classes),
     ):
         of_forget, of_retain = read(forget, ()), read(retain, ())
         if of_forget is not None and of_retain is not None:

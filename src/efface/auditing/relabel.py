@@ -149,6 +149,7 @@ def _read(task: Task, sample: Any) -> Batch:
 
 
 def _target(batch: Batch) -> int:
+    """The class of the only record of a batch."""
     return int(batch.targets)
 
 

@@ -33,7 +33,7 @@ from efface.auditing.single.record_ranks import RecordRanks
 from efface.auditing.single.run import single_record_ranks
 from efface.auditing.table import Table
 from efface.auditing.utility_rows import UtilitySet
-from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, Status, Verdict, decide
+from efface.auditing.verdict import UTILITY_FLOOR, Change, Forgotten, Status, Verdict, decide
 from efface.errors import DivergedError, EffaceError, describe_error
 from efface.methods.base import Method
 from efface.models.checkpoint import weights_digest
@@ -128,7 +128,8 @@ def judge(inputs: AuditInputs, meter: Meter) -> AuditResult:
         diagnostics = diagnostic_rows(inputs, scores, targets, references, meter)
         table = Table(scores, _utility_sets(inputs, targets, meter), tests, barred, [*diagnostics, *rows])
         change, records, barrier = table.utility_change(), len(inputs.request.forget), BARRED if barred else ""
-        verdict = decide(tests, change, UTILITY_FLOOR, forgotten, scores.target, barrier, unmeasured(scores))
+        lost = Change(change, scores.rules.words.utility)
+        verdict = decide(tests, lost, forgotten, scores.target, barrier, unmeasured(scores))
         at = _circumstances(inputs, groups, barred, lost_accuracy=change.high < -UTILITY_FLOOR)
         verdict = replace(verdict, next_steps=next_steps(verdict, tests, at))
     single_records, not_looked = _single_records(inputs, scores, targets, references, meter)
@@ -284,5 +285,6 @@ def _utility_sets(inputs: AuditInputs, targets: Sequence[nn.Module], meter: Mete
         models = [inputs.original, inputs.unlearned, *targets]
         before, after, *retrained = (logits_of(request.task, m, place.records, place.positions, meter) for m in models)
         clusters = request.clusters_of(place.positions, "train" if name == "retain" else name)
-        found[name] = UtilitySet(place.records.targets(place.positions), before, after, retrained, clusters)
+        labels = place.records.targets(place.positions)
+        found[name] = UtilitySet(labels, before, after, retrained, clusters, request.task.rules)
     return found

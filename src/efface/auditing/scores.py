@@ -10,6 +10,7 @@ from torch import Tensor
 from efface.attacks import ATTACKS, Attack, by_key
 from efface.attacks.outputs import ModelOutputs, RecordOutputs
 from efface.auditing.audit_test import ALPHA
+from efface.kinds import Kind
 from efface.metrics.membership import AucResult, conditional_auc, mean_auc
 from efface.metrics.multiplicity import benjamini_hochberg
 from efface.numerics.clusters import ALONE, Clusters, count_clusters
@@ -49,6 +50,11 @@ class Scores(Brief):
     clusters: Clusters = ALONE
     by_margin: bool = False
     _cache: dict[tuple[str, int], AucResult | None] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> Kind:
+        """The kind of the task."""
+        return self.original.forget.rules
 
     @property
     def groups(self) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from efface.attacks.label_margin import label_margin
 from efface.auditing.attack_rows import attack_rows, scored, strongest
 from efface.auditing.audit_test import CONFIDENCE, AuditTest, show
 from efface.auditing.distance_rows import distance_rows, feature_rows
@@ -15,9 +16,8 @@ from efface.auditing.scores import Scores
 from efface.auditing.utility_rows import UtilitySet, utility_rows
 from efface.metrics.membership import interval
 from efface.metrics.roc import roc
-from efface.metrics.utility import correct
 from efface.numerics.clusters import ClusteredMean, repeats
-from efface.numerics.logits import margin, symlog
+from efface.numerics.logits import symlog
 from efface.runtime.printing import sheet
 from efface.types import Estimate
 
@@ -54,7 +54,7 @@ class Table:
 
     def record_margins(self) -> dict[str, Tensor | None]:
         """Each forget record's margin, (n,), under each kind of model; the mean for several retrained models."""
-        values = [margin(m.forget.logits, m.forget.targets) for m in self.scores.models]
+        values = [label_margin(m.forget, ()) for m in self.scores.models]
         retrained = torch.stack(values[2:]).mean(0) if values[2:] else None
         return {"original": values[0], "unlearned": values[1], "retrained": retrained}
 
@@ -66,7 +66,7 @@ class Table:
         """
         if not self.scores.against_retrained:
             return {"original": None, "unlearned": None}
-        values = [symlog(margin(m.forget.logits, m.forget.targets)) for m in self.scores.models]
+        values = [symlog(label_margin(m.forget, ())) for m in self.scores.models]
         retrained = torch.stack(values[2:])
         unit = retrained.std(0).clamp_min(1e-9)
         return {
@@ -74,25 +74,27 @@ class Table:
         }
 
     def utility_change(self) -> Estimate:
-        """Accuracy of the unlearned model less that of the retrained ones, or of the original if these are too few.
+        """Utility of the unlearned model less that of the retrained ones, or of the original if these are too few.
 
         The difference is paired, on test records if there are any, else on nonmembers. The interval includes the
         variation between trainings, which retrained models show, or else reference models on the nonmembers.
 
         Returns:
-            The difference, from -1 to 1; negative for a loss of accuracy.
+            The difference; negative for a loss of utility. For classes it is one of accuracies, from -1 to 1.
         """
         records = self.utility_sets["test"] if "test" in self.utility_sets else self._outputs("nonmembers")
-        against_retrained = self.scores.against_retrained
+        against_retrained, rules = self.scores.against_retrained, records.rules
         right = torch.stack(
-            [correct(z, records.targets) for z in (records.retrained if against_retrained else [records.original])]
+            [rules.useful(z, records.targets) for z in (records.retrained if against_retrained else [records.original])]
         )
-        change = correct(records.unlearned, records.targets) - right.mean(0)
+        change = rules.useful(records.unlearned, records.targets) - right.mean(0)
         if against_retrained:
             shares, times = right.mean(1), 1 + 1 / len(records.retrained)
         else:
             outputs = [r.nonmembers for r in self.scores.references]
-            shares = torch.tensor([float(correct(r.logits, r.targets).mean()) for r in outputs], dtype=torch.float64)
+            shares = torch.tensor(
+                [float(rules.useful(r.logits, r.targets).mean()) for r in outputs], dtype=torch.float64
+            )
             times = 2.0
         noise = float(shares.var()) * times if len(shares) > 1 else 0.0
         own, own_df = float(change.var()) / len(change), math.inf
@@ -102,7 +104,7 @@ class Table:
         variance = own + noise
         df = (len(shares) - 1) * (variance / noise) ** 2 if noise > 0 else math.inf
         df = min(df, own_df * (variance / own) ** 2) if own > 0 else df
-        return interval(float(change.mean()), variance, CONFIDENCE, -1.0, 1.0, df)
+        return interval(float(change.mean()), variance, CONFIDENCE, rules.least - 1, 1 - rules.least, df)
 
     def roc(self) -> dict[str, object]:
         """ROC curves of LiRA if there are references, else of the loss attack, as the document's part `roc`."""
@@ -114,7 +116,7 @@ class Table:
             curves[name] = {"fpr": c.fpr.tolist(), "tpr": c.tpr.tolist()}
         original = self.scores.original
         counts = {"negatives": len(original.nonmembers.targets), "positives": len(original.forget.targets)}
-        return {"statistic": attack.title, **counts, "models": curves}
+        return {"statistic": attack.title_for(self.scores.rules), **counts, "models": curves}
 
     def metrics(self) -> list[Metric]:
         """Every row, utility first."""
@@ -132,4 +134,4 @@ class Table:
         outputs = [getattr(m, place) for m in self.scores.models]
         logits = [o.logits for o in outputs]
         clusters = self.scores.clusters[0 if place == "forget" else 1]
-        return UtilitySet(outputs[0].targets, logits[0], logits[1], logits[2:], clusters)
+        return UtilitySet(outputs[0].targets, logits[0], logits[1], logits[2:], clusters, self.scores.rules)

@@ -1,32 +1,38 @@
 """Rows of accuracy and loss on forget and holdout records, and on records that are used for utility only."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import torch
 from torch import Tensor
 
 from efface.auditing.audit_test import CONFIDENCE
 from efface.auditing.readings import Metric, bare, measured_row
-from efface.metrics.utility import accuracy, mean_loss, tug_of_war
+from efface.kinds import CLASSES, Kind
+from efface.metrics.utility import accuracy, mean_loss, mean_over_records, tug_of_war
 from efface.runtime.printing import Brief
 from efface.types import Estimate
 
-Utility = Callable[[Sequence[Tensor], Tensor, float, Tensor | None], Estimate]
+Utility = Callable[[Sequence[Tensor], Tensor, float, Tensor | None, Kind], Estimate]
 EVERY = slice(None)
 TUG_OF_WAR = "Tug of war (1: accuracies as retrained)"
 TUG_OF_WAR_SETS = ("forget", "retain", "test")
+MEASURED_SETS = ("forget", "holdout")
 
 
 @dataclass(frozen=True, repr=False)
 class UtilitySet(Brief):
-    """Labels of some records, and the models' logits.
+    """Labels of some records, and the models' values.
 
     Args:
-        targets: Labels, (n,).
-        original: Logits of the original, (n, classes).
-        unlearned: Logits of the unlearned model, (n, classes).
-        retrained: Logits of each retrained model, (n, classes).
+        targets: Labels, (n, ...).
+        original: Values of the original, (n, k): for classes, the logits.
+        unlearned: Values of the unlearned model, (n, k).
+        retrained: Values of each retrained model, (n, k).
         clusters: The number of each record's group, (n,); None if each record is a group of its own.
+        rules: The kind of the task.
     """
 
     targets: Tensor
@@ -34,6 +40,7 @@ class UtilitySet(Brief):
     unlearned: Tensor
     retrained: Sequence[Tensor]
     clusters: Tensor | None = None
+    rules: Kind = CLASSES
 
     def read(self, utility: Utility, rows: Tensor | slice = EVERY) -> list[Estimate | None]:
         """Compute a utility score on some rows.
@@ -47,29 +54,49 @@ class UtilitySet(Brief):
         """
         targets, clusters = self.targets[rows], None if self.clusters is None else self.clusters[rows]
         models = ([self.original], [self.unlearned], self.retrained)
-        return [utility([z[rows] for z in k], targets, CONFIDENCE, clusters) if k else None for k in models]
+        return [utility([z[rows] for z in k], targets, CONFIDENCE, clusters, self.rules) if k else None for k in models]
 
 
 def utility_rows(sets: Mapping[str, UtilitySet], kinds: Mapping[str, Tensor]) -> list[Metric]:
-    """Accuracy and loss on each set, accuracy on each kind of forget records, and the tug-of-war score.
+    """Utility (accuracy, for classes) and loss on each set, utility on each kind of forget records, and tug of war.
 
     Args:
         sets: The records by name; `forget` is among them.
         kinds: Kinds of forget records, as masks over them, (n,).
     """
-    rows = []
-    for name, title, utility in (("accuracy", "Accuracy", accuracy), ("loss", "Loss (nats)", mean_loss)):
+    rows, rules = [], sets["forget"].rules
+    loss = "Loss (nats)" if rules.is_probable else "Loss"
+    for name, title, utility in (("accuracy", rules.utility, accuracy), ("loss", loss, mean_loss)):
         for place, records in sets.items():
             rows.append(measured_row(f"{name}_{place}", f"{title} on {place}", "all", "utility", records.read(utility)))
     for kind, mask in kinds.items():
         shown = sets["forget"].read(accuracy, mask)
-        rows.append(measured_row("accuracy_forget", "Accuracy on forget", kind, "utility", shown))
-    return [*rows, *_tug_of_war(sets)]
+        rows.append(measured_row("accuracy_forget", f"{rules.utility} on forget", kind, "utility", shown))
+    return [*rows, *_measures(sets), *_tug_of_war(sets)]
+
+
+def _measures(sets: Mapping[str, UtilitySet]) -> list[Metric]:
+    """What the kind shows of records besides, on forget and holdout records."""
+    rules, rows = sets["forget"].rules, []
+    for place in MEASURED_SETS:
+        first = sets[place]
+        for at, (key, title, _) in enumerate(rules.measures(first.original, first.targets)):
+            row = sets[place].read(partial(_measure, at))
+            rows.append(measured_row(f"{key}_{place}", f"{title}, {place}", "all", "utility", row))
+    return rows
+
+
+def _measure(
+    at: int, values: Sequence[Tensor], labels: Tensor, level: float, clusters: Tensor | None, rules: Kind
+) -> Estimate:
+    """The mean over records and models of one of the kind's measures."""
+    each = torch.stack([rules.measures(v, labels)[at].of_records for v in values]).mean(0)
+    return mean_over_records(each, level, -math.inf, clusters=clusters)
 
 
 def _tug_of_war(sets: Mapping[str, UtilitySet]) -> list[Metric]:
-    if not sets["forget"].retrained:
-        return []
+    if not sets["forget"].retrained or not math.isfinite(sets["forget"].rules.least):
+        return []  # it is a product of shares
     chosen = {name: sets[name] for name in TUG_OF_WAR_SETS if name in sets}
     accuracies: list[dict[str, float]] = []
     for kind in range(3):

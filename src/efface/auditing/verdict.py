@@ -46,6 +46,20 @@ class Forgotten(NamedTuple):
         return by_number(self.records, one, many)
 
 
+class Change(NamedTuple):
+    """How much better or worse a model answers on never-seen records than before.
+
+    Args:
+        estimate: The difference, negative for a loss.
+        of: What it is a difference of, in words.
+        floor: Largest loss that is allowed; a loss shown to be larger fails the model.
+    """
+
+    estimate: Estimate
+    of: str = "accuracy"
+    floor: float = UTILITY_FLOOR
+
+
 @dataclass(frozen=True, repr=False)
 class Verdict:
     """The conclusion of an audit.
@@ -72,8 +86,7 @@ class Verdict:
 
 def decide(
     tests: Sequence[AuditTest],
-    utility: Estimate | None,
-    floor: float,
+    utility: Change | None,
     forgotten: Forgotten,
     target: str,
     barred: str = "",
@@ -83,8 +96,7 @@ def decide(
 
     Args:
         tests: The tests, with adjusted p values.
-        utility: Change of accuracy on never-seen records, negative for a loss; None if it was not measured.
-        floor: Largest loss of accuracy that is allowed, from 0 to 1; a loss shown to be larger fails the model.
+        utility: Change of accuracy, or what takes its place, on never-seen records; None if it was not measured.
         forgotten: Number of forget records, and of the groups that they belong to.
         target: What effects are measured against, in words.
         barred: Why tests do not apply; empty if they do.
@@ -94,15 +106,17 @@ def decide(
     smallest = min((_detectable(t.unlearned) for t in tests if t.kind != "distance"), default=float("nan"))
     left = [] if barred else [t for t in tests if t.outcome == "left"]
     failures, cautions = [f"{t.title}: {t.why}" for t in left], list[str]()
-    if utility is not None and utility.value < -floor:
-        fell = f"accuracy on never-seen records fell: {show(utility)}"
-        if utility.high < -floor:
-            failures.append(f"utility: {fell}, more than the floor of {floor:g}")
+    what = "accuracy" if utility is None else utility.of
+    if utility is not None and utility.estimate.value < -utility.floor:
+        fell = f"{what} on never-seen records fell: {show(utility.estimate)}"
+        if utility.estimate.high < -utility.floor:
+            failures.append(f"utility: {fell}, more than the floor of {utility.floor:g}")
         else:
             # it is not shown to be too large, so it is stated as a caution and does not decide
-            cautions.append(f"caution: {fell}, perhaps more than the floor of {floor:g}")
+            cautions.append(f"caution: {fell}, perhaps more than the floor of {utility.floor:g}")
     if failures:
-        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(tests)), smallest, _failed(left, tests, forgotten))
+        sentence = _failed(left, tests, forgotten, what)
+        return Verdict(Status.NOT_VERIFIED, (*failures, *_hidden(tests)), smallest, sentence)
     if barred:
         return Verdict(Status.UNDECIDED, (barred, *cautions), smallest, f"Nothing can be concluded: {barred}.")
     if doubts := _doubts(tests, forgotten, unmeasured):
@@ -118,7 +132,7 @@ def decide(
     ]
     reasons.append(f"doing nothing would have been caught by: {'; '.join(t.title for t in informative)}")
     count = f"{how_many(len(informative), 'test')} that would have caught doing nothing"
-    lost = " It may have lost accuracy." if cautions else ""
+    lost = f" It may have lost {what}." if cautions else ""
     sentence = (
         f"By {count}, this model could not be distinguished from one that never saw the {forgotten}, within "
         f"the margins stated; smaller traces, and tests not made here, are not ruled out.{lost}"
@@ -160,9 +174,9 @@ def _no_informative_test(tests: Sequence[AuditTest]) -> str:
     )
 
 
-def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], forgotten: Forgotten) -> str:
+def _failed(failing: Sequence[AuditTest], tests: Sequence[AuditTest], forgotten: Forgotten, what: str) -> str:
     if not failing:
-        return "The model lost more accuracy on records that it never saw than unlearning may cost."
+        return f"The model lost more {what} on records that it never saw than unlearning may cost."
     count = f"{len(failing)} of {how_many(len(tests), 'test')} {by_number(len(failing), 'shows', 'show')}"
     if not any(t.of_model for t in failing):
         return f"{count} that the method leaves traces of the {forgotten} in other models that it unlearns."

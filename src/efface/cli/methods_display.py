@@ -20,6 +20,7 @@ def describe(method: "type[Method]") -> dict[str, Any]:
         "key": method.key,
         "summary": method.summary,
         "source": method.source,
+        "needs_classes": method.needs_classes,
         "options": [
             {
                 "name": f.name,
@@ -40,6 +41,8 @@ def show_methods(described: Sequence[Mapping[str, Any]], stdout: TextIO) -> None
     for method in described:
         say(out, Text.assemble((method["key"], "bold"), f": {method['summary']}"))
         say(out, Text(f"  source: {method['source']}", style="dim"))
+        if method["needs_classes"]:
+            say(out, Text("  needs classes", style="dim"))
         if method["options"]:
             table = Table(box=None, padding=(0, 2), show_edge=False)
             for name in ("option", "default", "range", "meaning"):

@@ -6,11 +6,12 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from efface.kinds.base import SCOPE, Head, Kind
+from efface.kinds.base import SCOPE, Head, Kind, Perturb
 from efface.kinds.classes import Binary, Classes
 from efface.kinds.multilabel import MultiLabel
 from efface.kinds.regression import Regression
 from efface.kinds.tokens import Tokens
+from efface.kinds.words import Measure, Words
 
 # in the order in which they are tried where the kind is not stated
 KINDS: Mapping[str, type[Kind]] = MappingProxyType(
@@ -54,9 +55,12 @@ __all__ = [
     "Classes",
     "Head",
     "Kind",
+    "Measure",
     "MultiLabel",
+    "Perturb",
     "Regression",
     "Tokens",
+    "Words",
     "find_kind",
     "kind_by_key",
     "kinds_to_state",

@@ -1,13 +1,14 @@
 """What a kind of outputs is: all that efface needs to know of what a model says of a record."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from efface.kinds.words import Measure, Words
 from efface.options import Options
 
 SCOPE = (
@@ -16,6 +17,7 @@ SCOPE = (
 )
 
 Head = Callable[[Tensor], Tensor]  # a last layer fitted afresh: from features (n, d) to values (n, k)
+Perturb = Callable[[Any, torch.Generator], Any]  # makes a slightly changed copy of inputs
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,14 @@ class Kind(Options, ABC):
 
     key: ClassVar[str]  # as users write it: Task(kind=...)
     title: ClassVar[str]  # what a record's target is, in words
+    words: ClassVar[Words]
     utility: ClassVar[str] = "Accuracy"  # what `useful` measures
+    least: ClassVar[float] = 0.0  # the least that `useful` can be
     has_classes: ClassVar[bool] = (
         False  # whether a record has one class, so that others are wrong, and one can be erased
     )
     is_probable: ClassVar[bool] = True  # whether values give probabilities, and the loss is in nats
+    bends: ClassVar[bool] = True  # whether the loss's curvature is one in values, or in outputs that are not kept
     is_long: ClassVar[bool] = False  # whether outputs are far larger than values, so that few are held at a time
     unit: ClassVar[str] = "values"  # what the last dimension of the outputs counts
 
@@ -118,6 +123,19 @@ class Kind(Options, ABC):
         """The mean loss, a scalar."""
         return self.losses(values, labels).mean()
 
+    def bend(self, values: Tensor, labels: Tensor, direction: Tensor) -> Tensor:
+        """The Hessian of each record's loss in its values, times a direction, (n, k); where `bends`.
+
+        Args:
+            values: Values, without gradients.
+            labels: Labels.
+            direction: One number for each value, (n, k).
+        """
+        with torch.enable_grad():
+            moved = values.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.losses(moved, labels).sum(), moved, create_graph=True)
+            return torch.autograd.grad((slope * direction.detach()).sum(), moved)[0]
+
     # What is judged
 
     @abstractmethod
@@ -160,8 +178,34 @@ class Kind(Options, ABC):
         """Labels of records as people read them, each in a few words."""
         return [", ".join(f"{value:.4g}" for value in row) for row in labels.flatten(1).tolist()]
 
+    def doubts(self, values: Tensor, labels: Tensor) -> Tensor:
+        """How far the model is from knowing each record, (n,), float64, from 0 to 1: for classes, what others get."""
+        return -torch.expm1(-self.losses(values, labels).double())
+
     def other(self, values: Tensor, labels: Tensor) -> Tensor | None:
         """A statistic that the margin does not determine, (n,), float64; None where there is none."""
+        return None
+
+    def comparable(self, values: Tensor, labels: Tensor) -> Tensor:
+        """All that is compared, (n, c), in one unit, so that distances may be taken over it; NaN where it is hidden."""
+        compared = self.compared(values)
+        return compared.masked_fill(self.is_hidden(compared), torch.nan)
+
+    def extra_scores(self, values: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+        """Membership scores that other kinds lack, (n,), float64, higher = member, by the key of the attack."""
+        return {}
+
+    def measures(self, values: Tensor, labels: Tensor) -> Sequence[Measure]:
+        """What reports show of records beside utility and loss."""
+        return ()
+
+    def copier(self, inputs: Any, targets: Tensor) -> Perturb | None:
+        """Choose how slightly changed copies are made of inputs that are no floats; None where the kind knows no way.
+
+        Args:
+            inputs: The inputs of some records.
+            targets: Their targets.
+        """
         return None
 
     def confidence(self, values: Tensor) -> Tensor | None:

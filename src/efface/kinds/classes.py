@@ -11,6 +11,7 @@ from efface.kinds.base import SCOPE, Head, Kind
 from efface.kinds.heads import probe_unmasked
 from efface.kinds.mistaken import not_logits_of_classes, not_logits_of_sigmoids
 from efface.kinds.shapes import are_zero_or_one, shape_of
+from efface.kinds.words import Words
 from efface.numerics.logits import (
     aligned,
     bound_masked,
@@ -37,6 +38,10 @@ class Classes(Kind):
 
     key = "classes"
     title = "one of several classes"
+    words = Words(
+        "log-odds of the label",
+        "How sure a model is of a record's label: the logarithm of the odds that it gives to the label.",
+    )
     has_classes = True
     unit = "classes"
 
@@ -68,6 +73,10 @@ class Classes(Kind):
 
     def loss(self, values: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(values, labels)
+
+    def bend(self, values: Tensor, labels: Tensor, direction: Tensor) -> Tensor:
+        p = values.softmax(1)
+        return p * (direction - (p * direction).sum(1, keepdim=True))
 
     def margin(self, values: Tensor, labels: Tensor) -> Tensor:
         return margin(values, labels)

@@ -12,6 +12,7 @@ from efface.kinds.base import Head, Kind
 from efface.kinds.heads import fit_head
 from efface.kinds.mistaken import not_logits_of_sigmoids
 from efface.kinds.shapes import are_zero_or_one, shape_of
+from efface.kinds.words import Words
 from efface.numerics.log_odds import log_odds
 from efface.numerics.probabilities import weighted
 
@@ -28,6 +29,13 @@ class MultiLabel(Kind):
 
     key = "multilabel"
     title = "several labels, each there or not"
+    words = Words(
+        "log-odds of all labels",
+        "How sure a model is of a record's labels: the logarithm of the odds that it gives to all of them together.",
+        "accuracy (labels right)",
+        "Gap between the two labels that are least sure",
+        "least sure labels",
+    )
     utility = "Labels right"
     unit = "labels"
 

@@ -1,5 +1,6 @@
 """One or more real values for each record."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -12,6 +13,7 @@ from efface.errors import RequestError
 from efface.kinds.base import Head, Kind
 from efface.kinds.heads import fit_head
 from efface.kinds.shapes import are_zero_or_one, shape_of
+from efface.kinds.words import Words
 from efface.options import option
 
 SMALLEST = 1e-12  # of a squared residual, so that its root has a gradient
@@ -35,7 +37,17 @@ class Regression(Kind):
 
     key = "regression"
     title = "one or more real values"
+    words = Words(
+        "minus the residual's size",
+        "How near a model comes to a record's target: minus the root mean square of what it is off by, in standard "
+        "deviations of the target; 0 is exact.",
+        "explained variance (R2)",
+        "Gap between the largest and the smallest residual",
+        "residuals",
+        "all residuals",
+    )
     utility = "R2 (share of variance explained)"
+    least = -math.inf
     is_probable = False
 
     scale: tuple[float, ...] = ()
@@ -96,6 +108,10 @@ class Regression(Kind):
     def log_likelihood(self, values: Tensor, labels: Tensor) -> Tensor:
         return -self._squares(values, labels).mean(1) / 2
 
+    def doubts(self, values: Tensor, labels: Tensor) -> Tensor:
+        """In units of the targets' spread, where the loss has a unit."""
+        return -torch.expm1(self.log_likelihood(values, labels))
+
     def useful(self, values: Tensor, labels: Tensor) -> Tensor:
         """1 less the mean squared residual in units of the targets' variance, whose mean over records is R2."""
         return 1 - self._squares(values, labels).mean(1)
@@ -116,6 +132,10 @@ class Regression(Kind):
         """How much larger the largest of several residuals is than the smallest, (n,), >= 0; None for one value."""
         sizes = self._squares(values, labels).sqrt()
         return None if sizes.shape[1] < 2 else sizes.amax(1) - sizes.amin(1)
+
+    def comparable(self, values: Tensor, labels: Tensor) -> Tensor:
+        """Residuals in units of the targets' standard deviations, (n, d)."""
+        return (values.double() - self.labels(labels).double()) / self._unit(values)
 
     def head(self, features: Tensor, labels: Tensor, values: Tensor) -> Head | None:
         wanted, unit = labels.double().cpu(), self._unit(values).cpu()
@@ -139,7 +159,7 @@ class Regression(Kind):
         return (labels + off * self._unit(compared) * (-wanted.clamp_max(0.0) / size)[:, None]).to(compared.dtype)
 
     def _squares(self, values: Tensor, labels: Tensor) -> Tensor:
-        return ((values.double() - self.labels(labels).double()) / self._unit(values)).square()
+        return self.comparable(values, labels).square()
 
     def _unit(self, values: Tensor) -> Tensor:
         return torch.tensor(self.scale or (1.0,), dtype=torch.float64, device=values.device)

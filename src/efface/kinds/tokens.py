@@ -1,29 +1,33 @@
 """A sequence of classes for each record: tagging, next item, language models."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from efface.kinds.base import Kind
+from efface.kinds.base import Kind, Perturb
 from efface.kinds.mistaken import not_logits_of_classes
 from efface.kinds.shapes import shape_of
+from efface.kinds.words import Measure, Words
 from efface.numerics.log_odds import SUREST, log_odds
 from efface.options import option
 
 QUANTILES = 8  # of the log-likelihoods of a record's positions, the least and the greatest among them
 SUREST_MEAN = -1e-7  # of a mean log-likelihood in float32, so that its odds stay finite
 READ = 2**22  # numbers of logits of which what is only read is computed at a time, since that makes several copies
+NO_GAP = -1.0  # between other classes where there is but one
+CHANGED = 0.1  # share of a record's positions that a slightly changed copy takes from elsewhere in the record
 LOWEST = 0.2  # share of a record's positions, those of the least scores, that Min-K%++ reads
 
 # the columns of values: what steps compare, then what is only read
 MEAN = 0
 COMPARED = 1 + QUANTILES
-SUM, SURENESS, CONFIDENCE, MIN_K, RIGHT, EXTRACTED = range(COMPARED, COMPARED + 6)
-COLUMNS = EXTRACTED + 1
+SUM, SURENESS, CONFIDENCE, MIN_K, RIGHT, EXTRACTED, OTHERS = range(COMPARED, COMPARED + 7)
+COLUMNS = OTHERS + 1
 # the columns of labels
 POSITIONS, PACKED = 0, 1
 
@@ -41,8 +45,8 @@ class Tokens(Kind):
     of `classes`. What is kept of a record is L and QUANTILES quantiles of l_t, which steps compare; and, for what is
     only read, the sum of l_t, the means over positions of minus the entropy and of the log-probability of the likeliest
     class, Min-K%++ (arXiv 2404.02936), the share of positions whose target is the likeliest class (exact memorisation),
-    and the share of the sequence that follows the last position where it is not (extraction strength, arXiv 2004.15011,
-    by teacher forcing).
+    the share of the sequence that follows the last position where it is not (extraction strength, arXiv 2004.15011,
+    by teacher forcing), and the mean over positions of the gap between the two best classes other than the target.
 
     Args:
         ignored: The target of positions that count for nothing.
@@ -50,9 +54,17 @@ class Tokens(Kind):
 
     key = "tokens"
     title = "a sequence of classes"
+    words = Words(
+        "log-odds of a mean position",
+        "How sure a model is of a record's sequence: the mean over its positions of the log-probability of the target, "
+        "as the logarithm of odds.",
+        "accuracy (positions right)",
+        values="log-likelihoods of positions",
+    )
     utility = "Positions right"
     is_long = True
     unit = "classes"
+    bends = False
 
     ignored: int = option(-100, "the target of positions that count for nothing", -(2**31), 2**31)
 
@@ -135,8 +147,29 @@ class Tokens(Kind):
         return [f"{int(row[POSITIONS])} positions" for row in labels]
 
     def other(self, values: Tensor, labels: Tensor) -> Tensor | None:
-        """Minus the mean entropy over the positions, which no step compares, (n,)."""
-        return self.sureness(values)
+        """The mean over positions of the gap between the two best other classes, which no step compares, (n,)."""
+        return None if bool((values[:, OTHERS] < 0).any()) else values[:, OTHERS].double()
+
+    def extra_scores(self, values: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+        total = values[:, SUM].double()
+        return {"min_k": values[:, MIN_K].double(), "zlib": total / labels[:, PACKED].to(total.device)}
+
+    def measures(self, values: Tensor, labels: Tensor) -> Sequence[Measure]:
+        columns = values.double().unbind(1)
+        return (
+            Measure("likelihood_sum", "Log-likelihood, sum over positions (nats)", columns[SUM]),
+            Measure("likelihood_worst", "Log-likelihood of the worst position (nats)", columns[MEAN + 1]),
+            Measure("memorised", "Exact memorisation (share of positions right)", columns[RIGHT]),
+            Measure("extracted", "Extraction strength (share of the sequence)", columns[EXTRACTED]),
+        )
+
+    def copier(self, inputs: Any, targets: Tensor) -> Perturb | None:
+        """Copies take one position in ten from elsewhere in the record, where inputs are a tensor (records, positions).
+
+        Of other inputs it is not known which parts are the sequence, and which are masks or lengths.
+        """
+        is_sequence = isinstance(inputs, Tensor) and inputs.ndim == 2 and inputs.shape[1] > 1
+        return _moved if is_sequence else None
 
     def confidence(self, values: Tensor) -> Tensor | None:
         return values[:, CONFIDENCE].double()
@@ -181,4 +214,19 @@ def _only_read(log_p: Tensor, own: Tensor, known: Tensor, counts: Tensor) -> Ten
     is_right = (answer == own) | ~counts
     after = is_right.flip(1).cumprod(1).flip(1).bool() & counts
     columns = [known.sum(1), mean(expected), mean(likeliest), least, mean(is_right.float())]
-    return torch.stack([*columns, after.sum(1) / number], 1).float()
+    return torch.stack([*columns, after.sum(1) / number, mean(_gap(log_p, own))], 1).float()
+
+
+def _gap(log_p: Tensor, own: Tensor) -> Tensor:
+    """The gap between the two highest but the target's, (n, positions); NO_GAP with two classes."""
+    if log_p.shape[2] < 3:
+        return torch.full_like(own, NO_GAP, dtype=torch.float32)
+    top = log_p.scatter(2, own[:, :, None], -torch.inf).topk(2, dim=2).values
+    return top[:, :, 0] - top[:, :, 1]
+
+
+def _moved(inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """A copy of sequences, (n, positions), in which a share of the positions holds what another does."""
+    chosen = torch.rand(inputs.shape, generator=generator, dtype=torch.float32) < CHANGED
+    source = torch.randint(inputs.shape[1], inputs.shape, generator=generator)
+    return torch.where(chosen.to(inputs.device), inputs.gather(1, source.to(inputs.device)), inputs)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
@@ -50,8 +49,8 @@ class Aligning(Descent, ABC):
         def loss(retain: Batch, forget: Batch) -> Tensor:
             z_retain, z_forget = problem.logits(retain, forget)
             drawn = unseen[torch.from_numpy(next(draws)).to(unseen.device)]
-            apart = distance(label_first(z_forget, forget.targets), drawn)
-            return F.cross_entropy(z_retain, retain.targets) + self.pull * apart
+            apart = distance(label_first(z_forget, problem.labels(forget)), drawn)
+            return problem.loss(z_retain, retain) + self.pull * apart
 
         sources = [Source("retain", problem.retain), Source("forget", problem.forget)]
         return self.sgd(problem, loss, sources, training=False)
@@ -64,6 +63,7 @@ class Align(Aligning):
     key = "align"
     summary = "give forget records the distribution of outputs of never-seen records, by an energy distance"
     source = "efface; inspired by a survey's words on Chen et al., arXiv 2111.11869"
+    needs_classes = True
 
     def distance(self, problem: Problem, unseen: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         return energy_distance
@@ -79,6 +79,7 @@ class AlignGan(Aligning):
     key = "align_gan"
     summary = "give forget records outputs that a discriminator cannot tell from those of never-seen records"
     source = "efface; inspired by a survey's words on Chen et al., arXiv 2111.11869"
+    needs_classes = True
 
     width: int = option(64, "hidden units in each of the discriminator's two layers", 1, 100_000)
     turns: int = option(1, "steps of the discriminator before each of the model", 1, 1000)

@@ -28,6 +28,7 @@ class BadTeacher(Descent):
     key = "bad_teacher"
     summary = "learn from a random network on the forget set and from the original on the retain set"
     source = "Chundawat et al., AAAI 2023, arXiv 2205.08096"
+    needs_classes = True
 
     lr: float = option(1e-4, "learning rate of Adam", 1e-8, 10.0)
     momentum: float = option(0.9, "first beta of Adam", 0.0, 0.999)

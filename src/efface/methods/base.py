@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from efface.calibration.counterfactual import CounterfactualLogits
 from efface.data.records import Batch, Records
 from efface.errors import DivergedError
+from efface.kinds import Kind
 from efface.models.running import device_of, joint_logits
 from efface.options import Options
 from efface.runtime.cost import Meter
@@ -95,6 +96,10 @@ class Problem(Brief):
         """The mean loss of the task's kind, a scalar; `values` are what `logits` gave for the batch."""
         return self.task.rules.loss(values, batch.targets)
 
+    def labels(self, batch: Batch) -> Tensor:
+        """The labels of a batch, (records, ...): where the kind has classes the class of each record, int64."""
+        return self.task.rules.labels(batch.targets)
+
     def logits(self, *batches: Batch) -> list[Tensor]:
         """Values of the working copy with gradients, one tensor for each batch; charged as forward and backward.
 
@@ -139,6 +144,16 @@ class Method(Options, ABC):
     def warnings(self, task: Task) -> tuple[str, ...]:
         """What to know of the method on a task; by default nothing."""
         return ()
+
+    def unfit_kind(self, rules: Kind) -> str | None:
+        """Why the method cannot take a kind of outputs, which refuses a request before any work; None if it can.
+
+        Args:
+            rules: The kind.
+        """
+        if rules.has_classes or not self.needs_classes:
+            return None
+        return f"{self.key} needs records of one class each, and a target of this task is {rules.title}"
 
     def unfit(self, model: nn.Module) -> str | None:
         """Why the method cannot take a model, by its layers, which refuses a request before any work; None if it can.

@@ -38,6 +38,7 @@ class Boundary(Descent):
     key = "boundary"
     summary = "train forget records on their nearest other class, or on a shadow class"
     source = "Chen et al., arXiv 2303.11570"
+    needs_classes = True
 
     lr: float = option(1e-5, "learning rate of SGD", 1e-8, 10.0)
     epsilon: float = option(0.1, "size of the step on the inputs that finds the nearest other class", 0.0, 1e6)
@@ -67,7 +68,7 @@ class Boundary(Descent):
             with reading(head) as features:
                 z = problem.logits(forget)[0]
             wide = torch.cat([z, F.linear(features[-1].float(), row, bias)], 1)
-            return F.cross_entropy(wide, torch.full_like(forget.targets, z.shape[1]))
+            return F.cross_entropy(wide, torch.full_like(problem.labels(forget), z.shape[1]))
 
         return self.sgd(problem, loss, [Source("forget", problem.forget)], optimiser=optimiser)
 
@@ -83,14 +84,14 @@ def nearest_other(problem: Problem, batch: Batch, epsilon: float) -> Tensor:
     Returns:
         Classes, (records,), never the label and never a class that is wholly forgotten, unless no other is left.
     """
-    original, task = problem.original, problem.task
+    original, task, labels = problem.original, problem.task, problem.labels(batch)
     with mode(original, training=False):
         with torch.enable_grad():
             start = map_tensors(
                 batch.inputs, lambda t: t.detach().clone().requires_grad_() if t.is_floating_point() else t
             )
             movable = [t for t in tensors_in(start) if t.is_floating_point()]
-            loss = F.cross_entropy(forward(task, original, Batch(start, batch.targets)), batch.targets, reduction="sum")
+            loss = F.cross_entropy(forward(task, original, Batch(start, batch.targets)), labels, reduction="sum")
             # not backward(), which would set gradients of the original's weights
             follows = bool(movable) and loss.requires_grad
             slopes = torch.autograd.grad(loss, movable, allow_unused=True) if follows else ()
@@ -103,7 +104,7 @@ def nearest_other(problem: Problem, batch: Batch, epsilon: float) -> Tensor:
         z[:, list(problem.forget_classes)] = torch.finfo(
             z.dtype
         ).min  # finite, so that a record's own class stays the last
-    return z.scatter(1, batch.targets[:, None], -torch.inf).argmax(1)
+    return z.scatter(1, labels[:, None], -torch.inf).argmax(1)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efface.data.records import Batch
@@ -42,7 +41,7 @@ class CT(Descent):
                 kernel.copy_(kernel.mT.clone())
 
         def loss(retain: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
+            return problem.loss(problem.logits(retain)[0], retain)
 
         optimiser = self.make_optimiser(problem, decay=self.decay)
         return self.sgd(problem, loss, [Source("retain", problem.retain)], optimiser=optimiser)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -34,13 +33,13 @@ def split(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 def gradient(problem: Problem, batch: Batch) -> Tensor:
-    """Gradient of the summed cross-entropy of a batch with respect to the trainable weights, as a flat vector."""
-    loss = F.cross_entropy(problem.logits(batch)[0], batch.targets, reduction="sum")
+    """Gradient of the summed loss of a batch with respect to the trainable weights, as a flat vector."""
+    loss = problem.task.rules.losses(problem.logits(batch)[0], batch.targets).sum()
     return flat(torch.autograd.grad(loss, problem.trainable(), materialize_grads=True))
 
 
 def mean_square(problem: Problem, positions: Indices, group: int = 1) -> Tensor:
-    """Mean over groups of records of the squared gradient of their mean cross-entropy, in eval mode.
+    """Mean over groups of records of the squared gradient of their mean loss, in eval mode.
 
     Args:
         problem: The problem.
@@ -61,7 +60,7 @@ def mean_square(problem: Problem, positions: Indices, group: int = 1) -> Tensor:
 
 
 def curvature_product(problem: Problem, batch: Batch, vector: Tensor) -> Tensor:
-    """Multiply the Gauss-Newton matrix of the summed cross-entropy of a batch by a flat vector.
+    """Multiply the Gauss-Newton matrix of the summed loss of a batch by a flat vector.
 
     Args:
         problem: The problem.
@@ -86,8 +85,7 @@ def curvature_product(problem: Problem, batch: Batch, vector: Tensor) -> Tensor:
                 f"influence differentiates the model twice, and a layer of it does not allow that ({error}): "
                 "use woodfisher"
             ) from error
-        p = z.detach().softmax(1)
-        bent = p * (pushed - (p * pushed).sum(1, keepdim=True))
+        bent = problem.task.rules.bend(z.detach(), batch.targets, pushed)
         problem.meter.count(backward=2 * len(batch))
         return flat(torch.autograd.grad(z, weights, bent, materialize_grads=True))
 

@@ -28,6 +28,7 @@ class Delete(Descent):
     key = "delete"
     summary = "learn on the forget set what the original says of all classes but the label's"
     source = "Zhou et al. (DELETE), CVPR 2025, arXiv 2503.23751 (by its abstract and public code)"
+    needs_classes = True
 
     lr: float = option(1e-3, "learning rate of SGD", 1e-8, 10.0)
 
@@ -35,7 +36,7 @@ class Delete(Descent):
         def loss(forget: Batch) -> Tensor:
             z = problem.logits(forget)[0]
             known = centre(teacher_logits(problem, problem.original, forget))
-            return divergence(label_masked(known, forget.targets, problem.forget_classes), z)
+            return divergence(label_masked(known, problem.labels(forget), problem.forget_classes), z)
 
         return self.sgd(problem, loss, [Source("forget", problem.forget)])
 

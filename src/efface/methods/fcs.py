@@ -33,6 +33,7 @@ class FCS(Descent):
     key = "fcs"
     summary = "flatten forget outputs, then contrast them with retain outputs and train on the retain set, in turn"
     source = "winner of the NeurIPS-2023 unlearning challenge (arXiv 2406.09073), by way of arXiv 2410.01276"
+    needs_classes = True
 
     steps: int = option(120, "steps on retain records; passes over the forget records come on top", 1, 1_000_000)
     every: int = option(45, "such steps between evaluations", 1, 1_000_000)
@@ -54,7 +55,7 @@ class FCS(Descent):
             return contrast(fill_masked(z_forget, 0.0), fill_masked(z_retain.detach(), 0.0), self.temperature)
 
         def keep(retain: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
+            return problem.loss(problem.logits(retain)[0], retain)
 
         forget, retain = problem.forget, problem.retain
         per_pass = -(-len(forget) // self.batch)

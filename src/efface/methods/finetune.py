@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
@@ -25,6 +24,6 @@ class Finetune(Descent):
 
     def run(self, problem: Problem) -> Iterator[Step]:
         def loss(retain: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
+            return problem.loss(problem.logits(retain)[0], retain)
 
         return self.sgd(problem, loss, [Source("retain", problem.retain)])

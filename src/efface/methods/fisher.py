@@ -11,7 +11,7 @@ from torch import Tensor
 
 from efface.errors import DivergedError
 from efface.methods.base import Method, Problem, Step
-from efface.methods.curvature import batches, flat, split
+from efface.methods.curvature import batches, flat, mean_square, split
 from efface.models.running import logits_of, mode
 from efface.options import option
 from efface.runtime.seeds import derive_seed
@@ -26,7 +26,8 @@ class Fisher(Method):
 
     F is the diagonal of the Fisher matrix in eval mode, the mean over `sample` retain records of the expectation,
     over the model's own distribution of labels, of the squared derivative of log p(label); exact, by one backward
-    pass for each record and class. Golatkar et al. (CVPR 2020) derive the power 1/4; their public code has a variance
+    pass for each record and class. Where records have no classes it is the squared derivative of the loss itself, the
+    empirical Fisher matrix. Golatkar et al. (CVPR 2020) derive the power 1/4; their public code has a variance
     of alpha min(1 / F, cap), so power 1/2, with a cap of 1e3 and alpha 3e-6, and copies of it sweep alpha from 1e-9
     to 1e-6: the power and the cap of the code are the defaults here, since alpha has published values with these
     alone. It is very sensitive to alpha.
@@ -56,7 +57,9 @@ class Fisher(Method):
     def run(self, problem: Problem) -> Iterator[Step]:
         rng = np.random.default_rng(derive_seed(problem.seed, "fisher", "sample"))
         weights = problem.trainable()
-        diagonal = expected_diagonal(problem, rng.permutation(problem.retain)[: self.sample])
+        sample = rng.permutation(problem.retain)[: self.sample]
+        is_exact = problem.task.rules.has_classes
+        diagonal = expected_diagonal(problem, sample) if is_exact else mean_square(problem, sample)
         spread = (diagonal + FLOOR).pow(-self.power).clamp(max=math.sqrt(self.cap)) * math.sqrt(self.alpha)
         # drawn on the CPU, so that a seed gives the same noise on every device
         generator = torch.Generator().manual_seed(derive_seed(problem.seed, "fisher", "noise"))
@@ -66,7 +69,7 @@ class Fisher(Method):
                 # in the wider dtype, and rounded once
                 weight.copy_(weight + deviation.view_as(weight) * drawn)
         reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
-        value = F.cross_entropy(reached, problem.train.targets(problem.forget)).item()
+        value = problem.task.rules.loss(reached, problem.train.targets(problem.forget)).item()
         if not math.isfinite(value):
             raise DivergedError(f"the loss became {value}: try a smaller alpha")
         yield Step(1, value, is_eval_point=True)

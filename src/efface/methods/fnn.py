@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efface.data.records import Batch
@@ -59,7 +58,7 @@ class Fnn(Descent):
             if done in before:
                 self.decay(problem)
             done += 1
-            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
+            return problem.loss(problem.logits(retain)[0], retain)
 
         return self.sgd(problem, loss, [Source("retain", problem.retain)])
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from efface.methods.adversarial import adversarial_loss, label_first
@@ -37,6 +36,7 @@ class Game(Descent):
     key = "game"
     summary = "match a model trained without the forget set, and hide from an attack that the records were members"
     source = "Liu et al., arXiv 2411.03914"
+    needs_classes = True
 
     match: float = option(1.0, "weight of the distance to the alternative model", 0.0, 1e3)
     leak: float = option(1.0, "weight of the membership leakage", 0.0, 1e3)
@@ -68,10 +68,12 @@ class Game(Descent):
                 lead = next(retain_batches)
                 z, z_never = problem.logits(lead, never)
                 apart = (z_never.softmax(1) - wanted[torch.from_numpy(at).to(device)]).square().sum(1).mean()
-                return F.cross_entropy(z, lead.targets) + self.match * apart
+                return problem.loss(z, lead) + self.match * apart
             follow = next(forget_batches)
             z, z_never = problem.logits(follow, never)
-            leaked = leakage(label_first(z, follow.targets), label_first(z_never, never.targets).detach())
+            leaked = leakage(
+                label_first(z, problem.labels(follow)), label_first(z_never, problem.labels(never)).detach()
+            )
             return self.leak * leaked
 
         return self.sgd(problem, loss, [], training=False)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
@@ -39,6 +38,6 @@ class GradientAscent(Descent):
         optimiser.register_step_pre_hook(shorten)
 
         def loss(forget: Batch) -> Tensor:
-            return -F.cross_entropy(problem.logits(forget)[0], forget.targets)
+            return -problem.loss(problem.logits(forget)[0], forget)
 
         return self.sgd(problem, loss, [Source("forget", problem.forget)], optimiser=optimiser)

@@ -8,10 +8,10 @@ from functools import reduce
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from efface.errors import DivergedError
+from efface.kinds import Kind
 from efface.methods.base import Method, Problem, Step
 from efface.methods.curvature import BATCH, batches, conjugate_gradients, curvature_product, gradient, split
 from efface.models.running import logits_of, mode
@@ -24,7 +24,7 @@ from efface.types import Indices
 class Newton(Method, ABC):
     """w = w* + scale / n (C + damping)^-1 sum over the forget set of grad CE, in `rounds` equal parts.
 
-    C is a curvature of the mean cross-entropy over `sample` of the n retain records, in eval mode at w*. At `scale` 1
+    C is a curvature of the mean loss over `sample` of the n retain records, in eval mode at w*. At `scale` 1
     this is the Newton step of the retain objective from w*, if w* minimises the objective with the forget set. The
     line from w* is straight and the curvature is computed once; the weights may be judged after every part, since the
     length that suits a network cannot be known beforehand.
@@ -69,7 +69,7 @@ class Newton(Method, ABC):
                 for weight, start, full in parts:
                     weight.copy_(start + k / self.rounds * full)
             reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
-            value = F.cross_entropy(reached, targets).item()
+            value = problem.task.rules.loss(reached, targets).item()
             if not math.isfinite(value):
                 raise DivergedError(f"the loss became {value}: try a smaller scale or more damping")
             yield Step(k, value, is_eval_point=True)
@@ -79,12 +79,13 @@ class Newton(Method, ABC):
 class Influence(Newton):
     """w = w* + scale / n (G + damping)^-1 sum over the forget set of grad CE, by conjugate gradients.
 
-    G is the Gauss-Newton matrix, the mean of J' (diag p - p p') J over retain records; see Newton for the rest. It is
-    the influence function of Koh & Liang summed over the forget set; they leave one record out, and damp the Hessian
-    itself, which is not positive for a network. A Newton step with a positive curvature and many records is that of
-    Golatkar et al. (CVPR 2020, arXiv 1911.04933), whose noise we leave out. On a network few iterations do most of the
-    damping, at whatever size its gradients have; an exact solution wants many. The published step is one whole Newton
-    step, the default; iterations, damping and sample were chosen here.
+    G is the Gauss-Newton matrix, the mean of J' H J over retain records, with H the Hessian of the loss in the outputs,
+    which for classes is diag p - p p'; see Newton for the rest. It is the influence function of Koh & Liang summed over
+    the forget set; they leave one record out, and damp the Hessian itself, which is not positive for a network. A
+    Newton step with a positive curvature and many records is that of Golatkar et al. (CVPR 2020, arXiv 1911.04933),
+    whose noise we leave out. On a network few iterations do most of the damping, at whatever size its gradients have;
+    an exact solution wants many. The published step is one whole Newton step, the default; iterations, damping and
+    sample were chosen here.
     """
 
     key = "influence"
@@ -92,6 +93,11 @@ class Influence(Newton):
     source = "Koh & Liang, arXiv 1703.04730"
 
     iterations: int = option(30, "most iterations of conjugate gradients", 1, 100_000)
+
+    def unfit_kind(self, rules: Kind) -> str | None:
+        if rules.bends:
+            return super().unfit_kind(rules)
+        return f"influence needs all outputs of a record, which of {rules.title} are not kept: use woodfisher"
 
     def solve(self, problem: Problem, sample: Indices, vector: Tensor) -> Tensor:
         held = list(problem.train.stream(sample, BATCH))

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
@@ -35,7 +34,7 @@ class L1Sparse(Descent):
 
         def loss(retain: Batch) -> Tensor:
             alpha = self.alpha * (1 - next(steps) / self.steps)
-            return F.cross_entropy(problem.logits(retain)[0], retain.targets) + alpha * flat(moving).abs().sum()
+            return problem.loss(problem.logits(retain)[0], retain) + alpha * flat(moving).abs().sum()
 
         optimiser = self.make_optimiser(problem, decay=self.decay)
         return self.sgd(problem, loss, [Source("retain", problem.retain)], optimiser=optimiser)

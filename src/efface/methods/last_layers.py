@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efface.data.records import Batch
@@ -43,7 +42,7 @@ class LastLayers(Descent, ABC):
             for module in still:
                 module.training = False  # until the step is over: `sgd` gives every module its mode back
             with frozen(held):
-                value = F.cross_entropy(problem.logits(retain)[0], retain.targets)
+                value = problem.loss(problem.logits(retain)[0], retain)
             if not value.requires_grad:
                 raise RequestError(f"option k of {self.key}: the outputs do not depend on the last {self.k} layers")
             return value

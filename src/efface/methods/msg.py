@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from efface.data.records import Batch
@@ -66,7 +65,7 @@ class MSG(Descent):
                     weight.grad.mul_(torch.where(anew, 1.0, self.damp).to(weight.grad.dtype))
 
         def loss(retain: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
+            return problem.loss(problem.logits(retain)[0], retain)
 
         optimiser = self.make_optimiser(problem, decay=self.decay)
         optimiser.register_step_pre_hook(dampen)
@@ -74,7 +73,7 @@ class MSG(Descent):
 
 
 def mean_gradient(problem: Problem, positions: Indices) -> Tensor:
-    """Gradient of the mean cross-entropy of the training records at `positions` in eval mode, as a flat vector."""
+    """Gradient of the mean loss of the training records at `positions` in eval mode, as a flat vector."""
     with mode(problem.model, training=False), torch.enable_grad():
         # one after the other, since each is as large as the weights
         total = reduce(torch.add, (gradient(problem, b) for b in batches(problem, positions)))

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
@@ -29,7 +28,7 @@ class NegGradPlus(Descent):
     def run(self, problem: Problem) -> Iterator[Step]:
         def loss(retain: Batch, forget: Batch) -> Tensor:
             z_retain, z_forget = problem.logits(retain, forget)
-            ascent = F.cross_entropy(z_forget, forget.targets)
-            return self.alpha * F.cross_entropy(z_retain, retain.targets) - (1 - self.alpha) * ascent
+            ascent = problem.loss(z_forget, forget)
+            return self.alpha * problem.loss(z_retain, retain) - (1 - self.alpha) * ascent
 
         return self.sgd(problem, loss, [Source("retain", problem.retain), Source("forget", problem.forget)])

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
@@ -40,6 +39,6 @@ class Perturb(Descent):
                 weight.add_((self.noise * spread * drawn).to(weight.dtype))
 
         def loss(retain: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
+            return problem.loss(problem.logits(retain)[0], retain)
 
         return self.sgd(problem, loss, [Source("retain", problem.retain)])

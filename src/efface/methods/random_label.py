@@ -39,7 +39,7 @@ class RandomLabel(Relabelling):
 class SalUn(RandomLabel):
     """w <- w + m (u - w), where u is RandomLabel's update and m = 1 at the `share` of weights with the largest |grad|.
 
-    The gradient is that of the forget set's cross-entropy at w*, in eval mode, and all weights are compared together.
+    The gradient is that of the forget set's loss at w*, in eval mode, and all weights are compared together.
     m holds for the update itself: masked out gradients would still let weight decay and momentum move a weight, as the
     authors' code once did. Theirs runs 10 epochs at 0.013 with weight decay 5e-4 and half of the weights, and draws
     labels anew in each epoch; on CIFAR-10 each epoch is a pass over the forget set and then one over the retain set.

@@ -33,6 +33,7 @@ class ReGUn(Descent):
     key = "regun"
     summary = "teach forget records what the original says of never-seen records with their labels"
     source = "Mirlach, Laguna & Vogt, arXiv 2603.11210 (by a summary with its equations, and its public code)"
+    needs_classes = True
 
     alpha: float = option(0.5, "weight of the retain loss", 0.0, 1.0)
 
@@ -51,8 +52,8 @@ class ReGUn(Descent):
 
         def loss(retain: Batch, forget: Batch) -> Tensor:
             z_retain, z_forget = problem.logits(retain, forget)
-            wanted = reference(forget.targets).expand_as(z_forget)
+            wanted = reference(problem.labels(forget)).expand_as(z_forget)
             apart = F.kl_div(F.log_softmax(z_forget, 1), wanted, reduction="batchmean")
-            return self.alpha * F.cross_entropy(z_retain, retain.targets) + (1 - self.alpha) * apart
+            return self.alpha * problem.loss(z_retain, retain) + (1 - self.alpha) * apart
 
         return self.sgd(problem, loss, [Source("retain", problem.retain), Source("forget", problem.forget)])

@@ -22,6 +22,8 @@ from efface.runtime.seeds import derive_seed
 class Relabelling(Descent, ABC):
     """Base of methods that go on training with wrong labels for forget records."""
 
+    needs_classes = True
+
     alpha: float = option(1.0, "weight of a retain record against that of a forget record", 0.0, 1e6)
     anew: bool = option(False, "draw another wrong label each time that a record is drawn")
     decay: float = option(5e-4, "weight decay", 0.0, 1.0)
@@ -43,9 +45,10 @@ class Relabelling(Descent, ABC):
         def loss(retain: Batch) -> Tensor:
             forget, drawn, chosen = next(relabelled)
             z_retain, z_forget = problem.logits(retain, forget)
-            wrong = other_labels(forget.targets, drawn, ~is_masked(z_forget))
-            taught = F.cross_entropy(z_forget, torch.where(chosen, wrong, forget.targets))
-            return f / total * taught + (1 - f / total) * F.cross_entropy(z_retain, retain.targets)
+            labels = problem.labels(forget)
+            wrong = other_labels(labels, drawn, ~is_masked(z_forget))
+            taught = F.cross_entropy(z_forget, torch.where(chosen, wrong, labels))
+            return f / total * taught + (1 - f / total) * problem.loss(z_retain, retain)
 
         # a batch of one record breaks BatchNorm in train mode
         return self.sgd(problem, loss, [Source("retain", problem.retain)], training=f > 1, optimiser=optimiser)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch, Records
@@ -39,6 +38,7 @@ class Scrub(Descent):
     key = "scrub"
     summary = "disobey the original on the forget set and obey it on the retain set, then rewind to fit"
     source = "Kurmanji et al., NeurIPS 2023, arXiv 2302.09880 (written from the paper alone)"
+    needs_classes = True
 
     lr: float = option(5e-4, "learning rate of Adam or SGD", 1e-8, 10.0)
     momentum: float = option(0.9, "first beta of Adam, or momentum of SGD", 0.0, 0.999)
@@ -66,7 +66,7 @@ class Scrub(Descent):
                     descend(optimiser, -apart(batch, problem.logits(batch)[0]))
             done += 1
             z = problem.logits(retain)[0]
-            return self.alpha * apart(retain, z) + self.gamma * F.cross_entropy(z, retain.targets)
+            return self.alpha * apart(retain, z) + self.gamma * problem.loss(z, retain)
 
         # a batch of one forget record breaks BatchNorm in train mode
         training = len(problem.forget) > 1

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from efface.data.records import Batch
@@ -20,9 +19,9 @@ from efface.options import option
 class SFRon(Descent):
     """Before every `apart`-th step w <- w - lr grad CE(retain), one of w <- w + lr clip(m alpha grad A(forget)).
 
-    A is the mean of the cross-entropies l of a batch with weights l^-even, so that records with a large loss, which are
+    A is the mean of the losses l of a batch with weights l^-even, so that records with a large loss, which are
     forgotten already, count less. m is 1 at weights whose F_forget is at least `select` times their F_retain, else 0: F
-    is the mean over batches of the squared gradient of their mean cross-entropy, in eval mode at w*. The gradient is
+    is the mean over batches of the squared gradient of their mean loss, in eval mode at w*. The gradient is
     cut to a norm of `clip` after the mask. lr and alpha fall to 0 by a cosine; one SGD makes the steps of both kinds,
     so that its momentum and decay move weights with m = 0 too.
 
@@ -56,12 +55,12 @@ class SFRon(Descent):
                 torch.nn.utils.clip_grad_norm_(moving, self.clip)
 
         def away(forget: Batch) -> Tensor:
-            losses = F.cross_entropy(problem.logits(forget)[0], forget.targets, reduction="none")
+            losses = problem.task.rules.losses(problem.logits(forget)[0], forget.targets)
             fallen = (1 + math.cos(math.pi * done / self.steps)) / 2
             return -self.alpha * fallen * evened(losses, self.even)
 
         def keep(retain: Batch) -> Tensor:
-            return F.cross_entropy(problem.logits(retain)[0], retain.targets)
+            return problem.loss(problem.logits(retain)[0], retain)
 
         optimiser.register_step_pre_hook(confine)
         climbs, forget = range(0, self.steps, self.apart), [Source("forget", problem.forget)]

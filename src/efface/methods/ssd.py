@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from efface.errors import DivergedError
 from efface.methods.base import Method, Problem, Step
@@ -21,7 +20,7 @@ class SSD(Method):
     """w <- w min(dampen F_all / F_forget, 1) wherever F_forget > select F_all: selective synaptic dampening.
 
     F is the diagonal of the empirical Fisher matrix, the mean over records of the squared gradient of a record's
-    cross-entropy, in eval mode at w*; F_all = (f F_forget + r F_retain) / (f + r). In the paper `select` is alpha (10
+    loss, in eval mode at w*; F_all = (f F_forget + r F_retain) / (f + r). In the paper `select` is alpha (10
     for ResNet-18; 5 for a class and 10 for random records with a ViT) and `dampen` is lambda (1). The authors' code
     squares the gradients of mini-batches, a quantity that is smaller and depends on their size: `group` does so, of
     one kind of record at a time. At 1 it is the Fisher diagonal itself, with a pass for each record. The paper reports
@@ -61,7 +60,7 @@ class SSD(Method):
             for weight, part in zip(weights, split(factor, weights), strict=True):
                 weight.copy_(weight * part.view_as(weight))
         reached = logits_of(problem.task, problem.model, problem.train, problem.forget, problem.meter)
-        value = F.cross_entropy(reached, problem.train.targets(problem.forget)).item()
+        value = problem.task.rules.loss(reached, problem.train.targets(problem.forget)).item()
         if not math.isfinite(value):
             raise DivergedError(f"the loss became {value}: try a larger select")
         yield Step(1, value, is_eval_point=True)

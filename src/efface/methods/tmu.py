@@ -86,7 +86,7 @@ class TMU(Relabelling):
                 both = next(batches), problem.holdout.read(next(more)).to(device)
                 z = torch.cat(joint_logits(problem.task, twin, both))
                 problem.meter.count(forward=len(z), backward=len(z))
-                descend(optimiser, F.cross_entropy(z, torch.cat([b.targets for b in both])))
+                descend(optimiser, F.cross_entropy(z, torch.cat([problem.labels(b) for b in both])))
         return twin
 
     def _young(self, problem: Problem) -> nn.Module:

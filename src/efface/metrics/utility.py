@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from efface.kinds import CLASSES, Kind
 from efface.metrics.membership import interval
 from efface.numerics.clusters import ClusteredMean, effective_count, repeats
-from efface.numerics.logits import log_likelihood
 from efface.types import Estimate
 
 
@@ -53,8 +53,10 @@ def mean_over_records(
     return interval(float(values.mean()), variance, level, lowest, highest)
 
 
-def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float, clusters: Tensor | None = None) -> Estimate:
-    """Accuracy of a model, or the mean accuracy of several.
+def accuracy(
+    logits: Sequence[Tensor], targets: Tensor, level: float, clusters: Tensor | None = None, rules: Kind = CLASSES
+) -> Estimate:
+    """Accuracy of a model, or what takes its place in other kinds of outputs; the mean of several models.
 
     Args:
         logits: Logits (n, classes) of each model.
@@ -62,14 +64,18 @@ def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float, clusters: 
         level: Coverage of the interval, in (0, 1).
         clusters: The number of each record's group, (n,); None if each record is a group of its own. Wilson's interval
             is then that of as many independent records as say as much (Korn and Graubard 1998).
+        rules: The kind of the task.
 
     Returns:
         The share of right answers, in [0, 1], with Wilson's interval (1927) over records. For several models the
-        interval is the mean of theirs, which is a little too wide for a mean, but not empty at 0 or 1.
+        interval is the mean of theirs, which is a little too wide for a mean, but not empty at 0 or 1. Where an answer
+        is not simply right or wrong: the mean of `Kind.useful`, with the interval of `mean_over_records`.
     """
     from scipy.stats import binomtest
 
-    are_right = [correct(z, targets) for z in logits]
+    are_right = [rules.useful(z, targets) for z in logits]
+    if not rules.has_classes:
+        return mean_over_records(torch.stack(are_right).mean(0), level, rules.least, 1.0, clusters)
     right = [int(r.sum()) for r in are_right]
     share = sum(right) / (len(right) * len(targets))
     if repeats(clusters):
@@ -91,20 +97,30 @@ def _wilson(share: float, count: float, level: float) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def mean_loss(logits: Sequence[Tensor], targets: Tensor, level: float, clusters: Tensor | None = None) -> Estimate:
-    """Cross-entropy of a model, or the mean of several.
+def mean_loss(
+    logits: Sequence[Tensor], targets: Tensor, level: float, clusters: Tensor | None = None, rules: Kind = CLASSES
+) -> Estimate:
+    """Loss of a model, for classes the cross-entropy; the mean of several models.
 
     Args:
         logits: Logits (n, classes) of each model.
         targets: Labels (n,).
         level: Coverage of the interval, in (0, 1).
         clusters: As in `mean_over_records`.
+        rules: The kind of the task.
 
     Returns:
-        The mean, in nats, with an interval over records.
+        The mean, with an interval over records: minus the log-likelihood in nats where outputs give probabilities, else
+        the loss that the model was trained by.
     """
-    losses = torch.stack([-log_likelihood(z, targets) for z in logits]).mean(0)
+    losses = torch.stack([_loss(rules, z, targets) for z in logits]).mean(0)
     return mean_over_records(losses, level, clusters=clusters)
+
+
+def _loss(rules: Kind, values: Tensor, labels: Tensor) -> Tensor:
+    if rules.is_probable:
+        return -rules.log_likelihood(values, labels)
+    return rules.losses(values, labels).double()
 
 
 def tug_of_war(unlearned: Mapping[str, float], retrained: Mapping[str, float]) -> float:

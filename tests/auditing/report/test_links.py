@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from efface.attacks import ATTACKS
+from efface.attacks import ATTACKS, Attack
 from efface.auditing.report.glossary import GLOSSARY
 from efface.auditing.report.html import render
 from efface.auditing.report.links import Terms
+from efface.kinds import KINDS
 from helpers.report_document import example
 from helpers.report_page import Page
 
@@ -40,8 +41,9 @@ def test_texts_are_escaped() -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: a.key)
-def test_every_attack_is_explained(attack: object) -> None:
-    assert keys(Terms().link(attack.title)), attack.title  # type: ignore[attr-defined]
+def test_every_attack_is_explained(attack: Attack) -> None:
+    for kind in KINDS.values():
+        assert keys(Terms().link(attack.title_for(kind()))), attack.title_for(kind())
 
 
 def test_no_word_stands_for_two_terms_and_each_line_is_one_sentence_or_two() -> None:

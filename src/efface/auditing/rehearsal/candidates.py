@@ -11,7 +11,6 @@ from efface.auditing.rehearsal.like import Like, Members, as_members, draw_like
 from efface.auditing.rehearsal.size import MAX_SHARE, SIZES
 from efface.models.running import logits_of
 from efface.numerics.clusters import repeats
-from efface.numerics.logits import margin
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
@@ -53,7 +52,9 @@ def draw(inputs: AuditInputs, references: Sequence[nn.Module], meter: Meter) -> 
 
     def members(at: Indices, numbers: Tensor | None) -> Members:
         targets = request.train.targets(at)
-        read = [margin(logits_of(request.task, m, request.train, at, meter), targets) for m in references]
+        read = [
+            request.task.rules.margin(logits_of(request.task, m, request.train, at, meter), targets) for m in references
+        ]
         return as_members(at, torch.stack(read).mean(0), numbers)
 
     return draw_like(members(request.forget, own), members(free, of_free), most, seed)

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from efface.attacks import ATTACKS
-from efface.attacks.label_margin import mean_margin
+from efface.attacks.label_margin import label_margin, mean_margin
 from efface.attacks.outputs import RecordOutputs
 from efface.auditing.audit_test import CONFIDENCE
 from efface.auditing.scores import robust_zscore
 from efface.metrics.membership import AucResult
-from efface.numerics.logits import margin, symlog
+from efface.numerics.logits import symlog
 
 
 def signs(doing_nothing: dict[str, AucResult]) -> dict[str, int]:
@@ -72,7 +72,7 @@ def fallen(now: Tensor, before: Tensor, beside: Tensor | None = None, before_bes
 
 def lira_scores(outputs: RecordOutputs, references: Sequence[RecordOutputs]) -> Tensor:
     """How much higher the margin is than under models that never saw the record, (n,), on the symmetric log."""
-    return symlog(margin(outputs.logits, outputs.targets)) - symlog(mean_margin(references))
+    return symlog(label_margin(outputs, ())) - symlog(mean_margin(references))
 
 
 def rows_of(outputs: RecordOutputs, at: Tensor) -> RecordOutputs:
@@ -88,6 +88,7 @@ def rows_of(outputs: RecordOutputs, at: Tensor) -> RecordOutputs:
         None if outputs.copies is None else outputs.copies[:, at],
         None if outputs.probe is None else outputs.probe[at],
         None if outputs.features is None else outputs.features[at],
+        outputs.rules,
     )
 
 
@@ -102,4 +103,5 @@ def joined(one: RecordOutputs, other: RecordOutputs) -> RecordOutputs:
         torch.cat([one.targets, other.targets]),
         both(one.copies, other.copies, 1),
         both(one.probe, other.probe),
+        rules=one.rules,
     )

@@ -11,7 +11,7 @@ from efface.auditing.rehearsal.readings import read_all
 from efface.auditing.rehearsal.runs import join, rehearse
 from efface.auditing.rehearsal.size import choose_size
 from efface.auditing.scores import Scores
-from efface.auditing.verdict import UTILITY_FLOOR, Forgotten, decide
+from efface.auditing.verdict import Forgotten, decide
 from efface.methods.base import Method
 from efface.numerics.clusters import count_clusters
 from efface.runtime.cost import Meter
@@ -51,7 +51,7 @@ def rehearsal(
     records = len(read.positions) - read.requested
     tests = read.tests()
     groups = None if read.groups is None else count_clusters(read.groups[read.requested :])
-    process = decide(tests, None, UTILITY_FLOOR, Forgotten(records, groups), "never-seen records of equal difficulty")
+    process = decide(tests, None, Forgotten(records, groups), "never-seen records of equal difficulty")
     return Rehearsal(
         records=records,
         size=size,

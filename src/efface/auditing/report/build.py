@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
+from efface.attacks.label_margin import label_margin
 from efface.auditing.audit_test import AuditTest
 from efface.auditing.config import Level
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.readings import Metric
 from efface.auditing.report.document import SCHEMA_VERSION, write
-from efface.auditing.report.parts import rehearsal_part, single_part, test_part
+from efface.auditing.report.parts import outputs_part, rehearsal_part, single_part, test_part
 from efface.auditing.report.provenance import ids_digest, models_of, uses_of
 from efface.auditing.report.text import on_one_screen
 from efface.auditing.run import AuditResult
@@ -22,7 +23,6 @@ from efface.auditing.table import Table
 from efface.auditing.verdict import CORRECTION, JUDGE_VERSION, Verdict
 from efface.errors import EffaceError, reason_of
 from efface.models.running import device_of
-from efface.numerics.logits import margin
 from efface.options import clear_calls
 from efface.runtime.cost import Cost, PhaseCost
 from efface.runtime.files import as_path, folder_problem
@@ -158,6 +158,7 @@ class Report:
                     "groups": self.table.scores.groups,
                     "kinds": {name: int(mask.sum()) for name, mask in inputs.kinds.items()},
                 },
+                "outputs": outputs_part(request.task.rules),
                 "method": None
                 if result is None
                 else {
@@ -267,12 +268,12 @@ class Report:
             shown["retrained"] = scores.retrained[0]
         margins: dict[str, Any] = {
             who: {
-                "forget": margin(s.forget.logits, s.forget.targets).tolist(),
-                "holdout": margin(s.nonmembers.logits, s.nonmembers.targets).tolist(),
+                "forget": label_margin(s.forget, ()).tolist(),
+                "holdout": label_margin(s.nonmembers, ()).tolist(),
             }
             for who, s in shown.items()
         }
-        return {"statistic": "margin (log-odds of the label)", "retrained": None, **margins}
+        return {"statistic": f"margin ({scores.rules.words.margin})", "retrained": None, **margins}
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

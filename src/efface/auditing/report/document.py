@@ -19,7 +19,7 @@ from efface.runtime.jsonable import to_jsonable
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped,unused-ignore]
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 _SHOWN_PROBLEMS = 5
 _MAX_MESSAGE = 240
 

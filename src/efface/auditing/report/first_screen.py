@@ -13,7 +13,7 @@ from efface.auditing.config import least_flagged
 from efface.auditing.report import meanings
 from efface.auditing.report.meanings import MEANINGS, Meaning
 from efface.auditing.report.what_was_done import is_unchanged, what_was_done
-from efface.auditing.report.wording import percent
+from efface.auditing.report.wording import number, percent
 from efface.auditing.verdict import MIN_RECORDS
 from efface.runtime.printing import by_number, how_many
 
@@ -108,10 +108,10 @@ def _found(document: Document) -> Iterator[str]:
 def _verified(document: Document) -> str:
     cleared = _outcomes(document)["cleared"]
     tests = f"{how_many(cleared, 'test')} that would have noticed" if cleared else "the tests that would have noticed"
-    lost = any(reason.startswith("caution: accuracy ") for reason in document["verdict"]["reasons"])
+    lost = any(reason.startswith("caution: ") for reason in document["verdict"]["reasons"])
     return (
         f"By {tests}, the model could not be distinguished from one that never saw the records, within the limits that "
-        f"were set{'; it may have lost accuracy' if lost else ''}."
+        f"were set{'; it may have lost ' + document['outputs']['utility'] if lost else ''}."
     )
 
 
@@ -142,7 +142,7 @@ def _not_verified(document: Document) -> str:
         )
         return f"{len(left)} of {tests} found that {what}."
     if _has_lost_accuracy(document):
-        return "The model lost more of its accuracy on never-seen records than is allowed."
+        return f"The model lost more of its {document['outputs']['utility']} on never-seen records than is allowed."
     if document["rehearsal"] is not None and any(s["stands_out"] for s in document["rehearsal"]["standings"]):
         return "The requested records stand out as ones that the model still knows."
     if document["rehearsal"] is not None:
@@ -187,6 +187,10 @@ def _accuracy(document: Document) -> str:
     for key in ("accuracy_test", "accuracy_holdout"):
         if key in rows and all(rows[key][who]["estimate"] is not None for who in ("original", "unlearned")):
             before, after = (rows[key][who]["estimate"]["value"] for who in ("original", "unlearned"))
+            utility, is_share = (document["outputs"][name] for name in ("utility", "utility_is_share"))
+            if utility != "accuracy":  # of part of a record
+                shown = percent if is_share else number
+                return f"On never-seen records its {utility} is {shown(after)}, and before it was {shown(before)}."
             right = f"the model is right in {percent(after)} of cases, and before it was in {percent(before)}"
             return f"On never-seen records {right}."
     return ""

@@ -137,7 +137,7 @@ GLOSSARY = {
     "loss": Term(
         "loss attack",
         (),
-        "An attack by how probable the model finds the label.",
+        "An attack by how probable the model finds the label, or by how far it is off.",
     ),
     "entropy": Term(
         "entropy attack",
@@ -153,6 +153,18 @@ GLOSSARY = {
         "confidence attack",
         (),
         "An attack by how probable the model finds its likeliest answer, whatever the label.",
+    ),
+    "min_k": Term(
+        "Min-K%++",
+        (),
+        "An attack on sequences by the least likely positions, beside what else the model holds possible there (arXiv "
+        "2404.02936).",
+    ),
+    "zlib": Term(
+        "zlib ratio",
+        (),
+        "An attack on sequences by how probable the model finds them, beside how well they can be compressed (arXiv "
+        "2012.07805).",
     ),
     "rmia": Term(
         "RMIA",
@@ -196,14 +208,26 @@ GLOSSARY = {
     ),
     "other": Term(
         "other classes",
-        ("best other classes",),
-        "The gap between the two likeliest classes other than the label.",
+        ("best other classes", "labels that are least sure", "smallest residual"),
+        "The gap between the two likeliest classes other than the label, or what takes its place: the margin does not "
+        "determine it.",
     ),
     "roc": Term(
         "ROC",
         ("TPR", "FPR", "true positive rate", "false positive rate"),
         "For each number of false alarms (never-seen records taken for trained ones), the share of requested records "
         "that an attack finds.",
+    ),
+    "memorised": Term(
+        "exact memorisation",
+        (),
+        "The share of a sequence's positions whose target the model finds likeliest, given all that comes before.",
+    ),
+    "extracted": Term(
+        "extraction strength",
+        (),
+        "The share of a sequence that the model goes on to give without a mistake, given what comes before (arXiv "
+        "2004.15011).",
     ),
     "cka": Term(
         "CKA",

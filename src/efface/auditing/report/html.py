@@ -9,8 +9,7 @@ from markupsafe import Markup
 from efface.auditing.report import csv_files, page_rows, plots
 from efface.auditing.report.captions import captions
 from efface.auditing.report.first_screen import first_screen, flagging
-from efface.auditing.report.glossary import GLOSSARY
-from efface.auditing.report.links import Terms
+from efface.auditing.report.links import Terms, terms_of
 from efface.auditing.report.plots.roc import rates
 from efface.auditing.report.wording import OUTCOMES, STEPS, SYMBOLS, VERDICTS, chance, number, percent, ratio
 from efface.runtime.printing import duration, how_many
@@ -25,6 +24,7 @@ def render(document: Mapping[str, Any]) -> str:
     shown, hidden = page_rows.records(document["records"])
     beside = page_rows.beside_tests(document["metrics"])
     metrics, footnotes = page_rows.metrics(beside)
+    glossary = terms_of(document)
     curves, tests, ranked = document["roc"], document["tests"], document["records"]
     has_distances = any(test["kind"] == "distance" for test in tests)
     return _template().render(
@@ -32,9 +32,9 @@ def render(document: Mapping[str, Any]) -> str:
         verdict=VERDICTS[document["verdict"]["status"]],
         symbol=SYMBOLS[document["verdict"]["status"]],
         answers=first_screen(document).answers,
-        terms=Terms(),
-        glossary=list(GLOSSARY.items()),
-        definitions={key: term.definition for key, term in GLOSSARY.items()},
+        terms=Terms(glossary),
+        glossary=list(glossary.items()),
+        definitions={key: term.definition for key, term in glossary.items()},
         captions=captions(document),
         reasons=page_rows.reasons(document),
         could_not_tell=sum(test["outcome"] in ("open", "uninformative") for test in tests),

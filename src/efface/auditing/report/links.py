@@ -1,18 +1,26 @@
 """Links from the text of a page to its glossary."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from markupsafe import Markup, escape
 
-from efface.auditing.report.glossary import GLOSSARY
+from efface.auditing.report.glossary import GLOSSARY, Term
+
+
+def terms_of(document: Mapping[str, Any]) -> dict[str, Term]:
+    """The terms of a report by key: what the margin is depends on what its model says of a record."""
+    return GLOSSARY | {"margin": GLOSSARY["margin"]._replace(definition=document["outputs"]["margin"])}
 
 
 class Terms:
     """Makes links to the glossary: a term is linked where it first stands in each section of the page."""
 
-    def __init__(self) -> None:
-        self._linked: set[str] = set()
+    def __init__(self, glossary: Mapping[str, Term] = GLOSSARY) -> None:
+        """Take the terms by key, for their definitions; their words are those of GLOSSARY."""
+        self._linked, self._glossary = set[str](), glossary
 
     def section(self) -> str:
         """Begin a new section; returns an empty text, for templates."""
@@ -28,13 +36,13 @@ class Terms:
             if key is None or key in self._linked:
                 continue
             self._linked.add(key)
-            parts += [escape(text[end : found.start()]), _link_to(key, found.group())]
+            parts += [escape(text[end : found.start()]), _link_to(key, found.group(), self._glossary[key].definition)]
             end = found.end()
         return Markup("").join([*parts, escape(text[end:])])
 
 
-def _link_to(key: str, shown: str) -> Markup:
-    return Markup('<a class="term" href="#term-{}" title="{}">{}</a>').format(key, GLOSSARY[key].definition, shown)
+def _link_to(key: str, shown: str, definition: str) -> Markup:
+    return Markup('<a class="term" href="#term-{}" title="{}">{}</a>').format(key, definition, shown)
 
 
 @cache

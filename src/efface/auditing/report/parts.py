@@ -1,11 +1,25 @@
 """Parts of the document of a report: a test, a rehearsal, and a look at single records."""
 
+import math
 from dataclasses import asdict
 from typing import Any
 
 from efface.auditing.audit_test import AuditTest
 from efface.auditing.rehearsal.findings import Rehearsal
 from efface.auditing.single.record_ranks import RecordRanks
+from efface.kinds import Kind
+
+
+def outputs_part(rules: Kind) -> dict[str, Any]:
+    """What the model says of a record, as report.json holds it, with the words that stand for its statistics."""
+    return {
+        "kind": rules.key,
+        "options": asdict(rules),
+        "title": rules.title,
+        "margin": rules.words.definition,
+        "utility": rules.words.utility,
+        "utility_is_share": math.isfinite(rules.least),
+    }
 
 
 def test_part(test: AuditTest) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from efface.auditing.scores import Scores
 from efface.auditing.single.record_ranks import RecordRanks
 from efface.metrics.membership import mean_auc, window_width
 
-STATISTICS = {"lira": "Margin", "perturbed": "Margin of perturbed copies", "other_classes": "Gap of the other classes"}
+STATISTICS = {"lira": "Margin", "perturbed": "Margin of perturbed copies", "other_classes": "Gap of {other}"}
 NEIGHBOURS = 100  # training records of nearest difficulty that say what a look could have seen, at most
 SHARE = 4  # of the training records there are, the nearest are one in this many, at most: others are not near
 
@@ -27,7 +27,8 @@ def ranks_by_outputs(scores: Scores, training: Sequence[ModelOutputs], distance:
     """
     staying = Scores(training[0], training[0], [], training[1:], {})
     near = distance.topk(max(1, min(NEIGHBOURS, distance.shape[1] // SHARE)), largest=False).indices
-    return [_ranks(by_key(key), title, scores, staying, near) for key, title in STATISTICS.items()]
+    other = scores.rules.words.other_short
+    return [_ranks(by_key(key), title.format(other=other), scores, staying, near) for key, title in STATISTICS.items()]
 
 
 def _ranks(attack: Attack, title: str, scores: Scores, staying: Scores, near: Tensor) -> RecordRanks:

@@ -27,17 +27,18 @@ class Pool(Brief):
     Args:
         positions: Their positions in their data set, (m,).
         difficulty: Their mean margin under models that never saw them, on the symmetric log, (m,).
-        labels: Their classes, (m,).
+        classes: Their classes, (m,); None where records have none.
     """
 
     positions: Indices
     difficulty: Tensor
-    labels: Tensor
+    classes: Tensor | None
 
-    def nearest(self, difficulty: Tensor, label: Tensor) -> Indices:
-        """Positions of the OTHERS records nearest in difficulty; those of another class come after all of the class."""
-        away = (self.difficulty - difficulty).abs()
-        away = away + (away.max() + 1) * (self.labels != label)
+    def nearest(self, to: "Pool", at: int) -> Indices:
+        """Positions of the OTHERS records nearest to one of a pool in difficulty; those of its class come first."""
+        away = (self.difficulty - to.difficulty[at]).abs()
+        if self.classes is not None and to.classes is not None:
+            away = away + (away.max() + 1) * (self.classes != to.classes[at])
         nearest: Indices = self.positions[away.argsort(stable=True)[:OTHERS].numpy()]
         return nearest
 
@@ -71,8 +72,7 @@ def ranks_by_relearning(
     ranks: dict[str, list[float]] = {who: [] for who in models}
     could_see = []
     for at in range(count):
-        like = requested.difficulty[at], requested.labels[at]
-        unseen, staying = never_seen.nearest(*like), training.nearest(*like)
+        unseen, staying = never_seen.nearest(requested, at), training.nearest(requested, at)
         for who, model in models.items():
             known = staying if who == "original" else np.empty(0, np.int64)
             train = np.concatenate([requested.positions[at : at + 1], known])

@@ -54,7 +54,7 @@ def single_record_ranks(
     )
 
 
-def _difficulty(references: Sequence[ModelOutputs], place: str) -> tuple[Tensor, Tensor]:
-    """The mean margin of records under the references, on the symmetric log, and their labels."""
+def _difficulty(references: Sequence[ModelOutputs], place: str) -> tuple[Tensor, Tensor | None]:
+    """The mean margin of records under the references, on the symmetric log, and their classes, if any."""
     read: list[RecordOutputs] = [getattr(r, place) for r in references]
-    return symlog(mean_margin(read)), read[0].targets
+    return symlog(mean_margin(read)), read[0].rules.classes(read[0].targets)
