@@ -38,7 +38,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     ),
     "1-D logits": (
         model(lambda t: Wrapped(lambda z: z[:, 0])),
-        "the kind of the task cannot be told: for 64 records the model gives float32 of shape (64,), and their targets "
+        "the kind of the task is not clear: for 64 records the model gives float32 of shape (64,), and their targets "
         'are int64 of shape (64,). State it: Task.kind="regression" (one or more real values); a model of several',
     ),
     "boxes of objects": (
@@ -59,7 +59,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     ),
     "a tuple": (model(lambda t: Wrapped(lambda z: (z, z))), "for 2 records it gave tuple: give Task.forward"),
     "classes, not logits": (model(lambda t: Wrapped(lambda z: z.long())), "the model must return logits"),
-    "one logit": (model(lambda t: Wrapped(lambda z: z[:, :1])), "the kind of the task cannot be told"),
+    "one logit": (model(lambda t: Wrapped(lambda z: z[:, :1])), "the kind of the task is not clear"),
     "a model that raises": (
         model(lambda t: Wrapped(fails)),
         "cannot read the records (ValueError: no such thing): give Task",

@@ -81,7 +81,7 @@ def test_labels_are_said_in_short(key: str, expected: list[object]) -> None:
         "tokens": torch.tensor([[0, 1, 2], [4, -100, -100]]),
     }
     rules = efface.Task(train=[], holdout=[], kind=key).rules
-    assert rules.named(rules.labels(targets[key])) == expected
+    assert rules.in_short(rules.labels(targets[key])) == expected
 
 
 def test_one_logit_and_zeros_and_ones_need_nothing_more() -> None:

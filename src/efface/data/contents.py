@@ -195,7 +195,7 @@ def note_classes(counts: Counter[int], train: Records, forget: Indices, kept: In
     if not forget.size or (found.problems and not rules.has_classes):
         return
     labels = train.targets(forget)
-    found.labels = rules.named(labels)
+    found.labels = rules.in_short(labels)
     if (classes := rules.classes(torch.cat([labels, train.targets(kept)]) if kept.size else labels)) is None:
         return
     taken = Counter(classes.flatten().tolist())

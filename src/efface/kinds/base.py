@@ -174,7 +174,7 @@ class Kind(Options, ABC):
     def answers(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """What a model answers, so coarse that rounding seldom changes it, (n,), int64; and a finer number, (n,)."""
 
-    def named(self, labels: Tensor) -> list[int | str]:
+    def in_short(self, labels: Tensor) -> list[int | str]:
         """Labels of records as people read them, each in a few words."""
         return [", ".join(f"{value:.4g}" for value in row) for row in labels.flatten(1).tolist()]
 

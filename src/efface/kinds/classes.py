@@ -99,7 +99,7 @@ class Classes(Kind):
         highest = values.topk(2, dim=1).values
         return values.argmax(1), highest[:, 0] - highest[:, 1]
 
-    def named(self, labels: Tensor) -> list[int | str]:
+    def in_short(self, labels: Tensor) -> list[int | str]:
         return [*labels.flatten().tolist()]
 
     def other(self, values: Tensor, labels: Tensor) -> Tensor | None:

@@ -100,7 +100,7 @@ class MultiLabel(Kind):
         weights = 2 ** (torch.arange(values.shape[1], device=values.device) % 62)
         return ((values > 0) * weights).sum(1), values.abs().mean(1)
 
-    def named(self, labels: Tensor) -> list[int | str]:
+    def in_short(self, labels: Tensor) -> list[int | str]:
         """The numbers of the labels that are there."""
         return [shorten(row.nonzero().flatten().tolist()) if bool(row.any()) else "none" for row in labels]
 

@@ -143,7 +143,7 @@ class Tokens(Kind):
         """The share of positions whose target is the likeliest class, in per cent, and the mean log-likelihood."""
         return (100 * values[:, RIGHT].nan_to_num()).round().long(), values[:, MEAN]
 
-    def named(self, labels: Tensor) -> list[int | str]:
+    def in_short(self, labels: Tensor) -> list[int | str]:
         return [f"{int(row[POSITIONS])} positions" for row in labels]
 
     def other(self, values: Tensor, labels: Tensor) -> Tensor | None:

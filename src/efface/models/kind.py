@@ -95,7 +95,7 @@ def outputs_problem(model: nn.Module, task: Task, records: Records, out: object,
     seen = f"for {len(targets)} records the model gives {shape_of(out)}, and their targets are {shape_of(targets)}"
     if kinds := kinds_to_state(out, targets):
         may_be_classes = not targets.is_floating_point() and targets.ndim == 1
-        return f"the kind of the task cannot be told: {seen}. State it: {kinds}{LOGIT_EACH * may_be_classes}"
+        return f"the kind of the task is not clear: {seen}. State it: {kinds}{LOGIT_EACH * may_be_classes}"
     return f"{seen}, which fits no kind of task ({', '.join(KINDS)}): give Task.forward or Task.unpack; {SCOPE}"
 
 

@@ -72,7 +72,7 @@ def examine(model: nn.Module | None, task: Task, known: Sequence[str] = ()) -> E
 
 
 def _with_kind(model: nn.Module | None, task: Task) -> Task:
-    """The task with its kind, found where it is not stated; without it where that cannot be told."""
+    """The task with its kind, found where it is not stated; without it where that is not clear."""
     records = readable(task, "train") if not kind_problem(task.kind) else None
     return task if model is None or records is None else with_kind(model, task, records)
 

@@ -117,7 +117,7 @@ def describe_inputs(value: Any) -> str:
 def label_facts(content: Content, rules: Kind) -> Iterator[Fact]:
     """What a record's target is; of classes, how many there are, and how many records each has."""
     if not rules.has_classes:
-        yield Fact("labels", "kind", rules.key, f"{rules.title}, such as {shorten(rules.named(content.labels[:2]))}")
+        yield Fact("labels", "kind", rules.key, f"{rules.title}, such as {shorten(rules.in_short(content.labels[:2]))}")
         return
     labels = content.labels
     if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
