@@ -250,7 +250,7 @@ def lengths(
                     epochs.append(e)
                     line = f"{e.number:5} {e.loss:8.4f} {e.known:12.2%} {e.held:8.2%}   {duration(e.cpu_s)}"
                     print(line, file=stdout, flush=True)
-            print(f"{p.key}: {choose(epochs)}\n", file=stdout)
+            print(f"{p.key}: {choose(epochs, p.rules.has_classes)}\n", file=stdout)
 
 
 def _wrote(paths: Iterable[Path], stdout: TextIO) -> None:

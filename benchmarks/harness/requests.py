@@ -14,7 +14,6 @@ from benchmarks.harness.problems import Problem
 from efface.data.records import Records
 from efface.ensembles import ModelSpec, Training, train_ensemble
 from efface.models.running import logits_of
-from efface.numerics.logits import margin
 from efface.runtime.cost import Meter
 from efface.task import Task
 from efface.types import Floats, Indices
@@ -24,6 +23,7 @@ HALVES_SEED, RETRAINED_SEED = 9000, 1000  # originals have the seeds from 0
 CLASS = 3  # of a class request at draw 0; another draw takes another class
 PARTS = 4  # requests of a sequence
 KINDS = ("random", "memorised", "flipped", "class", "cluster", "sequence")
+OF_CLASSES = ("flipped", "class")  # those that only a problem with classes has
 SHARE = 0.01  # of the training records, where a suite does not say
 
 
@@ -131,7 +131,7 @@ def margins_of(task: Task, model: nn.Module) -> Tensor:
     """A model's margin on each training record."""
     data = Records(task.train, task)
     every = np.arange(len(data))
-    return margin(logits_of(task, model, data, every, Meter()), data.targets(every))
+    return task.rules.margin(logits_of(task, model, data, every, Meter()), data.targets(every))
 
 
 def _described(x: Tensor) -> Floats:

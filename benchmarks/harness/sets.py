@@ -37,7 +37,7 @@ MAX_WORDS, MIN_WORDS = 200, 5  # read of a document; known, of one that is kept
 
 @dataclass(frozen=True)
 class Data:
-    """Distinct records x (n, ...) with classes y (n,), shuffled; `given` counts the records before duplicates went."""
+    """Distinct records x (n, ...) with targets y (n, ...), shuffled; `given` counts them before duplicates went."""
 
     x: Tensor
     y: Tensor
@@ -59,14 +59,14 @@ def mnist() -> Data:
         parts.append((pixels.reshape(-1, 1, 28, 28), labels))
     x = torch.from_numpy(np.concatenate([p for p, _ in parts]).astype(np.float32))
     y = torch.from_numpy(np.concatenate([q for _, q in parts]).astype(np.int64))
-    return _shuffled(x.div_(255).sub_(MNIST_MEAN).div_(MNIST_STD), y)
+    return shuffled(x.div_(255).sub_(MNIST_MEAN).div_(MNIST_STD), y)
 
 
 @cache
 def fashion() -> Data:
     """Fashion-MNIST, both parts joined: 70,000 pictures (1, 28, 28)."""
     x, y, x_test, y_test = fashion_mnist()
-    return _shuffled(torch.cat([x, x_test]), torch.cat([y, y_test]))
+    return shuffled(torch.cat([x, x_test]), torch.cat([y, y_test]))
 
 
 @cache
@@ -83,21 +83,21 @@ def adult() -> Data:
     numbers = (numbers - numbers.mean(0)) / numbers.std(0)
     codes = torch.stack([torch.tensor(np.unique(table[name], return_inverse=True)[1]) for name in CATEGORIES], 1)
     y = torch.tensor([value == ">50K" for value in table["income"]]).long()
-    return _shuffled(torch.cat([numbers, codes.float()], 1), y)
+    return shuffled(torch.cat([numbers, codes.float()], 1), y)
 
 
 @cache
 def letter() -> Data:
     """Letter recognition: 16 whole numbers from 0 to 15 a record, as floats; 26 letters."""
     x, labels = _keel("letter")
-    return _shuffled(x, torch.tensor([ord(label) - ord("A") for label in labels]))
+    return shuffled(x, torch.tensor([ord(label) - ord("A") for label in labels]))
 
 
 @cache
 def pendigits() -> Data:
     """Pen-based recognition of digits: 8 points of a stroke as 16 whole numbers from 0 to 100, as floats; 10 digits."""
     x, labels = _keel("penbased")
-    return _shuffled(x, torch.tensor([int(label) for label in labels]))
+    return shuffled(x, torch.tensor([int(label) for label in labels]))
 
 
 @cache
@@ -124,14 +124,14 @@ def news() -> Data:
         x[i, : len(known)] = torch.tensor(known)
     kept = (x > 0).sum(1) >= MIN_WORDS
     y = torch.from_numpy(np.unique(labels, return_inverse=True)[1])
-    return _shuffled(x[kept], y[kept])
+    return shuffled(x[kept], y[kept])
 
 
 @cache
 def noisy_digits() -> Data:
     """scikit-learn's digits (1, 8, 8) from 0 to 1; of the first 1,200, 30 % have a label drawn at random."""
     bunch = load_digits()
-    data = _shuffled(torch.from_numpy(bunch.images).float().unsqueeze(1) / 16, torch.from_numpy(bunch.target).long())
+    data = shuffled(torch.from_numpy(bunch.images).float().unsqueeze(1) / 16, torch.from_numpy(bunch.target).long())
     generator = torch.Generator().manual_seed(SPLIT_SEED)
     noisy = torch.rand(len(data.y), generator=generator) < DIGITS_NOISE
     noisy[DIGITS_TAUGHT:] = False
@@ -159,7 +159,7 @@ def cifar10(folder: Path | None = None) -> Data:
         raise RequestError(f"CIFAR-10: {', '.join(wrong)} in {place}: not a whole number of records of {size} bytes")
     rows = np.concatenate(parts).reshape(-1, size)
     x = torch.from_numpy(rows[:, 1:].astype(np.float32)).view(-1, *CIFAR_SHAPE)
-    return _shuffled(x.div_(127.5).sub_(1), torch.from_numpy(rows[:, 0].astype(np.int64)))
+    return shuffled(x.div_(127.5).sub_(1), torch.from_numpy(rows[:, 0].astype(np.int64)))
 
 
 def _keel(name: str) -> tuple[Tensor, list[str]]:
@@ -169,7 +169,8 @@ def _keel(name: str) -> tuple[Tensor, list[str]]:
     return torch.tensor([[float(v) for v in row[:-1]] for row in rows]), [row[-1].strip() for row in rows]
 
 
-def _shuffled(x: Tensor, y: Tensor) -> Data:
+def shuffled(x: Tensor, y: Tensor) -> Data:
+    """Records without exact duplicates of inputs, in a fixed random order."""
     rows = distinct(x)
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(SPLIT_SEED))]
     return Data(x[rows].contiguous(), y[rows], len(x))

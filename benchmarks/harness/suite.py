@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.problems import PROBLEMS
-from benchmarks.harness.requests import KINDS, PARTS, SHARE
+from benchmarks.harness.requests import KINDS, OF_CLASSES, PARTS, SHARE
 from benchmarks.harness.schemas import RECIPE, SETTING, SUITE, TUNING, schema_problems
 from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
@@ -230,6 +230,9 @@ def _cells(
     whole = (_list(row["problem"]), _list(row["request"]), _list(row.get("share", SHARE)))
     for key, request, share in itertools.product(*whole):
         for records in _list(row.get("records", PROBLEMS[key].usual)):
+            if request in OF_CLASSES and not PROBLEMS[key].rules.has_classes:
+                problems.append(f"{where}: {key} has no classes, which the request {request!r} needs")
+                continue
             if request == "sequence" and share * records < PARTS:
                 problems.append(f"{where}: {share:g} of {records} records cannot be asked for in {PARTS} parts")
                 continue

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness import fetch
-from benchmarks.harness.fetch import Package, fetched, member
+from benchmarks.harness.fetch import Package, fetched, member, members
 from efface.errors import RequestError
 
 
@@ -46,6 +46,18 @@ def test_a_member_is_read_of_an_npm_package(data: Path, monkeypatch: pytest.Monk
     for wrong in ("package/other", "package/folder"):
         with pytest.raises(RequestError, match=f"{wrong} cannot be read from it"):
             member("made", wrong)
+
+
+def test_several_members_come_in_the_order_asked_for(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tarfile.open(data / "made.tgz", "w:gz") as tar:
+        for name in ("first", "second", "third"):
+            head = tarfile.TarInfo(name)
+            head.size = len(name)
+            tar.addfile(head, io.BytesIO(name.encode()))
+    given(monkeypatch, Package("made.tgz", ("npm",), hashlib.sha256((data / "made.tgz").read_bytes()).hexdigest()))
+    assert members("made", ["third", "first"]) == [b"third", b"first"]
+    with pytest.raises(RequestError, match=r"made\.tgz: fourth cannot be read from it \(no such file\)"):
+        members("made", ["second", "fourth"])
 
 
 def test_another_archive_of_that_name_is_refused_and_kept(data: Path) -> None:

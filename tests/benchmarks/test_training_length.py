@@ -23,7 +23,7 @@ def test_lengths_end_when_records_are_known_or_the_loss_falls_no_more(monkeypatc
     losses = [3.0, 2.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
     monkeypatch.setattr(Fit, "passes", lambda *_: iter(losses))
     assert len(list(train_and_watch(DIGITS, 600, max_epochs=10))) == 8
-    monkeypatch.setattr("benchmarks.harness.training_length.share_right", lambda *_: 0.99)
+    monkeypatch.setattr("benchmarks.harness.training_length.utility", lambda *_: 0.99)
     assert len(list(train_and_watch(DIGITS, 600, max_epochs=10))) == 1
 
 
