@@ -287,23 +287,24 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     "a target below 0": (task(holdout=lambda t: data(t.holdout_x, put(t.holdout_y, 9, -1))), "classes 0 to 2, got -1"),
     "float targets": (
         task(train=lambda t: data(t.x, t.y.float())),
-        "targets of training records: expected one integer class a record, got torch.float32",
+        "targets of training records: expected one integer class a record, got float32 of shape (300,)",
     ),
     "float targets that are whole": (
         task(train=lambda t: data(t.x, t.y.float())),
-        "of 1-D: if they are classes, make them so by .long() in Task.unpack",
+        "of shape (300,): if they are classes, make them so by .long() in Task.unpack",
     ),
     "targets to regress on": (
         task(train=lambda t: data(t.x, t.y + 0.5)),
-        "of 1-D: efface knows no regression, multi-label or dense prediction",
+        "of shape (300,): a model of real values gives one value a record",
     ),
     "one-hot targets": (
         task(train=lambda t: data(t.x, torch.nn.functional.one_hot(t.y, CLASSES))),
-        "of 2-D: they look one-hot: give .argmax(1) in Task.unpack",
+        "of shape (300, 3): they look one-hot: give .argmax(1) in Task.unpack; if they are of another kind, state it: "
+        'Task.kind="multilabel" (several labels, each there or not) or Task.kind="regression" (one or more real',
     ),
     "a column of targets": (
         task(train=lambda t: data(t.x, t.y[:, None])),
-        "of 2-D: if they are classes, take their one column, [:, 0].long(), in Task.unpack",
+        "of shape (300, 1): if they are classes, take their one column, [:, 0].long(), in Task.unpack",
     ),
     "records that are mappings": (
         task(train=lambda t: [{"x": x, "y": y} for x, y in zip(t.x, t.y, strict=True)]),
@@ -315,7 +316,7 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     ),
     "two targets a record": (
         task(train=lambda t: data(t.x, torch.stack([t.y, t.y], 1))),
-        "expected one integer class a record, got torch.int64 of 2-D",
+        "expected one integer class a record, got int64 of shape (300, 2)",
     ),
     "a twin among mappings that are no dicts": (
         task(

@@ -21,6 +21,7 @@ from efface.data.twin_policy import TwinPolicy, Twins
 from efface.data.twins import Settled
 from efface.errors import RequestError, collect_errors
 from efface.models.checks import check_fresh, check_model, check_trainable, note_training
+from efface.models.kind import with_kind
 from efface.models.knowledge import check_knowledge
 from efface.runtime.kinds import network_problem
 from efface.runtime.printing import Brief
@@ -40,7 +41,8 @@ class Request(Brief):
         names: What all training records are called.
         ids: The ids to forget, in the order of the request, without those that a twin keeps; then forgotten twins.
         forget: Their positions in `train`, in the same order.
-        classes: The number of classes of the model.
+        classes: The number of classes of the model; 0 where the task's kind has none.
+        width: The width of the model's outputs, the size of their last dimension.
         forget_classes: Classes whose records are all in the request.
         class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
         warnings: Findings of the checks that are no reason to refuse the request.
@@ -60,6 +62,7 @@ class Request(Brief):
     ids: tuple[RecordId, ...]
     forget: Indices
     classes: int
+    width: int
     forget_classes: tuple[int, ...]
     class_shares: Mapping[int, float]
     warnings: tuple[str, ...]
@@ -162,6 +165,7 @@ def check_request(
     found.refuse()
     chosen = find_forget(task, forget, asked, len(task.train), found)
     keys = _read_keys(task, found)
+    task = with_kind(model, task, read_sets(task, chosen.names.ids).train)
     sets = read_sets(task, chosen.names.ids)
     at = chosen.at[chosen.at < len(sets.train)]
     check_holdout(task, len(sets.holdout), found)
@@ -169,10 +173,10 @@ def check_request(
         before = len(found.problems)
         sets.check(at, full, found)
         stable, before = len(found.problems) == before, len(found.problems)
-        classes = check_model(model, task, sets.train, found, stable=stable)
-        fits = classes is not None and len(found.problems) == before
+        width = check_model(model, task, sets.train, found, stable=stable)
+        fits = width is not None and len(found.problems) == before
         if fresh:
-            check_fresh(model, task, sets.train, classes, found)
+            check_fresh(model, task, sets.train, width, found)
         if not for_audit:
             check_trainable(model, found)
         if not for_audit and fits:
@@ -181,13 +185,13 @@ def check_request(
             check_knowledge(model, task, sets.train, found)
         if full:
             hash_all = for_audit and sets.test is not None
-            compared = compare_all(sets, at, chosen.names.ids, classes, policy, hash_all, found)
+            compared = compare_all(sets, at, chosen.names.ids, width, policy, hash_all, found)
         else:
             compared = Compared(Settled(at, EMPTY, EMPTY))
-            check_parts(sets.train, sets.holdout, at, classes, found)
+            check_parts(sets.train, sets.holdout, at, width, found)
         check_classes_left(for_audit, found)
         known = compared.marks if for_audit else {}
-        tested = EMPTY if sets.test is None else check_test(sets.test, known, classes, found)
+        tested = EMPTY if sets.test is None else check_test(sets.test, known, width, found)
     if warning := shared_warning(keys, at):
         found.warnings.append(warning)
     settled, shared = compared.settled, compared.shared
@@ -206,7 +210,8 @@ def check_request(
         names=chosen.names,
         ids=tuple(record.id for record in records),
         forget=settled.forget,
-        classes=classes or 0,
+        classes=task.rules.class_number(width or 0),
+        width=width or 0,
         forget_classes=tuple(found.forget_classes),
         class_shares=found.class_shares,
         warnings=tuple(found.warnings),
@@ -243,9 +248,9 @@ def _with_numbering(task: Task, names: Names) -> Task:
 
 
 def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
-    """Check that other models fit the request's records and classes.
+    """Check that other models fit the request's records, and that their outputs are as wide as the original's.
 
-    Whether their logits are finite is checked later, when all records are scored.
+    Whether their outputs are finite is checked later, when all records are scored.
 
     Args:
         models: The models, by their names in messages.
@@ -257,9 +262,10 @@ def check_others(models: Mapping[str, nn.Module], request: Request) -> None:
     problems = []
     for name, model in models.items():
         found = Findings()
-        classes = check_model(model, request.task, request.train, found, finite=False)
-        if classes is not None and classes != request.classes:
-            found.problems.append(f"it has {classes} classes where the original has {request.classes}")
+        width = check_model(model, request.task, request.train, found, finite=False)
+        if width is not None and width != request.width:
+            unit = request.task.rules.unit
+            found.problems.append(f"it has {width} {unit} where the original has {request.width}")
         problems += [f"{name}: {line}" for line in found.problems]
     if problems:
         raise RequestError(problems)

@@ -23,6 +23,7 @@ from efface.auditing.doctor.missing import missing_parts
 from efface.auditing.doctor.price_facts import about
 from efface.types import Estimate
 from helpers.command_line import answer, make_workshop, new_files, run
+from helpers.kinds import tiny_kind
 
 TASKS = """
 import torch
@@ -256,8 +257,26 @@ def test_seconds_have_few_digits() -> None:
 
 def test_one_of_something_is_singular() -> None:
     assert describe_inputs(["a text"]) == "1 text"
-    [classes] = label_facts(Content(np.empty(1, "V16"), torch.tensor([3])))
+    [classes] = label_facts(Content(np.empty(1, "V16"), torch.tensor([3])), efface.Classes())
     assert classes.text == "1 class: 3 (1 record)"
+
+
+@pytest.mark.parametrize(
+    ("key", "label", "output"),
+    [
+        ("multilabel", "several labels, each there or not, such as '", "they look like logits"),
+        ("regression", "one or more real values, such as '", "they look like outputs"),
+        ("tokens", "a sequence of classes, such as '13 positions', '16 positions'", "they look like logits"),
+    ],
+)
+def test_a_task_without_classes_is_seen_by_its_kind(key: str, label: str, output: str) -> None:
+    tiny = tiny_kind(key)
+    seen = efface.doctor(tiny.model, task=tiny.task(test=tiny.data["test"]))
+    assert seen.can_start, seen.problems
+    assert label in repr(seen) and output in repr(seen)
+    accuracy = seen.of("outputs")["accuracy"]
+    assert accuracy["training"] > accuracy["holdout"]
+    assert seen.of("audit")["doing_nothing"][0] > 0
 
 
 def test_a_task_that_cannot_be_loaded(here: Path) -> None:

@@ -179,8 +179,9 @@ def test_a_frozen_model_moves_and_is_frozen_again(method: str, tiny: Tiny, run: 
 def test_a_frozen_layer_of_a_free_model_stays(method: str, tiny: Tiny, run: Run) -> None:
     model = tiny.fresh()
     model[0].requires_grad_(False)
+    before = weights(model)
     result = run(method, model, evaluate=False)
-    assert torch.equal(result.model[0].weight, model[0].weight)
+    assert torch.equal(result.model[0].weight, model[0].weight) and weights(model) == before
     assert not torch.equal(result.model[2].weight, model[2].weight)
 
 

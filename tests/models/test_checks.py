@@ -30,16 +30,36 @@ REFUSALS: dict[str, tuple[Break, str]] = {
     "NaN in the weights": (model(poisoned), "the model's weights hold NaN or infinite values"),
     "not a model": (model(lambda t: torch.sum), "model: expected a torch.nn.Module"),
     "no parameters": (model(lambda t: nn.Identity()), "the model has no parameters"),
-    "3-D logits": (model(lambda t: Wrapped(lambda z: z[:, None])), "for 2 records it gave a tensor of shape (2, 1, 3)"),
-    "1-D logits": (model(lambda t: Wrapped(lambda z: z[:, 0])), "pad(model(inputs)[:, None], (1, 0))"),
-    "one probability": (
-        model(lambda t: Wrapped(lambda z: z[:, :1].sigmoid())),
-        "one probability a record, as a sigmoid at its end does; two-class models need two logits. If it is that of "
-        "class 1, give Task.forward=lambda model, inputs: torch.nn.functional.pad(torch.logit(model(inputs), eps=1e-6)",
+    "3-D logits": (
+        model(lambda t: Wrapped(lambda z: z[:, None])),
+        "for 64 records the model gives float32 of shape (64, 1, 3), and their targets are int64 of shape (64,), which "
+        "fits no kind of task (classes, binary, multilabel, tokens, regression): give Task.forward or Task.unpack; "
+        "efface covers models that give each record one class",
+    ),
+    "1-D logits": (
+        model(lambda t: Wrapped(lambda z: z[:, 0])),
+        "the kind of the task cannot be told: for 64 records the model gives float32 of shape (64,), and their targets "
+        'are int64 of shape (64,). State it: Task.kind="regression" (one or more real values); a model of several',
+    ),
+    "boxes of objects": (
+        model(lambda t: Wrapped(lambda z: {"boxes": z, "scores": z})),
+        "it gave dict: give Task.forward; efface covers models that give each record one class, labels, real values or "
+        "a sequence of classes; detection, generation of images and reinforcement learning are not covered",
+    ),
+    "pictures of pictures": (
+        lambda t: {
+            "model": Wrapped(lambda z: z[:, :, None, None].expand(-1, -1, 4, 4)),
+            "task": t.task(train=data(t.x, torch.rand(len(t.x), 3, 4, 4))),
+        },
+        "which fits no kind of task",
+    ),
+    "logits of other labels than a stated kind has": (
+        lambda t: {"model": t.model, "task": t.task(kind="binary")},
+        "the model must return one logit a record, (records,) or (records, 1); for 2 records it gave a tensor of shape",
     ),
     "a tuple": (model(lambda t: Wrapped(lambda z: (z, z))), "for 2 records it gave tuple: give Task.forward"),
     "classes, not logits": (model(lambda t: Wrapped(lambda z: z.long())), "the model must return logits"),
-    "one logit": (model(lambda t: Wrapped(lambda z: z[:, :1])), "two-class models need two logits"),
+    "one logit": (model(lambda t: Wrapped(lambda z: z[:, :1])), "the kind of the task cannot be told"),
     "a model that raises": (
         model(lambda t: Wrapped(fails)),
         "cannot read the records (ValueError: no such thing): give Task",

@@ -142,7 +142,7 @@ def test_a_longer_holdout_and_a_little_noise_are_no_change(asked_store: Store, t
     ("forward", "message"),
     [
         (lambda model, inputs: model(inputs)["logits"], "cannot read the holdout records through the task of today"),
-        (lambda model, inputs: model(inputs)[:1], "the model returns 1 rows of logits for 200 holdout records"),
+        (lambda model, inputs: model(inputs)[:1], "the model returns 1 rows of outputs for 200 holdout records"),
         (lambda model, inputs: None, "cannot read the holdout records through the task of today"),
     ],
 )

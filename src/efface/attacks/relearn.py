@@ -99,7 +99,7 @@ def _doubts(
     task: Task, model: nn.Module, batches: list[Batch], seed: int, meter: Meter, steps: int
 ) -> tuple[float, ...]:
     """The mean chance given to wrong classes, before each step of a copy of the model and after the last."""
-    learner, device, total = copy_model(model), device_of(model), sum(map(len, batches))
+    learner, device, total = copy_model(model, share_frozen=True), device_of(model), sum(map(len, batches))
     if not any(p.requires_grad for p in learner.parameters()):
         unfreeze(learner)
     optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=LR)

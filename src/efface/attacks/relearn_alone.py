@@ -31,7 +31,7 @@ def relearn_alone(
         Steps until each record is learned, (n,), from 0 to `steps` + 1: the sum over the steps of the chance given to
         wrong classes, which is k for a record whose label is unknown for k steps and certain from then on.
     """
-    learner, device = copy_model(model), device_of(model)
+    learner, device = copy_model(model, share_frozen=True), device_of(model)
     if not any(p.requires_grad for p in learner.parameters()):
         unfreeze(learner)
     moved = [p for p in learner.parameters() if p.requires_grad]

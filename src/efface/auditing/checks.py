@@ -255,7 +255,7 @@ def _twin_problems(call: AuditCall, request: Request) -> list[str]:
 def _strong_problems(call: AuditCall, request: Request) -> list[str]:
     """Why the models of a strong audit could not be trained."""
     found = Findings()
-    check_fresh(call.judged.original, request.task, request.train, request.classes, found)
+    check_fresh(call.judged.original, request.task, request.train, request.width, found)
     if request.task.fit is None:
         found.problems.append(NO_FIT)
     if request.forget_classes and call.method is not None:

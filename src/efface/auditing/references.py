@@ -52,7 +52,7 @@ def _trained(inputs: AuditInputs, meter: Meter) -> tuple[list[nn.Module], str]:
             f"only {how_many_do(len(positions), 'retain record')} left for reference models of the audit",
         )
     found = Findings()
-    check_fresh(inputs.original, request.task, request.train, request.classes, found)
+    check_fresh(inputs.original, request.task, request.train, request.width, found)
     if found.problems:
         return [], "; ".join(found.problems)
     models: list[nn.Module] = []

@@ -120,7 +120,7 @@ def half_way_model(task: Task, original: nn.Module, seed: int, kept: float = KEP
             if parameter.requires_grad:
                 parameter.mul_(share).add_(known[name].detach(), alpha=kept)
             else:  # for example fixed features, which training would not restore
-                parameter.copy_(known[name])
+                parameter.data = known[name].detach()  # shared, since nothing moves it
         for name, buffer in model.named_buffers():
             if _alike(buffer, known.get(name)):
                 buffer.copy_(known[name])

@@ -46,7 +46,7 @@ class Findings:
         class_shares: For each class with records in the request, the share of its records that is, in (0, 1].
         classes_left: Number of classes with records that stay.
         without_ids: What some of the warnings, which name ids, say without them.
-        labels: The class of each forget record, in the order of the request; empty if the records were not read.
+        labels: The label of each forget record in short, in the order of the request; empty if they were not read.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Findings:
     class_shares: dict[int, float] = field(default_factory=dict)
     classes_left: int = 0
     without_ids: dict[str, str] = field(default_factory=dict)
-    labels: list[int] = field(default_factory=list)
+    labels: list[int | str] = field(default_factory=list)
 
     def add_problem(self, line: str) -> None:
         """Add a problem unless it is in the list already."""

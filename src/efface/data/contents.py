@@ -16,6 +16,7 @@ from efface.data.objects import dense_parts, values_in
 from efface.data.records import Batch, Records
 from efface.data.twins import TwinSet
 from efface.errors import shorten
+from efface.kinds import Kind, kinds_to_state
 from efface.types import Indices
 
 HASH = np.dtype("V16")  # a content hash
@@ -36,38 +37,31 @@ def _is_finite(value: Tensor | NDArray[Any]) -> bool:
     )
 
 
-def check_batch(batch: Batch, classes: int | None, where: str, found: Findings) -> None:
-    """Check that inputs are finite and targets are classes of the model.
+def check_batch(batch: Batch, rules: Kind, width: int | None, where: str, found: Findings) -> None:
+    """Check that inputs are finite and that targets are of the task's kind.
 
     Args:
         batch: Some records.
-        classes: The number of classes of the model; None if it is not known.
+        rules: The task's kind.
+        width: The width of the model's outputs, such as the number of classes; None if it is not known.
         where: Name of the set in messages, such as "training".
         found: Problems are added to this, one line for each kind of problem and set.
     """
     if not has_finite_inputs(batch):
         found.add_problem(f"inputs of {where} records hold NaN or infinite values: clean them first")
-    targets = batch.targets
-    if targets.ndim != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
-        found.add_problem(
-            f"targets of {where} records: expected one integer class a record, got {targets.dtype} of "
-            f"{targets.ndim}-D: {_target_mend(targets)}"
-        )
-    elif classes is not None and len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
-        wrong = targets[(targets < 0) | (targets >= classes)]
-        found.add_problem(f"targets of {where} records: the model has classes 0 to {classes - 1}, got {int(wrong[0])}")
+    if (problem := rules.wrong_targets(batch.targets, width)) is None:
+        return
+    line = f"targets of {where} records: {problem}"
+    if width is not None and (others := kinds_to_state(torch.empty(len(batch), width), batch.targets)):
+        line += f"; if they are of another kind, state it: {others}"
+    if not any(known.startswith(line.partition(" got ")[0]) for known in found.problems):
+        found.add_problem(line)
 
 
-def _target_mend(targets: Tensor) -> str:
-    """What to give instead of targets that are not one integer class a record."""
-    others = "efface knows no regression, multi-label or dense prediction"
-    if targets.ndim == 1:
-        is_whole = targets.dtype == torch.bool or bool((targets == targets.round()).all())
-        return "if they are classes, make them so by .long() in Task.unpack" if is_whole else others
-    if targets.ndim == 2 and targets.shape[1] == 1:
-        return "if they are classes, take their one column, [:, 0].long(), in Task.unpack"
-    is_one_hot = targets.ndim == 2 and bool(((targets == 0) | (targets == 1)).all() and (targets.sum(1) == 1).all())
-    return "they look one-hot: give .argmax(1) in Task.unpack" if is_one_hot else others
+def _classes_of(batch: Batch, rules: Kind) -> list[int]:
+    """The classes of some records; empty where the kind has none."""
+    classes = rules.classes(rules.labels(batch.targets)) if rules.has_classes else None
+    return [] if classes is None else classes.flatten().tolist()
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class Contents:
     """What the pass over all records found.
 
     Args:
-        counts: The number of training records of each class.
+        counts: The number of training records of each class; empty where the task's kind has none.
         marks: A checksum or content hash of the inputs of each record, by name of the set.
         hashed: Whether `marks` are content hashes.
         twin_sets: Forget records with twins.
@@ -93,7 +87,7 @@ def check_contents(
     train: Records,
     holdout: Records,
     forget: Indices,
-    classes: int | None,
+    width: int | None,
     found: Findings,
     hash_all: bool = True,
 ) -> Contents:
@@ -103,7 +97,7 @@ def check_contents(
         train: The training records.
         holdout: The holdout records.
         forget: Positions of the forget set.
-        classes: The number of classes of the model; None if it is not known.
+        width: The width of the model's outputs; None if it is not known.
         found: Problems are added to this.
         hash_all: Whether to hash every record. If not, only records with equal checksums are hashed, which is much
             quicker.
@@ -117,12 +111,12 @@ def check_contents(
     counts: Counter[int] = Counter()
     train_marks: list[Marks] = []
     for batch, marks in marked(train, hash_all):
-        check_batch(batch, classes, "training", found)
+        check_batch(batch, train.rules, width, "training", found)
         train_marks.append(marks)
-        counts.update(batch.targets.flatten().tolist())
+        counts.update(_classes_of(batch, train.rules))
     holdout_marks: list[Marks] = []
     for batch, marks in marked(holdout, hash_all):
-        check_batch(batch, classes, "holdout", found)
+        check_batch(batch, train.rules, width, "holdout", found)
         holdout_marks.append(marks)
     empty = np.empty(0, HASH if hash_all else np.int64)
     of_train, of_holdout = np.concatenate([empty, *train_marks]), np.concatenate([empty, *holdout_marks])
@@ -173,31 +167,38 @@ def _twin_sets(hashes: Mapping[int, bytes], forget: Indices) -> tuple[TwinSet, .
 
 
 def check_classes(train: Records, forget: Indices, found: Findings) -> None:
-    """Note the classes of the forget records, by a pass over all targets.
+    """Note the labels and the classes of the forget records; where there are classes, by a pass over all targets.
 
     Args:
         train: The training records.
         forget: Positions of the forget set.
-        found: The classes are added to this.
+        found: The labels and classes are added to this.
     """
     counts: Counter[int] = Counter()
-    for batch in train.stream(range(len(train))):
-        counts.update(batch.targets.flatten().tolist())
+    if train.rules.has_classes:
+        for batch in train.stream(range(len(train))):
+            counts.update(_classes_of(batch, train.rules))
     note_classes(counts, train, forget, forget[:0], found)
 
 
 def note_classes(counts: Counter[int], train: Records, forget: Indices, kept: Indices, found: Findings) -> None:
-    """Note the classes of the forget records.
+    """Note the labels of the forget records, and their classes where the task's kind has classes.
 
     Args:
         counts: The number of training records of each class.
         train: The training records.
         forget: Positions of the forget set, in the order of the request.
         kept: Positions of other records of the request, which twins keep in training.
-        found: The classes are added to this.
+        found: The labels and classes are added to this.
     """
-    found.labels = train.targets(forget).flatten().tolist() if forget.size else []
-    taken = Counter([*found.labels, *(train.targets(kept).flatten().tolist() if kept.size else [])])
+    rules = train.rules
+    if not forget.size or (found.problems and not rules.has_classes):
+        return
+    labels = train.targets(forget)
+    found.labels = rules.named(labels)
+    if (classes := rules.classes(torch.cat([labels, train.targets(kept)]) if kept.size else labels)) is None:
+        return
+    taken = Counter(classes.flatten().tolist())
     found.forget_classes += sorted(c for c, n in taken.items() if n == counts[c])
     found.class_shares = {c: n / counts[c] for c, n in taken.items()}
     found.classes_left = sum(n > taken[c] for c, n in counts.items())
@@ -216,24 +217,24 @@ def check_classes_left(for_audit: bool, found: Findings) -> None:
             found.problems.append("the request leaves records of one class alone: there is nothing more to tell apart")
 
 
-def check_parts(train: Records, holdout: Records, forget: Indices, classes: int | None, found: Findings) -> None:
+def check_parts(train: Records, holdout: Records, forget: Indices, width: int | None, found: Findings) -> None:
     """Check forget and holdout records only, if the pass over all records is off.
 
     Args:
         train: The training records.
         holdout: The holdout records.
         forget: Positions of the forget set.
-        classes: The number of classes of the model; None if it is not known.
+        width: The width of the model's outputs; None if it is not known.
         found: Problems and warnings are added to this.
     """
+    for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
+        for batch in records.stream(rows):
+            check_batch(batch, train.rules, width, name, found)
     check_classes(train, forget, found)
     found.warnings.append(
         "the pass over all records was off: twins, shared records and NaN were not looked for, nor whether the model "
         "knows its records"
     )
-    for name, records, rows in (("forget", train, forget), ("holdout", holdout, range(len(holdout)))):
-        for batch in records.stream(rows):
-            check_batch(batch, classes, name, found)
 
 
 def among(values: Marks, those: Marks) -> NDArray[np.bool_]:

@@ -20,14 +20,14 @@ class ForgetRecord:
     Args:
         id: Its id.
         position: Its position in `train`.
-        label: Its class.
+        label: Its class; where records have none, its target in a few words.
         description: What `Task.describe` says of it, as one line; None if the task has no such function.
         group: The key of its group; None if the task has no groups.
     """
 
     id: RecordId
     position: int
-    label: int
+    label: int | str
     description: str | None = None
     group: RecordId | None = None
 
@@ -42,7 +42,7 @@ def forget_records(
     task: Task,
     ids: RecordIds,
     positions: Indices,
-    labels: Sequence[int],
+    labels: Sequence[int | str],
     keys: RecordIds | None,
     problems: list[str],
 ) -> tuple[ForgetRecord, ...]:
@@ -52,7 +52,7 @@ def forget_records(
         task: The task.
         ids: The ids of the training records.
         positions: The positions of the records in `train`.
-        labels: Their classes.
+        labels: Their labels in short.
         keys: The key of each training record's group; None if the task has no groups.
         problems: A problem is added to this at the first record that cannot be described.
     """

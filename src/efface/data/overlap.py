@@ -71,13 +71,13 @@ def check_order(given: Records, read: Records, contents: Contents, found: Findin
         )
 
 
-def check_test(test: Records, others: Mapping[str, Marks], classes: int | None, found: Findings) -> Indices:
+def check_test(test: Records, others: Mapping[str, Marks], width: int | None, found: Findings) -> Indices:
     """Check that there are test records, that their values are valid, and that no other set holds them.
 
     Args:
         test: The test records.
         others: Content hashes of the other sets, by name of the set; if empty, records are not compared.
-        classes: The number of classes of the model; None if it is not known.
+        width: The width of the model's outputs; None if it is not known.
         found: Problems and warnings are added to this.
 
     Returns:
@@ -90,11 +90,11 @@ def check_test(test: Records, others: Mapping[str, Marks], classes: int | None, 
     hashes: list[Marks] = [np.empty(0, HASH)]
     if others:
         for batch, marks in marked(test, hash_all=True):
-            check_batch(batch, classes, "test", found)
+            check_batch(batch, test.rules, width, "test", found)
             hashes.append(marks)
     else:
         for batch in test.stream(np.arange(len(test))):
-            check_batch(batch, classes, "test", found)
+            check_batch(batch, test.rules, width, "test", found)
     of_test = np.concatenate(hashes)
     everywhere = np.zeros(len(of_test), dtype=bool)
     lines = []

@@ -166,8 +166,12 @@ def check_eval_labels(train: Records, read: Records, forget: Indices, found: Fin
     try:
         # read alone, since augmented records may be of different lengths, and only Task.fit need make batches of them
         size = 1024 if train.is_made_of_tensors else 1
-        labels = torch.cat([batch.targets.cpu() for batch in train.stream(some, size)])
-        differ = np.flatnonzero((labels != read.targets(some)).numpy())
+        labels = torch.cat([train.rules.labels(batch.targets.cpu()) for batch in train.stream(some, size)])
+        others = read.targets(some)
+        is_other = (
+            (labels != others).reshape(len(some), -1).any(1) if labels.shape == others.shape else torch.ones(len(some))
+        )
+        differ = np.flatnonzero(is_other.numpy())
     except RequestError as error:
         found.problems += error.problems
         return

@@ -14,6 +14,7 @@ from efface.data.hashing import content_hashes
 from efface.data.nesting import UncuttableError, cut, how_cut, moved
 from efface.data.objects import UncomparableError
 from efface.errors import EffaceError, RequestError, describe_error, shorten
+from efface.kinds import Kind
 from efface.runtime.printing import Brief
 from efface.task import Task, unpack_pair
 from efface.types import Indices, RecordId, SizedDataset
@@ -88,6 +89,11 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    @property
+    def rules(self) -> Kind:
+        """The mathematics of the task's kind."""
+        return self._task.rules
 
     @property
     def is_made_of_tensors(self) -> bool:
@@ -167,7 +173,7 @@ class Records:
 
     def targets(self, positions: Sequence[int] | Indices) -> Tensor:
         """Labels of the records at `positions`, (records, ...), on the CPU: what the task's kind keeps of targets."""
-        return torch.cat([self._task.rules.labels(batch.targets.cpu()) for batch in self.stream(positions)])
+        return torch.cat([self.rules.labels(batch.targets.cpu()) for batch in self.stream(positions)])
 
     def hashed(
         self, positions: Sequence[int] | Indices, size: int = 1024, with_targets: bool = True

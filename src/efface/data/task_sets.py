@@ -95,7 +95,7 @@ def compare_all(
     sets: TaskSets,
     forget: Indices,
     ids: Sequence[RecordId],
-    classes: int | None,
+    width: int | None,
     policy: TwinPolicy,
     hash_all: bool,
     found: Findings,
@@ -106,12 +106,12 @@ def compare_all(
         sets: The records of a task.
         forget: Positions of the forget set.
         ids: The ids of the training records.
-        classes: The number of classes of the model; None if it is not known.
+        width: The width of the model's outputs; None if it is not known.
         policy: What is to be done with twins.
         hash_all: Whether to hash every record.
         found: Problems and warnings are added to this.
     """
-    contents = check_contents(sets.train, sets.holdout, forget, classes, found, hash_all)
+    contents = check_contents(sets.train, sets.holdout, forget, width, found, hash_all)
     if sets.given is not None and len(sets.given) == len(sets.train):
         check_order(sets.given, sets.train, contents, found)
     settled = settle(contents.twin_sets, policy, sets.train, forget, ids, found)

@@ -95,11 +95,12 @@ def settle(
 
 def _refusal(twin_sets: Sequence[TwinSet], train: Records, ids: Sequence[RecordId], count: int) -> str:
     everyone = sorted({at for one in twin_sets for at in (*one.forget, *one.twins)})
-    labels = dict(zip(everyone, train.targets(everyone).tolist(), strict=True))
+    # inputs are equal, so hashes of records differ where targets do
+    whole = dict(zip(everyone, train.hashes(everyone), strict=True))
     lines = []
     by_record = {at: one for one in twin_sets for at in one.forget}
     for at, one in sorted(by_record.items()):
-        same = sum(labels[t] == labels[at] for t in one.twins)
+        same = sum(whole[t] == whole[at] for t in one.twins)
         with_other = (
             "" if same == len(one.twins) else " with another label" if not same else ", some with another label"
         )

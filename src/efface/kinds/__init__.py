@@ -6,7 +6,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from efface.kinds.base import Head, Kind
+from efface.kinds.base import SCOPE, Head, Kind
 from efface.kinds.classes import Binary, Classes
 from efface.kinds.multilabel import MultiLabel
 from efface.kinds.regression import Regression
@@ -35,9 +35,21 @@ def find_kind(outputs: Tensor, targets: Tensor) -> Kind | None:
         return next((kind() for kind in KINDS.values() if kind.found(outputs, targets)), None)
 
 
+def kinds_to_state(outputs: Tensor, targets: Tensor) -> str:
+    """The kinds that a user may state for such outputs and targets, in words and code; empty if none fits."""
+    width = outputs.shape[-1] if outputs.ndim > 1 else 1
+    fitting = [
+        kind
+        for kind in (kind() for kind in KINDS.values())
+        if kind.wrong_outputs(outputs, targets) is None and kind.wrong_targets(targets, width) is None
+    ]
+    return " or ".join(f'Task.kind="{kind.key}" ({kind.title})' for kind in fitting)
+
+
 __all__ = [
     "CLASSES",
     "KINDS",
+    "SCOPE",
     "Binary",
     "Classes",
     "Head",
@@ -47,4 +59,5 @@ __all__ = [
     "Tokens",
     "find_kind",
     "kind_by_key",
+    "kinds_to_state",
 ]

@@ -10,6 +10,11 @@ from torch import Tensor
 
 from efface.options import Options
 
+SCOPE = (
+    "efface covers models that give each record one class, labels, real values or a sequence of classes; detection, "
+    "generation of images and reinforcement learning are not covered"
+)
+
 Head = Callable[[Tensor], Tensor]  # a last layer fitted afresh: from features (n, d) to values (n, k)
 
 
@@ -32,6 +37,17 @@ class Kind(Options, ABC):
     )
     is_probable: ClassVar[bool] = True  # whether values give probabilities, and the loss is in nats
     is_long: ClassVar[bool] = False  # whether outputs are far larger than values, so that few are held at a time
+    unit: ClassVar[str] = "values"  # what the last dimension of the outputs counts
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether `measured` has still something to measure."""
+        return False
+
+    @property
+    def measure(self) -> str:
+        """What `useful` measures, as a word within a sentence."""
+        return self.utility if self.utility[1:2].isdigit() else self.utility[:1].lower() + self.utility[1:]
 
     # What users give
 
@@ -65,6 +81,22 @@ class Kind(Options, ABC):
             labels: Labels of a sample of training records.
         """
         return self
+
+    def measured_like(self, other: "Kind") -> Self:
+        """This kind with what another of the same key has measured."""
+        return self
+
+    def not_logits(self, outputs: Tensor) -> tuple[str, str] | None:
+        """Why outputs of the right shape cannot be what the kind takes, such as probabilities; None if they can.
+
+        Args:
+            outputs: What the model returned for some records, finite.
+
+        Returns:
+            What is wrong and what to do, as a sentence, and the code that mends it once it stands behind what the model
+            returns; that is empty where there is none.
+        """
+        return None
 
     # What is kept
 
@@ -103,6 +135,30 @@ class Kind(Options, ABC):
     @abstractmethod
     def guessed(self, labels: Tensor) -> Tensor:
         """What `useful` would be if the best constant answer were given, (n,), float64."""
+
+    @abstractmethod
+    def constant(self, targets: Sequence[Tensor]) -> Tensor:
+        """What `log_likelihood` would be if the best constant answer to all these targets were given, (n,), float64.
+
+        Args:
+            targets: Targets or labels, batch by batch; for `tokens` only targets.
+        """
+
+    def own_gain(self, values: Tensor, labels: Tensor) -> Tensor | None:
+        """By how many nats targets are likelier on records that have them than on others, whatever the level of values.
+
+        Returns:
+            One number for each record, (n,), whose mean it is; None where targets are not there or absent.
+        """
+        return None
+
+    @abstractmethod
+    def answers(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """What a model answers, so coarse that rounding seldom changes it, (n,), int64; and a finer number, (n,)."""
+
+    def named(self, labels: Tensor) -> list[int | str]:
+        """Labels of records as people read them, each in a few words."""
+        return [", ".join(f"{value:.4g}" for value in row) for row in labels.flatten(1).tolist()]
 
     def other(self, values: Tensor, labels: Tensor) -> Tensor | None:
         """A statistic that the margin does not determine, (n,), float64; None where there is none."""
@@ -179,6 +235,10 @@ class Kind(Options, ABC):
         """Compared values, (n, c), changed as little as can be so that the margin becomes `wanted`, (n,)."""
 
     # Classes
+
+    def class_number(self, width: int) -> int:
+        """The number of classes of a model whose outputs have a last dimension of this size; 0 without classes."""
+        return 0
 
     def classes(self, labels: Tensor) -> Tensor | None:
         """The class of each record, (n,), int64; None where records have none."""

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from efface.kinds.base import Head, Kind
+from efface.kinds.base import SCOPE, Head, Kind
 from efface.kinds.heads import probe_unmasked
+from efface.kinds.mistaken import not_logits_of_classes, not_logits_of_sigmoids
 from efface.kinds.shapes import are_zero_or_one, shape_of
 from efface.numerics.logits import (
     aligned,
@@ -37,6 +38,7 @@ class Classes(Kind):
     key = "classes"
     title = "one of several classes"
     has_classes = True
+    unit = "classes"
 
     @classmethod
     def found(cls, outputs: Tensor, targets: Tensor) -> bool:
@@ -49,11 +51,14 @@ class Classes(Kind):
 
     def wrong_targets(self, targets: Tensor, width: int | None) -> str | None:
         if targets.ndim != 1 or _is_real(targets):
-            return f"expected one integer class a record, got {shape_of(targets)}"
+            return f"expected one integer class a record, got {shape_of(targets)}{_mend(targets)}"
         if width is None or not len(targets) or 0 <= int(targets.min()) <= int(targets.max()) < width:
             return None
         wrong = targets[(targets < 0) | (targets >= width)]
         return f"the model has classes 0 to {width - 1}, got {int(wrong[0])}"
+
+    def not_logits(self, outputs: Tensor) -> tuple[str, str] | None:
+        return not_logits_of_classes(outputs)
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return bound_masked(outputs.float())
@@ -75,6 +80,18 @@ class Classes(Kind):
 
     def guessed(self, labels: Tensor) -> Tensor:
         return (labels == labels.mode().values).double()
+
+    def constant(self, targets: Sequence[Tensor]) -> Tensor:
+        labels = torch.cat([self.labels(batch) for batch in targets])
+        return (torch.bincount(labels).double() / len(labels)).log()[labels]
+
+    def answers(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The likeliest class, and by how much its logit exceeds the next."""
+        highest = values.topk(2, dim=1).values
+        return values.argmax(1), highest[:, 0] - highest[:, 1]
+
+    def named(self, labels: Tensor) -> list[int | str]:
+        return [*labels.flatten().tolist()]
 
     def other(self, values: Tensor, labels: Tensor) -> Tensor | None:
         return other_gap(values, labels) if class_count(values) > 2 else None
@@ -125,6 +142,9 @@ class Classes(Kind):
     def with_margin(self, compared: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
         return with_margin(compared, labels, wanted)
 
+    def class_number(self, width: int) -> int:
+        return width
+
     def classes(self, labels: Tensor) -> Tensor | None:
         return labels
 
@@ -154,6 +174,9 @@ class Binary(Classes):
             return f"expected one target a record, 0 or 1, got {shape_of(targets)}"
         return None if are_zero_or_one(targets) else "expected 0 or 1 for each record, got other values"
 
+    def not_logits(self, outputs: Tensor) -> tuple[str, str] | None:
+        return not_logits_of_sigmoids(outputs)
+
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         z = outputs.float().reshape(-1)
         return torch.stack([torch.zeros_like(z), z], 1)
@@ -166,6 +189,22 @@ class Binary(Classes):
 
     def loss(self, values: Tensor, labels: Tensor) -> Tensor:
         return super().loss(values, self.labels(labels))
+
+    def class_number(self, width: int) -> int:
+        return 2
+
+
+def _mend(targets: Tensor) -> str:
+    """What to give in place of targets that are not one integer class a record; empty where nothing is known."""
+    if targets.ndim == 1 and (targets.dtype == torch.bool or bool((targets == targets.round()).all())):
+        return ": if they are classes, make them so by .long() in Task.unpack"
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        return ": if they are classes, take their one column, [:, 0].long(), in Task.unpack"
+    if targets.ndim == 2 and are_zero_or_one(targets) and bool((targets.double().sum(1) == 1).all()):
+        return ": they look one-hot: give .argmax(1) in Task.unpack"
+    if targets.ndim > 2:
+        return f": {SCOPE}"
+    return ": a model of real values gives one value a record" if targets.ndim == 1 else ""
 
 
 def _is_real(targets: Tensor) -> bool:

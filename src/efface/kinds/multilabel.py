@@ -1,13 +1,16 @@
 """Several labels for each record, each of which is there or not."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from efface.errors import shorten
 from efface.kinds.base import Head, Kind
 from efface.kinds.heads import fit_head
+from efface.kinds.mistaken import not_logits_of_sigmoids
 from efface.kinds.shapes import are_zero_or_one, shape_of
 from efface.numerics.log_odds import log_odds
 from efface.numerics.probabilities import weighted
@@ -26,6 +29,7 @@ class MultiLabel(Kind):
     key = "multilabel"
     title = "several labels, each there or not"
     utility = "Labels right"
+    unit = "labels"
 
     @classmethod
     def found(cls, outputs: Tensor, targets: Tensor) -> bool:
@@ -43,6 +47,9 @@ class MultiLabel(Kind):
             labels = "labels" if width is None else str(width)
             return f"expected 0 or 1 for each label, (records, {labels}), got {shape_of(targets)}"
         return None if are_zero_or_one(targets) else "expected 0 or 1 for each label, got other values"
+
+    def not_logits(self, outputs: Tensor) -> tuple[str, str] | None:
+        return not_logits_of_sigmoids(outputs)
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs.float().clone()
@@ -64,6 +71,30 @@ class MultiLabel(Kind):
 
     def guessed(self, labels: Tensor) -> Tensor:
         return (labels == (labels.float().mean(0) > 0.5)).double().mean(1)
+
+    def constant(self, targets: Sequence[Tensor]) -> Tensor:
+        there = torch.cat([self.labels(batch) for batch in targets]).double()
+        share = there.mean(0)
+        return (torch.xlogy(there, share) + torch.xlogy(1 - there, 1 - share)).sum(1)
+
+    def own_gain(self, values: Tensor, labels: Tensor) -> Tensor | None:
+        """Of each label, the mean logit of records that have it less that of others; then the mean over labels."""
+        there, off = self.labels(labels).double(), values.double() - values.double().mean(0)
+        share = there.mean(0)
+        known = (share > 0) & (share < 1)
+        if not bool(known.any()):
+            return None
+        own = off * (there / share - (1 - there) / (1 - share))
+        return own[:, known].mean(1)
+
+    def answers(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Which labels are given, as the bits of a number, and how sure the model is of them."""
+        weights = 2 ** (torch.arange(values.shape[1], device=values.device) % 62)
+        return ((values > 0) * weights).sum(1), values.abs().mean(1)
+
+    def named(self, labels: Tensor) -> list[int | str]:
+        """The numbers of the labels that are there."""
+        return [shorten(row.nonzero().flatten().tolist()) if bool(row.any()) else "none" for row in labels]
 
     def other(self, values: Tensor, labels: Tensor) -> Tensor | None:
         """Gap between the two labels of which the model is least sure, (n,), >= 0."""

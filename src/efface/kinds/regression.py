@@ -1,6 +1,7 @@
 """One or more real values for each record."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -48,6 +49,10 @@ class Regression(Kind):
         if not all(unit > 0 for unit in self.scale):
             raise RequestError(f"scale: expected units above 0, got {self.scale!r}")
 
+    @property
+    def needs_labels(self) -> bool:
+        return not self.scale
+
     @classmethod
     def found(cls, outputs: Tensor, targets: Tensor) -> bool:
         alike = outputs.ndim <= 2 and outputs.numel() == targets.numel()
@@ -69,6 +74,9 @@ class Regression(Kind):
             return self
         spread = labels.double().std(0) if len(labels) > 1 else torch.ones(labels.shape[1])
         return type(self)(tuple(float(s) if s > 0 else 1.0 for s in spread), self.trained_by, self.delta)
+
+    def measured_like(self, other: Kind) -> Self:
+        return self if self.scale or not isinstance(other, Regression) else replace(self, scale=other.scale)
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs.float().reshape(len(outputs), -1).clone()
@@ -94,6 +102,15 @@ class Regression(Kind):
 
     def guessed(self, labels: Tensor) -> Tensor:
         return self.useful(labels.double().mean(0).expand(len(labels), -1), labels)
+
+    def constant(self, targets: Sequence[Tensor]) -> Tensor:
+        labels = torch.cat([self.labels(batch) for batch in targets])
+        return self.log_likelihood(labels.double().mean(0).expand(len(labels), -1), labels)
+
+    def answers(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean of the values in units of their scale, rounded to halves, and as it is."""
+        mean = (values.double() / self._unit(values)).mean(1)
+        return (2 * mean.nan_to_num()).round().long(), mean
 
     def other(self, values: Tensor, labels: Tensor) -> Tensor | None:
         """How much larger the largest of several residuals is than the smallest, (n,), >= 0; None for one value."""

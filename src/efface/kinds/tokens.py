@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.kinds.base import Kind
+from efface.kinds.mistaken import not_logits_of_classes
 from efface.kinds.shapes import shape_of
 from efface.numerics.log_odds import SUREST, log_odds
 from efface.options import option
@@ -51,6 +52,7 @@ class Tokens(Kind):
     title = "a sequence of classes"
     utility = "Positions right"
     is_long = True
+    unit = "classes"
 
     ignored: int = option(-100, "the target of positions that count for nothing", -(2**31), 2**31)
 
@@ -75,6 +77,9 @@ class Tokens(Kind):
             return None
         wrong = values[(values < 0) | (values >= width)]
         return f"the model has classes 0 to {width - 1}, got {int(wrong[0])}"
+
+    def not_logits(self, outputs: Tensor) -> tuple[str, str] | None:
+        return not_logits_of_classes(outputs.flatten(0, 1))
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         logits, targets = outputs.float(), targets.to(outputs.device)
@@ -113,6 +118,21 @@ class Tokens(Kind):
 
     def guessed(self, labels: Tensor) -> Tensor:
         return torch.zeros(len(labels), dtype=torch.float64)  # labels do not tell which class is the commonest
+
+    def constant(self, targets: Sequence[Tensor]) -> Tensor:
+        """By the share of each class among all positions."""
+        counts = [batch != self.ignored for batch in targets]
+        known = torch.cat([batch[at] for batch, at in zip(targets, counts, strict=True)])
+        shares = (torch.bincount(known).double() / len(known)).log()
+        each = [shares[batch.where(at, int(known[0]))] * at for batch, at in zip(targets, counts, strict=True)]
+        return torch.cat([row.sum(1) / at.sum(1) for row, at in zip(each, counts, strict=True)])
+
+    def answers(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The share of positions whose target is the likeliest class, in per cent, and the mean log-likelihood."""
+        return (100 * values[:, RIGHT].nan_to_num()).round().long(), values[:, MEAN]
+
+    def named(self, labels: Tensor) -> list[int | str]:
+        return [f"{int(row[POSITIONS])} positions" for row in labels]
 
     def other(self, values: Tensor, labels: Tensor) -> Tensor | None:
         """Minus the mean entropy over the positions, which no step compares, (n,)."""

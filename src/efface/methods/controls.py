@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from efface.errors import RequestError
 from efface.methods.base import Method, Problem, Step
+from efface.models.running import own_weights
 from efface.models.training import Recipe, retrain
 from efface.options import option
 from efface.runtime.seeds import derive_seed
@@ -67,6 +68,7 @@ class Retrain(Method):
         recipe = Recipe(epochs=self.epochs, lr=self.lr, batch=128)
         seed = derive_seed(problem.seed, "retrain")
         model = retrain(problem.task, problem.original, problem.all_retain, seed, problem.meter, recipe)
+        own_weights(problem.model, problem.original)  # before they are written to
         try:
             problem.model.load_state_dict(model.state_dict())
         except RuntimeError as error:

@@ -1,7 +1,7 @@
 """How far steps may go: learning rates relative to the weights, from the way that there is to go."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -9,16 +9,23 @@ from efface.errors import DivergedError
 
 SMALLEST = 1e-2  # of the size of all weights: what a tensor's own size counts at the least
 
+AT_ONCE = 2**20  # values that are held in double precision
+
 
 def sizes(parameters: Sequence[nn.Parameter]) -> list[float]:
     """The root mean square of each parameter, and not less than a hundredth of that of all.
 
     Weights in front of a normalisation have no scale of their own, so only a step relative to them has one.
     """
-    squares = [float(p.detach().double().square().sum()) for p in parameters]
+    squares = [sum(float(part.square().sum()) for part in _in_double(p.detach())) for p in parameters]
     counts = [p.numel() for p in parameters]
     overall = (sum(squares) / max(1, sum(counts))) ** 0.5
     return [max((s / max(1, n)) ** 0.5, SMALLEST * overall, 1e-12) for s, n in zip(squares, counts, strict=True)]
+
+
+def _in_double(tensor: Tensor) -> Iterator[Tensor]:
+    """The values of a tensor in double precision, some at a time, since a large one would take twice its memory."""
+    return (part.double() for part in tensor.flatten().split(AT_ONCE))
 
 
 def way_to_go(error: Tensor, parameters: Sequence[nn.Parameter], scales: Sequence[float]) -> float:
@@ -41,7 +48,9 @@ def way_to_go(error: Tensor, parameters: Sequence[nn.Parameter], scales: Sequenc
         parameter.grad = None
     error.backward()  # and not autograd.grad, which several processes could not share
     pairs = [(p.grad, size) for p, size in zip(parameters, scales, strict=True)]
-    slope = sum(float(grad.double().abs().sum()) * size for grad, size in pairs if grad is not None)
+    slope = sum(
+        sum(float(part.abs().sum()) for part in _in_double(grad)) * size for grad, size in pairs if grad is not None
+    )
     value = float(error.detach())
     if not (math.isfinite(value) and math.isfinite(slope)):
         raise DivergedError("logits or gradients of the forget records are NaN or infinite: nothing was changed")

@@ -1,6 +1,8 @@
 """Whether a model knows its training records: an untrained network and a wrong checkpoint are refused."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from efface.data.checks import Findings
 from efface.data.records import Records
+from efface.kinds import Kind
 from efface.models.running import device_of, forward, mode
 from efface.numerics.logits import centre, fill_masked
 from efface.numerics.minimise import minimise
@@ -22,49 +25,111 @@ LITTLE = 1 / 3  # share of the entropy, over the number of classes: what an untr
 PART = 0.6  # a smaller gain must be this part of what a linear map of the logits gains
 MAX_REFITTED = 64  # classes; untrained networks of more gain nothing by luck
 RARE = 6  # records of other classes than the commonest; fewer show no gain even where a model knows them all
+SMALL = 0.1  # of what the best constant answer leaves: of other kinds than classes, what luck may gain
+PART_OF_VALUES = 0.8  # for other kinds, whose outputs luck puts at the right scale more easily, as PART
 OWN = 0.5  # nats by which a class must be likelier on its own records where the mean likelihood is poor
 
 
 def check_knowledge(model: nn.Module, task: Task, records: Records, found: Findings) -> None:
-    """Check that a model gives the labels of training records a better likelihood than the label frequencies do.
+    """Check that a model gives the targets of training records a better likelihood than the best constant answer does.
 
-    By a one-sided test of the paired differences over a random sample. In simulations of calibrated models of two
-    classes, one whose gain is 0.15 nats a record was wrongly refused in 2 of 1,000 draws of 500 records, one of 0.05 in
-    7 of 1,000 of 1,000 records, and one of 0.015 in none of 300 of 5,000. A model whose probabilities are badly
-    scaled, or shifted by class weights, has a poor likelihood and may know much: it passes too if classes are, on the
-    mean over classes, half a nat likelier on their own records than on others.
+    By a one-sided test of the paired differences over a random sample; the best constant answer to classes is their
+    frequencies. In simulations of calibrated models of two classes, one whose gain is 0.15 nats a record was wrongly
+    refused in 2 of 1,000 draws of 500 records, one of 0.05 in 7 of 1,000 of 1,000 records, and one of 0.015 in none of
+    300 of 5,000. A model whose probabilities are badly scaled, or shifted by class weights, has a poor likelihood and
+    may know much: it passes too if classes, or labels, are on the mean half a nat likelier on their own records than on
+    others.
 
     Classes that differ plainly may be separated by luck: of untrained networks with a hidden layer up to 5 in 200
     passed for two classes, 1 in 200 for three or ten, and of linear ones for two classes 1 in 4.
 
     Args:
         model: A model that has passed the other checks.
-        task: The task, for its hooks.
+        task: The task, for its hooks and its kind.
         records: The training records.
         found: A problem is added to this.
     """
     order = np.random.default_rng(0).permutation(len(records))[: SAMPLES[-1]]
-    outputs: list[tuple[Tensor, Tensor]] = []
+    seen: list[Read] = []
     for start, end, level in zip((0, *SAMPLES), SAMPLES, LEVELS, strict=False):
-        outputs += _read(model, task, records, order[start:end])
-        if not all(_fit_together(*pair) for pair in outputs):
+        seen += _read(model, task, records, order[start:end])
+        if not all(_fit_together(one, task.rules) for one in seen):
             return  # reported elsewhere
-        logits, targets = (torch.cat(parts) for parts in zip(*outputs, strict=True))
         last = end >= len(order)
-        score, usual = likelihoods(logits, targets)
-        better = standard_errors(score - usual) > (LEVELS[-1] if last else level)
-        if (better and not by_luck(logits, targets)) or own_class_gain(logits, targets):
+        known = _known(seen, task.rules)
+        if known.is_surely_better(LEVELS[-1] if last else level):
             return
-        if last and _tells(score - usual, targets):
+        if last and known.can_tell():
             found.problems.append(
-                f"the model knows nothing of its training records: the mean log-likelihood of the labels of "
-                f"{len(targets)} of them is {float(score.mean()):.3f}, and {float(usual.mean()):.3f} by the label "
-                "frequencies alone. It is untrained, or the weights, the order of classes or the data are those of "
-                "another model; if only its probabilities are badly scaled, scale its logits by Task.forward. What the "
-                f"model must return: {page('guide', 'what-the-model-must-return')}"
+                f"the model knows nothing of its training records: {known.words()} alone. It is untrained, or the "
+                "weights, the order of outputs or the data are those of another model; if only its outputs are badly "
+                f"scaled, scale them by Task.forward. What the model must return: "
+                f"{page('guide', 'what-the-model-must-return')}"
             )
         if last:
             return
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a model says of training records, beside the best constant answer.
+
+    Args:
+        rules: The task's kind.
+        values: What is kept of the outputs, (n, k).
+        labels: What is kept of the targets, (n, ...).
+        gains: Log-likelihood of the targets by the model less that by the best constant answer, (n,).
+        usual: The latter, (n,).
+    """
+
+    rules: Kind
+    values: Tensor
+    labels: Tensor
+    gains: Tensor
+    usual: Tensor
+
+    def is_surely_better(self, level: float) -> bool:
+        """Whether the model knows its records, with a gain that lies `level` standard errors above 0."""
+        if standard_errors(self.gains) > level and not self._by_luck():
+            return True
+        if (classes := self.rules.classes(self.labels)) is not None:
+            return own_class_gain(self.values, classes)
+        own = self.rules.own_gain(self.values, self.labels)
+        return own is not None and float(own.mean()) > OWN and standard_errors(own) > LEVELS[0]
+
+    def _by_luck(self) -> bool:
+        if (classes := self.rules.classes(self.labels)) is not None:
+            return by_luck(self.values, classes)
+        gain, usual = float(self.gains.mean()), float(self.usual.mean())
+        if gain >= SMALL * -usual or self.values.shape[1] > MAX_REFITTED:
+            return False
+        head = self.rules.head(self.values, self.labels, self.values)
+        if head is None:
+            return False
+        refitted = self.rules.log_likelihood(head(self.values), self.labels) - self.usual
+        return gain < PART_OF_VALUES * float(refitted.mean())
+
+    def can_tell(self) -> bool:
+        """Whether targets can tell that a model knows nothing: they are not all alike, or it is surely below par."""
+        rare = int((self.rules.guessed(self.labels) < 1).sum())
+        return rare >= RARE or (rare > 0 and standard_errors(self.gains) < -LEVELS[-1])
+
+    def words(self) -> str:
+        """What it says, beside the best constant answer, in words without a verb at their end."""
+        n, constant = len(self.labels), "by the label frequencies"
+        if not self.rules.is_probable:
+            useful, guessed = (
+                float(v.mean()) for v in (self.rules.useful(self.values, self.labels), self.rules.guessed(self.labels))
+            )
+            return f"its {self.rules.utility} on {n} of them is {useful:.3f}, and {guessed:.3f} by their mean"
+        score, usual = float((self.gains + self.usual).mean()), float(self.usual.mean())
+        return f"the mean log-likelihood of the labels of {n} of them is {score:.3f}, and {usual:.3f} {constant}"
+
+
+def _known(seen: Sequence["Read"], rules: Kind) -> Known:
+    values, labels = (torch.cat(parts) for parts in zip(*((one.values, one.labels) for one in seen), strict=True))
+    usual = rules.constant([one.targets for one in seen])
+    return Known(rules, values, labels, rules.log_likelihood(values, labels) - usual, usual)
 
 
 def likelihoods(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,27 +199,27 @@ def own_class_gain(logits: Tensor, targets: Tensor) -> bool:
     return mean > OWN and mean > LEVELS[0] * error
 
 
-def _read(model: nn.Module, task: Task, records: Records, positions: Indices) -> list[tuple[Tensor, Tensor]]:
-    """Logits and labels of records, batch by batch."""
+@dataclass(frozen=True)
+class Read:
+    """What is kept of the outputs, the labels and the targets of a batch of records."""
+
+    values: Tensor
+    labels: Tensor
+    targets: Tensor
+
+
+def _read(model: nn.Module, task: Task, records: Records, positions: Indices) -> list[Read]:
+    """What a model says of records, batch by batch."""
     device = device_of(model)
     with mode(model, training=False), torch.no_grad():
         return [
-            (forward(task, model, batch.to(device)).cpu(), task.rules.labels(batch.targets.cpu()))
+            Read(forward(task, model, batch.to(device)).cpu(), task.rules.labels(targets), targets)
             for batch in records.stream(positions, task.batch_size)
+            for targets in [batch.targets.cpu()]
         ]
 
 
-def _tells(gains: Tensor, targets: Tensor) -> bool:
-    """Whether labels can tell that a model knows nothing: there are several classes, or it is surely below par."""
-    counts = torch.bincount(targets)
-    rare = len(targets) - int(counts.max())
-    return rare >= RARE or (rare > 0 and standard_errors(gains) < -LEVELS[-1])
-
-
-def _fit_together(logits: Tensor, targets: Tensor) -> bool:
-    are_classes = targets.ndim == 1 and targets.dtype == torch.int64 and len(targets) == len(logits)
-    return (
-        are_classes
-        and bool(logits.isfinite().all())
-        and 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]
-    )
+def _fit_together(one: Read, rules: Kind) -> bool:
+    fits = len(one.targets) == len(one.values) and bool(one.values.isfinite().all())
+    width = one.values.shape[1] if rules.has_classes else None
+    return fits and rules.wrong_targets(one.targets, width) is None

@@ -49,7 +49,7 @@ def forward(task: Task, model: nn.Module, batch: Batch) -> Tensor:
     `Task.forward` gets a copy of the inputs, since it may change them in place, remove some or keep them.
 
     Where outputs are long, as those of language models are, a batch is read in parts, so that no more than HELD numbers
-    are held at a time. With gradients, each part is computed once more on the way back.
+    are held at a time; and with gradients by `Task.micro_batch`. Each part is then computed once more on the way back.
 
     Args:
         task: The task, for its `forward` and its kind.
@@ -77,12 +77,16 @@ def _values(task: Task, model: nn.Module, batch: Batch) -> Tensor:
 
 def rows_at_a_time(task: Task, model: nn.Module, batch: Batch) -> int:
     """How many records of a batch are read together."""
-    if not task.rules.is_long or len(batch) < 2 or not batch.can_cut:
+    learns = task.micro_batch is not None and torch.is_grad_enabled()
+    if not (task.rules.is_long or learns) or len(batch) < 2 or not batch.can_cut:
         return len(batch)
+    most = min(len(batch), task.micro_batch or len(batch)) if learns else len(batch)
+    if not task.rules.is_long:
+        return most
     if model not in _SIZES:
         with mode(model, training=False), torch.no_grad():
             _values(task, model, batch.rows(slice(1)))
-    return max(1, int(HELD * len(batch) / max(1, _SIZES[model] * batch.targets.numel())))
+    return max(1, min(most, int(HELD * len(batch) / max(1, _SIZES[model] * batch.targets.numel()))))
 
 
 def call_forward(task: Task, model: nn.Module, inputs: Any) -> Any:
@@ -118,10 +122,31 @@ def copy_inputs(inputs: Any) -> Any:
         return map_tensors(inputs, lambda t: copies[id(t)])
 
 
-def copy_model(model: nn.Module) -> nn.Module:
-    """A deep copy of a model; what it keeps of the graph of its last pass, which cannot be copied, loses the graph."""
+def copy_model(model: nn.Module, share_frozen: bool = False) -> nn.Module:
+    """A deep copy of a model; what it keeps of the graph of its last pass, which cannot be copied, loses the graph.
+
+    Args:
+        model: The model.
+        share_frozen: Whether frozen parameters of the copy share their memory with the model's, as long as others are
+            not frozen; see `own_weights`.
+    """
     held = (value for module in model.modules() for value in vars(module).values())
-    return copy.deepcopy(model, {id(t): t.detach().clone() for t in tensors_in(list(held)) if t.grad_fn is not None})
+    known: dict[int, Any] = {id(t): t.detach().clone() for t in tensors_in(list(held)) if t.grad_fn is not None}
+    if share_frozen and any(p.requires_grad for p in model.parameters()):
+        known |= {id(p): _sharing(p) for p in model.parameters() if not p.requires_grad and type(p) is nn.Parameter}
+    return copy.deepcopy(model, known)
+
+
+def own_weights(model: nn.Module, other: nn.Module) -> None:
+    """Give a model its own copy of every parameter that shares its memory with one of another model."""
+    shared = {p.data_ptr() for p in other.parameters()}
+    for parameter in model.parameters():
+        if parameter.data_ptr() in shared:
+            parameter.data = parameter.data.clone()
+
+
+def _sharing(parameter: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(parameter.detach(), requires_grad=False)
 
 
 def logits_of(
@@ -178,6 +203,13 @@ def _is_joinable(batch: Batch) -> bool:
 
 def all_finite(model: nn.Module) -> bool:
     """Whether all parameters are finite and no buffer is NaN; buffers may be infinite, as in attention masks."""
-    return all(bool(torch.isfinite(p).all()) for p in model.parameters()) and not any(
+    return all(_is_finite(p) for p in model.parameters()) and not any(
         bool(torch.isnan(b).any()) for b in model.buffers()
     )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # by the extremes, which need no further memory and are NaN where a value is
+    if tensor.numel() and tensor.is_floating_point() and tensor.element_size() > 1:
+        return all(bool(end.isfinite()) for end in tensor.detach().aminmax())
+    return bool(torch.isfinite(tensor).all())

@@ -12,12 +12,15 @@ import torch
 from torch import nn
 
 from efface.data.checks import Findings
+from efface.data.contents import check_batch
 from efface.data.reading import check_reading
 from efface.data.records import Records
 from efface.data.similar import alike
 from efface.errors import RequestError, collect_errors, shorten
+from efface.kinds import Kind
 from efface.models.checkpoint import extra_state, weights_digest
 from efface.models.checks import check_model
+from efface.models.kind import with_kind
 from efface.models.knowledge import check_knowledge
 from efface.models.weights_file import find_weights
 from efface.models.wrappers import plain_network
@@ -34,6 +37,7 @@ from efface.store.fingerprint_rows import replace_all
 from efface.store.fingerprints import fingerprints_at
 from efface.store.keys import make_key
 from efface.store.naming import id_kinds, name_settings, names_for_store
+from efface.store.noted_kind import kind_settings
 from efface.store.place import check_new_store
 from efface.store.settings import StoreSettings, check_settings
 from efface.store.task_view import ids_of
@@ -76,21 +80,20 @@ class NewStore:
         collect_errors(problems, check_settings, self.settings)
         collect_errors(problems, resolve_device, device)
         model = collect_errors(problems, plain_network, self.model)
-        if model is not None:
-            collect_errors(problems, _check_task, self.task, model)
-        if problems or model is None:
+        task = None if model is None else collect_errors(problems, _checked_task, self.task, model)
+        if problems or model is None or task is None:
             raise RequestError(problems)
         with ExitStack() as undo, whole_folder(self.folder) as making:
             making.add_subfolders()
             key = make_key(self.key_path)
             undo.callback(self._drop_key)
             file = making.add("checkpoints", lambda path: save(model, path))
-            baseline = making.add("baselines", answers_of(self.task, model).write)
+            baseline = making.add("baselines", answers_of(task, model).write)
             database = Database(making.database)
             database.create()
             context = StoreContext.begin(making, database, key)
             with context.writing() as transaction:
-                transaction.append("created", self._created(key.fingerprint))
+                transaction.append("created", self._created(key.fingerprint, task.rules))
                 sums = self._write_fingerprints(transaction)
                 transaction.append("version", self._first_version(file, baseline, sums))
             context.note_head()
@@ -101,7 +104,7 @@ class NewStore:
         if not os.path.lexists(self.folder):
             self.key_path.unlink(missing_ok=True)
 
-    def _created(self, fingerprint: str) -> dict[str, Any]:
+    def _created(self, fingerprint: str, rules: Kind) -> dict[str, Any]:
         settings = self.settings
         source = None if settings.source is None else Path(settings.source).absolute()
         if source is not None and source.is_dir():
@@ -118,6 +121,7 @@ class NewStore:
                 "records": len(self.task.train),
                 "id_kinds": id_kinds(self.task),
                 **name_settings(names_for_store(self.task)),
+                **kind_settings(rules),
                 "source_hash": None if source is None else hash_of(source),
                 "made_with": versions(),
             },
@@ -150,7 +154,8 @@ class NewStore:
         return replace_all(transaction, rows, FingerprintSums())
 
 
-def _check_task(task: Task, model: nn.Module) -> None:
+def _checked_task(task: Task, model: nn.Module) -> Task:
+    """The task with its kind, once it is checked."""
     found = Findings()
     collect_errors(found.problems, check_task, task)
     has_valid_fields = not found.problems
@@ -167,18 +172,22 @@ def _check_task(task: Task, model: nn.Module) -> None:
             found.problems.append(f"the {name} set is empty: efface needs records {needs}")
     if found.problems:
         raise RequestError(found.problems)
+    task = with_kind(model, task, Records(parts["training"], task))
     records = {name: Records(data, task) for name, data in parts.items()}
     if all([check_reading(data, name, found) for name, data in records.items()]) and isinstance(model, nn.Module):
         with torch.no_grad():
-            classes = check_model(model, task, records["training"], found)
-        if classes is not None and (names := extra_state(model)):
+            width = check_model(model, task, records["training"], found)
+        if width is not None and (names := extra_state(model)):
             found.problems.append(
                 f"the model has state that is no tensor ({shorten(names, show=str)}), which a store's weights files "
                 "cannot hold: let its constructor, and so Task.build_model, make it"
             )
-        if classes is not None and not found.problems:
+        if width is not None and task.kind is None:  # which the targets are to blame for
+            check_batch(records["training"].read([0]), task.rules, width, "training", found)
+        if width is not None and not found.problems:
             # no run could unlearn from a model that knows nothing, and requests would wait past their dates
             check_knowledge(model, task, records["training"], found)
     collect_errors(found.problems, names_for_store, task)
     if found.problems:
         raise RequestError(found.problems)
+    return task

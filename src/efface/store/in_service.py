@@ -56,7 +56,9 @@ def check_in_service(context: StoreContext, task: Task, version: Version, model:
         return [HOLDOUT_CHANGED.format(version=version.title, sign=OTHER_LABELS)]
     records = len(before.rows)
     if len(now.answers) != records:
-        return [f"the model returns {len(now.answers)} rows of logits for {records} holdout records: mend Task.forward"]
+        return [
+            f"the model returns {len(now.answers)} rows of outputs for {records} holdout records: mend Task.forward"
+        ]
     otherwise, allowed = _otherwise(now, before), max(MIN_OTHERWISE, int(SHARE_OTHERWISE * records))
     if otherwise <= allowed:
         return []

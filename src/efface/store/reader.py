@@ -205,6 +205,8 @@ class StoreReader:
             raise RequestError("this needs the task: give it to Store(folder, task)")
         if self._checked is None:
             from efface.store.naming import named_task
+            from efface.store.noted_kind import with_noted_kind
 
-            self._checked = named_task(self._task, self.history().settings)
+            settings = self.history().settings
+            self._checked = with_noted_kind(named_task(self._task, settings), settings)
         return self._checked

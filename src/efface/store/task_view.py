@@ -133,17 +133,24 @@ def _at(keys: Collection[RecordId] | None, positions: Sequence[int]) -> Sequence
 
 def _classes_left_out(task: Task) -> Tensor:
     """Classes of the holdout without training records; stops reading as soon as every class was found."""
+    if not task.rules.has_classes:
+        return torch.empty(0, dtype=torch.long)
     holdout = Records(task.holdout, task)
-    missing = set(holdout.targets(range(len(holdout))).tolist())
+    missing = set(_classes(holdout, range(len(holdout))))
     train = Records(task.eval_records or task.train, task)
-    for batch in train.stream(range(len(train)), task.batch_size):
-        missing -= set(batch.targets.tolist())
+    for start in range(0, len(train), task.batch_size):
+        missing -= set(_classes(train, range(start, min(start + task.batch_size, len(train)))))
         if not missing:
             break
     return torch.tensor(sorted(missing), dtype=torch.long)
 
 
+def _classes(records: Records, positions: Sequence[int]) -> list[int]:
+    found = records.rules.classes(records.targets(positions)) if positions else None
+    return [] if found is None else found.tolist()
+
+
 def _of_other_classes(task: Task, data: SizedDataset, forget_classes: Tensor) -> Subset[Any]:
     records = Records(data, task)
-    stays = ~torch.isin(records.targets(range(len(records))), forget_classes)
+    stays = ~records.rules.is_erased(records.targets(range(len(records))), forget_classes.tolist())
     return subset(data, stays.nonzero().flatten().tolist())

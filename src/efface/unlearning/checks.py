@@ -7,6 +7,7 @@ from efface.data.ids import Forget
 from efface.data.splits import leave_out
 from efface.data.twin_policy import TwinPolicy
 from efface.errors import RequestError, collect_errors, kind_of
+from efface.kinds import Kind
 from efface.methods import get
 from efface.methods.base import Method
 from efface.request import Request, check_request
@@ -50,6 +51,8 @@ def check_unlearn(
         request = collect_errors(
             problems, check_request, model, task, forget, full=known.checks, fresh=fresh, policy=policy
         )
+    if chosen is not None and request is not None and (unfit := unfit_for_kind(chosen, request.task.rules)):
+        problems.append(unfit)
     if problems or chosen is None or request is None:
         raise RequestError(problems)
     if known.splits is not None:
@@ -57,3 +60,13 @@ def check_unlearn(
         if not np.array_equal(np.sort(request.forget), splits.forget):
             raise RequestError("splits: they are those of another request; leave them out, or give this one's own")
     return request, chosen
+
+
+def unfit_for_kind(method: Method, rules: Kind) -> str | None:
+    """Why a method makes no sense for a kind of task, which refuses a request before any work; None if it does."""
+    if not method.needs_classes or rules.has_classes:
+        return None
+    return (
+        f"method {method.key} changes what class a model says, and the records of this task have none ({rules.title}): "
+        "take another, such as steer"
+    )

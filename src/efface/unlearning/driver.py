@@ -14,7 +14,7 @@ from efface.errors import collect_errors
 from efface.methods import class_of
 from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
-from efface.models.running import copy_model, counted
+from efface.models.running import copy_model, counted, own_weights
 from efface.models.wrappers import plain_network
 from efface.options import as_integer, clear_calls, is_integer, type_problems
 from efface.request import Request, make_task
@@ -108,14 +108,14 @@ def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
 def carry_out(run: Run, progress: bool | None) -> Result:
     """Run the method on a copy of the original, with a monitor if evidence is collected."""
     request, splits, method = run.request, run.splits, run.method
-    working, reference = copy_model(run.original), Reference(run)
+    working, reference = copy_model(run.original, share_frozen=True), Reference(run)
     found: tuple[Assumption, ...] = ()
     monitor, rule = None, run.options.stop or default_rule()
     if run.collects_evidence or method.needs_fresh:
         found = assumptions(reference.counterfactual(), request, splits.forget)
     if run.collects_evidence:
         observer = Observer(run, reference.counterfactual())
-        monitor = Monitor(working, observer, rule, method, found)
+        monitor = Monitor(working, run.original, observer, rule, method, found)
     with _trainable(working):
         problem = Problem(
             task=request.task,
@@ -134,6 +134,7 @@ def carry_out(run: Run, progress: bool | None) -> Result:
         )
         last = run_steps(method, problem, monitor, progress)
         evidence = monitor.conclude(last) if monitor else not_judged(rule, last)
+    own_weights(working, run.original)
     return Result(
         model=working,
         original=run.original,

@@ -16,7 +16,7 @@ class Outcome(StrEnum):
     UNDER_UNLEARNED = "under_unlearned"  # the step limit was reached, and the interval lies on the original's side
     OVER_UNLEARNED = "over_unlearned"  # the step limit was reached, and the interval lies beyond the target
     UNDECIDED = "undecided"  # the step limit was reached, and the interval covers the target
-    UTILITY_FLOOR = "utility_floor"  # held-out accuracy fell below the floor
+    UTILITY_FLOOR = "utility_floor"  # held-out accuracy, or what else is useful, fell below the floor
     NOT_JUDGED = "not_judged"  # no evidence was collected, or none that can judge this request
 
 
@@ -29,10 +29,12 @@ class Evaluation:
         auc: The conditional AUC: the probability that the margin of a forget record is above that of a holdout record
             of equal difficulty. It is 0.5 for a model that never saw the forget records, higher if they are remembered,
             and lower if the model does worse on them than on never-seen records.
-        holdout_accuracy: Accuracy on the stopping part of the holdout, without classes that are wholly forgotten.
+        holdout_accuracy: Accuracy on the stopping part of the holdout, without classes that are wholly forgotten; for
+            kinds of tasks without classes, what else `utility` names.
         accuracy_change: That accuracy less the original's, paired by record; negative for a loss.
         forget_accuracy: Accuracy on the forget set.
         loss: The loss of the step, as the method reports it; NaN for the original.
+        utility: What the accuracies are, as the task's kind calls it.
     """
 
     step: int
@@ -41,6 +43,7 @@ class Evaluation:
     accuracy_change: Estimate
     forget_accuracy: float
     loss: float
+    utility: str = "accuracy"
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,7 +74,7 @@ class Evidence:
         rows = [
             (
                 "",
-                f"step {e.step}: conditional AUC {e.auc.value:.3f} [{e.auc.low:.3f}, {e.auc.high:.3f}], accuracy "
+                f"step {e.step}: conditional AUC {e.auc.value:.3f} [{e.auc.low:.3f}, {e.auc.high:.3f}], {e.utility} "
                 f"{e.holdout_accuracy:.3f} on the holdout, {e.forget_accuracy:.3f} on the forget set",
             )
             for e in shown

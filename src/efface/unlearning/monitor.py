@@ -1,6 +1,7 @@
 """The monitor: evaluates the working copy during a run, may end the run by a stop rule, and chooses the weights."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -25,6 +26,7 @@ class Monitor:
 
     Args:
         model: The working copy.
+        original: The original, whose weights are restored if no others can be kept.
         observer: Makes the evaluations.
         rule: The rule that may end the run; not used for a control.
         method: The method that changes the model.
@@ -32,13 +34,19 @@ class Monitor:
     """
 
     def __init__(
-        self, model: nn.Module, observer: Observer, rule: StopRule, method: Method, assumptions: Sequence[Assumption]
+        self,
+        model: nn.Module,
+        original: nn.Module,
+        observer: Observer,
+        rule: StopRule,
+        method: Method,
+        assumptions: Sequence[Assumption],
     ) -> None:
         self._model, self._observer, self._rule, self._method = model, observer, rule, method
         self._unmet = next((a for a in assumptions if not a.met and a.name in NEEDED), None)
         self._evaluations: list[Evaluation] = []
         self._decision: Decision | None = None
-        self._best = BestWeights(model, rule.target)
+        self._best = BestWeights(original, rule.target)
 
     @property
     def has_decided(self) -> bool:
@@ -53,7 +61,8 @@ class Monitor:
             return
         self._decision = self._decide()
         if self._decision is None or self._decision.outcome is not Outcome.UTILITY_FLOOR:
-            self._best.offer(self._model, evaluation)
+            is_last = len(self._evaluations) > self._method.max_evaluations or self._decision is not None
+            self._best.offer(self._model, evaluation, is_last)
 
     def _decide(self) -> Decision | None:
         decision = None if self._method.is_control else self._rule.check(self._evaluations)
@@ -105,27 +114,34 @@ def not_judged(rule: StopRule, last: Step) -> Evidence:
 
 
 class BestWeights:
-    """Stores the weights of the evaluation whose conditional AUC is nearest to the target.
+    """Knows the weights of the evaluation whose conditional AUC is nearest to the target.
+
+    They are copied only where the model may still change after that evaluation.
 
     Args:
-        model: The original, whose weights are stored until the first evaluation is offered.
+        original: The original, whose weights count until the first evaluation is offered.
         target: The target of the conditional AUC.
     """
 
-    def __init__(self, model: nn.Module, target: float) -> None:
-        self._target, self._distance, self._step = target, float("inf"), 0
-        self._keep(model)
+    def __init__(self, original: nn.Module, target: float) -> None:
+        self._original, self._target, self._distance, self._step = original, target, float("inf"), 0
+        self._state: dict[str, Any] | None = None
+        self._is_current = False  # whether the best weights are those that the model has at the end
 
-    def offer(self, model: nn.Module, evaluation: Evaluation) -> None:
-        """Store the weights of `model` if their `evaluation` is nearer to the target than the best so far."""
+    def offer(self, model: nn.Module, evaluation: Evaluation, is_last: bool) -> None:
+        """Remember the weights of `model` if their `evaluation` is nearer to the target than the best so far.
+
+        Args:
+            model: The working copy.
+            evaluation: What was found of it.
+            is_last: Whether it will not change any more.
+        """
         if (distance := abs(evaluation.auc.value - self._target)) < self._distance:
-            self._distance, self._step = distance, evaluation.step
-            self._keep(model)
+            self._distance, self._step, self._is_current = distance, evaluation.step, is_last
+            self._state = None if is_last else copy_state(model)
 
     def restore(self, model: nn.Module) -> int:
-        """Load the stored weights into `model`, and return their step."""
-        model.load_state_dict(self._state)
+        """Load the best weights into `model`, and return their step."""
+        if not self._is_current:
+            model.load_state_dict(self._original.state_dict() if self._state is None else self._state)
         return self._step
-
-    def _keep(self, model: nn.Module) -> None:
-        self._state = copy_state(model)

@@ -8,10 +8,9 @@ from efface.calibration.counterfactual import CounterfactualLogits
 from efface.errors import DivergedError
 from efface.methods.base import Step
 from efface.metrics.membership import conditional_auc
-from efface.metrics.utility import correct, mean_over_records
+from efface.metrics.utility import mean_over_records
 from efface.models.running import logits_of
 from efface.numerics.clusters import Clusters
-from efface.numerics.logits import margin, of_classes
 from efface.unlearning.evidence import Evaluation
 from efface.unlearning.run import Run
 
@@ -25,7 +24,8 @@ class Observer:
 
     Difficulty is the margin that is expected of a model that never saw the record. The reference model behind it was
     trained on neither kind of record, but it began at weights that knew the forget records, so it is suitable only for
-    requests that look drawn at random. Accuracy leaves out the classes that are wholly forgotten.
+    requests that look drawn at random. Accuracy, or what else the task's kind calls utility, leaves out the classes
+    that are wholly forgotten.
 
     Args:
         run: The run.
@@ -35,7 +35,7 @@ class Observer:
     def __init__(self, run: Run, counterfactual: CounterfactualLogits) -> None:
         self._run, self._counterfactual = run, counterfactual
         self._level = 1 - (1 - COVERAGE) / run.method.max_evaluations
-        self._correct_before: Tensor | None = None
+        self._useful_before: Tensor | None = None
 
     def evaluate(self, model: nn.Module, step: Step) -> Evaluation:
         """Evaluate a model, charged to the phase `stop checks`; the first call must be for the original.
@@ -49,24 +49,26 @@ class Observer:
         """
         with self._run.meter.phase("stop checks"):
             (z_forget, z_stopping), (y_forget, y_stopping) = self._read(model), self._targets
-            margins = margin(z_forget, y_forget), margin(z_stopping, y_stopping)
+            rules = self._run.request.task.rules
+            margins = rules.margin(z_forget, y_forget), rules.margin(z_stopping, y_stopping)
             if any(bool(m.isnan().any()) for m in margins):
                 raise DivergedError(f"the logits became NaN by step {step.index}; nothing was saved")
             auc = conditional_auc(*margins, *self._difficulty, clusters=self._clusters)
-            stays = ~of_classes(y_stopping, self._run.request.forget_classes)
-            is_correct = correct(z_stopping, y_stopping)[stays]
-            if self._correct_before is None:
-                self._correct_before = is_correct
+            stays = ~rules.is_erased(y_stopping, self._run.request.forget_classes)
+            useful = rules.useful(z_stopping, y_stopping)[stays]
+            if self._useful_before is None:
+                self._useful_before = useful
             of_stopping = self._clusters[1]
             of_stays = None if of_stopping is None else of_stopping[stays]
-            change = is_correct - self._correct_before
+            change, most = useful - self._useful_before, 1.0 if rules.is_probable else float("inf")
             return Evaluation(
                 step=step.index,
                 auc=auc.estimate(self._level),
-                holdout_accuracy=float(is_correct.mean()),
-                accuracy_change=mean_over_records(change, self._level, -1.0, 1.0, of_stays),
-                forget_accuracy=float(correct(z_forget, y_forget).mean()),
+                holdout_accuracy=float(useful.mean()),
+                accuracy_change=mean_over_records(change, self._level, -most, most, of_stays),
+                forget_accuracy=float(rules.useful(z_forget, y_forget).mean()),
                 loss=step.loss,
+                utility=rules.measure,
             )
 
     @cached_property

@@ -14,6 +14,7 @@ from efface.data.task_sets import TaskSets, read_sets
 from efface.data.twin_policy import TwinPolicy
 from efface.data.twins import settle
 from efface.models.checks import check_model
+from efface.models.kind import with_kind
 from efface.runtime.seeds import seeded
 from efface.task import Task
 from efface.types import Indices, RecordId
@@ -39,6 +40,7 @@ def check_retraining(task: Task, network: nn.Module, forget: Indices) -> tuple[s
     names = name_records(task, len(task.train), found.problems)
     keys = read_keys(task, found.problems)
     found.refuse()
+    task = with_kind(network, task, read_sets(task, names.ids).train)
     sets = read_sets(task, names.ids)
     with gathering(found):
         if len(forget) == len(sets.train):
@@ -48,19 +50,19 @@ def check_retraining(task: Task, network: nn.Module, forget: Indices) -> tuple[s
         sets.check(forget, True, found)
         with seeded(0):
             of_network = Findings()
-            classes = check_model(network, task, sets.train, of_network)
+            width = check_model(network, task, sets.train, of_network)
         found.problems += [f"Task.build_model: {line}" for line in of_network.problems]
-        _compare(sets, forget, names.ids, classes, found)
+        _compare(sets, forget, names.ids, width, found)
         if sets.test is not None:
-            check_test(sets.test, {}, classes, found)
+            check_test(sets.test, {}, width, found)
     if "train" in keys and (line := remaining_line(forget, keys["train"])):
         found.warnings.append(line)
     return tuple(found.warnings)
 
 
-def _compare(sets: TaskSets, forget: Indices, ids: Sequence[RecordId], classes: int | None, found: Findings) -> None:
+def _compare(sets: TaskSets, forget: Indices, ids: Sequence[RecordId], width: int | None, found: Findings) -> None:
     """Compare all records; twins of those that leave are refused."""
-    contents = check_contents(sets.train, sets.holdout, forget, classes, found, hash_all=False)
+    contents = check_contents(sets.train, sets.holdout, forget, width, found, hash_all=False)
     if sets.given is not None and len(sets.given) == len(sets.train):
         check_order(sets.given, sets.train, contents, found)
     settle(contents.twin_sets, TwinPolicy(), sets.train, forget, ids, found)

@@ -111,6 +111,8 @@ class LooksUnseen(StopRule):
 class UtilityFloor(StopRule):
     """Ends the run when held-out accuracy is shown to be more than `drop` below the original's.
 
+    For tasks without classes, accuracy stands for what their kind calls utility, such as R2.
+
     The comparison is paired by record, and its whole interval must lie beyond the drop, since on a hundred records a
     few changed predictions already amount to a few points. A smaller loss does not end the run, but the audit mentions
     it.
@@ -124,7 +126,8 @@ class UtilityFloor(StopRule):
             return None
         return Decision(
             Outcome.UTILITY_FLOOR,
-            f"held-out accuracy fell by {-change.value:.3f}, more than {self.drop:g}, by step {evaluations[-1].step}",
+            f"held-out {evaluations[-1].utility} fell by {-change.value:.3f}, more than {self.drop:g}, by step "
+            f"{evaluations[-1].step}",
         )
 
 

@@ -22,11 +22,12 @@ from efface.auditing.doctor.price_facts import price_facts
 from efface.data.objects import UncomparableError
 from efface.data.records import Records
 from efface.errors import EffaceError
+from efface.models.kind import with_kind
 from efface.models.wrappers import plain_network
 from efface.options import clear_calls
 from efface.runtime.kinds import network_problem
 from efface.runtime.seeds import seeded, unchanged_globals
-from efface.task import Task, check_task
+from efface.task import Task, check_task, kind_problem
 
 
 @clear_calls("task", task=Task)
@@ -61,12 +62,19 @@ def examine(model: nn.Module | None, task: Task, known: Sequence[str] = ()) -> E
         known: Problems that were found before.
     """
     with unchanged_globals(), seeded(0):
+        task = _with_kind(model, task)
         checked = make_checks(model, task)
         facts = [*_data_facts(task), *(_model_facts(model, checked) if model is not None else ())]
         shortage = [fact.value for fact in facts if fact.name == "no_request_because"]
     missing = missing_parts(task, shortage[0] if shortage else "")
     problems = dict.fromkeys([*known, *checked.problems])
     return Examination(tuple(facts), tuple(problems), tuple(missing), checked.warnings)
+
+
+def _with_kind(model: nn.Module | None, task: Task) -> Task:
+    """The task with its kind, found where it is not stated; without it where that cannot be told."""
+    records = readable(task, "train") if not kind_problem(task.kind) else None
+    return task if model is None or records is None else with_kind(model, task, records)
 
 
 def _data_facts(task: Task) -> Iterator[Fact]:
@@ -83,7 +91,7 @@ def _data_facts(task: Task) -> Iterator[Fact]:
     if "train" in contents:
         yield from _as_far_as_possible(record_facts(task, sets["train"], contents["train"]))
         yield from _as_far_as_possible(input_facts(sets["train"]))
-        yield from _as_far_as_possible(label_facts(contents["train"]))
+        yield from _as_far_as_possible(label_facts(contents["train"], task.rules))
     for section, names in (("holdout", ("train",)), ("test", ("train", "holdout"))):
         if section in contents:
             others = {("training" if n == "train" else n): contents[n] for n in names if n in contents}

@@ -142,11 +142,14 @@ def _name_of(task: Task, at: int, records: int) -> RecordId:
 
 def _of_fewest_twins(records: Records) -> list[int]:
     """The positions of a record and its twins: one with the fewest, whose class has others if possible."""
-    marks, labels = [], []
+    marks: list[bytes] = []
+    labels: list[int] = []
+    rules = records.rules
     try:
         for batch, of_batch in marked(records, hash_all=True):
             marks += of_batch.tolist()
-            labels += batch.targets.flatten().tolist()
+            of_records = rules.classes(rules.labels(batch.targets))
+            labels += [0] * len(batch) if of_records is None else of_records.flatten().tolist()
     except (EffaceError, UncomparableError):
         return [0]  # the checks name the record that cannot be read
     times, classes = Counter(marks), Counter(labels)
@@ -168,8 +171,8 @@ def _check_parts_alone(model: nn.Module | None, records: Records | None, task: T
         return
     found = Findings()
     try:
-        classes = check_model(model, task, records, found)
-        check_fresh(model, task, records, classes, found)
+        width = check_model(model, task, records, found)
+        check_fresh(model, task, records, width, found)
         check_trainable(model, found)
     except (RequestError, UncomparableError):
         return  # records cannot be read, which is reported already

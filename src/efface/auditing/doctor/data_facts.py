@@ -17,6 +17,7 @@ from efface.data.ids import read_ids
 from efface.data.naming import name_records
 from efface.data.records import Records
 from efface.errors import shorten
+from efface.kinds import Kind
 from efface.runtime.printing import how_many, how_many_do
 from efface.task import Task
 
@@ -34,11 +35,11 @@ class Content:
 def content_of(records: Records) -> Content:
     """Read all records of a data set once."""
     marks: list[NDArray[Any]] = [np.empty(0, HASH)]
-    labels = [torch.empty(0, dtype=torch.int64)]
+    labels = []
     for batch, of_batch in marked(records, hash_all=True):
         marks.append(of_batch)
-        labels.append(batch.targets.cpu())
-    return Content(np.concatenate(marks), torch.cat(labels))
+        labels.append(records.rules.labels(batch.targets.cpu()))
+    return Content(np.concatenate(marks), torch.cat(labels) if labels else torch.empty(0, dtype=torch.int64))
 
 
 def record_facts(task: Task, records: Records, content: Content) -> Iterator[Fact]:
@@ -113,8 +114,11 @@ def describe_inputs(value: Any) -> str:
     return type(value).__name__
 
 
-def label_facts(content: Content) -> Iterator[Fact]:
-    """How many classes the labels name, and how many records each has."""
+def label_facts(content: Content, rules: Kind) -> Iterator[Fact]:
+    """What a record's target is; of classes, how many there are, and how many records each has."""
+    if not rules.has_classes:
+        yield Fact("labels", "kind", rules.key, f"{rules.title}, such as {shorten(rules.named(content.labels[:2]))}")
+        return
     labels = content.labels
     if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
         return

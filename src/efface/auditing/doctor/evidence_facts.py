@@ -16,7 +16,6 @@ from efface.data.limits import MAX_SHARE
 from efface.data.splits import Splits, make_splits, spread
 from efface.metrics.membership import conditional_auc
 from efface.models.running import logits_of
-from efface.numerics.logits import margin
 from efface.request import Request
 from efface.runtime.cost import Meter
 from efface.runtime.printing import how_many_do
@@ -67,7 +66,7 @@ def size_facts(original: nn.Module, request: Request, splits: Splits) -> Iterato
     scores = []
     for records, positions in ((request.train, at), (request.holdout, never_seen)):
         z = logits_of(request.task, original, records, positions, Meter())
-        scores.append(margin(z.double(), records.targets(positions)))
+        scores.append(request.task.rules.margin(z, records.targets(positions)))
     effect = conditional_auc(scores[0], scores[1]).effect().estimate(CONFIDENCE)
     shown = f"on random training records doing nothing shows {effect.value:+.3f} of AUC by the margin alone"
     yield Fact("audit", "doing_nothing", [effect.value, effect.low, effect.high], shown)

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from efface.auditing.doctor.examination import Fact
 from efface.data.records import Records
 from efface.data.splits import spread
-from efface.models.output_checks import not_logits
+from efface.models.output_checks import not_logits, noun
 from efface.models.running import call_forward, device_of, logits_of, mode
 from efface.runtime.cost import Meter
 from efface.runtime.printing import by_number, how_many
@@ -55,8 +55,10 @@ def output_facts(model: nn.Module, task: Task, records: Records) -> Iterator[Fac
         return
     shape = ["records", *out.shape[1:]]
     low, high = float(out.min()), float(out.max())
-    are_logits = out.ndim == 2 and out.shape[1] > 1 and out.is_floating_point() and not_logits(out, task) is None
-    what = "they look like logits" if are_logits else "they are not used as logits (see the problems)"
+    fit = out.is_floating_point() and task.rules.wrong_outputs(out, batch.targets) is None
+    are_logits = fit and not_logits(out, task) is None
+    name = noun(task)
+    what = f"they look like {name}" if are_logits else f"they are not used as {name} (see the problems)"
     words = f"({', '.join(map(str, shape))}), from {low:.3g} to {high:.3g}: {what}"
     yield Fact("outputs", "shape", shape, words)
     yield Fact("outputs", "range", [low, high])
@@ -64,12 +66,12 @@ def output_facts(model: nn.Module, task: Task, records: Records) -> Iterator[Fac
 
 
 def accuracy_facts(model: nn.Module, task: Task, sets: dict[str, Records]) -> Iterator[Fact]:
-    """Accuracy on up to 2,000 records of each data set."""
+    """Accuracy, or what else is useful for the task's kind, on up to 2,000 records of each data set."""
     found = {}
     for name, records in sets.items():
         at = spread(len(records), READ)
         if len(at):
-            right = logits_of(task, model, records, at, Meter()).argmax(1) == records.targets(at)
-            found[name] = float(right.double().mean())
+            useful = task.rules.useful(logits_of(task, model, records, at, Meter()), records.targets(at))
+            found[name] = float(useful.mean())
     shown = ", ".join(f"{value:.3f} on {name} records" for name, value in found.items())
-    yield Fact("outputs", "accuracy", found, f"accuracy {shown}")
+    yield Fact("outputs", "accuracy", found, f"{task.rules.measure} {shown}")
