@@ -189,7 +189,11 @@ def judged(kind, seed, level, again=0, models=8, method=None, groups="all"):
     drawn = draw(kind, seed, again, groups)
     if level == "strong":
         drawn["options"] = replace(drawn["options"], models=models, method=method, jobs=1)
-    report = efface.audit_models(**drawn, level=level)
+    return row(efface.audit_models(**drawn, level=level), seed)
+
+
+def row(report, seed):
+    """What the table needs of an audit."""
     tests = {
         r.key: {
             "p": r.p,

@@ -10,7 +10,7 @@ MAX_WORDS = 30
 
 READ_FIRST = [
     DOCS.parent / "README.md",
-    *(DOCS / f"{name}.md" for name in ("start", "guide", "audit", "small-requests", "store")),
+    *(DOCS / f"{name}.md" for name in ("start", "guide", "kinds", "audit", "small-requests", "store")),
     *sorted((DOCS / "howto").glob("*.md")),
 ]
 
