@@ -67,8 +67,6 @@ def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float, clusters: 
         The share of right answers, in [0, 1], with Wilson's interval (1927) over records. For several models the
         interval is the mean of theirs, which is a little too wide for a mean, but not empty at 0 or 1.
     """
-    from scipy.stats import binomtest
-
     are_right = [correct(z, targets) for z in logits]
     right = [int(r.sum()) for r in are_right]
     share = sum(right) / (len(right) * len(targets))
@@ -76,8 +74,8 @@ def accuracy(logits: Sequence[Tensor], targets: Tensor, level: float, clusters: 
         each = [_wilson(float(r.mean()), effective_count(r, clusters, level), level) for r in are_right]
         low, high = (sum(i[end] for i in each) / len(each) for end in (0, 1))
         return Estimate(share, min(share, low), max(share, high), level)
-    intervals = [binomtest(k, len(targets)).proportion_ci(level, method="wilson") for k in right]
-    low, high = (sum(float(getattr(i, end)) for i in intervals) / len(right) for end in ("low", "high"))
+    intervals = [_wilson(k / len(targets), len(targets), level) for k in right]
+    low, high = (sum(interval[end] for interval in intervals) / len(right) for end in (0, 1))
     return Estimate(share, min(share, low), max(share, high), level)
 
 
@@ -88,7 +86,8 @@ def _wilson(share: float, count: float, level: float) -> tuple[float, float]:
     z2 = float(norm.ppf((1 + level) / 2)) ** 2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = math.sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2))) / (1 + z2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # rounding would leave the end at a share of 0 or 1 next to it
+    return 0.0 if share == 0 else max(0.0, middle - half), 1.0 if share == 1 else min(1.0, middle + half)
 
 
 def mean_loss(logits: Sequence[Tensor], targets: Tensor, level: float, clusters: Tensor | None = None) -> Estimate:
