@@ -12,6 +12,20 @@ from helpers.hasty import brief_audits, few_looks, undrawn
 from helpers.memorised import Memorised, make_memorised
 from helpers.tiny import Tiny, make_tiny
 
+# the files that take longest, first, so that no process of pytest-xdist is left alone with one at the end
+LONG = (
+    *("benchmarks/test_runner.py", "store/test_kill.py", "benchmarks/test_asking.py", "test_stored_values.py"),
+    *("methods/test_contract.py", "auditing/test_shadow_models.py", "auditing/test_null_rates.py"),
+    *("store/test_state_machine.py", "unlearning/test_parallel.py", "cli/test_levels.py", "auditing/test_inputs.py"),
+    *("auditing/test_canaries.py", "pages/test_code.py", "cli/test_main.py", "store/test_copying.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of LONG first, in its order."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(LONG)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
