@@ -133,6 +133,7 @@ def rows_alone(batch: Any) -> tuple[Tensor, Tensor]:
     return batch[:, :-1], batch[:, -1].round().long().clone()
 
 
+@pytest.mark.usefixtures("brief")
 def test_records_without_an_item_that_is_the_label_have_no_canaries_and_the_report_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -210,6 +211,7 @@ GIVEN: dict[str, tuple[Callable[[Tensor, Tensor], Any], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("kind", GIVEN)
 def test_strong_audits_of_records_of_many_kinds(kind: str) -> None:
     judged, (make, hooks) = problem(), GIVEN[kind]
@@ -227,6 +229,7 @@ def test_strong_audits_of_records_of_many_kinds(kind: str) -> None:
     assert not [n for n in report.notes if "canaries" in n]
 
 
+@pytest.mark.usefixtures("brief")
 def test_the_report_says_that_models_were_not_kept(tmp_path: Path) -> None:
     lock = threading.Lock()
 
@@ -242,6 +245,7 @@ def test_the_report_says_that_models_were_not_kept(tmp_path: Path) -> None:
     assert [str(w.message) for w in warned].count(note) == 1 and "_thread.lock" in note and not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("brief")
 def test_canaries_are_retain_records_with_wrong_labels_and_forgotten_with_the_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -32,7 +32,8 @@ def judged(seed: int, level: str) -> Report:
 
 
 @pytest.mark.parametrize("level", ["quick", "standard"])
-def test_retrained_models_are_rejected_no_more_often_than_stated(level: str) -> None:
+def test_retrained_models_are_rejected_no_more_often_than_stated(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("efface.auditing.run.diagnostic_rows", lambda *_: [])  # they train, and decide nothing
     most = int(binom.ppf(0.99, DRAWS, 0.05))
     assert binom.cdf(most, DRAWS, 0.2) < 0.07
     raw, left = Counter[str](), 0

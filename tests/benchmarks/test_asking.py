@@ -10,7 +10,7 @@ from efface.errors import RequestError
 from helpers.benchmark_command import Done
 
 # the models of the smoke suite
-SMALL = ("noisy-digits", "--draw", "1")
+SMALL = ("noisy-digits", "--records", "200", "--draw", "1")
 
 
 def small(smoke: Done, models: int, *words: str) -> list[str]:
@@ -25,7 +25,7 @@ def test_a_sequence_is_compared_with_one_request_of_the_same_records(
     said = capsys.readouterr()
     title, *rest = said.out.splitlines()
     assert title == (
-        "noisy-digits, 600 records, draw 1: 2 requests of 5 % in a row and one of 2 x 5 %; 3 originals, "
+        "noisy-digits, 200 records, draw 1: 2 requests of 5 % in a row and one of 2 x 5 %; 3 originals, "
         "4 retrained models"
     )
     assert [line.split(":")[0] for line in rest if not line.startswith(" ")] == [
@@ -41,7 +41,7 @@ def test_a_sequence_is_compared_with_one_request_of_the_same_records(
 def test_options_are_tried_on_one_request(smoke: Done, capsys: pytest.CaptureFixture[str]) -> None:
     choosing.main(small(smoke, 3, "--share", "0.1", "--set", "steps=4"))
     title, shown = capsys.readouterr().out.splitlines()
-    assert title.startswith("noisy-digits, 600 records, draw 1: random 10 %, 60 forgotten, steer steps=4; 3 originals")
+    assert title.startswith("noisy-digits, 200 records, draw 1: random 10 %, 20 forgotten, steer steps=4; 3 originals")
     assert "margin " in shown and "record-trainings" in shown and "steps 0." in shown
     with pytest.raises(RequestError, match="stps"):
         choosing.main(small(smoke, 3, "--set", "stps=4"))
@@ -58,7 +58,7 @@ def test_the_attack_is_made_on_doing_nothing_unlearned_and_retrained_models(
 ) -> None:
     attack.main([*small(smoke, 4, "--share", "0.1"), "--retrained", "8"])
     title, *rest = capsys.readouterr().out.splitlines()
-    assert "random 10 %, 60 forgotten" in title and "4 originals, 8 retrained" in title
+    assert "random 10 %, 20 forgotten" in title and "4 originals, 8 retrained" in title
     assert [line.split(":")[0] for line in rest] == ["margin", "other classes"]
     for line in rest:
         assert all(name in line for name in ("doing nothing ", "unlearned ", "retrained halves "))
@@ -90,10 +90,10 @@ def test_requests_of_few_records_are_ranked_beside_retrained_models(
     few.main(small(smoke, 2, "--repeats", "3", "--sizes", "1", "2"))
     title, *rest = capsys.readouterr().out.splitlines()
     assert "3 requests of each size; 2 originals, 4 retrained models" in title
-    assert [line for line in rest if not line.startswith(" ")] == ["1 of 600 records", "2 of 600 records"]
+    assert [line for line in rest if not line.startswith(" ")] == ["1 of 200 records", "2 of 200 records"]
     assert sum("record-trainings each; test accuracy" in line for line in rest) == 2
     with pytest.raises(SystemExit):
-        few.main(small(smoke, 2, "--repeats", "61"))
+        few.main(small(smoke, 2, "--repeats", "21"))
 
 
 def test_ranks_are_compared_on_the_same_records() -> None:

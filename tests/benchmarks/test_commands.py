@@ -81,7 +81,7 @@ def test_the_command_refuses_all_that_it_cannot_train(data: Path) -> None:
     assert result.exit_code == 2 and not result.stdout and "3 reasons" in result.stderr
     for said in (
         "there is no problem 'noisy-digit' (did you mean 'noisy-digits'?)",
-        "noisy-digits comes in 600 records, not 50000",
+        "noisy-digits comes in 200, 600 records, not 50000",
         "CIFAR-10: data_batch_1.bin",
     ):
         assert said in result.stderr

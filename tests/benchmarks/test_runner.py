@@ -32,6 +32,7 @@ REDUCED = f"""
 methods = '{SUITES / "methods.toml"}'
 [[settings]]
 problem = "noisy-digits"
+records = 200
 request = "random"
 share = 0.1
 originals = 4
@@ -77,7 +78,7 @@ def test_a_cell_holds_what_tables_need(smoke: Done, name: str) -> None:
     assert set(KEYS) == set(found) and found["failed"] is None
     method, variant = name.split("-")
     assert (found["cell"]["method"], found["cell"]["variant"]) == (method, variant)
-    assert found["forget"] == 60 and set(found["remains"]) == set(found["d2"])
+    assert found["forget"] == 20 and set(found["remains"]) == set(found["d2"])
     for estimates in found["d2"].values():
         assert {"original", "unlearned", "retrained"} <= set(estimates)
         assert all(len(e) == 3 for e in estimates.values())
@@ -183,6 +184,6 @@ def test_a_cell_has_its_price_by_phase_beside_that_of_retraining(smoke: Done) ->
     )
     assert {"checks", "reference", "targets", "steps", "stop checks"} <= set(own["prices"])
     assert min(own["prices"].values()) > 0
-    # 60 epochs of the 540 records that stay
-    assert steer["cost"]["retrain"]["price"] == retrain["cost"]["unlearn"]["price"] == 60 * 540
+    # 60 epochs of the 180 records that stay
+    assert steer["cost"]["retrain"]["price"] == retrain["cost"]["unlearn"]["price"] == 60 * 180
     assert len(steer["pairs"]["margin"]) == 6

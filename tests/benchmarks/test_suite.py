@@ -122,7 +122,7 @@ REFUSED = {
     ),
     "request": (with_lines('request = "rundom"'), "settings 1: there is no request 'rundom' (did you mean 'random'?)"),
     "no request": (with_lines("request = []"), "settings 1.request: [] should be non-empty"),
-    "records": (with_lines("records = 601"), "settings 1: noisy-digits comes in (600,) records, not 601"),
+    "records": (with_lines("records = 601"), "settings 1: noisy-digits comes in (200, 600) records, not 601"),
     "odd number retrained": (
         with_lines("retrained = 9"),
         "settings 1: retrained: expected an even number of 8 or more, got 9",

@@ -90,12 +90,15 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"efface {metadata.version('efface')}\n")
 
 
+@pytest.mark.drawn
 def test_unlearn_writes_three_files_and_prints_the_verdict(here: Path) -> None:
     result = run(*UNLEARN, *SMALL)
     assert result.stderr == ""
     assert new_files(here) == FILES
     document = json.loads((here / "run/report.json").read_text())
     validate(document)
+    assert (here / "run/report.html").read_text().count("<svg ") == 5
+    assert (here / "run/receipt.pdf").read_bytes().count(b"/Type /Page\n") == 1
     assert result.exit_code == (0 if document["verdict"]["status"] == "verified" else 3)
     lines = result.stdout.splitlines()
     result_line = f"Result: {VERDICTS[document['verdict']['status']]}. {document['verdict']['sentence']}"

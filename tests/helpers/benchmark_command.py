@@ -11,7 +11,7 @@ from benchmarks.harness.stored import read_json
 
 SUITES = Path(__file__).parents[2] / "benchmarks" / "suites"
 SMOKE = SUITES / "smoke.toml"
-SETTING = "noisy-digits-600-random-0.1"
+SETTING = "noisy-digits-200-random-0.1"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ A room is a module or a folder directly below the package.
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -33,11 +34,13 @@ def imported(tree: ast.AST) -> Iterator[Parts]:
                 yield tuple(rest)
 
 
+@cache
 def imports_of(source: Path, module: Parts) -> list[Parts]:
     """What one module imports from the package."""
     return list(imported(ast.parse(source.joinpath(*module).with_suffix(".py").read_text(encoding="utf-8"))))
 
 
+@cache
 def room_graph(source: Path) -> dict[str, set[str]]:
     """The rooms that each room imports from; a name of the package itself counts as the room `__init__`."""
     rooms = {module[0] for module in modules(source)}

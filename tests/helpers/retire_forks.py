@@ -14,7 +14,8 @@ import torch
 
 from efface import RequestError
 from efface.store import Stage, Store, failpoints
-from helpers.store_cases import IDS, all_bytes, broken_files, copied, kinds, make_grown, people, undrawn
+from helpers.hasty import undrawn
+from helpers.store_cases import IDS, all_bytes, broken_files, copied, kinds, make_grown, people
 from helpers.store_forks import ended, started
 from helpers.tiny import make_tiny
 

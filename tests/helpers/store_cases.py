@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import efface
 from efface import Task
-from efface.auditing.report import plots
 from efface.models.checkpoint import load_weights, weights_digest
 from efface.store import RunPlan, Stage, Store, StoreSettings
 from efface.store.context import StoreContext
@@ -27,6 +26,8 @@ FIRST, SECOND, THIRD = range(5, 65, 5), range(2, 40, 6), (20, 26, 150, 151)  # l
 BATCHES = (FIRST, SECOND, range(100, 108))  # of which the second names one record of the first
 QUICK = RunPlan(options={"steps": 10, "travel": 3.0}, level=None)
 AUDITED = RunPlan(options={"steps": 10, "travel": 3.0}, references=1, accept="any")
+# where it matters that there is an audit, and not what it finds
+QUICKLY_AUDITED = RunPlan(options=AUDITED.options, level="quick", accept="any")
 ANEW = RunPlan(retrain=True)
 LONG = os.environ.get("EFFACE_LONG") == "1"
 long_only = pytest.mark.skipif(not LONG, reason="takes minutes: set EFFACE_LONG=1")
@@ -163,12 +164,6 @@ def plaintext(path: Path, positions: Iterable[int]) -> list[str]:
     """Files of a store in which ids still stand, one line each."""
     names = [name.encode() for name in people(positions)]
     return [f"{file} holds {name.decode()}" for file, held in all_bytes(path).items() for name in names if name in held]
-
-
-def undrawn(patch: pytest.MonkeyPatch) -> None:
-    """Let reports have no figures: drawing takes a second, and no store depends on it."""
-    for name in plots.__all__:
-        patch.setattr(plots, name, lambda *_: None)
 
 
 def subset(tiny: Tiny, positions: Sequence[int]) -> TensorDataset:

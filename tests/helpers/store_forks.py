@@ -17,22 +17,22 @@ import pytest
 import torch
 
 from efface.store import Store, failpoints
+from helpers.hasty import undrawn
 from helpers.store_cases import (
     ANEW,
-    AUDITED,
+    QUICKLY_AUDITED,
     asked_for,
     copied,
     make_grown,
     make_young,
     served,
     task_of,
-    undrawn,
     wrong_after,
 )
 from helpers.store_cases import wrong_before as wrong_at
 from helpers.tiny import make_tiny
 
-SCENARIOS = {"audited": (make_grown, AUDITED), "retrained": (make_young, ANEW)}
+SCENARIOS = {"audited": (make_grown, QUICKLY_AUDITED), "retrained": (make_young, ANEW)}
 
 
 def started(work: Callable[[], object]) -> int:

@@ -124,7 +124,7 @@ def test_a_strong_audit(tiny: Tiny) -> None:
 
     reports = []
     for model, task in problems(tiny, MASKS[-1]):
-        method = efface.methods.get("steer", {"rounds": "2"})
+        method = efface.methods.get("steer", {"rounds": "1", "steps": "5"})
         options = UnlearnOptions(reference=REFERENCE)
         task = replace(task, fit=fit)
         result = efface.unlearn(model, forget=tiny.forget, task=task, method=method, options=options)

@@ -5,7 +5,6 @@ import importlib
 import inspect
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 import torch.distributed as dist
 
 import efface
-from efface.models.training import train
 from helpers.page_world import make_world, with_many_ids, with_store
 from helpers.pages import PAGES, fences, name_of
 
@@ -35,18 +33,6 @@ def world() -> dict[str, Any]:
 
 
 @pytest.fixture
-def fast_audits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Audits that take a moment: what they find is not looked at here."""
-
-    def briefly(*args: Any) -> Any:
-        *before, recipe, seed, meter = args
-        return train(*before, replace(recipe, epochs=1, least_steps=20), seed, meter)
-
-    monkeypatch.setattr("efface.auditing.references.train", briefly)
-    monkeypatch.setattr("efface.numerics.minimise.ROUNDS", 3)
-
-
-@pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What torchrun sets, for a group of one process."""
     with socket.socket() as free:
@@ -60,7 +46,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-@pytest.mark.usefixtures("fast_audits", "one_process")
+@pytest.mark.usefixtures("brief", "one_process")
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_the_code_of_a_page_runs(
     page: Path, world: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

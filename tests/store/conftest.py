@@ -9,7 +9,8 @@ import pytest
 
 from efface import Task
 from efface.store import Store, StoreSettings, build, failpoints, judging
-from helpers.store_cases import AUDITED, QUICK, copied, make_grown, people, served, task_of, undrawn
+from helpers.hasty import undrawn
+from helpers.store_cases import AUDITED, QUICK, copied, make_grown, people, served, task_of
 from helpers.store_damage import SEEN
 from helpers.store_secrets import make_secret
 from helpers.tiny import Tiny
@@ -88,12 +89,6 @@ def unarmed() -> Iterator[None]:
     """Leaves no fail point armed for the next test."""
     yield
     failpoints.disarm()
-
-
-@pytest.fixture(autouse=True)
-def figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draws no figures in reports; a module whose tests read them has a fixture of this name that lets them be."""
-    undrawn(monkeypatch)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from helpers.store_cases import ANEW, AUDITED, QUICK, people
 from helpers.store_secrets import ANNA, ASKED, SCRIPT, hashed, places, rows, secret_task, written
 from helpers.tiny import Tiny
 
+pytestmark = pytest.mark.drawn  # the text of a figure may name somebody
+
 
 @pytest.fixture
 def task(tiny: Tiny) -> Task:
@@ -26,11 +28,6 @@ def task(tiny: Tiny) -> Task:
 @pytest.fixture
 def store(secret_store: Store) -> Store:
     return secret_store
-
-
-@pytest.fixture
-def figures() -> None:
-    """Figures are drawn: their text may name somebody."""
 
 
 def test_before_the_run_ids_stand_in_one_table_alone(store: Store) -> None:

@@ -10,6 +10,7 @@ from efface.attacks.outputs import RecordSet
 from efface.data.records import Batch
 from efface.models.init import unfreeze
 from efface.models.running import copy_model, device_of, forward, mode
+from efface.models.training import adam
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded
 from efface.task import Task
@@ -106,7 +107,7 @@ def _doubts(
     learner, device, total = copy_model(model, share_frozen=True), device_of(model), sum(map(len, batches))
     if not any(p.requires_grad for p in learner.parameters()):
         unfreeze(learner)
-    optimiser = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=LR)
+    optimiser = adam(learner.parameters(), LR)
     doubts = []
     with seeded(seed), mode(learner, training=False), torch.enable_grad():
         for step in range(steps + 1):

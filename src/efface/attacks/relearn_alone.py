@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from efface.attacks.outputs import RecordSet
 from efface.models.init import unfreeze
 from efface.models.running import copy_model, device_of, forward, mode
+from efface.models.training import adam
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import seeded
 from efface.task import Task
@@ -43,7 +44,7 @@ def relearn_alone(
             with torch.no_grad():
                 for p, was in zip(moved, begin, strict=True):
                     p.copy_(was)
-            optimiser = torch.optim.Adam(moved, lr=LR)
+            optimiser = adam(moved, LR)
             for step in range(steps + 1):
                 optimiser.zero_grad()
                 values = forward(task, learner, here)

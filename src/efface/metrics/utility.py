@@ -71,8 +71,6 @@ def accuracy(
         interval is the mean of theirs, which is a little too wide for a mean, but not empty at 0 or 1. Where an answer
         is not simply right or wrong: the mean of `Kind.useful`, with the interval of `mean_over_records`.
     """
-    from scipy.stats import binomtest
-
     are_right = [rules.useful(z, targets) for z in logits]
     if not rules.has_classes:
         return mean_over_records(torch.stack(are_right).mean(0), level, rules.least, 1.0, clusters)
@@ -82,8 +80,8 @@ def accuracy(
         each = [_wilson(float(r.mean()), effective_count(r, clusters, level), level) for r in are_right]
         low, high = (sum(i[end] for i in each) / len(each) for end in (0, 1))
         return Estimate(share, min(share, low), max(share, high), level)
-    intervals = [binomtest(k, len(targets)).proportion_ci(level, method="wilson") for k in right]
-    low, high = (sum(float(getattr(i, end)) for i in intervals) / len(right) for end in ("low", "high"))
+    intervals = [_wilson(k / len(targets), len(targets), level) for k in right]
+    low, high = (sum(interval[end] for interval in intervals) / len(right) for end in (0, 1))
     return Estimate(share, min(share, low), max(share, high), level)
 
 
@@ -94,7 +92,8 @@ def _wilson(share: float, count: float, level: float) -> tuple[float, float]:
     z2 = float(norm.ppf((1 + level) / 2)) ** 2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = math.sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2))) / (1 + z2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # rounding would leave the end at a share of 0 or 1 next to it
+    return 0.0 if share == 0 else max(0.0, middle - half), 1.0 if share == 1 else min(1.0, middle + half)
 
 
 def mean_loss(

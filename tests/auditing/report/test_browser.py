@@ -14,6 +14,8 @@ from helpers.report_page import Page
 
 BAD = '<!DOCTYPE html><title>x</title><img src="http://page.invalid/x.png" alt=""><script>console.warn("no")</script>'
 
+pytestmark = pytest.mark.drawn
+
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Browser:

@@ -7,6 +7,8 @@ from efface.auditing.report.html import render
 from helpers.report_document import Document, bare, example, only, record
 from helpers.report_page import Page
 
+pytestmark = pytest.mark.drawn
+
 
 @pytest.fixture
 def document() -> Document:

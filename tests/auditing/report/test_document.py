@@ -13,6 +13,8 @@ from efface.auditing.report.html import render
 from efface.errors import EffaceError
 from helpers.report_document import NOT_MEASURED, Document, bare, example, without_retrained
 
+pytestmark = pytest.mark.drawn
+
 
 @pytest.fixture
 def document() -> Document:

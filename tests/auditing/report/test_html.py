@@ -16,6 +16,8 @@ from helpers.report_page import Page
 
 NASTY = "<script>alert('x')</script>"
 
+pytestmark = pytest.mark.drawn
+
 
 @pytest.fixture
 def document() -> Document:

@@ -12,6 +12,8 @@ from efface.kinds import KINDS
 from helpers.report_document import example
 from helpers.report_page import Page
 
+pytestmark = pytest.mark.drawn
+
 
 def keys(html: str) -> list[str]:
     return re.findall(r'href="#term-(\w+)"', html)

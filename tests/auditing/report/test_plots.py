@@ -10,6 +10,8 @@ from efface.auditing.report.plots.roc import MAX_POINTS, thinned
 from helpers.report_document import Document, curve, example, only
 from helpers.report_page import Page
 
+pytestmark = pytest.mark.drawn
+
 
 @pytest.fixture
 def document() -> Document:
