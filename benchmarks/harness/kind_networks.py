@@ -88,7 +88,7 @@ class LossFit(Fit):
             for rows in torch.randperm(len(x), generator=order).split(self.batch):
                 optimiser.zero_grad()
                 loss = self.loss(model(x[rows].to(device)), y[rows].to(device))
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimiser.step()
                 total += float(loss.detach()) * len(rows)
             yield total / len(x)
