@@ -168,7 +168,8 @@ class CounterfactualLogits:
         inputs = self.reference_outputs(holdout, nonmembers)
         rules = task.rules
         values, self._maps = cross_fit(inputs, logits.masked_fill(rules.is_hidden(logits), 0.0))
-        values = rules.erase(rules.hide_like(values, logits), self.forget_classes)
+        self._known = logits
+        values = rules.erase(rules.hide_like(rules.within(values, logits), logits), self.forget_classes)
         self.nonmembers = CalibratedLogits(logits, values, holdout.targets(nonmembers), rules)
         raw = self._mapped(records.train, records.members, known.members)
         self.members = replace(raw, expected=self.remove_memory(raw, raw))
@@ -201,7 +202,8 @@ class CounterfactualLogits:
         """Expected logits by the map only, of records whose centred logits by the original are known."""
         inputs = self.reference_outputs(records, positions)
         rules = self._task.rules
-        values = rules.hide_like(torch.stack([one(inputs) for one in self._maps]).mean(0), logits)
+        values = rules.within(torch.stack([one(inputs) for one in self._maps]).mean(0), self._known)
+        values = rules.hide_like(values, logits)
         return CalibratedLogits(logits, rules.erase(values, self.forget_classes), records.targets(positions), rules)
 
     def remove_memory(self, raw: CalibratedLogits, members: CalibratedLogits) -> Tensor:

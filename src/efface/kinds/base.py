@@ -248,6 +248,10 @@ class Kind(Options, ABC):
         """Compared values, (n, c), where those that `others` hide are hidden too."""
         return compared
 
+    def within(self, compared: Tensor, known: Tensor) -> Tensor:
+        """Compared values, (n, c), kept within the range of known ones, (m, c): linear maps go beyond it on odd records."""
+        return compared.clamp(known.amin(0), known.amax(0))
+
     def shown(self, *several: Tensor) -> int:
         """How many of the compared values are never hidden, of all records."""
         return min((values.shape[1] for values in several), default=0)

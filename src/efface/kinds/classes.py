@@ -133,6 +133,9 @@ class Classes(Kind):
     def hide_like(self, compared: Tensor, others: Tensor) -> Tensor:
         return mask_like(compared, others)
 
+    def within(self, compared: Tensor, known: Tensor) -> Tensor:
+        return compared  # logits have no range of their own
+
     def shown(self, *several: Tensor) -> int:
         return class_count(*several)
 
