@@ -249,7 +249,7 @@ class Kind(Options, ABC):
         return compared
 
     def within(self, compared: Tensor, known: Tensor) -> Tensor:
-        """Compared values, (n, c), kept within the range of known ones, (m, c): linear maps go beyond it on odd records."""
+        """Compared values, (n, c), within the range of known ones, (m, c), beyond which maps go on odd records."""
         return compared.clamp(known.amin(0), known.amax(0))
 
     def shown(self, *several: Tensor) -> int:

@@ -45,8 +45,9 @@ class Tokens(Kind):
     of `classes`. What is kept of a record is L and QUANTILES quantiles of l_t, which steps compare; and, for what is
     only read, the sum of l_t, the means over positions of minus the entropy and of the log-probability of the likeliest
     class, Min-K%++ (arXiv 2404.02936), the share of positions whose target is the likeliest class (exact memorisation),
-    the share of the sequence that follows the last position where it is not (extraction strength, arXiv 2004.15011,
-    by teacher forcing), and the mean over positions of the gap between the two best classes other than the target.
+    the share of the sequence that follows the last position where it is not (extraction strength,
+    by teacher forcing), and the mean over positions of the gap between the two best classes other than the target. Where
+    gradients flow, what is only read is 0.
 
     Args:
         ignored: The target of positions that count for nothing.
@@ -102,13 +103,11 @@ class Tokens(Kind):
         known = log_p.gather(2, own[:, :, None]).squeeze(2).where(counts, 0.0)
         number = counts.sum(1)
         mean = known.sum(1) / number
-        if torch.is_grad_enabled():  # steps read only what they compare
-            return torch.cat(
-                [mean[:, None], _quantiles(known, counts), mean.new_zeros(len(mean), COLUMNS - COMPARED)], 1
-            )
-        with torch.no_grad():
+        if log_p.requires_grad:  # steps read only what they compare
+            only_read = mean.new_zeros(len(mean), COLUMNS - COMPARED)
+        else:
             rows = max(1, READ // max(1, log_p[0].numel()))
-            parts = (each.detach().split(rows) for each in (log_p, own, known, counts))
+            parts = (each.split(rows) for each in (log_p, own, known, counts))
             only_read = torch.cat([_only_read(*part) for part in zip(*parts, strict=True)])
         return torch.cat([mean[:, None], _quantiles(known, counts), only_read], 1)
 
