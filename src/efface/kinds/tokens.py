@@ -45,9 +45,9 @@ class Tokens(Kind):
     of `classes`. What is kept of a record is L and QUANTILES quantiles of l_t, which steps compare; and, for what is
     only read, the sum of l_t, the means over positions of minus the entropy and of the log-probability of the likeliest
     class, Min-K%++ (arXiv 2404.02936), the share of positions whose target is the likeliest class (exact memorisation),
-    the share of the sequence that follows the last position where it is not (extraction strength,
-    by teacher forcing), and the mean over positions of the gap between the two best classes other than the target. Where
-    gradients flow, what is only read is 0.
+    the share of the sequence that follows the last position where it is not (extraction strength, by teacher forcing),
+    and the mean over positions of the gap between the two best classes other than the target. Where gradients flow,
+    what is only read is 0.
 
     Args:
         ignored: The target of positions that count for nothing.
