@@ -1,9 +1,10 @@
 """timm and torchvision: networks by name, BatchNorm and attention, images without augmentation, checkpoints."""
+# ruff: noqa: I001 - extras.vision stands before torchvision
 
 from pathlib import Path
 from typing import Any
 
-import extras.vision  # noqa: F401, before torchvision
+import extras.vision  # noqa: F401
 import pytest
 import timm
 import torch

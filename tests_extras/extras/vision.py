@@ -1,6 +1,6 @@
 """Makes torchvision importable where its wheel is one for CUDA and torch is one for CPUs: import this before it.
 
-The wheel's compiled operators cannot be loaded then, and its import fails since it describes one of them. Models,
+The wheel's compiled operators cannot be loaded then, and its import fails since it describes two of them. Models,
 transforms and data sets need none of them.
 """
 
@@ -15,4 +15,5 @@ try:
     torch.ops.load_library(next(Path(FOUND.origin).parent.glob("_C*.so")))
 except OSError:
     OPERATORS = torch.library.Library("torchvision", "DEF")
-    OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    for name in ("nms", "qnms"):
+        OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

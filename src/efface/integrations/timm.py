@@ -83,6 +83,8 @@ class Builder:
         given = shorten([f"{k}={v!r}" for k, v in without.items()], 6, str)
         try:
             shapes = _shapes(Builder(self.by_timm, self.name, without)())
+        except RequestError:  # the library is missing
+            raise
         except Exception as error:  # an unknown name or argument of theirs
             raise RequestError(
                 f"{call}({self.name!r}, {given}) failed ({error}): give architecture= and create="
