@@ -4,12 +4,19 @@ import math
 import re
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from efface.auditing.report.build import Report
+from efface.data.records import Records
 from efface.errors import RequestError, kind_of
 from efface.integrations import library
+from efface.models.running import copy_model
 from efface.options import clear_calls
 from efface.unlearning.result import Result
 
@@ -35,13 +42,13 @@ def log(
         result: The result of the run; by default the one that the report is about.
         name: The registered model that gets a version; None logs no model.
         log_model: How the model is logged, called as `log_model(model, name=...)`; by default by
-            `mlflow.pytorch.log_model`, which pickles it.
+            `mlflow.pytorch.log_model`, traced by `torch.export` on inputs of zeros, so that nothing is pickled.
 
     Returns:
         The id of the MLflow run.
 
     Raises:
-        RequestError: MLflow is missing, or the report is about no run of efface.
+        RequestError: MLflow is missing, the report is about no run of efface, or the model takes more than one tensor.
     """
     mlflow = library("mlflow", "mlflow")
     if not isinstance(report, Report):
@@ -91,10 +98,22 @@ def _log(mlflow: Any, report: Report, result: Result, name: str | None, log_mode
         result.save(Path(folder) / "unlearned.safetensors")
         mlflow.log_artifacts(folder, FOLDER)
     if name is not None:
-        call = log_model or mlflow.pytorch.log_model
-        logged = call(result.model, name=name)
+        if log_model is None:
+            log_model = partial(mlflow.pytorch.log_model, input_example=_zeros(result), serialization_format="pt2")
+        logged = log_model(copy_model(result.model).cpu().eval(), name=name)
         version = mlflow.register_model(logged.model_uri, name)
         client = mlflow.MlflowClient()
         for key, value in {**tags, f"{TAG}run": run}.items():
             client.set_model_version_tag(name, version.version, key, value)
     return str(run)
+
+
+def _zeros(result: Result) -> NDArray[Any]:
+    """Inputs by which MLflow traces a model: zeros, since an example of real ones would put records into the run."""
+    inputs = Records(result.task.holdout, result.task).read([0, 1]).inputs
+    if not isinstance(inputs, Tensor):
+        raise RequestError(
+            "MLflow traces a model by one tensor, and this one takes several: give log_model=, such as a function "
+            "that calls mlflow.transformers.log_model"
+        )
+    return torch.zeros_like(inputs).cpu().numpy()
