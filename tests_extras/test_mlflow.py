@@ -30,7 +30,7 @@ def result() -> efface.Result:
 
 @pytest.fixture(scope="module")
 def report(result: efface.Result) -> efface.Report:
-    return efface.audit(result, options=efface.AuditOptions(level="quick"))
+    return efface.audit(result, level="quick")
 
 
 @pytest.fixture

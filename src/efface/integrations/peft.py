@@ -156,8 +156,8 @@ class AdapterFit:
     def __call__(self, model: nn.Module, dataset: Any, seed: int) -> None:
         """Train adapters in place."""
         assert isinstance(model, Adapters)
-        with model.put_in() as whole:
-            self.fit(whole, dataset, seed)
+        with model.put_in() as peft_model:
+            self.fit(peft_model, dataset, seed)
 
 
 def _check(model: Any, base_saw_records: object) -> None:
@@ -205,11 +205,11 @@ def _check_base(model: Any, task: Task) -> None:
 class _WithoutAdapters(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.whole = model
+        self.model = model
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        with self.whole.disable_adapter():
-            return self.whole(*args, **kwargs)
+        with self.model.disable_adapter():
+            return self.model(*args, **kwargs)
 
 
 def _untrained(model: Any) -> Any:

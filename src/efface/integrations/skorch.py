@@ -144,8 +144,8 @@ def _outputs(lib: Any, net: Any) -> tuple[Kind, Any]:
 def _parts(net: Any, X: Any, y: Any) -> tuple[Any, Any]:
     """The data sets of training and validation, as `fit` split them; None for validation without a split."""
     train, validation = net.get_split_datasets(X, y)
-    again, _ = net.get_split_datasets(X, y)
-    if isinstance(train, Subset) and not np.array_equal(train.indices, again.indices):
+    repeated, _ = net.get_split_datasets(X, y)
+    if isinstance(train, Subset) and not np.array_equal(train.indices, repeated.indices):
         raise RequestError(
             "train_split draws other rows each time, so which rows the net was trained on is not known: give the net a "
             "split with a random_state"

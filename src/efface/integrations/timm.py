@@ -79,10 +79,10 @@ class Builder:
     def check(self, model: nn.Module) -> None:
         """Refuse arguments that make another network than `model`, with the names of weights that differ."""
         call = "timm.create_model" if self.by_timm else "torchvision.models.get_model"
-        without = {k: v for k, v in self.arguments.items() if k not in ("pretrained", "weights")}
-        given = shorten([f"{k}={v!r}" for k, v in without.items()], 6, str)
+        arguments = {k: v for k, v in self.arguments.items() if k not in ("pretrained", "weights")}
+        given = shorten([f"{k}={v!r}" for k, v in arguments.items()], 6, str)
         try:
-            shapes = _shapes(Builder(self.by_timm, self.name, without)())
+            shapes = _shapes(Builder(self.by_timm, self.name, arguments)())
         except RequestError:  # the library is missing
             raise
         except Exception as error:  # an unknown name or argument of theirs

@@ -156,7 +156,7 @@ def make_task(
         "fine_tuned": bool(pretrained),
         "batch_size": 64,
     }
-    made |= _named(fields, train, holdout, groups)
+    made |= _by_column(fields, train, holdout, groups)
     return Task(**{**made, **fields})
 
 
@@ -266,15 +266,15 @@ def _beginning(model: Any, pretrained: Begun) -> Callable[[], nn.Module]:
     return lambda: kind(copy.deepcopy(config)).to(dtype)
 
 
-def _named(fields: dict[str, Any], train: Any, holdout: Any, groups: str | None) -> dict[str, Any]:
+def _by_column(fields: dict[str, Any], train: Any, holdout: Any, groups: str | None) -> dict[str, Any]:
     """Ids and groups by the names of columns; `ids` leaves the other fields where it is such a name."""
-    named: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     ids = fields.get("ids")
     if isinstance(ids, str) and ids in (getattr(train, "column_names", None) or ()):
-        named["ids"] = keys(train, fields.pop("ids"), "train")
+        found["ids"] = keys(train, fields.pop("ids"), "train")
     if groups is not None:
-        named["groups"] = keys(train, groups, "train")
-        named["holdout_groups"] = keys(holdout, groups, "holdout")
+        found["groups"] = keys(train, groups, "train")
+        found["holdout_groups"] = keys(holdout, groups, "holdout")
         if fields.get("test") is not None:
-            named["test_groups"] = keys(fields["test"], groups, "test")
-    return named
+            found["test_groups"] = keys(fields["test"], groups, "test")
+    return found
