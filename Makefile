@@ -7,10 +7,12 @@ TOOLS := .venv/.tools
 PAGES := .venv/.pages
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test coverage lint docs clean
+# one environment a library, since no one environment fits all of them
+EXTRAS := transformers peft timm lightning skorch tables mlflow
+.PHONY: help .venv demo test coverage test-extras $(EXTRAS:%=test-%) lint docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[.a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[.a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(TOOLS) ## create or refresh the environment, development tools included
 
@@ -35,6 +37,19 @@ test: $(TOOLS) ## run the tests
 coverage: $(TOOLS) ## run the tests, slower, and show which lines they reach
 	$(TEST) --cov=efface --cov-report=term
 
+.PRECIOUS: .venv-extras/%/.ready
+.venv-extras/%/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-extras/$*
+	grep -v '^pyarrow==' constraints.txt > .venv-extras/$*/constraints.txt  # libraries differ in which they take
+	.venv-extras/$*/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c .venv-extras/$*/constraints.txt -e '.[$*]' pytest
+	@touch $@
+
+$(EXTRAS:%=test-%): test-%: .venv-extras/%/.ready
+	.venv-extras/$*/bin/python -m pytest -W default tests_extras/test_$*.py
+
+test-extras: $(EXTRAS:%=test-%) ## run the tests of other libraries, each in an environment of its own
+
 lint: $(TOOLS) ## ruff, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,5 +64,5 @@ docs: $(PAGES) ## build the documentation site into site/; a broken link fails
 	@echo "Open site/index.html"
 
 clean: ## remove the environment, caches and demo-run/
-	rm -rf .venv demo-run site build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-extras demo-run site build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
