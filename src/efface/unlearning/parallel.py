@@ -92,9 +92,9 @@ class Shared:
     def __call__(self, model: nn.Module, inputs: Any) -> Tensor:
         tensors, rank, world = list(tensors_in(inputs)), dist.get_rank(), dist.get_world_size()
         if not self.compared:  # the first batch only: it shows a data set that is shuffled or augmented at random
-            self.compared = True
             if _differs(joblib.hash([content_bytes(t) for t in tensors])):
                 raise RequestError("the processes read different records: the task must give each of them the same")
+            self.compared = True
         if not self.can_cut or _needs_whole_batch(model) or any(t.requires_grad for t in tensors):
             return self.task.forward(model, inputs)
         share = -(-(rows := len(tensors[0])) // world)

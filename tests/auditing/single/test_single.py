@@ -1,5 +1,6 @@
 """Looks at single requested records: what is known of each before and after, and what a look could have seen."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from efface import Report
 from efface.auditing.single.run import MAX_REQUEST
+from efface.kinds import CLASSES
 from helpers.memorised import FORGET, Memorised
 
 KEYS = ["lira", "perturbed", "other_classes", "relearning"]
@@ -97,7 +99,7 @@ def test_what_a_look_could_have_seen_is_read_on_near_records_alone(monkeypatch: 
     nearest: list[torch.Tensor] = []
     monkeypatch.setattr(from_outputs, "Scores", lambda *_: None)
     monkeypatch.setattr(from_outputs, "_ranks", lambda *given: nearest.append(given[-1]))
-    scores: Any = None
+    scores: Any = SimpleNamespace(rules=CLASSES)
     training: Any = [None, None]
     from_outputs.ranks_by_outputs(scores, training, torch.arange(80.0)[None])
     assert sorted(nearest[0][0].tolist()) == list(range(20))
