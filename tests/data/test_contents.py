@@ -15,6 +15,7 @@ from efface.data.checks import Findings
 from efface.data.contents import Contents, check_contents
 from efface.data.overlap import check_test
 from efface.data.records import Batch, Records
+from efface.kinds import CLASSES, Kind
 from helpers.memory import growth
 
 FEW, MANY = 10_000, 60_000
@@ -28,6 +29,10 @@ class Drawn(Records):
 
     def __len__(self) -> int:
         return self._records
+
+    @property
+    def rules(self) -> Kind:
+        return CLASSES
 
     def read(self, positions: Any) -> Batch:
         at = torch.as_tensor(np.asarray(positions, dtype=np.int64)) + self._first
