@@ -191,9 +191,11 @@ def test_a_run_by_the_default_method_erases_from_a_model_of_each_kind(key: str) 
     assert first.auc.value > 0.5 and first.utility == rules.measure
 
 
-def test_a_method_that_needs_classes_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    method = efface.methods.get("finetune")
-    monkeypatch.setattr(type(method), "needs_classes", True)
-    tiny = tiny_kind("regression")
-    with pytest.raises(RequestError, match=r"the records of this task have none \(one or more real values"):
-        efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method=method)
+@pytest.mark.parametrize("method", ["random_label", "influence"])
+def test_a_method_that_cannot_take_a_kind_is_refused_before_any_work(method: str) -> None:
+    tiny = tiny_kind("tokens" if method == "influence" else "regression")
+    asked = {"forget": tiny.forget, "task": tiny.task(fit=None), "method": method}
+    with pytest.raises(RequestError, match=method):
+        efface.unlearn(tiny.model, **asked)
+    with pytest.raises(RequestError, match=method):
+        efface.check(tiny.model, **asked)

@@ -29,16 +29,16 @@ RECIPE = Recipe(epochs=1, lr=4e-3, batch=48, least_steps=1)
 
 
 def check_reference(request: Request, nonmembers: Indices, reference: nn.Module, meter: Meter) -> str | None:
-    """Check that a reference model is better than guessing the commonest class of the holdout.
+    """Check that a reference model is better than the best constant answer, for classes the commonest of the holdout.
 
     Args:
         request: The request, with its holdout and classes.
-        nonmembers: Holdout positions on which accuracy is measured.
+        nonmembers: Holdout positions on which its utility, such as accuracy, is measured.
         reference: The model.
         meter: Charged with the work.
 
     Returns:
-        None if its accuracy is more than two standard errors above that of the guess; else the problem.
+        None if its utility is more than two standard errors above that of the answer; else the problem.
     """
     rules = request.task.rules
     targets = request.holdout.targets(nonmembers)
@@ -48,12 +48,14 @@ def check_reference(request: Request, nonmembers: Indices, reference: nn.Module,
     nonmembers, targets = nonmembers[stay.numpy()], targets[stay]
     useful = rules.useful(logits_of(request.task, reference, request.holdout, nonmembers, meter), targets)
     guessed = rules.guessed(targets)
-    # at least the spread of guesses, since few records of a poor reference may all be right, or wrong, by chance
-    error = max(float(guessed.std(correction=0)), 0.0) / len(targets) ** 0.5
+    # of right answers the spread of guesses, since few of a poor reference may all be right, or wrong, by chance; of
+    # others that of the gain, record by record
+    spread = guessed if rules.has_classes else useful - guessed
+    error = float(spread.std(correction=0)) / len(targets) ** 0.5
     if float(useful.mean()) > float(guessed.mean()) + 2 * error:
         return None
     return (
-        f"the reference model is no better than chance on the holdout ({rules.utility.lower()} "
+        f"the reference model is no better than chance on the holdout ({rules.measure} "
         f"{float(useful.mean()):.3f}, the best constant answer {float(guessed.mean()):.3f}): give Task.build_model, or "
         "a longer recipe for the reference"
     )
