@@ -173,7 +173,10 @@ def fit_nothing(model: nn.Module, dataset: Any, seed: int) -> Any:
         ({"build_model": lambda: None}, "Task.build_model: "),
         ({"build_model": lambda: 1 / 0}, "Task.build_model raised ZeroDivisionError"),
         ({"build_model": lambda: mlp().to("meta")}, "Task.build_model: "),
-        ({"build_model": lambda: nn.Linear(16, 1)}, "Task.build_model: the model returns one logit a record"),
+        (
+            {"build_model": lambda: nn.Linear(16, 1)},
+            "Task.build_model: the model must return logits (records, classes); for 2",
+        ),
         ({"build_model": lambda: nn.Linear(9, 3)}, "Task.build_model: the model cannot read the records"),
     ],
 )
@@ -181,7 +184,8 @@ def test_odd_results_of_a_users_code_are_refused(
     asked_store: Store, tiny: Tiny, changes: dict[str, Any], message: str
 ) -> None:
     store = Store(asked_store.path, replace(task_of(tiny), **changes))
-    assert any(message in line for line in refused(store.run, ANEW))
+    lines = refused(store.run, ANEW)
+    assert any(message in line for line in lines), lines
     if "build_model" in changes:
         with pytest.raises(RequestError):
             store.run(QUICK)
