@@ -243,7 +243,7 @@ def main():
             rows.append(judged(case, WHO[who](case), args.level))
     print(" ".join(f"{k}={v}" for k, v in vars(args).items() if v is not None and k != "json"))
     for who, rows in found.items():
-        lines, is_kept = table(rows)
+        lines, is_kept = table(rows, marks=who == "retrained")
         flagged = sum(r["verdict"] == "not_verified" for r in rows)
         good = is_kept if who == "retrained" else flagged >= ENOUGH * len(rows)
         wanted = f"at most {BAR:.1%}" if who == "retrained" else f"at least {ENOUGH:.0%}"

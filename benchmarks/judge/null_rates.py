@@ -240,8 +240,8 @@ def pooled(kind, draws, seed, size, ours, theirs):
     return found
 
 
-def table(found):
-    """Lines of the table, and whether every test and the verdict keep to the bar."""
+def table(found, marks=True):
+    """Lines of the table, and whether every test and the verdict keep to the bar; `marks` names tests that do not."""
     by_key = defaultdict(list)
     for row in found:
         for key, test in row["tests"].items():
@@ -259,7 +259,7 @@ def table(found):
         lines.append(
             f"{key:20s} {below:4d} {len(p):5d}  {p.mean():5.2f} {effect[:, 0].mean():+8.4f}    {ratio:5.2f} "
             f"{outcomes.count('left'):4d} {sum(bool(t.get('dull')) for t in tests):4d}"
-            + ("   ABOVE THE BAR" if below > BAR * len(found) else "")
+            + ("   ABOVE THE BAR" if marks and below > BAR * len(found) else "")
         )
     any_raw = sum(any(t["p"] < 0.05 for t in r["tests"].values()) for r in found)
     lines.append(f"any p < 5 % without correction: {any_raw} of {len(found)}")
