@@ -265,7 +265,7 @@ def test_one_of_something_is_singular() -> None:
     ("key", "label", "output"),
     [
         ("multilabel", "several labels, each there or not, such as '", "they look like logits"),
-        ("regression", "one or more real values, such as '", "they look like outputs"),
+        ("regression", "one or more real values, such as '", "they are taken as they are"),
         ("tokens", "a sequence of classes, such as '13 positions', '16 positions'", "they look like logits"),
     ],
 )

@@ -58,7 +58,8 @@ def output_facts(model: nn.Module, task: Task, records: Records) -> Iterator[Fac
     fit = out.is_floating_point() and task.rules.wrong_outputs(out, batch.targets) is None
     are_logits = fit and not_logits(out, task) is None
     name = noun(task)
-    what = f"they look like {name}" if are_logits else f"they are not used as {name} (see the problems)"
+    usual = f"they look like {name}" if task.rules.is_probable else "they are taken as they are"
+    what = usual if are_logits else f"they are not used as {name} (see the problems)"
     words = f"({', '.join(map(str, shape))}), from {low:.3g} to {high:.3g}: {what}"
     yield Fact("outputs", "shape", shape, words)
     yield Fact("outputs", "range", [low, high])
