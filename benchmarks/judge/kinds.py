@@ -90,7 +90,7 @@ PROBLEMS = {
     "binary": Problem(vectors(lambda told: (told[:, 0] > 0).long()), lambda: mlp(1)),
     "multilabel": Problem(vectors(lambda told: (told > 0).float()), lambda: mlp(LABELS)),
     "regression": Problem(vectors(lambda told: told[:, :VALUES] * torch.tensor([3.0, 0.5]) + 1), lambda: mlp(VALUES)),
-    "tokens": Problem(walks, lambda: nn.Sequential(Items(), nn.Linear(WIDTH, VOCABULARY)), 500, 700, 120),
+    "tokens": Problem(walks, lambda: nn.Sequential(Items(), nn.Linear(WIDTH, VOCABULARY)), 500, 700, 100),
 }
 
 
