@@ -199,3 +199,28 @@ def test_a_method_that_cannot_take_a_kind_is_refused_before_any_work(method: str
         efface.unlearn(tiny.model, **asked)
     with pytest.raises(RequestError, match=method):
         efface.check(tiny.model, **asked)
+
+
+class Small(nn.Module):
+    """One logit that an untrained network happens to put between 0 and 1 for every record."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.start = tiny_kind("binary").fresh(), nn.Parameter(torch.tensor(1.0))
+
+    def reset(self) -> "Small":
+        with torch.no_grad():
+            self.start.zero_()
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.start * self.net(x) + (1 - self.start) * 0.5
+        return out
+
+
+def test_logits_of_an_untrained_network_may_lie_between_0_and_1_by_chance() -> None:
+    tiny = tiny_kind("binary")
+    task = tiny.task(build_model=lambda: Small().reset(), fit=None)
+    assert len(efface.check(Small(), forget=tiny.forget, task=task).records) == len(tiny.forget)
+    with pytest.raises(RequestError, match="like probabilities that a sigmoid made"):
+        efface.check(Small().reset(), forget=tiny.forget, task=task)

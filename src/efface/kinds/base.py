@@ -91,11 +91,12 @@ class Kind(Options, ABC):
         """This kind with what another of the same key has measured."""
         return self
 
-    def not_logits(self, outputs: Tensor) -> tuple[str, str] | None:
+    def not_logits(self, outputs: Tensor, trained: bool = True) -> tuple[str, str] | None:
         """Why outputs of the right shape cannot be what the kind takes, such as probabilities; None if they can.
 
         Args:
             outputs: What the model returned for some records, finite.
+            trained: Whether the model is trained; logits of an untrained one may all lie between 0 and 1 by chance.
 
         Returns:
             What is wrong and what to do, as a sentence, and the code that mends it once it stands behind what the model

@@ -62,8 +62,8 @@ class Classes(Kind):
         wrong = targets[(targets < 0) | (targets >= width)]
         return f"the model has classes 0 to {width - 1}, got {int(wrong[0])}"
 
-    def not_logits(self, outputs: Tensor) -> tuple[str, str] | None:
-        return not_logits_of_classes(outputs)
+    def not_logits(self, outputs: Tensor, trained: bool = True) -> tuple[str, str] | None:
+        return not_logits_of_classes(outputs, trained)
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return bound_masked(outputs.float())
@@ -186,8 +186,8 @@ class Binary(Classes):
             return f"expected one target a record, 0 or 1, got {shape_of(targets)}"
         return None if are_zero_or_one(targets) else "expected 0 or 1 for each record, got other values"
 
-    def not_logits(self, outputs: Tensor) -> tuple[str, str] | None:
-        return not_logits_of_sigmoids(outputs)
+    def not_logits(self, outputs: Tensor, trained: bool = True) -> tuple[str, str] | None:
+        return not_logits_of_sigmoids(outputs, trained)
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         z = outputs.float().reshape(-1)

@@ -7,7 +7,7 @@ LOG = ".float().clamp_min(1e-30).log()"
 LOGIT = ".float().logit(eps=1e-6)"
 
 
-def not_logits_of_classes(outputs: Tensor) -> tuple[str, str] | None:
+def not_logits_of_classes(outputs: Tensor, trained: bool) -> tuple[str, str] | None:
     """Why outputs, (n, classes), cannot be logits: they look as if a softmax, or a sigmoid for each class, made them.
 
     Returns:
@@ -30,7 +30,7 @@ def not_logits_of_classes(outputs: Tensor) -> tuple[str, str] | None:
             "its softmax off",
             LOG,
         )
-    if len(values) > 1 and bool((values <= 1).all()):
+    if trained and len(values) > 1 and bool((values <= 1).all()):
         return (
             "all outputs of the model lie between 0 and 1, like those of a sigmoid for each class: return the logits "
             "from before it; if these are logits, subtract 1 from them by Task.forward, which changes no softmax",
@@ -39,13 +39,13 @@ def not_logits_of_classes(outputs: Tensor) -> tuple[str, str] | None:
     return None
 
 
-def not_logits_of_sigmoids(outputs: Tensor) -> tuple[str, str] | None:
+def not_logits_of_sigmoids(outputs: Tensor, trained: bool) -> tuple[str, str] | None:
     """Why outputs, of any shape, cannot be logits of yes or no: all lie between 0 and 1, as if a sigmoid made them.
 
     Returns:
         As `Kind.not_logits`.
     """
-    if len(outputs) < 2 or not bool(((outputs >= 0) & (outputs <= 1)).all()):
+    if not trained or len(outputs) < 2 or not bool(((outputs >= 0) & (outputs <= 1)).all()):
         return None
     if bool(((outputs == 0) | (outputs == 1)).all()):
         return "the model returns decisions (0 or 1), not logits: return what they are made of", ""

@@ -56,8 +56,8 @@ class MultiLabel(Kind):
             return f"expected 0 or 1 for each label, (records, {labels}), got {shape_of(targets)}"
         return None if are_zero_or_one(targets) else "expected 0 or 1 for each label, got other values"
 
-    def not_logits(self, outputs: Tensor) -> tuple[str, str] | None:
-        return not_logits_of_sigmoids(outputs)
+    def not_logits(self, outputs: Tensor, trained: bool = True) -> tuple[str, str] | None:
+        return not_logits_of_sigmoids(outputs, trained)
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs.float().clone()

@@ -91,8 +91,8 @@ class Tokens(Kind):
         wrong = values[(values < 0) | (values >= width)]
         return f"the model has classes 0 to {width - 1}, got {int(wrong[0])}"
 
-    def not_logits(self, outputs: Tensor) -> tuple[str, str] | None:
-        return not_logits_of_classes(outputs.flatten(0, 1))
+    def not_logits(self, outputs: Tensor, trained: bool = True) -> tuple[str, str] | None:
+        return not_logits_of_classes(outputs.flatten(0, 1), trained)
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         logits, targets = outputs.float(), targets.to(outputs.device)

@@ -17,7 +17,13 @@ from efface.task import Task
 
 
 def check_model(
-    model: nn.Module, task: Task, train: Records, found: Findings, finite: bool = True, stable: bool = True
+    model: nn.Module,
+    task: Task,
+    train: Records,
+    found: Findings,
+    finite: bool = True,
+    stable: bool = True,
+    trained: bool = True,
 ) -> int | None:
     """Check that a model returns what the task's kind takes, and for each record the same whatever is read with it.
 
@@ -28,6 +34,7 @@ def check_model(
         found: Problems are added to this.
         finite: Whether the outputs must be finite.
         stable: Whether records are known to be the same when read twice.
+        trained: Whether the model is trained.
 
     Returns:
         The width of the outputs, such as the number of classes; None if they are of another kind, or there are no
@@ -56,7 +63,7 @@ def check_model(
         found.problems.append(problem)
         return None
     assert isinstance(out, Tensor)
-    check_outputs(model, task, train, found, finite, stable)
+    check_outputs(model, task, train, found, finite, stable, trained)
     return width_of(out)
 
 
@@ -114,7 +121,7 @@ def check_fresh(model: nn.Module, task: Task, train: Records, width: int | None,
         if network is None or task.build_model is None:
             return
         of_network = Findings()
-        built = check_model(network, task, train, of_network)
+        built = check_model(network, task, train, of_network, trained=False)
     if width is not None and built is not None and built != width:
         of_network.problems.append(f"its network has {built} {task.rules.unit} where the model has {width}")
     # what its architecture shares with the model is said once

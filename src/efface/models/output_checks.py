@@ -29,7 +29,9 @@ TWICE = (
 IN_COMPANY, READ_AGAIN = (0.02, 16), (0.002, 4)  # the share, and its least multiple of the dtype's relative rounding
 
 
-def check_outputs(model: nn.Module, task: Task, records: Records, found: Findings, finite: bool, stable: bool) -> None:
+def check_outputs(
+    model: nn.Module, task: Task, records: Records, found: Findings, finite: bool, stable: bool, trained: bool
+) -> None:
     """Check the outputs on 64 records: two passes over them together, and one over each of eight alone.
 
     Args:
@@ -39,6 +41,7 @@ def check_outputs(model: nn.Module, task: Task, records: Records, found: Finding
         found: Problems are added to this.
         finite: Whether the outputs must be finite.
         stable: Whether records are the same when read twice; if not, none are read alone.
+        trained: Whether the model is trained.
     """
     rules, twice = task.rules, TWICE.format(outputs=noun(task))
     at = _sample(model, task, records)
@@ -54,7 +57,7 @@ def check_outputs(model: nn.Module, task: Task, records: Records, found: Finding
     elif not bool(raw.isfinite().all()):
         if finite and has_finite_inputs(batch):  # inputs that are not finite are reported elsewhere
             found.add_problem(_not_finite(raw, task))
-    elif problem := not_logits(raw, task):
+    elif problem := not_logits(raw, task, trained):
         found.add_problem(problem)
     elif rules.wrong_targets(batch.targets, width_of(raw)):
         return  # reported where all targets are read
@@ -118,9 +121,9 @@ def _not_finite(raw: Tensor, task: Task) -> str:
     return lines + "give a class that is masked a finite logit such as -1e4, in the model or by Task.forward"
 
 
-def not_logits(raw: Tensor, task: Task) -> str | None:
+def not_logits(raw: Tensor, task: Task, trained: bool = True) -> str | None:
     """Why outputs of the right shape cannot be what the task's kind takes, such as probabilities; None if they can."""
-    if (wrong := task.rules.not_logits(raw)) is None:
+    if (wrong := task.rules.not_logits(raw, trained)) is None:
         return None
     why, mend = wrong
     if not mend:

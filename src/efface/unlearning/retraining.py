@@ -50,7 +50,7 @@ def check_retraining(task: Task, network: nn.Module, forget: Indices) -> tuple[s
         sets.check(forget, True, found)
         with seeded(0):
             of_network = Findings()
-            width = check_model(network, task, sets.train, of_network)
+            width = check_model(network, task, sets.train, of_network, trained=False)
         found.problems += [f"Task.build_model: {line}" for line in of_network.problems]
         _compare(sets, forget, names.ids, width, found)
         if sets.test is not None:
