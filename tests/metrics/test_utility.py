@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from efface.metrics.utility import accuracy, correct, mean_loss, mean_over_records, tug_of_war
+from efface.kinds import CLASSES
+from efface.metrics.utility import accuracy, mean_loss, mean_over_records, tug_of_war
 from helpers.draws import normal
 
 
@@ -19,7 +20,7 @@ def logits_with(right: int, wrong: int) -> tuple[Tensor, Tensor]:
 
 def test_accuracy_with_wilsons_interval() -> None:
     logits, targets = logits_with(45, 5)
-    assert correct(logits, targets).sum() == 45
+    assert CLASSES.useful(logits, targets).sum() == 45
     found = accuracy([logits], targets, 0.95)
     # by hand, from Wilson's formula with z = 1.95996
     assert (found.value, found.low, found.high) == pytest.approx((0.9, 0.7864, 0.9565), abs=1e-4)

@@ -8,12 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from torch import library
 
 FOUND = find_spec("torchvision")
 assert FOUND is not None and FOUND.origin is not None, "torchvision is not installed"
 try:
     torch.ops.load_library(next(Path(FOUND.origin).parent.glob("_C*.so")))
 except OSError:
-    OPERATORS = torch.library.Library("torchvision", "DEF")
+    OPERATORS = library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

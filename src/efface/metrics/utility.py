@@ -12,19 +12,6 @@ from efface.numerics.clusters import ClusteredMean, effective_count, repeats
 from efface.types import Estimate
 
 
-def correct(logits: Tensor, targets: Tensor) -> Tensor:
-    """Whether each record is classified correctly: 1.0 if its label has the highest logit, else 0.0.
-
-    Args:
-        logits: Logits, (n, classes).
-        targets: Labels, (n,).
-
-    Returns:
-        Numbers 0 or 1, (n,), float64.
-    """
-    return (logits.argmax(1) == targets).double()
-
-
 def mean_over_records(
     values: Tensor,
     level: float,
