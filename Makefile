@@ -7,8 +7,13 @@ TOOLS := .venv/.tools
 PAGES := .venv/.pages
 
 .DEFAULT_GOAL := help
-# one environment a library, since no one environment fits all of them
-EXTRAS := transformers peft timm lightning skorch tables mlflow
+# Libraries that people train with. Most share an environment. timm has its own, since its torchvision may be one that
+# transformers cannot load beside a torch for CPUs; MLflow has its own, since it holds other libraries back.
+SHARED := transformers peft lightning skorch tables
+ALONE := timm mlflow
+EXTRAS := $(SHARED) $(ALONE)
+COMMA := ,
+EMPTY :=
 .PHONY: help .venv demo test coverage test-extras $(EXTRAS:%=test-%) lint docs clean
 
 help: ## list the targets
@@ -38,17 +43,29 @@ coverage: $(TOOLS) ## run the tests, slower, and show which lines they reach
 	$(TEST) --cov=efface --cov-report=term
 
 .PRECIOUS: .venv-extras/%/.ready
+.venv-extras/shared/.ready: WANTED := $(subst $(EMPTY) $(EMPTY),$(COMMA),$(SHARED))
 .venv-extras/%/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-extras/$*
 	grep -v '^pyarrow==' constraints.txt > .venv-extras/$*/constraints.txt  # libraries differ in which they take
 	.venv-extras/$*/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c .venv-extras/$*/constraints.txt -e '.[$*]' pytest
+		-c .venv-extras/$*/constraints.txt -e '.[$(or $(WANTED),$*)]' pytest
 	@touch $@
 
-$(EXTRAS:%=test-%): test-%: .venv-extras/%/.ready
-	.venv-extras/$*/bin/python -m pytest -W default tests_extras/test_$*.py
+# by the library's name: its first tests, and those of its other files
+TESTED = -m pytest -W default tests_extras/test_$*.py $(wildcard tests_extras/test_$*_*.py)
 
-test-extras: $(EXTRAS:%=test-%) ## run the tests of other libraries, each in an environment of its own
+$(SHARED:%=test-%): test-%: .venv-extras/shared/.ready
+	.venv-extras/shared/bin/python $(TESTED)
+
+$(ALONE:%=test-%): test-%: .venv-extras/%/.ready
+	.venv-extras/$*/bin/python $(TESTED)
+
+test-extras: ## run the tests of all other libraries, in environments of their own
+	@failed=; for name in $(EXTRAS); do \
+		echo "library: $$name"; \
+		$(MAKE) --no-print-directory test-$$name || failed="$$failed $$name"; \
+	done; \
+	if test -n "$$failed"; then echo "libraries whose tests failed:$$failed"; exit 1; fi
 
 lint: $(TOOLS) ## ruff, formatting and types
 	$(BIN)/ruff check .
