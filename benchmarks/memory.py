@@ -43,6 +43,8 @@ HOLDOUT, FORGET, CLASSES = 600, 20, 2
 WRONG = 0.2  # share of labels that only who remembers a record can know
 OWN, TELLING = 10, 2  # words of a class, and how many of them a record has
 BATCH, RATE, RATE_WORDS = 16, 3e-4, 3e-2
+# at its own rate, which is that of smaller networks, the reference of a transformer of this size learns nothing
+OPTIONS = UnlearnOptions(reference=Recipe(epochs=2, lr=RATE, batch=BATCH, least_steps=1))
 
 
 class Encoder(nn.Module):
@@ -183,7 +185,7 @@ def measure(given: argparse.Namespace) -> None:
     method = efface.methods.Steer(steps=given.steps, passes=0.0, pool=300)
     # so few steps may change too little to be kept
     with Peak() as run, suppress(efface.NothingUnlearnedError):
-        efface.unlearn(model, forget=range(FORGET), task=task, method=method)
+        efface.unlearn(model, forget=range(FORGET), task=task, method=method, options=OPTIONS)
     above = run.most - start
     print(
         f"{given.case}: weights {size:.0f} MB, of which {moving:.1f} MB move; peak {above:.0f} MB above the loaded "

@@ -1,4 +1,4 @@
-"""Tests against the libraries themselves, one file and one environment a library: `make test-extras`."""
+"""Tests against the libraries themselves, one or more files a library: `make test-extras`."""
 
 import sys
 from pathlib import Path

@@ -20,6 +20,8 @@ INTEGRATIONS = {
     "lightning": "lightning",
     "pytorch_lightning": "lightning",
     "skorch": "skorch",
+    "timm": "timm",
+    "torchvision": "timm",
     "pandas": "tables",
     "polars": "tables",
     "datasets": "transformers",
