@@ -7,11 +7,9 @@ TOOLS := .venv/.tools
 PAGES := .venv/.pages
 
 .DEFAULT_GOAL := help
-# Libraries that people train with. Most share an environment. timm has its own, since its torchvision may be one that
-# transformers cannot load beside a torch for CPUs; MLflow has its own, since it holds other libraries back.
-SHARED := transformers peft lightning skorch tables
-ALONE := timm mlflow
-EXTRAS := $(SHARED) $(ALONE)
+# libraries that people train with; their versions agree, so they share an environment, apart from the core's
+EXTRAS := transformers peft timm lightning skorch tables mlflow
+LIBRARIES := .venv-extras
 COMMA := ,
 EMPTY :=
 .PHONY: help .venv demo test coverage test-extras $(EXTRAS:%=test-%) lint docs clean
@@ -42,25 +40,17 @@ test: $(TOOLS) ## run the tests
 coverage: $(TOOLS) ## run the tests, slower, and show which lines they reach
 	$(TEST) --cov=efface --cov-report=term
 
-.PRECIOUS: .venv-extras/%/.ready
-.venv-extras/shared/.ready: WANTED := $(subst $(EMPTY) $(EMPTY),$(COMMA),$(SHARED))
-.venv-extras/%/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-extras/$*
-	grep -v '^pyarrow==' constraints.txt > .venv-extras/$*/constraints.txt  # libraries differ in which they take
-	.venv-extras/$*/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c .venv-extras/$*/constraints.txt -e '.[$(or $(WANTED),$*)]' pytest
+$(LIBRARIES)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LIBRARIES)
+	grep -v '^pyarrow==' constraints.txt > $(LIBRARIES)/constraints.txt  # MLflow takes an older one
+	$(LIBRARIES)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
+		-c $(LIBRARIES)/constraints.txt -e '.[$(subst $(EMPTY) $(EMPTY),$(COMMA),$(EXTRAS))]' pytest
 	@touch $@
 
-# by the library's name: its first tests, and those of its other files
-TESTED = -m pytest -W default tests_extras/test_$*.py $(wildcard tests_extras/test_$*_*.py)
+$(EXTRAS:%=test-%): test-%: $(LIBRARIES)/.ready
+	$(LIBRARIES)/bin/python -m pytest -W default tests_extras/test_$*.py $(wildcard tests_extras/test_$*_*.py)
 
-$(SHARED:%=test-%): test-%: .venv-extras/shared/.ready
-	.venv-extras/shared/bin/python $(TESTED)
-
-$(ALONE:%=test-%): test-%: .venv-extras/%/.ready
-	.venv-extras/$*/bin/python $(TESTED)
-
-test-extras: ## run the tests of all other libraries, in environments of their own
+test-extras: $(LIBRARIES)/.ready ## run the tests with other libraries, in an environment of their own
 	@failed=; for name in $(EXTRAS); do \
 		echo "library: $$name"; \
 		$(MAKE) --no-print-directory test-$$name || failed="$$failed $$name"; \
