@@ -7,8 +7,11 @@ TOOLS := .venv/.tools
 PAGES := .venv/.pages
 
 .DEFAULT_GOAL := help
-# one environment a library, since no one environment fits all of them
+# libraries that people train with; their versions agree, so they share an environment, apart from the core's
 EXTRAS := transformers peft timm lightning skorch tables mlflow
+LIBRARIES := .venv-extras
+COMMA := ,
+EMPTY :=
 .PHONY: help .venv demo test coverage test-extras $(EXTRAS:%=test-%) lint docs clean
 
 help: ## list the targets
@@ -37,18 +40,22 @@ test: $(TOOLS) ## run the tests
 coverage: $(TOOLS) ## run the tests, slower, and show which lines they reach
 	$(TEST) --cov=efface --cov-report=term
 
-.PRECIOUS: .venv-extras/%/.ready
-.venv-extras/%/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-extras/$*
-	grep -v '^pyarrow==' constraints.txt > .venv-extras/$*/constraints.txt  # libraries differ in which they take
-	.venv-extras/$*/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c .venv-extras/$*/constraints.txt -e '.[$*]' pytest
+$(LIBRARIES)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LIBRARIES)
+	grep -v '^pyarrow==' constraints.txt > $(LIBRARIES)/constraints.txt  # MLflow takes an older one
+	$(LIBRARIES)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
+		-c $(LIBRARIES)/constraints.txt -e '.[$(subst $(EMPTY) $(EMPTY),$(COMMA),$(EXTRAS))]' pytest
 	@touch $@
 
-$(EXTRAS:%=test-%): test-%: .venv-extras/%/.ready
-	.venv-extras/$*/bin/python -m pytest -W default tests_extras/test_$*.py
+$(EXTRAS:%=test-%): test-%: $(LIBRARIES)/.ready
+	$(LIBRARIES)/bin/python -m pytest -W default tests_extras/test_$*.py $(wildcard tests_extras/test_$*_*.py)
 
-test-extras: $(EXTRAS:%=test-%) ## run the tests of other libraries, each in an environment of its own
+test-extras: $(LIBRARIES)/.ready ## run the tests with other libraries, in an environment of their own
+	@failed=; for name in $(EXTRAS); do \
+		echo "library: $$name"; \
+		$(MAKE) --no-print-directory test-$$name || failed="$$failed $$name"; \
+	done; \
+	if test -n "$$failed"; then echo "libraries whose tests failed:$$failed"; exit 1; fi
 
 lint: $(TOOLS) ## ruff, formatting and types
 	$(BIN)/ruff check .

@@ -121,3 +121,8 @@ def test_the_page_runs_in_five_lines(module: Classifier, tmp_path: Path, monkeyp
     names = run_page("lightning", world)
     same_outputs(names["loaded"], names["result"].model, names["result"].task)
     assert len(code_lines("lightning")) <= 5
+
+
+def test_a_data_module_given_as_records_names_what_makes_the_task(module: Classifier, result: efface.Result) -> None:
+    with pytest.raises(efface.RequestError, match=r"or efface\.integrations\.lightning\.make_task makes the task"):
+        efface.check(module, train=Data(), holdout=result.task.holdout, forget=FORGET)  # type: ignore[arg-type]

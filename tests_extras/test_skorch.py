@@ -116,3 +116,8 @@ def test_the_page_runs_in_five_lines(net: Any, tmp_path: Path, monkeypatch: pyte
     names = run_page("skorch", world | {"forget_ids": _trained(net)[:3]})
     assert names["new_net"].predict(X).shape == (300,)
     assert len(code_lines("skorch")) <= 5
+
+
+def test_a_net_given_as_a_network_names_what_makes_the_task(net: Any, result: efface.Result) -> None:
+    with pytest.raises(efface.RequestError, match=r"its \.module_; or efface\.integrations\.skorch\.make_task"):
+        efface.check(net, task=result.task, forget=_trained(net)[:3])

@@ -110,3 +110,9 @@ def test_the_page_runs_in_five_lines(model: torch.nn.Module, tmp_path: Path, mon
     names = run_page("tables", {"model": model, "train": TRAIN, "holdout": UNSEEN, "columns": INPUTS})
     assert len(names["result"].records) == 6
     assert len(code_lines("tables")) <= 5
+
+
+def test_a_table_given_as_records_names_what_makes_the_task(model: torch.nn.Module) -> None:
+    for table in (TRAIN, pl.from_pandas(TRAIN)):
+        with pytest.raises(efface.RequestError, match=r"or efface\.integrations\.tables\.make_task makes the task"):
+            efface.check(model, train=table, holdout=UNSEEN, forget=[1])  # type: ignore[arg-type]

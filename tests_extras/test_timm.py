@@ -130,3 +130,9 @@ def test_torchvisions_own_data_sets_keep_the_transform_of_targets() -> None:
     same = without_augmentation(data, EVAL)
     assert same.transform is EVAL and same.transforms.transform is EVAL and same.transforms.target_transform(1) == 11
     assert data.transform is not EVAL
+
+
+def test_a_network_that_cannot_be_reset_names_what_makes_the_task() -> None:
+    model = timm.create_model("test_vit", num_classes=CLASSES, img_size=SIZE)
+    with pytest.raises(efface.RequestError, match=r"give Task\.build_model; or efface\.integrations\.timm\.make_task"):
+        efface.check(model, train=TRAIN, holdout=UNSEEN, forget=[1, 2, 3])

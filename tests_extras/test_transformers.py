@@ -161,3 +161,11 @@ def test_other_models_are_refused_by_scope() -> None:
         make_task(torch.nn.Linear(2, 2), train=TRAIN, holdout=UNSEEN)
     with pytest.raises(efface.RequestError, match="needs its tokenizer"):
         make_task(hf.GPT2LMHeadModel(hf.GPT2Config(n_embd=8, n_head=1, n_layer=1)), train=TRAIN, holdout=UNSEEN)
+
+
+def test_a_call_without_a_task_names_what_makes_it(trainer: hf.Trainer) -> None:
+    hint = r"efface\.integrations\.transformers\.make_task makes the task"
+    with pytest.raises(efface.RequestError, match=rf"got Trainer: give the network within it, its \.model; or {hint}"):
+        efface.check(trainer, train=TRAIN, holdout=UNSEEN, forget=FORGET)  # type: ignore[arg-type]
+    with pytest.raises(efface.RequestError, match=rf"training records cannot be read .*Task\.collate; or {hint}"):
+        efface.check(trainer.model, train=TRAIN, holdout=UNSEEN, forget=FORGET)

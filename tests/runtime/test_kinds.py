@@ -36,6 +36,11 @@ class Stubborn:
         raise RuntimeError("nothing was trained yet")
 
 
+def from_library(module: str, **held: object) -> object:
+    """An object of a class that comes from another library."""
+    return type("Theirs", (Trainer,), {"__module__": module})(**held)
+
+
 def build() -> nn.Module:
     return mlp()
 
@@ -43,6 +48,14 @@ def build() -> nn.Module:
 NETWORKS: list[tuple[object, str]] = [
     (Trainer(model=mlp()), "got Trainer: give the network within it, its .model"),
     (Trainer(module=nn.Linear, module_=mlp()), "got Trainer: give the network within it, its .module_"),
+    (
+        from_library("skorch.classifier", module_=mlp()),
+        "got Theirs: give the network within it, its .module_; or efface.integrations.skorch.make_task makes the task",
+    ),
+    (
+        from_library("transformers.trainer"),
+        "got Theirs: efface.integrations.transformers.make_task makes the task of it",
+    ),
     (Untrained(), "got Untrained: fit or initialize it first, and give its .module_"),
     (Stubborn(), "got Stubborn"),
     (mlp().state_dict(), "got OrderedDict: load the state dict into a network by load_state_dict, and give that"),
@@ -108,6 +121,11 @@ DATASETS: list[tuple[object, str]] = [
         Trainer(train_dataloader=build),
         "got Trainer: give the dataset within it, such as .train_dataloader().dataset (or .val_...) after",
     ),
+    (
+        from_library("lightning.pytorch.core.datamodule", train_dataloader=build),
+        "after its setup(); or efface.integrations.lightning.make_task makes the task of it: file:",
+    ),
+    (from_library("pandas.core.frame", iloc=None), "y = table[label].to_numpy(); or efface.integrations.tables.make"),
     (Stream(), "got Stream: records are asked for by their number: give a list of them, list(...), if they fit"),
     (iter([]), "records are asked for by their number"),
     (Table(), "got Table: give torch.utils.data.TensorDataset(torch.as_tensor(X), torch.as_tensor(y)), with X ="),
@@ -157,3 +175,17 @@ def test_the_line_that_is_given_is_one_that_works(tiny: Tiny) -> None:
     made = eval(line.partition("give ")[2], {"torch": torch, "X": x, "y": y})
     task = Task(train=made, holdout=TensorDataset(tiny.holdout_x, tiny.holdout_y))
     assert efface.unlearn(tiny.model, forget=tiny.forget, task=task, method="noop").forget == tiny.forget
+
+
+def test_rows_of_a_librarys_data_set_that_cannot_be_read_name_what_reads_them(tiny: Tiny) -> None:
+    class Unreadable(Dataset):
+        __module__ = "datasets.arrow_dataset"
+
+        def __len__(self) -> int:
+            return 300
+
+        def __getitem__(self, at: int) -> dict[str, str]:
+            return {"text": "some words"}
+
+    with pytest.raises(RequestError, match=r"Task\.collate; or efface\.integrations\.transformers\.make_task makes"):
+        efface.unlearn(tiny.model, forget=tiny.forget, task=tiny.task(train=Unreadable()))

@@ -1,5 +1,7 @@
 """The driver: when it evaluates, when it stops, and which weights it gives back, by methods with scripted steps."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -101,6 +103,27 @@ def test_nan_weights_are_found_where_no_loss_shows_them(tiny: Tiny) -> None:
 def test_no_reference_is_trained_that_nothing_asks_for(tiny: Tiny) -> None:
     assert "reference" not in run(tiny, shift(1e-4), evaluate=False).cost.phases
     assert run(tiny, shift(1e-4)).cost.phases["reference"].backward > 0
+
+
+def test_no_weights_of_the_reference_are_held_after_the_first_step(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[weakref.ref[nn.Module]] = []
+    make = efface.unlearning.reference.reference_model  # type: ignore[attr-defined]
+
+    def noted(*given: Any) -> nn.Module:
+        model: nn.Module = make(*given)
+        assert all(p.grad is None for p in model.parameters())
+        trained.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr("efface.unlearning.reference.reference_model", noted)
+    alive: list[bool] = []
+
+    def look(model: nn.Module) -> None:
+        gc.collect()
+        alive.append(trained[0]() is not None)
+
+    result = run(tiny, look, shift(1e-4), look)
+    assert alive == [True, False] and len(result.evidence.evaluations) == 4
 
 
 def test_a_result_names_the_reference_that_it_was_made_by(tiny: Tiny) -> None:

@@ -161,7 +161,8 @@ class CounterfactualLogits:
         meter: Meter,
         known: OriginalLogits | None = None,
     ) -> None:
-        self._task, self._original, self.reference, self._meter = task, original, reference, meter
+        self._task, self._original, self._meter = task, original, meter
+        self._reference: nn.Module | None = reference
         self._records, self.forget_classes = records, records.forget_classes
         known = known or original_logits(task, original, records, meter)
         holdout, nonmembers, logits = records.holdout, records.staying(), known.nonmembers
@@ -187,6 +188,10 @@ class CounterfactualLogits:
     def of_holdout(self, positions: Indices) -> CalibratedLogits:
         """Expected logits of holdout records other than those that the map was fitted on."""
         return self.uncorrected(self._records.holdout, positions)
+
+    def release(self) -> None:
+        """Let go of the reference model, whose weights take memory; what was read last can still be asked for."""
+        self._reference = None
 
     def uncorrected(self, records: Records, positions: Indices) -> CalibratedLogits:
         """Expected logits by the map only, which still contain the reference's memory of the records.
@@ -237,9 +242,12 @@ class CounterfactualLogits:
         Returns:
             Inputs, (n, a), float64.
         """
-        seen = penultimate(self._task, self.reference, records, positions, self._meter, pooled=True)
+        reference = self._reference
+        if reference is None:
+            raise RuntimeError("the reference model was let go after the first step: methods read it before")
+        seen = penultimate(self._task, reference, records, positions, self._meter, pooled=True)
         if seen is None:
-            z = logits_of(self._task, self.reference, records, positions, self._meter)
+            z = logits_of(self._task, reference, records, positions, self._meter)
             return self._unhidden(z)
         return torch.cat([self._unhidden(seen[1]), project_features(seen[0].double())], 1)
 

@@ -112,6 +112,7 @@ def train(
                 done += 1
                 if done == total:
                     break
+    optimiser.zero_grad()  # gradients of the last step would take as much memory as the weights
     if not all_finite(model):
         raise DivergedError("training by the default recipe diverged: give Task.fit, or a smaller learning rate")
     return model

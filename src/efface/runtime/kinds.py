@@ -8,9 +8,24 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from efface.runtime.pages import page
+
 MAP_STYLE = "expected a map-style dataset with a length and an index"
 # where libraries keep the network: skorch; Hugging Face's, Lightning's and other trainers; a wrapper without a class
 NETWORKS = ("module_", "model", "module", "lightning_module", "net")
+# modules of efface.integrations, by the package that a value's class, or one that it extends, comes from
+INTEGRATIONS = {
+    "transformers": "transformers",
+    "peft": "peft",
+    "lightning": "lightning",
+    "pytorch_lightning": "lightning",
+    "skorch": "skorch",
+    "timm": "timm",
+    "torchvision": "timm",
+    "pandas": "tables",
+    "polars": "tables",
+    "datasets": "transformers",
+}
 TENSORS = "torch.utils.data.TensorDataset(torch.as_tensor(X), torch.as_tensor(y))"
 
 
@@ -21,7 +36,7 @@ def network_problem(value: object) -> str | None:
     if isinstance(value, type):
         kind, mend = f"the class {value.__name__}", "give a network of it, with the trained weights loaded"
     else:
-        kind, mend = type(value).__name__, _network_mend(value)
+        kind, mend = type(value).__name__, _both(_network_mend(value), integration_of(value))
     return f"expected a torch.nn.Module, got {kind}{mend and f': {mend}'}"
 
 
@@ -33,12 +48,29 @@ def dataset_problem(value: object, has_hooks: bool = False) -> str | None:
         has_hooks: Whether the task has a `collate` or `unpack` of its own, which may split a row of an array.
     """
     mend = _dataset_mend(value, has_hooks)
+    if mend is not None:
+        mend = _both(mend, integration_of(value))
     readable = hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, type)
     # an IterableDataset has an inherited __getitem__ that only raises an error
     if mend is None and readable and not isinstance(value, IterableDataset):
         return None
     kind = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
     return f"{MAP_STYLE}, got {kind}{f': {mend}' if mend else ''}"
+
+
+def integration_of(value: object) -> str:
+    """Which function makes a task of what a library gave, with its page; empty for other values."""
+    for kind in type(value).__mro__:
+        if (name := INTEGRATIONS.get(kind.__module__.partition(".")[0])) is not None:
+            also = (
+                " (of a table of numbers, efface.integrations.tables)" if kind.__module__.startswith("datasets") else ""
+            )
+            return f"efface.integrations.{name}.make_task makes the task of it{also}: {page(f'howto/{name}')}"
+    return ""
+
+
+def _both(mend: str, hint: str) -> str:
+    return "; or ".join(filter(None, (mend, hint)))
 
 
 def _network_mend(value: object) -> str:

@@ -108,11 +108,12 @@ def _splits(request: Request, options: UnlearnOptions, seed: int) -> Splits:
 def carry_out(run: Run, progress: bool | None) -> Result:
     """Run the method on a copy of the original, with a monitor if evidence is collected."""
     request, splits, method = run.request, run.splits, run.method
-    working, reference = copy_model(run.original, share_frozen=True), Reference(run)
+    reference = Reference(run)
     found: tuple[Assumption, ...] = ()
     monitor, rule = None, run.options.stop or default_rule()
     if run.collects_evidence or method.needs_fresh:
         found = assumptions(reference.counterfactual(), request, splits.forget)
+    working = copy_model(run.original, share_frozen=True)  # once the reference is trained, which takes as much memory
     if run.collects_evidence:
         observer = Observer(run, reference.counterfactual())
         monitor = Monitor(working, run.original, observer, rule, method, found)
@@ -132,7 +133,7 @@ def carry_out(run: Run, progress: bool | None) -> Result:
             seed=run.seed,
             meter=run.meter,
         )
-        last = run_steps(method, problem, monitor, progress)
+        last = run_steps(method, problem, monitor, progress, started=reference.release)
         evidence = monitor.conclude(last) if monitor else not_judged(rule, last)
     own_weights(working, run.original)
     return Result(

@@ -1,5 +1,7 @@
 """The step loop of a run."""
 
+from collections.abc import Callable
+
 from efface.errors import DivergedError
 from efface.methods.base import Method, Problem, Step
 from efface.models.running import all_finite
@@ -7,7 +9,13 @@ from efface.runtime.progress import track
 from efface.unlearning.monitor import Monitor
 
 
-def run_steps(method: Method, problem: Problem, monitor: Monitor | None, progress: bool | None) -> Step:
+def run_steps(
+    method: Method,
+    problem: Problem,
+    monitor: Monitor | None,
+    progress: bool | None,
+    started: Callable[[], None] = lambda: None,
+) -> Step:
     """Run the steps of a method until it has no further step or the monitor ends the run.
 
     Args:
@@ -15,6 +23,7 @@ def run_steps(method: Method, problem: Problem, monitor: Monitor | None, progres
         problem: The problem that the method works on; `problem.model` is changed.
         monitor: Evaluates the model at the start and at each evaluation point, and may end the run.
         progress: Whether to show a progress bar; by default only on a terminal.
+        started: Called after the first step, when the method has read all that it steers by.
 
     Returns:
         The last step; step 0 if the method made none.
@@ -33,6 +42,8 @@ def run_steps(method: Method, problem: Problem, monitor: Monitor | None, progres
             if following is None:
                 break
             step = following
+            if step.index == 1:
+                started()
             advance()
             if step.is_eval_point:
                 _check_weights(method, problem, step)

@@ -43,6 +43,11 @@ class Reference:
                 )
         return self._counterfactual
 
+    def release(self) -> None:
+        """Let go of the reference model's weights, if it was trained."""
+        if self._counterfactual is not None:
+            self._counterfactual.release()
+
     def _records(self) -> CalibrationRecords:
         request, splits = self._run.request, self._run.splits
         return CalibrationRecords(
