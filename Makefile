@@ -8,7 +8,7 @@ PAGES := .venv/.pages
 
 .DEFAULT_GOAL := help
 # one environment a library, since no one environment fits all of them
-EXTRAS := transformers peft timm lightning skorch tables mlflow
+EXTRAS := transformers peft timm lightning skorch tables graphs mlflow
 .PHONY: help .venv demo test coverage test-extras $(EXTRAS:%=test-%) lint docs clean
 
 help: ## list the targets

@@ -46,6 +46,7 @@ def problem_of(key: str) -> Problem:
     splits = make_splits(np.array(tiny.forget), len(train), len(holdout), seed=0)
     return Problem(
         task=task,
+        given=task,
         model=copy.deepcopy(original),
         original=original,
         train=train,
