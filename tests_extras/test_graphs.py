@@ -235,3 +235,21 @@ def test_the_page_runs(
     world |= {"links": Data(x=graph.x, edge_index=both(links.structure.edges))}  # type: ignore[union-attr]
     names = run_page("graphs", world)
     assert names["logits"].shape == (10, CLASSES) and names["edges_of_a_node"]
+
+
+@pytest.mark.parametrize("layer", ["gcn", "sage"])
+def test_the_benchmark_trains_networks_side_by_side_as_the_fit_trains_one(layer: str, graph: Data) -> None:
+    from benchmarks.graphs.networks import link_network, train_side_by_side
+
+    torch.manual_seed(2)
+    networks = [link_network(layer, FEATURES) for _ in range(2)]
+    alone = [link_network(layer, FEATURES) for _ in range(2)]
+    for one, other in zip(alone, networks, strict=True):
+        one.load_state_dict(other.state_dict())
+    train_side_by_side(networks, graph.x, graph.edge_index, 5, 1e-3, [3, 4])
+    pairs = graph.edge_index[:, graph.edge_index[0] < graph.edge_index[1]]
+    data = Data(x=graph.x, edge_index=graph.edge_index, edge_label_index=pairs)
+    for one, other, seed in zip(alone, networks, (3, 4), strict=True):
+        LinkFit(epochs=5, lr=1e-3)(one, data, seed)
+        for name, weight in one.named_parameters():
+            assert torch.allclose(weight, dict(other.named_parameters())[name], atol=2e-4), name

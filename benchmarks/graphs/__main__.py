@@ -34,14 +34,14 @@ def run(
         list[str], typer.Argument(metavar="SETTING", help="Such as cora-gcn-edges or cora-sage-nodes.")
     ],
     method: Annotated[list[str] | None, typer.Option(help="Only this; may be given several times.")] = None,
-    originals: Annotated[int, typer.Option(min=3, help="Networks that each method unlearns.")] = MODELS[0],
+    originals: Annotated[int, typer.Option(min=1, help="Networks that each method unlearns.")] = MODELS[0],
     retrained: Annotated[int, typer.Option(min=4, help="Networks trained without the request.")] = MODELS[1],
     cache: Annotated[Path, typer.Option(help="Keeps trained networks.")] = CACHE,
     results: Annotated[Path, typer.Option(help="Where rows go, one file each.")] = RESULTS,
 ) -> None:
     """Train networks, run methods, and write one JSON file for each method; files that are there stay."""
     with guarded(False):
-        from benchmarks.graphs.measure import METHODS, NOTHING, RETRAINED, as_json, measure
+        from benchmarks.graphs.measure import METHODS, NOTHING, RETRAINED, Judge, as_json, measure
         from benchmarks.graphs.models import trained
         from benchmarks.graphs.networks import LAYERS
         from benchmarks.graphs.settings import DATA, Setting
@@ -57,11 +57,12 @@ def run(
         for name in settings:
             setting = Setting(*name.split("-", 2))
             networks = [trained(setting, "original", originals, cache), trained(setting, "retrained", retrained, cache)]
+            judge = Judge(setting)
             for one in wanted:
                 file = results / f"{name}-{one.replace(', ', '-').replace(' ', '-')}.json"
                 if file.exists():
                     continue
-                row = measure(setting, *networks, one)
+                row = measure(judge, *networks, one)
                 file.write_text(json.dumps(as_json(row), indent=1) + "\n")
                 typer.echo(f"Wrote {file}")
 

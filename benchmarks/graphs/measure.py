@@ -68,6 +68,9 @@ class Row:
         return self.training_passes + FORWARD_SHARE * self.forward_passes
 
 
+Reading = tuple[dict[str, Tensor], dict[str, float]]  # margins by place, and measures
+
+
 class Judge:
     """Reads models of one setting in the graph after the deletion, or before it."""
 
@@ -80,8 +83,16 @@ class Judge:
             linked = self.task.structure.linked  # type: ignore[union-attr]
             rings, rest = {k: v[v < linked] for k, v in rings.items()}, rest[rest < linked]
         self.places = {"deleted": setting.forget, **rings, "elsewhere": rest}
+        self._known: dict[tuple[int, bool], Reading] = {}
 
-    def read(self, model: nn.Module, after: bool = True) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def read_all(self, models: Sequence[nn.Module], after: bool = True) -> "list[Reading]":
+        """The readings of networks that are kept, each made once."""
+        for model in models:
+            if (id(model), after) not in self._known:
+                self._known[id(model), after] = self.read(model, after)
+        return [self._known[id(model), after] for model in models]
+
+    def read(self, model: nn.Module, after: bool = True) -> "Reading":
         """Margins by place, and measures, of one model."""
         task = self.task.after(self.setting.forget) if after else self.task
         train = Records(task.train, task)
@@ -126,18 +137,17 @@ def _auc(one: Tensor, other: Tensor) -> float:
     return float(roc_auc_score(y, torch.cat([one, other]).numpy()))
 
 
-def measure(setting: Setting, originals: Sequence[Network], retrained: Sequence[Network], method: str) -> Row:
+def measure(judge: Judge, originals: Sequence[Network], retrained: Sequence[Network], method: str) -> Row:
     """One row: a method, or one of the two controls.
 
     Args:
-        setting: The setting.
+        judge: The judge of the setting.
         originals: Networks trained on all records.
         retrained: Networks trained without the request.
         method: A name in `METHODS`, or that of a control.
     """
-    judge = Judge(setting)
-    before = [judge.read(m, after=False) for m in originals]
-    wanted = [judge.read(m) for m in retrained]
+    setting = judge.setting
+    before, wanted = judge.read_all(originals, after=False), judge.read_all(retrained)
     count, price, cpu = len(originals), (0.0, 0.0), 0.0
     if method == RETRAINED:
         found, count = wanted, len(retrained)
@@ -151,7 +161,7 @@ def measure(setting: Setting, originals: Sequence[Network], retrained: Sequence[
     measures = {}
     for name in found[0][1]:
         values = np.array([m[name] for _, m in found])
-        measures |= {name: float(values.mean()), f"{name} spread": float(values.std(ddof=1))}
+        measures |= {name: float(values.mean()), f"{name} spread": float(values.std())}
     return Row(setting.name, method, count, distances, measures, *price, cpu)
 
 
