@@ -8,7 +8,7 @@ PAGES := .venv/.pages
 
 .DEFAULT_GOAL := help
 # libraries that people train with; their versions agree, so they share an environment, apart from the core's
-EXTRAS := transformers peft timm lightning skorch tables mlflow
+EXTRAS := transformers peft timm lightning skorch tables graphs mlflow
 LIBRARIES := .venv-extras
 COMMA := ,
 EMPTY :=

@@ -20,6 +20,7 @@ ORDER = (
     "runtime",
     "numerics",
     "kinds",
+    "structure",
     "task",
     "data",
     "models",
@@ -37,10 +38,10 @@ ORDER = (
     "cli",
     "__main__",
 )
-MAX_ROOMS = 22
+MAX_ROOMS = 23
 
 # What several methods share; every other file in methods is one method.
-SHARED = {"base", "curvature", "descent", "relabelling", "init", "adversarial", "rates"}
+SHARED = {"base", "curvature", "descent", "relabelling", "init", "adversarial", "rates", "newton"}
 
 # A method must not see the evidence that judges it.
 JUDGES = {"attacks", "metrics", "unlearning", "auditing"}

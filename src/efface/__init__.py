@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from efface.models.training import Recipe
     from efface.runtime.cost import Cost, Meter, PhaseCost
     from efface.store import Store
+    from efface.structure import Effects, Structure
     from efface.task import Task
     from efface.types import Estimate, RecordId, SizedDataset
     from efface.unlearning.driver import unlearn
@@ -57,6 +58,7 @@ _HOMES = {
     "Cost": "efface.runtime.cost",
     "CounterfactualLogits": "efface.calibration.counterfactual",
     "Decision": "efface.unlearning.stopping",
+    "Effects": "efface.structure",
     "Estimate": "efface.types",
     "Evaluation": "efface.unlearning.evidence",
     "Evidence": "efface.unlearning.evidence",
@@ -89,6 +91,7 @@ _HOMES = {
     "Step": "efface.methods.base",
     "StopRule": "efface.unlearning.stopping",
     "Store": "efface.store",
+    "Structure": "efface.structure",
     "Table": "efface.auditing.table",
     "Task": "efface.task",
     "Tokens": "efface.kinds",
@@ -124,6 +127,7 @@ __all__ = [
     "DivergedError",
     "EffaceError",
     "EffaceWarning",
+    "Effects",
     "Estimate",
     "Evaluation",
     "Evidence",
@@ -157,6 +161,7 @@ __all__ = [
     "Step",
     "StopRule",
     "Store",
+    "Structure",
     "Table",
     "Task",
     "Tokens",

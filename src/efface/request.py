@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class Request(Brief):
     """A request that has passed its checks.
 
     Args:
-        task: The problem.
+        given: The problem, as it was given.
         train: The training records, read without random augmentation.
         holdout: The holdout records.
         test: The test records; None if the task has none.
@@ -54,7 +55,7 @@ class Request(Brief):
         twins: What was done with records of equal inputs.
     """
 
-    task: Task
+    given: Task
     train: Records
     holdout: Records
     test: Records | None
@@ -72,6 +73,11 @@ class Request(Brief):
     asked: Indices = field(default_factory=lambda: EMPTY)
     shared: Indices = field(default_factory=lambda: EMPTY)
     twins: Twins = field(default_factory=Twins)
+
+    @cached_property
+    def task(self) -> Task:
+        """The problem after the request: the records to forget have left its structure, if it has one."""
+        return self.given.after(self.forget)
 
     @property
     def kept(self) -> Indices:
@@ -196,6 +202,10 @@ def check_request(
         found.warnings.append(warning)
     settled, shared = compared.settled, compared.shared
     records = forget_records(task, chosen.names.ids, settled.forget, found.labels, keys.get("train"), found.problems)
+    if task.structure is not None:
+        effects = task.structure.effects(settled.forget)
+        found.problems += effects.refusals
+        found.warnings += effects.warnings
     found.refuse()
     leaving = np.concatenate([at, settled.forgotten])
     if "train" in keys and (line := remaining_line(leaving, keys["train"])):
@@ -203,7 +213,7 @@ def check_request(
     test, keys = _test_without(sets.test, tested, task, keys)
     forgotten, kept = (tuple(chosen.names.ids[i] for i in part.tolist()) for part in (settled.forgotten, settled.kept))
     return Request(
-        task=_with_numbering(task, chosen.names),
+        given=_with_numbering(task, chosen.names),
         train=sets.train,
         holdout=sets.holdout,
         test=test,

@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
@@ -16,7 +17,8 @@ from efface.options import clear_calls, is_integer, nearest
 from efface.runtime.kinds import dataset_problem
 from efface.runtime.pages import page
 from efface.runtime.printing import Brief
-from efface.types import RecordId, SizedDataset
+from efface.structure import MIN_PARTS, Placed, Structure
+from efface.types import Indices, RecordId, SizedDataset
 
 # how efface calls each hook
 HOOKS = {
@@ -94,6 +96,8 @@ class Task(Brief):
         kind: What a record's target is: "classes", "binary", "multilabel", "regression" or "tokens", or a `Kind` with
             options, such as `Regression(trained_by="huber")`. By default efface finds it by the model's outputs and the
             targets, and asks where these could be of several kinds.
+        structure: What the records are parts of, where one is read together with others, such as a graph. `forward` is
+            then called with the model within it, and `fit` with what it gives to train on.
     """
 
     train: SizedDataset
@@ -116,6 +120,34 @@ class Task(Brief):
     fine_tuned: bool = False
     holdout_used_for: str = "nothing"
     kind: Kind | str | None = None
+    structure: Structure | None = None
+
+    def after(self, positions: Indices) -> "Task":
+        """The task after training records have left its structure; the same task where it has none.
+
+        Args:
+            positions: Their positions in `train`, which still holds them: what they are read with has changed.
+        """
+        return self if self.structure is None else replace(self, structure=self.structure.after(positions))
+
+    def unseen(self, positions: Indices, request: int) -> "list[tuple[Task, Indices]]":
+        """Parts of some training records, each with the task after that part has left its structure.
+
+        So records that a model was trained on are read as records that it never saw are, and the two can be compared.
+
+        Args:
+            positions: The training records, which are divided in this order.
+            request: How many records the request is for: a part has about as many, unless that takes many parts.
+        """
+        if self.structure is None:
+            return [(self, positions)]
+        size = max(request, -(-len(self.train) // MIN_PARTS))
+        parts = np.array_split(positions, max(1, -(-len(positions) // size)))
+        return [(self.after(part), part) for part in parts]
+
+    def call(self, model: nn.Module, inputs: Any) -> Any:
+        """What `forward` returns for a model, which stands within the structure if there is one."""
+        return self.forward(model if self.structure is None else Placed(self.structure, model), inputs)
 
     @property
     def rules(self) -> Kind:
@@ -173,6 +205,8 @@ def _problems(task: object) -> Iterator[str]:
         yield f"Task.fine_tuned: expected True or False, got {task.fine_tuned!r}"
     if problem := kind_problem(task.kind):
         yield f"Task.kind: {problem}"
+    if not isinstance(task.structure, Structure | None):
+        yield f"Task.structure: expected an efface.Structure or None, got {kind_of(task.structure)}"
     if not isinstance(task.holdout_used_for, str):
         yield f"Task.holdout_used_for: expected text such as 'early stopping', got {task.holdout_used_for!r}"
 

@@ -30,6 +30,7 @@ def problem_of(tiny: Tiny, model: nn.Module, task: Task | None = None, forget_cl
     splits = make_splits(np.array(tiny.forget), len(tiny.x), len(tiny.holdout_x), seed=0)
     return Problem(
         task=task,
+        given=task,
         model=copy.deepcopy(model),
         original=model,
         train=Records(task.train, task),

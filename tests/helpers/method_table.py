@@ -32,4 +32,10 @@ SMALL: dict[str, dict[str, str]] = {
     "noop": {},
     "retrain": {"epochs": "2"},
 }
+# methods for records that are parts of a structure
+IN_STRUCTURES: dict[str, dict[str, str]] = {
+    "gnndelete": {"steps": "8"},
+    "utu": {},
+    "gif": {"rounds": "2", "iterations": "3", "sample": "64"},
+}
 CONVOLUTIONAL = ("ct",)  # methods that take networks with convolutions alone

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import efface
-from efface.integrations import library, lightning, mlflow, new_folder, peft, skorch, tables, timm, transformers
+from efface.integrations import graphs, library, lightning, mlflow, new_folder, peft, skorch, tables, timm, transformers
 
 # what imports the library in each file, whatever else it is given
 CALLS: dict[str, tuple[str, Callable[[], Any]]] = {
@@ -19,6 +19,7 @@ CALLS: dict[str, tuple[str, Callable[[], Any]]] = {
     "timm": ("torchvision", lambda: timm.make_task(nn.Linear(2, 2), train=[], holdout=[], architecture="resnet18")),
     "skorch": ("skorch", lambda: skorch.make_task(None, None, holdout=None)),
     "mlflow": ("mlflow", lambda: mlflow.log(None)),  # type: ignore[arg-type]
+    "graphs": ("torch_geometric", lambda: graphs.node_task(None, holdout=None)),
     "lightning": ("lightning", lambda: lightning._library(nn.Linear(2, 2))),
 }
 

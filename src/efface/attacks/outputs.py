@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -139,6 +139,46 @@ def read_outputs(
     )
 
 
+def join_outputs(one: RecordOutputs, other: RecordOutputs) -> RecordOutputs:
+    """The outputs on the records of both, those of `one` first; without features."""
+
+    def both(a: Tensor | None, b: Tensor | None, dim: int = 0) -> Tensor | None:
+        return None if a is None or b is None else torch.cat([a, b], dim)
+
+    return RecordOutputs(
+        torch.cat([one.logits, other.logits]),
+        torch.cat([one.targets, other.targets]),
+        both(one.copies, other.copies, 1),
+        both(one.probe, other.probe),
+        rules=one.rules,
+    )
+
+
+def read_unseen(
+    task: Task,
+    model: nn.Module,
+    chosen: RecordSet,
+    meter: Meter,
+    perturb: Perturb | None = None,
+    head: Head | None = None,
+    request: int = 1,
+) -> RecordOutputs:
+    """As `read_outputs`, of training records that are compared with never-seen ones, each read with itself taken out.
+
+    Args:
+        task: As in `read_outputs`.
+        model: As in `read_outputs`.
+        chosen: The training records.
+        meter: As in `read_outputs`.
+        perturb: As in `read_outputs`.
+        head: As in `read_outputs`.
+        request: How many records the request is for.
+    """
+    parts = task.unseen(chosen.positions, request)
+    sets = ((t, replace(chosen, positions=at)) for t, at in parts)
+    return reduce(join_outputs, (read_outputs(t, model, s, meter, perturb, head) for t, s in sets))
+
+
 def _copy(task: Task, model: nn.Module, chosen: RecordSet, meter: Meter, perturb: Perturb) -> Tensor:
     """Logits of one slightly changed copy of each record, drawn by the seed of `chosen`."""
     generator = torch.Generator().manual_seed(chosen.seed)
@@ -234,5 +274,6 @@ def on_others(
         meter: Charged with what is read.
     """
     perturb, others = copier(task, others.records), replace(others, seed=derive_seed(seed, "forget"))
-    read = [read_outputs(task, m, others, meter, perturb, k.head) for m, k in zip(models, known, strict=True)]
+    request = len(known[0].forget.targets)
+    read = [read_unseen(task, m, others, meter, perturb, k.head, request) for m, k in zip(models, known, strict=True)]
     return [replace(k, forget=outputs) for k, outputs in zip(known, read, strict=True)]

@@ -137,6 +137,8 @@ def plant(inputs: AuditInputs) -> Planted | str:
     asked_for, size = len(request.forget), len(request.train)
     if not task.rules.has_classes:
         return f"no canaries, which are records of a wrong class: here a target is {task.rules.title}"
+    if task.structure is not None:
+        return "no canaries, whose wrong labels would reach the records that are read with them"
     room = min(int(MAX_SHARE * size), size - MIN_RETAIN) - asked_for
     if room < 1:
         return f"canaries need room in the request: it is {asked_for} of {size} training records already"

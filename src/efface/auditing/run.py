@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from efface.attacks import ATTACKS
-from efface.attacks.outputs import ModelOutputs, RecordSet, collect_outputs, copier, read_outputs
+from efface.attacks.outputs import ModelOutputs, RecordSet, collect_outputs, copier, read_unseen
 from efface.auditing.attack_rows import unmeasured
 from efface.auditing.attack_tests import attack_tests
 from efface.auditing.audit_test import AuditTest, adjust_tests
@@ -227,12 +227,13 @@ def _exchangeability(inputs: AuditInputs, meter: Meter) -> Exchangeability:
     perturb = copier(request.task, request.train)
     drawn = derive_seed(inputs.seed, "one of each group")
     forget, retain = (
-        read_outputs(
+        read_unseen(
             request.task,
             inputs.original,
             RecordSet(request.train, one_of_each_group(at, request.clusters_of(at), drawn), seed),
             meter,
             perturb,
+            request=len(request.forget),
         )
         for at in (request.forget, inputs.retain)
     )

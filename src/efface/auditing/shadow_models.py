@@ -64,7 +64,7 @@ def make_ensembles(inputs: AuditInputs, meter: Meter) -> Ensembles:
     with track(title, count, inputs.options.progress) as advance:
         for k, model in enumerate(originals.models):
             seed = derive_seed(inputs.seed, "shadow", str(k))
-            unlearned.append(forget_by_method(inputs, request.task, model, request.ids, seed, inputs.splits, meter))
+            unlearned.append(forget_by_method(inputs, request.given, model, request.ids, seed, inputs.splits, meter))
             advance()
     found = retrained.found + originals.found
     cost, notes = retrained.cost or originals.cost, dict.fromkeys([*retrained.notes, *originals.notes])
@@ -88,7 +88,7 @@ def train_shadows(inputs: AuditInputs, specs: Sequence[ModelSpec], kind: str, me
     """
     title = f"training {len(specs)} models ({kind})"
     with meter.phase(f"ensemble, {kind}"), quietly():  # its notes are in the report, whose notes are warnings
-        return train_ensemble(inputs.request.task, inputs.original, specs, inputs.options.training, meter, title)
+        return train_ensemble(inputs.request.given, inputs.original, specs, inputs.options.training, meter, title)
 
 
 def forget_by_method(

@@ -13,7 +13,7 @@ from efface.data.records import Records
 from efface.errors import RequestError
 from efface.kinds import CLASSES, Kind
 from efface.models.features import penultimate
-from efface.models.running import logits_of
+from efface.models.running import logits_of, unseen_logits
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.task import Task
@@ -77,6 +77,7 @@ class CalibrationRecords(Brief):
         members: Training positions that the reference was not trained on.
         nonmembers: Holdout positions.
         forget_classes: Classes whose records are all to be forgotten.
+        request: How many records are to be forgotten: members are read in parts of as many, each as if it had left.
     """
 
     train: Records
@@ -84,6 +85,7 @@ class CalibrationRecords(Brief):
     members: Indices
     nonmembers: Indices
     forget_classes: tuple[int, ...] = ()
+    request: int = 1
 
     def staying(self) -> Indices:
         """The nonmembers of classes that are not wholly forgotten."""
@@ -124,7 +126,10 @@ def original_logits(task: Task, original: nn.Module, records: CalibrationRecords
         raise RequestError(NONE_STAYS)
     places = ((records.train, records.members), (records.holdout, staying))
     rules, erased = task.rules, records.forget_classes
-    values = [logits_of(task, original, *at, meter).double() for at in places]
+    values = [
+        unseen_logits(task, original, *places[0], records.request, meter).double(),
+        logits_of(task, original, *places[1], meter).double(),
+    ]
     # of classes, the likeliest among those that stay
     useful = [
         float(rules.useful(rules.erase(v, erased) if erased else v, data.targets(at)).mean())
@@ -172,7 +177,9 @@ class CounterfactualLogits:
         self._known = logits
         values = rules.erase(rules.hide_like(rules.within(values, logits), logits), self.forget_classes)
         self.nonmembers = CalibratedLogits(logits, values, holdout.targets(nonmembers), rules)
-        raw = self._mapped(records.train, records.members, known.members)
+        parts = task.unseen(records.members, records.request)
+        read = torch.cat([self.reference_outputs(records.train, at, part) for part, at in parts])
+        raw = self._mapped(read, known.members, records.train.targets(records.members))
         self.members = replace(raw, expected=self.remove_memory(raw, raw))
         self._raw_members = raw
         self._read: dict[bytes, CalibratedLogits] = {}
@@ -201,15 +208,15 @@ class CounterfactualLogits:
             positions: Which of its records.
         """
         z = logits_of(self._task, self._original, records, positions, self._meter)
-        return self._mapped(records, positions, self._task.rules.erase(z.double(), self.forget_classes))
+        logits = self._task.rules.erase(z.double(), self.forget_classes)
+        return self._mapped(self.reference_outputs(records, positions), logits, records.targets(positions))
 
-    def _mapped(self, records: Records, positions: Indices, logits: Tensor) -> CalibratedLogits:
+    def _mapped(self, inputs: Tensor, logits: Tensor, targets: Tensor) -> CalibratedLogits:
         """Expected logits by the map only, of records whose centred logits by the original are known."""
-        inputs = self.reference_outputs(records, positions)
         rules = self._task.rules
         values = rules.within(torch.stack([one(inputs) for one in self._maps]).mean(0), self._known)
         values = rules.hide_like(values, logits)
-        return CalibratedLogits(logits, rules.erase(values, self.forget_classes), records.targets(positions), rules)
+        return CalibratedLogits(logits, rules.erase(values, self.forget_classes), targets, rules)
 
     def remove_memory(self, raw: CalibratedLogits, members: CalibratedLogits) -> Tensor:
         """Move expected logits from the distribution of members to that of nonmembers.
@@ -232,22 +239,23 @@ class CounterfactualLogits:
         odd = rules.is_erased(raw.targets, self.forget_classes)
         return rules.erase(torch.where(odd[:, None], raw.expected, expected), self.forget_classes)
 
-    def reference_outputs(self, records: Records, positions: Indices) -> Tensor:
+    def reference_outputs(self, records: Records, positions: Indices, task: Task | None = None) -> Tensor:
         """The inputs of the map: the reference's centred logits, and its last hidden layer if it has one.
 
         Args:
             records: A dataset.
             positions: Which of its records, (n,).
+            task: What the records are read by, where a part of them has left; by default the task after the request.
 
         Returns:
             Inputs, (n, a), float64.
         """
-        reference = self._reference
+        reference, task = self._reference, task or self._task
         if reference is None:
             raise RuntimeError("the reference model was let go after the first step: methods read it before")
-        seen = penultimate(self._task, reference, records, positions, self._meter, pooled=True)
+        seen = penultimate(task, reference, records, positions, self._meter, pooled=True)
         if seen is None:
-            z = logits_of(self._task, reference, records, positions, self._meter)
+            z = logits_of(task, reference, records, positions, self._meter)
             return self._unhidden(z)
         return torch.cat([self._unhidden(seen[1]), project_features(seen[0].double())], 1)
 

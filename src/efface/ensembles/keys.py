@@ -48,9 +48,10 @@ def model_keys(load: Workload, fresh: Sequence[nn.Module]) -> list[str]:
 
 def _training(load: Workload) -> list[object]:
     task, device = load.jobs[0].task, device_of(load.original).type
+    around = [] if task.structure is None else [task.structure]
     if task.fit is not None:
-        return [device, task.fit]
-    return [device, load.recipe, task.unpack, task.forward, task.collate]
+        return [device, task.fit, *around]
+    return [device, load.recipe, task.unpack, task.forward, task.collate, *around]
 
 
 def _data_hashes(load: Workload) -> list[str]:

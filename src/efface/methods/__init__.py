@@ -65,6 +65,9 @@ REGISTRY = Registry(
         "ct": "ct:CT",
         "sfron": "sfron:SFRon",
         "delete": "delete:Delete",
+        "gnndelete": "gnndelete:GNNDelete",
+        "utu": "utu:UtU",
+        "gif": "gif:Gif",
         "noop": "controls:Noop",
         "retrain": "controls:Retrain",
     }

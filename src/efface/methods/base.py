@@ -46,7 +46,8 @@ class Problem(Brief):
     It does not name stopping or audit records, so that a method cannot use the evidence that judges it.
 
     Args:
-        task: The user's task.
+        task: The user's task, after the records to forget have left its structure, if it has one.
+        given: The task as it was given, in which they still are.
         model: The working copy, which the method changes in place.
         original: The original model, which must not be changed.
         train: The training records.
@@ -63,6 +64,7 @@ class Problem(Brief):
     """
 
     task: Task
+    given: Task
     model: nn.Module
     original: nn.Module
     train: Records
@@ -126,6 +128,7 @@ class Method(Options, ABC):
     is_control: ClassVar[bool] = False  # a control is evaluated, but never stopped early or reverted
     needs_fresh: ClassVar[bool] = False  # whether it trains an untrained network, evaluations aside
     needs_classes: ClassVar[bool] = False  # whether it makes sense only where each record has one of several classes
+    needs_structure: ClassVar[bool] = False  # whether it makes sense only where records are parts of a structure
 
     @property
     @abstractmethod
@@ -154,6 +157,16 @@ class Method(Options, ABC):
         if rules.has_classes or not self.needs_classes:
             return None
         return f"{self.key} needs records of one class each, and a target of this task is {rules.title}"
+
+    def unfit_task(self, task: Task) -> str | None:
+        """Why the method cannot take a task, which refuses a request before any work; None if it can.
+
+        Args:
+            task: The task, whose kind is known.
+        """
+        if self.needs_structure and task.structure is None:
+            return f"{self.key} is for records that are parts of a structure, such as a graph: set Task.structure"
+        return self.unfit_kind(task.rules)
 
     def unfit(self, model: nn.Module) -> str | None:
         """Why the method cannot take a model, by its layers, which refuses a request before any work; None if it can.

@@ -16,9 +16,14 @@ BATCH = 128  # records in one pass, which needs more memory here than an evaluat
 TOLERANCE = 1e-5  # share of the right-hand side that conjugate gradients may leave
 
 
-def batches(problem: Problem, positions: Indices, size: int = BATCH) -> Iterator[Batch]:
+def batch_size(problem: Problem, positions: Indices) -> int:
+    """Records in one pass: all where they are parts of a structure, of which every pass computes the whole."""
+    return BATCH if problem.task.structure is None else max(1, len(positions))
+
+
+def batches(problem: Problem, positions: Indices, size: int | None = None) -> Iterator[Batch]:
     """Training records at `positions` on the model's device, in order, in batches of at most `size`."""
-    device = device_of(problem.model)
+    device, size = device_of(problem.model), size or batch_size(problem, positions)
     return (b.to(device) for b in problem.train.stream(positions, size))
 
 

@@ -91,7 +91,7 @@ def rows_at_a_time(task: Task, model: nn.Module, batch: Batch) -> int:
 
 def call_forward(task: Task, model: nn.Module, inputs: Any) -> Any:
     """What `Task.forward` returns for a copy of the inputs, whatever it is; only checks need this."""
-    given = task.forward(model, copy_inputs(inputs))
+    given = task.call(model, copy_inputs(inputs))
     if (meter := _COUNTED.get()) is not None and isinstance(given, Tensor) and given.ndim:
         meter.count(forward=len(given))
     return given
@@ -173,6 +173,22 @@ def logits_of(
             parts.append(forward(task, model, batch.to(device)).cpu())
     meter.count(forward=len(positions))
     return torch.cat(parts)
+
+
+def unseen_logits(
+    task: Task, model: nn.Module, records: Records, positions: Indices, request: int, meter: Meter
+) -> Tensor:
+    """As `logits_of`, of training records that are compared with never-seen ones: each is read with itself taken out.
+
+    Args:
+        task: The task.
+        model: The model.
+        records: The training records.
+        positions: Which of them.
+        request: How many records the request is for.
+        meter: Charged with the forward passes.
+    """
+    return torch.cat([logits_of(t, model, records, at, meter) for t, at in task.unseen(positions, request)])
 
 
 def joint_logits(task: Task, model: nn.Module, batches: Sequence[Batch]) -> list[Tensor]:

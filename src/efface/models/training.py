@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,8 +119,21 @@ def train(
     return model
 
 
+def training_data(task: Task, positions: Indices) -> Any:
+    """What `Task.fit` is called with to train on some records: these, or what the structure of the task makes of them.
+
+    Args:
+        task: The task, whose structure has only these training records.
+        positions: Their positions.
+    """
+    records = subset(task.train, positions.tolist())
+    return records if task.structure is None else task.structure.fitted(records)
+
+
 def retrain(task: Task, original: nn.Module, retain: Indices, seed: int, meter: Meter, recipe: Recipe) -> nn.Module:
     """Train an untrained network, by `Task.fit` if there is one, else by the default recipe.
+
+    Records that it is not trained on have left the structure of the task, if there is one.
 
     Args:
         task: The task.
@@ -134,11 +148,12 @@ def retrain(task: Task, original: nn.Module, retain: Indices, seed: int, meter: 
         DivergedError: Weights became NaN or infinite.
     """
     model = fresh_model(task, original, seed)
+    task = task.after(np.setdiff1d(np.arange(len(task.train)), retain))
     if task.fit is None:
         return train(task, model, Records(task.eval_records or task.train, task), retain, recipe, seed, meter)
     try:
         with seeded(seed), torch.enable_grad():
-            fitted = task.fit(model, subset(task.train, retain.tolist()), seed)
+            fitted = task.fit(model, training_data(task, retain), seed)
     except EffaceError:
         raise
     except Exception as error:  # the user's own code

@@ -15,6 +15,7 @@ from efface.data.ids import PositionalIds, RecordIds, read_ids
 from efface.data.records import Records, subset
 from efface.runtime.printing import Brief
 from efface.store.keys import TAG_DIGITS, Key
+from efface.structure import renumbered
 from efface.task import Task
 from efface.types import Indices, RecordId, SizedDataset
 
@@ -110,6 +111,7 @@ def subset_task(task: Task, positions: Sequence[int], mark: str) -> TaskView:
         eval_records=None if task.eval_records is None else subset(task.eval_records, positions),
         ids=MaskedIds(positions, {}, mark),
         groups=_at(task.groups, positions),
+        structure=renumbered(task.structure, positions, len(task.train)),
     )
     forget_classes = _classes_left_out(left)
     if len(forget_classes):

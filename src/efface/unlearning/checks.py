@@ -50,7 +50,7 @@ def check_unlearn(
         request = collect_errors(
             problems, check_request, model, task, forget, full=known.checks, fresh=fresh, policy=policy
         )
-    if chosen is not None and request is not None and (unfit := chosen.unfit_kind(request.task.rules)):
+    if chosen is not None and request is not None and (unfit := chosen.unfit_task(request.given)):
         problems.append(unfit)
     if problems or chosen is None or request is None:
         raise RequestError(problems)

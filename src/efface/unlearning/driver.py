@@ -120,6 +120,7 @@ def carry_out(run: Run, progress: bool | None) -> Result:
     with _trainable(working):
         problem = Problem(
             task=request.task,
+            given=request.given,
             model=working,
             original=run.original,
             train=request.train,
@@ -139,7 +140,7 @@ def carry_out(run: Run, progress: bool | None) -> Result:
     return Result(
         model=working,
         original=run.original,
-        task=request.task,
+        task=request.given,
         forget=request.asked_ids,
         records=request.records,
         method=method,

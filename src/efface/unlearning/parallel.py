@@ -63,6 +63,8 @@ def unlearn(model: nn.Module, *, forget: Forget, task: Task, method: str | Metho
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise RequestError("several processes were launched: call torch.distributed.init_process_group first")
         return unlearn_alone(model, forget=forget, task=task, method=method, **others)
+    if task.structure is not None:
+        raise RequestError("records of a structure are read together, and are not divided among processes: use one")
     _check(model, forget, get(method), others.get("seed", 0))
     shared, others["progress"] = Shared(task), others.get("progress") if dist.get_rank() == 0 else False
     try:

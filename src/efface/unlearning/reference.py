@@ -56,6 +56,7 @@ class Reference:
             members=splits.heldout_retain,
             nonmembers=splits.calibration,
             forget_classes=request.forget_classes,
+            request=len(splits.forget),
         )
 
     def _train(self, kept: float) -> nn.Module:
@@ -63,9 +64,9 @@ class Reference:
         request, recipe = run.request, run.options.reference or RECIPE
         with run.meter.phase("reference"):
             start = half_way_model(request.task, run.original, run.seed, kept)
-            trained = reference_model(
-                request.task, start, request.train, run.splits.reference, recipe, run.seed, run.meter
-            )
+            # members are to be as new to it as the forget records are, so they have left too
+            task = request.task.after(run.splits.heldout_retain)
+            trained = reference_model(task, start, request.train, run.splits.reference, recipe, run.seed, run.meter)
             problem = check_reference(request, run.splits.calibration, trained, run.meter)
         if problem is not None:
             raise RequestError(problem)

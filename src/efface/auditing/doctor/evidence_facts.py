@@ -15,7 +15,7 @@ from efface.auditing.verdict import MIN_RECORDS
 from efface.data.limits import MAX_SHARE
 from efface.data.splits import Splits, make_splits, spread
 from efface.metrics.membership import conditional_auc
-from efface.models.running import logits_of
+from efface.models.running import logits_of, unseen_logits
 from efface.request import Request
 from efface.runtime.cost import Meter
 from efface.runtime.printing import how_many_do
@@ -63,10 +63,13 @@ def size_facts(original: nn.Module, request: Request, splits: Splits) -> Iterato
     """
     at = spread(len(request.train), MOST)
     never_seen = np.sort(np.setdiff1d(splits.audit, request.shared))
-    scores = []
-    for records, positions in ((request.train, at), (request.holdout, never_seen)):
-        z = logits_of(request.task, original, records, positions, Meter())
-        scores.append(request.task.rules.margin(z, records.targets(positions)))
+    task, meter = request.task, Meter()
+    known = unseen_logits(task, original, request.train, at, len(request.forget), meter)
+    unseen = logits_of(task, original, request.holdout, never_seen, meter)
+    scores = [
+        task.rules.margin(known, request.train.targets(at)),
+        task.rules.margin(unseen, request.holdout.targets(never_seen)),
+    ]
     effect = conditional_auc(scores[0], scores[1]).effect().estimate(CONFIDENCE)
     shown = f"on random training records doing nothing shows {effect.value:+.3f} of AUC by the margin alone"
     yield Fact("audit", "doing_nothing", [effect.value, effect.low, effect.high], shown)

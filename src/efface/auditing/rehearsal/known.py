@@ -90,18 +90,3 @@ def rows_of(outputs: RecordOutputs, at: Tensor) -> RecordOutputs:
         None if outputs.features is None else outputs.features[at],
         outputs.rules,
     )
-
-
-def joined(one: RecordOutputs, other: RecordOutputs) -> RecordOutputs:
-    """The outputs on the records of both, those of `one` first; without features."""
-
-    def both(a: Tensor | None, b: Tensor | None, dim: int = 0) -> Tensor | None:
-        return None if a is None or b is None else torch.cat([a, b], dim)
-
-    return RecordOutputs(
-        torch.cat([one.logits, other.logits]),
-        torch.cat([one.targets, other.targets]),
-        both(one.copies, other.copies, 1),
-        both(one.probe, other.probe),
-        rules=one.rules,
-    )

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from efface.attacks import ATTACKS
 from efface.attacks.label_margin import mean_margin
-from efface.attacks.outputs import ModelOutputs, RecordOutputs, RecordSet, collect_outputs, on_others
+from efface.attacks.outputs import ModelOutputs, RecordOutputs, RecordSet, collect_outputs, join_outputs, on_others
 from efface.auditing.attack_tests import attack_tests
 from efface.auditing.audit_test import EQUIVALENCE, AuditTest, adjust_tests
 from efface.auditing.config import MAX_HEAD
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.rehearsal.findings import PROCESS, Agreement, Standing
-from efface.auditing.rehearsal.known import fallen, joined, lira_scores, rows_of, signs, statistics
+from efface.auditing.rehearsal.known import fallen, lira_scores, rows_of, signs, statistics
 from efface.auditing.rehearsal.like import as_members, draw_like
 from efface.auditing.rehearsal.size import NO_TRACE
 from efface.auditing.rehearsal.standing import by_group, stand
@@ -84,7 +84,8 @@ class Readings(Brief):
         request = self.inputs.request
         sets = RecordSet(request.train, self.positions), RecordSet(request.holdout, self.inputs.nonmembers)
         retain = RecordSet(request.train, self.inputs.reference_records[:MAX_HEAD])
-        return replace(self, runs=collect_outputs(request.task, models, *sets, retain, self.inputs.seed, meter))
+        task = request.task.after(self.positions)
+        return replace(self, runs=collect_outputs(task, models, *sets, retain, self.inputs.seed, meter))
 
     def results(self, model: ModelOutputs) -> dict[str, AucResult]:
         """The AUC of each deciding attack on a model, for the rehearsed records."""
@@ -142,14 +143,14 @@ class Readings(Brief):
         near = torch.from_numpy(np.sort(draw_like(asked, others, min(NEVER_SEEN, len(unseen) // 2), seed).positions))
 
         def with_near(model: ModelOutputs, at: Tensor) -> RecordOutputs:
-            return joined(rows_of(model.forget, at), rows_of(model.nonmembers, near))
+            return join_outputs(rows_of(model.forget, at), rows_of(model.nonmembers, near))
 
         def shown(forget: RecordOutputs, at: Tensor, beside: RecordOutputs | None = None) -> Tensor:
             return statistics(forget, [with_near(r, at) for r in self.references], turned, beside)
 
         now = shown(with_near(self.deployed, rows[:q]), rows[:q])
         # the rehearsed records as the original has them, beside never-seen ones as the deployed model has them
-        left = joined(rows_of(self.original.forget, rows[q:]), rows_of(self.deployed.nonmembers, near))
+        left = join_outputs(rows_of(self.original.forget, rows[q:]), rows_of(self.deployed.nonmembers, near))
         before = shown(left, rows[q:])[:, : len(rows) - q]
         return stand(IN_DEPLOYED, now, before, q, seed, apart=True)
 

@@ -28,7 +28,7 @@ def join(inputs: AuditInputs, rehearsed: Indices) -> Request:
     request = inputs.request
     ids = [*request.ids, *(request.names.ids[at] for at in rehearsed.tolist())]
     full = inputs.run_options.checks
-    return check_request(inputs.original, request.task, ids, full=full, fresh=False, policy=TwinPolicy("keep"))
+    return check_request(inputs.original, request.given, ids, full=full, fresh=False, policy=TwinPolicy("keep"))
 
 
 def rehearse(inputs: AuditInputs, method: Method, joined: Request, number: int, meter: Meter) -> nn.Module:

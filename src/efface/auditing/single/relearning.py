@@ -75,9 +75,10 @@ def ranks_by_relearning(
         unseen, staying = never_seen.nearest(requested, at), training.nearest(requested, at)
         for who, model in models.items():
             known = staying if who == "original" else np.empty(0, np.int64)
+            task = request.task.after(known)
             train = np.concatenate([requested.positions[at : at + 1], known])
             sets = RecordSet(request.train, train), RecordSet(request.holdout, unseen)
-            quicker = _share_slower(*(relearn_alone(request.task, model, s, inputs.seed, meter) for s in sets))
+            quicker = _share_slower(*(relearn_alone(task, model, s, inputs.seed, meter) for s in sets))
             ranks[who].append(float(quicker[0]))
             if who == "original":
                 could_see.append(float((quicker[1:] > 1 - ALPHA).double().mean()))
