@@ -40,9 +40,8 @@ def spoil(model: nn.Module) -> None:
 
 def run(tiny: Tiny, *moves: Move, stop: StopRule | None = None, only_last: bool = False, **call: Any) -> Result:
     method = Scripted(moves=moves, only_last=only_last)
-    return unlearn(
-        tiny.model, forget=tiny.forget, task=tiny.task(), method=method, stop=stop, reference=REFERENCE, **call
-    )
+    call = {"reference": REFERENCE} | call
+    return unlearn(tiny.model, forget=tiny.forget, task=tiny.task(), method=method, stop=stop, **call)
 
 
 def bias(result: Result) -> float:
@@ -124,6 +123,20 @@ def test_no_weights_of_the_reference_are_held_after_the_first_step(tiny: Tiny, m
 
     result = run(tiny, look, shift(1e-4), look)
     assert alive == [True, False] and len(result.evidence.evaluations) == 4
+
+
+def test_a_reference_that_learns_nothing_is_trained_once_more_by_another_recipe(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter(["nothing learned", None, "nothing learned"])
+    monkeypatch.setattr("efface.unlearning.reference.RECIPES", (replace(REFERENCE, lr=1e-6), REFERENCE))
+    plain = run(tiny, shift(1e-4))
+    monkeypatch.setattr("efface.unlearning.reference.check_reference", lambda *_: next(said))
+    second = run(tiny, shift(1e-4), reference=None)
+    assert second.reference == plain.reference
+    assert second.cost.phases["reference"].backward == 2 * plain.cost.phases["reference"].backward
+    with pytest.raises(RequestError, match="nothing learned"):
+        run(tiny, shift(1e-4))
 
 
 def test_a_result_names_the_reference_that_it_was_made_by(tiny: Tiny) -> None:

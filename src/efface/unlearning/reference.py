@@ -1,11 +1,14 @@
 """The reference model of a run, trained on first use."""
 
+from contextlib import suppress
+
 from torch import nn
 
 from efface.calibration.counterfactual import CalibrationRecords, CounterfactualLogits, original_logits
-from efface.calibration.reference import RECIPE, check_reference, half_way_model, kept_share, reference_model
-from efface.errors import RequestError
+from efface.calibration.reference import RECIPES, check_reference, half_way_model, kept_share, reference_model
+from efface.errors import DivergedError, RequestError
 from efface.models.checkpoint import weights_digest
+from efface.models.training import Recipe
 from efface.unlearning.run import Run
 
 
@@ -60,8 +63,15 @@ class Reference:
         )
 
     def _train(self, kept: float) -> nn.Module:
-        run = self._run
-        request, recipe = run.request, run.options.reference or RECIPE
+        given = self._run.options.reference
+        *first, last = (given,) if given else RECIPES
+        for recipe in first:
+            with suppress(DivergedError, RequestError):
+                return self._trained(recipe, kept)
+        return self._trained(last, kept)
+
+    def _trained(self, recipe: Recipe, kept: float) -> nn.Module:
+        run, request = self._run, self._run.request
         with run.meter.phase("reference"):
             start = half_way_model(request.task, run.original, run.seed, kept)
             # members are to be as new to it as the forget records are, so they have left too
