@@ -99,7 +99,7 @@ class Setting:
     @property
     def ids(self) -> list[int | str]:
         """The ids of the request."""
-        every = list(self.task.ids or ())
+        every = np.asarray(self.task.ids, dtype=object)
         return [every[at] for at in self.forget.tolist()]
 
     def network(self) -> Network:
