@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from efface import Task
 
 LORA = {"r": 8, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": ["q_lin", "k_lin", "v_lin", "out_lin"]}
-RATE_LORA, PASSES = 3e-3, 3
+RATE_LORA, PASSES = 3e-3, 12
 
 
 class Rows(Dataset[Any]):
