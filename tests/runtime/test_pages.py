@@ -10,6 +10,7 @@ import pytest
 
 import efface
 from efface.runtime import pages
+from efface.runtime.kinds import INTEGRATIONS
 from efface.runtime.pages import page
 from helpers.pages import DOCS, anchors
 from helpers.tiny import Tiny
@@ -22,7 +23,12 @@ def links() -> Iterator[tuple[str, tuple[str, ...]]]:
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "page":
-                yield str(path.relative_to(SOURCE)), tuple(ast.literal_eval(arg) for arg in node.args)
+                where = str(path.relative_to(SOURCE))
+                if all(isinstance(arg, ast.Constant) for arg in node.args):
+                    yield where, tuple(ast.literal_eval(arg) for arg in node.args)
+                else:
+                    assert ast.unparse(node) == "page(f'howto/{name}')", f"{where}: which pages are meant?"
+                    yield from ((where, (f"howto/{name}",)) for name in sorted(set(INTEGRATIONS.values())))
 
 
 def test_every_page_and_anchor_that_an_error_names_is_there() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from efface.data.records import Batch
 from efface.errors import DivergedError, RequestError
 from efface.methods.base import Method, Problem, Step
-from efface.models.running import device_of, mode, own_weights
+from efface.models.running import call_forward, device_of, mode, own_weights
 from efface.options import option
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
@@ -211,7 +211,7 @@ def _outputs(problem: Problem, task: Task, model: nn.Module, batch: Batch) -> li
         for operator in _operators(model):
             hook = operator.register_forward_hook(lambda _module, _inputs, h: outputs.append(h))
             stack.callback(hook.remove)
-        task.call(model, batch.inputs)
+        call_forward(task, model, batch.inputs)
     learns = torch.is_grad_enabled()
     problem.meter.count(forward=len(batch), backward=len(batch) if learns else 0)
     return outputs
