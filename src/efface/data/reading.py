@@ -13,7 +13,7 @@ from efface.data.objects import UncomparableError
 from efface.data.records import Records
 from efface.data.splits import spread
 from efface.errors import RequestError, describe_error, shorten
-from efface.runtime.kinds import integration_of
+from efface.runtime.kinds import or_by_integration
 from efface.types import Indices
 
 TWICE = 24  # first records of each set that are read twice
@@ -63,11 +63,8 @@ def check_reading(records: Records, where: str, found: Findings, compare: bool =
     try:
         records.read([0, min(1, len(records) - 1)])
     except Exception as error:  # a user's dataset and hooks may raise anything; report it in one line
-        hint = integration_of(records.dataset)
-        found.problems.append(
-            f"{records_of(where)} cannot be read ({_cause(error)}): give Task.unpack or Task.collate"
-            + (f"; or {hint}" if hint else "")
-        )
+        mend = or_by_integration("give Task.unpack or Task.collate", records.dataset)
+        found.problems.append(f"{records_of(where)} cannot be read ({_cause(error)}): {mend}")
         return False
     try:
         records.read([0])

@@ -66,7 +66,7 @@ REGISTRY = Registry(
         "sfron": "sfron:SFRon",
         "delete": "delete:Delete",
         "gnndelete": "gnndelete:GNNDelete",
-        "utu": "utu:UtU",
+        "utu": "controls:UtU",
         "gif": "gif:Gif",
         "noop": "controls:Noop",
         "retrain": "controls:Retrain",

@@ -1,4 +1,7 @@
-"""The two controls that every score stands between: doing nothing, and training afresh without the forget set."""
+"""The two controls that every score stands between: doing nothing, and training afresh without the forget set.
+
+To unlink only is beside the first, since it moves no weight either.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +34,20 @@ class Noop(Method):
 
     def run(self, problem: Problem) -> Iterator[Step]:
         return iter(())
+
+
+@dataclass(frozen=True)
+class UtU(Noop):
+    """w = w*: what leaves is no longer read with the rest, and no weight moves.
+
+    Every run of efface reads a model in the structure after the deletion, so that this is all that is left to do. It
+    is a method of its own since it is published as one; beside `noop` it tells that the structure changed.
+    """
+
+    key = "utu"
+    summary = "unlink only: what leaves is no longer read with the rest, and no weight moves"
+    source = "Tan et al. (UtU), arXiv 2402.10695 (by its abstract)"
+    needs_structure = True
 
 
 @dataclass(frozen=True)

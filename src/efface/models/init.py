@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from efface.errors import RequestError, describe_error, shorten
 from efface.models.running import copy_model, device_of
 from efface.models.wrappers import plain_network
-from efface.runtime.kinds import integration_of, network_problem
+from efface.runtime.kinds import network_problem, or_by_integration
 from efface.runtime.seeds import seeded
 from efface.task import Task
 
@@ -115,10 +115,10 @@ def _reset(original: nn.Module) -> tuple[nn.Module | None, list[str]]:
             reset()
     kept = [name for name, p in model.named_parameters() if bool(torch.isnan(p).any())]
     if kept:
-        hint = integration_of(original)
+        mend = or_by_integration("give Task.build_model", original)
         return None, [
-            f"no module resets {shorten(kept, show=str)} by a reset_parameters, so no reference can start afresh: "
-            "give Task.build_model" + (f"; or {hint}" if hint else "")
+            f"no module resets {shorten(kept, show=str)} by a reset_parameters, "
+            f"so no reference can start afresh: {mend}"
         ]
     unfreeze(model)
     return model, []

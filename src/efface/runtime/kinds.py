@@ -36,7 +36,7 @@ def network_problem(value: object) -> str | None:
     if isinstance(value, type):
         kind, mend = f"the class {value.__name__}", "give a network of it, with the trained weights loaded"
     else:
-        kind, mend = type(value).__name__, _both(_network_mend(value), integration_of(value))
+        kind, mend = type(value).__name__, or_by_integration(_network_mend(value), value)
     return f"expected a torch.nn.Module, got {kind}{mend and f': {mend}'}"
 
 
@@ -49,7 +49,7 @@ def dataset_problem(value: object, has_hooks: bool = False) -> str | None:
     """
     mend = _dataset_mend(value, has_hooks)
     if mend is not None:
-        mend = _both(mend, integration_of(value))
+        mend = or_by_integration(mend, value)
     readable = hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, type)
     # an IterableDataset has an inherited __getitem__ that only raises an error
     if mend is None and readable and not isinstance(value, IterableDataset):
@@ -58,7 +58,7 @@ def dataset_problem(value: object, has_hooks: bool = False) -> str | None:
     return f"{MAP_STYLE}, got {kind}{f': {mend}' if mend else ''}"
 
 
-def integration_of(value: object) -> str:
+def _integration_of(value: object) -> str:
     """Which function makes a task of what a library gave, with its page; empty for other values."""
     for kind in type(value).__mro__:
         if (name := INTEGRATIONS.get(kind.__module__.partition(".")[0])) is not None:
@@ -69,8 +69,9 @@ def integration_of(value: object) -> str:
     return ""
 
 
-def _both(mend: str, hint: str) -> str:
-    return "; or ".join(filter(None, (mend, hint)))
+def or_by_integration(mend: str, value: object) -> str:
+    """What mends a problem, and beside it the function that makes a task of what a library gave, if there is one."""
+    return "; or ".join(filter(None, (mend, _integration_of(value))))
 
 
 def _network_mend(value: object) -> str:
