@@ -34,14 +34,20 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class HowRun:
-    """How a cell's method is run: its recipe, the options that are given to it, and what tuning them cost, if it was.
+    """How a cell's method is run.
 
-    `tuning` has the draws' CPU seconds (`cpu_s`) and the numbers of models that they were judged by.
+    Args:
+        recipe: Its recipe.
+        options: The options that are given to it.
+        tuning: What tuning them cost, if they were tuned: the draws' CPU seconds (`cpu_s`) and the numbers of models
+            that they were judged by.
+        first_outputs: Whether requests in a row are kept at what the original said, as in a store.
     """
 
     recipe: Recipe
     options: Mapping[str, Any]
     tuning: Mapping[str, Any] | None = None
+    first_outputs: bool = True
 
 
 def run_cell(cell: Cell, how: HowRun, cache: Path) -> dict[str, Any]:
@@ -134,6 +140,8 @@ def unlearn_all(
     peak = watch_memory(device_of(models[0]))
     for seed, model in enumerate(models, first_seed):
         left, spent = np.arange(request.records), PhaseCost()
+        in_a_row = how.first_outputs and len(request.parts) > 1
+        first = efface.first_outputs(model, task=request.task) if in_a_row else None
         for number, part in enumerate(request.parts):
             task = request.task
             if len(left) < request.records:
@@ -146,13 +154,13 @@ def unlearn_all(
                 forget=part.tolist(),
                 method=method,
                 seed=seed + 1000 * number,
-                options=efface.UnlearnOptions(evaluate=evaluated),
+                options=efface.UnlearnOptions(evaluate=evaluated, first_outputs=first),
                 progress=False,
             )
             spent += result.cost.total
             for name, cost in result.cost.phases.items():
                 phases[name] = phases.get(name, PhaseCost()) + cost
-            model, left = result.model, np.setdiff1d(left, part)
+            model, left, first = result.model, np.setdiff1d(left, part), result.first_outputs
         done.append(model)
         costs.append(spent)
     k = len(models)

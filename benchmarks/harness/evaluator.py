@@ -1,7 +1,7 @@
 """What models say of a request's records, their neighbours, retain and test records; and how far that is apart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -28,10 +28,14 @@ Readings = Mapping[str, Tensor]  # by statistic: (models, records), or (models,)
 
 @dataclass
 class Evaluator:
-    """Reads the models of one request; a retrained model says which test records are most like the forget records."""
+    """Reads the models of one request.
+
+    A retrained model says which records of `near` are most like the forget records: of the test or of the retain set.
+    """
 
     request: BenchRequest
     retrained: nn.Module
+    near: str = "test"
     places: Places = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,9 +51,10 @@ class Evaluator:
         if self.request.problem.nonmembers == "holdout":
             at["nonmembers"] = holdout, np.arange(min(len(holdout), 2 * MAX_ELSEWHERE))
         places = {name: RecordSet(*where, COPIES_SEED) for name, where in at.items()}
-        others = RecordSet(test, np.arange(2 * size, len(test)), COPIES_SEED)
+        unread = np.arange(2 * size, len(test))
+        others = RecordSet(*((test, unread) if self.near == "test" else (train, retain)), COPIES_SEED)
         near = nearest(task, self.retrained, places["forget"], others, Meter())
-        self.places = {**places, "near": RecordSet(test, near, COPIES_SEED)}
+        self.places = {**places, "near": replace(others, positions=near)}
 
     def read(self, model: nn.Module) -> dict[str, Tensor]:
         """Each statistic, standardised by never-seen records; utilities, the loss attack's AUC, and probabilities.

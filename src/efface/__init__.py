@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from efface.auditing.verdict import Status, Verdict
     from efface.calibration.assumptions import Assumption
     from efface.calibration.counterfactual import CounterfactualLogits
+    from efface.calibration.first_outputs import FirstOutputs, KnownOutputs, first_outputs
     from efface.data.described import ForgetRecord
     from efface.data.ids import ByGroup
     from efface.data.records import Batch, Records
@@ -64,8 +65,10 @@ _HOMES = {
     "Evidence": "efface.unlearning.evidence",
     "Examination": "efface.auditing.doctor",
     "Fact": "efface.auditing.doctor",
+    "FirstOutputs": "efface.calibration.first_outputs",
     "ForgetRecord": "efface.data.described",
     "Kind": "efface.kinds",
+    "KnownOutputs": "efface.calibration.first_outputs",
     "Level": "efface.auditing.config",
     "LooksUnseen": "efface.unlearning.stopping",
     "Measure": "efface.kinds",
@@ -105,6 +108,7 @@ _HOMES = {
     "audit_models": "efface.auditing.api",
     "check": "efface.unlearning.plan",
     "doctor": "efface.auditing.doctor",
+    "first_outputs": "efface.calibration.first_outputs",
     "unlearn": "efface.unlearning.driver",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
@@ -133,8 +137,10 @@ __all__ = [
     "Evidence",
     "Examination",
     "Fact",
+    "FirstOutputs",
     "ForgetRecord",
     "Kind",
+    "KnownOutputs",
     "Level",
     "LooksUnseen",
     "Measure",
@@ -175,6 +181,7 @@ __all__ = [
     "audit_models",
     "check",
     "doctor",
+    "first_outputs",
     "methods",
     "unlearn",
 ]

@@ -35,6 +35,7 @@ def line(found: tuple[Row, ...], start: str) -> str:
         ("Excess d2 on retain", {"retain": 0.14}, {"retain": 0.2}, "fashion, random 1 % (0.10, by 0.05)"),
         ("Share", {"left": 0.2}, {"left": 0.45}, "fashion, random 1 % (0.45, by 0.25)"),
         ("Share", {"left": 0.3, "problem": "adult"}, {"left": 0.35, "problem": "adult"}, "(0.35, by 0.05)"),
+        ("Share", {"left": 0.3, "problem": "text"}, {"left": 0.35, "problem": "text"}, "(0.35, by 0.05)"),
         ("Share", {"left": 0.45, "request": "cluster"}, {"left": 0.55, "request": "cluster"}, "(0.55, by 0.05)"),
         ("A forgotten class", {"predicted": 0.0}, {"predicted": 0.24}, "(0.240, by 0.240)"),
         ("Share left by the other", {"left": 0.3}, {"left": 0.4}, "fashion, random 1 % (0.45, by 0.10)"),

@@ -2,16 +2,18 @@
 
 import copy
 import hashlib
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from efface import RequestError
+from efface import RequestError, UnlearnOptions
 from efface.models.checkpoint import load_weights
 from efface.store import RunPlan, Store, failpoints
 from helpers.tiny import mlp, weights
@@ -43,14 +45,24 @@ def serving(store: Store) -> dict[str, bytes]:
     return weights(model)
 
 
-def shift(model: nn.Module, *, forget: list[str], seed: int, **_: Any) -> Any:
+def result_of(model: nn.Module, forget: Collection[str] = (), options: UnlearnOptions | None = None, **_: Any) -> Any:
+    """What a double of `unlearn` returns: a model, and the first outputs that it was given without the forget set's."""
+    given = None if options is None else options.first_outputs
+    left = None
+    if given is not None:
+        left = given.rows(np.flatnonzero([name not in forget for name in given.ids]))
+    cost = SimpleNamespace(cpu_s=0.0, record_trainings=0)
+    return SimpleNamespace(model=model, reference=None, cost=cost, warnings=(), first_outputs=left)
+
+
+def shift(model: nn.Module, *, forget: list[str], seed: int, **others: Any) -> Any:
     """The double of `unlearn`: a copy whose weights say who was forgotten."""
     number = int.from_bytes(hashlib.sha256(" ".join([*forget, str(seed)]).encode()).digest()[:2])
     made = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter += number / 2**23  # so little that its answers stay as good
-    return SimpleNamespace(model=made, reference=None, cost=SimpleNamespace(cpu_s=0.0, record_trainings=0), warnings=())
+    return result_of(made, forget, **others)
 
 
 def interrupt(store: Store, plan: RunPlan, point: str) -> None:

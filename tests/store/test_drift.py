@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from torch import nn
 from efface.models.checkpoint import load_weights
 from efface.store import DriftLimits, Store, StoreSettings
 from helpers.store_cases import ANEW, BATCHES, QUICK, people, task_of
-from helpers.store_verbs import loaded, refused
+from helpers.store_verbs import loaded, refused, result_of
 from helpers.tiny import HOLDOUT, Tiny, mlp
 
 
@@ -52,12 +51,10 @@ def test_limits_say_when_a_retraining_is_due(
 ) -> None:
     """A class is preferred from then on, so answers change and accuracy falls."""
 
-    def worse(model: nn.Module, **_: Any) -> Any:
+    def worse(model: nn.Module, **given: Any) -> Any:
         with torch.no_grad():
             model[2].bias[0] += 4.0  # type: ignore[index, operator]
-        return SimpleNamespace(
-            model=model, reference=None, cost=SimpleNamespace(cpu_s=0.0, record_trainings=0), warnings=()
-        )
+        return result_of(model, **given)
 
     monkeypatch.setattr("efface.store.build.unlearn", worse)
     store = Store.create(tmp_path / "store", task_of(tiny), tiny.model, settings=StoreSettings(limits=limits))

@@ -12,7 +12,7 @@ from torch import nn
 from efface.auditing.verdict import Status
 from efface.store import DriftLimits, RunPlan, Stage, Store, StoreSettings
 from helpers.store_cases import ANEW, QUICK, people, served, task_of
-from helpers.store_verbs import interrupt, pending
+from helpers.store_verbs import interrupt, pending, result_of
 from helpers.tiny import Tiny
 
 Ruin = Callable[[nn.Module], None]
@@ -36,11 +36,9 @@ def ruined(monkeypatch: pytest.MonkeyPatch) -> Callable[[Ruin], None]:
     """Lets unlearning ruin the model."""
 
     def ruin(how: Ruin) -> None:
-        def unlearn(model: nn.Module, **_: Any) -> Any:
+        def unlearn(model: nn.Module, **given: Any) -> Any:
             how(model)
-            return SimpleNamespace(
-                model=model, reference=None, cost=SimpleNamespace(cpu_s=0.0, record_trainings=0), warnings=()
-            )
+            return result_of(model, **given)
 
         monkeypatch.setattr("efface.store.build.unlearn", unlearn)
 

@@ -30,7 +30,7 @@ from helpers.store_damage import (
     refuses,
     weights_files,
 )
-from helpers.store_verbs import everything, interrupt, loaded, pending, serving
+from helpers.store_verbs import everything, interrupt, loaded, pending, result_of, serving
 from helpers.tiny import Tiny, mlp, weights
 
 
@@ -67,7 +67,7 @@ def test_a_model_that_was_stored_unchanged_before_an_interruption_honours_nothin
     model = tiny.fresh()
     noted = {"reference": None, "cpu_s": 1.0, "record_trainings": 5, "warnings": []}
     with monkeypatch.context() as patch:
-        patch.setattr("efface.store.run.unlearn_batch", lambda *given: (model, noted))
+        patch.setattr("efface.store.run.unlearn_batch", lambda *given: (result_of(model), noted))
         interrupt(store, QUICK, "run.made")
     outcome = store.run(QUICK)
     assert (outcome.status, outcome.resumed, outcome.version) == ("nothing_unlearned", True, None)

@@ -43,8 +43,9 @@ SUMMARY = (
     "test accuracy: original / unlearned / retrained",
 )
 SUMMARY_LEGEND = (
-    "*Times cheaper*: CPU time, every phase charged. *Distance left*: how far the forgotten records still are from "
-    "where retrained models have them. 1 is doing nothing, 0 is retraining; its upper 95 % bound is in square brackets."
+    "*Times cheaper*: CPU time, every phase of the unlearning charged, the audit not. *Distance left*: the difference "
+    "that remains between this model and retrained ones, in how sure they are of the forgotten records. 1 is doing "
+    "nothing, 0 is retraining; its upper 95 % bound is in square brackets."
 )
 
 

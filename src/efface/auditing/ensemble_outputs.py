@@ -17,8 +17,7 @@ from efface.auditing.shadow_models import Ensembles
 from efface.errors import DivergedError
 from efface.kinds import CLASSES, Kind
 from efface.metrics.distance import standardise_by_nonmembers
-from efface.models.features import penultimate
-from efface.models.running import logits_of
+from efface.models.features import describe, nearest_rows
 from efface.numerics.logits import symlog
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
@@ -174,11 +173,8 @@ def nearest(task: Task, model: nn.Module, forget: RecordSet, others: RecordSet, 
     Returns:
         Sorted positions in the dataset of `others`; at most one for each forget record.
     """
-    described = [_described(task, model, place, meter) for place in (forget, others)]
-    level = described[1].double().mean(0)
-    of_forget, of_others = (nn.functional.normalize(v.double() - level, dim=1) for v in described)
-    best = torch.cat([(part @ of_others.T).argmax(1) for part in of_forget.split(512)])
-    chosen: Indices = others.positions[np.unique(best.numpy())]
+    described = describe(task, model, [(place.records, place.positions) for place in (forget, others)], meter)
+    chosen: Indices = others.positions[nearest_rows(*described)]
     return chosen
 
 
@@ -211,11 +207,6 @@ def ensemble_places(inputs: AuditInputs, ensembles: Ensembles, meter: Meter) -> 
         "near": replace(elsewhere, positions=nearest(request.task, ensembles.retrained[0], forget, elsewhere, meter)),
     }
     return {name: replace(place, seed=derive_seed(inputs.seed, name)) for name, place in places.items()}
-
-
-def _described(task: Task, model: nn.Module, place: RecordSet, meter: Meter) -> Tensor:
-    features = penultimate(task, model, place.records, place.positions, meter)
-    return logits_of(task, model, place.records, place.positions, meter) if features is None else features[0]
 
 
 def _read(inputs: AuditInputs, model: nn.Module, places: Places, meter: Meter) -> dict[str, Tensor]:

@@ -86,7 +86,9 @@ class AuditInputs(Brief):
     @property
     def run_options(self) -> UnlearnOptions:
         """Options of the run that made the unlearned model; the defaults if it is not known."""
-        return UnlearnOptions() if self.result is None else self.result.options
+        if self.result is None:
+            return UnlearnOptions(first_outputs=self.options.first_outputs)
+        return self.result.options
 
 
 def prepare(call: AuditCall) -> AuditInputs:

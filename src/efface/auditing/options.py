@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from efface.auditing.config import MIN_ENSEMBLE, MODELS
+from efface.calibration.first_outputs import FirstOutputs
 from efface.data.ids import read_ids
 from efface.data.twin_policy import policy_problems
 from efface.ensembles import Training
@@ -38,6 +39,8 @@ class AuditOptions(Brief):
         recipe: How reference models are trained.
         run_seed: Seed of the efface run that made the unlearned model, if its result is not available: holdout records
             that the run used are then left out. None assumes that no run used the holdout.
+        first_outputs: The first outputs that the run was given, if its result is not available: a rehearsal is given
+            them too.
         used_reference: Digest of the weights of that run's reference model, which is then refused as a reference here.
         twins: As in `efface.UnlearnOptions`. None takes the choice of the result, and else refuses twins.
         confirmed: As in `efface.UnlearnOptions`.
@@ -60,6 +63,7 @@ class AuditOptions(Brief):
     jobs: int | None = None
     recipe: Recipe = field(default_factory=Recipe)
     run_seed: int | None = None
+    first_outputs: FirstOutputs | None = None
     used_reference: str | None = None
     twins: str | None = None
     confirmed: Collection[RecordId] = ()
@@ -76,6 +80,7 @@ class AuditOptions(Brief):
             ("retrain_cost", self.retrain_cost, PhaseCost | None, "an efface.PhaseCost"),
             ("cache", self.cache, str | Path | None, "a folder"),
             ("recipe", self.recipe, Recipe, "an efface.Recipe"),
+            ("first_outputs", self.first_outputs, FirstOutputs | None, "what efface.first_outputs gave"),
             ("used_reference", self.used_reference, str | None, "text"),
             ("title", self.title, str, "text"),
             ("rehearse", self.rehearse, bool, "True or False"),

@@ -117,6 +117,7 @@ def forget_by_method(
     """
     if inputs.method is None:
         raise ValueError("the audited method is not known")
+    options = replace(inputs.run_options, splits=splits, checks=False, twins="refuse", confirmed=(), first_outputs=None)
     # what a run says of a shadow is nothing that the caller could mend
     with meter.phase("ensemble, unlearning"), quietly():
         try:
@@ -125,7 +126,7 @@ def forget_by_method(
                 task=replace(task, describe=None),  # which only people read
                 forget=ids,
                 method=inputs.method,
-                options=replace(inputs.run_options, splits=splits, checks=False, twins="refuse", confirmed=()),
+                options=options,
                 seed=seed,
                 progress=False,
             )

@@ -22,6 +22,7 @@ from efface.types import Indices
 
 WEIGHTS = (0.5, 100.0)  # the least and the greatest weight of the error on retain records
 FARTHEST = 2.0  # a longer way, such as that of a whole class, lets retain records move no more; in variances of margins
+ENOUGH = 500  # records whose first outputs are known; others would be kept at what the model before says, and add up
 STRIDE = 0.5  # the largest peak rate, in ways to go: longer steps overshoot
 
 
@@ -30,7 +31,8 @@ class Steer(Method):
     """Steer the weights towards the model that would have been trained without the forget records.
 
     The aim for forget records is what a model would say that never saw them (see `targets.target_logits`), and beyond
-    it; for retain records, what the original says. With the error E of an `Aim`, steps descend on
+    it; for retain records, what the original says, or in a row of requests the first model where that is known. With
+    the error E of an `Aim`, steps descend on
 
         loss = E(forget) + w E(retain)
 
@@ -127,13 +129,31 @@ class Steer(Method):
         return _Side(problem, problem.forget, aim, self.batch_forget, "steer forget"), aim.squared_way
 
     def _held(self, problem: Problem) -> "_Side":
-        """A sample of retain records, which are to keep what the original says of them."""
-        chosen = next(endless(problem.retain, self.pool, derive_seed(problem.seed, "steer pool")))
-        z = logits_of(problem.task, problem.original, problem.train, chosen, problem.meter)
+        """A sample of retain records, which are to keep what is said of them."""
+        chosen, z = self._what_stays(problem)
         rules = problem.task.rules
         keep = rules.erase(z.double(), problem.forget_classes)
         aim = aim_at(keep, keep, problem.train.targets(chosen), problem.forget_classes, rules)
         return _Side(problem, chosen, aim, self.batch_retain, "steer retain")
+
+    def _what_stays(self, problem: Problem) -> tuple[Indices, Tensor]:
+        """Positions of retain records, with what the original says of each; or the first model, where that is known."""
+        seed = derive_seed(problem.seed, "steer pool")
+
+        def said(positions: Indices, count: int) -> tuple[Indices, Tensor]:
+            chosen = next(endless(positions, count, seed))
+            return chosen, logits_of(problem.task, problem.original, problem.train, chosen, problem.meter)
+
+        if problem.first_outputs is None:
+            return said(problem.retain, self.pool)
+        known = problem.first_outputs.among(problem.retain)
+        rows = np.random.default_rng(seed).permutation(len(known.positions))[: self.pool]
+        chosen, z = known.positions[rows], known.values[torch.from_numpy(rows)]
+        others, missing = np.setdiff1d(problem.retain, chosen), min(ENOUGH, self.pool) - len(rows)
+        if missing <= 0 or not len(others):
+            return chosen, z
+        more, by_original = said(others, missing)
+        return np.concatenate([chosen, more]), torch.cat([z, by_original])
 
 
 class _Side:

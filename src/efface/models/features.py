@@ -1,13 +1,14 @@
 """Features: the inputs of a model's last layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from efface.data.records import Batch, Records
-from efface.models.running import call_forward, device_of, mode, rows_at_a_time
+from efface.models.running import call_forward, device_of, logits_of, mode, rows_at_a_time
 from efface.runtime.cost import Meter
 from efface.task import Task
 from efface.types import Indices
@@ -63,6 +64,45 @@ def penultimate(
     if len({f.shape[1] for f in features}) != 1:  # for example sequences that are padded by batch
         return None
     return torch.cat(features), torch.cat(logits)
+
+
+def describe(task: Task, model: nn.Module, places: Sequence[tuple[Records, Indices]], meter: Meter) -> list[Tensor]:
+    """Describe records by a model's features; by its values where features cannot be read.
+
+    Args:
+        task: The task, for its hooks.
+        model: The model.
+        places: Datasets, each with the positions of the records to describe, (n,).
+        meter: Charged with the forward passes.
+
+    Returns:
+        For each of `places` a tensor (n, d), on the CPU.
+    """
+    read = [penultimate(task, model, records, at, meter) for records, at in places]
+    features = [one[0] for one in read if one is not None]
+    if len(features) == len(places) and len({f.shape[1] for f in features}) == 1:
+        return features
+    return [
+        logits_of(task, model, records, at, meter) if one is None else one[1]
+        for one, (records, at) in zip(read, places, strict=True)
+    ]
+
+
+def nearest_rows(records: Tensor, others: Tensor) -> Indices:
+    """Find the other records that are nearest to some records, by the cosine of what describes them.
+
+    Args:
+        records: What describes the records, (n, d).
+        others: The same of the others, (m, d); their mean is the origin.
+
+    Returns:
+        Rows of `others`, sorted, each once: at most one for each of the records.
+    """
+    level = others.double().mean(0)
+    of_records, of_others = (nn.functional.normalize(v.double() - level, dim=1) for v in (records, others))
+    best = torch.cat([(part @ of_others.T).argmax(1) for part in of_records.split(512)])
+    found: Indices = np.unique(best.numpy())
+    return found
 
 
 def _small_batches(task: Task, model: nn.Module, records: Records, positions: Indices) -> Iterator[Batch]:

@@ -35,6 +35,7 @@ def _version(history: "History", event: Event, body: dict[str, Any]) -> None:
     version = Version(**{**body, "made": event.when, "requests": tuple(body["requests"])})
     history.versions[version.number] = version
     history.current, history.contents = version.number, version.contents
+    history.first_outputs = version.first_outputs  # those of before held records that this version has forgotten
     if version.run is not None:
         _change_run(history, version.run, stage=Stage.DONE)
         history.deleted_at, history.uncleared = event.seq, True
@@ -104,13 +105,16 @@ def _removed(history: "History", event: Event, body: dict[str, Any]) -> None:
 
 
 def _rolled_back(history: "History", event: Event, body: dict[str, Any]) -> None:
-    history.versions[history.current] = replace(history.serving, replaced=event.when)
+    before = history.serving
+    history.versions[history.current] = replace(before, replaced=event.when)
     history.current = body["version"]
+    if history.serving.lineage != before.lineage:
+        history.first_outputs = None  # of this lineage they were removed when it ended
     history.versions[history.current] = replace(history.serving, replaced=None)
 
 
 def _retiring(history: "History", event: Event, body: dict[str, Any]) -> None:
-    history.retiring, history.fingerprints = event.when, FingerprintSums()
+    history.retiring, history.fingerprints, history.first_outputs = event.when, FingerprintSums(), None
     history.deleted_at, history.uncleared = event.seq, True
 
 

@@ -19,7 +19,7 @@ from efface.store.intake import TrainingRecords
 from efface.store.keys import MAC_BYTES, short_tag
 from efface.store.pending import PendingRecords
 from efface.store.tag_rows import tags_of
-from efface.store.task_view import TaskView, remaining_task, subset_task
+from efface.store.task_view import TaskView, masked, remaining_task, subset_task
 from efface.task import Task
 
 
@@ -44,6 +44,15 @@ class DeletionBatch(Brief):
     def forget(self) -> list[str]:
         """The ids of the records to forget in `task`: their short tags."""
         return sorted(self.leaving.values())
+
+    @property
+    def staying(self) -> list[int]:
+        """Positions of the records that a retrained model is trained on, in the whole training set."""
+        return [at for at in self.view.positions if at not in self.leaving]
+
+    def name(self, position: int) -> str:
+        """The id in `task` of a record at a position in the whole training set."""
+        return self.leaving.get(position) or masked(self.view.mark, position)
 
     @cached_property
     def task(self) -> Task:

@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from efface.calibration.first_outputs import FirstOutputs
 from efface.errors import CheckpointError, EffaceError, RequestError, describe_error
 from efface.models.checkpoint import load_weights, save_weights
 from efface.models.training import Recipe, retrain
@@ -20,6 +21,8 @@ from efface.store.errors import StorageError
 from efface.store.plan import RunPlan
 from efface.task import Task, missing_build_model
 from efface.unlearning.driver import unlearn
+from efface.unlearning.options import UnlearnOptions
+from efface.unlearning.result import Result
 from efface.unlearning.retraining import check_retraining
 
 
@@ -76,24 +79,31 @@ def save(model: nn.Module, path: Path) -> None:
 
 
 def unlearn_batch(
-    original: nn.Module, batch: DeletionBatch, plan: RunPlan, progress: bool | None
-) -> tuple[nn.Module, dict[str, Any]]:
+    original: nn.Module, batch: DeletionBatch, plan: RunPlan, first: FirstOutputs | None, progress: bool | None
+) -> tuple[Result, dict[str, Any]]:
     """Unlearn a batch from a copy of a model.
 
     Args:
         original: the model to copy.
         batch: the records to forget.
         plan: method, its options and the seed.
+        first: the first outputs of the lineage, by ids in the task of the batch; None if there are none.
         progress: whether to show progress; by default on a terminal.
 
     Returns:
-        The unlearned copy, and the facts about the run that the history stores.
+        The result, and the facts about the run that the history stores.
     """
     result = unlearn(
-        original, forget=batch.forget, task=batch.task, method=plan.chosen(), seed=plan.seed, progress=progress
+        original,
+        forget=batch.forget,
+        task=batch.task,
+        method=plan.chosen(),
+        seed=plan.seed,
+        options=UnlearnOptions(first_outputs=first),
+        progress=progress,
     )
     cost = {"cpu_s": round(result.cost.cpu_s, 3), "record_trainings": round(result.cost.record_trainings)}
-    return result.model, {"reference": result.reference, **cost, "warnings": list(result.warnings)}
+    return result, {"reference": result.reference, **cost, "warnings": list(result.warnings)}
 
 
 def retrain_without(

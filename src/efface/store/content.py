@@ -72,7 +72,7 @@ def read_trained_on(context: StoreContext, task: Task, batch: DeletionBatch, not
     Raises:
         RequestError: the training records changed since the model was trained.
     """
-    staying = np.array([at for at in batch.view.positions if at not in batch.leaving], dtype=np.int64)
+    staying = np.array(batch.staying, dtype=np.int64)
     rows = PackedFingerprints(fingerprints_at(task, context.key, staying, alike(ids_of(task)), None))
     found = TrainedOn(rows, sum_of(context.key, rows))
     if noted is not None and found.sum != noted:

@@ -35,7 +35,8 @@ from efface.store.entries import FingerprintSums
 from efface.store.files import hash_of
 from efface.store.fingerprint_rows import replace_all
 from efface.store.fingerprints import fingerprints_at
-from efface.store.keys import make_key
+from efface.store.first_outputs import TaggedOutputs, add_outputs, outputs_of
+from efface.store.keys import Key, make_key
 from efface.store.naming import id_kinds, name_settings, names_for_store
 from efface.store.noted_kind import kind_settings
 from efface.store.place import check_new_store
@@ -89,13 +90,14 @@ class NewStore:
             undo.callback(self._drop_key)
             file = making.add("checkpoints", lambda path: save(model, path))
             baseline = making.add("baselines", answers_of(task, model).write)
+            outputs = add_outputs(making, self._outputs(task, model, key))
             database = Database(making.database)
             database.create()
             context = StoreContext.begin(making, database, key)
             with context.writing() as transaction:
                 transaction.append("created", self._created(key.fingerprint, task.rules))
                 sums = self._write_fingerprints(transaction)
-                transaction.append("version", self._first_version(file, baseline, sums))
+                transaction.append("version", self._first_version(file, baseline, outputs, sums))
             context.note_head()
             making.serve(file)
 
@@ -127,7 +129,12 @@ class NewStore:
             },
         }
 
-    def _first_version(self, file: str, baseline: str, sums: FingerprintSums) -> dict[str, Any]:
+    def _outputs(self, task: Task, model: nn.Module, key: Key) -> TaggedOutputs | None:
+        names = names_for_store(task)
+        task = replace(task, ids=None if names.by_position else names.ids)
+        return outputs_of(task, model, range(len(task.train)), key)
+
+    def _first_version(self, file: str, baseline: str, outputs: str | None, sums: FingerprintSums) -> dict[str, Any]:
         return {
             "number": 1,
             "parent": None,
@@ -139,6 +146,7 @@ class NewStore:
             "requests": [],
             "baseline": baseline,
             "answers": baseline,
+            "first_outputs": outputs,
             "contents": 1,
             "drift": None,
             "audit": None,

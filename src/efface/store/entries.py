@@ -192,8 +192,8 @@ class RunRecord(Brief):
         plan: the fields of its RunPlan.
         stage: its state: open, done, rejected, failed or abandoned.
         model: the new checkpoint, once it is stored: its `file`, `weights`, `reference`, `cpu_s`,
-            `record_trainings` (absent in older runs), `warnings` and, if it was trained anew, the sum of the
-            fingerprints of its `contents`.
+            `record_trainings` (absent in older runs), `warnings`, `first_outputs` as in Version and, if it was trained
+            anew, the sum of the fingerprints of its `contents`.
         audit: the audit's `status` and `reasons`, the hashes of the report's `files` and, where records were compared
             at equal difficulty, `ranks` (absent in older runs); None before it.
         why: why it ended without a new version; else None.
@@ -229,6 +229,7 @@ class Version(Brief):
         contents: number of the training records' contents that its lineage was trained on, counting from 1; lineages
             that were trained on the same records with the same contents share it.
         drift: its distance from that model, as `drift.drift_of` returns it; None for the first model of a lineage.
+        first_outputs: SHA-256 of the file with what is left of the first outputs of its lineage; None without them.
         audit: as in RunRecord.
         replaced: when another version replaced it, in UTC; None while it is in service.
         removed: whether its checkpoint was removed.
@@ -247,6 +248,7 @@ class Version(Brief):
     answers: str
     contents: int
     drift: dict[str, Any] | None = None
+    first_outputs: str | None = None
     audit: dict[str, Any] | None = None
     replaced: str | None = None
     removed: bool = False

@@ -27,7 +27,7 @@ def recover(context: StoreContext) -> None:
 
 
 def finish(context: StoreContext) -> None:
-    """Update the link, truncate the log and remove old checkpoints after the version in service changed.
+    """Update the link, truncate the log and remove what is superseded after the version in service changed.
 
     Doing it twice is harmless.
     """
@@ -36,6 +36,7 @@ def finish(context: StoreContext) -> None:
     clear_ids(context)
     failpoint("run.cleared")
     sweep(context, context.history())
+    drop_orphans(context)  # such as first outputs, of which there are fewer now
 
 
 def clear_ids(context: StoreContext, ending: bool = False) -> bool:

@@ -22,6 +22,7 @@ from efface.store.entries import (
 from efface.store.errors import DamagedError
 from efface.store.wording import moment
 
+FIRST_OUTPUTS = "first outputs of the lineage"  # in messages, what its first model said of some training records
 FIRST = "0" * 64  # what the first event is chained to
 
 
@@ -43,6 +44,8 @@ class History(Brief):
         current: number of the version in service.
         fingerprints: how many fingerprints of records' contents the store keeps.
         contents: of which contents they are, as `Version.contents` counts them.
+        first_outputs: SHA-256 of the file with what is left of the first outputs of the lineage in service; None if
+            there are none.
         deleted_at: number of the last event with which ids were deleted.
         uncleared: whether the write-ahead log may still hold deleted ids.
         retiring: when its retirement began, in UTC; None if it did not.
@@ -71,6 +74,7 @@ class History(Brief):
     current: int = 0
     fingerprints: FingerprintSums = field(default_factory=FingerprintSums)
     contents: int = 0
+    first_outputs: str | None = None
     deleted_at: int = 0
     uncleared: bool = False
     retiring: str | None = None
@@ -206,9 +210,13 @@ class History(Brief):
         needed = {("checkpoints", v.file): v.title for v in self.versions.values() if not v.removed}
         needed |= {("baselines", v.answers): answers_title(v) for v in self.versions.values() if not v.removed}
         needed |= {("baselines", v.baseline): baseline_title(v) for v in self.versions.values()}
+        if self.first_outputs is not None:
+            needed["baselines", self.first_outputs] = FIRST_OUTPUTS
         run = self.open_run
         if run is not None and run.model is not None:
             needed["checkpoints", run.model["file"]] = f"unfinished run {run.number}"
+            if file := run.model.get("first_outputs"):
+                needed["baselines", file] = f"{FIRST_OUTPUTS}, by unfinished run {run.number}"
         return needed
 
 

@@ -19,6 +19,7 @@ from efface.store.build import load
 from efface.store.drift import HoldoutAnswers, answers_of, drift_of, fits_holdout, read_answers
 from efface.store.entries import RunRecord, Version
 from efface.store.failpoints import failpoint
+from efface.store.first_outputs import lineage_outputs
 from efface.store.history import baseline_title
 from efface.store.noted_ranks import noted_ranks
 from efface.store.plan import NOT_AUDITED, RETRAINED
@@ -115,6 +116,7 @@ class Judge(Brief):
         """Audit the new model and store the report, in which tags replace the ids of records."""
         plan = self.setting.plan
         first = self.setting.context.folder.checked("checkpoints", self.parent.file, self.parent.title)
+        outputs = lineage_outputs(self.setting.context, self.setting.task, self.batch) if plan.rehearse else None
         report = audit_models(
             original=load(self.setting.task, first, self.setting.device),
             unlearned=model,
@@ -126,6 +128,7 @@ class Judge(Brief):
                 method=self.setting.plan.chosen() if level == "strong" or plan.rehearse else None,
                 rehearse=plan.rehearse,
                 run_seed=plan.seed,
+                first_outputs=None if outputs is None else outputs.given,
                 used_reference=(run.model or {}).get("reference"),
                 title=f"Run {run.number}: {numbered('request', run.requests)}",
                 progress=self.setting.progress,

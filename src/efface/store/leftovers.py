@@ -80,6 +80,17 @@ def _own(context: StoreContext, history: History) -> list[Leftover]:
                 "efface init --no-notice-returns keeps none, and efface retire deletes them",
             )
         )
+    if history.first_outputs is not None and history.unlearned_in_lineage:
+        found.append(
+            Leftover(
+                f"{context.folder.path / 'baselines'}: what {history.first_of(history.serving.lineage).title} said of "
+                "training records that stay",
+                True,
+                "kept so that the errors of many runs do not add up. What it said of a forgotten record and of the one "
+                "nearest to it went with the request. efface run --retrain makes all of it anew, efface retire "
+                "deletes it",
+            )
+        )
     if history.uncleared:
         found.append(
             Leftover(

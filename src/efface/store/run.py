@@ -19,6 +19,7 @@ from efface.store.content import TrainedOn, content_update, read_trained_on
 from efface.store.drift import answers_of
 from efface.store.entries import Stage, Version
 from efface.store.failpoints import failpoint
+from efface.store.first_outputs import add_outputs, lineage_outputs, outputs_of
 from efface.store.gc import finish, recover
 from efface.store.in_service import GO_ON, check_holdout_stays, check_in_service
 from efface.store.judging import Judge, Measured
@@ -169,12 +170,17 @@ class StoreRun:
             return self._load(made["file"], f"unfinished run {self.record.number}")
         if original is None:
             model, facts = retrain_without(self.batch, self.plan.seed, self.setting.device, self.setting.progress)
+            outputs = outputs_of(self.task, model, self.batch.staying, self.context.key)
         else:
-            model, facts = unlearn_batch(original, self.batch, self.plan, self.setting.progress)
+            first, progress = lineage_outputs(self.context, self.task, self.batch), self.setting.progress
+            given = None if first is None else first.given
+            result, facts = unlearn_batch(original, self.batch, self.plan, given, progress)
+            model, outputs = result.model, None if first is None else first.left(result.first_outputs)
         failpoint("run.unlearned")
         file = self.context.folder.add("checkpoints", lambda path: save(model, path))
         contents = None if self.trained_on is None else self.trained_on.sum
         facts |= {"file": file, "weights": weights_digest(model), "contents": contents}
+        facts |= {"first_outputs": add_outputs(self.context.folder, outputs)}
         self._note("made", model=facts)
         failpoint("run.made")
         return self._load(file, f"run {self.record.number}")  # which is what will be served
@@ -232,6 +238,7 @@ class StoreRun:
                     "requests": list(self.record.requests),
                     "baseline": answers if retrained else self.parent.baseline,
                     "answers": answers,
+                    "first_outputs": made.get("first_outputs"),
                     "contents": contents,
                     "drift": None if retrained else measured.drift,
                     "audit": found.noted,

@@ -41,7 +41,12 @@ class MaskedIds(PositionalIds):
     def name(self, position: int) -> RecordId:
         """The id at a position among the remaining records."""
         at = self._positions[position]
-        return self._tags.get(at) or f"{self._mark}:{at}"
+        return self._tags.get(at) or masked(self._mark, at)
+
+
+def masked(mark: str, position: int) -> str:
+    """The id, among the remaining records, of one that is not to be forgotten now; by its position in the whole set."""
+    return f"{mark}:{position}"
 
 
 @dataclass(frozen=True, repr=False)

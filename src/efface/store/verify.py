@@ -20,6 +20,7 @@ from efface.store.context import StoreContext
 from efface.store.errors import BusyError
 from efface.store.files import others_may_read
 from efface.store.fingerprint_rows import fingerprint_faults
+from efface.store.first_outputs import output_faults
 from efface.store.history import History
 from efface.store.in_service import check_in_service
 from efface.store.leftovers import Leftover, leftovers
@@ -172,6 +173,7 @@ def inspect(context: StoreContext) -> Inspection:
                 continue
             wrong = [*row_faults(snapshot), *fingerprint_faults(snapshot)]
             forgotten = set() if wrong else tags_of(snapshot, history.honoured)
+        wrong += output_faults(context, history, forgotten)
         readable = context.folder.open_to_others() + [context.key_path] * others_may_read(context.key_path)
         odd = [f"{path}: others than its owner may read it" for path in readable]
         warnings = [*unfinished_line(context, history), *clock_warnings(history), *history.restore_warnings]

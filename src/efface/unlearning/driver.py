@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from efface.calibration.assumptions import Assumption, assumptions
+from efface.calibration.first_outputs import left_after
 from efface.data.ids import Forget
 from efface.data.splits import Splits, leave_out, make_splits
 from efface.errors import collect_errors
@@ -113,6 +114,10 @@ def carry_out(run: Run, progress: bool | None) -> Result:
     monitor, rule = None, run.options.stop or default_rule()
     if run.collects_evidence or method.needs_fresh:
         found = assumptions(reference.counterfactual(), request, splits.forget)
+    left, known = None, None
+    if run.options.first_outputs is not None:
+        with run.meter.phase("targets"):
+            left, known = left_after(run.options.first_outputs, request, run.original, run.meter)
     working = copy_model(run.original, share_frozen=True)  # once the reference is trained, which takes as much memory
     if run.collects_evidence:
         observer = Observer(run, reference.counterfactual())
@@ -133,6 +138,7 @@ def carry_out(run: Run, progress: bool | None) -> Result:
             counterfactual=reference.counterfactual,
             seed=run.seed,
             meter=run.meter,
+            first_outputs=known,
         )
         last = run_steps(method, problem, monitor, progress, started=reference.release)
         evidence = monitor.conclude(last) if monitor else not_judged(rule, last)
@@ -153,6 +159,7 @@ def carry_out(run: Run, progress: bool | None) -> Result:
         warnings=_warnings(run, found),
         assumptions=found,
         twins=request.twins,
+        first_outputs=left,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from efface.calibration.first_outputs import FirstOutputs
 from efface.data.ids import read_ids
 from efface.data.splits import Splits
 from efface.data.twin_policy import policy_problems
@@ -33,6 +34,8 @@ class UnlearnOptions(Brief):
         reference: How the reference model is trained; None is the default recipe.
         splits: Which records are used for what. None draws the splits by the seed of the run; the splits of another run
             of the same request can be given instead.
+        first_outputs: For requests in a row: what the first model said of some training records (see `first_outputs`),
+            or what the result before has left of it. steer keeps retain records there; other methods do not use it.
 
     Raises:
         RequestError: A field has a wrong type; all of them are listed.
@@ -45,6 +48,7 @@ class UnlearnOptions(Brief):
     confirmed: Collection[RecordId] = ()
     reference: Recipe | None = None
     splits: Splits | None = None
+    first_outputs: FirstOutputs | None = None
 
     def __post_init__(self) -> None:
         expected = (
@@ -53,6 +57,7 @@ class UnlearnOptions(Brief):
             ("checks", self.checks, bool, "True or False"),
             ("reference", self.reference, Recipe | None, "an efface.Recipe"),
             ("splits", self.splits, Splits | None, "the splits of another result"),
+            ("first_outputs", self.first_outputs, FirstOutputs | None, "what efface.first_outputs gave"),
         )
         problems = [*type_problems(expected), *policy_problems(self.twins, self.confirmed, self.checks is not False)]
         confirmed = () if problems else tuple(read_ids(self.confirmed, "confirmed", problems, is_ordered=False))

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from efface.calibration.assumptions import Assumption
+from efface.calibration.first_outputs import FirstOutputs
 from efface.data.described import ForgetRecord
 from efface.data.splits import Splits
 from efface.data.twin_policy import Twins
@@ -49,6 +50,7 @@ class Result:
         assumptions: The assumptions of calibration, with the records that do not meet them; empty if the run trained no
             reference model.
         twins: What was done with records of equal inputs.
+        first_outputs: What is left of the first outputs that the run was given, for the next request; None without.
     """
 
     model: nn.Module
@@ -66,6 +68,7 @@ class Result:
     records: tuple[ForgetRecord, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     twins: Twins = field(default_factory=Twins)
+    first_outputs: FirstOutputs | None = None
 
     def __repr__(self) -> str:
         """The outcome on one screen: what was to be erased, how it ended, what it cost, and what to do next."""
