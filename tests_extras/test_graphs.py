@@ -1,5 +1,6 @@
 """PyTorch Geometric: nodes, edges and features are deleted, and everything is read in the graph that is left."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,20 @@ import torch
 from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv, SAGEConv
+from typer.testing import CliRunner
 
 import efface
+from efface.cli.main import app
+from efface.data.records import Records
 from efface.integrations import graphs
 from efface.integrations.graph_fits import LinkFit, NodeFit
 from efface.integrations.graph_structures import LinkGraph, NodeGraph
 from efface.methods import GNNDelete
+from efface.models.checkpoint import load_weights, save_weights
+from efface.models.running import logits_of
 from efface.models.training import Recipe, retrain
 from efface.runtime.cost import Meter
+from efface.store import RunPlan, Store
 from extras.pages import run_page
 from extras.runs import margins, moved, unlearn
 
@@ -253,3 +260,86 @@ def test_the_benchmark_trains_networks_side_by_side_as_the_fit_trains_one(layer:
         LinkFit(epochs=5, lr=1e-3)(one, data, seed)
         for name, weight in one.named_parameters():
             assert torch.allclose(weight, dict(other.named_parameters())[name], atol=2e-4), name
+
+
+PLAN = RunPlan(options={"steps": 10}, level="quick", accept="any")
+
+
+def served(store: Store, net: nn.Module) -> nn.Module:
+    load_weights(net, store.current)
+    return net.eval()
+
+
+def test_nodes_are_forgotten_in_turn_and_never_heard_of_again(
+    nodes: efface.Task, node_model: nn.Module, tmp_path: Path
+) -> None:
+    task = replace(nodes, build_model=Net)
+    store = Store.create(tmp_path / "store", task, node_model)
+    store.add([3, 40, 77])
+    assert store.run(PLAN).version is not None
+    store.add([5, 9])
+    outcome = store.run(PLAN)
+    assert outcome.version is not None and outcome.version.requests == (2,)
+    verified = store.verify(level="quick")
+    assert not verified.problems and verified.report is not None
+    assert not any("said of training records" in line.what for line in verified.leftovers), "structures keep no outputs"
+    store.add([100])
+    assert store.run(RunPlan(retrain=True, seed=1)).version is not None
+    holdout = Records(nodes.holdout, nodes)
+    left = nodes.after(np.array([3, 40, 77, 5, 9, 100]))
+    said = logits_of(left, served(store, Net()), holdout, np.arange(len(holdout)), Meter()).argmax(1)
+    assert (said == holdout.targets(range(len(holdout)))).double().mean() > 0.8
+
+
+def test_links_are_forgotten_by_their_ids(links: efface.Task, link_model: nn.Module, tmp_path: Path) -> None:
+    task = replace(links, build_model=lambda: Net(GCNConv, 16))
+    store = Store.create(tmp_path / "store", task, link_model)
+    asked = [str(name) for name in list(links.ids)[:4]]  # type: ignore[arg-type]
+    store.add(asked)
+    outcome = store.run(PLAN)
+    assert outcome.version is not None and outcome.records == 4
+    assert not store.verify(level=None).problems
+    absent = str(list(links.ids)[-1])  # type: ignore[arg-type]
+    store.add([absent])
+    with pytest.raises(efface.RequestError, match="without an edge: only edges can be deleted"):
+        store.run(PLAN)
+
+
+TASK = """
+import torch
+from torch_geometric.data import Data
+from torch_geometric.nn import GCNConv
+from efface.integrations import graphs
+from efface.integrations.graph_fits import NodeFit
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = GCNConv(24, 32), GCNConv(32, 3)
+
+    def forward(self, x, edge_index):
+        return self.two(self.one(x, edge_index).relu(), edge_index)
+
+def task():
+    from dataclasses import replace
+    data = Data(**torch.load("graph.pt", weights_only=True))
+    made = graphs.node_task(data, train=range(300), holdout=range(300, 500), fit=NodeFit(epochs=120))
+    return replace(made, build_model=Net)
+"""
+
+
+def test_the_command_line_takes_a_graph(
+    graph: Data, node_model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"x": graph.x, "edge_index": graph.edge_index, "y": graph.y}, tmp_path / "graph.pt")
+    (tmp_path / "graph_task.py").write_text(TASK)
+    (tmp_path / "ids.txt").write_text("3\n40\n77\n")
+    save_weights(node_model, tmp_path / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    given = ["graph_task:task", "--checkpoint", "model.safetensors"]
+    seen = CliRunner().invoke(app, ["doctor", *given])
+    assert seen.exit_code == 0, seen.output
+    done = CliRunner().invoke(app, ["unlearn", *given, "--forget", "ids.txt", "--out", "run", "--level", "quick"])
+    assert done.exit_code in (0, 3), done.output
+    assert (tmp_path / "run" / "report.html").exists() and (tmp_path / "run" / "receipt.pdf").exists()
