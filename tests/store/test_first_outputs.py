@@ -127,3 +127,34 @@ def test_verify_names_forgotten_records_among_them(store: Store, tmp_path: Path)
     assert any("hold 1 forgotten record" in line for line in problems)
     path.write_bytes(b"none")
     assert any("cannot be read" in line for line in store.verify(level=None).problems)
+
+
+def test_contents_taken_as_they_are_now_leave_none(store: Store, tiny: Tiny) -> None:
+    store.cancel(1)
+    changed = replace(task_of(tiny), train=TensorDataset(tiny.x + 0.1, tiny.y))
+    path = context_of(store).folder.path_of("baselines", str(context_of(store).history().first_outputs))
+    Store(store.path, changed).refingerprint()
+    assert kept(store) is None and not path.exists()
+    assert not store.verify(level=None).problems
+
+
+def test_a_rejected_run_leaves_them_as_they_were(store: Store) -> None:
+    before = context_of(store).history().first_outputs
+    outcome = store.run(replace(QUICK, level="quick", accept="verified"))
+    assert outcome.version is None
+    assert context_of(store).history().first_outputs == before
+    store.status()
+    store.cancel(1)
+    store.add(people(BATCHES[2]))
+    store.run(QUICK)
+    named = {file for kind, file in context_of(store).history().needed_files() if kind == "baselines"}
+    assert {path.stem for path in (store.path / "baselines").glob("[!.]*")} == named
+
+
+def test_records_of_a_request_that_waits_leave_with_the_run_before(store: Store, tiny: Tiny) -> None:
+    x = tiny.x.clone()
+    x[299] += 1.0
+    store.add(people([299]))  # whose content changed, so that the request waits
+    outcome = Store(store.path, replace(task_of(tiny), train=TensorDataset(x, tiny.y))).run(QUICK)
+    assert outcome.version is not None and outcome.version.requests == (1,)
+    assert not ids_in(store) & {*ASKED, IDS[299]}

@@ -47,6 +47,7 @@ AGAIN = (
     *(f"unlearn.forward:kill:{n}" for n in (30, 100)),
     *(f"head.synced:kill:{n}" for n in (2, 3, 5)),  # after later events of a run
     "head.renamed:kill:4",
+    *(f"baseline.{part}:kill:2" for part in ("written", "renamed")),  # the holdout answers, after the first outputs
 )
 # killed, and killed again while the next run takes up what was left
 TWICE = (

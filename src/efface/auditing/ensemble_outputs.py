@@ -173,8 +173,8 @@ def nearest(task: Task, model: nn.Module, forget: RecordSet, others: RecordSet, 
     Returns:
         Sorted positions in the dataset of `others`; at most one for each forget record.
     """
-    described = describe(task, model, [(place.records, place.positions) for place in (forget, others)], meter)
-    chosen: Indices = others.positions[nearest_rows(*described)]
+    of_forget, of_others = describe(task, model, [(p.records, p.positions) for p in (forget, others)], meter)
+    chosen: Indices = others.positions[nearest_rows(of_forget, of_others)]
     return chosen
 
 

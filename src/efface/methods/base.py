@@ -130,6 +130,7 @@ class Method(Options, ABC):
     version: ClassVar[int] = 1  # raised by hand when the weights that a seed gives change; results name it
     is_control: ClassVar[bool] = False  # a control is evaluated, but never stopped early or reverted
     needs_fresh: ClassVar[bool] = False  # whether it trains an untrained network, evaluations aside
+    starts_anew: ClassVar[bool] = False  # whether its model does not come from the original
     needs_classes: ClassVar[bool] = False  # whether it makes sense only where each record has one of several classes
     needs_structure: ClassVar[bool] = False  # whether it makes sense only where records are parts of a structure
 

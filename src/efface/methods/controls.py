@@ -59,6 +59,7 @@ class Retrain(Method):
 
     key = "retrain"
     summary = "control: train afresh on the retain set (Task.fit, else a default recipe)"
+    starts_anew = True
     source = "control"
     is_control = True
     needs_fresh = True

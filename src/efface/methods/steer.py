@@ -22,7 +22,7 @@ from efface.types import Indices
 
 WEIGHTS = (0.5, 100.0)  # the least and the greatest weight of the error on retain records
 FARTHEST = 2.0  # a longer way, such as that of a whole class, lets retain records move no more; in variances of margins
-ENOUGH = 500  # records whose first outputs are known; others would be kept at what the model before says, and add up
+ENOUGH = 500  # records whose first outputs are known: then no others are kept, whose moves would add up
 STRIDE = 0.5  # the largest peak rate, in ways to go: longer steps overshoot
 
 
@@ -149,10 +149,10 @@ class Steer(Method):
         known = problem.first_outputs.among(problem.retain)
         rows = np.random.default_rng(seed).permutation(len(known.positions))[: self.pool]
         chosen, z = known.positions[rows], known.values[torch.from_numpy(rows)]
-        others, missing = np.setdiff1d(problem.retain, chosen), min(ENOUGH, self.pool) - len(rows)
-        if missing <= 0 or not len(others):
+        others = np.setdiff1d(problem.retain, chosen)
+        if len(rows) >= min(ENOUGH, self.pool) or not len(others):
             return chosen, z
-        more, by_original = said(others, missing)
+        more, by_original = said(others, self.pool - len(rows))
         return np.concatenate([chosen, more]), torch.cat([z, by_original])
 
 

@@ -88,21 +88,23 @@ def describe(task: Task, model: nn.Module, places: Sequence[tuple[Records, Indic
     ]
 
 
-def nearest_rows(records: Tensor, others: Tensor) -> Indices:
+def nearest_rows(records: Tensor, others: Tensor, most: int | None = None) -> Indices:
     """Find the other records that are nearest to some records, by the cosine of what describes them.
 
     Args:
         records: What describes the records, (n, d).
         others: The same of the others, (m, d); their mean is the origin.
+        most: At most so many rows, those that are nearest to their record.
 
     Returns:
         Rows of `others`, sorted, each once: at most one for each of the records.
     """
     level = others.double().mean(0)
     of_records, of_others = (nn.functional.normalize(v.double() - level, dim=1) for v in (records, others))
-    best = torch.cat([(part @ of_others.T).argmax(1) for part in of_records.split(512)])
-    found: Indices = np.unique(best.numpy())
-    return found
+    parts = [(part @ of_others.T).max(1) for part in of_records.split(512)]
+    nearness, best = torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+    ordered = dict.fromkeys(best[nearness.argsort(descending=True, stable=True)].tolist())  # each once
+    return np.array(sorted(list(ordered)[:most]), dtype=np.int64)
 
 
 def _small_batches(task: Task, model: nn.Module, records: Records, positions: Indices) -> Iterator[Batch]:

@@ -45,6 +45,8 @@ def _version(history: "History", event: Event, body: dict[str, Any]) -> None:
 
 def _fingerprinted(history: "History", event: Event, body: dict[str, Any]) -> None:
     history.fingerprints = FingerprintSums(**body["sums"])
+    if body.get("changed"):
+        history.first_outputs = None  # they were of contents that the records do not have any more
 
 
 def _requested(history: "History", event: Event, body: dict[str, Any]) -> None:

@@ -68,7 +68,8 @@ class Backup(Brief):
                 f"store removes {'it' if one else 'them'} from {self.delete_by} on, so delete this backup by then"
             )
         lines.append(
-            "the version in service, which knows all records that later runs make it forget, and their fingerprints: "
+            "the version in service, which knows all records that later runs make it forget, their fingerprints, and "
+            "what the first model said of some: "
             f"delete this backup {self.grace_days:g} days after the next run at the latest"
         )
         return lines

@@ -86,7 +86,7 @@ def _own(context: StoreContext, history: History) -> list[Leftover]:
                 f"{context.folder.path / 'baselines'}: what {history.first_of(history.serving.lineage).title} said of "
                 "training records that stay",
                 True,
-                "kept so that the errors of many runs do not add up. What it said of a forgotten record and of the one "
+                "kept so that the errors of many runs do not add up. What it said of a forgotten record and of those "
                 "nearest to it went with the request. efface run --retrain makes all of it anew, efface retire "
                 "deletes it",
             )

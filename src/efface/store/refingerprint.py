@@ -11,6 +11,7 @@ from efface.store.database import batches
 from efface.store.failpoints import failpoint
 from efface.store.fingerprint_rows import PackedFingerprints, change, fingerprints_of
 from efface.store.fingerprints import fingerprints_at
+from efface.store.gc import drop_orphans
 from efface.store.wording import numbered
 from efface.task import Task
 
@@ -77,6 +78,7 @@ def refingerprint(context: StoreContext, task: Task, dry_run: bool, progress: bo
             sums = change(transaction, changed)
             transaction.append("fingerprinted", {"sums": sums.noted(), "changed": found.changed})
             failpoint("fingerprinted.before-commit")
+        drop_orphans(context)
     return found
 
 

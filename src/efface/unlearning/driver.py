@@ -159,7 +159,7 @@ def carry_out(run: Run, progress: bool | None) -> Result:
         warnings=_warnings(run, found),
         assumptions=found,
         twins=request.twins,
-        first_outputs=left,
+        first_outputs=None if method.starts_anew else left,  # which say nothing of a model that was trained anew
     )
 
 
