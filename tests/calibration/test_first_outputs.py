@@ -109,7 +109,7 @@ def test_an_audit_takes_them_for_a_rehearsal_alone(tiny: Tiny) -> None:
     given = efface.first_outputs(tiny.model, task=tiny.task())
     models = {"original": tiny.model, "unlearned": tiny.fresh(), "forget": tiny.forget, "task": tiny.task()}
     with pytest.raises(RequestError, match="only a rehearsal uses them"):
-        efface.audit_models(**models, level="quick", options=efface.AuditOptions(first_outputs=given))
+        efface.AuditOptions(first_outputs=given)
     other = FirstOutputs((1, 2), torch.zeros(2, 4))
     options = efface.AuditOptions(first_outputs=other, rehearse=True, method=QUICK)
     with pytest.raises(RequestError, match="they have 4 numbers a record"):

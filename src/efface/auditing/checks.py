@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from efface.auditing.config import NO_FIT, REFERENCES, Level, level_problem
 from efface.auditing.options import DEFAULT_OPTIONS, AuditOptions
-from efface.calibration.first_outputs import outputs_problem
+from efface.calibration.first_outputs import outputs_problems
 from efface.data.checks import Findings
 from efface.data.ids import Forget, read_ids
 from efface.data.twin_policy import TwinPolicy
@@ -141,7 +141,8 @@ def check_audit_call(call: AuditCall) -> tuple[Request, dict[str, Tensor]]:
     masks = collect_errors(problems, _masks, request, options.kinds)
     if call.level == Level.STRONG:
         problems += _strong_problems(call, request)
-    problems += [*_twin_problems(call, request), *_first_output_problems(call, request)]
+    problems += _twin_problems(call, request)
+    problems += outputs_problems(options.first_outputs, request, judged.original)
     if problems or masks is None:
         raise RequestError(problems)
     _check_had_no_part(judged, others, call.used_reference)
@@ -251,17 +252,6 @@ def _twin_problems(call: AuditCall, request: Request) -> list[str]:
     if result.twins.forgotten and request.twins.kept:
         return ["twins: the run forgot the twins too, so none of them is kept: leave twins out"]
     return []
-
-
-def _first_output_problems(call: AuditCall, request: Request) -> list[str]:
-    """Why first outputs that were given to an audit cannot be used."""
-    given = call.options.first_outputs
-    if given is None:
-        return []
-    if not call.options.rehearse:
-        return ["first_outputs: only a rehearsal uses them: set rehearse=True, or leave them out"]
-    problem = outputs_problem(given, request, call.judged.original)
-    return [problem] if problem else []
 
 
 def _strong_problems(call: AuditCall, request: Request) -> list[str]:

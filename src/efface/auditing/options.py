@@ -89,6 +89,8 @@ class AuditOptions(Brief):
             ("progress", self.progress, bool | None, "True or False"),
         )
         problems = [*type_problems(expected), *policy_problems(self.twins or "refuse", self.confirmed)]
+        if self.first_outputs is not None and not self.rehearse:
+            problems.append("first_outputs: only a rehearsal uses them: set rehearse=True, or leave them out")
         if isinstance(self.kinds, Mapping):
             problems += [
                 f"kinds: expected the record ids of each kind by its name, got {name!r}: {type(ids).__name__}"

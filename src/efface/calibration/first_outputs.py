@@ -173,21 +173,21 @@ def left_after(
     return left, KnownOutputs(at[rows], left.values)
 
 
-def outputs_problem(given: FirstOutputs, request: Request, model: nn.Module) -> str | None:
-    """Why outputs are not those of the first model of a request's sequence, as far as it shows; None if they may be.
+def outputs_problems(given: FirstOutputs | None, request: Request, model: nn.Module) -> list[str]:
+    """Why outputs are not those of the first model of a request's sequence, as far as it shows; empty if they may be.
 
     Args:
-        given: The outputs.
+        given: The outputs; None if none were given.
         request: The request.
         model: The original of the run.
     """
-    if not len(given):
-        return None
+    if given is None or not len(given):
+        return []
     if request.task.structure is not None:
-        return "first_outputs: records of a structure are read in another way once others leave; leave them out"
+        return ["first_outputs: records of a structure are read in another way once others leave; leave them out"]
     if not positions_of(given.ids, request.names.ids):
-        return "first_outputs: none of their ids is in the training set: give those that were read of this task"
+        return ["first_outputs: none of their ids is in the training set: give those that were read of this task"]
     width = logits_of(request.task, model, request.train, request.forget[:1], Meter()).shape[1]
     if given.values.shape[1] != width:
-        return f"first_outputs: they have {given.values.shape[1]} numbers a record, and the model gives {width}"
-    return None
+        return [f"first_outputs: they have {given.values.shape[1]} numbers a record, and the model gives {width}"]
+    return []

@@ -3,7 +3,7 @@
 import numpy as np
 from torch import nn
 
-from efface.calibration.first_outputs import outputs_problem
+from efface.calibration.first_outputs import outputs_problems
 from efface.data.ids import Forget
 from efface.data.splits import leave_out
 from efface.data.twin_policy import TwinPolicy
@@ -53,9 +53,8 @@ def check_unlearn(
         )
     if chosen is not None and request is not None and (unfit := chosen.unfit_task(request.given)):
         problems.append(unfit)
-    if known.first_outputs is not None and request is not None:
-        problem = outputs_problem(known.first_outputs, request, model)
-        problems += [problem] if problem else []
+    if request is not None:
+        problems += outputs_problems(known.first_outputs, request, model)
     if problems or chosen is None or request is None:
         raise RequestError(problems)
     if known.splits is not None:
