@@ -29,12 +29,14 @@ def test_a_sequence_is_compared_with_one_request_of_the_same_records(
         "4 retrained models"
     )
     assert [line.split(":")[0] for line in rest if not line.startswith(" ")] == [
-        "2 in a row",
+        "2 in a row, kept at the first model",
+        "2 in a row, kept at the version before",
         "one request",
         "d2 of retain after 2 in a row",
         "share left, 2 in a row over one request",
     ]
-    assert sum("record-trainings" in line for line in rest) == 2 and "2 in a row\n" in said.err
+    assert sum("record-trainings" in line for line in rest) == 3 and "kept at the first model\n" in said.err
+    assert sum("of the nearest retain records" in line for line in rest) == 3
 
 
 @pytest.mark.filterwarnings("ignore::efface.errors.EffaceWarning")
