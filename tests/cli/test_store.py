@@ -131,7 +131,7 @@ def test_the_audit_of_a_run_and_of_verify(here: Path) -> None:
     found = answer_of("verify", "--reference-models", "1", code=3)
     assert found["problems"] == []
     assert found["report"]["verdict"]["status"] in ("undecided", "not_verified")
-    assert [r["found"] for r in found["leftovers"]].count(True) == 6
+    assert [r["found"] for r in found["leftovers"]].count(True) == 7
     (here / "model.safetensors").unlink()
     shown = said("verify", "--no-audit")
     assert "Nothing was changed since it was written." in shown

@@ -28,6 +28,7 @@ def test_leftovers_name_what_else_may_hold_the_records(tmp_path: Path, tiny: Tin
     assert found == [
         "version 1 in the store: knows the records of request 1",
         "ledger.sqlite: HMACs of the content of forgotten records (2)",
+        f"{store.path / 'baselines'}: what version 1 said of training records that stay",
         f"{given}: the file that the store was made from",
         "other weights beside it: epoch-3.ckpt",
         "2 forgotten records in the task's training set",
@@ -41,6 +42,7 @@ def test_leftovers_name_what_else_may_hold_the_records(tmp_path: Path, tiny: Tin
     assert [what.split(":")[0] for what in found] == [
         "version 1 in the store",
         "ledger.sqlite",
+        str(store.path / "baselines"),
         "running statistics of 1 normalisation layers (1, ...)",
     ]
     assert [r.found for r in store.verify(level=None).leftovers] == sorted(
