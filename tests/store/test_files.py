@@ -124,7 +124,17 @@ def test_a_history_that_names_files_outside(path: Path, task: Task, weights: str
         if kind == "version":
             last = {
                 name: getattr(transaction.history.serving, name)
-                for name in ("lineage", "kind", "weights", "file", "baseline", "answers", "drift", "audit")
+                for name in (
+                    "lineage",
+                    "kind",
+                    "weights",
+                    "file",
+                    "baseline",
+                    "answers",
+                    "first_outputs",
+                    "drift",
+                    "audit",
+                )
             }
             body = {
                 **last,
@@ -146,6 +156,7 @@ def test_a_history_that_names_files_outside(path: Path, task: Task, weights: str
         assert Store(path, task).verify(level=None).problems
     except DamagedError as error:
         assert "\n" not in str(error)
+    superseded = str(context_of(Store(path, task)).history().first_outputs)  # a run that ends well leaves fewer of them
     before = weights_files(path)
     for call in (
         lambda: Store(path, task).run(QUICK),
@@ -156,7 +167,11 @@ def test_a_history_that_names_files_outside(path: Path, task: Task, weights: str
             call()
         except EffaceError as error:
             assert isinstance(error, DamagedError | RequestError)
-    assert all(weights_files(path).get(name) == held for name, held in before.items() if not name.startswith("current"))
+    assert all(
+        weights_files(path).get(name) == held
+        for name, held in before.items()
+        if not name.startswith("current") and superseded not in name
+    )
     SEEN["event that names a file outside", "named", 4] += 1
     if what == "checkpoint":
         for name, held in whole.items():
