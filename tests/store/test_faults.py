@@ -136,12 +136,12 @@ def test_a_disk_that_is_really_full(grown: Path, small_disk: Path, task: Task, w
     ends_well(path, task, weights)
 
 
-@pytest.mark.parametrize("left_kb", (0, 16, 64))
+@pytest.mark.parametrize("left_kb", (0, 16, 80))
 def test_a_store_is_made_whole_or_not_at_all_on_a_full_disk(tiny: Tiny, small_disk: Path, left_kb: int) -> None:
     filler = fill(small_disk, left_kb)
     refuses(
         StorageError,
-        " full" if left_kb == 64 else "No space left",
+        " full" if left_kb == 80 else "No space left",
         "full disk (tmpfs), at init",
         lambda: make_young(small_disk / "store", tiny),
     )
