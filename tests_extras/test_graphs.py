@@ -135,6 +135,10 @@ def test_features_leave_and_the_node_stays_as_a_link(graph: Data, node_model: nn
     edges = graph.edge_index[:, graph.edge_index[0] < 300]
     near = [v for v in _around(graph, 3, 1) if v != 3]
     assert torch.allclose(read(after, node_model, near), node_model(bare, edges).detach()[near], atol=1e-5)
+    # the features of a node that left are read as those of a newcomer, whose neighbours never heard of it
+    gone = graphs.node_task(graph, train=range(300), holdout=range(300, 500)).after(np.array([3]))
+    assert torch.equal(read(after, node_model, [3]), read(gone, node_model, [3]))
+    assert torch.allclose(read(after, node_model, [*near, 3])[:-1], read(after, node_model, near), atol=1e-6)
     data = after.structure.fitted([(torch.tensor(v), 0) for v in range(300) if v != 3])
     assert not data.x[3].any() and not data.train_mask[3] and data.y[3] == -1 and data.train_mask.sum() == 299
     assert (data.edge_index == 3).any(), "its edges stay"

@@ -140,32 +140,34 @@ class NodeGraph(Graph):
         return _marked(self.train, len(self.x)) if self.keeps_links else self.left
 
     @cached_property
-    def _read(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Features and edges as they are read, and the row of each node; one that left has a new row, unheard."""
-        rows = torch.arange(len(self.x))
-        bare = self.train[self.removed] if self.keeps_links else self.train[:0]
-        if not len(bare):
-            return self.x, self.passed, rows
-        rows[bare] = len(self.x) + torch.arange(len(bare))
-        x = torch.cat([self.x, self.x[bare]])
-        x[bare] = 0.0
-        to_bare = self.passed[:, _marked(bare, len(self.x))[self.passed[1]]]
-        return x, torch.cat([self.passed, torch.stack([to_bare[0], rows[to_bare[1]]])], 1), rows
+    def _with_bare(self) -> Tensor:
+        """Features, zero for nodes that left and stay as links, (nodes, features)."""
+        x = self.x.clone()
+        if self.keeps_links:
+            x[self.train[self.removed]] = 0.0
+        return x
+
+    @cached_property
+    def _unlinked(self) -> Tensor:
+        """Edges as if nodes that left were no links either, (2, n)."""
+        return self.edges[:, self.left[self.edges[0]]]
 
     def forward(self, model: nn.Module, inputs: Any) -> Tensor:
-        x, edges, rows = (part.to(inputs.device) for part in self._read)
-        outputs: Tensor = model(x, edges)[rows[inputs]]
-        return outputs
+        where = inputs.device
+        outputs: Tensor = model(self._with_bare.to(where), self.passed.to(where))[inputs]
+        gone = _marked(self.train[self.removed], len(self.x)).to(where)[inputs]
+        if not self.keeps_links or not gone.any():
+            return outputs
+        # the neighbours of a newcomer never heard of it: with its own zeros around it, a node would look harder
+        return torch.where(gone[:, None], model(self.x.to(where), self._unlinked.to(where))[inputs], outputs)
 
     def fitted(self, dataset: Any) -> Any:
         nodes = torch.tensor([int(dataset[i][0]) for i in range(len(dataset))], dtype=torch.int64)
         mask = _marked(nodes, len(self.x))
-        x = self.x.clone()
-        if self.keeps_links:
-            x[self.train[self.removed]] = 0.0
         inside = self.passed[:, self._heard[self.passed[1]]]
         y = torch.where(mask, self.y, -1)
-        return library("torch_geometric.data", "graphs").Data(x=x, edge_index=inside, y=y, train_mask=mask)
+        parts = {"x": self._with_bare, "edge_index": inside, "y": y, "train_mask": mask}
+        return library("torch_geometric.data", "graphs").Data(**parts)
 
     def _ends(self, positions: Indices) -> Tensor:
         return _marked(self.train[torch.from_numpy(positions)], len(self.x))

@@ -45,11 +45,10 @@ class DeletionOperator(nn.Module):
             self.moved.zero_()
 
     def forward(self, h: Tensor) -> Tensor:
-        """The outputs of the layer, some of them moved; rows beyond those that it was made for stay."""
+        """The outputs of the layer, some of them moved."""
         if not bool(self.moved.any()):
             return h
-        moved = F.pad(self.moved, (0, len(h) - len(self.moved)))
-        return torch.where(moved[:, None], h @ self.weight, h)
+        return torch.where(self.moved[:, None], h @ self.weight, h)
 
 
 class Followed(nn.Module):
