@@ -207,6 +207,7 @@ def example() -> Document:
         ],
         "rehearsal": {
             "records": 200,
+            "runs": 6,
             "process": "verified",
             "doing_nothing_fails": True,
             "no_trace": False,

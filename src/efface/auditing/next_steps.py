@@ -29,7 +29,7 @@ FEW_RECORDS = (
     "together (efface request add, efface run), or look at each record's rank: report.document['records'] (report.html)"
 )
 REHEARSE = (
-    "try the method that made the model on other records of this kind, which takes two more runs of it: "
+    "try the method that made the model on other records of this kind, which takes 2 to 10 more runs of it: "
     "options=efface.AuditOptions(rehearse=True) (--rehearse; where the method is not known, method=..., --method KEY)"
 )
 

@@ -31,8 +31,8 @@ class AuditOptions(Brief):
         method: The method that made the unlearned model, or its key: a rehearsal runs it again, and level strong runs
             it on other originals. Leave it out for a result of `efface.unlearn`, which holds it. Without a method there
             is no rehearsal, and at level strong only the one unlearned model is compared with retrained models.
-        rehearse: Whether a request that is too small to show anything is rehearsed: its records are unlearned twice
-            more, together with others of their kind, on which the process is judged.
+        rehearse: Whether a request that is too small to show anything is rehearsed: its records are unlearned 2
+            to 10 times more, each time together with others of their kind, on which the process is judged.
         models: At level strong, the number of models of each ensemble, 8 or more.
         cache: At level strong, a folder that stores the ensembles' models for later audits.
         jobs: Number of processes that train ensembles. None uses as many as there are cores, if that saves time.

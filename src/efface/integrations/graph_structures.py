@@ -155,11 +155,11 @@ class NodeGraph(Graph):
     def forward(self, model: nn.Module, inputs: Any) -> Tensor:
         where = inputs.device
         outputs: Tensor = model(self._with_bare.to(where), self.passed.to(where))[inputs]
-        gone = _marked(self.train[self.removed], len(self.x)).to(where)[inputs]
-        if not self.keeps_links or not gone.any():
+        absent = _marked(self.train[self.removed], len(self.x)).to(where)[inputs]
+        if not self.keeps_links or not absent.any():
             return outputs
         # the neighbours of a newcomer never heard of it: with its own zeros around it, a node would look harder
-        return torch.where(gone[:, None], model(self.x.to(where), self._unlinked.to(where))[inputs], outputs)
+        return torch.where(absent[:, None], model(self.x.to(where), self._unlinked.to(where))[inputs], outputs)
 
     def fitted(self, dataset: Any) -> Any:
         nodes = torch.tensor([int(dataset[i][0]) for i in range(len(dataset))], dtype=torch.int64)

@@ -20,6 +20,7 @@ def verdict(status: Status) -> Verdict:
 
 FINE = Rehearsal(
     records=200,
+    runs=6,
     size=Size(200, ("lira",), True),
     tests=(),
     process=verdict(Status.VERIFIED),

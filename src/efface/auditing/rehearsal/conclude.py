@@ -67,9 +67,9 @@ def _by_rehearsal(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Ve
         status=Status.VERIFIED_BY_REHEARSAL,
         reasons=(*(f"rehearsed records: {r}" for r in found.process.reasons), *_not_standing_out(found)),
         sentence=(
-            f"The {_too_few(forgotten)} alone. The same process, run again on {them} and "
-            f"{found.records} other training records of their kind, left a model that could not be distinguished from "
-            "one that never saw those; and the requested records stand out neither there nor in the deployed model."
+            f"The {_too_few(forgotten)} alone. The same process, run {found.runs} times more on {them} and batches of "
+            f"{found.records} other training records of their kind, left models that could not be distinguished from "
+            "ones that never saw those; and the requested records stand out neither there nor in the deployed model."
         ),
     )
 

@@ -41,10 +41,10 @@ class Agreement:
 
     Args:
         p: p value of the hypothesis that the requested records lie in the deployed model as rehearsed records that were
-            as well known before lie in the first run of the rehearsal.
+            as well known before lie in the runs of the rehearsal.
         shift: How much higher the margins of the requested records are in the deployed model than in the runs, where
-            they were forgotten together with the rehearsed ones: the mean, on the symmetric log.
-        spread: The standard deviation of a margin between two such runs, on the symmetric log.
+            they were forgotten together with rehearsed ones: the mean, on the symmetric log.
+        spread: The standard deviation of a requested record's margin over these runs, on the symmetric log.
     """
 
     p: float
@@ -63,6 +63,7 @@ class Rehearsal(Brief):
 
     Args:
         records: How many training records were rehearsed.
+        runs: How many runs forgot the request, each together with a batch of them.
         size: How that number was chosen.
         tests: The tests of the process on the rehearsed records.
         process: The verdict on the process, from these tests.
@@ -75,6 +76,7 @@ class Rehearsal(Brief):
     """
 
     records: int
+    runs: int
     size: Size
     tests: Sequence[AuditTest]
     process: Verdict

@@ -1,17 +1,20 @@
 """What the attacks say of single records, levelled for difficulty and turned so that higher = more like a known one."""
 
 from collections.abc import Sequence
+from functools import reduce
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from efface.attacks import ATTACKS
 from efface.attacks.label_margin import label_margin, mean_margin
-from efface.attacks.outputs import RecordOutputs
+from efface.attacks.outputs import RecordOutputs, join_outputs
 from efface.auditing.audit_test import CONFIDENCE
 from efface.auditing.scores import robust_zscore
 from efface.metrics.membership import AucResult
 from efface.numerics.logits import symlog
+from efface.types import Indices
 
 
 def signs(doing_nothing: dict[str, AucResult]) -> dict[str, int]:
@@ -90,3 +93,14 @@ def rows_of(outputs: RecordOutputs, at: Tensor) -> RecordOutputs:
         None if outputs.features is None else outputs.features[at],
         outputs.rules,
     )
+
+
+def in_order(parts: Sequence[RecordOutputs], rows: Sequence[Indices]) -> RecordOutputs:
+    """The outputs of several models, each on some of the records, as those of one on all.
+
+    Args:
+        parts: The outputs.
+        rows: Which records those of each are of; all together each once.
+    """
+    order = np.argsort(np.concatenate(rows))
+    return rows_of(reduce(join_outputs, parts), torch.from_numpy(order))

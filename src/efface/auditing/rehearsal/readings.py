@@ -15,7 +15,7 @@ from efface.auditing.audit_test import EQUIVALENCE, AuditTest, adjust_tests
 from efface.auditing.config import MAX_HEAD
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.rehearsal.findings import PROCESS, Agreement, Standing
-from efface.auditing.rehearsal.known import fallen, lira_scores, rows_of, signs, statistics
+from efface.auditing.rehearsal.known import fallen, in_order, lira_scores, rows_of, signs, statistics
 from efface.auditing.rehearsal.like import as_members, draw_like
 from efface.auditing.rehearsal.size import NO_TRACE
 from efface.auditing.rehearsal.standing import by_group, stand
@@ -23,13 +23,14 @@ from efface.auditing.scores import Scores
 from efface.metrics.membership import AucResult
 from efface.metrics.standing_out import standing_out
 from efface.numerics.clusters import count_clusters, repeats
+from efface.request import Request
 from efface.runtime.cost import Meter
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 
 NEVER_SEEN = 400  # records that the requested ones are looked for among, at most
-IN_REHEARSAL = "among the rehearsed records, in a model that forgot both"
+IN_REHEARSAL = "among the rehearsed records, in models that forgot both"
 IN_DEPLOYED = "among never-seen records of their difficulty, in the deployed model"
 
 
@@ -43,7 +44,8 @@ class Readings(Brief):
         original: Outputs of the original on both (as `forget`), and on never-seen records.
         deployed: Those of the judged model.
         references: Those of the reference models.
-        runs: Those of the runs of the rehearsal; empty before they are made.
+        rehearsed: Those of the runs of the rehearsal, each record's by one of these; None before they are made.
+        requested_by_run: What each run says of the requested records.
     """
 
     inputs: AuditInputs
@@ -51,7 +53,8 @@ class Readings(Brief):
     original: ModelOutputs
     deployed: ModelOutputs
     references: Sequence[ModelOutputs]
-    runs: Sequence[ModelOutputs] = ()
+    rehearsed: ModelOutputs | None = None
+    requested_by_run: Sequence[RecordOutputs] = ()
 
     @property
     def requested(self) -> int:
@@ -77,15 +80,45 @@ class Readings(Brief):
             return [replace(m, forget=rows_of(m.forget, at)) for m in models]
 
         original, deployed = fewer([self.original, self.deployed])
-        return Readings(self.inputs, self.positions[rows], original, deployed, fewer(self.references), fewer(self.runs))
+        return Readings(self.inputs, self.positions[rows], original, deployed, fewer(self.references))
 
-    def with_runs(self, models: Sequence[nn.Module], meter: Meter) -> "Readings":
-        """The readings with those of the runs of the rehearsal."""
-        request = self.inputs.request
-        sets = RecordSet(request.train, self.positions), RecordSet(request.holdout, self.inputs.nonmembers)
+    def with_runs(self, models: Sequence[nn.Module], joined: Sequence[Request], meter: Meter) -> "Readings":
+        """The readings with those of the runs of the rehearsal.
+
+        A rehearsed record is read by the run that forgot it. Requested and never-seen records are dealt among the runs
+        in equal parts, so that all are read by the same mixture of models: what one run does to all records then tells
+        none of them apart.
+
+        Args:
+            models: The model of each run.
+            joined: What each run forgot.
+            meter: Charged with what is read.
+        """
+        request, q, count = self.inputs.request, self.requested, len(models)
+        unseen = self.inputs.nonmembers
+        of_unseen = np.random.default_rng(derive_seed(self.inputs.seed, "dealt")).permutation(len(unseen)) % count
         retain = RecordSet(request.train, self.inputs.reference_records[:MAX_HEAD])
-        task = request.task.after(self.positions)
-        return replace(self, runs=collect_outputs(task, models, *sets, retain, self.inputs.seed, meter))
+        found, kept, rows, others = list[ModelOutputs](), list[RecordOutputs](), list[Indices](), list[Indices]()
+        for number, (model, run) in enumerate(zip(models, joined, strict=True)):
+            dealt, own = np.arange(number, q, count), np.flatnonzero(np.isin(self.positions[q:], run.forget))
+            positions = np.concatenate([self.positions[:q], self.positions[q + own]])
+            rows.append(np.concatenate([dealt, q + own]))
+            others.append(np.flatnonzero(of_unseen == number))
+            sets = RecordSet(request.train, positions), RecordSet(request.holdout, unseen[others[-1]])
+            task = request.task.after(positions)
+            found += collect_outputs(task, [model], *sets, retain, self.inputs.seed, meter)
+            at = np.concatenate([dealt, np.arange(q, len(positions))])
+            kept.append(rows_of(found[-1].forget, torch.from_numpy(at)))
+        asked = [rows_of(m.forget, torch.arange(q)) for m in found]
+        read = ModelOutputs(in_order(kept, rows), in_order([m.nonmembers for m in found], others))
+        return replace(self, rehearsed=read, requested_by_run=asked)
+
+    @property
+    def judged(self) -> ModelOutputs:
+        """The outputs of the runs of the rehearsal."""
+        if self.rehearsed is None:
+            raise RuntimeError("the runs of the rehearsal are judged after they are made")
+        return self.rehearsed
 
     def results(self, model: ModelOutputs) -> dict[str, AucResult]:
         """The AUC of each deciding attack on a model, for the rehearsed records."""
@@ -94,19 +127,19 @@ class Readings(Brief):
         return {key: result for key, result in found.items() if result is not None}
 
     def tests(self) -> list[AuditTest]:
-        """The tests of the process: of the first run of the rehearsal, on the rehearsed records."""
-        tests = adjust_tests(attack_tests(self._scores(self.runs[0])))
+        """The tests of the process: of the runs of the rehearsal, on the rehearsed records."""
+        tests = adjust_tests(attack_tests(self._scores(self.judged)))
         return [replace(t, p_adjusted=min(1.0, t.p_adjusted / PROCESS)) for t in tests]
 
     def no_trace(self) -> bool:
         """Whether every attack shows that original and rehearsal lie within NO_TRACE of a model that never saw them."""
-        found = [r for model in (self.original, self.runs[0]) for r in self.results(model).values()]
+        found = [r for model in (self.original, self.judged) for r in self.results(model).values()]
         return bool(found) and all(r.effect().estimate(EQUIVALENCE).within(0.0, NO_TRACE) for r in found)
 
     def standings(self) -> list[Standing]:
         """How the requested records stand among the rehearsed ones, and among never-seen ones."""
         seed, groups, references = self.inputs.seed, self.groups, [r.forget for r in self.references]
-        turned, run = signs(self.results(self.original)), self.runs[0].forget
+        turned, run = signs(self.results(self.original)), self.judged.forget
         was, left = (lira_scores(o, references) for o in (self.original.forget, run))
         # beside what is known of them, how far they fell tells records that were skipped from those that were not
         now = torch.cat([statistics(run, references, turned), fallen(left, was)[None]])
@@ -123,13 +156,13 @@ class Readings(Brief):
     def agreement(self) -> Agreement:
         """Whether the deployed model treats the requested records as the runs of the rehearsal do."""
         q, references = self.requested, [r.forget for r in self.references]
-        was, deployed, one, other = (
-            lira_scores(m.forget, references) for m in (self.original, self.deployed, *self.runs)
-        )
-        own = fallen(deployed[:q], was[:q], one[q:], was[q:])
-        away = torch.cat([own, fallen(one[q:], was[q:])]).abs()
-        shift = float((deployed - (one + other) / 2)[:q].mean())
-        spread = float((one - other).square().mean().sqrt()) / 2**0.5
+        was, deployed, now = (lira_scores(m.forget, references) for m in (self.original, self.deployed, self.judged))
+        own = fallen(deployed[:q], was[:q], now[q:], was[q:])
+        away = torch.cat([own, fallen(now[q:], was[q:])]).abs()
+        beside = [rows_of(r, torch.arange(q)) for r in references]
+        by_run = torch.stack([lira_scores(outputs, beside) for outputs in self.requested_by_run])
+        shift = float((deployed[:q] - by_run.mean(0)).mean())
+        spread = float(by_run.var(0).mean().sqrt())
         p = standing_out(away[None], q, derive_seed(self.inputs.seed, "agree")).p
         return Agreement(p, shift, spread)
 

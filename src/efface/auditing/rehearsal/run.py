@@ -2,21 +2,21 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from torch import nn
 
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.rehearsal.candidates import draw
 from efface.auditing.rehearsal.findings import Rehearsal
 from efface.auditing.rehearsal.readings import read_all
-from efface.auditing.rehearsal.runs import join, rehearse
+from efface.auditing.rehearsal.runs import deal, rehearse
 from efface.auditing.rehearsal.size import choose_size
 from efface.auditing.scores import Scores
 from efface.auditing.verdict import Forgotten, decide
 from efface.methods.base import Method
 from efface.numerics.clusters import count_clusters
 from efface.runtime.cost import Meter
-
-RUNS = 2
+from efface.runtime.progress import track
 
 
 def rehearsal(
@@ -24,9 +24,9 @@ def rehearsal(
 ) -> Rehearsal:
     """Rehearse the request of an audit.
 
-    Records of the requested kind are drawn, as many as doing nothing says are needed; both are unlearned together,
-    twice, from copies of the original; the process is judged on the rehearsed records of the first of these models, and
-    the requested ones are looked for among them. Neither model is kept.
+    Records of the requested kind are drawn, as many as doing nothing says are needed, and dealt into batches. The
+    request is unlearned together with each batch, from a copy of the original. The process is judged on the rehearsed
+    records, each by the model that forgot it, and the requested ones are looked for among them. No model is kept.
 
     Args:
         inputs: The checked audit.
@@ -44,16 +44,20 @@ def rehearsal(
     before = read_all(inputs, like.positions, references, audited, meter)
     single = before.requested == 1
     size = choose_size(before.results(before.original), len(like.positions), single)
-    joined = join(inputs, like.positions[: size.records])
-    models = [rehearse(inputs, method, joined, number, meter) for number in range(RUNS)]
-    # read on all drawn records first, so that the copies that every model sees are the same ones
-    read = before.with_runs(models, meter).kept(joined.forget)
+    joined = deal(inputs, like.positions[: size.records])
+    with track("rehearsing", len(joined), inputs.options.progress) as advance:
+        models = []
+        for number, request in enumerate(joined):
+            models.append(rehearse(inputs, method, request, number, meter))
+            advance()
+    read = before.kept(np.concatenate([request.forget for request in joined])).with_runs(models, joined, meter)
     records = len(read.positions) - read.requested
     tests = read.tests()
     groups = None if read.groups is None else count_clusters(read.groups[read.requested :])
     process = decide(tests, None, Forgotten(records, groups), "never-seen records of equal difficulty")
     return Rehearsal(
         records=records,
+        runs=len(models),
         size=size,
         tests=tests,
         process=process,

@@ -1,4 +1,4 @@
-"""The runs of a rehearsal: the request together with the rehearsed records, as the judged run was made."""
+"""The runs of a rehearsal: the request together with batches of the rehearsed records, as the judged run was made."""
 
 from dataclasses import replace
 
@@ -17,14 +17,31 @@ from efface.unlearning.driver import carry_out
 from efface.unlearning.nothing import check_something_changed
 from efface.unlearning.run import Run
 
+# What a method does to a record depends on how many leave with it, so a batch is as large as the request, or little
+# more than this; each batch takes a run.
+MIN_BATCH = 30
+MIN_RUNS, MAX_RUNS = 2, 10
 
-def join(inputs: AuditInputs, rehearsed: Indices) -> Request:
-    """The request together with the rehearsed records, without those that have a twin among the records that stay.
+
+def deal(inputs: AuditInputs, rehearsed: Indices) -> list[Request]:
+    """The request together with each of several batches of the rehearsed records.
+
+    A batch leaves out what has a twin among the records that stay. Groups stay together.
 
     Args:
         inputs: The checked audit.
         rehearsed: Positions of the rehearsed records.
     """
+    request = inputs.request
+    numbers = request.clusters_of(rehearsed)
+    groups = rehearsed if numbers is None else np.unique(numbers.numpy(), return_inverse=True)[1]
+    names = np.unique(groups)
+    count = min(max(MIN_RUNS, len(rehearsed) // max(MIN_BATCH, len(request.forget))), MAX_RUNS, len(names))
+    order = np.random.default_rng(derive_seed(inputs.seed, "rehearsal", "batches")).permutation(names)
+    return [_join(inputs, rehearsed[np.isin(groups, order[number::count])]) for number in range(count)]
+
+
+def _join(inputs: AuditInputs, rehearsed: Indices) -> Request:
     request = inputs.request
     ids = [*request.ids, *(request.names.ids[at] for at in rehearsed.tolist())]
     full = inputs.run_options.checks
@@ -32,15 +49,15 @@ def join(inputs: AuditInputs, rehearsed: Indices) -> Request:
 
 
 def rehearse(inputs: AuditInputs, method: Method, joined: Request, number: int, meter: Meter) -> nn.Module:
-    """Unlearn the request and the rehearsed records from a copy of the original, with the options of the judged run.
+    """Unlearn the request and a batch of rehearsed records from a copy of the original, with the judged run's options.
 
-    The run has the splits of the judged one, without the rehearsed records, so that the two differ in what is
+    The run has the splits of the judged one, without the records of the batch, so that the two differ in what is
     forgotten and in the seed of their draws alone.
 
     Args:
         inputs: The checked audit.
         method: The method that made the judged model.
-        joined: The request together with the rehearsed records.
+        joined: The request together with the batch.
         number: Which of the runs; each has draws of its own.
         meter: Charged with the run.
 

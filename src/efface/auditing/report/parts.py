@@ -48,6 +48,7 @@ def rehearsal_part(found: Rehearsal | None) -> dict[str, Any] | None:
         return None
     return {
         "records": found.records,
+        "runs": found.runs,
         "process": str(found.process.status),
         "doing_nothing_fails": found.doing_nothing_fails,
         "no_trace": found.no_trace,

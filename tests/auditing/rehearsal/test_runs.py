@@ -1,0 +1,88 @@
+"""The batches of a rehearsal, and by which model each record is read."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from efface.attacks.outputs import ModelOutputs
+from efface.auditing.inputs import AuditInputs
+from efface.auditing.rehearsal.readings import Readings
+from efface.auditing.rehearsal.runs import MIN_BATCH, MAX_RUNS, deal
+from efface.runtime.cost import Meter
+from efface.types import Indices
+from helpers.memorised import FORGET, TRAIN, Memorised
+
+REHEARSED = np.setdiff1d(np.arange(TRAIN), FORGET)[::2][:80]
+
+
+class Says(nn.Module):
+    """A model that says the same of every record: a number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = nn.Parameter(torch.tensor(float(number)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.number.expand(len(x)), torch.zeros(len(x)), torch.zeros(len(x))], 1)
+
+
+def inputs_of(known: Memorised, forget: tuple[int, ...], **groups: Any) -> AuditInputs:
+    inputs: AuditInputs = known.audit(forget=forget, task=replace(known.task, **groups), level="quick").inputs
+    return inputs
+
+
+@pytest.fixture(scope="module")
+def three(known: Memorised) -> AuditInputs:
+    return inputs_of(known, FORGET[:3])
+
+
+@pytest.mark.parametrize(("records", "runs"), [(60, 2), (80, 2), (300, 10), (600, 10)])
+def test_batches_are_about_as_large_as_the_request(
+    three: AuditInputs, records: int, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsed = np.setdiff1d(np.arange(TRAIN), FORGET)[:records]
+    batches = deal(three, rehearsed)
+    assert len(batches) == runs <= MAX_RUNS
+    asked = set(FORGET[:3])
+    parts = [set(b.forget.tolist()) - asked for b in batches]
+    assert all(asked <= set(b.forget.tolist()) for b in batches)
+    assert set().union(*parts) == set(rehearsed.tolist()) and sum(map(len, parts)) == records
+    sizes = sorted(map(len, parts))
+    assert sizes[0] >= MIN_BATCH and sizes[-1] - sizes[0] <= 1
+
+
+def test_a_larger_request_has_larger_batches(known: Memorised) -> None:
+    batches = deal(inputs_of(known, FORGET[:40]), np.setdiff1d(np.arange(TRAIN), FORGET)[:160])
+    assert len(batches) == 4
+
+
+def test_a_person_is_in_one_batch(known: Memorised) -> None:
+    persons = [f"person {i // 4}" for i in range(TRAIN)]
+    inputs = inputs_of(known, (0, 1, 2, 3), groups=persons)
+    batches = deal(inputs, np.arange(40, 200))
+    for batch in batches:
+        found = batch.forget[batch.forget >= 4] // 4
+        assert (np.unique(found, return_counts=True)[1] == 4).all()
+
+
+def test_each_record_is_read_by_the_run_that_forgot_it(three: AuditInputs) -> None:
+    q, nowhere = 3, ModelOutputs(*[None] * 2)  # type: ignore[arg-type]
+    positions: Indices = np.concatenate([three.request.forget, REHEARSED])
+    joined = deal(three, REHEARSED)
+    models = [Says(number) for number in range(len(joined))]
+    read = Readings(three, positions, nowhere, nowhere, ()).with_runs(models, joined, Meter())
+    said = read.judged.forget.logits[:, 0]
+    assert torch.equal(read.judged.forget.targets, three.request.train.targets(positions))
+    for number, batch in enumerate(joined):
+        assert (said[q:][torch.from_numpy(np.isin(REHEARSED, batch.forget))] == number).all()
+        assert (read.requested_by_run[number].logits[:, 0] == number).all()
+    # requested and never-seen records are dealt among the models in equal parts, in their order
+    assert said[:q].tolist() == [0, 1, 0]
+    unseen = read.judged.nonmembers
+    assert torch.equal(unseen.targets, three.request.holdout.targets(three.nonmembers))
+    counts = torch.bincount(unseen.logits[:, 0].long())
+    assert len(counts) == len(joined) and int(counts.max() - counts.min()) <= 1
