@@ -62,7 +62,7 @@ class Problem(Brief):
         counterfactual: Returns the expected logits of never-seen records; its first call trains the reference model.
         seed: Seed of all random draws of the method.
         meter: Charged with the work.
-        first_outputs: What the first model of a sequence of requests said of some records; None if it was not given.
+        known_outputs: What the first model of a sequence of requests said of some records; None if it was not given.
     """
 
     task: Task
@@ -79,7 +79,7 @@ class Problem(Brief):
     counterfactual: Callable[[], CounterfactualLogits]
     seed: int
     meter: Meter
-    first_outputs: KnownOutputs | None = None
+    known_outputs: KnownOutputs | None = None
 
     def trainable(self) -> list[nn.Parameter]:
         """Parameters of the working copy that may change."""

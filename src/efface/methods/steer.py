@@ -144,9 +144,9 @@ class Steer(Method):
             chosen = next(endless(positions, count, seed))
             return chosen, logits_of(problem.task, problem.original, problem.train, chosen, problem.meter)
 
-        if problem.first_outputs is None:
+        if problem.known_outputs is None:
             return said(problem.retain, self.pool)
-        known = problem.first_outputs.among(problem.retain)
+        known = problem.known_outputs.among(problem.retain)
         rows = np.random.default_rng(seed).permutation(len(known.positions))[: self.pool]
         chosen, z = known.positions[rows], known.values[torch.from_numpy(rows)]
         others = np.setdiff1d(problem.retain, chosen)

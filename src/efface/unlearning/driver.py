@@ -138,7 +138,7 @@ def carry_out(run: Run, progress: bool | None) -> Result:
             counterfactual=reference.counterfactual,
             seed=run.seed,
             meter=run.meter,
-            first_outputs=known,
+            known_outputs=known,
         )
         last = run_steps(method, problem, monitor, progress, started=reference.release)
         evidence = monitor.conclude(last) if monitor else not_judged(rule, last)
