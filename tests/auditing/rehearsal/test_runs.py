@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from efface.attacks.outputs import ModelOutputs
 from efface.auditing.inputs import AuditInputs
+from efface.auditing.rehearsal.candidates import NoRehearsalError
 from efface.auditing.rehearsal.readings import Readings
-from efface.auditing.rehearsal.runs import MIN_BATCH, MAX_RUNS, deal
+from efface.auditing.rehearsal.runs import MAX_RUNS, MIN_BATCH, deal
 from efface.runtime.cost import Meter
 from efface.types import Indices
 from helpers.memorised import FORGET, TRAIN, Memorised
@@ -67,6 +68,13 @@ def test_a_person_is_in_one_batch(known: Memorised) -> None:
     for batch in batches:
         found = batch.forget[batch.forget >= 4] // 4
         assert (np.unique(found, return_counts=True)[1] == 4).all()
+
+
+def test_a_single_group_makes_no_two_runs_to_compare(known: Memorised) -> None:
+    crowd = ["one" if 40 <= i < 110 else f"person {i}" for i in range(TRAIN)]
+    inputs = inputs_of(known, (0, 1), groups=crowd)
+    with pytest.raises(NoRehearsalError, match="of one group"):
+        deal(inputs, np.arange(40, 110))
 
 
 def test_each_record_is_read_by_the_run_that_forgot_it(three: AuditInputs) -> None:

@@ -36,7 +36,7 @@ def rehearsal(
         meter: Charged with the runs, and with what is read.
 
     Raises:
-        NoRehearsalError: There are too few records that could be rehearsed.
+        NoRehearsalError: There are too few records that could be rehearsed, or they fill no two batches.
         NothingUnlearnedError: A run kept no change of the weights.
         DivergedError: The weights or the logits became NaN or infinite.
     """

@@ -6,6 +6,7 @@ import numpy as np
 from torch import nn
 
 from efface.auditing.inputs import AuditInputs
+from efface.auditing.rehearsal.candidates import NoRehearsalError
 from efface.data.splits import Splits
 from efface.data.twin_policy import TwinPolicy
 from efface.methods.base import Method
@@ -31,6 +32,9 @@ def deal(inputs: AuditInputs, rehearsed: Indices) -> list[Request]:
     Args:
         inputs: The checked audit.
         rehearsed: Positions of the rehearsed records.
+
+    Raises:
+        NoRehearsalError: There are not two batches, so that runs could not be compared.
     """
     request = inputs.request
     numbers = request.clusters_of(rehearsed)
@@ -38,7 +42,11 @@ def deal(inputs: AuditInputs, rehearsed: Indices) -> list[Request]:
     names = np.unique(groups)
     count = min(max(MIN_RUNS, len(rehearsed) // max(MIN_BATCH, len(request.forget))), MAX_RUNS, len(names))
     order = np.random.default_rng(derive_seed(inputs.seed, "rehearsal", "batches")).permutation(names)
-    return [_join(inputs, rehearsed[np.isin(groups, order[number::count])]) for number in range(count)]
+    batches = [_join(inputs, rehearsed[np.isin(groups, order[number::count])]) for number in range(count)]
+    filled = [batch for batch in batches if len(batch.forget) > len(request.forget)]
+    if len(filled) < MIN_RUNS:
+        raise NoRehearsalError("the records that could be rehearsed are of one group, or have twins that stay")
+    return filled
 
 
 def _join(inputs: AuditInputs, rehearsed: Indices) -> Request:
