@@ -70,13 +70,13 @@ def test_they_are_judged_as_other_methods_are(method: str, world: tuple[nn.Modul
 
 
 def test_an_operator_is_the_identity_until_it_is_given_rows() -> None:
-    operator, h = DeletionOperator(3, 4), torch.randn(6, 3)
+    operator, h = DeletionOperator(3, 4), torch.randn(4, 3)
     assert operator(h) is h
     operator.moved[1] = True
     nn.init.constant_(operator.weight, 2.0)
     moved = operator(h)
     assert torch.allclose(moved[1], h[1] @ torch.full((3, 3), 2.0))
-    others = [0, 2, 3, 4, 5]
+    others = [0, 2, 3]
     assert torch.equal(moved[others], h[others])
 
 
