@@ -61,15 +61,17 @@ def _too_few(forgotten: Forgotten) -> str:
 
 def _by_rehearsal(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict:
     """The process is verified on rehearsed records, and no requested one stands out."""
-    them = forgotten.be("it", "them")
+    them, their = forgotten.be("it", "them"), forgotten.be("its", "their")
+    stand = forgotten.be("record stands", "records stand")
     return replace(
         direct,
         status=Status.VERIFIED_BY_REHEARSAL,
         reasons=(*(f"rehearsed records: {r}" for r in found.process.reasons), *_not_standing_out(found)),
         sentence=(
-            f"The {_too_few(forgotten)} alone. The same process, run {found.runs} times more on {them} and batches of "
-            f"{found.records} other training records of their kind, left models that could not be distinguished from "
-            "ones that never saw those; and the requested records stand out neither there nor in the deployed model."
+            f"The {_too_few(forgotten)} alone. The same process, run {found.runs} times more on {them} and, batch by "
+            f"batch, on {found.records} other training records of {their} kind, left models that could not be "
+            f"distinguished from ones that never saw those; and the requested {stand} out "
+            "neither there nor in the deployed model."
         ),
     )
 
