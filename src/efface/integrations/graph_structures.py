@@ -142,9 +142,10 @@ class NodeGraph(Graph):
     @cached_property
     def _with_bare(self) -> Tensor:
         """Features, zero for nodes that left and stay as links, (nodes, features)."""
+        if not self.keeps_links:
+            return self.x
         x = self.x.clone()
-        if self.keeps_links:
-            x[self.train[self.removed]] = 0.0
+        x[self.train[self.removed]] = 0.0
         return x
 
     @cached_property
@@ -155,8 +156,10 @@ class NodeGraph(Graph):
     def forward(self, model: nn.Module, inputs: Any) -> Tensor:
         where = inputs.device
         outputs: Tensor = model(self._with_bare.to(where), self.passed.to(where))[inputs]
+        if not self.keeps_links:
+            return outputs
         absent = _marked(self.train[self.removed], len(self.x)).to(where)[inputs]
-        if not self.keeps_links or not absent.any():
+        if not absent.any():
             return outputs
         # the neighbours of a newcomer never heard of it: with its own zeros around it, a node would look harder
         return torch.where(absent[:, None], model(self.x.to(where), self._unlinked.to(where))[inputs], outputs)

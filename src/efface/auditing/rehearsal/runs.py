@@ -38,7 +38,7 @@ def deal(inputs: AuditInputs, rehearsed: Indices) -> list[Request]:
     """
     request = inputs.request
     numbers = request.clusters_of(rehearsed)
-    groups = rehearsed if numbers is None else np.unique(numbers.numpy(), return_inverse=True)[1]
+    groups = rehearsed if numbers is None else numbers.numpy()
     names = np.unique(groups)
     count = min(max(MIN_RUNS, len(rehearsed) // max(MIN_BATCH, len(request.forget))), MAX_RUNS, len(names))
     order = np.random.default_rng(derive_seed(inputs.seed, "rehearsal", "batches")).permutation(names)
