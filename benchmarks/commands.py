@@ -12,8 +12,8 @@ import typer
 from benchmarks.progress import show_progress
 from efface.cli.failures import Code, CommandGroup, done, guarded
 from efface.cli.output import check_folder
-from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, collect_errors
+from efface.models.ensembles.cache import check_cache
 from efface.runtime.printing import duration
 
 if TYPE_CHECKING:  # what the benchmark imports takes time, which --help need not

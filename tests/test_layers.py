@@ -16,11 +16,9 @@ PAGE = SOURCE.parents[1] / "docs" / "architecture.md"
 ORDER = (
     "errors",
     "types",
-    "options",
     "runtime",
     "numerics",
     "kinds",
-    "structure",
     "task",
     "data",
     "models",
@@ -29,7 +27,6 @@ ORDER = (
     "methods",
     "metrics",
     "attacks",
-    "ensembles",
     "unlearning",
     "auditing",
     "store",
@@ -38,7 +35,7 @@ ORDER = (
     "cli",
     "__main__",
 )
-MAX_ROOMS = 23
+MAX_ROOMS = 20
 
 # What several methods share; every other file in methods is one method.
 SHARED = {"base", "curvature", "descent", "relabelling", "init", "adversarial", "rates", "newton"}

@@ -11,7 +11,7 @@ from benchmarks.commands import ROOT
 from benchmarks.graphs.tables import BLOCK, fill, render
 from efface.cli.failures import CommandGroup, guarded
 from efface.errors import RequestError
-from efface.options import nearest
+from efface.runtime.options import nearest
 
 RESULTS, CACHE = ROOT / "benchmarks" / "results" / "graphs", ROOT / ".cache" / "graphs"
 PAGE = ROOT / "docs" / "structures.md"

@@ -21,7 +21,7 @@ from benchmarks.harness.tables.full import full
 from benchmarks.harness.tables.methods import methods
 from benchmarks.harness.tables.overview import TABLES
 from efface.errors import RequestError
-from efface.options import nearest
+from efface.runtime.options import nearest
 
 PAGES = ("README.md", "docs/*.md")
 SUITES, RESULTS = Path("benchmarks/suites"), Path("benchmarks/results")

@@ -15,7 +15,7 @@ from benchmarks.harness.networks import LEVELS, Fit
 from benchmarks.harness.sets import NUMBERS, Data
 from efface.errors import RequestError
 from efface.kinds import CLASSES, Kind, MultiLabel, Regression, Tokens
-from efface.options import nearest
+from efface.runtime.options import nearest
 from efface.task import Task
 
 MAX_USUAL = 15_000

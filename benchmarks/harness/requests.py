@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.harness.problems import Problem
 from efface.data.records import Records
-from efface.ensembles import ModelSpec, Training, train_ensemble
+from efface.models.ensembles import ModelSpec, Training, train_ensemble
 from efface.models.running import logits_of
 from efface.runtime.cost import Meter
 from efface.task import Task

@@ -15,7 +15,7 @@ from benchmarks.harness.schemas import RECIPE, SETTING, SUITE, TUNING, schema_pr
 from efface.errors import RequestError, collect_errors
 from efface.methods import REGISTRY
 from efface.metrics.distance import MIN_RETRAINED as MIN_RETRAINED
-from efface.options import nearest
+from efface.runtime.options import nearest
 
 PUBLISHED = 2  # the draw of what is published: options are chosen on draw 0, candidates compared on draw 1
 CONTROLS = ("noop", "retrain")

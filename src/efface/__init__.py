@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from efface.data.records import Batch, Records
     from efface.data.splits import Splits
     from efface.data.twin_policy import Twins
-    from efface.ensembles import Training
     from efface.kinds import Binary, Classes, Kind, Measure, MultiLabel, Regression, Tokens, Words
     from efface.methods.base import Method, Problem, Step
+    from efface.models.ensembles import Training
     from efface.models.training import Recipe
     from efface.runtime.cost import Cost, Meter, PhaseCost
     from efface.store import Store
-    from efface.structure import Effects, Structure
     from efface.task import Task
+    from efface.task.structure import Effects, Structure
     from efface.types import Estimate, RecordId, SizedDataset
     from efface.unlearning.driver import unlearn
     from efface.unlearning.evidence import Evaluation, Evidence, Outcome
@@ -59,7 +59,7 @@ _HOMES = {
     "Cost": "efface.runtime.cost",
     "CounterfactualLogits": "efface.calibration.counterfactual",
     "Decision": "efface.unlearning.stopping",
-    "Effects": "efface.structure",
+    "Effects": "efface.task.structure",
     "Estimate": "efface.types",
     "Evaluation": "efface.unlearning.evidence",
     "Evidence": "efface.unlearning.evidence",
@@ -94,11 +94,11 @@ _HOMES = {
     "Step": "efface.methods.base",
     "StopRule": "efface.unlearning.stopping",
     "Store": "efface.store",
-    "Structure": "efface.structure",
+    "Structure": "efface.task.structure",
     "Table": "efface.auditing.table",
     "Task": "efface.task",
     "Tokens": "efface.kinds",
-    "Training": "efface.ensembles",
+    "Training": "efface.models.ensembles",
     "Twins": "efface.data.twin_policy",
     "UnlearnOptions": "efface.unlearning.options",
     "UtilityFloor": "efface.unlearning.stopping",

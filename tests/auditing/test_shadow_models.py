@@ -22,8 +22,8 @@ from efface.auditing.report.document import validate
 from efface.auditing.run import MAX_TARGETS
 from efface.auditing.verdict import Forgotten, Status, decide
 from efface.data.records import Records
-from efface.ensembles import ModelSpec, Training, train_ensemble
 from efface.metrics.klom import MIN_KLOM_MODELS
+from efface.models.ensembles import ModelSpec, Training, train_ensemble
 from efface.models.running import logits_of
 from efface.numerics.logits import margin
 from efface.request import check_request

@@ -15,7 +15,7 @@ from efface import Recipe, Report, Result
 from efface.auditing.verdict import JUDGE_VERSION
 from efface.methods import Method
 from efface.methods.base import Problem, Step
-from efface.options import option
+from efface.runtime.options import option
 from helpers.audits import audited
 from helpers.fixed_problems import Fixed, many_records, retrained, whole_class
 from helpers.stored import Case, of_tree

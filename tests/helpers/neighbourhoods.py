@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import Task
-from efface.structure import Effects, Structure
+from efface.task.structure import Effects, Structure
 from efface.types import Indices
 
 NODES, TRAINED, WIDTH, CLASSES = 320, 200, 6, 3

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from efface.ensembles.hashing import content_hash
+from efface.models.ensembles.hashing import content_hash
 
 Fit = Callable[..., Any]
 

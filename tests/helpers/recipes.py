@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from efface import Recipe, Task
-from efface.ensembles import ModelSpec, TrainedEnsemble, Training, train_ensemble
+from efface.models.ensembles import ModelSpec, TrainedEnsemble, Training, train_ensemble
 from efface.runtime.cost import Meter
 from helpers.tiny import CLASSES, FEATURES, RECORDS, mlp, weights
 

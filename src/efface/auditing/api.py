@@ -16,9 +16,9 @@ from efface.data.ids import Forget
 from efface.errors import RequestError, kind_of
 from efface.models.running import counted
 from efface.models.wrappers import plain_networks
-from efface.options import as_integer, clear_calls
 from efface.runtime.cost import Meter
 from efface.runtime.notices import warn_caller
+from efface.runtime.options import as_integer, clear_calls
 from efface.runtime.seeds import seeded, unchanged_globals
 from efface.runtime.timed import timed
 from efface.task import Task

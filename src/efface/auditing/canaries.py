@@ -15,8 +15,8 @@ from efface.auditing.shadow_models import forget_by_method, train_shadows
 from efface.data.groups import read_groups
 from efface.data.limits import MAX_SHARE, MIN_RETAIN
 from efface.data.records import Records, subset
-from efface.ensembles import ModelSpec
 from efface.metrics.epsilon import canary_epsilon
+from efface.models.ensembles import ModelSpec
 from efface.models.running import logits_of
 from efface.numerics.logits import symlog
 from efface.runtime.cost import Meter

@@ -14,14 +14,14 @@ from efface.calibration.first_outputs import outputs_problems
 from efface.data.checks import Findings
 from efface.data.ids import Forget, read_ids
 from efface.data.twin_policy import TwinPolicy
-from efface.ensembles.cache import check_cache
 from efface.errors import RequestError, collect_errors, shorten
 from efface.methods import Method, get
 from efface.models.checkpoint import weights_digest
 from efface.models.checks import check_fresh
-from efface.options import is_integer
+from efface.models.ensembles.cache import check_cache
 from efface.request import Request, check_others, check_request
 from efface.runtime.kinds import network_problem
+from efface.runtime.options import is_integer
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.task import Task, check_task

@@ -8,12 +8,12 @@ from efface.auditing.config import MIN_ENSEMBLE, MODELS
 from efface.calibration.first_outputs import FirstOutputs
 from efface.data.ids import read_ids
 from efface.data.twin_policy import policy_problems
-from efface.ensembles import Training
 from efface.errors import RequestError, collect_errors
 from efface.methods import Method, class_of, get
+from efface.models.ensembles import Training
 from efface.models.training import Recipe
-from efface.options import as_integer, clear_calls, is_integer, type_problems
 from efface.runtime.cost import PhaseCost
+from efface.runtime.options import as_integer, clear_calls, is_integer, type_problems
 from efface.runtime.printing import Brief
 from efface.types import RecordId
 

@@ -10,8 +10,8 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from efface.data.nesting import like_sequence
 from efface.data.records import Batch, Records
-from efface.ensembles.hashing import content_hash
 from efface.errors import describe_error
+from efface.models.ensembles.hashing import content_hash
 from efface.task import Task
 from efface.types import SizedDataset
 

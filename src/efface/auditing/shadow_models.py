@@ -8,7 +8,7 @@ from torch import nn
 
 from efface.auditing.inputs import AuditInputs
 from efface.data.splits import Splits
-from efface.ensembles import ModelSpec, TrainedEnsemble, train_ensemble
+from efface.models.ensembles import ModelSpec, TrainedEnsemble, train_ensemble
 from efface.models.running import copy_model
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.notices import quietly

@@ -19,10 +19,10 @@ from efface.models.features import describe, nearest_rows
 from efface.models.kind import with_kind
 from efface.models.running import logits_of
 from efface.models.wrappers import plain_network
-from efface.options import as_integer, clear_calls, is_integer
 from efface.request import Request
 from efface.runtime.cost import Meter
 from efface.runtime.kinds import network_problem
+from efface.runtime.options import as_integer, clear_calls, is_integer
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed, unchanged_globals
 from efface.task import Task, check_task

@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from efface.errors import RequestError, describe_error
-from efface.options import nearest
+from efface.runtime.options import nearest
 
 if TYPE_CHECKING:  # a task's path is checked without torch
     from efface.task import Task

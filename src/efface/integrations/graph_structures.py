@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from efface.integrations import library
 from efface.runtime.printing import how_many_do
-from efface.structure import Effects, Structure
+from efface.task.structure import Effects, Structure
 from efface.types import Indices
 
 HOPS = 2  # rings around a deletion that differ

@@ -14,10 +14,10 @@ from efface.integrations import library
 from efface.integrations.graph_fits import LinkFit, NodeFit
 from efface.integrations.graph_structures import LinkGraph, NodeGraph, inner_product, unique_pairs
 from efface.methods.gnndelete import add_operators
-from efface.options import clear_calls
+from efface.runtime.options import clear_calls
 from efface.runtime.seeds import derive_seed
-from efface.structure import Structure
 from efface.task import Task
+from efface.task.structure import Structure
 
 WHOLE = 1_000_000  # records in an evaluation: however many, one pass computes all nodes
 

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from efface.errors import RequestError, kind_of
 from efface.integrations import library
 from efface.models.running import device_of
-from efface.options import clear_calls
 from efface.runtime.files import as_path, atomic_write
+from efface.runtime.options import clear_calls
 from efface.task import Task
 from efface.unlearning.result import Result
 

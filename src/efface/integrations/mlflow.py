@@ -17,7 +17,7 @@ from efface.data.records import Records
 from efface.errors import RequestError, kind_of
 from efface.integrations import library
 from efface.models.running import copy_model
-from efface.options import clear_calls
+from efface.runtime.options import clear_calls
 from efface.unlearning.result import Result
 
 FOLDER = "efface"  # of the run's artifacts

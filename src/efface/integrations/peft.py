@@ -15,8 +15,8 @@ from efface.data.records import Records
 from efface.errors import RequestError, kind_of
 from efface.integrations import library, new_folder, transformers
 from efface.models.running import logits_of, mode
-from efface.options import clear_calls
 from efface.runtime.cost import Meter
+from efface.runtime.options import clear_calls
 from efface.task import Task
 from efface.unlearning.result import Result
 

@@ -12,7 +12,7 @@ from efface.errors import RequestError, kind_of
 from efface.integrations import library
 from efface.kinds import Binary, Classes, Kind, Regression
 from efface.models.running import device_of
-from efface.options import clear_calls
+from efface.runtime.options import clear_calls
 from efface.task import Task, call_model
 from efface.unlearning.result import Result
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from efface.errors import RequestError, collect_errors, shorten
-from efface.options import clear_calls
+from efface.runtime.options import clear_calls
 from efface.task import Task
 from efface.types import RecordId
 

@@ -10,7 +10,7 @@ from torch.utils.data import Subset
 
 from efface.errors import RequestError, kind_of, shorten
 from efface.integrations import library
-from efface.options import clear_calls
+from efface.runtime.options import clear_calls
 from efface.task import Task
 
 

@@ -15,7 +15,7 @@ from efface.integrations import library, new_folder
 from efface.integrations.tables import keys
 from efface.kinds import Classes, Kind, MultiLabel, Regression, Tokens
 from efface.models.running import device_of
-from efface.options import clear_calls
+from efface.runtime.options import clear_calls
 from efface.task import Task
 from efface.unlearning.result import Result
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from efface.kinds.words import Measure, Words
-from efface.options import Options
+from efface.runtime.options import Options
 
 SCOPE = (
     "efface covers models that give each record one class, labels, real values or a sequence of classes; detection, "

@@ -14,7 +14,7 @@ from efface.kinds.base import Head, Kind
 from efface.kinds.heads import fit_head
 from efface.kinds.shapes import are_zero_or_one, shape_of
 from efface.kinds.words import Words
-from efface.options import option
+from efface.runtime.options import option
 
 SMALLEST = 1e-12  # of a squared residual, so that its root has a gradient
 LOSSES = ("squared", "huber")

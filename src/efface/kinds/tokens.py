@@ -14,7 +14,7 @@ from efface.kinds.mistaken import not_logits_of_classes
 from efface.kinds.shapes import shape_of
 from efface.kinds.words import Measure, Words
 from efface.numerics.log_odds import SUREST, log_odds
-from efface.options import option
+from efface.runtime.options import option
 
 QUANTILES = 8  # of the log-likelihoods of a record's positions, the least and the greatest among them
 SUREST_MEAN = -1e-7  # of a mean log-likelihood in float32, so that its odds stay finite

@@ -5,8 +5,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from efface.errors import RequestError, kind_of
-from efface.options import clear_calls, nearest
 from efface.runtime.lazy import lazy_names
+from efface.runtime.options import clear_calls, nearest
 
 if TYPE_CHECKING:
     from efface.methods.base import Method

@@ -13,7 +13,7 @@ from efface.methods.adversarial import adversarial_loss, label_first
 from efface.methods.base import Problem, Step, endless
 from efface.methods.descent import Descent, Source
 from efface.models.running import device_of, logits_of
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 
 

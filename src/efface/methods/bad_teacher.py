@@ -10,7 +10,7 @@ from efface.data.records import Batch
 from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent, Source, divergence, teacher_logits
 from efface.models.init import fresh_model
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 
 

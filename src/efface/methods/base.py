@@ -16,8 +16,8 @@ from efface.data.records import Batch, Records
 from efface.errors import DivergedError
 from efface.kinds import Kind
 from efface.models.running import device_of, joint_logits
-from efface.options import Options
 from efface.runtime.cost import Meter
+from efface.runtime.options import Options
 from efface.runtime.printing import Brief
 from efface.runtime.seeds import derive_seed
 from efface.task import Task

@@ -16,7 +16,7 @@ from efface.errors import RequestError
 from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent, Source
 from efface.models.running import device_of, forward, mode
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 
 

@@ -10,7 +10,7 @@ from efface.errors import RequestError
 from efface.methods.base import Method, Problem, Step
 from efface.models.running import own_weights
 from efface.models.training import Recipe, retrain
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
 

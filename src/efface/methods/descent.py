@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from efface.data.records import Batch
 from efface.methods.base import Method, Problem, Step, descend
 from efface.models.running import forward, mode
-from efface.options import option
+from efface.runtime.options import option
 from efface.types import Indices
 
 

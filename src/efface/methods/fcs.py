@@ -11,7 +11,7 @@ from efface.data.records import Batch
 from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent, Source, divergence
 from efface.numerics.logits import fill_masked, mask_like
-from efface.options import option
+from efface.runtime.options import option
 
 
 @dataclass(frozen=True)

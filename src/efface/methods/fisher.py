@@ -13,7 +13,7 @@ from efface.errors import DivergedError
 from efface.methods.base import Method, Problem, Step
 from efface.methods.curvature import batches, flat, mean_square, split
 from efface.models.running import logits_of, mode
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 

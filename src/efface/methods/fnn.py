@@ -13,7 +13,7 @@ from efface.methods.base import Problem, Step
 from efface.methods.curvature import batches
 from efface.methods.descent import Descent, Source
 from efface.models.running import forward, mode
-from efface.options import nearest, option
+from efface.runtime.options import nearest, option
 from efface.runtime.seeds import derive_seed
 
 KINDS = ("fixed", "varying", "ranked")

@@ -13,7 +13,7 @@ from efface.methods.descent import Descent
 from efface.models.init import fresh_model
 from efface.models.running import device_of, logits_of
 from efface.models.training import Recipe, train
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 
 

@@ -14,7 +14,7 @@ from efface.data.records import Batch
 from efface.errors import DivergedError, RequestError
 from efface.methods.base import Method, Problem, Step
 from efface.models.running import call_forward, device_of, mode, own_weights
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 from efface.task import Task
 from efface.types import Indices

@@ -7,7 +7,7 @@ from torch import Tensor
 from efface.methods.base import Problem
 from efface.methods.curvature import batches, gradient
 from efface.methods.newton import GaussNewton, Newton
-from efface.options import option
+from efface.runtime.options import option
 from efface.types import Indices
 
 

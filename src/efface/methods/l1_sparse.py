@@ -10,7 +10,7 @@ from efface.data.records import Batch
 from efface.methods.base import Problem, Step
 from efface.methods.curvature import flat
 from efface.methods.descent import Descent, Source
-from efface.options import option
+from efface.runtime.options import option
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from efface.errors import RequestError
 from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent, Source
 from efface.methods.init import fresh_values
-from efface.options import option
+from efface.runtime.options import option
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from efface.methods.curvature import batches, gradient, split
 from efface.methods.descent import Descent, Source
 from efface.methods.init import fresh_values
 from efface.models.running import mode
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 

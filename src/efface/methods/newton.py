@@ -22,7 +22,7 @@ from efface.methods.curvature import (
     split,
 )
 from efface.models.running import logits_of, mode
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 

@@ -12,7 +12,7 @@ from efface.methods.base import Problem, Step
 from efface.methods.curvature import batches, gradient, split
 from efface.methods.relabelling import Relabelling
 from efface.models.running import mode
-from efface.options import option
+from efface.runtime.options import option
 
 
 @dataclass(frozen=True)

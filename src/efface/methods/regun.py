@@ -12,7 +12,7 @@ from efface.data.records import Batch
 from efface.methods.base import Problem, Step
 from efface.methods.descent import Descent, Source
 from efface.models.running import device_of, logits_of
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 
 

@@ -14,7 +14,7 @@ from efface.methods.base import Problem, Step, endless
 from efface.methods.descent import Descent, Source
 from efface.models.running import device_of
 from efface.numerics.logits import is_masked
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 
 

@@ -11,7 +11,7 @@ from efface.methods.base import Problem, Step, descend
 from efface.methods.descent import Descent, Source, divergence, teacher_logits
 from efface.models.checkpoint import copy_state
 from efface.models.running import logits_of
-from efface.options import option
+from efface.runtime.options import option
 from efface.types import Indices
 
 CHECKPOINTS = 10  # as many as the published run has epochs

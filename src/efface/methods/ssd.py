@@ -11,7 +11,7 @@ from efface.errors import DivergedError
 from efface.methods.base import Method, Problem, Step
 from efface.methods.curvature import mean_square, split
 from efface.models.running import logits_of
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 
 

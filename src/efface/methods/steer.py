@@ -16,7 +16,7 @@ from efface.methods.rates import Balance, sizes, way_to_go
 from efface.models.running import device_of, logits_of, mode
 from efface.models.training import one_cycle
 from efface.numerics.logits import symlog
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 from efface.types import Indices
 

@@ -20,7 +20,7 @@ from efface.models.init import fresh_model
 from efface.models.running import copy_model, device_of, joint_logits, logits_of, mode
 from efface.models.training import Recipe, train
 from efface.numerics.logits import of_classes
-from efface.options import option
+from efface.runtime.options import option
 from efface.runtime.seeds import derive_seed
 from efface.types import Floats, Indices
 

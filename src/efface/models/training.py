@@ -14,8 +14,8 @@ from efface.errors import DivergedError, EffaceError, RequestError, describe_err
 from efface.models.init import fresh_model
 from efface.models.running import all_finite, device_of, forward, mode
 from efface.models.wrappers import plain_network
-from efface.options import Options, option
 from efface.runtime.cost import Meter
+from efface.runtime.options import Options, option
 from efface.runtime.seeds import seeded
 from efface.task import Task
 from efface.types import Indices

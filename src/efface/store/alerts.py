@@ -11,7 +11,7 @@ from functools import cached_property
 from sqlalchemy import select
 
 from efface.errors import RequestError, shorten
-from efface.options import is_integer
+from efface.runtime.options import is_integer
 from efface.store import clock
 from efface.store.clock_state import clock_doubts
 from efface.store.context import StoreContext

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from efface.errors import RequestError
-from efface.options import is_integer
+from efface.runtime.options import is_integer
 from efface.runtime.printing import Brief
 from efface.store.applying import APPLY
 from efface.store.entries import (

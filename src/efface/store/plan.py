@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from efface.auditing.config import REFERENCES, Level, level_problem
 from efface.errors import RequestError, collect_errors, kind_of
 from efface.methods import class_of, get
-from efface.options import as_integer, clear_calls, is_integer
+from efface.runtime.options import as_integer, clear_calls, is_integer
 from efface.runtime.printing import Brief
 from efface.store.entries import Version
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from efface.errors import RequestError, collect_errors, kind_of
 from efface.models.weights_file import find_weights
-from efface.options import clear_calls
+from efface.runtime.options import clear_calls
 
 GRACE_DAYS = 30.0
 MAX_GRACE = 365_000.0

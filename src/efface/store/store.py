@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from efface.auditing.config import REFERENCES
 from efface.errors import RequestError, collect_errors, kind_of
-from efface.options import clear_calls
 from efface.runtime.files import as_absolute, as_path
 from efface.runtime.notices import warn_caller
+from efface.runtime.options import clear_calls
 from efface.store.place import as_seconds, places_of
 from efface.store.plan import RunOutcome, RunPlan
 from efface.store.reader import StoreReader

@@ -15,8 +15,8 @@ from efface.data.ids import PositionalIds, RecordIds, read_ids
 from efface.data.records import Records, subset
 from efface.runtime.printing import Brief
 from efface.store.keys import TAG_DIGITS, Key
-from efface.structure import renumbered
 from efface.task import Task
+from efface.task.structure import renumbered
 from efface.types import Indices, RecordId, SizedDataset
 
 

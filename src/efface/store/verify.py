@@ -9,9 +9,9 @@ from efface.auditing.config import NO_FIT, REFERENCES, Level, level_problem
 from efface.auditing.report.build import Report
 from efface.errors import RequestError, collect_errors
 from efface.models.checkpoint import weights_digest
-from efface.options import is_integer
 from efface.runtime.kinds import network_problem
 from efface.runtime.notices import quietly
+from efface.runtime.options import is_integer
 from efface.runtime.printing import Brief
 from efface.store.accounting import file_faults
 from efface.store.build import load

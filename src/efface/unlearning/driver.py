@@ -17,10 +17,10 @@ from efface.methods.base import Method, Problem
 from efface.models.init import unfreeze
 from efface.models.running import copy_model, counted, own_weights
 from efface.models.wrappers import plain_network
-from efface.options import as_integer, clear_calls, is_integer, type_problems
 from efface.request import Request, make_task
 from efface.runtime.cost import Meter
 from efface.runtime.notices import warn_caller
+from efface.runtime.options import as_integer, clear_calls, is_integer, type_problems
 from efface.runtime.seeds import derive_seed, seeded, unchanged_globals
 from efface.runtime.timed import timed
 from efface.task import Task

@@ -9,7 +9,7 @@ from efface.data.splits import Splits
 from efface.data.twin_policy import policy_problems
 from efface.errors import RequestError
 from efface.models.training import Recipe
-from efface.options import clear_calls, type_problems
+from efface.runtime.options import clear_calls, type_problems
 from efface.runtime.printing import Brief
 from efface.types import RecordId
 from efface.unlearning.stopping import StopRule

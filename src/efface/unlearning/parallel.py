@@ -29,8 +29,8 @@ from efface.methods.base import Method
 from efface.methods.descent import Descent
 from efface.methods.steer import Steer
 from efface.models.checkpoint import weights_digest
-from efface.options import clear_calls
 from efface.runtime.cost import Cost, PhaseCost
+from efface.runtime.options import clear_calls
 from efface.task import Task
 from efface.unlearning.driver import unlearn as unlearn_alone
 from efface.unlearning.nothing import NothingUnlearnedError

@@ -11,8 +11,8 @@ from efface.errors import collect_errors
 from efface.methods import class_of
 from efface.methods.base import Method
 from efface.models.wrappers import plain_network
-from efface.options import clear_calls
 from efface.request import Request, make_task
+from efface.runtime.options import clear_calls
 from efface.runtime.printing import how_many
 from efface.runtime.seeds import unchanged_globals
 from efface.task import Task

@@ -14,9 +14,9 @@ from efface.data.twin_policy import Twins
 from efface.errors import shorten
 from efface.methods.base import Method
 from efface.models.checkpoint import save_weights
-from efface.options import clear_calls
 from efface.runtime.cost import Cost, spent
 from efface.runtime.files import as_path
+from efface.runtime.options import clear_calls
 from efface.runtime.printing import brief, how_many, sheet
 from efface.task import Task
 from efface.types import RecordId

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from efface.errors import RequestError
-from efface.options import Options, option
+from efface.runtime.options import Options, option
 from efface.unlearning.evidence import Evaluation, Outcome
 
 

@@ -24,8 +24,8 @@ from efface.data.records import Records
 from efface.errors import EffaceError
 from efface.models.kind import with_kind
 from efface.models.wrappers import plain_network
-from efface.options import clear_calls
 from efface.runtime.kinds import network_problem
+from efface.runtime.options import clear_calls
 from efface.runtime.seeds import seeded, unchanged_globals
 from efface.task import Task, check_task, kind_problem
 

@@ -23,10 +23,10 @@ from efface.auditing.table import Table
 from efface.auditing.verdict import CORRECTION, JUDGE_VERSION, Verdict
 from efface.errors import EffaceError, reason_of
 from efface.models.running import device_of
-from efface.options import clear_calls
 from efface.runtime.cost import Cost, PhaseCost
 from efface.runtime.files import as_path, folder_problem
 from efface.runtime.jsonable import to_jsonable
+from efface.runtime.options import clear_calls
 from efface.runtime.provenance import git_state, versions
 from efface.unlearning.result import Result
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
 from efface import Task
-from efface.ensembles import ModelSpec
+from efface.models.ensembles import ModelSpec
 from helpers import recipes
 from helpers.recipes import (
     MOST,
@@ -139,7 +139,7 @@ def test_another_process_finds_the_models(tiny: Tiny, tmp_path: Path) -> None:
         "for fit in (bias_fit, by_a_helper, Doubler(torch.tensor(2.0))):\n"
         "    print(found_in(Path(sys.argv[1]), make_tiny().task(fit=fit), Scaled(1.0)))"
     )
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "7"},

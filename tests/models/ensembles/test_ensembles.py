@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from efface import DivergedError, RequestError
-from efface.ensembles import ModelSpec
 from efface.models.checkpoint import save_weights
+from efface.models.ensembles import ModelSpec
 from efface.models.training import retrain
 from efface.runtime.cost import Meter
 from helpers.recipes import (

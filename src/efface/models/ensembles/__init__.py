@@ -7,16 +7,16 @@ from pathlib import Path
 
 from torch import nn
 
-from efface.ensembles.cache import ModelCache
-from efface.ensembles.training import ModelJob, TrainedModel, Workload, train_one
 from efface.errors import EffaceError, RequestError
 from efface.models.checkpoint import weights_digest
+from efface.models.ensembles.cache import ModelCache
+from efface.models.ensembles.training import ModelJob, TrainedModel, Workload, train_one
 from efface.models.init import fresh_model
 from efface.models.running import device_of
 from efface.models.training import Recipe
-from efface.options import clear_calls
 from efface.runtime.cost import Meter, PhaseCost
 from efface.runtime.notices import warn_caller
+from efface.runtime.options import clear_calls
 from efface.runtime.progress import track
 from efface.task import Task
 from efface.types import Indices, SizedDataset
@@ -33,8 +33,8 @@ class Training:
 
     Args:
         recipe: Recipe for a task without `Task.fit`.
-        cache: Folder of trained models; models that are found there are not trained anew. `efface.ensembles.keys` says
-            by what a model is found.
+        cache: Folder of trained models; models that are found there are not trained anew.
+            `efface.models.ensembles.keys` says by what a model is found.
         jobs: Number of processes. None uses as many as there are cores, but only on a CPU and if that saves time.
         progress: Whether to show a progress bar; None shows one on a terminal only.
     """
@@ -105,8 +105,8 @@ def train_ensemble(
             done before it. What a worker fails at is tried again in this process first.
     """
     # joblib is slow to import
-    from efface.ensembles.hashing import UnhashableError, same_structure
-    from efface.ensembles.keys import model_keys
+    from efface.models.ensembles.hashing import UnhashableError, same_structure
+    from efface.models.ensembles.keys import model_keys
 
     if training.jobs is not None and training.jobs < 1:
         raise RequestError(f"jobs: expected a number of processes, got {training.jobs}")
@@ -191,7 +191,7 @@ def _train(
     """Train models, and yield each with its number as soon as it is trained, in any order."""
     import joblib  # type: ignore[import-untyped]
 
-    from efface.ensembles.workers import train_in_workers
+    from efface.models.ensembles.workers import train_in_workers
 
     left = dict.fromkeys(todo)
     if jobs is None:

@@ -13,11 +13,11 @@ from torch.utils.data import Dataset, default_collate
 
 from efface.errors import RequestError, kind_of, shorten
 from efface.kinds import CLASSES, KINDS, Kind, kind_by_key
-from efface.options import clear_calls, is_integer, nearest
 from efface.runtime.kinds import dataset_problem
+from efface.runtime.options import clear_calls, is_integer, nearest
 from efface.runtime.pages import page
 from efface.runtime.printing import Brief
-from efface.structure import MIN_PARTS, Placed, Structure
+from efface.task.structure import MIN_PARTS, Placed, Structure
 from efface.types import Indices, RecordId, SizedDataset
 
 # how efface calls each hook

@@ -2,7 +2,7 @@
 
 A key covers `RECIPE_VERSION`, the content of the records and their order, the recipe and the task's hooks or
 `Task.fit` and a dataset of the user's own class, the untrained network (code, structure and weights), the seed, torch's
-version and settings, and the kind of device. What it does not cover is described in `efface.ensembles.hashing`.
+version and settings, and the kind of device. What it does not cover is described in `efface.models.ensembles.hashing`.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
 from efface.data.records import Records
-from efface.ensembles.hashing import content_hash, structure
-from efface.ensembles.training import ModelJob, Workload
-from efface.ensembles.workers import SETTINGS
+from efface.models.ensembles.hashing import content_hash, structure
+from efface.models.ensembles.training import ModelJob, Workload
+from efface.models.ensembles.workers import SETTINGS
 from efface.models.running import device_of
 from efface.runtime.seeds import seeded
 from efface.task import Task

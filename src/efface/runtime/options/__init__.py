@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any, Self, TypeGuard, get_origin, get_type_hints
 
 from efface.errors import RequestError
-from efface.options.calls import OwnSignature, check_construction, clear_calls
+from efface.runtime.options.calls import OwnSignature, check_construction, clear_calls
 
 __all__ = ["Options", "as_integer", "clear_calls", "is_integer", "nearest", "option", "type_problems"]
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from efface.ensembles.training import TURN, TrainedModel, Workload, train_one
 from efface.errors import DivergedError, EffaceError, RequestError, describe_error
 from efface.models.checkpoint import weights_digest
+from efface.models.ensembles.training import TURN, TrainedModel, Workload, train_one
 from efface.models.init import fresh_model
 from efface.runtime.processes import worker_settings
 

@@ -13,7 +13,7 @@ from efface.models.training import Recipe, retrain
 from efface.request import check_request
 from efface.runtime.cost import Meter
 from efface.store.task_view import subset_task
-from efface.structure import Effects, Structure, renumbered
+from efface.task.structure import Effects, Structure, renumbered
 from helpers.calls import unlearn
 from helpers.neighbourhoods import NODES, TRAINED, Exact, Neighbours, classified, exact, linear
 from helpers.tiny import REFERENCE, Tiny, weights

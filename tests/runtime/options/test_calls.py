@@ -12,7 +12,7 @@ import pytest
 import efface
 from efface import RequestError, UnlearnOptions
 from efface.methods import Scrub, Steer, get
-from efface.options import Options, clear_calls, option
+from efface.runtime.options import Options, clear_calls, option
 from efface.store import DriftLimits, RunPlan, Store, StoreSettings
 
 # `Any`, since type checkers would refuse these calls too

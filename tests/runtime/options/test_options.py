@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from efface.errors import RequestError
-from efface.options import Options, as_integer, nearest, option
+from efface.runtime.options import Options, as_integer, nearest, option
 
 
 @dataclass(frozen=True)

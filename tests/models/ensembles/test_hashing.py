@@ -13,7 +13,7 @@ import pytest
 import sklearn
 from sklearn.linear_model import LinearRegression
 
-from efface.ensembles.hashing import UnhashableError, content_hash
+from efface.models.ensembles.hashing import UnhashableError, content_hash
 from helpers import recipe_kinds
 from helpers.recipe_kinds import KINDS, Trainer, decorated, hashes, holding
 
@@ -25,7 +25,7 @@ def test_a_changed_value_has_another_hash(kind: str) -> None:
 
 
 def test_hashes_are_the_same_in_every_process() -> None:
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
     code = "import json; from helpers.recipe_kinds import hashes; print(json.dumps(dict(hashes(1))))"
     there = subprocess.run(
         [sys.executable, "-c", code],
