@@ -12,6 +12,8 @@ from efface.runtime.kinds import network_problem
 from helpers.memorised import FORGET, Memorised
 from helpers.tiny import REFERENCE
 
+pytestmark = pytest.mark.usefixtures("brief")
+
 
 def refused(known: Memorised, **changes: Any) -> tuple[str, ...]:
     """The problems of an audit of the original as the unlearned model."""

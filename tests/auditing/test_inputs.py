@@ -24,6 +24,8 @@ from helpers.memorised import FORGET, HOLDOUT, Memorised
 from helpers.method_table import CONVOLUTIONAL
 from helpers.tiny import CLASSES, FEATURES, REFERENCE, Tiny, Window, convolutional, make_tiny, memorise, weights
 
+pytestmark = pytest.mark.usefixtures("brief")
+
 BASELINES = {
     **{m: {"steps": "6"} for m in ("finetune", "perturb", "neggrad_plus", "align", "align_gan")},
     **{m: {"steps": "6"} for m in ("gradient_ascent", "random_label", "salun", "bad_teacher", "scrub", "l1_sparse")},

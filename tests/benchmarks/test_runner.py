@@ -38,7 +38,7 @@ share = 0.1
 originals = 4
 others = 2
 retrained = 8
-methods = ["finetune"]
+methods = ["steer"]
 """
 
 
@@ -171,7 +171,7 @@ def test_dask_workers_give_the_same_distances(smoke: Done, tmp_path: Path) -> No
         there = run_suite(suite, tmp_path / "dask", cache, "--dask", cluster.scheduler_address)
     assert "in 2 processes" in there.stdout
     assert finished.count == len(there.stderr.splitlines()) > 3
-    for name in ("noop-default", "retrain-default", "finetune-published"):
+    for name in ("noop-default", "retrain-default", "steer-default"):
         same(there.cell(name), smoke.cell(name))
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from efface.store import Store, failpoints
-from helpers.hasty import undrawn
+from helpers.hasty import brief_audits, undrawn
 from helpers.store_cases import (
     ANEW,
     QUICKLY_AUDITED,
@@ -60,7 +60,8 @@ def ended(child: int) -> int:
 
 def main(folder: Path, cases: list[tuple[str, list[str]]]) -> None:
     torch.set_num_threads(1)
-    undrawn(pytest.MonkeyPatch())
+    undrawn(patch := pytest.MonkeyPatch())
+    brief_audits(patch)
     tiny = make_tiny()
     task = task_of(tiny)
     made, asked, weights = {}, {}, {}

@@ -30,6 +30,8 @@ from helpers.store_damage import (
 )
 from helpers.tiny import Tiny
 
+pytestmark = pytest.mark.usefixtures("brief")
+
 ROOT = os.geteuid() == 0
 
 

@@ -17,7 +17,7 @@ from helpers.store_cases import ANEW, AUDITED, QUICK, people
 from helpers.store_secrets import ANNA, ASKED, SCRIPT, hashed, places, rows, secret_task, written
 from helpers.tiny import Tiny
 
-pytestmark = pytest.mark.drawn  # the text of a figure may name somebody
+pytestmark = [pytest.mark.drawn, pytest.mark.usefixtures("brief")]  # the text of a figure may name somebody
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from efface.auditing.verdict import Status
 from efface.runtime.cost import PhaseCost
 from helpers.memorised import FORGET, TRAIN, Memorised, readings
 
+pytestmark = pytest.mark.usefixtures("brief")
+
 
 def test_without_references_what_needs_them_is_not_measured(known: Memorised, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the task has too few records left to train any on."""

@@ -136,13 +136,14 @@ def test_another_process_finds_the_models(tiny: Tiny, tmp_path: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path; from helpers.recipes import *\n"
         "from helpers.tiny import make_tiny\n"
+        "tiny = make_tiny()\n"
         "for fit in (bias_fit, by_a_helper, Doubler(torch.tensor(2.0))):\n"
-        "    print(found_in(Path(sys.argv[1]), make_tiny().task(fit=fit), Scaled(1.0)))"
+        "    print(found_in(Path(sys.argv[1]), tiny.task(fit=fit), Scaled(1.0)))"
     )
     path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "7"},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,
