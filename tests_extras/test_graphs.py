@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -264,6 +265,22 @@ def test_the_benchmark_trains_networks_side_by_side_as_the_fit_trains_one(layer:
         LinkFit(epochs=5, lr=1e-3)(one, data, seed)
         for name, weight in one.named_parameters():
             assert torch.allclose(weight, dict(other.named_parameters())[name], atol=2e-4), name
+
+
+def test_the_benchmark_counts_an_answer_as_right_that_is_likeliest_though_below_a_half(graph: Data) -> None:
+    from benchmarks.graphs.measure import Judge
+
+    task = graphs.node_task(graph, train=range(300), holdout=range(320, 500), test=range(300, 320))
+    net = trained(replace(task, fit=NodeFit(epochs=30)), Net())
+    with torch.no_grad():
+        net.two.lin.weight.mul_(0.01)  # type: ignore[union-attr]
+        net.two.bias.mul_(0.01)  # type: ignore[union-attr]
+    setting: Any = SimpleNamespace(task=task, forget=np.arange(10), of_links=False)
+    margins_by_place, found = Judge(setting).read(net, after=False)
+    test = logits_of(task, net, Records(task.test, task), np.arange(20), Meter())  # type: ignore[arg-type]
+    assert bool((margins_by_place["deleted"] < 0).all())
+    right = (test.argmax(1) == graph.y[300:320]).double().mean()
+    assert found["test accuracy"] == pytest.approx(float(right)) and right > 0.5
 
 
 PLAN = RunPlan(options={"steps": 10}, level="quick", accept="any")

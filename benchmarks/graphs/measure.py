@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 import efface
 from benchmarks.graphs.networks import Network
 from benchmarks.graphs.settings import LINK_EPOCHS, NODE_EPOCHS, Setting
+from benchmarks.harness.evaluator import change
 from efface.data.records import Records
 from efface.integrations.graph_structures import LinkGraph
 from efface.integrations.graphs import with_operators
@@ -36,7 +37,7 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "steer": ("steer", {}),
     "finetune": ("finetune", {}),
 }
-NOTHING, RETRAINED = "do nothing", "retrained"
+NOTHING, UNLINKED, RETRAINED = "do nothing", "utu", "retrained"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Row:
         method: The method's name.
         models: How many unlearned models.
         distances: By place: what left, rings around it, elsewhere.
+        beside_unlinking: The same less that of unlinking alone, original by original; empty for a control.
         measures: Means over models, such as the test AUC; and their spread as "... spread".
         training_passes: Passes over the whole graph with gradients, a model.
         forward_passes: Without gradients, a model.
@@ -58,6 +60,7 @@ class Row:
     method: str
     models: int
     distances: Mapping[str, tuple[float, float, float]]
+    beside_unlinking: Mapping[str, tuple[float, float, float]]
     measures: Mapping[str, float]
     training_passes: float
     forward_passes: float
@@ -97,23 +100,29 @@ class Judge:
         """Margins by place, and measures, of one model."""
         task = self.task.after(self.setting.forget) if after else self.task
         train = Records(task.train, task)
-        margins = {name: _margins(task, model, train, at) for name, at in self.places.items()}
+        margins, right = {}, {}
+        for name, at in self.places.items():
+            margins[name], right[name] = _margins(task, model, train, at)
         holdout, test = Records(task.holdout, task), Records(task.test, task)  # type: ignore[arg-type]
-        unseen, tested = ((_margins(task, model, r, np.arange(len(r))), r) for r in (holdout, test))
-        found = _of_links if self.setting.of_links else _of_nodes
-        return margins, found(margins, unseen, tested)
+        (unseen, _), (tested, answers) = (_margins(task, model, r, np.arange(len(r))) for r in (holdout, test))
+        if self.setting.of_links:
+            return margins, _of_links(margins, unseen, tested, test)
+        found = {"test accuracy": answers, "accuracy of deleted": right["deleted"]}
+        shares = {name: float(one.double().mean()) for name, one in found.items()}
+        return margins, shares | {"deleted over never-seen nodes": _auc(margins["deleted"], unseen)}
 
 
-def _margins(task: Task, model: nn.Module, records: Records, at: Any) -> Tensor:
-    return task.rules.margin(logits_of(task, model, records, at, Meter()), records.targets(at)).double()
+def _margins(task: Task, model: nn.Module, records: Records, at: Any) -> tuple[Tensor, Tensor]:
+    """The margin of each record, and whether its answer is right."""
+    values, labels = logits_of(task, model, records, at, Meter()), records.targets(at)
+    return task.rules.margin(values, labels).double(), task.rules.useful(values, labels)
 
 
-def _of_links(margins: Mapping[str, Tensor], unseen: Any, tested: Any) -> dict[str, float]:
+def _of_links(margins: Mapping[str, Tensor], unseen: Tensor, tested: Tensor, test: Records) -> dict[str, float]:
     """AUCs of scores, higher for pairs that are taken to have an edge."""
-    rows, records = tested
-    y = records.targets(range(len(records))).flatten().numpy() > 0.5
-    score = np.where(y, rows.numpy(), -rows.numpy())
-    held, absent = unseen[0][: len(unseen[0]) // 2], -unseen[0][len(unseen[0]) // 2 :]
+    y = test.targets(range(len(test))).flatten().numpy() > 0.5
+    score = np.where(y, tested.numpy(), -tested.numpy())
+    held, absent = unseen[: len(unseen) // 2], -unseen[len(unseen) // 2 :]
     deleted, remaining = margins["deleted"], torch.cat([v for k, v in margins.items() if k != "deleted"])
     return {
         "test AUC": float(roc_auc_score(y, score)),
@@ -121,15 +130,6 @@ def _of_links(margins: Mapping[str, Tensor], unseen: Any, tested: Any) -> dict[s
         "deleted over never-seen edges": _auc(deleted, held),
         "deleted over pairs without an edge": _auc(deleted, absent),
         "deleted over remaining edges": _auc(deleted, remaining),
-    }
-
-
-def _of_nodes(margins: Mapping[str, Tensor], unseen: Any, tested: Any) -> dict[str, float]:
-    deleted = margins["deleted"]
-    return {
-        "test accuracy": float((tested[0] > 0).double().mean()),
-        "accuracy of deleted": float((deleted > 0).double().mean()),
-        "deleted over never-seen nodes": _auc(deleted, unseen[0]),
     }
 
 
@@ -157,13 +157,19 @@ def measure(judge: Judge, originals: Sequence[Network], retrained: Sequence[Netw
         found = before
     else:
         found, price, cpu = _unlearned(setting, judge, originals, method)
-    margins = [rows for rows, _ in found]
+    margins, target = [rows for rows, _ in found], [rows for rows, _ in wanted]
     distances = {place: _distance(place, before, margins, wanted, method == RETRAINED) for place in judge.places}
+    beside: dict[str, tuple[float, float, float]] = {}
+    if method not in (RETRAINED, NOTHING, UNLINKED):
+        unlinked = [rows for rows, _ in judge.read_all(originals)]
+        for place in judge.places:
+            trio = (torch.stack([rows[place] for rows in models]) for models in (unlinked, margins, target))
+            beside[place] = _numbers(change(*trio))
     measures = {}
     for name in found[0][1]:
         values = np.array([m[name] for _, m in found])
         measures |= {name: float(values.mean()), f"{name} spread": float(values.std())}
-    return Row(setting.name, method, count, distances, measures, *price, cpu)
+    return Row(setting.name, method, count, distances, beside, measures, *price, cpu)
 
 
 def _distance(

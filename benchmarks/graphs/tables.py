@@ -51,6 +51,18 @@ def _setting(name: str, by: Mapping[str, Mapping[str, Any]]) -> list[str]:
         paid = price(row)
         cells += [f"{paid:.0f}", "–" if not paid else f"{full / paid:.1f}x", f"{row['cpu_s']:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, *_beside(by, places)]
+
+
+def _beside(by: Mapping[str, Mapping[str, Any]], places: Sequence[str]) -> list[str]:
+    """What methods change beside unlinking alone."""
+    compared = {method: row["beside_unlinking"] for method, row in by.items() if row["beside_unlinking"]}
+    if not compared:
+        return []
+    lines = ["", "The same less that of `utu`, original by original; below 0 is nearer to retrained models:", ""]
+    lines += ["| method | " + " | ".join(places) + " |", "| :-- |" + " --: |" * len(places)]
+    for method, found in compared.items():
+        lines.append("| " + " | ".join([method, *(_signed(found[place]) for place in places)]) + " |")
     return lines
 
 
@@ -62,6 +74,11 @@ def price(row: Mapping[str, Any]) -> float:
 def _interval(numbers: Sequence[float]) -> str:
     value, low, high = numbers
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _signed(numbers: Sequence[float]) -> str:
+    value, low, high = numbers
+    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def fill(page: str, text: str) -> str:

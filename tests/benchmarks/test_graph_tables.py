@@ -18,7 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def row(method: str, training: float, **changes: Any) -> dict[str, Any]:
     made = {"setting": "cora-gcn-edges", "method": method, "models": 4, "distances": {"deleted": [1.5, 1.0, 2.0]}}
-    made |= {"measures": {"test AUC": 0.9, "test AUC spread": 0.01}, "training_passes": training}
+    made |= {
+        "beside_unlinking": {},
+        "measures": {"test AUC": 0.9, "test AUC spread": 0.01},
+        "training_passes": training,
+    }
     return made | {"forward_passes": 30.0, "cpu_s": 2.0} | changes
 
 
@@ -33,6 +37,15 @@ def test_prices_are_in_passes_and_methods_in_order(tmp_path: Path) -> None:
     table = [line for line in lines if line.startswith("|")][2:]
     assert [line.split(" | ")[0] for line in table] == ["| do nothing", "| steer", "| retrained"]
     assert "| 1.50 (1.00 to 2.00) | 0.900 | 75 | 20.0x | 2.0 |" in table[1]
+
+
+def test_methods_stand_beside_unlinking_alone(tmp_path: Path) -> None:
+    rows = [row("utu", 4), row("steer", 65, beside_unlinking={"deleted": [-1.25, -2.0, -0.5]})]
+    for one in rows:
+        (tmp_path / f"{one['method']}.json").write_text(json.dumps(one))
+    lines = render(tmp_path).splitlines()
+    assert lines[-1] == "| steer | -1.25 (-2.00 to -0.50) |"
+    assert lines[-3] == "| method | deleted |" and "less that of `utu`" in lines[-5]
 
 
 def test_a_block_is_filled_and_filled_anew() -> None:
