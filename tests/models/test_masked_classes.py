@@ -14,6 +14,8 @@ from efface import Report, Result, Task, UnlearnOptions
 from helpers.audits import audited
 from helpers.tiny import CLASSES, FEATURES, REFERENCE, Tiny, memorise
 
+pytestmark = pytest.mark.usefixtures("brief")
+
 AT = 1  # the class that is masked
 KEPT = [0, 2, 3]
 MASKS = (-1e4, torch.finfo(torch.float32).min)

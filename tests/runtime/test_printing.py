@@ -17,6 +17,8 @@ from efface.runtime.printing import MAX_CHARACTERS, MAX_LINES, Brief, bounded, b
 from helpers.memorised import FORGET, Memorised
 from helpers.tiny import REFERENCE, Tiny
 
+pytestmark = pytest.mark.usefixtures("brief")
+
 
 @dataclass(frozen=True, repr=False)
 class Held(Brief):
