@@ -249,6 +249,16 @@ def test_the_page_runs(
     assert names["logits"].shape == (10, CLASSES) and names["edges_of_a_node"]
 
 
+def test_a_few_edges_are_rehearsed_on_other_edges(links: efface.Task, link_model: nn.Module) -> None:
+    """Half of the training records are pairs without an edge, which cannot leave."""
+    every = np.arange(len(links.train))
+    assert (links.can_leave(every) == (every < links.structure.linked)).all()  # type: ignore[union-attr]
+    result = unlearn(link_model, links, list(links.ids or ())[:3], "finetune")
+    report = efface.audit(result, seed=1, options=efface.AuditOptions(rehearse=True))
+    found = report.findings.rehearsal
+    assert found is not None and found.records >= 60 and found.runs >= 2
+
+
 @pytest.mark.parametrize("layer", ["gcn", "sage"])
 def test_the_benchmark_trains_networks_side_by_side_as_the_fit_trains_one(layer: str, graph: Data) -> None:
     from benchmarks.graphs.networks import link_network, train_side_by_side

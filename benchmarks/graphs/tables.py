@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 BLOCK = ("<!-- graphs: what was measured -->", "<!-- /graphs -->")
-ORDER = ("do nothing", "utu", "gif", "gnndelete", "gnndelete, identity", "finetune", "steer", "retrained")
+ORDER = (
+    "do nothing",
+    "utu",
+    "gif",
+    "gif, damped",
+    "gnndelete",
+    "gnndelete, identity",
+    "finetune",
+    "steer",
+    "retrained",
+)
 WORDS = {
     "edges": "edges deleted, link prediction",
     "link-nodes": "all edges of nodes deleted, link prediction",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
@@ -232,6 +233,9 @@ class LinkGraph(Graph):
         both = torch.cat([edges, edges.flip(0)], 1)
         return library("torch_geometric.data", "graphs").Data(x=self.x, edge_index=both, edge_label_index=edges)
 
+    def can_leave(self, positions: Indices) -> NDArray[np.bool_]:
+        return np.asarray(positions) < self.linked
+
     def _ends(self, positions: Indices) -> Tensor:
         return _marked(self.pairs[torch.from_numpy(positions)].flatten(), len(self.x))
 
@@ -242,7 +246,7 @@ class LinkGraph(Graph):
         return reached[self.pairs].any(1)
 
     def effects(self, positions: Indices) -> Effects:
-        absent = int((positions >= self.linked).sum())
+        absent = int((~self.can_leave(positions)).sum())
         if absent:
             lines = f"{how_many_do(absent, 'pair')} of the request without an edge: only edges can be deleted"
             return Effects((lines,))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
@@ -129,6 +130,14 @@ class Task(Brief):
             positions: Their positions in `train`, which still holds them: what they are read with has changed.
         """
         return self if self.structure is None else replace(self, structure=self.structure.after(positions))
+
+    def can_leave(self, positions: Indices) -> NDArray[np.bool_]:
+        """Which training records a request may name: all where the task has no structure.
+
+        Args:
+            positions: Positions of some records.
+        """
+        return np.ones(len(positions), dtype=bool) if self.structure is None else self.structure.can_leave(positions)
 
     def unseen(self, positions: Indices, request: int) -> "list[tuple[Task, Indices]]":
         """Parts of some training records, each with the task after that part has left its structure.

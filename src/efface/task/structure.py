@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from efface.types import Indices
@@ -60,6 +61,17 @@ class Structure(ABC):
         """
         return dataset
 
+    def can_leave(self, positions: Indices) -> NDArray[np.bool_]:
+        """Which training records a request may name; by default all.
+
+        Args:
+            positions: Positions of some records.
+
+        Returns:
+            For each whether it may.
+        """
+        return np.ones(len(positions), dtype=bool)
+
     def affected(self, positions: Indices) -> Mapping[str, Indices]:
         """Records that stay, and of which a model should say something else once some have left; by default none.
 
@@ -112,6 +124,9 @@ class Renumbered(Structure):
 
     def fitted(self, dataset: Any) -> Any:
         return self.inner.fitted(dataset)
+
+    def can_leave(self, positions: Indices) -> NDArray[np.bool_]:
+        return self.inner.can_leave(self.positions[positions])
 
     def affected(self, positions: Indices) -> Mapping[str, Indices]:
         rings = self.inner.affected(self.positions[positions])

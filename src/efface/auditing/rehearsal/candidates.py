@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.rehearsal.like import Like, Members, as_members, draw_like
 from efface.auditing.rehearsal.size import MAX_SHARE, SIZES
-from efface.models.running import logits_of
+from efface.models.running import unseen_logits
 from efface.numerics.clusters import repeats
 from efface.runtime.cost import Meter
 from efface.runtime.seeds import derive_seed
@@ -39,6 +39,7 @@ def draw(inputs: AuditInputs, references: Sequence[nn.Module], meter: Meter) -> 
     """
     request, seed = inputs.request, derive_seed(inputs.seed, "rehearsal", "draw")
     free = np.setdiff1d(inputs.splits.retain, inputs.splits.audit_reference)
+    free = free[request.given.can_leave(free)]
     own, of_free = _groups(inputs, free)
     if of_free is not None:
         free, of_free = free[(of_free >= 0).numpy()], of_free[of_free >= 0]
@@ -51,11 +52,11 @@ def draw(inputs: AuditInputs, references: Sequence[nn.Module], meter: Meter) -> 
         )
 
     def members(at: Indices, numbers: Tensor | None) -> Members:
-        targets = request.train.targets(at)
-        read = [
-            request.task.rules.margin(logits_of(request.task, m, request.train, at, meter), targets) for m in references
-        ]
-        return as_members(at, torch.stack(read).mean(0), numbers)
+        # requested records have left already, and each of the others is read as if it had
+        targets, count = request.train.targets(at), len(request.forget)
+        read = [unseen_logits(request.task, m, request.train, at, count, meter) for m in references]
+        margins = [request.task.rules.margin(values, targets) for values in read]
+        return as_members(at, torch.stack(margins).mean(0), numbers)
 
     return draw_like(members(request.forget, own), members(free, of_free), most, seed)
 

@@ -19,7 +19,7 @@ def conclude(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict
         found: The rehearsal.
         forgotten: How many records were requested.
     """
-    if seen := list(_standing_out(found)):
+    if seen := list(_standing_out(found, forgotten)):
         what = forgotten.be("one", "records")
         return replace(
             direct,
@@ -28,7 +28,7 @@ def conclude(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict
             sentence=f"The {forgotten} {forgotten.be('stands', 'stand')} out as {what} that the model still knows.",
         )
     them, too_few = forgotten.be("it", "them"), _too_few(forgotten)
-    if doubts := list(_doubts(found)):
+    if doubts := list(_doubts(found, forgotten)):
         sentence = f"The {too_few}, and the rehearsal does not speak for {them}."
         return replace(direct, reasons=(*doubts, *direct.reasons), sentence=sentence)
     process = found.process
@@ -62,16 +62,18 @@ def _too_few(forgotten: Forgotten) -> str:
 def _by_rehearsal(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdict:
     """The process is verified on rehearsed records, and no requested one stands out."""
     them, their = forgotten.be("it", "them"), forgotten.be("its", "their")
-    stand = forgotten.be("record stands", "records stand")
+    if len(found.standings) > 1:
+        stand = f"{forgotten.be('record stands', 'records stand')} out neither there nor in the deployed model"
+    else:  # of groups of several records
+        stand = f"{forgotten.be('record does', 'records do')} not stand out there"
     return replace(
         direct,
         status=Status.VERIFIED_BY_REHEARSAL,
-        reasons=(*(f"rehearsed records: {r}" for r in found.process.reasons), *_not_standing_out(found)),
+        reasons=(*(f"rehearsed records: {r}" for r in found.process.reasons), *_not_standing_out(found, forgotten)),
         sentence=(
             f"The {_too_few(forgotten)} alone. The same process, run {found.runs} times more on {them} and, batch by "
             f"batch, on {found.records} other training records of {their} kind, left models that could not be "
-            f"distinguished from ones that never saw those; and the requested {stand} out "
-            "neither there nor in the deployed model."
+            f"distinguished from ones that never saw those; and the requested {stand}."
         ),
     )
 
@@ -84,7 +86,7 @@ def _no_trace(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdic
         reasons=(
             f"on {found.records} training records of the same kind, every attack on the original lies within "
             f"±{NO_TRACE:g} of AUC of a model that never saw them, and so it does after unlearning",
-            *_not_standing_out(found),
+            *_not_standing_out(found, forgotten),
         ),
         sentence=(
             "There was nothing to see: even before unlearning, no attack made here distinguished training records of "
@@ -94,30 +96,36 @@ def _no_trace(direct: Verdict, found: Rehearsal, forgotten: Forgotten) -> Verdic
     )
 
 
-def _standing_out(found: Rehearsal) -> Iterator[str]:
+def _standing_out(found: Rehearsal, forgotten: Forgotten) -> Iterator[str]:
+    stand = forgotten.be("record stands", "records stand")
     for s in found.standings:
         if s.stands_out:
-            yield f"the requested records stand out {s.title}: p = {s.p:.2g} among {s.others} others"
+            yield f"the requested {stand} out {s.title}: p = {s.p:.2g} among {s.others} others"
 
 
-def _not_standing_out(found: Rehearsal) -> Iterator[str]:
+def _not_standing_out(found: Rehearsal, forgotten: Forgotten) -> Iterator[str]:
+    do = forgotten.be("record does", "records do")
     for s in found.standings:
+        every = "" if forgotten.records == 1 else f", all of them with {s.seen_all:.0%}"
         yield (
-            f"the requested records do not stand out {s.title}: p = {s.p:.2g}; left as it was, one would have stood "
-            f"out with a chance of {s.seen_one:.0%}, all of them with {s.seen_all:.0%}"
+            f"the requested {do} not stand out {s.title}: p = {s.p:.2g}; left as it was, "
+            f"{forgotten.be('it', 'one')} would have stood out with a chance of {s.seen_one:.0%}{every}"
         )
 
 
-def _doubts(found: Rehearsal) -> Iterator[str]:
+def _doubts(found: Rehearsal, forgotten: Forgotten) -> Iterator[str]:
     """Why the rehearsal does not speak for the requested records."""
-    if found.alone:
+    if found.alone and forgotten.records == 1:
+        yield "the requested record has no like: no other training record is nearly as hard, or as easy, as it is"
+    elif found.alone:
         yield (
             f"{found.alone} of the requested records (or groups) have no like: no other training record is nearly as "
             "hard, or as easy, as they are"
         )
     if not found.agreement.holds:
-        a = found.agreement
+        a, own = found.agreement, forgotten.be("record", "records")
+        margins = forgotten.be("its margin is", "their margins are")
         yield (
-            "the deployed model does not have the requested records where the rehearsal has the rehearsed ones (p = "
-            f"{a.p:.2g}): their margins are {a.shift:+.2f} from its runs, which are {a.spread:.2f} apart"
+            f"the deployed model does not have the requested {own} where the rehearsal has the rehearsed ones (p = "
+            f"{a.p:.2g}): {margins} {a.shift:+.2f} from those in its runs, whose standard deviation is {a.spread:.2f}"
         )

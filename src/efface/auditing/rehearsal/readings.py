@@ -1,6 +1,6 @@
 """The outputs of all models of a rehearsal on requested, rehearsed and never-seen records, and what they show."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,6 +62,11 @@ class Readings(Brief):
         return len(self.inputs.request.forget)
 
     @property
+    def requested_groups(self) -> int:
+        """How many groups were requested; records where each is a group of its own."""
+        return self.requested if self.groups is None else count_clusters(self.groups[: self.requested])
+
+    @property
     def groups(self) -> Tensor | None:
         """The number of each record's group, requested ones first; None where each is a group of its own."""
         numbers = self.inputs.request.clusters_of(self.positions)
@@ -82,25 +87,28 @@ class Readings(Brief):
         original, deployed = fewer([self.original, self.deployed])
         return Readings(self.inputs, self.positions[rows], original, deployed, fewer(self.references))
 
-    def with_runs(self, models: Sequence[nn.Module], joined: Sequence[Request], meter: Meter) -> "Readings":
+    def with_runs(self, models: Iterable[nn.Module], joined: Sequence[Request], meter: Meter) -> "Readings":
         """The readings with those of the runs of the rehearsal.
 
-        A rehearsed record is read by the run that forgot it. Requested and never-seen records are dealt among the runs
-        in equal parts, so that all are read by the same mixture of models: what one run does to all records then tells
-        none of them apart.
+        A rehearsed record is read by the run that forgot it. Requested groups and never-seen records are dealt among
+        the runs in proportion to the rehearsed records of each, so that all are read by the same mixture of models:
+        what one run does to all records then tells none of them apart.
 
         Args:
-            models: The model of each run.
+            models: The model of each run; none is kept when the next is made.
             joined: What each run forgot.
             meter: Charged with what is read.
         """
-        request, q, count = self.inputs.request, self.requested, len(models)
-        unseen = self.inputs.nonmembers
-        of_unseen = np.random.default_rng(derive_seed(self.inputs.seed, "dealt")).permutation(len(unseen)) % count
+        request, q, unseen = self.inputs.request, self.requested, self.inputs.nonmembers
+        turns = _turns([int(np.isin(self.positions[q:], run.forget).sum()) for run in joined])
+        groups = np.arange(q) if self.groups is None else self.groups[:q].numpy()
+        of_asked = turns[groups % len(turns)]
+        order = np.random.default_rng(derive_seed(self.inputs.seed, "dealt")).permutation(len(unseen))
+        of_unseen = turns[order % len(turns)]
         retain = RecordSet(request.train, self.inputs.reference_records[:MAX_HEAD])
         found, kept, rows, others = list[ModelOutputs](), list[RecordOutputs](), list[Indices](), list[Indices]()
         for number, (model, run) in enumerate(zip(models, joined, strict=True)):
-            dealt, own = np.arange(number, q, count), np.flatnonzero(np.isin(self.positions[q:], run.forget))
+            dealt, own = np.flatnonzero(of_asked == number), np.flatnonzero(np.isin(self.positions[q:], run.forget))
             positions = np.concatenate([self.positions[:q], self.positions[q + own]])
             rows.append(np.concatenate([dealt, q + own]))
             others.append(np.flatnonzero(of_unseen == number))
@@ -147,11 +155,11 @@ class Readings(Brief):
         now, before = (
             by_group(rows, groups) for rows in (now, torch.cat([skipped, fallen(was, was, left, was)[None]]))
         )
-        count = self.requested if groups is None else count_clusters(groups[: self.requested])
-        found = [stand(IN_REHEARSAL, now, before[:, count:], count, derive_seed(seed, "rehearsed"))]
-        if groups is None:  # never-seen records are no persons with several records
-            found.append(self._among_never_seen(turned))
-        return found
+        count = self.requested_groups
+        among = now, before[:, count:], count, derive_seed(seed, "rehearsed")
+        if groups is not None:  # never-seen records are no persons with several records
+            return [stand(IN_REHEARSAL, *among, tests=1)]
+        return [stand(IN_REHEARSAL, *among, tests=2), self._among_never_seen(turned)]
 
     def agreement(self) -> Agreement:
         """Whether the deployed model treats the requested records as the runs of the rehearsal do."""
@@ -185,7 +193,7 @@ class Readings(Brief):
         # the rehearsed records as the original has them, beside never-seen ones as the deployed model has them
         left = join_outputs(rows_of(self.original.forget, rows[q:]), rows_of(self.deployed.nonmembers, near))
         before = shown(left, rows[q:])[:, : len(rows) - q]
-        return stand(IN_DEPLOYED, now, before, q, seed, apart=True)
+        return stand(IN_DEPLOYED, now, before, q, seed, tests=2, apart=True)
 
     def _scores(self, model: ModelOutputs) -> Scores:
         """The attacks on the original and one other model, for the rehearsed records."""
@@ -195,6 +203,12 @@ class Readings(Brief):
         clusters = request.clusters_of(self.positions[self.requested :])
         nonmembers = request.clusters_of(self.inputs.nonmembers, "holdout")
         return Scores(own[0], own[1], [], own[2:], {}, clusters=(clusters, nonmembers), by_margin=True)
+
+
+def _turns(sizes: Sequence[int]) -> Indices:
+    """Numbers of runs, each as often as its size, and each spread evenly over all."""
+    places = [((k + 0.5) / size, number) for number, size in enumerate(sizes) for k in range(size)]
+    return np.array([number for _, number in sorted(places)], dtype=np.int64)
 
 
 def read_all(

@@ -1,6 +1,6 @@
 """A rehearsal: the process that made an unlearned model is tried on other records of the requested kind."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch import nn
@@ -8,7 +8,7 @@ from torch import nn
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.rehearsal.candidates import draw
 from efface.auditing.rehearsal.findings import Rehearsal
-from efface.auditing.rehearsal.readings import read_all
+from efface.auditing.rehearsal.readings import Readings, read_all
 from efface.auditing.rehearsal.runs import deal, rehearse
 from efface.auditing.rehearsal.size import choose_size
 from efface.auditing.scores import Scores
@@ -42,22 +42,24 @@ def rehearsal(
     """
     like = draw(inputs, references, meter)
     before = read_all(inputs, like.positions, references, audited, meter)
-    single = before.requested == 1
-    size = choose_size(before.results(before.original), len(like.positions), single)
-    joined = deal(inputs, like.positions[: size.records])
+    size = choose_size(before.results(before.original), len(like.positions), before.requested_groups == 1)
+    joined = deal(inputs, like.positions[: _group_end(before, size.records)])
     with track("rehearsing", len(joined), inputs.options.progress) as advance:
-        models = []
-        for number, request in enumerate(joined):
-            models.append(rehearse(inputs, method, request, number, meter))
-            advance()
-    read = before.kept(np.concatenate([request.forget for request in joined])).with_runs(models, joined, meter)
+
+        def made() -> Iterator[nn.Module]:
+            for number, request in enumerate(joined):
+                yield rehearse(inputs, method, request, number, meter)
+                advance()
+
+        kept = before.kept(np.concatenate([request.forget for request in joined]))
+        read = kept.with_runs(made(), joined, meter)
     records = len(read.positions) - read.requested
     tests = read.tests()
     groups = None if read.groups is None else count_clusters(read.groups[read.requested :])
     process = decide(tests, None, Forgotten(records, groups), "never-seen records of equal difficulty")
     return Rehearsal(
         records=records,
-        runs=len(models),
+        runs=len(joined),
         size=size,
         tests=tests,
         process=process,
@@ -67,3 +69,12 @@ def rehearsal(
         agreement=read.agreement(),
         alone=like.alone,
     )
+
+
+def _group_end(read: Readings, records: int) -> int:
+    """How many of the drawn records come before the end of a group, `records` or a few more."""
+    if read.groups is not None:
+        groups = read.groups[read.requested :]
+        while records < len(groups) and groups[records] == groups[records - 1]:
+            records += 1
+    return records
