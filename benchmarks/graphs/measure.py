@@ -31,7 +31,7 @@ FORWARD_SHARE = 1 / 3  # of the price of a pass with gradients
 TIMED = 15  # passes of training that are timed
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "utu": ("utu", {}),
-    "gif": ("gif", {"rounds": 1}),
+    "gif": ("gif", {"rounds": 1, "damping": 1e-5}),  # that of `influence`
     "gif, damped": ("gif", {"rounds": 1}),  # with DAMPING
     "gnndelete": ("gnndelete", {}),
     "gnndelete, identity": ("gnndelete", {"identity": True}),
