@@ -253,7 +253,7 @@ def test_a_few_edges_are_rehearsed_on_other_edges(links: efface.Task, link_model
     """Half of the training records are pairs without an edge, which cannot leave."""
     every = np.arange(len(links.train))
     assert (links.can_leave(every) == (every < links.structure.linked)).all()  # type: ignore[union-attr]
-    result = unlearn(link_model, links, list(links.ids or ())[:3], "finetune")
+    result = unlearn(link_model, links, forget=list(links.ids or ())[:3], method="finetune")
     report = efface.audit(result, seed=1, options=efface.AuditOptions(rehearse=True))
     found = report.findings.rehearsal
     assert found is not None and found.records >= 60 and found.runs >= 2
