@@ -57,3 +57,17 @@ def test_no_trace_is_never_called_verified() -> None:
     changed = replace(FINE, process=verdict(Status.UNDECIDED), no_trace=True)
     found = conclude(DIRECT, changed, FORGOTTEN)
     assert "verified" not in f"{found.sentence} {found.reasons}" and "no evidence that the 3 records" in found.sentence
+
+
+def test_one_record_is_not_called_several() -> None:
+    out, away = (QUIET, replace(QUIET, stands_out=True)), Agreement(0.01, 1.0, 0.1)
+    for changes in ({}, {"standings": out}, {"agreement": away, "alone": 1}):
+        found = conclude(DIRECT, replace(FINE, **changes), Forgotten(1))  # type: ignore[arg-type]
+        text = " ".join([found.sentence, *found.reasons])
+        assert "the requested record " in text or "the requested record has" in text
+        assert "requested records" not in text and "all of them" not in text
+
+
+def test_where_only_one_model_was_looked_into_no_other_is_named() -> None:
+    found = conclude(DIRECT, replace(FINE, standings=(QUIET,)), FORGOTTEN)
+    assert "do not stand out there" in found.sentence and "deployed model" not in found.sentence
