@@ -72,7 +72,7 @@ def _beside(by: Mapping[str, Mapping[str, Any]], places: Sequence[str]) -> list[
     lines = ["", "The same less that of `utu`, original by original; below 0 is nearer to retrained models:", ""]
     lines += ["| method | " + " | ".join(places) + " |", "| :-- |" + " --: |" * len(places)]
     for method, found in compared.items():
-        lines.append("| " + " | ".join([method, *(_signed(found[place]) for place in places)]) + " |")
+        lines.append("| " + " | ".join([method, *(_interval(found[place], "+.2f") for place in places)]) + " |")
     return lines
 
 
@@ -81,14 +81,9 @@ def price(row: Mapping[str, Any]) -> float:
     return float(row["training_passes"] + FORWARD_SHARE * row["forward_passes"])
 
 
-def _interval(numbers: Sequence[float]) -> str:
-    value, low, high = numbers
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
-
-
-def _signed(numbers: Sequence[float]) -> str:
-    value, low, high = numbers
-    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+def _interval(numbers: Sequence[float], form: str = ".2f") -> str:
+    value, low, high = (format(number, form) for number in numbers)
+    return f"{value} ({low} to {high})"
 
 
 def fill(page: str, text: str) -> str:

@@ -14,6 +14,7 @@ from efface.attacks.outputs import ModelOutputs
 from efface.auditing.inputs import AuditInputs
 from efface.auditing.rehearsal.candidates import NoRehearsalError
 from efface.auditing.rehearsal.readings import Readings
+from efface.auditing.rehearsal.run import group_end
 from efface.auditing.rehearsal.runs import MAX_RUNS, MIN_BATCH, deal
 from efface.runtime.cost import Meter
 from efface.types import Indices
@@ -118,6 +119,14 @@ def test_never_seen_records_are_dealt_as_the_rehearsed_ones_are(known: Memorised
     assert torch.allclose(*shares, atol=0.01)
     said = read.forget.logits[:4, 0]
     assert said[0] == said[1] and said[2] == said[3], "a person is read by one model"
+
+
+@pytest.mark.parametrize(("wanted", "taken"), [(4, 4), (5, 8), (7, 8), (12, 12)])
+def test_the_last_group_is_not_cut(wanted: int, taken: int, known: Memorised) -> None:
+    inputs = inputs_of(known, (0, 1), groups=[f"person {i // 4}" for i in range(TRAIN)])
+    nowhere = ModelOutputs(*[None] * 2)  # type: ignore[arg-type]
+    read = Readings(inputs, np.r_[0, 1, 40:52], nowhere, nowhere, ())
+    assert group_end(read, wanted) == taken
 
 
 def test_each_record_is_read_by_the_run_that_forgot_it(three: AuditInputs) -> None:

@@ -43,7 +43,7 @@ def rehearsal(
     like = draw(inputs, references, meter)
     before = read_all(inputs, like.positions, references, audited, meter)
     size = choose_size(before.results(before.original), len(like.positions), before.requested_groups == 1)
-    joined = deal(inputs, like.positions[: _group_end(before, size.records)])
+    joined = deal(inputs, like.positions[: group_end(before, size.records)])
     with track("rehearsing", len(joined), inputs.options.progress) as advance:
 
         def made() -> Iterator[nn.Module]:
@@ -71,8 +71,13 @@ def rehearsal(
     )
 
 
-def _group_end(read: Readings, records: int) -> int:
-    """How many of the drawn records come before the end of a group, `records` or a few more."""
+def group_end(read: Readings, records: int) -> int:
+    """How many of the drawn records are to be taken, so that whole groups are: `records`, or a few more.
+
+    Args:
+        read: The readings of all that were drawn.
+        records: How many are wanted.
+    """
     if read.groups is not None:
         groups = read.groups[read.requested :]
         while records < len(groups) and groups[records] == groups[records - 1]:
